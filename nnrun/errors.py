@@ -1,0 +1,90 @@
+"""Everything nnrun refuses to do, as one small tree.
+
+    NnrunError              exit code 1: the run failed
+    ├── UsageError          2: the command line asks for something that cannot be
+    ├── SpecError           3: the spec is invalid (holds every problem at once)
+    ├── DataError           4: data missing, corrupt, or not what the spec says
+    └── DivergedError       5: the loss became NaN or infinite
+
+An interruption by the user (Ctrl-C) is Python's KeyboardInterrupt and ends with exit code 130.
+
+A message is a sentence that says what was found, what the rule is, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+EXIT_INTERRUPTED = 130
+
+
+class NnrunError(Exception):
+    """The run failed for a reason that nnrun can name."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(NnrunError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class DataError(NnrunError):
+    """Data is missing, corrupt, or not what the spec says."""
+
+    exit_code = 4
+
+
+class DivergedError(NnrunError):
+    """Training diverged: a loss became NaN or infinite."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong (or doubtful) in a spec, with the place where it stands.
+
+    Attributes:
+        message: what was found, what is allowed, the nearest name where there is one.
+        path: where in the spec, as `--set` spells it: `layers[0].dense.units`.
+        file: the spec's file as the user named it, or `--set` for an override, or None.
+        line: 1-based line in the file, or None when the place is not in a file.
+        column: 1-based column, or None.
+        snippet: the source line, without its newline, or None.
+        severity: an `error` makes the spec invalid, a `warning` does not.
+    """
+
+    message: str
+    path: str = ""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    snippet: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def render(self) -> str:
+        """The problem as users see it: place, message, source line and a caret under the place."""
+        place = ":".join(str(p) for p in (self.file, self.line, self.column) if p is not None)
+        head = f"{place}: {self.severity}: {self.message}" if place else f"{self.severity}: {self.message}"
+        if self.snippet is None or self.line is None or self.column is None:
+            return head
+        gutter = f"{self.line:>5} | "
+        return f"{head}\n{gutter}{self.snippet}\n{' ' * (len(gutter) - 2)}| {' ' * (self.column - 1)}^"
+
+
+class SpecError(NnrunError):
+    """The spec is invalid. Holds all its problems, in the order of the file.
+
+    Attributes:
+        problems: every error and warning found, errors and warnings in file order.
+    """
+
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(p.render() for p in self.problems))

@@ -1,0 +1,611 @@
+"""The types of a spec, with every default, and nothing else.
+
+A *component* is a name, or a one-key map from a name to its parameters; one with an obvious parameter takes a
+bare value. `Component` below understands the three forms, so that the same grammar holds for a spec file, for
+`--set`, and for overrides given from Python:
+
+    optimizer: rmsprop
+    optimizer: {rmsprop: {learning_rate: 1e-3}}
+    layers: [{dense: 64}]
+
+Defaults are those of Keras 3 (keras.io/api), unless a docstring says otherwise.
+To add a component: write its class, add it to its union, and write its one function in its own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+Count = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+Activation = Literal[
+    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
+]
+
+# Other usual spellings of a name, as Keras and scikit-learn accept them.
+ALIASES: Mapping[str, str] = {
+    "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
+    "root_mean_squared_error": "rmse",
+    "acc": "accuracy",
+    "binary_accuracy": "accuracy",
+    "categorical_accuracy": "accuracy",
+    "sparse_categorical_accuracy": "accuracy",
+    "top_k_categorical_accuracy": "top_k",
+    "sparse_top_k_categorical_accuracy": "top_k",
+    "r2_score": "r2",
+    "silu": "swish",
+    "boston": "boston_housing",
+}
+
+
+class Config(BaseModel):
+    """Base of everything in a spec: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Component(Config):
+    """A named part of an experiment.
+
+    Class attributes:
+        kind: the name that a spec uses.
+        bare: the field that a bare value fills (`dense: 64`), or None.
+    """
+
+    kind: ClassVar[str]
+    bare: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        """Turn any of a component's three forms into the map of its parameters."""
+        if isinstance(value, str):
+            return {}
+        if isinstance(value, Mapping) and len(value) == 1:
+            (name, params), *_ = value.items()
+            if component_name(name) == cls.kind:
+                if params is None:
+                    return {}
+                if not isinstance(params, Mapping) and cls.bare is not None:
+                    return {cls.bare: params}
+                return params
+        return value
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {self.kind: handler(self)}
+
+
+def component_name(name: Any) -> Any:
+    """The canonical name of a component, its aliases resolved; anything unknown is given back unchanged."""
+    return ALIASES.get(name, name) if isinstance(name, str) else name
+
+
+def _component_tag(value: Any) -> str | None:
+    """Which component a value names: the discriminator of every union below."""
+    if isinstance(value, Component):
+        return value.kind
+    if isinstance(value, Mapping) and len(value) == 1:
+        value = next(iter(value))
+    return component_name(value) if isinstance(value, str) else None
+
+
+COMPONENT = Discriminator(_component_tag)
+
+
+# --- data sets ---------------------------------------------------------------------------------------------
+
+
+class Imdb(Component):
+    """50,000 film reviews as lists of word indices, half positive (book, section 3.4)."""
+
+    kind = "imdb"
+    bare = "num_words"
+    num_words: Count | None = None
+    skip_top: NonNegativeInt = 0
+    maxlen: Count | None = None
+
+
+class Reuters(Component):
+    """11,228 newswires as lists of word indices, in 46 topics (book, section 3.5)."""
+
+    kind = "reuters"
+    bare = "num_words"
+    num_words: Count | None = None
+    skip_top: NonNegativeInt = 0
+    maxlen: Count | None = None
+    test_fraction: Fraction = 0.2
+
+
+class BostonHousing(Component):
+    """506 districts, 13 features, median house price in 1000 dollars (book, section 3.6)."""
+
+    kind = "boston_housing"
+    bare = "test_fraction"
+    test_fraction: Fraction = 0.2
+
+
+class Sklearn(Component):
+    """A small data set that ships with scikit-learn. It has no test set of its own."""
+
+    kind = "sklearn"
+    bare = "name"
+    name: Literal["breast_cancer", "digits", "wine", "iris", "diabetes"]
+
+
+class Npz(Component):
+    """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
+
+    kind = "npz"
+    bare = "path"
+    path: str
+
+
+Dataset = Annotated[
+    Union[
+        Annotated[Imdb, Tag("imdb")],
+        Annotated[Reuters, Tag("reuters")],
+        Annotated[BostonHousing, Tag("boston_housing")],
+        Annotated[Sklearn, Tag("sklearn")],
+        Annotated[Npz, Tag("npz")],
+    ],
+    COMPONENT,
+]
+
+
+# --- preprocessing -----------------------------------------------------------------------------------------
+
+
+class MultiHot(Component):
+    """Token lists to rows of 0 and 1, `dimension` wide. Default: the data set's num_words, else what the training rows need."""
+
+    kind = "multi_hot"
+    bare = "dimension"
+    dimension: Count | None = None
+
+
+class Standardize(Component):
+    """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
+
+    `columns` are positions from 0; default: all. The standard deviation is the population's (ddof 0, as NumPy, the
+    book and scikit-learn have it); a constant column is only centred.
+    """
+
+    kind = "standardize"
+    bare = "columns"
+    columns: list[NonNegativeInt] | None = None
+
+
+class NoInputStep(Component):
+    """Take the inputs as they are."""
+
+    kind = "none"
+
+
+InputStep = Annotated[
+    Union[
+        Annotated[MultiHot, Tag("multi_hot")],
+        Annotated[Standardize, Tag("standardize")],
+        Annotated[NoInputStep, Tag("none")],
+    ],
+    COMPONENT,
+]
+
+
+class OneHotTargets(Component):
+    """Class labels to rows of 0 and a single 1."""
+
+    kind = "one_hot"
+
+
+class ClassIndexTargets(Component):
+    """Class labels to integers from 0."""
+
+    kind = "class_index"
+
+
+class StandardizeTargets(Component):
+    """Standardize the target by the training rows; metrics are then in units of its standard deviation."""
+
+    kind = "standardize"
+
+
+class NoTargetStep(Component):
+    """Take the targets as they are."""
+
+    kind = "none"
+
+
+TargetStep = Annotated[
+    Union[
+        Annotated[OneHotTargets, Tag("one_hot")],
+        Annotated[ClassIndexTargets, Tag("class_index")],
+        Annotated[StandardizeTargets, Tag("standardize")],
+        Annotated[NoTargetStep, Tag("none")],
+    ],
+    COMPONENT,
+]
+
+
+class Preprocessing(Config):
+    """How raw columns become numbers. Fitted on the training rows of each fold, and on nothing else.
+
+    `inputs` is one step or a list, applied in order. `targets` None means what the loss needs; loading fills it in.
+    """
+
+    inputs: list[InputStep] = []
+    targets: TargetStep | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_step_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and not isinstance(value.get("inputs", []), list):
+            return {**value, "inputs": [value["inputs"]]}
+        return value
+
+
+# --- layers ------------------------------------------------------------------------------------------------
+
+
+class L1(Component):
+    """l1 * sum(|w|), added to the loss."""
+
+    kind = "l1"
+    bare = "l1"
+    l1: NonNegative = 0.01
+
+
+class L2(Component):
+    """l2 * sum(w²), added to the loss."""
+
+    kind = "l2"
+    bare = "l2"
+    l2: NonNegative = 0.01
+
+
+class L1L2(Component):
+    """l1 * sum(|w|) + l2 * sum(w²), added to the loss."""
+
+    kind = "l1_l2"
+    l1: NonNegative = 0.0
+    l2: NonNegative = 0.0
+
+
+Regularizer = Annotated[
+    Union[Annotated[L1, Tag("l1")], Annotated[L2, Tag("l2")], Annotated[L1L2, Tag("l1_l2")]], COMPONENT
+]
+
+
+class Dense(Component):
+    """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias."""
+
+    kind = "dense"
+    bare = "units"
+    units: Count
+    activation: Activation = "linear"
+    use_bias: bool = True
+    kernel_regularizer: Regularizer | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _activation_aliases(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("activation") in ("silu",):
+            return {**value, "activation": ALIASES[value["activation"]]}
+        return value
+
+
+class Dropout(Component):
+    """While training, zero a share `rate` of the inputs and scale the rest by 1 / (1 - rate)."""
+
+    kind = "dropout"
+    bare = "rate"
+    rate: Annotated[float, Field(ge=0, lt=1)]
+
+
+Layer = Annotated[Union[Annotated[Dense, Tag("dense")], Annotated[Dropout, Tag("dropout")]], COMPONENT]
+
+
+# --- losses ------------------------------------------------------------------------------------------------
+
+
+class BinaryCrossentropy(Component):
+    """For 0/1 targets and sigmoid outputs."""
+
+    kind = "binary_crossentropy"
+
+
+class CategoricalCrossentropy(Component):
+    """For one-hot targets and a softmax output."""
+
+    kind = "categorical_crossentropy"
+
+
+class SparseCategoricalCrossentropy(Component):
+    """For class indices and a softmax output."""
+
+    kind = "sparse_categorical_crossentropy"
+
+
+class Mse(Component):
+    """Mean squared error."""
+
+    kind = "mse"
+
+
+class Mae(Component):
+    """Mean absolute error."""
+
+    kind = "mae"
+
+
+class Huber(Component):
+    """Squared below `delta`, linear above."""
+
+    kind = "huber"
+    bare = "delta"
+    delta: Positive = 1.0
+
+
+Loss = Annotated[
+    Union[
+        Annotated[BinaryCrossentropy, Tag("binary_crossentropy")],
+        Annotated[CategoricalCrossentropy, Tag("categorical_crossentropy")],
+        Annotated[SparseCategoricalCrossentropy, Tag("sparse_categorical_crossentropy")],
+        Annotated[Mse, Tag("mse")],
+        Annotated[Mae, Tag("mae")],
+        Annotated[Huber, Tag("huber")],
+    ],
+    COMPONENT,
+]
+
+
+# --- optimizers --------------------------------------------------------------------------------------------
+
+
+class RmsProp(Component):
+    """Epsilon is inside the root: w -= learning_rate * g / sqrt(v + epsilon)."""
+
+    kind = "rmsprop"
+    bare = "learning_rate"
+    learning_rate: Positive = 0.001
+    rho: Decay = 0.9
+    momentum: Decay = 0.0
+    epsilon: Positive = 1e-7
+    centered: bool = False
+
+
+class Sgd(Component):
+    """Gradient descent, with momentum where `momentum` is not 0."""
+
+    kind = "sgd"
+    bare = "learning_rate"
+    learning_rate: Positive = 0.01
+    momentum: Decay = 0.0
+    nesterov: bool = False
+
+
+class Adam(Component):
+    """Epsilon is outside the root and is not scaled by the bias correction (Keras's 'epsilon hat')."""
+
+    kind = "adam"
+    bare = "learning_rate"
+    learning_rate: Positive = 0.001
+    beta_1: Decay = 0.9
+    beta_2: Decay = 0.999
+    epsilon: Positive = 1e-7
+    amsgrad: bool = False
+
+
+class AdamW(Component):
+    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w before each step, biases included."""
+
+    kind = "adamw"
+    bare = "learning_rate"
+    learning_rate: Positive = 0.001
+    weight_decay: NonNegative = 0.004
+    beta_1: Decay = 0.9
+    beta_2: Decay = 0.999
+    epsilon: Positive = 1e-7
+    amsgrad: bool = False
+
+
+class Adagrad(Component):
+    """Epsilon is inside the root; the accumulator starts at `initial_accumulator_value`."""
+
+    kind = "adagrad"
+    bare = "learning_rate"
+    learning_rate: Positive = 0.001
+    initial_accumulator_value: NonNegative = 0.1
+    epsilon: Positive = 1e-7
+
+
+Optimizer = Annotated[
+    Union[
+        Annotated[RmsProp, Tag("rmsprop")],
+        Annotated[Sgd, Tag("sgd")],
+        Annotated[Adam, Tag("adam")],
+        Annotated[AdamW, Tag("adamw")],
+        Annotated[Adagrad, Tag("adagrad")],
+    ],
+    COMPONENT,
+]
+
+
+# --- metrics -----------------------------------------------------------------------------------------------
+
+
+class Accuracy(Component):
+    """Share of right answers: binary at 0.5, categorical by argmax, as the output and targets say."""
+
+    kind = "accuracy"
+
+
+class TopK(Component):
+    """Share of rows whose true class is among the `k` most probable."""
+
+    kind = "top_k"
+    bare = "k"
+    k: Count = 5
+
+
+class Precision(Component):
+    """Right positives among predicted positives; for several classes the unweighted mean over classes (macro)."""
+
+    kind = "precision"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class Recall(Component):
+    """Right positives among true positives; for several classes the unweighted mean over classes (macro)."""
+
+    kind = "recall"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class Auc(Component):
+    """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds)."""
+
+    kind = "auc"
+
+
+class MaeMetric(Component):
+    """Mean absolute error."""
+
+    kind = "mae"
+
+
+class MseMetric(Component):
+    """Mean squared error."""
+
+    kind = "mse"
+
+
+class Rmse(Component):
+    """Root of the mean squared error."""
+
+    kind = "rmse"
+
+
+class R2(Component):
+    """Coefficient of determination: 1 for perfect, 0 for the mean predictor."""
+
+    kind = "r2"
+
+
+Metric = Annotated[
+    Union[
+        Annotated[Accuracy, Tag("accuracy")],
+        Annotated[TopK, Tag("top_k")],
+        Annotated[Precision, Tag("precision")],
+        Annotated[Recall, Tag("recall")],
+        Annotated[Auc, Tag("auc")],
+        Annotated[MaeMetric, Tag("mae")],
+        Annotated[MseMetric, Tag("mse")],
+        Annotated[Rmse, Tag("rmse")],
+        Annotated[R2, Tag("r2")],
+    ],
+    COMPONENT,
+]
+
+
+# --- validation and the whole ------------------------------------------------------------------------------
+
+
+class EarlyStopping(Config):
+    """Stop when `monitor` has not improved by more than `min_delta` for more than `patience` epochs.
+
+    `restore_best` puts back the weights of the best epoch at the end. Keras's `EarlyStopping`.
+    """
+
+    monitor: str = "val_loss"
+    patience: NonNegativeInt = 0
+    min_delta: NonNegative = 0.0
+    restore_best: bool = False
+
+
+class Holdout(Component):
+    """Keep some training rows for validation: the `first` N, or a `fraction` of them.
+
+    A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last rows
+    (Keras's `validation_split`). Default: a fraction of 0.2.
+    """
+
+    kind = "holdout"
+    first: Count | None = None
+    fraction: Fraction | None = None
+    shuffle: bool = True
+    stratify: bool = False
+
+
+class KFold(Component):
+    """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat."""
+
+    kind = "kfold"
+    bare = "k"
+    k: Annotated[int, Field(ge=2)] = 4
+    shuffle: bool = False
+    stratify: bool = False
+    repeats: Count = 1
+
+
+class NoValidation(Component):
+    """Train on all training rows; nothing is validated."""
+
+    kind = "none"
+
+
+Validation = Annotated[
+    Union[Annotated[Holdout, Tag("holdout")], Annotated[KFold, Tag("kfold")], Annotated[NoValidation, Tag("none")]],
+    COMPONENT,
+]
+
+
+class ExperimentSpec(Config):
+    """One experiment: everything that decides what is computed.
+
+    `name` defaults to the file's stem; paths are absolute after loading.
+    """
+
+    name: str = ""
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    dataset: Dataset
+    preprocessing: Preprocessing = Preprocessing()
+    layers: Annotated[list[Layer], Field(min_length=1)]
+    init_weights: str | None = None
+    loss: Loss
+    optimizer: Optimizer = RmsProp()
+    metrics: list[Metric] = []
+    epochs: Count = 1
+    batch_size: Count = 32
+    shuffle: bool = True
+    early_stopping: EarlyStopping | None = None
+    validation: Validation = NoValidation()
+
+
+def components(union: Any) -> dict[str, type[Component]]:
+    """The registry behind a union such as `Layer`: canonical name → class, in the order of the union."""
+    union_type = get_args(union)[0]
+    members = get_args(union_type) if get_origin(union_type) is Union else (union_type,)
+    classes = [get_args(member)[0] for member in members]
+    return {cls.kind: cls for cls in classes}
