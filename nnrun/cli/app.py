@@ -1,0 +1,66 @@
+"""The Typer application: every command, registered by name."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nnrun import __version__
+from nnrun.errors import EXIT_INTERRUPTED
+
+# Typer carries its own copy of Click since 0.2x, so the exception's base is taken from Typer itself.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="nnrun",
+    help="Train the network that a YAML spec declares, and keep an honest record of how it learned.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing rich would cost more than the rest of the start-up
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"nnrun {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def usage_exit_code(error: Exception) -> int | None:
+    """The exit code of an error of the command line itself, or None where it is something else."""
+    if isinstance(error, typer.Abort):
+        return EXIT_INTERRUPTED
+    if isinstance(error, _ClickException):
+        return int(getattr(error, "exit_code", 2))
+    return None
+
+
+def report_usage_error(error: Exception) -> None:
+    """Say what is wrong with the command line, and how to see what is right."""
+    if isinstance(error, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "nnrun"
+    message = error.format_message()  # type: ignore[attr-defined]
+    print(f"error: {message}\nTry '{command} --help'.", file=sys.stderr)
+
+
+from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
+    train,
+)
+
+__all__ = ["app", "train"]

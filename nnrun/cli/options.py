@@ -1,0 +1,31 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; the value is read as YAML."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Change the spec's seed.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Change the spec's number of epochs.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", envvar="NNRUN_RUNS_DIR", help="Where runs are kept.", show_default=True)
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="NNRUN_DATA_DIR", help="Where data files are looked for first."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what is done.")]
+Smoke = Annotated[
+    bool, typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?")
+]
+
+DEFAULT_RUNS_DIR = Path("runs")

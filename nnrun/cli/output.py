@@ -1,0 +1,44 @@
+"""Where a command's words go: results to stdout, messages to stderr, one JSON document where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from nnrun.errors import NnrunError, SpecError
+
+
+def message(text: str) -> None:
+    """A message for the person at the terminal, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout (NaN and infinity as null: JSON has no word for them)."""
+    print(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+def report_error(error: NnrunError, *, as_json: bool = False) -> None:
+    """Say what went wrong: sentences on stderr, and with --json a document on stdout as well."""
+    if isinstance(error, SpecError):
+        errors = sum(p.severity == "error" for p in error.problems)
+        print(error, file=sys.stderr)
+        print(f"{errors} error{'s' if errors != 1 else ''}: nothing was run.", file=sys.stderr)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+    if as_json:
+        document: dict[str, Any] = {"error": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
+        if isinstance(error, SpecError):
+            document["problems"] = [vars(p) for p in error.problems]
+        print_json(document)
