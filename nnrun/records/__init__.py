@@ -1,0 +1,20 @@
+"""What a run leaves on disk. No other package knows a file name under runs/."""
+
+from nnrun.records.history import HistoryWriter, history_columns, measures
+from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
+from nnrun.records.run_directory import RunDirectory, create_run
+
+__all__ = [
+    "BROKEN",
+    "LAST",
+    "STATUSES",
+    "HistoryWriter",
+    "RunDirectory",
+    "RunSummary",
+    "create_run",
+    "delete_run",
+    "find_run",
+    "history_columns",
+    "list_runs",
+    "measures",
+]

@@ -1,0 +1,90 @@
+"""Files that appear whole or not at all, and sentences for those that cannot be read or written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import DataError, NnrunError, UsageError
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy's numbers as Python's, paths as text, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"Cannot make the folder {folder}: a file of that name is in the way.") from error
+    except OSError as error:
+        raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, bring it to the disk, and rename it to `path`."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's umask has it; safetensors would make it private
+        write(temporary)
+        temporary.chmod(mode)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise NnrunError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all; its line ends stay as they are."""
+    data = text.encode("utf-8")
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    replace_file(path, write)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, its line ends as they are."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{path.parent} has no {path.name}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: it is not UTF-8 text.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    text = read_text(path)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: it is not valid JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} is damaged: it must hold a JSON object, but holds {type(value).__name__}.")
+    return value

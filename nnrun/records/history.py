@@ -1,0 +1,151 @@
+"""history.csv: one row per epoch (per fold), complete when its epoch ends, exact when it is read back.
+
+    fold,epoch,loss,<metric>...,val_loss,val_<metric>...,learning_rate,seconds
+
+`fold` only where the run has folds, `val_*` only where it validates. An empty field is a value that was never
+computed; `nan` is one that was, and is not a number.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nnrun.errors import DataError, NnrunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Value = int | float | None
+
+FSYNC_EVERY_SECONDS = 1.0
+"""How much of a history a power failure may take. A killed process loses nothing: each line is flushed."""
+
+_NOT_MEASURES = ("fold", "replica", "epoch", "learning_rate", "seconds")
+
+
+def history_columns(metrics: Sequence[str], validated: bool, replica: str | None = None) -> list[str]:
+    """The columns of a history.
+
+    Args:
+        metrics: names of the metrics, without the loss.
+        validated: whether there are `val_*` columns.
+        replica: the column that tells replicas apart (`fold`), or None for a run of one network.
+    """
+    measures = ["loss", *metrics]
+    validation = [f"val_{name}" for name in measures] if validated else []
+    return [*([replica] if replica else []), "epoch", *measures, *validation, "learning_rate", "seconds"]
+
+
+def measures(columns: Iterable[str]) -> list[str]:
+    """The loss and the metrics among the columns of a history, or of a mean of histories; each once."""
+    plain = (str(name).removesuffix("_mean").removesuffix("_std").removeprefix("val_") for name in columns)
+    return [name for name in dict.fromkeys(plain) if name not in _NOT_MEASURES]
+
+
+def format_value(value: Value) -> str:
+    """A value as the CSV holds it: the shortest digits that read back bit for bit."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(int(value))
+    if hasattr(value, "dtype") and value.dtype.kind in "iu":
+        return str(int(value))
+    return repr(float(value))  # float() first: NumPy's own repr names its type
+
+
+class HistoryWriter:
+    """Appends rows to a new history file; a context manager.
+
+    Each row is written and flushed as one whole line, so that whoever reads it meanwhile, or after a crash,
+    finds complete rows. The disk itself is asked at most once a second, and when the file is closed.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.columns = tuple(columns)
+        try:
+            self._file = path.open("x", encoding="utf-8", newline="")
+        except OSError as error:
+            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+        self._synced = time.monotonic()
+        self._write_line(",".join(self.columns))
+
+    def append(self, row: Mapping[str, Value]) -> None:
+        """Write one row. A column that `row` does not name stays empty; a name that is no column is a bug."""
+        unknown = [name for name in row if name not in self.columns]
+        if unknown:
+            raise ValueError(f"{unknown} not among the columns of this history: {list(self.columns)}")
+        self._write_line(",".join(format_value(row.get(name)) for name in self.columns))
+
+    def close(self) -> None:
+        """Bring everything to the disk and close the file. Closing twice does no harm."""
+        if not self._file.closed:
+            try:
+                self._sync()
+            finally:
+                self._file.close()
+
+    def _write_line(self, line: str) -> None:
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+            if time.monotonic() - self._synced >= FSYNC_EVERY_SECONDS:
+                self._sync()
+        except OSError as error:
+            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> HistoryWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A history as it was written, bit for bit. A torn last line (a crash) is dropped."""
+    import pandas as pd
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{path.parent} has no {path.name}: no epoch of this run has ended.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {path}: {error}.") from error
+    whole_lines = text[: text.rfind("\n") + 1]
+    try:
+        frame = pd.read_csv(io.StringIO(whole_lines), float_precision="round_trip", index_col=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is no history: {str(error).strip().rstrip('.')}.") from error
+    if "epoch" not in frame.columns or any(kind not in "iuf" for kind in _kinds(frame)):
+        raise DataError(f"{path} is no history: it must have a column `epoch`, and numbers only.")
+    return frame
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """A table of numbers as CSV that reads back bit for bit (NaN as `nan`)."""
+    columns = [frame[name].tolist() for name in frame.columns]
+    lines = (",".join(format_value(value) for value in row) for row in zip(*columns, strict=True))
+    return "\n".join([",".join(map(str, frame.columns)), *lines]) + "\n"
+
+
+def _kinds(frame: pd.DataFrame) -> list[str]:
+    """NumPy's kind of each column; a column of a table without rows has none that could be wrong."""
+    return [str(dtype.kind) for dtype in frame.dtypes] if len(frame) else []
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is an ordinary number (and no bool)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,222 @@
+"""The runs in a folder: found by what a user calls them, listed, deleted."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.history import is_finite
+from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+
+STATUSES = ("running", "completed", "interrupted", "failed", "diverged")
+BROKEN = "broken"
+"""The status that a list gives to a run whose record cannot be read. No record holds it."""
+
+LAST = "@last"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a list shows of a run. A field is None where the record does not hold it, or not as it should.
+
+    Attributes:
+        run: the run's folder.
+        status: one of `STATUSES`, or `broken`.
+        started, ended: with their time zone.
+        epochs: epochs that were trained (of the fold that trained longest).
+        best: column → value at the best epoch.
+        test: loss and metrics on the test set; empty where it was not used.
+        problem: why the run is broken, as a sentence.
+    """
+
+    run: RunDirectory
+    status: str
+    name: str | None = None
+    command: str | None = None
+    device: str | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    best: Mapping[str, float] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, from start to end."""
+        if self.started is None or self.ended is None:
+            return None
+        return (self.ended - self.started).total_seconds()
+
+
+def find_run(reference: str, runs_dir: Path) -> RunDirectory:
+    """The run that a user means by a path, an id, a unique prefix of an id, or `@last`."""
+    if reference == LAST:
+        return _last_run(runs_dir)
+    runs = _run_directories(runs_dir)
+    for run in runs:
+        if run.id == reference:
+            return run
+    as_path = RunDirectory(Path(reference))
+    if reference and as_path.is_run():
+        return as_path
+    if as_path.path.name != reference:  # it has a separator, so it cannot be an id
+        found = "that folder has no run.json" if as_path.path.is_dir() else "there is no such folder"
+        raise UsageError(f"{reference} is no run: {found}.")
+    matches = [run.id for run in runs if reference and run.id.startswith(reference)]
+    if len(matches) == 1:
+        return RunDirectory(runs_dir / matches[0])
+    if matches:
+        raise UsageError(
+            f"'{reference}' is the beginning of {len(matches)} runs; say which:\n{_listed(matches)}"
+        )
+    raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
+
+
+def list_runs(runs_dir: Path) -> list[RunSummary]:
+    """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual."""
+    summaries = [_summary(run) for run in _run_directories(runs_dir)]
+    return sorted(summaries, key=_age_key, reverse=True)
+
+
+def delete_run(run: RunDirectory, runs_dir: Path) -> None:
+    """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
+
+    A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
+    """
+    refusal = _why_not_delete(run, runs_dir)
+    if refusal:
+        raise UsageError(f"{run.path} was not deleted: {refusal}.")
+    doomed = run.path.with_name(f".{run.id}.deleted")
+    try:
+        run.path.rename(doomed)  # one step, so that no half of a run is ever listed
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
+
+
+def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
+    if run.path.is_symlink():
+        return "it is a link, not a folder"
+    if not run.path.is_dir():
+        return "there is no such folder"
+    if run.path.resolve().parent != runs_dir.resolve():
+        return f"it is not directly under {runs_dir} (--runs-dir says where runs are)"
+    if not run.is_run() or (run.path / RECORD).is_symlink():
+        return "it has no run.json, so it may not be a run; delete it by hand if you are sure"
+    try:
+        recorded = run.read_record().get("id")
+    except DataError as error:
+        return f"its record cannot be read ({str(error).rstrip('.')}); delete it by hand if you are sure"
+    if recorded != run.path.resolve().name:
+        return f"its run.json says id {recorded!r}; delete it by hand if you are sure"
+    return None
+
+
+def _run_directories(runs_dir: Path) -> list[RunDirectory]:
+    """Folders that are runs, and those that by their name should be; by id."""
+    try:
+        entries = sorted(entry for entry in runs_dir.iterdir() if entry.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
+    visible = (RunDirectory(entry) for entry in entries if not entry.name.startswith("."))
+    return [run for run in visible if run.is_run() or RUN_ID.fullmatch(run.id)]
+
+
+def _last_run(runs_dir: Path) -> RunDirectory:
+    readable = [summary for summary in list_runs(runs_dir) if summary.status != BROKEN]
+    if not readable:
+        raise UsageError(f"{LAST}: there are no runs in {runs_dir} yet.")
+    return readable[0].run
+
+
+def _not_found(reference: str, ids: Sequence[str], runs_dir: Path) -> str:
+    if not ids:
+        return f"No run '{reference}': there are no runs in {runs_dir} yet."
+    # A mistyped name is compared with names of its own length: an id's time and hex would drown the likeness.
+    nearness = {id_: _likeness(reference, id_) for id_ in ids}
+    near = sorted((id_ for id_ in ids if nearness[id_] >= 0.6), key=lambda id_: (-nearness[id_], id_))[:3]
+    if near:
+        return f"No run '{reference}' in {runs_dir}. The nearest:\n{_listed(near)}"
+    return f"No run '{reference}' in {runs_dir}. `nnrun ls` lists all {len(ids)}."
+
+
+def _likeness(reference: str, id_: str) -> float:
+    return difflib.SequenceMatcher(None, reference.lower(), id_[: len(reference) + 1].lower()).ratio()
+
+
+def _listed(ids: Sequence[str], at_most: int = 10) -> str:
+    more = [f"  ... and {len(ids) - at_most} more"] if len(ids) > at_most else []
+    return "\n".join([*(f"  {id_}" for id_ in ids[:at_most]), *more])
+
+
+def _summary(run: RunDirectory) -> RunSummary:
+    try:
+        record = run.read_record()
+    except DataError as error:
+        return RunSummary(run, BROKEN, problem=str(error))
+    status = record.get("status")
+    problem = None
+    if status not in STATUSES:
+        problem = f"{run.path / RECORD} says status {status!r}, which is none of {', '.join(STATUSES)}."
+    return RunSummary(
+        run,
+        status=BROKEN if problem else str(status),
+        name=_text(record.get("name")),
+        command=_text(record.get("command")),
+        device=_text(record.get("device")),
+        started=_moment(record.get("started")),
+        ended=_moment(record.get("ended")),
+        epochs=_count(record.get("epochs_run")),
+        best_epoch=_count(record.get("best_epoch")),
+        best=_scores(record.get("best")),
+        test=_scores(record.get("test")),
+        problem=problem,
+    )
+
+
+def _age_key(summary: RunSummary) -> tuple[float, str]:
+    """Newest last: by start, then by id. A run that does not know its start is older than all that do."""
+    return (summary.started.timestamp() if summary.started else -math.inf, summary.id)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _scores(value: object) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): float(score) for name, score in value.items() if is_finite(score)}
+
+
+def _moment(value: object) -> datetime | None:
+    """An ISO 8601 time; one without a zone is in UTC."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        moment.timestamp()  # years at the calendar's ends have none
+    except (ValueError, OverflowError):
+        return None
+    return moment

@@ -1,0 +1,202 @@
+"""One run's folder: every file in it is read and written here, and named nowhere else.
+
+    runs/<name>-<UTC time>-<4 hex>/
+        spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
+        weights.safetensors  preprocessing.json         (or fold-0/ ... with the two of each fold)
+        plots/
+
+Files appear whole or not at all, except the history, which grows by whole lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
+from nnrun.records.history import HistoryWriter, read_csv, to_csv
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+RECORD = "run.json"
+RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
+"""What the ids that `create_run` makes look like."""
+
+_SPEC = "spec.yaml"
+_RESOLVED = "resolved.yaml"
+_HISTORY = "history.csv"
+_HISTORY_MEAN = "history_mean.csv"
+_WEIGHTS = "weights.safetensors"
+_PREPROCESSING = "preprocessing.json"
+_PLOTS = "plots"
+
+_LONGEST_SLUG = 60
+_FOLD = re.compile(r"fold-(0|[1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run on disk.
+
+    Attributes:
+        path: the run's folder.
+    """
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the name of its folder."""
+        return self.path.name or self.path.resolve().name
+
+    def is_run(self) -> bool:
+        """Whether the folder holds the record of a run."""
+        return (self.path / RECORD).is_file()
+
+    # --- the spec ---
+
+    def write_spec(self, text: str) -> None:
+        """Keep the spec as it was written."""
+        write_text(self.path / _SPEC, text)
+
+    def read_spec(self) -> str:
+        """The spec as it was written."""
+        return read_text(self.path / _SPEC)
+
+    def write_resolved(self, text: str) -> None:
+        """Keep the spec with every default filled in."""
+        write_text(self.path / _RESOLVED, text)
+
+    def read_resolved(self) -> str:
+        """The spec with every default filled in: it repeats the run."""
+        return read_text(self.path / _RESOLVED)
+
+    # --- the record ---
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Replace run.json. Whoever reads it meanwhile finds the old one or the new one, never a part.
+
+        NaN and infinities become null: JSON has no word for them.
+        """
+        text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(self.path / RECORD, text + "\n")
+
+    def read_record(self) -> dict[str, Any]:
+        """What run.json holds. Its values are as they stand there: only the outermost object is checked."""
+        return read_json_object(self.path / RECORD)
+
+    # --- the history ---
+
+    def history_writer(self, columns: Sequence[str]) -> HistoryWriter:
+        """Start the history. A run has one, so a second start is an error."""
+        return HistoryWriter(self.path / _HISTORY, columns)
+
+    def read_history(self) -> pd.DataFrame:
+        """The rows that are complete, with the columns of the file."""
+        return read_csv(self.path / _HISTORY)
+
+    def write_history_mean(self, frame: pd.DataFrame) -> None:
+        """Keep the mean and standard deviation over the folds."""
+        write_text(self.path / _HISTORY_MEAN, to_csv(frame))
+
+    def read_history_mean(self) -> pd.DataFrame:
+        """The mean and standard deviation over the folds."""
+        return read_csv(self.path / _HISTORY_MEAN)
+
+    # --- the network ---
+
+    def write_weights(self, tensors: Mapping[str, np.ndarray[Any, Any]], fold: int | None = None) -> None:
+        """Keep the weights of the run's network, or of one fold's."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        # safetensors writes an array's memory as it lies, so each must lie in C order.
+        arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+        replace_file(self._of_fold(_WEIGHTS, fold), lambda path: save_file(arrays, path))
+
+    def read_weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights of the run's network, or of one fold's."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self._of_fold(_WEIGHTS, fold)
+        if not path.is_file():
+            raise DataError(f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights()}")
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path} is no safetensors file, or a damaged one: {error}.") from error
+
+    def write_preprocessing(self, state: Mapping[str, Any], fold: int | None = None) -> None:
+        """Keep what preprocessing learned from the training rows of the run, or of one fold."""
+        text = json.dumps(state, indent=2, ensure_ascii=False)
+        write_text(self._of_fold(_PREPROCESSING, fold), text + "\n")
+
+    def read_preprocessing(self, fold: int | None = None) -> dict[str, Any]:
+        """What preprocessing learned from the training rows of the run, or of one fold."""
+        return read_json_object(self._of_fold(_PREPROCESSING, fold))
+
+    def folds(self) -> list[int]:
+        """The folds that have a folder here, ascending. Empty for a run without folds."""
+        if not self.path.is_dir():
+            return []
+        matches = (_FOLD.fullmatch(entry.name) for entry in self.path.iterdir() if entry.is_dir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    # --- the rest ---
+
+    def plots_dir(self) -> Path:
+        """The folder for figures, made when it is first asked for."""
+        folder = self.path / _PLOTS
+        make_folder(folder)
+        return folder
+
+    def _of_fold(self, name: str, fold: int | None) -> Path:
+        return self.path / name if fold is None else self.path / f"fold-{fold}" / name
+
+    def _why_no_weights(self) -> str:
+        folds = self.folds()
+        if folds:
+            return f"it holds folds {', '.join(map(str, folds))}."
+        return "the run ended before its network was saved."
+
+
+def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> RunDirectory:
+    """Make the folder of a new run. Two runs never share one, whoever else makes runs at the same moment.
+
+    Args:
+        runs_dir: where runs are kept; made where it is missing.
+        name: the experiment's name, in any script; the folder's name keeps what is safe in a file name.
+        now: the time that the id tells; default: the present.
+    """
+    moment = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    stem = f"{slug(name)}-{moment:%Y%m%dT%H%M%SZ}"
+    make_folder(runs_dir)
+    for _ in range(1000):
+        path = runs_dir / f"{stem}-{secrets.token_hex(2)}"
+        try:
+            os.mkdir(path)  # fails where the folder exists: that is what makes it ours alone
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"Cannot make a run in {runs_dir}: {error.strerror}.") from error
+        return RunDirectory(path)
+    raise NnrunError(f"Cannot make a run in {runs_dir}: too many runs start with {stem}.")
+
+
+def slug(name: str) -> str:
+    """A name as a part of a file name: ASCII letters, digits, `.`, `_`, `-`; 60 at most, no leading dot."""
+    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("-._")
+    return safe[:_LONGEST_SLUG].rstrip("-._") or "run"

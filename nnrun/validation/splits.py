@@ -1,0 +1,171 @@
+"""Which training rows each fold trains on and which it validates on. Row indices only, no data.
+
+Sizes and order are scikit-learn's (`train_test_split`, `KFold`, `StratifiedKFold`), so that a spec splits as
+the reader expects. Rows keep their order within a fold: shuffling decides which rows validate, and no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.streams import derive_seed
+
+Rows = npt.NDArray[np.int64]
+Labels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One way to split the training rows.
+
+    Attributes:
+        index: from 0 over all repeats: `repeat * k + fold`.
+        repeat: from 0.
+        fold: from 0 within its repeat.
+        train_rows, validation_rows: ascending; together they are all rows, and no row is in both.
+    """
+
+    index: int
+    repeat: int
+    fold: int
+    train_rows: Rows
+    validation_rows: Rows
+
+
+def make_folds(
+    validation: schema.Component, n_rows: int, labels: Labels | None, seed: int
+) -> tuple[Fold, ...]:
+    """The folds that a spec's `validation` declares, for data of `n_rows` training rows.
+
+    The same arguments give the same folds, whatever else is computed before or beside.
+
+    Args:
+        validation: `schema.Holdout`, `schema.KFold` or `schema.NoValidation`.
+        n_rows: number of training rows.
+        labels: the class of each row (n_rows,); needed where the split is stratified.
+        seed: the spec's seed.
+
+    Raises:
+        DataError: the data have too few rows, or too few of a class, for what is asked.
+    """
+    if n_rows < 1:
+        raise DataError("There are no training rows to split.")
+    if isinstance(validation, schema.NoValidation):
+        return (_fold(n_rows, np.empty(0, np.int64)),)
+    if isinstance(validation, schema.Holdout):
+        return (_fold(n_rows, _holdout_rows(validation, n_rows, labels, seed)),)
+    if isinstance(validation, schema.KFold):
+        return tuple(_kfold(validation, n_rows, labels, seed))
+    raise TypeError(f"validation must be a holdout, kfold or none of the schema, but got {validation!r}")
+
+
+def _fold(n_rows: int, validation_rows: Rows, index: int = 0, repeat: int = 0, fold: int = 0) -> Fold:
+    validates = np.zeros(n_rows, bool)
+    validates[validation_rows] = True
+    return Fold(index, repeat, fold, np.flatnonzero(~validates), np.flatnonzero(validates))
+
+
+def _holdout_rows(holdout: schema.Holdout, n_rows: int, labels: Labels | None, seed: int) -> Rows:
+    if holdout.first is not None:
+        if holdout.first >= n_rows:
+            raise DataError(
+                f"validation.holdout.first is {holdout.first}, but there are {n_rows} training rows: "
+                "at least one row must be left to train on."
+            )
+        return np.arange(holdout.first)
+    fraction = 0.2 if holdout.fraction is None else holdout.fraction
+    n_validation = math.ceil(fraction * n_rows)  # as train_test_split rounds
+    if n_validation >= n_rows:
+        raise DataError(
+            f"validation.holdout.fraction is {fraction}, which is {n_validation} of {n_rows} training rows: "
+            "at least one row must be left to train on."
+        )
+    random = _random_state(seed, repeat=0)
+    if holdout.stratify:
+        return _stratified_rows(_classes_of(labels, n_rows, "holdout"), n_validation, random)
+    if holdout.shuffle:
+        return random.permutation(n_rows)[:n_validation]
+    return np.arange(n_rows - n_validation, n_rows)
+
+
+def _kfold(kfold: schema.KFold, n_rows: int, labels: Labels | None, seed: int) -> Iterator[Fold]:
+    if kfold.k > n_rows:
+        raise DataError(
+            f"validation.kfold.k is {kfold.k}, but there are {n_rows} training rows: "
+            "k must not be above the number of rows."
+        )
+    classes = _classes_of(labels, n_rows, "kfold", kfold.k) if kfold.stratify else None
+    for repeat in range(kfold.repeats):
+        random = _random_state(seed, repeat) if kfold.shuffle else None
+        parts = (
+            _parts(kfold.k, n_rows, random)
+            if classes is None
+            else _stratified_parts(kfold.k, classes, random)
+        )
+        for fold, rows in enumerate(parts):
+            yield _fold(n_rows, rows, index=repeat * kfold.k + fold, repeat=repeat, fold=fold)
+
+
+def _parts(k: int, n_rows: int, random: np.random.RandomState | None) -> list[Rows]:
+    """k parts of all rows; the first n_rows % k are one row longer."""
+    order = np.arange(n_rows) if random is None else random.permutation(n_rows)
+    return np.array_split(order, k)
+
+
+def _stratified_parts(k: int, classes: Labels, random: np.random.RandomState | None) -> list[Rows]:
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(k, shuffle=random is not None, random_state=random)
+    return [rows for _, rows in splitter.split(classes, classes)]
+
+
+def _stratified_rows(classes: Labels, n_validation: int, random: np.random.RandomState) -> Rows:
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    n_classes = len(np.unique(classes))
+    n_training = len(classes) - n_validation
+    if min(n_validation, n_training) < n_classes:
+        raise DataError(
+            f"validation.holdout.stratify: {n_training} rows to train on and {n_validation} to validate on "
+            f"cannot each hold all {n_classes} classes. Change the fraction, or set stratify to false."
+        )
+    splitter = StratifiedShuffleSplit(1, test_size=n_validation, train_size=n_training, random_state=random)
+    return next(splitter.split(classes, classes))[1]  # type: ignore[no-any-return]
+
+
+def _classes_of(labels: Labels | None, n_rows: int, kind: str, at_least: int = 2) -> Labels:
+    """The labels, once they are fit to stratify by: one class for each row, and enough rows of each class."""
+    place = f"validation.{kind}.stratify"
+    if labels is None:
+        raise DataError(
+            f"{place}: only classes can be stratified, and these data have none. Set it to false."
+        )
+    labels = np.asarray(labels)
+    if labels.shape != (n_rows,):
+        raise ValueError(f"labels must have shape ({n_rows},), but got {labels.shape}")
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
+        raise DataError(f"{place}: the targets are measures, not classes. Set it to false.")
+    classes, counts = np.unique(labels, return_counts=True)
+    rarest = int(counts.argmin())
+    if counts[rarest] < at_least:
+        need = f"each of the {at_least} folds" if kind == "kfold" else "training and validation each"
+        rows = "row" if counts[rarest] == 1 else "rows"
+        raise DataError(
+            f"{place}: class {classes[rarest]} has {counts[rarest]} {rows}, but {need} must get one. "
+            f"{'Lower k, or set' if kind == 'kfold' else 'Set'} stratify to false."
+        )
+    return labels
+
+
+def _random_state(seed: int, repeat: int) -> np.random.RandomState:
+    """NumPy's legacy generator, on purpose: its stream is frozen, so a split outlives NumPy's versions."""
+    derived = derive_seed(seed, replica=repeat, purpose="splits")
+    return np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])
