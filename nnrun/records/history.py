@@ -8,7 +8,6 @@ computed; `nan` is one that was, and is not a number.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
@@ -124,14 +123,20 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.parent} has no {path.name}: no epoch of this run has ended.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
-    whole_lines = text[: text.rfind("\n") + 1]
-    try:
-        frame = pd.read_csv(io.StringIO(whole_lines), float_precision="round_trip", index_col=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is no history: {str(error).strip().rstrip('.')}.") from error
-    if "epoch" not in frame.columns or any(kind not in "iuf" for kind in _kinds(frame)):
-        raise DataError(f"{path} is no history: it must have a column `epoch`, and numbers only.")
-    return frame
+    header, *lines = text[: text.rfind("\n") + 1].split("\n")[:-1] or [""]
+    columns = header.split(",")
+    if "epoch" not in columns or len(set(columns)) < len(columns):
+        raise DataError(f"{path} is no history: its first line must name its columns, `epoch` among them.")
+    rows: list[list[Value]] = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            row = [_value(field) for field in line.split(",")]
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: every field must be a number, but {error}.") from error
+        if len(row) != len(columns):
+            raise DataError(f"{path}, line {number}: {len(columns)} fields expected, {len(row)} found.")
+        rows.append(row)
+    return pd.DataFrame({name: _column(row[i] for row in rows) for i, name in enumerate(columns)})
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -141,9 +146,21 @@ def to_csv(frame: pd.DataFrame) -> str:
     return "\n".join([",".join(map(str, frame.columns)), *lines]) + "\n"
 
 
-def _kinds(frame: pd.DataFrame) -> list[str]:
-    """NumPy's kind of each column; a column of a table without rows has none that could be wrong."""
-    return [str(dtype.kind) for dtype in frame.dtypes] if len(frame) else []
+def _value(field: str) -> Value:
+    """A field of the CSV. Python's float() reads back exactly what repr() wrote; pandas's reader need not."""
+    if not field:
+        return None
+    return int(field) if field.isdecimal() and len(field) < 19 else float(field)
+
+
+def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:
+    """Integers where all are integers (epochs, folds), else floats, an empty field as NaN."""
+    import pandas as pd
+
+    held = list(values)
+    if held and all(isinstance(value, int) for value in held):
+        return pd.Series(held, dtype="int64")
+    return pd.Series([math.nan if value is None else float(value) for value in held], dtype="float64")
 
 
 def is_finite(value: object) -> bool:

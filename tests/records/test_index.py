@@ -1,0 +1,209 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.errors import UsageError
+from nnrun.records import RunDirectory, delete_run, find_run, list_runs
+
+
+def make(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
+    (runs_dir / id_).mkdir(parents=True)
+    run = RunDirectory(runs_dir / id_)
+    run.write_record({"id": id_, "status": "completed", **record})
+    return run
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    runs = tmp_path / "runs"
+    make(runs, "reuters-20260101T000000Z-aaaa", started="2026-01-01T00:00:00Z", ended="2026-01-01T00:01:30Z")
+    make(runs, "reuters-20260102T000000Z-bbbb", started="2026-01-02T00:00:00+00:00")
+    make(runs, "boston-20260103T000000Z-cccc", started="2025-12-31T00:00:00Z")
+    return runs
+
+
+def test_a_run_is_found_by_id_prefix_path_and_last(runs_dir: Path) -> None:
+    id_ = "reuters-20260102T000000Z-bbbb"
+    for reference in (id_, "reuters-20260102", str(runs_dir / id_), f"{runs_dir / id_}/", "@last"):
+        assert find_run(reference, runs_dir).path.resolve() == (runs_dir / id_).resolve()
+
+
+def test_a_relative_path_is_found(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs_dir / "boston-20260103T000000Z-cccc")
+    assert find_run(".", runs_dir).id == "boston-20260103T000000Z-cccc"
+
+
+def test_an_id_wins_over_prefixes(runs_dir: Path) -> None:
+    make(runs_dir, "reuters")
+    assert find_run("reuters", runs_dir).id == "reuters"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (
+            "reuters",
+            "'reuters' is the beginning of 2 runs; say which:\n"
+            "  reuters-20260101T000000Z-aaaa\n"
+            "  reuters-20260102T000000Z-bbbb",
+        ),
+        ("bosten", "No run 'bosten' in RUNS. The nearest:\n  boston-20260103T000000Z-cccc"),
+        ("xyz", "No run 'xyz' in RUNS. `nnrun ls` lists all 3."),
+        ("", "No run '' in RUNS. `nnrun ls` lists all 3."),
+        ("no/such", "no/such is no run: there is no such folder."),
+        ("RUNS/..", "RUNS/.. is no run: that folder has no run.json."),
+    ],
+)
+def test_what_is_not_found_is_said(runs_dir: Path, reference: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_run(reference.replace("RUNS", str(runs_dir)), runs_dir)
+    assert str(caught.value) == message.replace("RUNS", str(runs_dir))
+
+
+def test_without_runs(tmp_path: Path) -> None:
+    nowhere = tmp_path / "runs"
+    assert list_runs(nowhere) == []
+    for reference, message in (("@last", "@last: there are"), ("x", "No run 'x': there are")):
+        with pytest.raises(UsageError) as caught:
+            find_run(reference, nowhere)
+        assert str(caught.value) == f"{message} no runs in {nowhere} yet."
+
+
+def test_runs_are_listed_newest_first(runs_dir: Path) -> None:
+    make(runs_dir, "timeless-b")
+    make(runs_dir, "timeless-a")
+    assert [run.id[:16] for run in list_runs(runs_dir)] == [
+        "reuters-20260102",
+        "reuters-20260101",
+        "boston-20260103T",
+        "timeless-b",
+        "timeless-a",
+    ]
+
+
+def test_a_summary_has_what_the_record_has(runs_dir: Path) -> None:
+    make(
+        runs_dir,
+        "x",
+        name="x",
+        command="train",
+        device="cpu",
+        started="2030-01-01T00:00:00+02:00",
+        ended="2029-12-31T22:00:12.5Z",
+        epochs_run=20,
+        best_epoch=9,
+        best={"val_loss": 0.9, "val_accuracy": None},
+        test={"loss": 1, "uses": "two"},
+    )
+    run = list_runs(runs_dir)[0]
+    assert (run.name, run.command, run.device, run.epochs, run.best_epoch) == ("x", "train", "cpu", 20, 9)
+    assert run.seconds == 12.5
+    assert run.best == {"val_loss": 0.9}
+    assert run.test == {"loss": 1.0}
+    assert run.problem is None
+
+
+def test_a_broken_run_hides_no_other(runs_dir: Path) -> None:
+    (runs_dir / "broken-one").mkdir()
+    (runs_dir / "broken-one" / "run.json").write_text("{")
+    (runs_dir / "empty-20260101T000000Z-dddd").mkdir()
+    (runs_dir / "strange").mkdir()
+    (runs_dir / "strange" / "run.json").write_text('{"status": ["completed"]}')
+    (runs_dir / "notes").mkdir()
+    (runs_dir / "README.md").write_text("")
+    summaries = list_runs(runs_dir)
+    assert len(summaries) == 6
+    broken = {run.id: run.problem for run in summaries if run.status == "broken"}
+    assert broken == {
+        "broken-one": f"{runs_dir}/broken-one/run.json is damaged: it is not valid JSON "
+        "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1)).",
+        "empty-20260101T000000Z-dddd": f"{runs_dir}/empty-20260101T000000Z-dddd has no run.json.",
+        "strange": f"{runs_dir}/strange/run.json says status ['completed'], which is none of "
+        "running, completed, interrupted, failed, diverged.",
+    }
+    assert find_run("@last", runs_dir).id == "reuters-20260102T000000Z-bbbb"
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.just("9999-12-31T23:59:59-12:00"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = [
+    "id",
+    "name",
+    "command",
+    "status",
+    "device",
+    "started",
+    "ended",
+    "epochs_run",
+    "best_epoch",
+    "best",
+    "test",
+]
+
+
+@given(st.dictionaries(st.sampled_from([*KEYS, "best", "test"]), anything))
+def test_a_record_may_hold_anything(tmp_path_factory: pytest.TempPathFactory, record: dict[str, Any]) -> None:
+    runs_dir = tmp_path_factory.mktemp("runs")
+    (runs_dir / "x").mkdir()
+    (runs_dir / "x" / "run.json").write_text(json.dumps(record))  # with NaN, as others may write it
+    make(runs_dir, "y", started="2026-01-01T00:00:00Z")
+    summaries = {run.id: run for run in list_runs(runs_dir)}
+    assert summaries.keys() == {"x", "y"}
+    assert summaries["x"].seconds is None or isinstance(summaries["x"].seconds, float)
+
+
+def test_a_run_is_deleted_whole(runs_dir: Path) -> None:
+    run = find_run("boston", runs_dir)
+    run.write_preprocessing({}, fold=0)
+    delete_run(run, runs_dir)
+    assert sorted(path.name[:16] for path in runs_dir.iterdir()) == ["reuters-20260101", "reuters-20260102"]
+
+
+def test_what_a_link_in_a_run_points_to_is_left_alone(runs_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("")
+    run = find_run("boston", runs_dir)
+    (run.path / "link").symlink_to(tmp_path / "precious")
+    delete_run(run, runs_dir)
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_what_is_not_beyond_doubt_a_run_is_not_deleted(runs_dir: Path, tmp_path: Path) -> None:
+    elsewhere = make(tmp_path / "elsewhere", "run")
+    (runs_dir / "folder").mkdir()
+    renamed = make(runs_dir, "renamed")
+    renamed.write_record({"id": "original"})
+    damaged = make(runs_dir, "damaged")
+    (damaged.path / "run.json").write_text("{")
+    (runs_dir / "link").symlink_to(elsewhere.path)
+    linked_record = runs_dir / "linked-record"
+    linked_record.mkdir()
+    (linked_record / "run.json").symlink_to(elsewhere.path / "run.json")
+    cases = {
+        elsewhere.path: "it is not directly under",
+        runs_dir / "folder": "it has no run.json",
+        runs_dir / "gone": "there is no such folder",
+        renamed.path: "its run.json says id 'original'",
+        damaged.path: "its record cannot be read",
+        runs_dir / "link": "it is a link",
+        linked_record: "it has no run.json",
+        runs_dir: "it is not directly under",
+    }
+    for path, reason in cases.items():
+        with pytest.raises(UsageError) as caught:
+            delete_run(RunDirectory(path), runs_dir)
+        assert str(caught.value).startswith(f"{path} was not deleted: {reason}"), path
+    assert elsewhere.is_run()
+    assert renamed.is_run()

@@ -1,0 +1,161 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.validation.summary import best_epoch, history_mean, monitor_mode, overfitting_sentence, smooth
+
+finite = st.floats(-1e6, 1e6)
+curves = st.lists(finite, min_size=1, max_size=30)
+
+
+def folds_history(curves: list[list[float]]) -> pd.DataFrame:
+    rows = [
+        {"fold": fold, "epoch": epoch, "loss": value, "seconds": 0.1}
+        for fold, curve in enumerate(curves)
+        for epoch, value in enumerate(curve, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_mean_of_four_folds() -> None:
+    mean = history_mean(folds_history([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0], [4.0, 6.0]]))
+    assert list(mean.columns) == ["epoch", "loss_mean", "loss_std", "seconds_mean", "seconds_std"]
+    assert mean["epoch"].tolist() == [1, 2]
+    assert mean["loss_mean"].tolist() == [2.5, 3.0]
+    assert mean["loss_std"].tolist() == pytest.approx([np.std([1, 2, 3, 4], ddof=1), 2.0])
+
+
+@given(st.lists(curves, min_size=1, max_size=5))
+def test_the_mean_is_pandas_s_also_where_folds_stop_early(curves: list[list[float]]) -> None:
+    history = folds_history(curves)
+    mean = history_mean(history)
+    by_epoch = history.groupby("epoch")["loss"]
+    np.testing.assert_allclose(mean["loss_mean"], by_epoch.mean(), atol=1e-6)
+    np.testing.assert_allclose(mean["loss_std"], by_epoch.std(), atol=1e-6)
+
+
+def test_one_fold_has_no_deviation_and_a_diverged_one_is_not_hidden() -> None:
+    assert history_mean(folds_history([[1.0]]))["loss_std"].isna().all()
+    mean = history_mean(folds_history([[1.0, math.nan], [1.0, 1.0]]))
+    assert mean["loss_mean"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "mode"),
+    [
+        ("loss", "min"),
+        ("val_loss", "min"),
+        ("val_mae", "min"),
+        ("val_loss_mean", "min"),
+        ("accuracy", "max"),
+        ("val_accuracy_mean", "max"),
+        ("val_top_k", "max"),
+        ("val_r2", "max"),
+        ("auc", "max"),
+        ("precision", "max"),
+        ("val_recall", "max"),
+    ],
+)
+def test_monitor_mode(column: str, mode: str) -> None:
+    assert monitor_mode(column) == mode
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "epoch"),
+    [
+        ([3, 1, 2], "min", 2),
+        ([3, 1, 2], "max", 1),
+        ([2, 1, 1], "min", 2),
+        ([math.nan, 5, math.nan], "min", 2),
+        ([math.nan, -math.inf, 5], "min", 3),
+        ([math.inf, 5], "max", 2),
+        ([math.nan], "min", None),
+        ([], "min", None),
+    ],
+)
+def test_best_epoch(values: list[float], mode: str, epoch: int | None) -> None:
+    assert best_epoch(np.array(values, float), mode) == epoch  # type: ignore[arg-type]
+    assert best_epoch(pd.Series(values, dtype=float), mode) == epoch  # type: ignore[arg-type]
+
+
+def smooth_curve(points: list[float], factor: float) -> list[float]:
+    """The exponential moving average, as one writes it down."""
+    smoothed: list[float] = []
+    for point in points:
+        smoothed.append(smoothed[-1] * factor + point * (1 - factor) if smoothed else point)
+    return smoothed
+
+
+@given(curves, st.floats(0, 0.999))
+def test_smoothing(points: list[float], factor: float) -> None:
+    assert smooth(np.array(points), factor).tolist() == smooth_curve(points, factor)
+
+
+def test_smoothing_leaves_a_gap_where_a_value_is_missing() -> None:
+    values = smooth(pd.Series([1.0, math.nan, 2.0]), 0.5)
+    np.testing.assert_array_equal(values, [1.0, math.nan, 1.5])
+
+
+def history(loss: list[float], val_loss: list[float], suffix: str = "") -> pd.DataFrame:
+    return pd.DataFrame({f"loss{suffix}": loss, f"val_loss{suffix}": val_loss})
+
+
+FALLING = np.linspace(2, 1, 20).tolist()
+
+
+@pytest.mark.parametrize("suffix", ["", "_mean"])
+@pytest.mark.parametrize(
+    ("loss", "val_loss", "sentence"),
+    [
+        ([1.0], [1.0], "One epoch says nothing yet about how val_loss moves."),
+        (FALLING, FALLING, "val_loss was still falling at epoch 20, the last: more epochs may help."),
+        (
+            FALLING,
+            [*np.linspace(2, 1, 9), *np.linspace(1.1, 2, 11)],
+            "val_loss was best at epoch 9; after that, training went on fitting the training set only "
+            "(overfitting).",
+        ),
+        (
+            FALLING,
+            [*np.linspace(2, 1, 9), *[1.005] * 11],
+            "val_loss was best at epoch 9 and has been flat since: more epochs gain nothing.",
+        ),
+        (
+            [2.0, 1.0, 3.0, 4.0],
+            [2.0, 1.0, 3.0, 4.0],
+            "val_loss was best at epoch 2; after that, the training loss became worse as well.",
+        ),
+        ([1.0, 1.0, 1.2], [1.0, 1.1, 1.2], "The training loss did not fall: another learning rate may help."),
+        (FALLING, [math.nan] * 20, "val_loss was never a finite number."),
+        ([1.0, math.nan], [1.0, math.nan], "The training loss did not fall: another learning rate may help."),
+    ],
+)
+def test_one_sentence_on_overfitting(
+    loss: list[float], val_loss: list[float], sentence: str, suffix: str
+) -> None:
+    best = best_epoch(np.array(val_loss), "min")
+    assert overfitting_sentence(history(loss, val_loss, suffix), "val_loss", best) == sentence
+
+
+def test_a_score_that_rises_is_called_rising() -> None:
+    frame = pd.DataFrame({"loss": FALLING, "val_accuracy": np.linspace(0.5, 0.9, 20)})
+    assert overfitting_sentence(frame, "val_accuracy", 20) == (
+        "val_accuracy was still rising at epoch 20, the last: more epochs may help."
+    )
+
+
+@given(
+    curves.flatmap(
+        lambda loss: st.tuples(st.just(loss), st.lists(finite, min_size=len(loss), max_size=len(loss)))
+    )
+)
+def test_there_is_always_a_sentence(pair: tuple[list[float], list[float]]) -> None:
+    loss, val_loss = pair
+    sentence = overfitting_sentence(
+        history(loss, val_loss), "val_loss", best_epoch(np.array(val_loss), "min")
+    )
+    assert sentence.endswith(".")
