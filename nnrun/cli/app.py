@@ -60,7 +60,8 @@ def report_usage_error(error: Exception) -> None:
 
 
 from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
+    plot,
     train,
 )
 
-__all__ = ["app", "train"]
+__all__ = ["app", "plot", "train"]

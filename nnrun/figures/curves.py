@@ -1,0 +1,220 @@
+"""Learning curves as in the book's figures 3.7 to 3.13: dots for training, a line for validation.
+
+Figures are made with matplotlib's objects, without pyplot: no window, no display, no shared state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+Values = npt.NDArray[np.float64]
+
+# Okabe and Ito's colours, which people with any common colour vision can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#5A5A5A"
+_DPI = 150
+_WIDTH, _HEIGHT = 7.0, 4.5
+
+_NAMES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "auc": "AUC", "r2": "R²", "top_k": "top-k accuracy"}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One measure of one run (or of the mean over its folds), epoch by epoch.
+
+    Attributes:
+        label: what the legend calls the run.
+        epochs, training: of equal length; a value that is not finite is a gap.
+        validation: None where the run validated nothing.
+        training_std, validation_std: the standard deviation over folds, or None.
+        best_epoch: the epoch to mark on the validation line, or None.
+    """
+
+    label: str
+    epochs: Values
+    training: Values
+    validation: Values | None = None
+    training_std: Values | None = None
+    validation_std: Values | None = None
+    best_epoch: int | None = None
+
+
+def curve_of(
+    history: pd.DataFrame,
+    measure: str,
+    label: str,
+    *,
+    skip: int = 0,
+    transform: Callable[[Values], Values] = lambda values: values,
+    best: Callable[[Values], int | None] = lambda values: None,
+) -> Curve:
+    """The curve of a measure in a history, or in a mean of histories (`<column>_mean`, `<column>_std`).
+
+    Args:
+        history: the table; it has the measure's columns.
+        measure: `loss` or a metric.
+        label: what the legend calls the run.
+        skip: leave out this many epochs at the start.
+        transform: applied to each column after skipping, such as smoothing.
+        best: which of the validation values to mark, counted from 1.
+    """
+
+    def column(name: str) -> Values | None:
+        if name not in history.columns:
+            return None
+        values = history[name].to_numpy(dtype=float)[skip:]
+        return None if np.isnan(values).all() else transform(np.where(np.isfinite(values), values, np.nan))
+
+    mean, std = ("_mean", "_std") if f"{measure}_mean" in history.columns else ("", "_std")
+    epochs = history["epoch"].to_numpy(dtype=float)[skip:]
+    validation = column(f"val_{measure}{mean}")
+    best_place = None if validation is None else best(validation)
+    training = column(f"{measure}{mean}")
+    return Curve(
+        label=label,
+        epochs=epochs,
+        training=np.full(len(epochs), np.nan) if training is None else training,
+        validation=validation,
+        training_std=column(f"{measure}{std}"),
+        validation_std=column(f"val_{measure}{std}"),
+        best_epoch=None if best_place is None else int(epochs[best_place - 1]),
+    )
+
+
+def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> Figure:
+    """A figure with one panel per measure, one above the other, and in each panel one colour per run.
+
+    Args:
+        panels: measure → its curves, one per run, the runs in the same order in each panel.
+        note: how the curves were made (`smoothed`), to stand under each title.
+    """
+    height = _HEIGHT if len(panels) == 1 else 3.4 * len(panels) + 0.6
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for ax, (measure, curves) in zip(axes, panels.items(), strict=True):
+        _draw_panel(ax, measure, curves, note)
+    axes[-1].set_xlabel("Epochs")
+    every = [curve for curves in panels.values() for curve in curves]
+    of_one_panel = next(iter(panels.values()))
+    figure.legend(
+        handles=_legend(of_one_panel, every),
+        loc="outside lower center",
+        ncols=4 if len(of_one_panel) == 1 else 1 if max(len(c.label) for c in every) > 32 else 2,
+        frameon=False,
+        fontsize=9.5,
+    )
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure; the name's ending (.png, .svg) is its format. Equal figures give equal files."""
+    # Without a salt and with a date, no two SVG files would be alike.
+    with rc_context({"svg.hashsalt": "nnrun"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+
+
+def title_of(measure: str, curves: Sequence[Curve]) -> str:
+    """`Training and validation loss`, or `Training loss` where nothing was validated."""
+    validated = any(curve.validation is not None for curve in curves)
+    return f"{'Training and validation' if validated else 'Training'} {name_of(measure)}"
+
+
+def name_of(measure: str) -> str:
+    """A measure's name as it is written in text: `MAE`, `accuracy`."""
+    return _NAMES.get(measure, measure.replace("_", " "))
+
+
+def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> None:
+    for i, curve in enumerate(curves):
+        _draw_curve(ax, curve, COLOURS[i % len(COLOURS)], alone=len(curves) == 1)
+    name = name_of(measure)
+    best = curves[0].best_epoch if len(curves) == 1 else None
+    remarks = [note] if note else []
+    if best is not None:
+        remarks.append(f"○ best at epoch {best}")
+    ax.set_title(title_of(measure, curves), loc="left", fontsize=12, pad=22 if remarks else 8)
+    ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=_GREY)
+    ax.set_ylabel(name[0].upper() + name[1:], fontsize=11)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    ax.grid(color="#DDDDDD", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.margins(x=0.02)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_curve(ax: Axes, curve: Curve, colour: str, *, alone: bool) -> None:
+    _draw_band(ax, curve.epochs, curve.training, curve.training_std, colour, alpha=0.10 if alone else 0.06)
+    ax.plot(
+        curve.epochs,
+        curve.training,
+        linestyle="none",
+        marker="o",
+        markersize=_dot_size(len(curve.epochs)),
+        markeredgewidth=0,
+        color=colour,
+        alpha=0.85,
+    )
+    if curve.validation is None:
+        return
+    _draw_band(
+        ax, curve.epochs, curve.validation, curve.validation_std, colour, alpha=0.22 if alone else 0.14
+    )
+    # A line through one point would be invisible.
+    one_point = {"marker": "D", "markersize": 5.0} if np.isfinite(curve.validation).sum() == 1 else {}
+    ax.plot(curve.epochs, curve.validation, color=colour, linewidth=1.6, **one_point)  # type: ignore[arg-type]
+    if curve.best_epoch is not None:
+        at = curve.epochs == curve.best_epoch
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 9.0,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.2,
+        }
+        ax.plot(curve.epochs[at], curve.validation[at], linestyle="none", color=_GREY, zorder=4, **ring)
+
+
+def _draw_band(
+    ax: Axes, epochs: Values, mean: Values, std: Values | None, colour: str, *, alpha: float
+) -> None:
+    if std is not None:
+        ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=alpha, linewidth=0)
+
+
+def _dot_size(n_epochs: int) -> float:
+    """Dots that stay apart: full size up to 40 epochs, then smaller, down to a fine dotted line."""
+    return float(np.clip(5.0 * 40 / max(n_epochs, 1), 1.4, 5.0))
+
+
+def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> list[Line2D | Patch]:
+    """For one run what dots and line mean; for several also each run's colour."""
+    colour = COLOURS[0] if len(runs) == 1 else _GREY
+    keys: list[Line2D | Patch] = [
+        Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label="Training")
+    ]
+    if any(curve.validation is not None for curve in every):
+        keys.append(Line2D([], [], linewidth=1.6, color=colour, label="Validation"))
+    if any(curve.validation_std is not None or curve.training_std is not None for curve in every):
+        keys.append(Patch(color=colour, alpha=0.22, linewidth=0, label="± one standard deviation over folds"))
+    if len(runs) == 1:
+        return keys
+    if any(curve.best_epoch is not None for curve in every):
+        ring: dict[str, Any] = {"marker": "o", "markersize": 8.0, "markerfacecolor": "none"}
+        keys.append(Line2D([], [], linestyle="none", color=_GREY, label="best epoch", **ring))
+    named = [
+        Line2D([], [], linewidth=4, color=COLOURS[i % len(COLOURS)], label=run.label)
+        for i, run in enumerate(runs)
+    ]
+    return [*named, *keys]
