@@ -13,11 +13,15 @@ A message is a sentence that says what was found, what the rule is, and what to 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 EXIT_INTERRUPTED = 130
+
+_SNIPPET_WIDTH = 120
+_CUT = "..."
 
 
 class NnrunError(Exception):
@@ -67,13 +71,22 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
     def render(self) -> str:
-        """The problem as users see it: place, message, source line and a caret under the place."""
-        place = ":".join(str(p) for p in (self.file, self.line, self.column) if p is not None)
-        head = f"{place}: {self.severity}: {self.message}" if place else f"{self.severity}: {self.message}"
-        if self.snippet is None or self.line is None or self.column is None:
+        """The problem as users see it: place, message, source line and a caret under the place.
+
+        What comes from a file is escaped, so that it cannot command the terminal, and a long line is clipped
+        around the place.
+        """
+        # A column is worth naming in a file of many lines, not in an override, where the caret shows it.
+        numbers = (self.line, self.column) if self.line is not None else ()
+        place = ":".join(str(p) for p in (self.file, *numbers) if p is not None)
+        head = printable(
+            f"{place}: {self.severity}: {self.message}" if place else f"{self.severity}: {self.message}"
+        )
+        if self.snippet is None or self.column is None:
             return head
-        gutter = f"{self.line:>5} | "
-        return f"{head}\n{gutter}{self.snippet}\n{' ' * (len(gutter) - 2)}| {' ' * (self.column - 1)}^"
+        before, after = _clip(self.snippet, self.column - 1)
+        gutter = f"{'' if self.line is None else self.line:>5} | "
+        return f"{head}\n{gutter}{before}{after}\n{' ' * (len(gutter) - 2)}| {' ' * _width(before)}^"
 
 
 class SpecError(NnrunError):
@@ -88,3 +101,33 @@ class SpecError(NnrunError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(p.render() for p in self.problems))
+
+
+def printable(text: str) -> str:
+    """`text` with everything that a terminal could take for a command written as an escape; newlines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character == "\t":
+        return "\\t"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _clip(line: str, at: int) -> tuple[str, str]:
+    """The printable parts of `line` before and from position `at`, a long line cut to a window around it."""
+    start = max(0, at - _SNIPPET_WIDTH * 2 // 3) if len(line) > _SNIPPET_WIDTH else 0
+    end = start + _SNIPPET_WIDTH
+    before, after = (
+        printable(line[start:at]).replace("\n", "\\n"),
+        printable(line[at:end]).replace("\n", "\\n"),
+    )
+    return (_CUT if start else "") + before, after + (_CUT if end < len(line) else "")
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes on a terminal: wide characters two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )

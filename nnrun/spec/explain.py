@@ -1,0 +1,249 @@
+"""What pydantic found wrong, in words: what was found, what is allowed, what to write instead.
+
+Pydantic says that something is wrong, and where; the grammar says what is allowed there. So the message
+follows from the form at that place, and no error type of pydantic's can reach a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nnrun.errors import Problem
+from nnrun.spec import schema
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record, Scalar
+from nnrun.spec.locate import Location, Spot, locate
+from nnrun.spec.source import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
+from nnrun.spec.suggest import listing, nearest, quoted
+from nnrun.spec.yaml_scalars import bool_hint, number_hint
+
+
+def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """The problems behind pydantic's errors (`ValidationError.errors()`)."""
+    errors = list(errors)
+    misspelled = _misspelled_keys(root, errors)
+    problems = []
+    for error in errors:
+        location: Location = tuple(error["loc"])
+        if error["type"] == "missing":
+            if location not in misspelled:
+                problems.append(_missing(root, location))
+            continue
+        spot = locate(root, location)
+        if isinstance(spot.node, InvalidNode):
+            continue  # reported when the source was read
+        if error["type"] == "extra_forbidden":
+            problems.append(_unknown_key(root, location))
+        else:
+            message = _wrong_value(spot, spell_path(location))
+            problems.append(_wrong_place(spot).problem(message, path=spell_path(location)))
+    return problems
+
+
+# --- keys --------------------------------------------------------------------------------------------------
+
+
+def _misspelled_keys(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> set[Location]:
+    """The locations that a misspelled key was meant for: that they are missing goes without saying."""
+    meant = set()
+    for error in errors:
+        *parent, key = error["loc"]
+        form = locate(root, tuple(parent)).form
+        if error["type"] == "extra_forbidden" and isinstance(form, Record):
+            match = nearest(key, form.fields)
+            meant.add((*parent, match))
+    return meant
+
+
+def _missing(root: MapNode, location: Location) -> Problem:
+    *parent, key = location
+    spot = locate(root, tuple(parent))
+    wanted = locate(root, location).form
+    if not parent:
+        message = f"{key} is missing; it is {_describe(wanted)}"
+    else:
+        message = f"{spell_path(parent)} needs {key}, {_describe(wanted)}"
+        if isinstance(spot.form, Record) and issubclass(spot.form.model, schema.Component):
+            example = _example(wanted)
+            full = f"{spot.form.model.kind}: {{{key}: {example}}}"
+            message += (
+                f"; write `{spot.form.model.kind}: {example}`"
+                if spot.form.model.bare == key
+                else f"; write `{full}`"
+            )
+    return spot.key_place.problem(message, path=spell_path(location))
+
+
+def _unknown_key(root: MapNode, location: Location) -> Problem:
+    *parent, key = location
+    spot = locate(root, tuple(parent))
+    form = spot.form
+    where = f" in {spell_path(parent)}" if parent else ""
+    key = str(key)
+    message = f"unknown key {quoted(key)}{where}"
+    if isinstance(form, Record):
+        name, colon, _ = key.partition(":")
+        match = nearest(key, form.fields)
+        if colon and name in form.fields:
+            message += f"; write a blank after the ':' of `{name}:`"
+        elif match:
+            message += f"; did you mean {quoted(match)}?"
+        elif homes := _homes(key):
+            message += f"; {key} is a parameter {listing(f'of `{home}`' for home in homes)}"
+        if not form.fields:
+            message += f"; {spell_path(parent)} takes no parameters"
+        elif not match:
+            message += f". Allowed: {listing(form.fields, 'and')}"
+    return locate(root, location).key_place.problem(message, path=spell_path(location))
+
+
+def _homes(key: str) -> list[str]:
+    """The top-level keys whose values have a parameter called `key`."""
+    homes = []
+    for name in ROOT.fields:
+        form = ROOT.form(name)
+        form = form.item if isinstance(form, Items) else form
+        records = [Record(c) for c in form.components.values()] if isinstance(form, Choice) else [form]
+        if any(isinstance(record, Record) and key in record.fields for record in records):
+            homes.append(name)
+    return homes
+
+
+# --- values ------------------------------------------------------------------------------------------------
+
+
+def _wrong_place(spot: Spot) -> Place:
+    """The place of a wrong value. A component with two names is shown at the name that is one too many."""
+    if isinstance(spot.form, Choice) and isinstance(spot.node, MapNode) and len(spot.node.entries) > 1:
+        return list(spot.node.entries.values())[1].key_place
+    return spot.place
+
+
+def _wrong_value(spot: Spot, path: str) -> str:
+    form, node = spot.form, spot.node
+    if isinstance(form, Scalar):
+        return f"{path} must be {form.describe()}; found {describe(node)}{_scalar_hint(form, node)}"
+    if isinstance(form, Items):
+        return f"{path} must be {form.describe()}; found {describe(node)}{_list_hint(form, node)}"
+    if isinstance(form, Choice):
+        return _wrong_component(form, node, path)
+    if isinstance(form, Record):
+        if not form.fields:
+            return f"{path} takes no parameters; found {describe(node)}"
+        return f"{path} must be {form.describe()}; found {describe(node)}"
+    return f"{path} cannot be {describe(node)}"
+
+
+def _scalar_hint(form: Scalar, node: Node | None) -> str:
+    if not isinstance(node, ScalarNode):
+        return ""
+    value, text = node.value, node.written
+    hint: str | None = None
+    if form.kind == "enum":
+        match = nearest(text, form.choices)
+        return f"; did you mean {quoted(match)}?" if match else ""
+    if form.kind == "str" and value is not None:
+        hint = f"put it in quotes: '{text}'"
+    elif form.kind == "bool":
+        hint = bool_hint(text)
+    elif form.kind in ("int", "float") and isinstance(value, str):
+        looks_right = node.quoted and text.strip().lstrip("+-").replace(".", "", 1).isdigit()
+        hint = "write it without quotes" if looks_right else number_hint(text)
+    elif form.kind == "int" and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        hint = f"write {int(value)}"
+    return f"; {hint}" if hint else ""
+
+
+def _list_hint(form: Items, node: Node | None) -> str:
+    if isinstance(node, ScalarNode) and node.value is not None:
+        return f"; write [{node.written}]"
+    if isinstance(node, MapNode):
+        return "; begin each entry with '- '"
+    return ""
+
+
+def _wrong_component(form: Choice, node: Node | None, path: str) -> str:
+    allowed = f"Allowed: {form.describe()}"
+    if isinstance(node, MapNode) and len(node.entries) > 1:
+        return _two_names(form, node, path)
+    name = next(iter(node.entries)) if isinstance(node, MapNode) and node.entries else None
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        name = node.value
+    if name is None:
+        found = "empty" if _is_empty(node) else describe(node)
+        return f"{path} is {found}; it must be a name, or a map from one name to its parameters. {allowed}"
+    match = nearest(name, (*form.components, *form.aliases))
+    if match:
+        return f"{path} cannot be {quoted(name)}; did you mean {quoted(match)}? {allowed}"
+    if owner := _named_by_value(form, name):
+        return f"{path} cannot be {quoted(name)}; write `{{{owner}: {name}}}`. {allowed}"
+    return f"{path} cannot be {quoted(name)}. {allowed}"
+
+
+def _two_names(form: Choice, node: MapNode, path: str) -> str:
+    first, second, *_ = node.entries
+    message = f"{path} has {len(node.entries)} keys, {listing(map(quoted, node.entries), 'and')}, and must have one, its name"
+    component = form.components.get(schema.component_name(first))
+    if component is None or second not in component.model_fields:
+        separate = component is not None and schema.component_name(second) in form.components
+        return (
+            f"{message}; begin the second with its own '- '"
+            if separate
+            else f"{message}. Allowed: {form.describe()}"
+        )
+    return f"{message}; {quoted(second)} is a parameter of {first}: indent it further, or write `{first}: {{{second}: ...}}`"
+
+
+def _named_by_value(form: Choice, name: str) -> str | None:
+    """The component whose bare value `name` could be: `iris` is a value of `sklearn`."""
+    for kind, component in form.components.items():
+        if component.bare is not None:
+            bare = Record(component).form(component.bare)
+            if isinstance(bare, Scalar) and name in bare.choices:
+                return kind
+    return None
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def describe(node: Node | None) -> str:
+    """What stands in the source, as it follows on 'found'."""
+    if _is_empty(node):
+        return "nothing"
+    if isinstance(node, ListNode):
+        return "a list" if node.items else "an empty list"
+    if isinstance(node, MapNode):
+        return f"a map with {listing(map(quoted, node.entries), 'and')}" if node.entries else "an empty map"
+    assert isinstance(node, ScalarNode)
+    if node.value is None:
+        return "null"
+    if isinstance(node.value, str):
+        return f"the text {quoted(node.value)}"
+    return node.written if isinstance(node.value, bool) else f"the number {node.written}"
+
+
+def _is_empty(node: Node | None) -> bool:
+    return not isinstance(node, (ListNode, MapNode)) and (
+        not isinstance(node, ScalarNode) or (node.value is None and not node.written)
+    )
+
+
+def _describe(form: Form | None) -> str:
+    if isinstance(form, Choice):
+        return f"one of {form.describe()}"
+    if isinstance(form, Scalar) and form.kind == "enum":
+        return f"one of {form.describe()}"
+    return form.describe() if form is not None else "needed"
+
+
+def _example(form: Form | None) -> str:
+    if isinstance(form, Scalar):
+        return {
+            "int": "64",
+            "float": "0.5",
+            "bool": "true",
+            "str": "FILE",
+            "enum": (form.choices or ("",))[0],
+        }[form.kind]
+    return "..."

@@ -1,0 +1,156 @@
+"""What the schema's types allow at each place of a spec, as a small tree that messages and tools can ask.
+
+Pydantic decides what is valid. This tree says the same things in words: for the message of an error, for the
+path of an override, for the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic.fields import FieldInfo
+
+from nnrun.spec import schema
+from nnrun.spec.suggest import counted, listing
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
+
+    kind: Literal["int", "float", "bool", "str", "enum"]
+    bounds: tuple[Any, ...] = ()
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if self.kind == "enum":
+            return listing(self.choices)
+        words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[
+            self.kind
+        ]
+        limits = []
+        for bound in self.bounds:
+            if isinstance(bound, Gt):
+                limits.append(f"above {bound.gt}")
+            elif isinstance(bound, Ge):
+                limits.append(f"{bound.ge} or more")
+            elif isinstance(bound, Lt):
+                limits.append("below 2**63" if bound.lt == 2**63 else f"below {bound.lt}")
+            elif isinstance(bound, Le):
+                limits.append(f"at most {bound.le}")
+        return f"{words}, {' and '.join(limits)}" if limits else words
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of `item`, at least `least` of them. `one_is_enough`: a single item stands for a list of one."""
+
+    item: Form
+    least: int = 0
+    one_is_enough: bool = False
+    optional: bool = False
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if isinstance(self.item, Scalar):
+            return f"a list, each of it {self.item.describe()}"
+        return f"a list of at least {counted(self.least, 'entry')}" if self.least else "a list"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A map with fixed keys: a component's parameters, or a part of the spec."""
+
+    model: type[schema.Config]
+    optional: bool = False
+
+    @property
+    def fields(self) -> Mapping[str, FieldInfo]:
+        """Its keys, in schema order."""
+        return self.model.model_fields
+
+    def form(self, key: str) -> Form:
+        """What is allowed under `key`."""
+        return _record_forms(self.model)[key]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The keys without a default."""
+        return tuple(key for key, info in self.fields.items() if info.is_required())
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        return f"a map of {listing(self.fields, 'and')}" if self.fields else "an empty map"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several components, each by its name."""
+
+    kinds: tuple[tuple[str, type[schema.Component]], ...]
+    optional: bool = False
+
+    @property
+    def components(self) -> dict[str, type[schema.Component]]:
+        """Canonical name → class."""
+        return dict(self.kinds)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other spellings that are accepted here → canonical name."""
+        names = self.components
+        return {alias: name for alias, name in schema.ALIASES.items() if name in names and alias not in names}
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        return listing(self.components)
+
+
+Form = Scalar | Items | Record | Choice
+
+ROOT = Record(schema.ExperimentSpec)
+
+
+@cache
+def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
+    forms = {key: _form(info.annotation, tuple(info.metadata)) for key, info in model.model_fields.items()}
+    if model is schema.Preprocessing:
+        inputs = forms["inputs"]
+        assert isinstance(inputs, Items)
+        forms["inputs"] = Items(inputs.item, inputs.least, one_is_enough=True)
+    return forms
+
+
+def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = False) -> Form:
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        for entry in more:
+            metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return Scalar("enum", choices=arguments, optional=optional)
+    if origin is list:
+        least = max((bound.min_length for bound in metadata if isinstance(bound, MinLen)), default=0)
+        return Items(_form(arguments[0]), least, optional=optional)
+    if type(None) in arguments:
+        (wanted,) = (argument for argument in arguments if argument is not type(None))
+        return _form(wanted, metadata, optional=True)
+    if arguments:
+        classes = [get_args(member)[0] for member in arguments]
+        return Choice(tuple((cls.kind, cls) for cls in classes), optional)
+    if issubclass(annotation, schema.Config):
+        return Record(annotation, optional)
+    bounds = tuple(entry for entry in metadata if isinstance(entry, (Gt, Ge, Lt, Le)))
+    kinds: dict[type, Literal["int", "float", "bool", "str"]] = {
+        int: "int",
+        float: "float",
+        bool: "bool",
+        str: "str",
+    }
+    return Scalar(kinds[annotation], bounds, optional=optional)

@@ -1,0 +1,22 @@
+"""Combinations that type-check and still cannot be meant.
+
+Each rule is a function of the spec (defaults filled in) and of what is known of its data set, and yields
+findings. A new rule goes into the module of its subject and into that module's `RULES`.
+"""
+
+from __future__ import annotations
+
+from nnrun.spec.facts import dataset_facts
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.schema import ExperimentSpec
+
+RULES: tuple[Rule, ...] = ()
+
+
+def lint(spec: ExperimentSpec) -> list[Finding]:
+    """Every finding of every rule."""
+    facts = dataset_facts(spec.dataset)
+    return [finding for rule in RULES for finding in rule(spec, facts)]
+
+
+__all__ = ["Finding", "lint"]

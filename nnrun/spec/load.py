@@ -1,0 +1,160 @@
+"""A spec's text in, a checked `ExperimentSpec` out: overrides, checks, defaults, lint, all problems at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nnrun.errors import Problem, SpecError
+from nnrun.spec.explain import explain
+from nnrun.spec.lint import Finding, lint
+from nnrun.spec.locate import locate
+from nnrun.spec.overrides import Overrides, apply_overrides
+from nnrun.spec.schema import (
+    CategoricalCrossentropy,
+    ClassIndexTargets,
+    Component,
+    ExperimentSpec,
+    Holdout,
+    NoTargetStep,
+    Npz,
+    OneHotTargets,
+    SparseCategoricalCrossentropy,
+)
+from nnrun.spec.source import MapNode, SourceText, plain, spell_path
+from nnrun.spec.spec_file import read_spec_file
+from nnrun.spec.yaml_source import decode, read_yaml
+
+DEFAULT_HOLDOUT_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A valid spec and where it came from.
+
+    Attributes:
+        spec: every default filled in that does not need the data; paths absolute.
+        source_text: the file as written, before overrides.
+        path: the file, or None for a text.
+        warnings: what is allowed and doubtful, in the order of the file.
+    """
+
+    spec: ExperimentSpec
+    source_text: str
+    path: Path | None
+    warnings: tuple[Problem, ...]
+
+
+def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
+    """Read and check a spec file.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` texts, their values YAML, or a mapping from key to Python value. Later ones win.
+
+    Raises:
+        UsageError: there is no such file.
+        SpecError: the spec is invalid; holds every problem.
+    """
+    path = Path(path)
+    source = decode(read_spec_file(path), str(path))
+    return _load(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
+
+
+def load_spec_text(
+    text: str, *, file: str, base: Path, default_name: str, overrides: Overrides = ()
+) -> LoadedSpec:
+    """Check a spec that is not in a file of its own.
+
+    Args:
+        text: the YAML.
+        file: what messages call it.
+        base: the folder that relative paths are relative to.
+        default_name: the name of a spec that gives itself none.
+        overrides: as for `load_spec`.
+
+    Raises:
+        SpecError: the spec is invalid; holds every problem.
+    """
+    source = SourceText(file, text.removeprefix("\ufeff"))
+    return _load(source, path=None, base=base, default_name=default_name, overrides=overrides)
+
+
+def _load(
+    source: SourceText, *, path: Path | None, base: Path, default_name: str, overrides: Overrides
+) -> LoadedSpec:
+    root, problems = read_yaml(source)
+    root, override_problems = apply_overrides(root, overrides)
+    problems += override_problems
+    try:
+        spec = ExperimentSpec.model_validate(plain(root))
+    except ValidationError as error:
+        problems += explain(root, error.errors(include_url=False, include_context=False))
+        raise SpecError(_in_file_order(problems)) from None
+    spec = _fill_in(spec, base=base, default_name=default_name)
+    problems += [_as_problem(root, finding) for finding in (*_missing_files(spec), *lint(spec))]
+    problems = _in_file_order(problems)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return LoadedSpec(spec, source.text, path, tuple(problems))
+
+
+def _as_problem(root: MapNode, finding: Finding) -> Problem:
+    place = locate(root, finding.location).place
+    return place.problem(finding.message, path=spell_path(finding.location), severity=finding.severity)
+
+
+def _in_file_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems of the whole file first, then by line; those of overrides last."""
+    return sorted(
+        problems, key=lambda p: (p.line is None and p.column is not None, p.line or 0, p.column or 0)
+    )
+
+
+# --- defaults that need more than the schema ---------------------------------------------------------------
+
+
+def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> ExperimentSpec:
+    """The spec with the defaults that depend on other keys, and absolute paths."""
+    targets = spec.preprocessing.targets or _targets_for(spec.loss)
+    changes: dict[str, object] = {
+        "name": spec.name or default_name,
+        "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
+    }
+    if isinstance(spec.dataset, Npz):
+        changes["dataset"] = spec.dataset.model_copy(update={"path": _absolute(base, spec.dataset.path)})
+    if spec.init_weights is not None:
+        changes["init_weights"] = _absolute(base, spec.init_weights)
+    validation = spec.validation
+    if isinstance(validation, Holdout) and validation.first is None and validation.fraction is None:
+        changes["validation"] = validation.model_copy(update={"fraction": DEFAULT_HOLDOUT_FRACTION})
+    elif (
+        isinstance(validation, Holdout)
+        and validation.first is not None
+        and "shuffle" not in validation.model_fields_set
+    ):
+        changes["validation"] = validation.model_copy(update={"shuffle": False})
+    return spec.model_copy(update=changes)
+
+
+def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTargetStep:
+    if isinstance(loss, CategoricalCrossentropy):
+        return OneHotTargets()
+    if isinstance(loss, SparseCategoricalCrossentropy):
+        return ClassIndexTargets()
+    return NoTargetStep()
+
+
+def _absolute(base: Path, written: str) -> str:
+    return os.path.abspath(base / os.path.expanduser(written))
+
+
+def _missing_files(spec: ExperimentSpec) -> list[Finding]:
+    if spec.init_weights is None or Path(spec.init_weights).is_file():
+        return []
+    message = f"there is no file {spec.init_weights}; a relative path is relative to the spec's own folder"
+    return [Finding(("init_weights",), message)]

@@ -1,0 +1,262 @@
+"""Changes to a spec from outside it: `--set optimizer.rmsprop.learning_rate=1e-4`, or a mapping from Python.
+
+An override names a place as the schema knows it and writes there, whatever short form the spec used: below
+`optimizer: rmsprop` or `dense: 64` it first turns the name or bare value into the map that it stands for. It
+never exchanges one component for another in passing; that takes an override of the component itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnrun.errors import Problem, SpecError
+from nnrun.spec import schema
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record
+from nnrun.spec.source import (
+    Entry,
+    InvalidNode,
+    ListNode,
+    MapNode,
+    Node,
+    Place,
+    ScalarNode,
+    SourceText,
+    from_plain,
+    spell_path,
+)
+from nnrun.spec.suggest import counted, listing, nearest, quoted
+from nnrun.spec.yaml_source import read_value
+
+Overrides = Sequence[str] | Mapping[str, Any]
+
+_PART = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[(-?[0-9]{1,9})\]")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One step of a path: a key or an index, and where it stands in the override."""
+
+    key: str | int
+    column: int
+
+
+class _Refused(Exception):
+    """The override cannot be applied."""
+
+    def __init__(self, message: str, at: _Part | None = None) -> None:
+        super().__init__(message)
+        self.message, self.at = message, at
+
+
+def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[Problem]]:
+    """The spec with the overrides written into it, in order, and what was wrong with them."""
+    problems: list[Problem] = []
+    for source, value, end in _texts(overrides):
+        start = Place(source, 1, 1)
+        try:
+            parts = _parse_path(source.text[:end])
+            if value is None:
+                node, found = read_value(source, end + 1)
+                problems += found
+            else:
+                node = from_plain(value[0], start)
+            changed = _write(ROOT, root, parts, 0, node)
+            assert isinstance(changed, MapNode)
+            root = changed
+        except SpecError as error:
+            problems += error.problems
+        except TypeError as error:
+            problems.append(
+                start.problem(f"the value is, or holds, {error}; a spec holds text, numbers, lists and maps")
+            )
+        except _Refused as refusal:
+            place = Place(source, 1, refusal.at.column if refusal.at else 1)
+            problems.append(place.problem(refusal.message))
+    return root, problems
+
+
+def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, int]]:
+    """Each override as the text that messages show, its value where it is no text, and where its path ends."""
+    if isinstance(overrides, Mapping):
+        named = ((str(path), value) for path, value in overrides.items())
+        return [
+            (SourceText("overrides", f"{path}={value!r}", numbered=False), (value,), len(path))
+            for path, value in named
+        ]
+    texts: list[tuple[SourceText, tuple[Any] | None, int]] = []
+    for text in overrides:
+        end = text.find("=")
+        texts.append((SourceText("--set", text, numbered=False), None, end if end >= 0 else len(text)))
+    return texts
+
+
+def _parse_path(text: str) -> list[_Part]:
+    parts: list[_Part] = []
+    position = len(text) - len(text.lstrip())
+    end = len(text.rstrip())
+    while position < end:
+        match = _PART.match(text, position, end)
+        begins_with_dot = text[position] == "."
+        needs_dot = bool(parts) and match is not None and match[1] is not None
+        if match is None or begins_with_dot != needs_dot:
+            message = "this is not a path; write it like layers[0].dense.units=32"
+            raise _Refused(message, _Part("", position + 1))
+        name, index = match.groups()
+        column = position + 1 + begins_with_dot
+        parts.append(_Part(name if name is not None else int(index), column))
+        position = match.end()
+    if not parts:
+        raise _Refused("an override is KEY=VALUE, such as epochs=5")
+    return parts
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, value: Node) -> Node:
+    """`node` with `value` written at the end of the path, of which `done` parts are behind us."""
+    if done == len(parts):
+        return value
+    if isinstance(node, InvalidNode):
+        return node  # reported when the source was read
+    part, place = parts[done], value.place
+
+    def deeper(inner: Form, current: Node | None) -> Node:
+        return _write(inner, current, parts, done + 1, value)
+
+    if isinstance(form, Items):
+        return _write_item(form, node, parts, done, value)
+    if isinstance(part.key, int):
+        raise _Refused(f"{_behind(parts, done)} is no list, and has no [{part.key}]", part)
+    if isinstance(form, Choice):
+        component = _component(form, node, parts, done)
+        name = schema.component_name(part.key)
+        current = _parameters(node)
+        if done + 1 == len(parts):
+            _refuse_loss_of_parameters(component, current, parts, value)
+        spelled = next(iter(node.entries)) if isinstance(node, MapNode) and node.entries else name
+        return MapNode({spelled: Entry(_key_place(node, place), deeper(Record(component), current))}, place)
+    if isinstance(form, Record):
+        if part.key not in form.fields:
+            raise _Refused(_unknown(part.key, form.fields, parts, done), part)
+        entries = dict(_as_map(form, node, place).entries)
+        old = entries.get(part.key)
+        new = deeper(form.form(part.key), old.value if old else None)
+        key_place = old.key_place if old and new.place.source == old.key_place.source else place
+        return MapNode({**entries, part.key: Entry(key_place, new)}, node.place if node else place)
+    raise _Refused(f"{_behind(parts, done)} is a single value, and has no key {quoted(part.key)}", part)
+
+
+def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: int, value: Node) -> Node:
+    part = parts[done]
+    if not isinstance(node, ListNode) and form.one_is_enough and node is not None:
+        if isinstance(part.key, str):  # a single step, named without its index
+            return _write(form.item, node, parts, done, value)
+        node = ListNode((node,), node.place)
+    items = node.items if isinstance(node, ListNode) else ()
+    here = _behind(parts, done)
+    if isinstance(part.key, str):
+        if form.one_is_enough and not items:
+            return _write(form.item, None, parts, done, value)
+        rest = spell_path([p.key for p in parts[done:]])
+        message = f"{here} is a list; say which entry, from 0: {here}[0].{rest}={_value_text(value)}"
+        raise _Refused(message, part)
+    index = part.key + len(items) if part.key < 0 else part.key
+    if not 0 <= index < len(items):
+        known = f"{counted(len(items), 'entry').replace('entrys', 'entries')}"
+        span = (
+            f", {here}[0] to {here}[{len(items) - 1}]" if len(items) > 1 else f", {here}[0]" if items else ""
+        )
+        raise _Refused(f"{here} has {known}{span}; there is no [{part.key}]", part)
+    new = _write(form.item, items[index], parts, done + 1, value)
+    assert isinstance(node, ListNode)
+    return ListNode((*items[:index], new, *items[index + 1 :]), node.place)
+
+
+def _component(form: Choice, node: Node | None, parts: Sequence[_Part], done: int) -> type[schema.Component]:
+    """The component that the path names, which must be the one that the spec has there, if it has one."""
+    part, here = parts[done], _behind(parts, done)
+    present = _present_name(node)
+    component = form.components.get(schema.component_name(part.key))
+    current = form.components.get(present) if present is not None else None
+    if component is None:
+        if current is not None and part.key in current.model_fields:
+            rest = spell_path([p.key for p in parts[done:]])
+            raise _Refused(f"{part.key} is a parameter of {present}; write {here}.{present}.{rest}=...", part)
+        raise _Refused(_unknown(str(part.key), (*form.components, *form.aliases), parts, done), part)
+    if present is not None and present != component.kind:
+        raise _Refused(
+            f"{here} is {present} in this spec, and an override does not exchange it in passing; "
+            f"to do so, write '{here}={{{component.kind}: {{...}}}}'",
+            part,
+        )
+    return component
+
+
+def _present_name(node: Node | None) -> str | None:
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return str(schema.component_name(node.value))
+    if isinstance(node, MapNode) and len(node.entries) == 1:
+        return str(schema.component_name(next(iter(node.entries))))
+    return None
+
+
+def _parameters(node: Node | None) -> Node | None:
+    if isinstance(node, MapNode) and len(node.entries) == 1:
+        return next(iter(node.entries.values())).value
+    return None
+
+
+def _key_place(node: Node | None, default: Place) -> Place:
+    if isinstance(node, MapNode) and len(node.entries) == 1:
+        return next(iter(node.entries.values())).key_place
+    return node.place if isinstance(node, ScalarNode) and node.value is not None else default
+
+
+def _as_map(form: Record, node: Node | None, place: Place) -> MapNode:
+    """The map form of a record: nothing is an empty map, a bare value stands under its parameter's name."""
+    if isinstance(node, MapNode):
+        return node
+    bare = form.model.bare if issubclass(form.model, schema.Component) else None
+    empty = node is None or (isinstance(node, ScalarNode) and node.value is None)
+    if node is None or empty or bare is None:
+        return MapNode({}, place)
+    return MapNode({bare: Entry(node.place, node)}, node.place)
+
+
+def _refuse_loss_of_parameters(
+    component: type[schema.Component], current: Node | None, parts: Sequence[_Part], value: Node
+) -> None:
+    """A bare value written over a map would drop the map's other parameters in silence."""
+    if not isinstance(current, MapNode) or isinstance(value, MapNode) or component.bare is None:
+        return
+    lost = [key for key in current.entries if key != component.bare]
+    if lost:
+        path = spell_path([part.key for part in parts])
+        raise _Refused(
+            f"this would drop {listing(lost, 'and')} of {path}; to change {component.bare} alone, write "
+            f"{path}.{component.bare}={_value_text(value)}",
+            parts[-1],
+        )
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def _behind(parts: Sequence[_Part], done: int) -> str:
+    return spell_path([part.key for part in parts[:done]])
+
+
+def _value_text(value: Node) -> str:
+    return value.written if isinstance(value, ScalarNode) and len(value.written) < 30 else "..."
+
+
+def _unknown(key: str, allowed: Any, parts: Sequence[_Part], done: int) -> str:
+    where = f" in {_behind(parts, done)}" if done else ""
+    match = nearest(key, allowed)
+    if match:
+        return f"unknown key {quoted(key)}{where}; did you mean {quoted(match)}?"
+    return f"unknown key {quoted(key)}{where}. Allowed: {listing(allowed, 'and')}"

@@ -1,0 +1,155 @@
+"""Values that know where they were written.
+
+A spec is kept as a small immutable tree until it is valid, so that every problem can show its line. Nodes are
+shared where YAML shares them (an alias), and an override builds new nodes instead of changing old ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from nnrun.errors import Problem
+
+Plain = bool | int | float | str | None
+
+# Characters that no text of a spec may hold: what commands a terminal, breaks a line behind the reader's
+# back, or is half a character.
+FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """A text that holds values: a spec file, or one override.
+
+    Attributes:
+        file: how the user named it; `--set` for an override.
+        text: all of it.
+        numbered: whether lines have numbers worth showing.
+    """
+
+    file: str
+    text: str
+    numbered: bool = True
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines without their ends."""
+        return re.split(r"\r\n|\r|\n", self.text)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position in a text, line and column from 1."""
+
+    source: SourceText
+    line: int
+    column: int
+
+    @property
+    def snippet(self) -> str:
+        """The line of text at this place."""
+        lines = self.source.lines
+        return lines[self.line - 1] if self.line <= len(lines) else ""
+
+    def problem(
+        self, message: str, *, path: str = "", severity: Literal["error", "warning"] = "error"
+    ) -> Problem:
+        """A problem at this place."""
+        return Problem(
+            message=message,
+            path=path,
+            file=self.source.file,
+            line=self.line if self.source.numbered else None,
+            column=self.column,
+            snippet=self.snippet,
+            severity=severity,
+        )
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """A single value. `written` is its text as it stands in the file, `quoted` whether it stands in quotes."""
+
+    value: Plain
+    place: Place
+    written: str
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
+class ListNode:
+    """A sequence of values."""
+
+    items: tuple[Node, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of a map: where the key stands, and its value."""
+
+    key_place: Place
+    value: Node
+
+
+@dataclass(frozen=True)
+class MapNode:
+    """A map from text keys to values, in the order of the file."""
+
+    entries: Mapping[str, Entry]
+    place: Place
+
+
+@dataclass(frozen=True)
+class InvalidNode:
+    """Stands where something was refused that has already been reported, so that no one reports it twice."""
+
+    place: Place
+
+
+Node = ScalarNode | ListNode | MapNode | InvalidNode
+
+
+def plain(node: Node) -> Any:
+    """The values of a tree without their places. An invalid node stands for itself."""
+    if isinstance(node, ScalarNode):
+        return node.value
+    if isinstance(node, ListNode):
+        return [plain(item) for item in node.items]
+    if isinstance(node, MapNode):
+        return {key: plain(entry.value) for key, entry in node.entries.items()}
+    return node
+
+
+def from_plain(value: Any, place: Place) -> Node:
+    """The tree of a Python value, all of it at one place.
+
+    Raises:
+        TypeError: the value is, or holds, something that YAML has no word for.
+    """
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a map whose keys are not all text")
+        return MapNode({key: Entry(place, from_plain(item, place)) for key, item in value.items()}, place)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return ListNode(tuple(from_plain(item, place) for item in value), place)
+    if isinstance(value, str) and FORBIDDEN.search(value):
+        raise TypeError("text with a control character")
+    for kind in (bool, int, float, str):  # exact types: a NumPy float is a float, and should read back as one
+        if isinstance(value, kind):
+            return ScalarNode(kind(value), place, str(value), quoted=isinstance(value, str))
+    if value is None:
+        return ScalarNode(None, place, "null")
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def spell_path(path: Sequence[str | int]) -> str:
+    """A path as `--set` spells it: `layers[0].dense.units`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

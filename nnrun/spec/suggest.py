@@ -1,0 +1,49 @@
+"""Words for messages: lists of names, and the name that a mistyped one is nearest to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from nnrun.errors import printable
+
+_LONGEST_QUOTE = 40
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str | None:
+    """The name in `allowed` that `word` most probably means, or None.
+
+    Case, hyphens, blanks and underscores do not count: `CategoricalCrossentropy` is `categorical_crossentropy`.
+    """
+    if len(word) > 4 * _LONGEST_QUOTE:
+        return None  # difflib takes quadratic time, and no name is that long
+    folded: dict[str, str] = {}
+    for name in allowed:
+        folded.setdefault(_fold(name), name)
+    matches = get_close_matches(_fold(word), folded, n=1, cutoff=0.65)
+    return folded[matches[0]] if matches else None
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def listing(names: Iterable[str], last: str = "or") -> str:
+    """`a, b or c`."""
+    words = list(names)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def quoted(text: str) -> str:
+    """`text` in single quotes, safe to print, its middle left out where it is long."""
+    if len(text) > _LONGEST_QUOTE:
+        text = f"{text[: _LONGEST_QUOTE - 13]}...{text[-10:]}"
+    return "'" + printable(text).replace("\n", "\\n") + "'"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 layer`, `3 layers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
