@@ -60,8 +60,11 @@ def report_usage_error(error: Exception) -> None:
 
 
 from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
+    doctor,
+    ls,
     plot,
+    rm,
     train,
 )
 
-__all__ = ["app", "plot", "train"]
+__all__ = ["app", "doctor", "ls", "plot", "rm", "train"]

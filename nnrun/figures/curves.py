@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,23 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 Values = npt.NDArray[np.float64]
+LineStyle = Literal["-", "--", ":"]
 
 # Okabe and Ito's colours, which people with any common colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _GREY = "#5A5A5A"
 _DPI = 150
 _WIDTH, _HEIGHT = 7.0, 4.5
+_MANY_DOTS = 80
+_LONGEST_LABEL = 46
+_RING: dict[str, Any] = {"marker": "o", "markersize": 9.0, "markerfacecolor": "none", "markeredgewidth": 1.2}
 
 _NAMES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "auc": "AUC", "r2": "R²", "top_k": "top-k accuracy"}
 
@@ -101,21 +107,18 @@ def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> F
         panels: measure → its curves, one per run, the runs in the same order in each panel.
         note: how the curves were made (`smoothed`), to stand under each title.
     """
-    height = _HEIGHT if len(panels) == 1 else 3.4 * len(panels) + 0.6
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    of_one_panel = next(iter(panels.values()))
+    every = [curve for curves in panels.values() for curve in curves]
+    keys, columns = _legend(of_one_panel, every)
+    height = (_HEIGHT if len(panels) == 1 else 3.4 * len(panels) + 0.6) + 0.2 * (len(keys) // columns - 1)
+    figure = Figure(
+        figsize=(_WIDTH, height), dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    )
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for ax, (measure, curves) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, measure, curves, note)
     axes[-1].set_xlabel("Epochs")
-    every = [curve for curves in panels.values() for curve in curves]
-    of_one_panel = next(iter(panels.values()))
-    figure.legend(
-        handles=_legend(of_one_panel, every),
-        loc="outside lower center",
-        ncols=4 if len(of_one_panel) == 1 else 1 if max(len(c.label) for c in every) > 32 else 2,
-        frameon=False,
-        fontsize=9.5,
-    )
+    figure.legend(handles=keys, ncols=columns, loc="outside lower center", frameon=False, fontsize=9.5)
     return figure
 
 
@@ -139,7 +142,7 @@ def name_of(measure: str) -> str:
 
 def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> None:
     for i, curve in enumerate(curves):
-        _draw_curve(ax, curve, COLOURS[i % len(COLOURS)], alone=len(curves) == 1)
+        _draw_curve(ax, curve, *_style(i), alone=len(curves) == 1)
     name = name_of(measure)
     best = curves[0].best_epoch if len(curves) == 1 else None
     remarks = [note] if note else []
@@ -148,21 +151,28 @@ def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> N
     ax.set_title(title_of(measure, curves), loc="left", fontsize=12, pad=22 if remarks else 8)
     ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=_GREY)
     ax.set_ylabel(name[0].upper() + name[1:], fontsize=11)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     ax.grid(color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_curve(ax: Axes, curve: Curve, colour: str, *, alone: bool) -> None:
+def _style(run: int) -> tuple[str, LineStyle]:
+    """The colour and line of the run at this place; other lines where the colours begin anew."""
+    return COLOURS[run % len(COLOURS)], _LINES[run // len(COLOURS) % len(_LINES)]
+
+
+def _draw_curve(ax: Axes, curve: Curve, colour: str, line: LineStyle, *, alone: bool) -> None:
     _draw_band(ax, curve.epochs, curve.training, curve.training_std, colour, alpha=0.10 if alone else 0.06)
+    every = _dot_spacing(len(curve.epochs))
     ax.plot(
         curve.epochs,
         curve.training,
         linestyle="none",
         marker="o",
-        markersize=_dot_size(len(curve.epochs)),
+        markevery=every,
+        markersize=5.0 if len(curve.epochs) <= _MANY_DOTS // 2 else 3.5,
         markeredgewidth=0,
         color=colour,
         alpha=0.85,
@@ -174,16 +184,10 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, *, alone: bool) -> None:
     )
     # A line through one point would be invisible.
     one_point = {"marker": "D", "markersize": 5.0} if np.isfinite(curve.validation).sum() == 1 else {}
-    ax.plot(curve.epochs, curve.validation, color=colour, linewidth=1.6, **one_point)  # type: ignore[arg-type]
+    ax.plot(curve.epochs, curve.validation, color=colour, linestyle=line, linewidth=1.6, **one_point)  # type: ignore[arg-type]
     if curve.best_epoch is not None:
         at = curve.epochs == curve.best_epoch
-        ring: dict[str, Any] = {
-            "marker": "o",
-            "markersize": 9.0,
-            "markerfacecolor": "none",
-            "markeredgewidth": 1.2,
-        }
-        ax.plot(curve.epochs[at], curve.validation[at], linestyle="none", color=_GREY, zorder=4, **ring)
+        ax.plot(curve.epochs[at], curve.validation[at], linestyle="none", color=_GREY, zorder=4, **_RING)
 
 
 def _draw_band(
@@ -193,28 +197,47 @@ def _draw_band(
         ax.fill_between(epochs, mean - std, mean + std, color=colour, alpha=alpha, linewidth=0)
 
 
-def _dot_size(n_epochs: int) -> float:
-    """Dots that stay apart: full size up to 40 epochs, then smaller, down to a fine dotted line."""
-    return float(np.clip(5.0 * 40 / max(n_epochs, 1), 1.4, 5.0))
+def _dot_spacing(n_epochs: int) -> int:
+    """Every how many epochs a dot is drawn: more dots than fit apart would look like a line."""
+    return -(-n_epochs // _MANY_DOTS)
 
 
-def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> list[Line2D | Patch]:
-    """For one run what dots and line mean; for several also each run's colour."""
-    colour = COLOURS[0] if len(runs) == 1 else _GREY
+def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> tuple[list[Line2D | Patch], int]:
+    """What dots, line and band mean, and for several runs each one's colour; and in how many columns."""
+    alone = len(runs) == 1
+    colour = COLOURS[0] if alone else _GREY
+    spacing = _dot_spacing(max(len(curve.epochs) for curve in every))
+    training = (
+        "Training"
+        if spacing == 1
+        else f"Training (every {spacing} epochs)"
+        if alone
+        else "Training (thinned)"
+    )
     keys: list[Line2D | Patch] = [
-        Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label="Training")
+        Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=training)
     ]
     if any(curve.validation is not None for curve in every):
         keys.append(Line2D([], [], linewidth=1.6, color=colour, label="Validation"))
     if any(curve.validation_std is not None or curve.training_std is not None for curve in every):
-        keys.append(Patch(color=colour, alpha=0.22, linewidth=0, label="± one standard deviation over folds"))
-    if len(runs) == 1:
-        return keys
+        keys.append(Patch(color=colour, alpha=0.22, linewidth=0, label="± one standard deviation"))
+    if alone:
+        return keys, len(keys)
     if any(curve.best_epoch is not None for curve in every):
-        ring: dict[str, Any] = {"marker": "o", "markersize": 8.0, "markerfacecolor": "none"}
-        keys.append(Line2D([], [], linestyle="none", color=_GREY, label="best epoch", **ring))
-    named = [
-        Line2D([], [], linewidth=4, color=COLOURS[i % len(COLOURS)], label=run.label)
-        for i, run in enumerate(runs)
-    ]
-    return [*named, *keys]
+        keys.append(Line2D([], [], linestyle="none", color=_GREY, label="Best epoch", **_RING))
+    named: list[Line2D | Patch] = []
+    for i, run in enumerate(runs):
+        colour, line = _style(i)
+        named.append(Line2D([], [], linewidth=3, linestyle=line, color=colour, label=_short(run.label)))
+    # Filled column by column: the runs in the first, what the signs mean in the second.
+    rows = max(len(named), len(keys))
+    return [*_filled(named, rows), *_filled(keys, rows)], 2
+
+
+def _filled(keys: list[Line2D | Patch], rows: int) -> list[Line2D | Patch]:
+    return [*keys, *(Line2D([], [], linestyle="none", label=" ") for _ in range(rows - len(keys)))]
+
+
+def _short(label: str) -> str:
+    """A label that fits; what tells ids apart stands at their end."""
+    return label if len(label) <= _LONGEST_LABEL else f"{label[:16]}…{label[17 - _LONGEST_LABEL :]}"

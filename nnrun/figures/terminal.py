@@ -100,7 +100,7 @@ def _line(
     """The values as points, each joined to the next; a missing value is a gap."""
     cells = np.zeros((rows, columns), bool)
     steps = np.linspace(0, 1, 2 * (rows + columns) // max(len(epochs) - 1, 1) + 2)
-    for i in np.flatnonzero(np.isfinite(values)):
+    for i in np.flatnonzero(np.isfinite(values)).tolist():
         following = min(i + 1, len(values) - 1)
         end = following if np.isfinite(values[following]) else i
         xs = epochs[i] + steps * (epochs[end] - epochs[i])

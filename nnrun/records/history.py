@@ -42,7 +42,7 @@ def history_columns(metrics: Sequence[str], validated: bool, replica: str | None
     return [*([replica] if replica else []), "epoch", *measures, *validation, "learning_rate", "seconds"]
 
 
-def measures(columns: Iterable[str]) -> list[str]:
+def measures(columns: Iterable[object]) -> list[str]:
     """The loss and the metrics among the columns of a history, or of a mean of histories; each once."""
     plain = (str(name).removesuffix("_mean").removesuffix("_std").removeprefix("val_") for name in columns)
     return [name for name in dict.fromkeys(plain) if name not in _NOT_MEASURES]

@@ -1,0 +1,126 @@
+"""`nnrun doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nnrun import __version__
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import print_json
+
+_PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "safetensors", "matplotlib")
+_DATA_FILES = (
+    "imdb.npz",
+    "imdb_word_index.json",
+    "reuters.npz",
+    "reuters_word_index.json",
+    "boston_housing.npz",
+)
+_KERAS_DATA = Path("~/.keras/datasets")
+
+
+@app.command()
+def doctor(
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+) -> int:
+    """Look at what nnrun needs: versions, devices, compiler, data files, a place for runs."""
+    report = examine(runs_dir, data_dir)
+    if as_json:
+        print_json(report)
+    else:
+        print(render(report))
+    return 1 if report["problems"] else 0
+
+
+def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
+    """What was found, and under `problems` a sentence for each thing that keeps nnrun from working."""
+    versions = {"nnrun": __version__, "python": platform.python_version(), **_package_versions()}
+    problems = [f"{name} is not installed." for name in _PACKAGES if versions[name] is None]
+    devices, threads, problem = _torch_facts()
+    problems += [problem] if problem else []
+    obstacle = _why_not_writable(runs_dir)
+    problems += [obstacle] if obstacle else []
+    folders = [*([data_dir] if data_dir else []), _KERAS_DATA.expanduser()]
+    return {
+        "versions": versions,
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "devices": devices,
+        "threads": threads,
+        "cpus": os.cpu_count(),
+        "compiler": _compiler(),
+        "runs_dir": {"path": str(runs_dir), "writable": obstacle is None},
+        "data": [{"path": str(folder), "files": _data_files(folder)} for folder in folders],
+        "problems": problems,
+    }
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as lines of `what  finding`."""
+    versions = report["versions"]
+    lines = [(name, version or "not installed") for name, version in versions.items()]
+    lines += [("platform", report["platform"]), ("executable", report["executable"])]
+    lines += [("device", device) for device in report["devices"]]
+    if report["threads"] is not None:
+        lines.append(("threads", f"{report['threads']} of {report['cpus']} CPUs"))
+    lines.append(("compiler", report["compiler"] or "none found: training works, torch.compile does not"))
+    runs_dir = report["runs_dir"]
+    lines.append(("runs", f"{runs_dir['path']} ({'writable' if runs_dir['writable'] else 'not writable'})"))
+    for folder in report["data"]:
+        lines.append(("data", f"{folder['path']}: {', '.join(folder['files']) or 'no known data file'}"))
+    width = max(len(name) for name, _ in lines)
+    closing = report["problems"] or ["Everything that nnrun needs is here."]
+    return "\n".join([*(f"{name:<{width}}  {finding}" for name, finding in lines), "", *closing])
+
+
+def _package_versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _torch_facts() -> tuple[list[str], int | None, str | None]:
+    """Devices, CPU threads, and what is wrong with torch, if it cannot be imported."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
+        return [], None, f"torch cannot be imported: {error}"
+    cuda = [
+        f"cuda:{i} ({torch.cuda.get_device_name(i)})"
+        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    ]
+    return ["cpu", *cuda], torch.get_num_threads(), None
+
+
+def _compiler() -> str | None:
+    wanted = [os.environ.get("CXX"), "c++", "g++", "clang++"]
+    return next((path for name in wanted if name and (path := shutil.which(name))), None)
+
+
+def _data_files(folder: Path) -> list[str]:
+    return [name for name in _DATA_FILES if (folder / name).is_file()]
+
+
+def _why_not_writable(runs_dir: Path) -> str | None:
+    """Looks only: a folder that does not exist yet is made by the first run."""
+    place = runs_dir.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"Runs cannot be kept in {runs_dir}: {place} is a file."
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"Runs cannot be kept in {runs_dir}: {place} is not writable."
+    return None

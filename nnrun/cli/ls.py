@@ -1,0 +1,123 @@
+"""`nnrun ls`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import message, print_json
+
+if TYPE_CHECKING:
+    from nnrun.records import RunSummary
+
+# The columns that give way, first to last, where the terminal is too narrow for all. The id never does.
+_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "EPOCHS", "VALIDATION")
+
+
+@app.command()
+def ls(runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR, as_json: options.Json = False) -> None:
+    """List the runs, newest first: how they ended, and how well they did."""
+    from nnrun.records import list_runs
+
+    runs = list_runs(runs_dir)
+    if as_json:
+        print_json([as_document(run) for run in runs])
+    elif not runs:
+        message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(table([as_row(run) for run in runs], width))
+        for run in runs:
+            if run.problem:
+                message(f"{run.id} is broken: {run.problem}")
+
+
+def as_document(run: RunSummary) -> dict[str, Any]:
+    """A run as `--json` gives it."""
+    return {
+        "id": run.id,
+        "path": str(run.run.path),
+        "name": run.name,
+        "command": run.command,
+        "status": run.status,
+        "device": run.device,
+        "started": run.started.isoformat() if run.started else None,
+        "ended": run.ended.isoformat() if run.ended else None,
+        "seconds": run.seconds,
+        "epochs": run.epochs,
+        "best_epoch": run.best_epoch,
+        "best": dict(run.best),
+        "test": dict(run.test),
+        "problem": run.problem,
+    }
+
+
+def as_row(run: RunSummary) -> dict[str, str]:
+    """A run as a row of the table: heading → text."""
+    validation = {
+        name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
+    }
+    epochs = "" if run.epochs is None else str(run.epochs)
+    if run.best_epoch is not None:
+        epochs = f"{epochs or '?'}, best {run.best_epoch}"
+    return {
+        "ID": _printable(run.id),
+        "STATUS": run.status,
+        "COMMAND": _printable(run.command or ""),
+        "DEVICE": _printable(run.device or ""),
+        "EPOCHS": epochs,
+        "VALIDATION": _scores(validation),
+        "TEST": _scores(run.test),
+        "STARTED": _local_time(run.started),
+        "TOOK": _duration(run.seconds),
+    }
+
+
+def table(rows: Sequence[Mapping[str, str]], width: int | None) -> str:
+    """Rows under their headings, without columns that hold no text or for which `width` has no room."""
+    headings = [name for name in rows[0] if any(row[name] for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in headings}
+    for name in _GIVE_WAY:
+        if width is None or sum(widths[heading] + 2 for heading in headings) - 2 <= width:
+            break
+        headings = [heading for heading in headings if heading != name]
+    lines = [{name: name for name in headings}, *rows]
+    return "\n".join(
+        "  ".join(f"{line[name]:<{widths[name]}}" for name in headings).rstrip() for line in lines
+    )
+
+
+def _scores(scores: Mapping[str, float], at_most: int = 3) -> str:
+    shown = [f"{_printable(name.removesuffix('_mean'))} {value:.4g}" for name, value in scores.items()]
+    return ", ".join(shown[:at_most]) + (", ..." if len(shown) > at_most else "")
+
+
+def _printable(text: str) -> str:
+    """Text from a record, which may hold anything, as one short line without control characters."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def _local_time(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    try:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):  # a year that this machine's clock does not know
+        return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None or seconds < 0:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
