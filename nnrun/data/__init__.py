@@ -1,0 +1,18 @@
+"""Where samples come from, and how they become rows of numbers. No torch."""
+
+from nnrun.data.dataset import Dataset, Samples, SourceFile, TokenRows
+from nnrun.data.preprocess import FittedPreprocessing, fit_preprocessing
+from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.sources import load_dataset
+
+__all__ = [
+    "Dataset",
+    "DenseRows",
+    "FittedPreprocessing",
+    "Samples",
+    "SourceFile",
+    "SparseRows",
+    "TokenRows",
+    "fit_preprocessing",
+    "load_dataset",
+]

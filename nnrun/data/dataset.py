@@ -1,0 +1,126 @@
+"""A data set as it was loaded, before any preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.rows import gather_ragged
+from nnrun.spec.facts import Task
+
+Array = npt.NDArray[Any]
+Rows = Sequence[int] | Array
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRows:
+    """Rows of word indices, one after the other: row i is `tokens[indptr[i]:indptr[i + 1]]`.
+
+    Attributes:
+        indptr: (N + 1,) int64, where each row begins; the last entry is the number of tokens.
+        tokens: (T,) int32, none negative.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens per row."""
+        return np.diff(self.indptr)
+
+    def row(self, index: int) -> npt.NDArray[np.int32]:
+        """The tokens of one row."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index %= len(self)
+        return self.tokens[self.indptr[index] : self.indptr[index + 1]]
+
+    def take(self, rows: Rows) -> TokenRows:
+        """The rows at these positions, in this order."""
+        indptr, (tokens,) = gather_ragged(self.indptr, (self.tokens,), np.asarray(rows))
+        return TokenRows(indptr, tokens)
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Sequence[int]]) -> TokenRows:
+        """Token rows from lists of integers."""
+        indptr = np.zeros(len(lists) + 1, np.int64)
+        np.cumsum([len(row) for row in lists], out=indptr[1:])
+        return cls(indptr, np.fromiter((t for row in lists for t in row), np.int32, int(indptr[-1])))
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs and their targets, row by row.
+
+    Attributes:
+        inputs: token rows, or an array (N, F).
+        targets: (N,) or (N, K). Class labels are integers from 0.
+    """
+
+    inputs: TokenRows | Array
+    targets: Array
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Rows) -> Samples:
+        """The samples at these positions, in this order."""
+        rows = np.asarray(rows)
+        inputs = self.inputs.take(rows) if isinstance(self.inputs, TokenRows) else self.inputs[rows]
+        return Samples(inputs, self.targets[rows])
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """Where samples came from, for the record of a run.
+
+    Attributes:
+        name: the file's name, or the data set's where there is no file.
+        sha256: of the file's bytes; of the arrays where the data set has no single file.
+        rows: rows that were taken from it.
+        path: where it was found, or None.
+        note: what a reader should know about it: `not the published file`, `generated`; mostly empty.
+    """
+
+    name: str
+    sha256: str
+    rows: int
+    path: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test samples with what is known about them.
+
+    Attributes:
+        name: as a spec names it.
+        train: all training samples; validation rows are chosen among them later.
+        test: the test set, or None where there is none.
+        sources: the files behind the samples.
+        task: what the targets are, or None where only the spec's loss can tell.
+        classes: number of classes, for classification.
+        class_names: their names, in the order of the labels.
+        feature_names: the names of the columns of a table.
+        num_words: all tokens are below this number by the spec's own limit; None without a limit.
+        smoke: the rows are a small stand-in for a trial of the machinery.
+    """
+
+    name: str
+    train: Samples
+    test: Samples | None
+    sources: tuple[SourceFile, ...]
+    task: Task | None = None
+    classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    num_words: int | None = None
+    smoke: bool = False

@@ -1,0 +1,118 @@
+"""The two forms in which inputs reach a network: dense rows and sparse rows.
+
+Letters in names: N rows, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def gather_ragged(
+    indptr: npt.NDArray[np.int64], arrays: Sequence[npt.NDArray[Any]], rows: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[Any]]]:
+    """Some rows of a ragged array, in the order given: its new indptr and the gathered arrays.
+
+    `rows` are positions (negative ones count from the end) or a mask. Joining slices beats an index for every
+    element: rows of words are long.
+    """
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    elif rows.size == 0:
+        rows = rows.astype(np.int64)
+    starts, ends = indptr[:-1][rows], indptr[1:][rows]
+    gathered = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(ends - starts, out=gathered[1:])
+    bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    # The empty head gives the result its type where no row is asked for.
+    return gathered, [np.concatenate([a[:0], *(a[i:j] for i, j in bounds)]) for a in arrays]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRows:
+    """Rows of numbers: (N, F) float32, C-contiguous."""
+
+    x_NF: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.x_NF)
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return int(self.x_NF.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """F."""
+        return int(self.x_NF.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.x_NF.nbytes
+
+    def take(self, rows: npt.ArrayLike) -> DenseRows:
+        """The rows at these positions, in this order."""
+        return DenseRows(np.ascontiguousarray(self.x_NF[np.asarray(rows)]))
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows that are mostly zero, in compressed form (CSR).
+
+    Attributes:
+        indptr: (N + 1,) int64, where each row begins.
+        indices: (nnz,) int32, the columns of a row: ascending, none twice.
+        values: (nnz,) float32, or None where all are 1.
+        n_features: F.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32] | None
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return len(self.indptr) - 1
+
+    @property
+    def nnz(self) -> int:
+        """Entries that are kept: those that are not zero."""
+        return len(self.indices)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.indptr.nbytes + self.indices.nbytes + (0 if self.values is None else self.values.nbytes)
+
+    @property
+    def dense_nbytes(self) -> int:
+        """Bytes that the same rows would take as DenseRows."""
+        return self.n_rows * self.n_features * 4
+
+    def take(self, rows: npt.ArrayLike) -> SparseRows:
+        """The rows at these positions, in this order."""
+        arrays: list[npt.NDArray[Any]] = [self.indices]
+        if self.values is not None:
+            arrays.append(self.values)
+        indptr, gathered = gather_ragged(self.indptr, arrays, np.asarray(rows))
+        return SparseRows(indptr, gathered[0], gathered[1] if len(gathered) > 1 else None, self.n_features)
+
+    def to_dense(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
+        """All rows, or those at these positions, as an array (N, F)."""
+        chosen = self if rows is None else self.take(rows)
+        x_NF = np.zeros((chosen.n_rows, chosen.n_features), np.float32)
+        row_of_entry = np.repeat(np.arange(chosen.n_rows), np.diff(chosen.indptr))
+        x_NF[row_of_entry, chosen.indices] = 1 if chosen.values is None else chosen.values
+        return x_NF

@@ -1,0 +1,47 @@
+"""One module per kind of data set, each with one function `load(spec, context) -> Dataset`.
+
+A module is imported when a spec asks for its kind, and not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from nnrun.data.dataset import Dataset
+from nnrun.data.sources.context import LoadContext
+from nnrun.spec import schema
+
+# The kind of data set, as a spec names it → the module in this folder that loads it.
+LOADERS: Mapping[str, str] = {
+    "imdb": "imdb",
+    "reuters": "reuters",
+    "boston_housing": "boston_housing",
+    "sklearn": "sklearn_sets",
+    "npz": "npz",
+}
+
+
+def load_dataset(
+    dataset: schema.Component,
+    *,
+    data_dir: Path | None = None,
+    smoke: bool = False,
+    on_message: Callable[[str], None] = lambda text: None,
+) -> Dataset:
+    """Load a data set as a spec declares it.
+
+    Args:
+        dataset: the spec's data set.
+        data_dir: where its files are looked for first.
+        smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
+        on_message: is told what takes long or went differently.
+
+    Raises:
+        DataError: the data is missing, damaged, or not what the spec says.
+    """
+    module = import_module(f"{__name__}.{LOADERS[dataset.kind]}")
+    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message))
+    assert isinstance(loaded, Dataset)
+    return loaded

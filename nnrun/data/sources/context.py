@@ -1,0 +1,22 @@
+"""What a source needs besides its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """Where to look, whether the real rows are wanted, and whom to tell.
+
+    Attributes:
+        data_dir: where files are looked for first, or None.
+        smoke: a few hundred rows of the data set's shape instead of the data.
+        on_message: is told what takes long or went differently.
+    """
+
+    data_dir: Path | None = None
+    smoke: bool = False
+    on_message: Callable[[str], None] = lambda text: None

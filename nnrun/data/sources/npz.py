@@ -1,0 +1,160 @@
+"""A NumPy archive with x_train, y_train and, optionally, x_test and y_test.
+
+x is a table of numbers, or lists of tokens in an object array. A one-dimensional x is a table with one
+column; one with more than two dimensions is flattened to a row of numbers per sample. y is numbers, or texts
+that name classes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.archive import Archive
+from nnrun.data.cache import cached_tokens
+from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
+from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.facts import Task
+
+
+def load(spec: schema.Npz, context: LoadContext) -> Dataset:
+    """The archive's samples. A smoke run takes its first few hundred rows: its shape is known to nobody else."""
+    path = Path(spec.path).expanduser()
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
+        )
+    with Archive(path) as archive:
+        archive.require("x_train", "y_train")
+        has_test = "x_test" in archive.names or "y_test" in archive.names
+        if has_test:
+            archive.require("x_test", "y_test")
+        train = _samples(archive, "train", context)
+        test = _samples(archive, "test", context) if has_test else None
+        source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
+    if test is not None:
+        _check_alike(path, train, test)
+    train, test, names = _class_labels(path, train, test)
+    if context.smoke:
+        train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
+        test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
+        rows = len(train) + (len(test) if test else 0)
+        source = SourceFile(source.name, source.sha256, rows, source.path, "the first rows only")
+    task, classes = _task(train.targets, names)
+    return Dataset(
+        name=path.stem,
+        train=train,
+        test=test,
+        sources=(source,),
+        task=task,
+        classes=classes,
+        class_names=names,
+        smoke=context.smoke,
+    )
+
+
+def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
+    x_name, y_name = f"x_{part}", f"y_{part}"
+    x = archive.read(x_name, tokens=partial(_through_cache, archive.sha256, context))
+    y = archive.numbers(y_name)
+    where = f"{archive.path}: the array "
+    if not isinstance(x, TokenRows):
+        x = _table(x, where + x_name)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim not in (1, 2) or 0 in y.shape[1:]:
+        raise DataError(f"{where}{y_name} has shape {y.shape}. Targets are (rows,) or (rows, columns).")
+    if len(x) != len(y):
+        raise DataError(f"{archive.path}: {x_name} has {len(x):,} rows, but {y_name} has {len(y):,}.")
+    if not len(y):
+        raise DataError(f"{where}{x_name} has no rows.")
+    if y.dtype.kind == "S":
+        y = y.astype(str)
+    if y.dtype.kind == "U" and y.ndim == 2:
+        raise DataError(f"{where}{y_name} holds texts in shape {y.shape}. Class names are one per row.")
+    if y.dtype.kind in "buif":
+        y = y.astype(np.float64 if y.dtype.kind == "f" else np.int64, copy=False)
+        _check_finite(y, where + y_name)
+    elif y.dtype.kind != "U":
+        raise DataError(
+            f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
+        )
+    return Samples(x, y)
+
+
+def _through_cache(sha256: str, context: LoadContext, name: str, read: Any) -> TokenRows:
+    return cached_tokens(sha256, name, read, context.on_message)
+
+
+def _table(x: Array, where: str) -> Array:
+    if x.dtype.kind not in "buif":
+        raise DataError(f"{where} has the type {x.dtype}. Inputs are real numbers, or lists of tokens.")
+    if x.ndim == 0:
+        raise DataError(f"{where} is a single number, not rows.")
+    x = x.reshape(len(x), -1) if len(x) else x.reshape(0, 1)
+    if not x.shape[1]:
+        raise DataError(f"{where} has no columns.")
+    _check_finite(x, where)
+    return x
+
+
+def _check_finite(values: npt.NDArray[Any], where: str) -> None:
+    """Raise DataError at the first NaN or infinity."""
+    if values.dtype.kind != "f":
+        return
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, *column = (int(i) for i in np.argwhere(~finite)[0])
+        place = f"row {row}, column {column[0]}" if column else f"row {row}"
+        value = values[(row, *column)]
+        raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
+
+
+def _check_alike(path: Path, train: Samples, test: Samples) -> None:
+    if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
+        raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
+    if not isinstance(train.inputs, TokenRows) and not isinstance(test.inputs, TokenRows):
+        a, b = train.inputs.shape[1], test.inputs.shape[1]
+        if a != b:
+            raise DataError(f"{path}: x_train has {a:,} features a row, but x_test has {b:,}.")
+    if train.targets.shape[1:] != test.targets.shape[1:]:
+        raise DataError(
+            f"{path}: y_train has shape {train.targets.shape}, but y_test has {test.targets.shape}."
+        )
+    if (train.targets.dtype.kind == "U") != (test.targets.dtype.kind == "U"):
+        raise DataError(f"{path}: of y_train and y_test one holds texts and the other numbers.")
+
+
+def _class_labels(
+    path: Path, train: Samples, test: Samples | None
+) -> tuple[Samples, Samples | None, tuple[str, ...] | None]:
+    """Class names to labels, numbered in the sorted order of the names in y_train."""
+    if train.targets.dtype.kind != "U":
+        return train, test, None
+    names, labels = np.unique(train.targets, return_inverse=True)
+    if test is not None:
+        places = np.searchsorted(names, test.targets).clip(max=len(names) - 1)
+        unknown = np.flatnonzero(names[places] != test.targets)
+        if unknown.size:
+            row = int(unknown[0])
+            raise DataError(
+                f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train does not have."
+            )
+        test = Samples(test.inputs, places.astype(np.int64))
+    return Samples(train.inputs, labels.astype(np.int64)), test, tuple(str(n) for n in names)
+
+
+def _task(targets: Array, names: tuple[str, ...] | None) -> tuple[Task | None, int | None]:
+    """What the targets are, where they leave no doubt: named classes, or the integers 0 and 1."""
+    if names is not None:
+        return ("binary" if len(names) == 2 else "multiclass"), len(names)
+    if targets.ndim == 1 and targets.dtype.kind == "i" and np.array_equal(np.unique(targets), [0, 1]):
+        return "binary", 2
+    return None, None
