@@ -60,11 +60,13 @@ def report_usage_error(error: Exception) -> None:
 
 
 from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
+    check,
     doctor,
     ls,
     plot,
     rm,
+    schema_command,
     train,
 )
 
-__all__ = ["app", "doctor", "ls", "plot", "rm", "train"]
+__all__ = ["app", "check", "doctor", "ls", "plot", "rm", "schema_command", "train"]

@@ -1,0 +1,78 @@
+"""`nnrun check`: all problems of the specs, without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnrun.cli.app import app
+from nnrun.cli.options import Json, Set
+from nnrun.cli.output import print_json
+from nnrun.errors import Problem, SpecError, UsageError, printable
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What checking one spec found; `exit_code` is 0 where no error is among the problems."""
+
+    file: str
+    problems: tuple[Problem, ...]
+    exit_code: int = 0
+
+    def render(self) -> str:
+        """The problems, and under them the verdict."""
+        errors = sum(problem.severity == "error" for problem in self.problems)
+        verdict = f"{_count(errors, 'error')}" if errors else "ok"
+        if warnings := len(self.problems) - errors:
+            verdict += f", {_count(warnings, 'warning')}"
+        return "\n".join([*(p.render() for p in self.problems), f"{printable(self.file)}: {verdict}"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values."""
+        problems = [asdict(problem) for problem in self.problems]
+        for problem in problems:
+            problem["snippet"] = problem["snippet"] and printable(problem["snippet"])
+        return {"file": self.file, "ok": self.exit_code == 0, "problems": problems}
+
+
+def check_spec(path: Path, overrides: Sequence[str]) -> Checked:
+    """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
+    from nnrun.spec.load import load_spec
+
+    try:
+        return Checked(str(path), load_spec(path, overrides).warnings)
+    except SpecError as error:
+        return Checked(str(path), error.problems, error.exit_code)
+    except UsageError as error:
+        return Checked(str(path), (Problem(str(error)),), error.exit_code)
+
+
+@app.command("check")
+def check(
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.", show_default=False)],
+    set_: Set = None,
+    json: Json = False,
+) -> int:
+    """Show all problems of the specs, without loading any data.
+
+    Exit code 0: no errors (there may be warnings); 2: a file cannot be read; 3: a spec is invalid.
+    """
+    results = [check_spec(path, set_ or ()) for path in specs]
+    if json:
+        print_json({"specs": [result.as_json() for result in results]})
+    else:
+        for result in results:
+            print(result.render())
+        if len(results) > 1:
+            bad = sum(result.exit_code != 0 for result in results)
+            print(f"{_count(len(results), 'spec')}: {len(results) - bad} ok, {bad} with errors")
+    codes = {result.exit_code for result in results} - {0}
+    return min(codes, default=0)  # a file that cannot be read (2) says more than a spec that is wrong (3)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,87 @@
+"""A spec back to YAML: every default filled in, laid out as a person would write it.
+
+What is written reads the same in YAML 1.1 and 1.2, so that any other reader agrees with ours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.spec.schema import Component, Config, ExperimentSpec
+
+_WIDTH = 100
+
+# Letters first, then nothing that YAML gives a meaning.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# Words that are no text to some version of YAML.
+_RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+
+
+def dump_spec(spec: ExperimentSpec) -> str:
+    """The YAML text of a spec; loading it gives an equal spec."""
+    return "".join(_entry(key, value, 0) for key, value in dump_value(spec).items())
+
+
+def dump_value(value: Any) -> Any:
+    """Plain values: components as their map, or as their name alone where they have no parameters."""
+    if isinstance(value, Config):
+        fields = {key: dump_value(getattr(value, key)) for key in type(value).model_fields}
+        if isinstance(value, Component):
+            return {value.kind: fields} if fields else value.kind
+        return fields
+    return [dump_value(item) for item in value] if isinstance(value, list) else value
+
+
+def _entry(key: str, value: Any, indent: int) -> str:
+    """`key: value` on one line where it fits, else the value below its key."""
+    line = f"{' ' * indent}{key}: {_flow(value)}\n"
+    # Layers stand one below the other, as the stack that they are.
+    if (len(line) <= _WIDTH and key != "layers") or not value or not isinstance(value, (Mapping, list)):
+        return line
+    if isinstance(value, Mapping):
+        inner = "".join(_entry(name, item, indent + 2) for name, item in value.items())
+    else:
+        inner = "".join(_item(item, indent + 2) for item in value)
+    return f"{' ' * indent}{key}:\n{inner}"
+
+
+def _item(value: Any, indent: int) -> str:
+    if isinstance(value, Mapping) and value:
+        block = "".join(_entry(name, item, indent + 2) for name, item in value.items())
+        return f"{' ' * indent}- {block.lstrip()}"
+    return f"{' ' * indent}- {_flow(value)}\n"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _float(value)
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    text = repr(value)
+    # YAML 1.1 takes 1e-07 for text: it wants a point in the mantissa.
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text

@@ -1,0 +1,129 @@
+"""Metrics that suit the task, and an early stopping that watches one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnrun.spec import schema
+from nnrun.spec.facts import DatasetFacts
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.lint.network import CROSSENTROPIES, dataset_name, output_of, targets_kind
+from nnrun.spec.locate import Location
+from nnrun.spec.suggest import listing, nearest, quoted
+
+_CLASS_METRICS = (schema.Accuracy, schema.TopK, schema.Precision, schema.Recall, schema.Auc)
+
+
+def _at(position: int, metric: schema.Component, *key: str) -> Location:
+    return ("metrics", position, metric.kind, *key)
+
+
+def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each metric is a column of its own."""
+    seen: set[str] = set()
+    for position, metric in enumerate(spec.metrics):
+        if metric.kind in seen:
+            yield Finding(
+                _at(position, metric), f"{metric.kind} is in the list twice; each metric is one column"
+            )
+        seen.add(metric.kind)
+
+
+def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Accuracy and its kin need probabilities of classes."""
+    output = output_of(spec)
+    for position, metric in enumerate(spec.metrics):
+        if not isinstance(metric, _CLASS_METRICS):
+            continue
+        if facts.task == "regression":
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} is for classes, and {dataset_name(spec)} has a number to predict; "
+                "use mae, mse, rmse or r2",
+            )
+        elif output is not None and output.layer.activation not in ("sigmoid", "softmax"):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} needs probabilities, and the last layer's activation is {output.layer.activation}; "
+                "use sigmoid or softmax there, or a metric such as mae",
+            )
+        elif isinstance(metric, schema.TopK):
+            yield from _top_k(spec, facts, position, metric)
+        elif isinstance(metric, schema.Auc) and output is not None and output.layer.activation == "softmax":
+            yield Finding(
+                _at(position, metric),
+                "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy",
+            )
+
+
+def _top_k(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, metric: schema.TopK
+) -> Iterator[Finding]:
+    output = output_of(spec)
+    if output is None:
+        return
+    if output.layer.units == 1:
+        yield Finding(
+            _at(position, metric),
+            "top_k needs one unit for each class, and the last layer has 1; use accuracy",
+        )
+        return
+    classes = facts.classes or output.layer.units
+    if metric.k >= classes:
+        yield Finding(
+            _at(position, metric, "k"),
+            f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}",
+        )
+
+
+def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Distances mean nothing between class indices, and r2 and rmse belong to regression."""
+    output = output_of(spec)
+    indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
+        targets_kind(spec) == "class_index" and output is not None and output.layer.units > 1
+    )
+    for position, metric in enumerate(spec.metrics):
+        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, CROSSENTROPIES):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
+            )
+        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and indices:
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} measures distances, and the targets are class indices; use accuracy",
+            )
+
+
+def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`monitor` names a column that the history will have."""
+    if spec.early_stopping is None:
+        return
+    monitor = spec.early_stopping.monitor
+    trained = ["loss", *(metric.kind for metric in spec.metrics)]
+    validated = [f"val_{column}" for column in trained]
+    columns = trained if isinstance(spec.validation, schema.NoValidation) else [*validated, *trained]
+    if monitor in columns:
+        return
+    at: Location = ("early_stopping", "monitor")
+    prefix = "val_" if monitor.startswith("val_") else ""
+    canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
+    if {monitor, canonical} & set(validated):
+        yield Finding(
+            at,
+            f"early stopping watches {monitor}, and validation is none, so there is none; set validation, "
+            f"or watch {listing(columns)}",
+        )
+        return
+    match = canonical if canonical in columns else nearest(monitor, columns)
+    message = f"no column is called {quoted(monitor)}"
+    message += f"; did you mean {quoted(match)}?" if match else "."
+    yield Finding(at, f"{message} This run has {listing(columns, 'and')}")
+
+
+RULES: tuple[Rule, ...] = (
+    metrics_differ,
+    class_metrics_are_for_classes,
+    number_metrics_are_for_numbers,
+    early_stopping_watches_a_column,
+)

@@ -1,0 +1,234 @@
+"""How rows are prepared, split and batched, against what is known of the data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from nnrun.spec import schema
+from nnrun.spec.facts import DatasetFacts
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.lint.network import dataset_name
+from nnrun.spec.locate import Location
+
+
+def _at(position: int, step: schema.Component, *key: str) -> Location:
+    return ("preprocessing", "inputs", position, step.kind, *key)
+
+
+def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`skip_top` drops the most frequent words, and `num_words` the rare ones."""
+    match spec.dataset:
+        case (
+            schema.Imdb(num_words=int(words), skip_top=skip)
+            | schema.Reuters(num_words=int(words), skip_top=skip)
+        ):
+            if skip >= words:
+                yield Finding(
+                    ("dataset", spec.dataset.kind, "skip_top"),
+                    f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top",
+                )
+
+
+def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each step takes what the one before it gives."""
+    steps = spec.preprocessing.inputs
+    hot: int | None = None
+    for position, step in enumerate(steps):
+        if isinstance(step, schema.NoInputStep) and len(steps) > 1:
+            yield Finding(
+                _at(position, step), "none takes the inputs as they are, so it stands alone; remove it"
+            )
+        elif isinstance(step, schema.MultiHot):
+            if hot is not None:
+                yield Finding(
+                    _at(position, step),
+                    "multi_hot is in the list twice; its rows are no token lists any more",
+                )
+            elif facts.inputs == "table":
+                yield Finding(
+                    _at(position, step),
+                    f"multi_hot is for lists of word indices, and {dataset_name(spec)} is a table; "
+                    "remove it, or use standardize",
+                )
+            hot = position
+        elif isinstance(step, schema.Standardize):
+            yield from _standardize(spec, facts, position, step, after_multi_hot=hot is not None)
+    if facts.inputs == "tokens" and hot is None and not any(isinstance(s, schema.Standardize) for s in steps):
+        yield Finding(
+            ("preprocessing", "inputs"),
+            f"{dataset_name(spec)} gives lists of word indices, and a dense layer takes rows of numbers; "
+            "add `preprocessing: {inputs: multi_hot}`",
+        )
+
+
+def _standardize(
+    spec: schema.ExperimentSpec,
+    facts: DatasetFacts,
+    position: int,
+    step: schema.Standardize,
+    *,
+    after_multi_hot: bool,
+) -> Iterator[Finding]:
+    if after_multi_hot:
+        yield Finding(
+            _at(position, step),
+            "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, and would take "
+            "a hundred times the memory; remove it",
+        )
+        return
+    if facts.inputs == "tokens":
+        yield Finding(
+            _at(position, step),
+            f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use multi_hot",
+        )
+        return
+    earlier = [s for s in spec.preprocessing.inputs[:position] if isinstance(s, schema.Standardize)]
+    mine = None if step.columns is None else set(step.columns)
+    if any(mine is None or s.columns is None or mine & set(s.columns) for s in earlier):
+        yield Finding(
+            _at(position, step), "an earlier standardize has done these columns; remove one of the two"
+        )
+    for index, column in enumerate(step.columns or ()):
+        if facts.features is not None and column >= facts.features:
+            yield Finding(
+                _at(position, step, "columns") + (index,),
+                f"{dataset_name(spec)} has columns 0 to {facts.features - 1}; found {column}",
+            )
+        elif column in (step.columns or ())[:index]:
+            yield Finding(_at(position, step, "columns") + (index,), f"column {column} is in the list twice")
+    if step.columns == []:
+        yield Finding(
+            _at(position, step, "columns"), "an empty list standardizes nothing; remove it for all columns"
+        )
+
+
+def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Every word index has a column."""
+    if facts.inputs != "tokens":
+        return
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if not isinstance(step, schema.MultiHot) or step.dimension is None:
+            continue
+        if facts.num_words is None:
+            yield Finding(
+                _at(position, step, "dimension"),
+                f"{dataset_name(spec)} without num_words has word indices beyond most dimensions, and such a row "
+                f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
+                "warning",
+            )
+        elif step.dimension < facts.num_words:
+            yield Finding(
+                _at(position, step, "dimension"),
+                f"dimension {step.dimension:,} has no column for word indices up to num_words {facts.num_words:,}; "
+                "leave the dimension out, or make it as large",
+            )
+
+
+def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A holdout takes the first rows or a share of them, and leaves some to train on."""
+    holdout = spec.validation
+    if not isinstance(holdout, schema.Holdout):
+        return
+    at: Location = ("validation", "holdout")
+    rows, name = facts.train_rows, dataset_name(spec)
+    if holdout.first is not None and holdout.fraction is not None:
+        yield Finding(
+            (*at, "fraction"), "first and fraction both say which rows are held out; keep one of them"
+        )
+    elif holdout.first is not None:
+        if holdout.stratify:
+            yield Finding(
+                (*at, "stratify"), "first takes the rows as they come, so stratify has no say; use fraction"
+            )
+        if holdout.shuffle:
+            yield Finding(
+                (*at, "shuffle"), "first takes the rows as they come, so shuffle has no say; use fraction"
+            )
+        if rows is not None and holdout.first >= rows:
+            yield Finding(
+                (*at, "first"),
+                f"{name} has {rows:,} training rows, so {holdout.first:,} leave none to train on",
+            )
+    else:
+        if holdout.stratify and not holdout.shuffle:
+            yield Finding(
+                (*at, "stratify"),
+                "stratify draws rows of each class at random, and shuffle is false; set shuffle: true",
+            )
+        if rows is not None and holdout.fraction is not None and math.ceil(rows * holdout.fraction) >= rows:
+            yield Finding(
+                (*at, "fraction"),
+                f"{name} has {rows:,} training rows, so {holdout.fraction} leaves none to train on",
+            )
+    if holdout.stratify and facts.task == "regression":
+        yield Finding(
+            (*at, "stratify"), f"stratify needs classes, and {name} has a number to predict; remove it"
+        )
+
+
+def kfold_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each fold has a row, and repeats differ."""
+    kfold = spec.validation
+    if not isinstance(kfold, schema.KFold):
+        return
+    at: Location = ("validation", "kfold")
+    name = dataset_name(spec)
+    if facts.train_rows is not None and kfold.k > facts.train_rows:
+        yield Finding(
+            (*at, "k"), f"{name} has {facts.train_rows:,} training rows, too few for {kfold.k:,} folds"
+        )
+    if kfold.stratify and facts.task == "regression":
+        yield Finding(
+            (*at, "stratify"), f"stratify needs classes, and {name} has a number to predict; remove it"
+        )
+    if kfold.repeats > 1 and not kfold.shuffle:
+        yield Finding(
+            (*at, "repeats"),
+            "without shuffle every repeat has the same folds; add shuffle: true, or remove repeats",
+        )
+
+
+def batches_are_smaller_than_the_data(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A batch larger than the training rows makes each epoch a single update."""
+    rows = _rows_trained_on(spec, facts)
+    if rows is not None and spec.batch_size > rows > 0:
+        yield Finding(
+            ("batch_size",),
+            f"a batch of {spec.batch_size:,} is larger than the {rows:,} training rows: each epoch is one update",
+            "warning",
+        )
+
+
+def _rows_trained_on(spec: schema.ExperimentSpec, facts: DatasetFacts) -> int | None:
+    rows = facts.train_rows
+    if rows is None:
+        return None
+    match spec.validation:
+        case schema.Holdout(first=int(first)):
+            return rows - first
+        case schema.Holdout(fraction=float(fraction)):
+            return rows - math.ceil(rows * fraction)
+        case schema.KFold(k=k):
+            return rows - math.ceil(rows / k)
+    return rows
+
+
+def nesterov_has_momentum(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Nesterov's method looks ahead along the momentum."""
+    if isinstance(spec.optimizer, schema.Sgd) and spec.optimizer.nesterov and spec.optimizer.momentum == 0:
+        yield Finding(
+            ("optimizer", "sgd", "nesterov"),
+            "nesterov needs momentum above 0, and it is 0; add momentum: 0.9",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    some_words_are_left,
+    steps_follow_each_other,
+    multi_hot_is_wide_enough,
+    holdout_is_possible,
+    kfold_is_possible,
+    batches_are_smaller_than_the_data,
+    nesterov_has_momentum,
+)
