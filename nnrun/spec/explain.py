@@ -182,7 +182,8 @@ def _wrong_component(form: Choice, node: Node | None, path: str) -> str:
 
 def _two_names(form: Choice, node: MapNode, path: str) -> str:
     first, second, *_ = node.entries
-    message = f"{path} has {len(node.entries)} keys, {listing(map(quoted, node.entries), 'and')}, and must have one, its name"
+    keys = listing(map(quoted, node.entries), "and")
+    message = f"{path} has {len(node.entries)} keys, {keys}, and must have one, its name"
     component = form.components.get(schema.component_name(first))
     if component is None or second not in component.model_fields:
         separate = component is not None and schema.component_name(second) in form.components
@@ -191,7 +192,8 @@ def _two_names(form: Choice, node: MapNode, path: str) -> str:
             if separate
             else f"{message}. Allowed: {form.describe()}"
         )
-    return f"{message}; {quoted(second)} is a parameter of {first}: indent it further, or write `{first}: {{{second}: ...}}`"
+    flow = f"`{first}: {{{second}: ...}}`"
+    return f"{message}; {quoted(second)} is a parameter of {first}: indent it further, or write {flow}"
 
 
 def _named_by_value(form: Choice, name: str) -> str | None:

@@ -44,7 +44,7 @@ _BOSTON_ROWS = 506
 
 
 def dataset_facts(dataset: schema.Component) -> DatasetFacts:
-    """What `dataset`, as a spec declares it, is known to hold. `maxlen` drops rows, so their number is unknown."""
+    """What `dataset`, as declared, is known to hold. `maxlen` drops rows, so their number is then unknown."""
     match dataset:
         case schema.Imdb(maxlen=maxlen, num_words=num_words):
             rows = 25_000 if maxlen is None else None

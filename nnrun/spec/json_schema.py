@@ -84,7 +84,7 @@ def _limit(bound: Any) -> Any:
 
 
 def _component(form: Choice, cls: type[schema.Component], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A component's accepted forms: its name alone, or a map from its name to its parameters or bare value."""
+    """A component's accepted forms: its name alone, or a map from it to its parameters or bare value."""
     names = [cls.kind, *(alias for alias, name in form.aliases.items() if name == cls.kind)]
     reference = {"$ref": f"#/$defs/{_define(cls, definitions)}"}
     as_map: Mapping[str, Any] = {

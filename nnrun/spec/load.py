@@ -1,4 +1,4 @@
-"""A spec's text in, a checked `ExperimentSpec` out: overrides, checks, defaults, lint, all problems at once."""
+"""A spec's text in, a checked `ExperimentSpec` out, or every problem at once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
 
     Args:
         path: the YAML file.
-        overrides: `key=value` texts, their values YAML, or a mapping from key to Python value. Later ones win.
+        overrides: `key=value` texts, their values YAML, or a map from key to Python value. Later ones win.
 
     Raises:
         UsageError: there is no such file.

@@ -1,7 +1,8 @@
 """From a place in the schema to the place in the source where it is written.
 
 The schema sees one form of everything; the source may say `dense: 64` or `optimizer: rmsprop`. A
-*location* is the schema's: `("layers", 0, "dense", "units")`, with the names of components in it, as pydantic reports it.
+*location* is the schema's: `("layers", 0, "dense", "units")`, with the names of components in
+it, as pydantic reports it.
 """
 
 from __future__ import annotations

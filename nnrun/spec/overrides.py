@@ -79,7 +79,7 @@ def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[
 
 
 def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, int]]:
-    """Each override as the text that messages show, its value where it is no text, and where its path ends."""
+    """Each override as the text that messages show, its value if from Python, and where its path ends."""
     if isinstance(overrides, Mapping):
         named = ((str(path), value) for path, value in overrides.items())
         return [

@@ -175,7 +175,10 @@ Dataset = Annotated[
 
 
 class MultiHot(Component):
-    """Token lists to rows of 0 and 1, `dimension` wide. Default: the data set's num_words, else what the training rows need."""
+    """Token lists to rows of 0 and 1, `dimension` wide.
+
+    Default: the data set's num_words, else what the training rows need.
+    """
 
     kind = "multi_hot"
     bare = "dimension"
@@ -185,8 +188,8 @@ class MultiHot(Component):
 class Standardize(Component):
     """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
 
-    `columns` are positions from 0; default: all. The standard deviation is the population's (ddof 0, as NumPy, the
-    book and scikit-learn have it); a constant column is only centred.
+    `columns` are positions from 0 (default: all). Standard deviation is the population's (ddof 0, as NumPy,
+    the book and scikit-learn have it); a constant column is only centred.
     """
 
     kind = "standardize"
@@ -248,7 +251,7 @@ TargetStep = Annotated[
 class Preprocessing(Config):
     """How raw columns become numbers. Fitted on the training rows of each fold, and on nothing else.
 
-    `inputs` is one step or a list, applied in order. `targets` None means what the loss needs; loading fills it in.
+    `inputs` is one step or a list, applied in order. Default for `targets`: what the loss needs.
     """
 
     inputs: list[InputStep] = []
@@ -415,7 +418,7 @@ class Adam(Component):
 
 
 class AdamW(Component):
-    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w before each step, biases included."""
+    """Adam, weight decay decoupled: w -= learning_rate * weight_decay * w before each step, biases too."""
 
     kind = "adamw"
     bare = "learning_rate"
@@ -467,7 +470,7 @@ class TopK(Component):
 
 
 class Precision(Component):
-    """Right positives among predicted positives; for several classes the unweighted mean over classes (macro)."""
+    """Right positives among predicted positives; for several classes, the plain mean over them (macro)."""
 
     kind = "precision"
     bare = "threshold"
@@ -546,8 +549,8 @@ class EarlyStopping(Config):
 class Holdout(Component):
     """Keep some training rows for validation: the `first` N, or a `fraction` of them.
 
-    A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last rows
-    (Keras's `validation_split`). Default: a fraction of 0.2.
+    A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
+    rows (Keras's `validation_split`). Default: a fraction of 0.2.
     """
 
     kind = "holdout"
@@ -575,7 +578,11 @@ class NoValidation(Component):
 
 
 Validation = Annotated[
-    Union[Annotated[Holdout, Tag("holdout")], Annotated[KFold, Tag("kfold")], Annotated[NoValidation, Tag("none")]],
+    Union[
+        Annotated[Holdout, Tag("holdout")],
+        Annotated[KFold, Tag("kfold")],
+        Annotated[NoValidation, Tag("none")],
+    ],
     COMPONENT,
 ]
 

@@ -72,7 +72,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """A single value. `written` is its text as it stands in the file, `quoted` whether it stands in quotes."""
+    """A single value. `written` is its text in the file, `quoted` whether it stands in quotes there."""
 
     value: Plain
     place: Place

@@ -14,7 +14,8 @@ _LONGEST_QUOTE = 40
 def nearest(word: str, allowed: Iterable[str]) -> str | None:
     """The name in `allowed` that `word` most probably means, or None.
 
-    Case, hyphens, blanks and underscores do not count: `CategoricalCrossentropy` is `categorical_crossentropy`.
+    Case, hyphens, blanks and underscores do not count: `CategoricalCrossentropy` means
+    `categorical_crossentropy`.
     """
     if len(word) > 4 * _LONGEST_QUOTE:
         return None  # difflib takes quadratic time, and no name is that long

@@ -148,7 +148,7 @@ class _Open:
 
 
 class _Builder:
-    """Makes values of the parser's events. The open lists and maps are a stack, so depth costs no recursion."""
+    """Makes values of the parser's events. Open lists and maps are a stack, so depth costs no recursion."""
 
     def __init__(self, source: SourceText) -> None:
         self.source = source

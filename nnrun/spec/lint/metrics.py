@@ -44,7 +44,8 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
         elif output is not None and output.layer.activation not in ("sigmoid", "softmax"):
             yield Finding(
                 _at(position, metric),
-                f"{metric.kind} needs probabilities, and the last layer's activation is {output.layer.activation}; "
+                f"{metric.kind} needs probabilities, and the last layer's activation is "
+                f"{output.layer.activation}; "
                 "use sigmoid or softmax there, or a metric such as mae",
             )
         elif isinstance(metric, schema.TopK):

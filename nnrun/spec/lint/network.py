@@ -72,7 +72,8 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
     if facts.task == "multiclass" and isinstance(spec.loss, schema.BinaryCrossentropy):
         yield Finding(
             ("loss", spec.loss.kind),
-            f"binary_crossentropy is for two classes, and {name} has {facts.classes}; use categorical_crossentropy "
+            f"binary_crossentropy is for two classes, and {name} has {facts.classes}; use "
+            "categorical_crossentropy "
             f"with {facts.classes} softmax units",
         )
 
@@ -126,13 +127,15 @@ def _softmax_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Ou
     if facts.classes is not None and units != facts.classes:
         yield Finding(
             output.at("units"),
-            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability for each: "
+            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability "
+            "for each: "
             f"units must be {facts.classes}; found {units}",
         )
     elif units == 1:
         yield Finding(
             output.at("units"),
-            f"{spec.loss.kind} needs one unit for each class, so at least 2; for one unit use binary_crossentropy",
+            f"{spec.loss.kind} needs one unit for each class, so at least 2; for one unit use "
+            "binary_crossentropy",
         )
 
 
@@ -165,7 +168,8 @@ def _number_output(spec: schema.ExperimentSpec, output: Output) -> Iterator[Find
     elif activation != "linear":
         yield Finding(
             output.at("activation"),
-            f"{activation} in the last layer bends or cuts off the predicted number; linear is usual for regression",
+            f"{activation} in the last layer bends or cuts off the predicted number; linear is usual for "
+            "regression",
             "warning",
         )
     if units != 1:
@@ -227,13 +231,15 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     ):
         yield Finding(
             at,
-            "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for 0/1 targets, "
+            "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for "
+            "0/1 targets, "
             "or use categorical_crossentropy with one softmax unit for each class",
         )
     elif facts.task == "regression" and kind in ("one_hot", "class_index"):
         yield Finding(
             at,
-            f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize or none",
+            f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize or "
+            "none",
         )
 
 
@@ -247,7 +253,8 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
         if isinstance(layer, schema.Dense) and layer.units < classes:
             yield Finding(
                 ("layers", position, "dense", "units"),
-                f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; what this layer "
+                f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
+                "what this layer "
                 f"drops, no later one can bring back (use {classes} or more)",
                 "warning",
             )

@@ -12,7 +12,7 @@ from nnrun.spec.lint.network import dataset_name
 from nnrun.spec.locate import Location
 
 
-def _at(position: int, step: schema.Component, *key: str) -> Location:
+def _at(position: int, step: schema.Component, *key: str | int) -> Location:
     return ("preprocessing", "inputs", position, step.kind, *key)
 
 
@@ -73,14 +73,16 @@ def _standardize(
     if after_multi_hot:
         yield Finding(
             _at(position, step),
-            "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, and would take "
+            "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, "
+            "and would take "
             "a hundred times the memory; remove it",
         )
         return
     if facts.inputs == "tokens":
         yield Finding(
             _at(position, step),
-            f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use multi_hot",
+            f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
+            "multi_hot",
         )
         return
     earlier = [s for s in spec.preprocessing.inputs[:position] if isinstance(s, schema.Standardize)]
@@ -92,11 +94,11 @@ def _standardize(
     for index, column in enumerate(step.columns or ()):
         if facts.features is not None and column >= facts.features:
             yield Finding(
-                _at(position, step, "columns") + (index,),
+                _at(position, step, "columns", index),
                 f"{dataset_name(spec)} has columns 0 to {facts.features - 1}; found {column}",
             )
         elif column in (step.columns or ())[:index]:
-            yield Finding(_at(position, step, "columns") + (index,), f"column {column} is in the list twice")
+            yield Finding(_at(position, step, "columns", index), f"column {column} is in the list twice")
     if step.columns == []:
         yield Finding(
             _at(position, step, "columns"), "an empty list standardizes nothing; remove it for all columns"
@@ -113,14 +115,16 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         if facts.num_words is None:
             yield Finding(
                 _at(position, step, "dimension"),
-                f"{dataset_name(spec)} without num_words has word indices beyond most dimensions, and such a row "
+                f"{dataset_name(spec)} without num_words has word indices beyond most dimensions, and "
+                "such a row "
                 f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
                 "warning",
             )
         elif step.dimension < facts.num_words:
             yield Finding(
                 _at(position, step, "dimension"),
-                f"dimension {step.dimension:,} has no column for word indices up to num_words {facts.num_words:,}; "
+                f"dimension {step.dimension:,} has no column for word indices up to num_words "
+                f"{facts.num_words:,}; "
                 "leave the dimension out, or make it as large",
             )
 
@@ -195,7 +199,8 @@ def batches_are_smaller_than_the_data(spec: schema.ExperimentSpec, facts: Datase
     if rows is not None and spec.batch_size > rows > 0:
         yield Finding(
             ("batch_size",),
-            f"a batch of {spec.batch_size:,} is larger than the {rows:,} training rows: each epoch is one update",
+            f"a batch of {spec.batch_size:,} is larger than the {rows:,} training rows: each epoch is one "
+            "update",
             "warning",
         )
 
