@@ -21,9 +21,7 @@ _DATA_FILES = (
     "imdb_word_index.json",
     "reuters.npz",
     "reuters_word_index.json",
-    "boston_housing.npz",
 )
-_KERAS_DATA = Path("~/.keras/datasets")
 
 
 @app.command()
@@ -43,13 +41,14 @@ def doctor(
 
 def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
     """What was found, and under `problems` a sentence for each thing that keeps nnrun from working."""
+    from nnrun.data.cache import search_folders
+
     versions = {"nnrun": __version__, "python": platform.python_version(), **_package_versions()}
     problems = [f"{name} is not installed." for name in _PACKAGES if versions[name] is None]
     devices, threads, problem = _torch_facts()
     problems += [problem] if problem else []
     obstacle = _why_not_writable(runs_dir)
     problems += [obstacle] if obstacle else []
-    folders = [*([data_dir] if data_dir else []), _KERAS_DATA.expanduser()]
     return {
         "versions": versions,
         "platform": platform.platform(),
@@ -59,7 +58,7 @@ def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "compiler": _compiler(),
         "runs_dir": {"path": str(runs_dir), "writable": obstacle is None},
-        "data": [{"path": str(folder), "files": _data_files(folder)} for folder in folders],
+        "data": [{"path": str(folder), "files": _data_files(folder)} for folder in search_folders(data_dir)],
         "problems": problems,
     }
 

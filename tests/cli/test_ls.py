@@ -1,0 +1,120 @@
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from runs_on_disk import make_run
+
+from nnrun.cli import main
+
+
+@pytest.fixture
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
+    monkeypatch.chdir(tmp_path)
+    runs_dir = Path("runs")
+    make_run(
+        runs_dir,
+        "reuters-20260101T000000Z-aaaa",
+        device="cpu",
+        started="2026-01-01T00:00:00Z",
+        ended="2026-01-01T00:00:04.25Z",
+        epochs_run=20,
+        best_epoch=9,
+        best={"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
+        test={"loss": 0.99, "accuracy": 0.788},
+    )
+    make_run(
+        runs_dir,
+        "boston-20260102T000000Z-bbbb",
+        command="kfold",
+        status="interrupted",
+        device="cpu",
+        started="2026-01-02T00:00:00Z",
+        ended="2026-01-02T01:02:03Z",
+        epochs_run=500,
+        best={"val_mae_mean": 2.391},
+    )
+    (runs_dir / "damaged").mkdir()
+    (runs_dir / "damaged" / "run.json").write_text("[]")
+    return runs_dir
+
+
+WHOLE_SCREEN = """\
+WHOLE
+"""
+
+NARROW_SCREEN = """\
+NARROW
+"""
+
+
+def test_the_whole_screen(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls"]) == 0
+    screen = capsys.readouterr()
+    assert screen.out == WHOLE_SCREEN
+    assert screen.err == (
+        "damaged is broken: runs/damaged/run.json is damaged: it must hold a JSON object, but holds list.\n"
+    )
+
+
+def test_a_narrow_terminal_loses_columns_and_wraps_no_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "85")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["ls"]) == 0
+    screen = capsys.readouterr().out
+    assert screen == NARROW_SCREEN
+    assert max(map(len, screen.splitlines())) <= 85
+
+
+def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ls"]) == 0
+    screen = capsys.readouterr()
+    assert screen.out == ""
+    assert screen.err == "No runs in runs/ yet. Start with: nnrun train specs/reuters.yaml\n"
+    assert main(["ls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--json"]) == 0
+    boston, reuters, damaged = json.loads(capsys.readouterr().out)
+    assert reuters == {
+        "id": "reuters-20260101T000000Z-aaaa",
+        "path": "runs/reuters-20260101T000000Z-aaaa",
+        "name": "reuters",
+        "command": "train",
+        "status": "completed",
+        "device": "cpu",
+        "started": "2026-01-01T00:00:00+00:00",
+        "ended": "2026-01-01T00:00:04.250000+00:00",
+        "seconds": 4.25,
+        "epochs": 20,
+        "best_epoch": 9,
+        "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
+        "test": {"loss": 0.99, "accuracy": 0.788},
+        "problem": None,
+    }
+    assert boston["status"] == "interrupted"
+    assert damaged["status"] == "broken"
+
+
+def test_a_record_cannot_disturb_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path, "x", command="\x1b[2J\n", best={"val_\x07": 1}, device="d" * 1000)
+    assert main(["ls", "--runs-dir", str(tmp_path)]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["ID", "STATUS", "COMMAND", "DEVICE", "VALIDATION"]
+    assert row.split() == ["x", "completed", "?[2J?", "d" * 99 + "…", "?", "1"]

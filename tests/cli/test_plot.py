@@ -1,0 +1,104 @@
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from runs_on_disk import make_run, write_history
+
+from nnrun.cli import main
+
+REUTERS = "reuters-20260101T000000Z-aaaa"
+WIDE = "wide-20260102T000000Z-bbbb"
+BOSTON = "boston-20260103T000000Z-cccc"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs with accuracy, one of four folds with mae, one without an epoch."""
+    monkeypatch.chdir(tmp_path)
+    runs_dir = Path("runs")
+    write_history(make_run(runs_dir, REUTERS), epochs=8)
+    write_history(make_run(runs_dir, WIDE), epochs=5)
+    write_history(make_run(runs_dir, BOSTON), epochs=30, folds=4, metric="mae")
+    make_run(runs_dir, "empty-20260104T000000Z-dddd").history_writer(["epoch", "loss"]).close()
+    return runs_dir
+
+
+def is_png(path: str) -> bool:
+    return Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "paths"),
+    [
+        (["reuters"], [f"runs/{REUTERS}/plots/loss.png", f"runs/{REUTERS}/plots/accuracy.png"]),
+        (["reuters", "reuters"], [f"runs/{REUTERS}/plots/loss.png", f"runs/{REUTERS}/plots/accuracy.png"]),
+        (["reuters", "--metric", "val_accuracy"], [f"runs/{REUTERS}/plots/accuracy.png"]),
+        (["boston"], [f"runs/{BOSTON}/plots/loss.png", f"runs/{BOSTON}/plots/mae.png"]),
+        (
+            ["boston", "--metric", "mae", "--smooth", "0.9", "--skip", "10"],
+            [f"runs/{BOSTON}/plots/mae-smoothed.png"],
+        ),
+        (["boston", "--metric", "mae", "--skip", "10"], [f"runs/{BOSTON}/plots/mae-from-11.png"]),
+        (
+            ["reuters", "wide"],
+            [f"runs/{REUTERS}/plots/compare-loss.png", f"runs/{REUTERS}/plots/compare-accuracy.png"],
+        ),
+        (["wide", "boston"], [f"runs/{WIDE}/plots/compare-loss.png"]),
+        (["reuters", "wide", "-o", "both.png"], ["both.png"]),
+    ],
+)
+def test_figures_are_written_and_named(
+    runs: Path, arguments: list[str], paths: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", *arguments]) == 0
+    assert capsys.readouterr().out.splitlines() == paths
+    assert all(map(is_png, paths))
+
+
+def test_an_svg(runs: Path) -> None:
+    assert main(["plot", "reuters", "-o", "all.svg"]) == 0
+    assert ElementTree.parse("all.svg").getroot().tag.endswith("svg")
+
+
+def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "reuters", "--json", "-o", "x.png"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"figures": ["x.png"]}
+
+
+def test_a_drawing_in_the_terminal(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["plot", "boston", "--terminal", "--metric", "mae", "--skip", "2"]) == 0
+    screen = capsys.readouterr().out
+    assert screen.startswith(
+        "Training and validation MAE, mean of the folds, from epoch 3, best at epoch 30\n"
+    )
+    assert "\x1b" not in screen
+    assert not list(runs.glob("*/plots"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["reuters", "--metric", "mae"], 2, f"{REUTERS} has no measure 'mae'; it has loss, accuracy."),
+        (["empty"], 4, "empty-20260104T000000Z-dddd has no epochs yet: there is nothing to draw."),
+        (["reuters", "--skip", "8"], 2, f"--skip 8 leaves nothing of {REUTERS}, which has 8 epochs."),
+        (["reuters", "--smooth", "1"], 2, "--smooth must be at least 0 and below 1, but got 1."),
+        (["reuters", "--smooth", "nan"], 2, "--smooth must be at least 0 and below 1, but got nan."),
+        (["reuters", "-o", "x.jpg"], 2, "-o must name a .png or .svg file, but got x.jpg."),
+        (["reuters", "-o", "no/x.png"], 1, "Cannot write no/x.png: No such file or directory."),
+        (
+            ["reuters", "--terminal", "--json"],
+            2,
+            "--terminal prints a drawing: it cannot be combined with --json or -o.",
+        ),
+        (["x"], 2, "No run 'x' in runs. `nnrun ls` lists all 4."),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    runs: Path, arguments: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", *arguments]) == code
+    assert capsys.readouterr().err == f"error: {sentence}\n"

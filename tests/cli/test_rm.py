@@ -1,0 +1,70 @@
+import io
+from pathlib import Path
+
+import pytest
+from runs_on_disk import make_run
+
+from nnrun.cli import main
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a-run", "b-run"):
+        make_run(Path("runs"), name)
+    return Path("runs")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def names(runs: Path) -> list[str]:
+    return sorted(path.name for path in runs.iterdir())
+
+
+def test_yes_deletes_without_asking(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rm", "a-run", "a-", "--yes"]) == 0
+    assert capsys.readouterr().out == "Deleted runs/a-run\n"
+    assert names(runs) == ["b-run"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"), [("y\n", []), ("YES\n", []), ("\n", ["a-run", "b-run"]), ("", ["a-run", "b-run"])]
+)
+def test_it_asks(
+    runs: Path,
+    answer: str,
+    left: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    assert main(["rm", "a-run", "b-run"]) == 0
+    nothing = "Nothing was deleted.\n" if left else ""
+    assert capsys.readouterr().err == f"  runs/a-run\n  runs/b-run\nDelete these 2 runs? [y/N] {nothing}"
+    assert names(runs) == left
+
+
+def test_without_a_terminal_it_refuses(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert main(["rm", "a-run"]) == 2
+    assert capsys.readouterr().err == (
+        "error: nnrun rm asks before it deletes, and there is no terminal to ask at. Add --yes.\n"
+    )
+    assert names(runs) == ["a-run", "b-run"]
+
+
+def test_one_mistyped_name_deletes_nothing(runs: Path) -> None:
+    assert main(["rm", "a-run", "typo", "--yes"]) == 2
+    assert names(runs) == ["a-run", "b-run"]
+
+
+def test_a_folder_that_is_no_run_stays(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("precious").mkdir()
+    assert main(["rm", "./precious", "--yes"]) == 2
+    assert capsys.readouterr().err == "error: ./precious is no run: that folder has no run.json.\n"
+    assert Path("precious").is_dir()
