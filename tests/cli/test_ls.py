@@ -51,11 +51,17 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
 
 
 WHOLE_SCREEN = """\
-WHOLE
-"""
+ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       STARTED           TOOK
+boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                               2026-01-02 00:00  1 h 2 min
+reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  2026-01-01 00:00  4.2 s
+damaged                        broken
+"""  # noqa: E501
 
 NARROW_SCREEN = """\
-NARROW
+ID                             STATUS       EPOCHS      VALIDATION
+boston-20260102T000000Z-bbbb   interrupted  500         mae 2.391
+reuters-20260101T000000Z-aaaa  completed    20, best 9  loss 0.9012, accuracy 0.801
+damaged                        broken
 """
 
 
