@@ -61,6 +61,7 @@ def report_usage_error(error: Exception) -> None:
 
 from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
     check,
+    data,
     doctor,
     ls,
     plot,
@@ -69,4 +70,4 @@ from nnrun.cli import (  # noqa: E402  (each module registers its command on `ap
     train,
 )
 
-__all__ = ["app", "check", "doctor", "ls", "plot", "rm", "schema_command", "train"]
+__all__ = ["app", "check", "data", "doctor", "ls", "plot", "rm", "schema_command", "train"]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from nnrun.data.dataset import TokenRows
 from nnrun.data.token_pickle import read_token_pickle
-from nnrun.errors import DataError
+from nnrun.errors import DataError, printable
 
 MAX_COMPRESSED_TOTAL = 2 * 2**30  # bytes that an archive's compressed members may unpack to, all together
 MAX_TOKEN_MEMBER = 512 * 2**20  # bytes of one member of token lists
@@ -77,7 +77,7 @@ class Archive:
         """Raise DataError unless all these arrays are there."""
         missing = [name for name in names if name not in self.names]
         if missing:
-            found = ", ".join(self.names[:20]) or "no arrays at all"
+            found = printable(", ".join(name[:60] for name in self.names[:20])) or "no arrays at all"
             raise DataError(
                 f"{self.path} has no array {' and no '.join(missing)}. It holds: {found}. "
                 f"Needed: {', '.join(names)}."
@@ -134,7 +134,8 @@ class Archive:
             shape, _, dtype = _header(member, where)
             if len(shape) != 1 or dtype.fields is not None:
                 raise DataError(
-                    f"{where} holds objects in shape {shape}. Token lists are a one-dimensional array of lists."
+                    f"{where} holds objects in shape {shape}. Token lists are a one-dimensional array of "
+                    "lists."
                 )
             return read_token_pickle(member.read(), rows=shape[0], where=where)
 
@@ -144,15 +145,18 @@ class Archive:
         for info in self._zip.infolist():
             if info.compress_type == zipfile.ZIP_STORED:
                 if info.file_size > file_size:
-                    raise ValueError(f"{info.filename} is longer than the file that holds it")
+                    raise ValueError(f"{printable(info.filename[:60])} is longer than the file that holds it")
             elif info.compress_type == zipfile.ZIP_DEFLATED:
                 compressed_total += info.file_size
             else:
-                raise ValueError(f"{info.filename} is compressed in a way that NumPy never writes")
+                raise ValueError(
+                    f"{printable(info.filename[:60])} is compressed in a way that NumPy never writes"
+                )
         if compressed_total > MAX_COMPRESSED_TOTAL:
             raise DataError(
                 f"{self.path} would unpack from {file_size:,} bytes to {compressed_total:,}; "
-                f"at most {MAX_COMPRESSED_TOTAL:,} are allowed. If you trust it, save it with numpy.savez, uncompressed."
+                f"at most {MAX_COMPRESSED_TOTAL:,} are allowed. If you trust it, save it with "
+                "numpy.savez, uncompressed."
             )
 
 
@@ -232,4 +236,4 @@ def _read_plain(
 
 def _lower(error: BaseException) -> str:
     text = str(error).rstrip(".") or type(error).__name__
-    return text[:1].lower() + text[1:]
+    return printable(text[:1].lower() + text[1:200])

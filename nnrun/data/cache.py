@@ -11,6 +11,7 @@ the file is missed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -97,6 +98,15 @@ def fetch(
     return find(remote, data_dir) or _download(remote, data_dir, on_message, base_url + remote.name, timeout)
 
 
+def is_published(remote: RemoteFile, path: Path) -> bool:
+    """Whether the file at `path` has the published hash."""
+    digest = hashlib.new(remote.algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == remote.digest
+
+
 def _download(
     remote: RemoteFile, data_dir: Path | None, on_message: OnMessage, url: str, timeout: float
 ) -> Path:
@@ -108,7 +118,7 @@ def _download(
     if not url.startswith("https://"):
         raise DataError(f"{url} is not https; nothing was downloaded.")
     folder = cache_dir()
-    logging.getLogger(pooch.get_logger().name).setLevel(logging.ERROR)
+    pooch.get_logger().setLevel(logging.ERROR)  # what happens is said here
     on_message(f"downloading {url}")
     try:
         path = pooch.retrieve(
@@ -130,7 +140,7 @@ def _download(
     raise DataError(
         f"{remote.name} is not on this machine, and {reason}.\n"
         f"  Get it from {url}\n"
-        f"  ({remote.algorithm.upper()} {remote.digest}) and put it in one of these folders:\n{looked}\n"
+        f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one of these folders:\n{looked}\n"
         "  or name the folder that holds it with --data-dir."
     )
 
@@ -155,7 +165,7 @@ def _network_reason(error: Exception) -> str:
 def cached_tokens(
     sha256: str, name: str, read: Callable[[], TokenRows], on_message: OnMessage = lambda text: None
 ) -> TokenRows:
-    """The token rows of array `name` in the file with this hash: from the cache, else `read` and then kept there.
+    """The token rows of array `name` in the file with this hash: from the cache, else read and kept there.
 
     A damaged entry is said and written anew. Without a writable cache all works, only slower.
     """

@@ -31,7 +31,7 @@ _JSON_VERSION = 1
 
 @dataclass(frozen=True)
 class FittedMultiHot:
-    """Token rows to rows of 0 and 1. Tokens from `dimension` on were not in the training rows and are dropped."""
+    """Token rows to rows of 0 and 1. Tokens from `dimension` on are dropped."""
 
     dimension: int
 
@@ -100,7 +100,8 @@ def _fit_multi_hot(step: schema.MultiHot, dataset: Dataset, rows: TokenRows) -> 
     if highest >= dimension:
         raise DataError(
             f"multi_hot: the training rows hold the token {highest:,}, but the dimension is {dimension:,}; "
-            f"every token must be below it. Set num_words of the data set to {dimension:,} at most, or the dimension to "
+            f"every token must be below it. Set num_words of the data set to {dimension:,} at most, or "
+            "the dimension to "
             f"{highest + 1:,} at least."
         )
     return FittedMultiHot(dimension)
@@ -126,7 +127,8 @@ def _fit_standardize(step: schema.Standardize, dataset: Dataset, x_NF: Floats) -
             raise DataError(f"standardize: columns {list(columns)} name a column twice.")
         if max(columns, default=0) >= x_NF.shape[1]:
             raise DataError(
-                f"standardize: there is no column {max(columns)}; {dataset.name} has {x_NF.shape[1]} columns, "
+                f"standardize: there is no column {max(columns)}; {dataset.name} has {x_NF.shape[1]} "
+                "columns, "
                 "counted from 0."
             )
     chosen = x_NF if columns is None else x_NF[:, list(columns)]
@@ -208,7 +210,8 @@ def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDAr
         if value != labels[at]:
             raise DataError(f"Row {row} has the target {value}, but class labels are whole numbers.")
         raise DataError(
-            f"Row {row} has the label {value}, but the last layer has {classes} unit{'s' if classes != 1 else ''}, "
+            f"Row {row} has the label {value}, but the last layer has {classes} "
+            f"unit{'s' if classes != 1 else ''}, "
             f"which is enough for labels from 0 to {classes - 1}."
         )
     return labels
@@ -219,7 +222,8 @@ def _target_columns(targets: Array, n_outputs: int) -> Array:
     y_NK = targets[:, None] if targets.ndim == 1 else targets
     if y_NK.ndim != 2 or y_NK.shape[1] != n_outputs:
         raise DataError(
-            f"The targets have {y_NK.shape[1]} column{'s' if y_NK.shape[1] != 1 else ''}, but the last layer has "
+            f"The targets have {y_NK.shape[1]} column{'s' if y_NK.shape[1] != 1 else ''}, but the last "
+            "layer has "
             f"{n_outputs} unit{'s' if n_outputs != 1 else ''}. They must be as many."
         )
     return y_NK
@@ -293,13 +297,13 @@ class FittedPreprocessing:
         return self.targets.transform(np.asarray(targets), self.n_outputs)
 
     def target_scale(self) -> tuple[Floats, Floats] | None:
-        """Mean and standard deviation (each of n_outputs values) that standardized targets were scaled with."""
+        """Mean and standard deviation, n_outputs values each, of standardized targets; None for others."""
         if isinstance(self.targets, FittedTargetScale):
             return np.array(self.targets.mean), np.array(self.targets.std)
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """The state as plain values. Floats keep every bit when they are written with their repr, as json does."""
+        """The state as plain values. Floats keep every bit through the json module."""
         return {
             "version": _JSON_VERSION,
             "n_features": self.n_features,
@@ -363,7 +367,8 @@ def _fit_tokens(spec: schema.Preprocessing, dataset: Dataset, rows: TokenRows) -
     steps = [step for step in spec.inputs if not isinstance(step, schema.NoInputStep)]
     if not steps or not isinstance(steps[0], schema.MultiHot):
         raise DataError(
-            f"The inputs of {dataset.name} are lists of tokens, of differing lengths. Make rows of numbers of them "
+            f"The inputs of {dataset.name} are lists of tokens, of differing lengths. Make rows of "
+            "numbers of them "
             "first, with preprocessing.inputs: multi_hot."
         )
     if len(steps) > 1:

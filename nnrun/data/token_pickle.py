@@ -280,7 +280,8 @@ class _Reader:
         if known is None:
             called = ".".join(part[:60] if isinstance(part, str) else "?" for part in (module, name))
             raise _Refusal(
-                f"asks for {called!r}. Only arrays of token lists are read, and nothing in the file is ever run; "
+                f"asks for {called!r}. Only arrays of token lists are read, and nothing in the file is "
+                "ever run; "
                 "a data set has no use for this, so do not trust the file"
             )
         return _Global(known)
@@ -421,7 +422,7 @@ def _decode(data: bytes, runs: list[Any]) -> tuple[list[int], npt.NDArray[np.int
 
 
 def _integer_lists(data: bytes, runs: list[slice]) -> list[list[int]]:
-    """Load runs of integers through a pickle written here: a list of lists with nothing in it but these runs."""
+    """Load runs of integers through a pickle written here, a list of lists with nothing else in it."""
     body = b"".join(b"](" + data[run] + b"e" for run in runs)
     lists: list[list[int]] = pickle.loads(b"\x80\x02](" + body + b"e.")  # noqa: S301  (see above: integers only)
     return lists

@@ -23,7 +23,7 @@ SEED = 113
 
 
 def load(spec: schema.BostonHousing, context: LoadContext) -> Dataset:
-    """The districts as `keras.datasets.boston_housing.load_data` gives them: 404 to train on, 102 to test with."""
+    """The districts as `keras.datasets.boston_housing.load_data` gives them: by default 404 and 102."""
     if context.smoke:
         return generated("boston_housing", dataset_facts(spec), feature_names=FEATURES)
     content = (files("nnrun.data") / "files" / FILE).read_bytes()

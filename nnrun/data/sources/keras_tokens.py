@@ -37,7 +37,8 @@ def read_published(
                 raise DataError(f"{path}: the array {inputs_name} holds no token lists.")
             if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu":
                 raise DataError(
-                    f"{path}: {labels_name} must hold one whole number for each of the {len(inputs):,} rows of "
+                    f"{path}: {labels_name} must hold one whole number for each of the {len(inputs):,} "
+                    "rows of "
                     f"{inputs_name}, but has shape {labels.shape} and type {labels.dtype}."
                 )
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
@@ -100,6 +101,7 @@ def within_vocabulary(samples: list[Samples], num_words: int | None, skip_top: i
 def too_short(name: str, maxlen: int | None) -> DataError:
     """The error for a `maxlen` that leaves no row of some set."""
     return DataError(
-        f"{name}: with maxlen: {maxlen} no row is left to train on or to test with. A row is kept when it has fewer "
+        f"{name}: with maxlen: {maxlen} no row is left to train on or to test with. A row is kept when it "
+        "has fewer "
         "than maxlen tokens, its start token counted. Raise maxlen."
     )

@@ -25,7 +25,7 @@ from nnrun.spec.facts import Task
 
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
-    """The archive's samples. A smoke run takes its first few hundred rows: its shape is known to nobody else."""
+    """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
     if not path.exists():
         raise DataError(
@@ -145,7 +145,8 @@ def _class_labels(
         if unknown.size:
             row = int(unknown[0])
             raise DataError(
-                f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train does not have."
+                f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train "
+                "does not have."
             )
         test = Samples(test.inputs, places.astype(np.int64))
     return Samples(train.inputs, labels.astype(np.int64)), test, tuple(str(n) for n in names)

@@ -1,0 +1,124 @@
+"""The data sets that have a name, and where their files are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.data.cache import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile, fetch, find, is_published
+from nnrun.data.sources import load_dataset
+from nnrun.data.words import read_word_index
+from nnrun.errors import UsageError
+from nnrun.spec import schema
+from nnrun.spec.facts import DatasetFacts, dataset_facts
+from nnrun.spec.suggest import listing, nearest, quoted
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set that `nnrun data` knows by name.
+
+    Attributes:
+        name: as the command line takes it.
+        dataset: as a spec declares it.
+        what: a line about it.
+        archive, words: its published files, or None.
+        home: what it comes with, where it has no file of its own.
+    """
+
+    name: str
+    dataset: schema.Component
+    what: str
+    archive: RemoteFile | None = None
+    words: RemoteFile | None = None
+    home: str | None = None
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known without loading it."""
+        return dataset_facts(self.dataset)
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file that is on this machine now.
+
+    Attributes:
+        name: the file's name.
+        path: where it is.
+        published: whether it is the published file, bit for bit.
+        downloaded: whether it was not here before.
+    """
+
+    name: str
+    path: Path
+    published: bool
+    downloaded: bool
+
+
+_NNRUN, _SKLEARN = "nnrun", "scikit-learn"
+CATALOG: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("imdb", schema.Imdb(), "film reviews, positive or negative", IMDB, IMDB_WORDS),
+        Entry("reuters", schema.Reuters(), "newswires in 46 topics", REUTERS, REUTERS_WORDS),
+        Entry("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home=_NNRUN),
+        Entry(
+            "breast_cancer",
+            schema.Sklearn(name="breast_cancer"),
+            "tumours, malignant or benign",
+            home=_SKLEARN,
+        ),
+        Entry("digits", schema.Sklearn(name="digits"), "handwritten digits, 8 by 8 pixels", home=_SKLEARN),
+        Entry("wine", schema.Sklearn(name="wine"), "wines of 3 growers, by chemistry", home=_SKLEARN),
+        Entry("iris", schema.Sklearn(name="iris"), "irises of 3 species, by 4 lengths", home=_SKLEARN),
+        Entry(
+            "diabetes", schema.Sklearn(name="diabetes"), "progression of a disease in a year", home=_SKLEARN
+        ),
+    )
+}
+
+
+def entry_for(name: str) -> Entry:
+    """The data set of this name, or the archive at this path, which ends in .npz.
+
+    Raises:
+        UsageError: there is no such data set; says which one was probably meant.
+    """
+    if name.lower().endswith(".npz"):
+        path = str(Path(name).expanduser().absolute())
+        return Entry(name, schema.Npz(path=path), "a NumPy archive")
+    known = CATALOG.get(str(schema.component_name(name)))
+    if known is None:
+        match = nearest(name, CATALOG)
+        hint = f" Did you mean {match}?" if match else ""
+        raise UsageError(
+            f"There is no data set {quoted(name)}.{hint} Known: {listing(CATALOG)}; or a path that ends "
+            "in .npz."
+        )
+    return known
+
+
+def fetch_entry(
+    entry: Entry, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
+) -> tuple[FetchedFile, ...]:
+    """Bring all files of a data set to this machine, read them once, and so make the next start fast.
+
+    Raises:
+        DataError: a file cannot be had, or is damaged.
+    """
+    fetched = []
+    for remote in (entry.archive, entry.words):
+        if remote is None:
+            continue
+        was_here = find(remote, data_dir) is not None
+        path = fetch(remote, data_dir, on_message)
+        if remote is entry.words:
+            read_word_index(path)
+        else:
+            load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
+        fetched.append(FetchedFile(remote.name, path, is_published(remote, path), not was_here))
+    if not fetched:
+        load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
+    return tuple(fetched)
