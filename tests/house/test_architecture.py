@@ -1,0 +1,145 @@
+"""The house rules that a machine can check: who imports whom, who knows which file, what starting costs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nnrun
+from nnrun.records import run_directory
+from nnrun.spec import schema
+
+PACKAGE = Path(nnrun.__file__).parent
+HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich")
+
+# Modules that read pickle on purpose, each behind a check that lets nothing but arrays through.
+PICKLE_ALLOWED = ("data/token_pickle.py",)
+
+
+def test_imports_point_one_way() -> None:
+    pytest.importorskip("importlinter", reason="import-linter comes with the extra `dev`")
+    code = "from importlinter.cli import lint_imports_command as lint; lint()"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def imported_by(statement: str) -> set[str]:
+    """The heavy packages that a fresh Python holds after a statement."""
+    code = (
+        f"import sys\n{statement}\nprint(*(m for m in {(*HEAVY, 'matplotlib.pyplot')} if m in sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import nnrun",
+        "import nnrun.cli.app",
+        "from nnrun.cli import main; main(['--help'])",
+        "from nnrun.cli import main; main(['--version'])",
+        "import nnrun.records",
+    ],
+)
+def test_starting_imports_nothing_heavy(statement: str) -> None:
+    assert imported_by(statement) == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import nnrun.spec.load", {"torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich"}),
+        ("import nnrun.validation.splits", {"torch", "pandas", "sklearn", "matplotlib"}),
+        ("import nnrun.validation.summary", {"torch", "sklearn", "matplotlib"}),
+        ("import nnrun.figures.curves", {"torch", "sklearn", "matplotlib.pyplot"}),
+        # Typer itself imports pydantic, where it is installed, to read the arguments of a command.
+        ("from nnrun.cli import main; main(['plot', '--help'])", set(HEAVY) - {"pydantic"}),
+        ("from nnrun.cli import main; main(['ls', '--runs-dir', '/nowhere'])", set(HEAVY) - {"pydantic"}),
+    ],
+)
+def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) -> None:
+    assert imported_by(statement) & forbidden == set()
+
+
+# --- what the source says --------------------------------------------------------------------------------
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    """The syntax tree of a module, without its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    yield from (node for node in ast.walk(tree) if id(node) not in docstrings or not is_text(node))
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def outside(*folders: str) -> Iterator[tuple[str, ast.AST]]:
+    """Each node of each module that is in none of the folders, with the place where it stands."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith(folders):
+            yield from ((f"{name}:{getattr(node, 'lineno', 0)}", node) for node in nodes(path))
+
+
+FILE_NAMES = {
+    value
+    for name, value in vars(run_directory).items()
+    if name.isupper() and isinstance(value, str) and Path(value).suffix
+}
+
+
+def test_the_file_names_of_a_run_are_known() -> None:
+    assert {"run.json", "history.csv", "resolved.yaml", "weights.safetensors"} <= FILE_NAMES
+
+
+def test_only_records_knows_a_file_name_under_runs() -> None:
+    texts = [(place, node.value) for place, node in outside("records/") if isinstance(node, ast.Constant)]
+    assert [place for place, text in texts if any(name in str(text) for name in FILE_NAMES)] == []
+
+
+def test_only_commands_print() -> None:
+    calls = [(place, node.func) for place, node in outside("cli/") if isinstance(node, ast.Call)]
+    assert [
+        place for place, function in calls if isinstance(function, ast.Name) and function.id == "print"
+    ] == []
+
+
+def spec_keys() -> set[str]:
+    unions = (schema.Dataset, schema.Layer, schema.Loss, schema.Optimizer, schema.Metric, schema.Validation)
+    classes: list[type[schema.Config]] = [schema.ExperimentSpec, schema.EarlyStopping]
+    for union in unions:
+        classes += schema.components(union).values()
+    return {key for cls in classes for key in cls.model_fields}
+
+
+def test_defaults_stand_in_the_schema_alone() -> None:
+    """No `params.get("learning_rate", 0.001)` and no `getattr(spec, "epochs", 1)`."""
+    keys = spec_keys()
+    scattered = []
+    for place, node in outside("spec/"):
+        if not isinstance(node, ast.Call) or len(node.args) < 2:
+            continue
+        called = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+        key, default = (getattr(argument, "value", None) for argument in node.args[-2:])
+        if called in ("get", "getattr") and key in keys and isinstance(default, (int, float)):
+            scattered.append(f"{place}: {ast.unparse(node)}")
+    assert scattered == []
+
+
+def test_nothing_needs_pickle() -> None:
+    pickles = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    found = []
+    for place, node in outside(*PICKLE_ALLOWED):
+        if isinstance(node, ast.Import) and pickles & {alias.name for alias in node.names}:
+            found.append(place)
+        if isinstance(node, ast.ImportFrom) and node.module in pickles:
+            found.append(place)
+    assert found == []
