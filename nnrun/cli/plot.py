@@ -83,6 +83,8 @@ def make_panels(
             if wanted[0] not in measures(table):
                 known = ", ".join(measures(table))
                 raise UsageError(f"{run.id} has no measure '{metric}'; it has {known}.")
+    if not wanted:
+        raise DataError(f"{runs[0].id} has no loss in its history: there is nothing to draw.")
     panels: Panels = {}
     for measure in wanted:
         mode = summary.monitor_mode(measure)

@@ -21,6 +21,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_history(make_run(runs_dir, WIDE), epochs=5)
     write_history(make_run(runs_dir, BOSTON), epochs=30, folds=4, metric="mae")
     make_run(runs_dir, "empty-20260104T000000Z-dddd").history_writer(["epoch", "loss"]).close()
+    with make_run(runs_dir, "bare-20260105T000000Z-eeee").history_writer(["epoch"]) as history:
+        history.append({"epoch": 1})
     return runs_dir
 
 
@@ -84,6 +86,7 @@ def test_a_drawing_in_the_terminal(
     [
         (["reuters", "--metric", "mae"], 2, f"{REUTERS} has no measure 'mae'; it has loss, accuracy."),
         (["empty"], 4, "empty-20260104T000000Z-dddd has no epochs yet: there is nothing to draw."),
+        (["bare"], 4, "bare-20260105T000000Z-eeee has no loss in its history: there is nothing to draw."),
         (["reuters", "--skip", "8"], 2, f"--skip 8 leaves nothing of {REUTERS}, which has 8 epochs."),
         (["reuters", "--smooth", "1"], 2, "--smooth must be at least 0 and below 1, but got 1."),
         (["reuters", "--smooth", "nan"], 2, "--smooth must be at least 0 and below 1, but got nan."),
@@ -94,7 +97,7 @@ def test_a_drawing_in_the_terminal(
             2,
             "--terminal prints a drawing: it cannot be combined with --json or -o.",
         ),
-        (["x"], 2, "No run 'x' in runs. `nnrun ls` lists all 4."),
+        (["x"], 2, "No run 'x' in runs. `nnrun ls` lists all 5."),
     ],
 )
 def test_what_cannot_be_drawn_is_said(
