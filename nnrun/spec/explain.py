@@ -6,6 +6,7 @@ follows from the form at that place, and no error type of pydantic's can reach a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,7 +27,9 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
     for error in errors:
         location: Location = tuple(error["loc"])
         if error["type"] == "missing":
-            if location not in misspelled:
+            holder = locate(root, location[:-1]).node
+            refused = isinstance(holder, MapNode) and holder.incomplete
+            if location not in misspelled and not refused:
                 problems.append(_missing(root, location))
             continue
         spot = locate(root, location)
@@ -59,18 +62,18 @@ def _missing(root: MapNode, location: Location) -> Problem:
     *parent, key = location
     spot = locate(root, tuple(parent))
     wanted = locate(root, location).form
-    if not parent:
-        message = f"{key} is missing; it is {_describe(wanted)}"
-    else:
-        message = f"{spell_path(parent)} needs {key}, {_describe(wanted)}"
-        if isinstance(spot.form, Record) and issubclass(spot.form.model, schema.Component):
-            example = _example(wanted)
-            full = f"{spot.form.model.kind}: {{{key}: {example}}}"
-            message += (
-                f"; write `{spot.form.model.kind}: {example}`"
-                if spot.form.model.bare == key
-                else f"; write `{full}`"
-            )
+    if not parent:  # missing from the whole file, so no line of it is to blame
+        source = spot.key_place.source
+        return Problem(f"{key} is missing; it is {_describe(wanted)}", path=str(key), file=source.file)
+    message = f"{spell_path(parent)} needs {key}, {_describe(wanted)}"
+    if isinstance(spot.form, Record) and issubclass(spot.form.model, schema.Component):
+        name, example = spot.form.model.kind, _example(wanted)
+        if isinstance(spot.node, MapNode) and spot.node.entries:
+            message += f"; add `{key}: {example}`"
+        elif spot.form.model.bare == key:
+            message += f"; write `{name}: {example}`"
+        else:
+            message += f"; write `{name}: {{{key}: {example}}}`"
     return spot.key_place.problem(message, path=spell_path(location))
 
 
@@ -149,13 +152,16 @@ def _scalar_hint(form: Scalar, node: Node | None) -> str:
     elif form.kind in ("int", "float") and isinstance(value, str):
         looks_right = node.quoted and text.strip().lstrip("+-").replace(".", "", 1).isdigit()
         hint = "write it without quotes" if looks_right else number_hint(text)
+    elif isinstance(value, float) and not math.isfinite(value):
+        hint = "it must be finite"
     elif form.kind == "int" and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         hint = f"write {int(value)}"
     return f"; {hint}" if hint else ""
 
 
 def _list_hint(form: Items, node: Node | None) -> str:
-    if isinstance(node, ScalarNode) and node.value is not None:
+    fits = isinstance(form.item, Choice) or (isinstance(node, ScalarNode) and isinstance(node.value, int))
+    if isinstance(node, ScalarNode) and node.value is not None and fits:
         return f"; write [{node.written}]"
     if isinstance(node, MapNode):
         return "; begin each entry with '- '"
@@ -181,19 +187,20 @@ def _wrong_component(form: Choice, node: Node | None, path: str) -> str:
 
 
 def _two_names(form: Choice, node: MapNode, path: str) -> str:
-    first, second, *_ = node.entries
+    first, *rest = node.entries
     keys = listing(map(quoted, node.entries), "and")
     message = f"{path} has {len(node.entries)} keys, {keys}, and must have one, its name"
     component = form.components.get(schema.component_name(first))
-    if component is None or second not in component.model_fields:
-        separate = component is not None and schema.component_name(second) in form.components
-        return (
-            f"{message}; begin the second with its own '- '"
-            if separate
-            else f"{message}. Allowed: {form.describe()}"
+    if component is not None and all(key in component.model_fields for key in rest):
+        are, them = ("is a parameter", "it") if len(rest) == 1 else ("are parameters", "them")
+        message += f"; {listing(map(quoted, rest), 'and')} {are} of {first}"
+        flow = f"`{first}: {{{', '.join(f'{key}: ...' for key in rest)}}}`"
+        return f"{message}: indent {them} further, or write {flow}"
+    if component is not None and schema.component_name(rest[0]) in form.components:
+        return f"{message}; " + (
+            "begin the second with its own '- '" if path.endswith("]") else "keep one of them"
         )
-    flow = f"`{first}: {{{second}: ...}}`"
-    return f"{message}; {quoted(second)} is a parameter of {first}: indent it further, or write {flow}"
+    return f"{message}. Allowed: {form.describe()}"
 
 
 def _named_by_value(form: Choice, name: str) -> str | None:

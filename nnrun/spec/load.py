@@ -27,6 +27,7 @@ from nnrun.spec.schema import (
 )
 from nnrun.spec.source import MapNode, SourceText, plain, spell_path
 from nnrun.spec.spec_file import read_spec_file
+from nnrun.spec.suggest import quoted
 from nnrun.spec.yaml_source import decode, read_yaml
 
 DEFAULT_HOLDOUT_FRACTION = 0.2
@@ -95,8 +96,8 @@ def _load(
     except ValidationError as error:
         problems += explain(root, error.errors(include_url=False, include_context=False))
         raise SpecError(_in_file_order(problems)) from None
-    spec = _fill_in(spec, base=base, default_name=default_name)
-    problems += [_as_problem(root, finding) for finding in (*_missing_files(spec), *lint(spec))]
+    written, spec = spec, _fill_in(spec, base=base, default_name=default_name)
+    problems += [_as_problem(root, finding) for finding in (*_missing_files(written, spec), *lint(spec))]
     problems = _in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
@@ -109,10 +110,13 @@ def _as_problem(root: MapNode, finding: Finding) -> Problem:
 
 
 def _in_file_order(problems: Sequence[Problem]) -> list[Problem]:
-    """Problems of the whole file first, then by line; those of overrides last."""
-    return sorted(
-        problems, key=lambda p: (p.line is None and p.column is not None, p.line or 0, p.column or 0)
-    )
+    """Problems of the whole file first, then by line; those of overrides last, as they were found."""
+    return sorted(problems, key=_file_order)
+
+
+def _file_order(problem: Problem) -> tuple[bool, int, int]:
+    in_override = problem.line is None and problem.column is not None
+    return (True, 0, 0) if in_override else (False, problem.line or 0, problem.column or 0)
 
 
 # --- defaults that need more than the schema ---------------------------------------------------------------
@@ -153,8 +157,10 @@ def _absolute(base: Path, written: str) -> str:
     return os.path.abspath(base / os.path.expanduser(written))
 
 
-def _missing_files(spec: ExperimentSpec) -> list[Finding]:
-    if spec.init_weights is None or Path(spec.init_weights).is_file():
+def _missing_files(written: ExperimentSpec, spec: ExperimentSpec) -> list[Finding]:
+    if written.init_weights is None or spec.init_weights is None or Path(spec.init_weights).is_file():
         return []
-    message = f"there is no file {spec.init_weights}; a relative path is relative to the spec's own folder"
+    message = (
+        f"there is no file {quoted(written.init_weights)}; a relative path begins at the spec's own folder"
+    )
     return [Finding(("init_weights",), message)]

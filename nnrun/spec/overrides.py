@@ -58,6 +58,8 @@ def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[
         start = Place(source, 1, 1)
         try:
             parts = _parse_path(source.text[:end])
+            if value is None and end == len(source.text):
+                raise _Refused("an override is KEY=VALUE, such as epochs=5")
             if value is None:
                 node, found = read_value(source, end + 1)
                 problems += found
@@ -132,7 +134,7 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
     if isinstance(part.key, int):
         raise _Refused(f"{_behind(parts, done)} is no list, and has no [{part.key}]", part)
     if isinstance(form, Choice):
-        component = _component(form, node, parts, done)
+        component = _component(form, node, parts, done, value)
         name = schema.component_name(part.key)
         current = _parameters(node)
         if done + 1 == len(parts):
@@ -176,7 +178,9 @@ def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: in
     return ListNode((*items[:index], new, *items[index + 1 :]), node.place)
 
 
-def _component(form: Choice, node: Node | None, parts: Sequence[_Part], done: int) -> type[schema.Component]:
+def _component(
+    form: Choice, node: Node | None, parts: Sequence[_Part], done: int, value: Node
+) -> type[schema.Component]:
     """The component that the path names, which must be the one that the spec has there, if it has one."""
     part, here = parts[done], _behind(parts, done)
     present = _present_name(node)
@@ -186,11 +190,15 @@ def _component(form: Choice, node: Node | None, parts: Sequence[_Part], done: in
         if current is not None and part.key in current.model_fields:
             rest = spell_path([p.key for p in parts[done:]])
             raise _Refused(f"{part.key} is a parameter of {present}; write {here}.{present}.{rest}=...", part)
+        if any(part.key in other.model_fields for other in form.components.values()):
+            names = form.describe()
+            raise _Refused(f"write {here}.NAME.{part.key}=..., where NAME is {names}", part)
         raise _Refused(_unknown(str(part.key), (*form.components, *form.aliases), parts, done), part)
     if present is not None and present != component.kind:
+        whole = _flow([step.key for step in parts[done:]], value)
         raise _Refused(
             f"{here} is {present} in this spec, and an override does not exchange it in passing; "
-            f"to do so, write '{here}={{{component.kind}: {{...}}}}'",
+            f"to do so, write '{here}={whole}'",
             part,
         )
     return component
@@ -252,6 +260,14 @@ def _behind(parts: Sequence[_Part], done: int) -> str:
 
 def _value_text(value: Node) -> str:
     return value.written if isinstance(value, ScalarNode) and len(value.written) < 30 else "..."
+
+
+def _flow(keys: Sequence[str | int], value: Node) -> str:
+    """The rest of a path and its value as one YAML value: `{adam: {learning_rate: 1e-4}}`."""
+    text = _value_text(value)
+    for key in reversed(keys):
+        text = f"[{text}]" if isinstance(key, int) else f"{{{key}: {text}}}"
+    return text
 
 
 def _unknown(key: str, allowed: Any, parts: Sequence[_Part], done: int) -> str:

@@ -188,8 +188,8 @@ class MultiHot(Component):
 class Standardize(Component):
     """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
 
-    `columns` are positions from 0 (default: all). Standard deviation is the population's (ddof 0, as NumPy,
-    the book and scikit-learn have it); a constant column is only centred.
+    `columns` are positions from 0; default: all. The standard deviation is the population's (ddof 0, as
+    NumPy, the book and scikit-learn have it); a constant column is only centred.
     """
 
     kind = "standardize"
@@ -418,7 +418,7 @@ class Adam(Component):
 
 
 class AdamW(Component):
-    """Adam, weight decay decoupled: w -= learning_rate * weight_decay * w before each step, biases too."""
+    """Adam with weight decay apart: w -= learning_rate * weight_decay * w before each step, biases too."""
 
     kind = "adamw"
     bare = "learning_rate"

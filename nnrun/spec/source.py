@@ -98,10 +98,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class MapNode:
-    """A map from text keys to values, in the order of the file."""
+    """A map from text keys to values, in the order of the file.
+
+    `incomplete`: it held keys that were refused and reported, so that what is missing may be among them.
+    """
 
     entries: Mapping[str, Entry]
     place: Place
+    incomplete: bool = False
 
 
 @dataclass(frozen=True)

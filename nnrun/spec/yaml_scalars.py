@@ -65,7 +65,7 @@ def number_hint(text: str) -> str | None:
     if _LEADING_ZERO.fullmatch(text):
         sign, digits = ("-", text[1:]) if text[0] == "-" else ("", text.lstrip("+"))
         decimal = f"{sign}{digits.lstrip('0') or '0'}"
-        if re.fullmatch("[0-7]+", digits):
+        if re.fullmatch("[0-7]+", digits) and int(digits, 8) != int(digits):
             octal = f"{sign}0o{digits.lstrip('0') or '0'}"
             return (
                 f"{text} means {int(digits, 8)} to YAML 1.1 and {int(digits)} to YAML 1.2; write {decimal}"

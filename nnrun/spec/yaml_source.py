@@ -145,6 +145,16 @@ class _Open:
     key: Node | None = None
     values: int = 1
     depth: int = 0
+    incomplete: bool = False
+    invalid: bool = False
+
+    def close(self) -> Node:
+        """The complete value."""
+        if self.invalid:
+            return InvalidNode(self.place)
+        if self.is_map:
+            return MapNode(self.entries, self.place, self.incomplete)
+        return ListNode(tuple(self.items), self.place)
 
 
 class _Builder:
@@ -181,11 +191,11 @@ class _Builder:
         return Place(self.source, mark.line + 1, mark.column + 1)
 
     def _begin(self, event: yaml.CollectionStartEvent, place: Place) -> None:
-        self._check_tag(event, place)
+        invalid = self._check_tag(event, place)
         self._check_size(place, values=1, depth=1)
         self._values += 1
         is_map = isinstance(event, yaml.MappingStartEvent)
-        self._open.append(_Open(place, event.anchor, is_map))
+        self._open.append(_Open(place, event.anchor, is_map, invalid=invalid))
         if event.anchor:
             self._anchors.pop(
                 event.anchor, None
@@ -193,11 +203,8 @@ class _Builder:
 
     def _end(self) -> None:
         done = self._open.pop()
-        node: Node = (
-            MapNode(done.entries, done.place) if done.is_map else ListNode(tuple(done.items), done.place)
-        )
         self._values -= done.values
-        self._finish(node, _Size(done.values, done.depth + 1), done.anchor)
+        self._finish(done.close(), _Size(done.values, done.depth + 1), done.anchor)
 
     def _alias(self, event: yaml.AliasEvent, place: Place) -> None:
         if any(part.anchor == event.anchor for part in self._open):
@@ -270,27 +277,32 @@ class _Builder:
             parent.key = None
 
     def _add_entry(self, parent: _Open, key: Node, value: Node) -> None:
+        if isinstance(key, ScalarNode) and isinstance(key.value, str) and (key.value != "<<" or key.quoted):
+            self._add_text_entry(parent, key, key.value, value)
+            return
+        parent.incomplete = True
         if isinstance(key, InvalidNode):
             return
-        if not isinstance(key, ScalarNode) or not isinstance(key.value, str):
-            found = key.written if isinstance(key, ScalarNode) else "a list or map"
-            hint = f"; put it in quotes: '{found}'" if isinstance(key, ScalarNode) and found else ""
-            self.problems.append(key.place.problem(f"a key is text, and {found or 'nothing'} is not{hint}"))
-        elif key.value == "<<" and not key.quoted:
+        if isinstance(key, ScalarNode) and key.value == "<<":
             message = (
                 "merge keys (<<) are not read: a merged value has no line of its own; write the keys out"
             )
-            self.problems.append(key.place.problem(message))
-        elif key.value in parent.entries:
-            first = parent.entries[key.value].key_place
-            where = f"first on line {first.line}: {quoted(first.snippet.strip())}"
-            self.problems.append(
-                key.place.problem(
-                    f"key {quoted(key.value)} stands twice in one map ({where}); keep one of them"
-                )
-            )
         else:
-            parent.entries[key.value] = Entry(key.place, value)
+            found = key.written if isinstance(key, ScalarNode) else "a list or map"
+            hint = f"; put it in quotes: '{found}'" if isinstance(key, ScalarNode) and found else ""
+            message = f"a key is text, and {found or 'nothing'} is not{hint}"
+        self.problems.append(key.place.problem(message))
+
+    def _add_text_entry(self, parent: _Open, key: ScalarNode, name: str, value: Node) -> None:
+        if name not in parent.entries:
+            parent.entries[name] = Entry(key.place, value)
+            return
+        first = parent.entries[name].key_place
+        where = f"on line {first.line}: {quoted(first.snippet.strip())}"
+        if first.line == key.place.line:
+            where = f"in column {first.column} of this line"
+        message = f"key {quoted(name)} stands twice in one map (first {where}); keep one of them"
+        self.problems.append(key.place.problem(message))
 
 
 # --- problems ----------------------------------------------------------------------------------------------
@@ -355,8 +367,8 @@ def _syntax_problem(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
         message = next((ours for theirs, ours in _SYNTAX if theirs in words), unknown)
     if context is not None and mark is not None and context.line != mark.line and "flow" in words:
         message += f" (it begins on line {context.line + 1})"
-    if "end of stream" in said and context is not None:
-        mark = context  # the end of the file says nothing; the opening quote does
+    if context is not None and ("end of stream" in said or "could not find expected ':'" in said):
+        mark = context  # noticed a line or a file later: the opening quote, or the key, is the place
     if mark is None:
         return _file_problem(source, message)
     place = Place(source, mark.line + 1, mark.column + 1)

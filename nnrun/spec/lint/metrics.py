@@ -109,7 +109,7 @@ def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetF
     at: Location = ("early_stopping", "monitor")
     prefix = "val_" if monitor.startswith("val_") else ""
     canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
-    if {monitor, canonical} & set(validated):
+    if columns is trained and {monitor, canonical} & set(validated):
         yield Finding(
             at,
             f"early stopping watches {monitor}, and validation is none, so there is none; set validation, "

@@ -191,8 +191,14 @@ def _squared_class_output(
         return
     softmax = f"{facts.classes} softmax units with targets: one_hot"
     wanted = f"1 sigmoid unit, or {softmax}" if facts.task == "binary" else softmax
+    at: Location = output.at("activation" if activation not in ("sigmoid", "softmax") else "units")
+    if (activation, units) in (
+        ("softmax", facts.classes),
+        ("sigmoid", 1 if facts.task == "binary" else None),
+    ):
+        at = ("preprocessing", "targets", targets_kind(spec))  # the layer is right
     yield Finding(
-        output.at("activation" if activation not in ("sigmoid", "softmax") else "units"),
+        at,
         f"{dataset_name(spec)} has {facts.classes} classes: {spec.loss.kind} then needs {wanted}; "
         f"found {counted(units, f'{activation} unit')} with targets: {targets_kind(spec)}",
     )

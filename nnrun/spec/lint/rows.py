@@ -152,7 +152,7 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
         if rows is not None and holdout.first >= rows:
             yield Finding(
                 (*at, "first"),
-                f"{name} has {rows:,} training rows, so {holdout.first:,} leave none to train on",
+                f"{name} has {rows:,} training rows, so first: {holdout.first} leaves none",
             )
     else:
         if holdout.stratify and not holdout.shuffle:
@@ -163,7 +163,7 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
         if rows is not None and holdout.fraction is not None and math.ceil(rows * holdout.fraction) >= rows:
             yield Finding(
                 (*at, "fraction"),
-                f"{name} has {rows:,} training rows, so {holdout.fraction} leaves none to train on",
+                f"{name} has {rows:,} training rows, so fraction: {holdout.fraction} leaves none",
             )
     if holdout.stratify and facts.task == "regression":
         yield Finding(
