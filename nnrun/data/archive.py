@@ -7,6 +7,7 @@ pickle is ever run (see token_pickle.py).
 from __future__ import annotations
 
 import hashlib
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -201,7 +202,15 @@ def _header(member: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype[An
                 )
             else:
                 raise DataError(f"{where} has a header of version {version}; only simple types are read.")
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError):
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        tokenize.TokenError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+    ):
         raise DataError(f"{where} has a damaged header.") from None
     if any(n < 0 for n in shape):
         raise DataError(f"{where} declares the shape {shape}.")

@@ -27,6 +27,7 @@ from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
 BASE_URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+REQUIRED_SCHEME = "https://"
 TIMEOUT_SECONDS: Final = 10
 _FORMAT = "v1"
 
@@ -115,7 +116,7 @@ def _download(
     import pooch
     import requests
 
-    if not url.startswith("https://"):
+    if not url.startswith(REQUIRED_SCHEME):
         raise DataError(f"{url} is not https; nothing was downloaded.")
     folder = cache_dir()
     pooch.get_logger().setLevel(logging.ERROR)  # what happens is said here
@@ -169,16 +170,13 @@ def cached_tokens(
 
     A damaged entry is said and written anew. Without a writable cache all works, only slower.
     """
+    path = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}.npz"
     try:
-        path = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}.npz"
-        if path.exists():
-            try:
-                return _load(path)
-            except _DAMAGE as error:
-                on_message(f"{path} is damaged ({error}); reading {name} from its source again")
-    except OSError as error:  # a cache below a folder that may not be entered
-        on_message(f"the cache cannot be read ({error.strerror or error})")
-        return read()
+        return _load(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except _DAMAGE as error:
+        on_message(f"{path} cannot be used ({error}); reading {name} from its source again")
     rows = read()
     try:
         _save(path, rows)
@@ -189,12 +187,25 @@ def cached_tokens(
     return rows
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def _load(path: Path) -> TokenRows:
     """Read an entry. The archive's own checksums are compared on the way."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it is not an archive")
         indptr, tokens = arrays["indptr"], arrays["tokens"]
     if indptr.dtype != np.int64 or tokens.dtype != np.int32 or indptr.ndim != 1 or tokens.ndim != 1:
         raise ValueError("its arrays have the wrong type")

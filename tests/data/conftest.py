@@ -1,0 +1,70 @@
+"""The real files, where they are, and a cache that is nobody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _apart(
+    session_cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test sees or changes the caches of the person who runs it."""
+    monkeypatch.setenv("NNRUN_CACHE_DIR", str(session_cache))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "empty-cache"
+    monkeypatch.setenv("NNRUN_CACHE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_file() -> Callable[[str], Path]:
+    """The path of a real data file; skips the test where it is not there."""
+    folder = Path(os.environ.get("NNRUN_DATA_DIR") or _REPOSITORY.parent / "shared" / "data")
+
+    def path_of(name: str) -> Path:
+        if not (folder / name).is_file():
+            pytest.skip(f"{name} is not in {folder}; set NNRUN_DATA_DIR to the folder that holds it")
+        return folder / name
+
+    return path_of
+
+
+@pytest.fixture
+def keras_folder(tmp_path: Path) -> Path:
+    """Small files in the layout of Keras's."""
+    folder = tmp_path / "keras"
+    folder.mkdir()
+    rng = np.random.RandomState(1)
+
+    def lists(rows: int) -> np.ndarray:
+        made = np.empty(rows, object)
+        made[:] = [rng.randint(1, 400, rng.randint(1, 30)).tolist() for _ in range(rows)]
+        return made
+
+    np.savez_compressed(
+        folder / "imdb.npz",
+        x_train=lists(40),
+        y_train=np.arange(40) % 2,
+        x_test=lists(30),
+        y_test=np.arange(30) % 2,
+    )
+    np.savez_compressed(folder / "reuters.npz", x=lists(100), y=np.arange(100) % 46)
+    (folder / "reuters_word_index.json").write_text('{"the": 1, "of": 2, "to": 3}')
+    return folder
