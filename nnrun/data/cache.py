@@ -141,7 +141,8 @@ def _download(
     raise DataError(
         f"{remote.name} is not on this machine, and {reason}.\n"
         f"  Get it from {url}\n"
-        f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one of these folders:\n{looked}\n"
+        f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one "
+        f"of these folders:\n{looked}\n"
         "  or name the folder that holds it with --data-dir."
     )
 

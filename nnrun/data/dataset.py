@@ -74,6 +74,8 @@ class Samples:
     def take(self, rows: Rows) -> Samples:
         """The samples at these positions, in this order."""
         rows = np.asarray(rows)
+        if rows.size == 0:
+            rows = rows.astype(np.int64)  # an empty list would become an array of floats
         inputs = self.inputs.take(rows) if isinstance(self.inputs, TokenRows) else self.inputs[rows]
         return Samples(inputs, self.targets[rows])
 

@@ -31,6 +31,10 @@ def raw_npy(header: str, content: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode("latin1") + content
 
 
+def declared(descr: str, shape: str, content: bytes = b"") -> bytes:
+    return raw_npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n", content)
+
+
 def archive_of(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in members.items():
@@ -157,18 +161,18 @@ def test_flipped_bytes_are_read_or_refused_and_nothing_else(
     ("member", "said"),
     [
         (b"junk", "has a damaged header"),
-        (raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10**9,), }\n"), "has a damaged header"),
-        (raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }\n"), "8,000,000,000,000 bytes"),
-        (raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }\n", b"\0" * 8), "declares the shape"),
-        (raw_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }\n", b"\0" * 8), "but holds 8"),
-        (raw_npy("{'descr': '|S0', 'fortran_order': False, 'shape': (99999999,), }\n"), "only numbers"),
-        (raw_npy("{'descr': '|V8', 'fortran_order': False, 'shape': (1,), }\n", b"\0" * 8), "only numbers"),
-        (raw_npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }\n", b"\0" * 8), "only numbers"),
-        (raw_npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1,), }\n", b"\0" * 8), "holds objects"),
+        (declared("'<f8'", "(10**9,)"), "has a damaged header"),
+        (declared("'<f8'", "(1000000000000,)"), "8,000,000,000,000 bytes"),
+        (declared("'<f8'", "(-1,)", b"\0" * 8), "declares the shape"),
+        (declared("'<f8'", "(3,)", b"\0" * 8), "but holds 8"),
+        (declared("'|S0'", "(99999999,)"), "only numbers"),
+        (declared("'|V8'", "(1,)", b"\0" * 8), "only numbers"),
+        (declared("[('a', '<f8')]", "(1,)", b"\0" * 8), "only numbers"),
+        (declared("[('a', '|O')]", "(1,)", b"\0" * 8), "holds objects"),
         (raw_npy("(" * 1500), "has a damaged header"),
         (raw_npy("[" * 9000), "has a damaged header"),
-        (raw_npy("{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }\n", b"."), "holds objects in shape"),
-        (raw_npy("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n", b"."), "damaged pickle"),
+        (declared("'|O'", "(2, 2)", b"."), "holds objects in shape"),
+        (declared("'|O'", "(2,)", b"."), "damaged pickle"),
         (npy(np.array(["2020-01-01"], "datetime64[D]")), "only numbers"),
         (b"\x93NUMPY\x03\x00" + struct.pack("<I", 4) + b"{}  ", "header of version (3, 0)"),
     ],

@@ -179,7 +179,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_programs_are_refused(payload: bytes) -> None:
-    with pytest.raises(DataError, match="f.npz: the array x"):
+    with pytest.raises(DataError, match=r"f.npz: the array x"):
         read(payload, 1)
 
 
@@ -200,7 +200,7 @@ def test_a_row_that_repeats_without_end_is_refused() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of memory are set in POSIX's way")
 def test_memory_stays_bounded() -> None:
-    """All hostile programs, in a process that may not have more than 700 MB of address space beyond its start."""
+    """All hostile programs, in a process that may grow by 700 MB and no more."""
     script = textwrap.dedent(
         """
         import resource, sys

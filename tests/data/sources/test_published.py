@@ -165,8 +165,8 @@ def test_the_reuters_of_the_book(real_file: RealFile) -> None:
     assert isinstance(test.inputs, TokenRows)
     assert (len(train), len(test)) == (8982, 2246)
     assert train.inputs.row(10).tolist() == [
-        1, 245, 273, 207, 156, 53, 74, 160, 26, 14, 46, 296, 26, 39, 74, 2979, 3554, 14, 46, 4689, 4329, 86, 61,
-        3499, 4795, 14, 61, 451, 4329, 17, 12,
+        1, 245, 273, 207, 156, 53, 74, 160, 26, 14, 46, 296, 26, 39, 74, 2979,
+        3554, 14, 46, 4689, 4329, 86, 61, 3499, 4795, 14, 61, 451, 4329, 17, 12,
     ]  # fmt: skip
     assert train.targets[10] == 3
     assert max(train.inputs.tokens.max(), test.inputs.tokens.max()) == 9999
