@@ -46,6 +46,8 @@ class Archive:
         self.path = path
         if path.is_dir():
             raise DataError(f"{path} is a folder. Name the .npz file itself.")
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no ordinary file.")  # a pipe would be waited for without end
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:

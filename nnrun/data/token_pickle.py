@@ -26,8 +26,8 @@ from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
 MAX_TOKEN = 2**24  # no vocabulary is larger, and a multi-hot row is as wide as the largest token
-# 25,000 reviews take 130,000 operations. One operation costs about 100 bytes at worst.
-MAX_OPERATIONS = 10_000_000
+# 25,000 reviews take 130,000 operations, a million short rows 5 million. One takes 120 bytes of memory at worst.
+MAX_OPERATIONS = 5_000_000
 
 _LONG = rb"\x8a(?:\x00|\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})"
 _INTEGER = rb"(?:K.|M..|J....|" + _LONG + rb")"
@@ -69,15 +69,6 @@ class _Global:
         self.name = name
 
 
-class _List:
-    """A list under construction. Integers in it are slices of the file; each holds one integer or more."""
-
-    __slots__ = ("items",)
-
-    def __init__(self) -> None:
-        self.items: list[Any] = []
-
-
 class _Dtype:
     __slots__ = ("byte_order", "code")
 
@@ -94,7 +85,7 @@ class _Array:
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
         self.dtype: _Dtype | None = None
-        self.content: _List | bytes | None = None
+        self.content: list[Any] | bytes | None = None
 
 
 class _Refusal(Exception):
@@ -126,7 +117,10 @@ def read_token_pickle(payload: bytes, *, rows: int, where: str) -> TokenRows:
 
 
 class _Reader:
-    """A stack machine for the part of the pickle language that arrays of token lists use."""
+    """A stack machine for the part of the pickle language that arrays of token lists use.
+
+    Integers stay slices of the file, on the stack as in lists and tuples; a slice holds one integer or more.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -149,7 +143,7 @@ class _Reader:
             op = data[self.at]
             self.at += 1
             if op == 0x5D:  # EMPTY_LIST
-                stack.append(_List())
+                stack.append([])
             elif op == 0x94:  # MEMOIZE
                 memo[len(memo)] = self.top()
             elif op == 0x71:  # BINPUT
@@ -254,9 +248,9 @@ class _Reader:
 
     def target_list(self) -> list[Any]:
         target = self.stack[-1]
-        if not isinstance(target, _List):
+        if not isinstance(target, list):
             raise TypeError
-        return target.items
+        return target
 
     def single_integers(self, run: slice) -> list[slice]:
         ones = [slice(*m.span()) for m in _ONE_INTEGER.finditer(self.data, run.start, run.stop)]
@@ -314,7 +308,7 @@ class _Reader:
         if not isinstance(target, _Array) or target.content is not None:
             raise TypeError
         _, shape, dtype, _, content = values
-        if not isinstance(dtype, _Dtype) or not isinstance(content, (_List, bytes)):
+        if not isinstance(dtype, _Dtype) or not isinstance(content, (list, bytes)):
             raise TypeError
         target.shape, target.dtype, target.content = tuple(self.scalars(shape)), dtype, content
 
@@ -344,30 +338,29 @@ def _token_rows(data: bytes, array: Any, rows: int) -> TokenRows:
     if not isinstance(array, _Array) or array.dtype is None or not array.dtype.code.startswith("O"):
         raise _Refusal("is not an array of token lists")
     content = array.content
-    if not isinstance(content, _List) or array.shape != (rows,):
+    if not isinstance(content, list) or array.shape != (rows,):
         raise _Refusal(f"declares {rows:,} rows in its header and another shape inside: it is damaged")
-    if any(isinstance(item, slice) for item in content.items):
+    if any(isinstance(item, slice) for item in content):
         raise _Refusal("holds single numbers among its rows; each row must be a list of word indices")
-    if len(content.items) != rows:
-        raise _Refusal(f"declares {rows:,} rows and holds {len(content.items):,}: it is damaged")
+    if len(content) != rows:
+        raise _Refusal(f"declares {rows:,} rows and holds {len(content):,}: it is damaged")
 
     runs: list[Any] = []
     first_run = [0]
     # A list may stand in several rows, but not so often that a small file fills the memory.
     room = 2 * len(data)
-    for i, item in enumerate(content.items):
+    for i, item in enumerate(content):
         if isinstance(item, _Array):
             runs.append(_integer_array(item, i))
             room -= len(item.content) if isinstance(item.content, bytes) else 0
-        else:
-            members = item.items if isinstance(item, _List) else item
-            if not isinstance(members, (list, tuple)):
-                raise _Refusal(f"holds {_kind(item)} as row {i}; each row must be a list of word indices")
-            for member in members:
+        elif isinstance(item, (list, tuple)):
+            for member in item:
                 if not isinstance(member, slice):
                     raise _Refusal(f"holds {_kind(member)} in row {i}; word indices are whole numbers")
                 room -= member.stop - member.start
-            runs.extend(members)
+            runs.extend(item)
+        else:
+            raise _Refusal(f"holds {_kind(item)} as row {i}; each row must be a list of word indices")
         if room < 0:
             raise _Refusal("repeats its rows so often that they would not fit in memory")
         first_run.append(len(runs))
@@ -451,6 +444,6 @@ def _kind(value: Any) -> str:
         return "a floating-point number"
     if isinstance(value, (str, bytes)):
         return "a text"
-    if isinstance(value, (list, tuple, _List)):
+    if isinstance(value, (list, tuple)):
         return "a list inside a list"
     return "something else than a number"

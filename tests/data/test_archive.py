@@ -118,6 +118,9 @@ def test_other_files_are_recognized(tmp_path: Path, content: bytes, said: str) -
 def test_a_folder_and_a_missing_file_are_recognized(tmp_path: Path) -> None:
     assert "is a folder" in refusal(tmp_path)
     assert "cannot be read: No such file" in refusal(tmp_path / "none.npz")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.npz")
+        assert "is no ordinary file" in refusal(tmp_path / "pipe.npz")
 
 
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", int)() == 0, reason="root may read everything")
