@@ -188,6 +188,11 @@ def cached_tokens(
     return rows
 
 
+def through_cache(sha256: str, on_message: OnMessage) -> Callable[[str, Callable[[], TokenRows]], TokenRows]:
+    """`cached_tokens` for the file with this hash, as `Archive.read` takes it."""
+    return lambda name, read: cached_tokens(sha256, name, read, on_message)
+
+
 _DAMAGE = (
     OSError,
     EOFError,

@@ -4,8 +4,7 @@ Keras publishes IMDB and Reuters as NumPy object arrays of lists of integers, an
 as pickles. A pickle is a program, and whoever runs it does what its author wants. So it is not run here. The
 reader below understands the few operations that such an array is made of, for which it builds inert
 stand-ins, and refuses everything else by name. No module is imported, no function is called, and nothing is
-allocated on the word of the
-file: sizes are compared with the bytes that are really there.
+allocated on the word of the file: sizes are compared with the bytes that are really there.
 
 Nearly all of the file is runs of integers. A regular expression finds a run at the speed of C, and its bytes
 are set aside. At the end the runs, which by then are known to be integers and nothing else, are written into
@@ -26,7 +25,7 @@ from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
 MAX_TOKEN = 2**24  # no vocabulary is larger, and a multi-hot row is as wide as the largest token
-# 25,000 reviews take 130,000 operations, a million short rows 5 million. One takes 120 bytes of memory at worst.
+# 25,000 reviews take 130,000 operations, a million short rows 5 million. One takes 120 bytes at worst.
 MAX_OPERATIONS = 5_000_000
 
 _LONG = rb"\x8a(?:\x00|\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})"
@@ -95,8 +94,7 @@ class _Refusal(Exception):
 def read_token_pickle(payload: bytes, *, rows: int, where: str) -> TokenRows:
     """The rows of a pickled one-dimensional object array whose elements are lists of integers.
 
-    Tuples and integer arrays pass for lists. Protocols 2 to 5, as written by Python 2 and 3 with NumPy 1 and
-    2.
+    Tuples and integer arrays pass for lists. Protocols 2 to 5, as Python 2 and 3 write them.
 
     Args:
         payload: the pickle.

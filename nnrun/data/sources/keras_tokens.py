@@ -6,14 +6,11 @@ row there.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archive import Archive
-from nnrun.data.cache import RemoteFile, cached_tokens, fetch
+from nnrun.data.cache import RemoteFile, fetch, through_cache
 from nnrun.data.dataset import Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.words import OFFSET, START, UNKNOWN
@@ -31,7 +28,7 @@ def read_published(
     with Archive(path) as archive:
         archive.require(*(name for pair in pairs for name in pair))
         for inputs_name, labels_name in pairs:
-            inputs = archive.read(inputs_name, tokens=partial(_through_cache, archive.sha256, context))
+            inputs = archive.read(inputs_name, tokens=through_cache(archive.sha256, context.on_message))
             labels = archive.numbers(labels_name)
             if not isinstance(inputs, TokenRows):
                 raise DataError(f"{path}: the array {inputs_name} holds no token lists.")
@@ -50,10 +47,6 @@ def read_published(
         note = "" if archive.sha256 == remote.digest else "not the published file"
         rows = sum(len(s) for s in samples)
         return samples, SourceFile(remote.name, archive.sha256, rows, str(path), note)
-
-
-def _through_cache(sha256: str, context: LoadContext, name: str, read: Any) -> TokenRows:
-    return cached_tokens(sha256, name, read, context.on_message)
 
 
 def shuffled(samples: Samples, rng: np.random.RandomState) -> Samples:

@@ -7,7 +7,6 @@ that name classes.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archive import Archive
-from nnrun.data.cache import cached_tokens
+from nnrun.data.cache import through_cache
 from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
@@ -62,7 +61,7 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
 
 def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
     x_name, y_name = f"x_{part}", f"y_{part}"
-    x = archive.read(x_name, tokens=partial(_through_cache, archive.sha256, context))
+    x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.numbers(y_name)
     where = f"{archive.path}: the array "
     if not isinstance(x, TokenRows):
@@ -87,10 +86,6 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
     return Samples(x, y)
-
-
-def _through_cache(sha256: str, context: LoadContext, name: str, read: Any) -> TokenRows:
-    return cached_tokens(sha256, name, read, context.on_message)
 
 
 def _table(x: Array, where: str) -> Array:
