@@ -85,7 +85,7 @@ def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, in
     if isinstance(overrides, Mapping):
         named = ((str(path), value) for path, value in overrides.items())
         return [
-            (SourceText("overrides", f"{path}={value!r}", numbered=False), (value,), len(path))
+            (SourceText("overrides", f"{path}={_shown(value)}", numbered=False), (value,), len(path))
             for path, value in named
         ]
     texts: list[tuple[SourceText, tuple[Any] | None, int]] = []
@@ -93,6 +93,13 @@ def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, in
         end = text.find("=")
         texts.append((SourceText("--set", text, numbered=False), None, end if end >= 0 else len(text)))
     return texts
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a very deep list
+        return f"a {type(value).__name__}"
 
 
 def _parse_path(text: str) -> list[_Part]:

@@ -16,6 +16,9 @@ from nnrun.errors import Problem
 
 Plain = bool | int | float | str | None
 
+MAX_DEPTH = 50
+"""Lists and maps inside each other; a spec has about six."""
+
 # Characters that no text of a spec may hold: what commands a terminal, breaks a line behind the reader's
 # back, or is half a character.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -129,20 +132,26 @@ def plain(node: Node) -> Any:
     return node
 
 
-def from_plain(value: Any, place: Place) -> Node:
+def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
     """The tree of a Python value, all of it at one place.
 
     Raises:
         TypeError: the value is, or holds, something that YAML has no word for.
     """
+    if depth > MAX_DEPTH:
+        raise TypeError(f"more than {MAX_DEPTH} lists and maps inside each other")
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a map whose keys are not all text")
-        return MapNode({key: Entry(place, from_plain(item, place)) for key, item in value.items()}, place)
+        return MapNode(
+            {key: Entry(place, from_plain(item, place, depth + 1)) for key, item in value.items()}, place
+        )
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return ListNode(tuple(from_plain(item, place) for item in value), place)
+        return ListNode(tuple(from_plain(item, place, depth + 1) for item in value), place)
     if isinstance(value, str) and FORBIDDEN.search(value):
         raise TypeError("text with a control character")
+    if isinstance(value, int) and abs(value) >= 2**64:
+        raise TypeError("a whole number of more than 64 bits")
     for kind in (bool, int, float, str):  # exact types: a NumPy float is a float, and should read back as one
         if isinstance(value, kind):
             return ScalarNode(kind(value), place, str(value), quoted=isinstance(value, str))

@@ -8,7 +8,7 @@ import hashlib
 def derive_seed(seed: int, *, replica: int = 0, epoch: int = 0, purpose: str) -> int:
     """A 63-bit seed for one random stream: the same words give the same seed, on every machine.
 
-    Streams of different words are independent for every practical purpose (a 63-bit BLAKE2b digest), so that an
+    Streams of different words are independent for every practical purpose (63 bits of BLAKE2b), so that an
     epoch boundary is a complete state, and a replica does not know who trains beside it.
 
     Args:

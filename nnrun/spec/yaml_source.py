@@ -20,6 +20,7 @@ import yaml
 from nnrun.errors import Problem, SpecError
 from nnrun.spec.source import (
     FORBIDDEN,
+    MAX_DEPTH,
     Entry,
     InvalidNode,
     ListNode,
@@ -33,7 +34,6 @@ from nnrun.spec.suggest import quoted
 from nnrun.spec.yaml_scalars import resolve
 
 MAX_BYTES = 2**20
-MAX_DEPTH = 50
 MAX_VALUES = 10_000
 
 

@@ -1,0 +1,196 @@
+"""Overrides write what they say, whatever short form the spec uses. Refusals are in `bad/set_*.txt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnrun.errors import SpecError
+from nnrun.spec.load import load_spec_text
+from nnrun.spec.overrides import apply_overrides
+from nnrun.spec.source import SourceText, plain
+from nnrun.spec.yaml_source import read_yaml
+
+SPEC = """\
+dataset: imdb
+preprocessing: {inputs: multi_hot}
+layers:
+  - dense: 64
+  - dropout: 0.5
+  - dense: {units: 1, activation: sigmoid}
+loss: mean_squared_error
+optimizer: rmsprop
+metrics: [acc, mae]
+validation: {kfold: 4}
+"""
+
+
+def changed(*overrides: str) -> dict[str, Any]:
+    root, problems = read_yaml(SourceText("spec.yaml", SPEC))
+    root, more = apply_overrides(root, overrides)
+    assert problems + more == []
+    before = plain(read_yaml(SourceText("spec.yaml", SPEC))[0])
+    after = plain(root)
+    return {key: value for key, value in after.items() if key not in before or before[key] != value}
+
+
+@pytest.mark.parametrize(
+    ("override", "change"),
+    [
+        ("epochs=5", {"epochs": 5}),
+        (" epochs =5", {"epochs": 5}),
+        ("name=a=b", {"name": "a=b"}),
+        ("description=", {"description": None}),
+        ("loss=mse", {"loss": "mse"}),
+        ("optimizer={adam: {learning_rate: 1e-4}}", {"optimizer": {"adam": {"learning_rate": 1e-4}}}),
+        ("metrics=[accuracy]", {"metrics": ["accuracy"]}),
+        # A name becomes a map, a bare value keeps its parameter.
+        ("optimizer.rmsprop.learning_rate=1e-4", {"optimizer": {"rmsprop": {"learning_rate": 1e-4}}}),
+        ("optimizer.rmsprop=1e-4", {"optimizer": {"rmsprop": 1e-4}}),
+        ("dataset.imdb.num_words=500", {"dataset": {"imdb": {"num_words": 500}}}),
+        ("validation.kfold.shuffle=true", {"validation": {"kfold": {"k": 4, "shuffle": True}}}),
+        ("validation.kfold.k=5", {"validation": {"kfold": {"k": 5}}}),
+        ("validation.kfold=5", {"validation": {"kfold": 5}}),
+        ("metrics[0]=auc", {"metrics": ["auc", "mae"]}),
+        ("metrics[-1]=auc", {"metrics": ["acc", "auc"]}),
+        # One input step is a list of one.
+        (
+            "preprocessing.inputs.multi_hot.dimension=5",
+            {"preprocessing": {"inputs": {"multi_hot": {"dimension": 5}}}},
+        ),
+        (
+            "preprocessing.inputs[0].multi_hot.dimension=5",
+            {"preprocessing": {"inputs": [{"multi_hot": {"dimension": 5}}]}},
+        ),
+        ("preprocessing.targets=none", {"preprocessing": {"inputs": "multi_hot", "targets": "none"}}),
+        # What the spec does not say is begun.
+        ("early_stopping.patience=3", {"early_stopping": {"patience": 3}}),
+    ],
+)
+def test_written(override: str, change: dict[str, Any]) -> None:
+    assert changed(override) == change
+
+
+def test_in_lists() -> None:
+    assert changed("layers[0].dense.activation=relu")["layers"][0] == {
+        "dense": {"units": 64, "activation": "relu"}
+    }
+    assert changed("layers[-1].dense.units=2")["layers"][2] == {
+        "dense": {"units": 2, "activation": "sigmoid"}
+    }
+    assert changed("layers[1]={dense: 3}")["layers"] == [
+        {"dense": 64},
+        {"dense": 3},
+        {"dense": {"units": 1, "activation": "sigmoid"}},
+    ]
+
+
+def test_a_default_component_may_be_named() -> None:
+    root, _ = read_yaml(SourceText("spec.yaml", "loss: mse"))
+    root, problems = apply_overrides(root, ["optimizer.adam.learning_rate=1e-4"])
+    assert (plain(root)["optimizer"], problems) == ({"adam": {"learning_rate": 1e-4}}, [])
+
+
+def test_an_alias_in_the_spec_is_the_same_component() -> None:
+    root, _ = read_yaml(SourceText("spec.yaml", "loss: {mean_squared_error: {}}"))
+    root, problems = apply_overrides(root, ["loss.mse={}"])
+    assert (plain(root), problems) == ({"loss": {"mean_squared_error": {}}}, [])
+
+
+def test_later_ones_win() -> None:
+    assert changed("epochs=5", "epochs=6") == {"epochs": 6}
+    assert changed("optimizer=adam", "optimizer.adam.epsilon=1e-8") == {
+        "optimizer": {"adam": {"epsilon": 1e-8}}
+    }
+
+
+def test_an_alias_of_yaml_is_not_changed_with_its_anchor() -> None:
+    root, _ = read_yaml(SourceText("spec.yaml", "layers:\n  - &one {dense: {units: 8}}\n  - *one\n"))
+    root, problems = apply_overrides(root, ["layers[0].dense.units=9"])
+    assert problems == []
+    assert plain(root) == {"layers": [{"dense": {"units": 9}}, {"dense": {"units": 8}}]}
+
+
+def load(overrides: Any) -> Any:
+    return load_spec_text(
+        SPEC, file="spec.yaml", base=Path("/"), default_name="spec", overrides=overrides
+    ).spec
+
+
+def test_from_python() -> None:
+    spec = load(
+        {"layers[0].dense.units": 32, "metrics": ["mae"], "optimizer": {"adam": {"learning_rate": 0.1}}}
+    )
+    assert spec.layers[0].units == 32
+    assert [metric.kind for metric in spec.metrics] == ["mae"]
+    assert spec.optimizer.learning_rate == 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "screen"),
+    [
+        (
+            object,
+            "overrides: error: the value is, or holds, a type; a spec holds text, numbers, lists and maps\n"
+            "      | epochs=<class 'object'>\n      | ^",
+        ),
+        (
+            "many",
+            "overrides: error: epochs must be a whole number, 1 or more; found the text 'many'\n"
+            "      | epochs='many'\n      | ^",
+        ),
+    ],
+)
+def test_wrong_values_from_python(value: object, screen: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load({"epochs": value})
+    assert str(caught.value) == screen
+
+
+def test_values_from_python_have_bounds() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    for value in (endless, 10**5000, {1: 2}, "\x1b[31m", b"bytes"):
+        with pytest.raises(SpecError, match="the value is, or holds, "):
+            load({"description": value})
+
+
+@settings(deadline=None)
+@given(
+    st.text(max_size=40) | st.from_regex(r"[a-z_]{1,12}(\.[a-z_]{1,8}|\[-?\d\]){0,4}=.{0,12}", fullmatch=True)
+)
+def test_any_override_is_taken_or_refused(text: str) -> None:
+    screen = "problem"
+    try:
+        load([text])
+    except SpecError as error:
+        screen = str(error)
+    assert screen
+    assert "pydantic" not in screen
+
+
+PATHS = st.sampled_from(
+    [
+        "epochs",
+        "layers[0].dense.units",
+        "layers[-1].dense.units",
+        "validation.kfold.k",
+        "dataset.imdb.num_words",
+        "preprocessing.inputs.multi_hot.dimension",
+    ]
+)
+
+
+@given(PATHS, st.integers(1, 10**9))
+def test_what_is_set_is_found(path: str, number: int) -> None:
+    root, _ = read_yaml(SourceText("spec.yaml", SPEC))
+    root, problems = apply_overrides(root, [f"{path}={number}"])
+    assert problems == []
+    again, problems = apply_overrides(root, {path: number})
+    assert problems == []
+    assert plain(again) == plain(root)
+    assert str(number) in str(plain(root))
