@@ -1,0 +1,313 @@
+"""Small training runs whose numbers Keras computed.
+
+A case is a spec. Its data and its first weights come from closed formulas, so that only Keras's answers are
+stored, in `keras_cases.json`. `make_keras_cases.py` computes them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from safetensors.numpy import save_file
+
+ANSWERS = Path(__file__).with_name("keras_cases.json")
+ROWS = 50
+FEATURES = 6
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec without its data paths, and the kind of targets that it learns."""
+
+    name: str
+    targets: str
+    layers: list[Any]
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class CaseData:
+    """What both sides start from: N rows, and weights by their key in a safetensors file."""
+
+    x_NF: np.ndarray
+    y: np.ndarray
+    weights: dict[str, np.ndarray]
+
+
+def dense(units: int, activation: str = "linear", **params: Any) -> Spec:
+    return {"dense": {"units": units, "activation": activation, **params}}
+
+
+# What sets two variants of an optimizer apart must show: hence the large epsilons and decays, and learning
+# rates far from the defaults. The early stopping cases learn noise: their val_loss soon rises.
+CASES = (
+    Case(
+        "rmsprop_mse",
+        "one number",
+        [dense(8, "relu"), dense(8, "relu"), dense(1)],
+        {"loss": "mse", "optimizer": "rmsprop", "metrics": ["mae", "mse", "rmse", "r2"], "batch_size": 1},
+    ),
+    Case(
+        "rmsprop_epsilon_mae",
+        "one number",
+        [dense(8, "tanh"), {"dropout": 0.0}, dense(8, "relu"), dense(1)],
+        {
+            "loss": "mae",
+            "optimizer": {"rmsprop": {"learning_rate": 0.02, "rho": 0.8, "epsilon": 0.05}},
+            "metrics": ["rmse"],
+            "batch_size": 16,
+        },
+    ),
+    Case(
+        "rmsprop_momentum_huber",
+        "one number",
+        [dense(8, "elu"), dense(1, kernel_regularizer={"l2": 0.02})],
+        {
+            "loss": "huber",
+            "optimizer": {"rmsprop": {"learning_rate": 0.003, "momentum": 0.9}},
+            "metrics": ["mae"],
+            "batch_size": 13,
+        },
+    ),
+    Case(
+        "rmsprop_centered_binary",
+        "yes or no",
+        [dense(8, "gelu"), dense(4, "swish"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"rmsprop": {"learning_rate": 0.005, "epsilon": 1e-3, "centered": True}},
+            "metrics": ["accuracy", "precision", "recall"],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "sgd_binary",
+        "yes or no",
+        [dense(6, "sigmoid", kernel_regularizer={"l1": 0.01}), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": "sgd",
+            "metrics": ["accuracy", {"precision": 0.3}, {"recall": 0.4}],
+            "batch_size": 1,
+        },
+    ),
+    Case(
+        "sgd_mse_on_classes_of_two",
+        "yes or no",
+        [dense(8, "tanh"), dense(8, "tanh"), dense(1, "sigmoid")],
+        {"loss": "mse", "optimizer": {"sgd": 0.5}, "metrics": ["accuracy"], "batch_size": 20},
+    ),
+    Case(
+        "sgd_momentum_categorical",
+        "class",
+        [dense(8, "selu"), dense(5, "softmax")],
+        {
+            "loss": "categorical_crossentropy",
+            "optimizer": {"sgd": {"learning_rate": 0.05, "momentum": 0.9}},
+            "metrics": ["accuracy", {"top_k": 3}],
+            "batch_size": 13,
+        },
+    ),
+    Case(
+        "sgd_nesterov_sparse",
+        "class",
+        [
+            dense(8, "softplus", kernel_regularizer={"l1_l2": {"l1": 0.003, "l2": 0.01}}),
+            dense(5, "softmax"),
+        ],
+        {
+            "loss": "sparse_categorical_crossentropy",
+            "optimizer": {"sgd": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}},
+            "metrics": ["accuracy", {"top_k": 2}],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "adam_two_numbers",
+        "two numbers",
+        [dense(8, "leaky_relu"), dense(8, "elu"), dense(2)],
+        {
+            "loss": {"huber": 0.5},
+            "optimizer": {"adam": {"learning_rate": 0.02}},
+            "metrics": ["mae", "mse", "rmse", "r2"],
+            "batch_size": 20,
+        },
+    ),
+    Case(
+        "adam_no_bias_sparse",
+        "class",
+        [dense(8, "relu", use_bias=False), dense(5, "softmax", use_bias=False)],
+        {
+            "loss": "sparse_categorical_crossentropy",
+            "optimizer": "adam",
+            "metrics": [{"top_k": 3}],
+            "batch_size": 1,
+        },
+    ),
+    Case(
+        "adam_amsgrad_categorical",
+        "class",
+        [dense(8, "softmax"), dense(8, "gelu"), dense(5, "softmax")],
+        {
+            "loss": "categorical_crossentropy",
+            "optimizer": {
+                "adam": {
+                    "learning_rate": 0.02,
+                    "beta_1": 0.8,
+                    "beta_2": 0.7,
+                    "epsilon": 0.01,
+                    "amsgrad": True,
+                }
+            },
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "adamw_several_labels",
+        "three labels",
+        [dense(8, "relu"), dense(3, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"adamw": {"learning_rate": 0.02, "weight_decay": 0.5}},
+            "metrics": ["mae", "mse"],
+            "batch_size": 3,
+        },
+    ),
+    Case(
+        "adamw_default_decay",
+        "one number",
+        [dense(8, "swish"), dense(1)],
+        {"loss": "mse", "optimizer": {"adamw": {"learning_rate": 0.05}}, "metrics": ["mae"], "batch_size": 1},
+    ),
+    Case(
+        "adagrad_all_in_one_batch",
+        "one number",
+        [dense(8, "relu"), dense(8, "linear"), dense(1)],
+        {"loss": "mse", "optimizer": {"adagrad": 0.1}, "batch_size": 64, "validation": "none"},
+    ),
+    Case(
+        "adagrad_accumulator_sparse",
+        "class",
+        [dense(8, "tanh"), dense(5, "softmax")],
+        {
+            "loss": "sparse_categorical_crossentropy",
+            "optimizer": {
+                "adagrad": {"learning_rate": 0.1, "initial_accumulator_value": 0.01, "epsilon": 0.01}
+            },
+            "metrics": ["accuracy"],
+            "batch_size": 13,
+        },
+    ),
+    Case(
+        "early_stopping",
+        "noise",
+        [dense(16, "relu"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"adam": 0.01},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+            "epochs": 12,
+            "early_stopping": {"monitor": "val_loss", "patience": 2},
+        },
+    ),
+    Case(
+        "early_stopping_restores_best",
+        "noise",
+        [dense(16, "relu"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"adam": 0.01},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+            "epochs": 12,
+            "early_stopping": {"monitor": "loss", "patience": 1, "min_delta": 0.02, "restore_best": True},
+        },
+    ),
+)
+
+
+def wave(*shape: int, offset: int) -> np.ndarray:
+    """Numbers between -1 and 1 that follow no visible pattern: the sine of a quadratic, in float64."""
+    position = np.arange(int(np.prod(shape)), dtype=np.float64) + offset
+    return np.sin(0.37 * position**2).reshape(shape)
+
+
+def case_data(case: Case) -> CaseData:
+    """The rows and the first weights of a case: Glorot's limits for the kernels, small biases."""
+    x_NF = wave(ROWS, FEATURES, offset=1)
+    scores_NK = x_NF @ wave(FEATURES, 5, offset=1001) + 0.5 * x_NF[:, :5] * x_NF[:, 1:]
+    y = {
+        "one number": scores_NK[:, 0] * 3 + 2,
+        "two numbers": scores_NK[:, :2] * 3 + 2,
+        "yes or no": (scores_NK[:, 0] > 0).astype(np.int64),
+        "three labels": (scores_NK[:, :3] > 0).astype(np.int64),
+        "class": scores_NK.argmax(axis=1),
+        "noise": (wave(ROWS, offset=1501) > 0).astype(np.int64),
+    }[case.targets]
+
+    weights: dict[str, np.ndarray] = {}
+    inputs = FEATURES
+    for i, layer in enumerate(case.layers):
+        if "dense" not in layer:
+            continue
+        units = layer["dense"]["units"]
+        limit = np.sqrt(6 / (inputs + units))
+        weights[f"{i}.weight"] = (limit * wave(units, inputs, offset=2000 + 500 * i)).astype(np.float32)
+        if layer["dense"].get("use_bias", True):
+            weights[f"{i}.bias"] = (0.2 * wave(units, offset=2400 + 500 * i)).astype(np.float32)
+        inputs = units
+    return CaseData(x_NF.astype(np.float32), y.astype(np.float32) if y.dtype == np.float64 else y, weights)
+
+
+def full_spec(case: Case) -> Spec:
+    """The case's spec as a file says it: the data and the weights lie beside it."""
+    return {
+        "name": case.name,
+        "dataset": {"npz": {"path": "data.npz"}},
+        "layers": case.layers,
+        "init_weights": "init.safetensors",
+        "epochs": 4,
+        "shuffle": False,
+        "validation": {"holdout": {"first": 12}},
+        **case.spec,
+    }
+
+
+def write_case(case: Case, folder: Path) -> Path:
+    """Write spec.yaml, data.npz and init.safetensors into `folder`; gives the path of the spec."""
+    data = case_data(case)
+    np.savez(folder / "data.npz", x_train=data.x_NF, y_train=data.y)
+    save_file(data.weights, folder / "init.safetensors")
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(full_spec(case), sort_keys=False), encoding="utf-8")
+    return path
+
+
+def expected(case: Case) -> dict[str, list[float]]:
+    """Keras's history: column to one value for each epoch, the first epoch first."""
+    history: dict[str, list[float]] = _answers()[case.name]["history"]
+    return history
+
+
+def expected_last_kernel(case: Case) -> np.ndarray:
+    """The last layer's kernel (out, in) after Keras's training."""
+    return np.array(_answers()[case.name]["last_kernel"], dtype=np.float32)
+
+
+def load_cases() -> list[tuple[str, Spec, dict[str, list[float]]]]:
+    """Every case as (name, spec, Keras's history)."""
+    return [(case.name, full_spec(case), expected(case)) for case in CASES]
+
+
+def _answers() -> dict[str, Any]:
+    answers: dict[str, Any] = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
+    return answers

@@ -1,0 +1,172 @@
+"""Compute `keras_cases.json` with Keras. Needed only when a case is added or changed.
+
+    pip install keras tensorflow-cpu safetensors pyyaml
+    KERAS_BACKEND=tensorflow python tests/training/make_keras_cases.py
+
+Parameters that a spec leaves out are left to Keras, so that nnrun's defaults are tested too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+from keras_cases import ANSWERS, CASES, Case, Spec, case_data, full_spec
+
+BARE = {
+    "dense": "units",
+    "dropout": "rate",
+    "l1": "l1",
+    "l2": "l2",
+    "huber": "delta",
+    "top_k": "k",
+    "precision": "threshold",
+    "recall": "threshold",
+    "holdout": "first",
+}
+OPTIMIZERS = {
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "adagrad": keras.optimizers.Adagrad,
+}
+LOSSES = {
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "mse": keras.losses.MeanSquaredError,
+    "mae": keras.losses.MeanAbsoluteError,
+    "huber": keras.losses.Huber,
+}
+REGULARIZERS = {"l1": keras.regularizers.L1, "l2": keras.regularizers.L2, "l1_l2": keras.regularizers.L1L2}
+
+
+def component(value: Any) -> tuple[str, dict[str, Any]]:
+    """A component's name and parameters, from any of the forms that a spec allows."""
+    if isinstance(value, str):
+        return value, {}
+    ((name, params),) = value.items()
+    return name, params if isinstance(params, dict) else {BARE.get(name, "learning_rate"): params}
+
+
+def build_model(layers: list[Any], features: int) -> keras.Model:
+    model = keras.Sequential([keras.Input((features,))])
+    for layer in layers:
+        name, params = component(layer)
+        if name == "dropout":
+            model.add(keras.layers.Dropout(**params))
+            continue
+        params = dict(params)
+        if "kernel_regularizer" in params:
+            kind, strength = component(params["kernel_regularizer"])
+            params["kernel_regularizer"] = REGULARIZERS[kind](**strength)
+        model.add(keras.layers.Dense(**params))
+    return model
+
+
+def build_metric(value: Any, loss: str) -> Any:
+    name, params = component(value)
+    if name == "accuracy":
+        return "accuracy"  # Keras then chooses by the shapes of targets and output
+    if name == "top_k":
+        if loss.startswith("sparse"):
+            return keras.metrics.SparseTopKCategoricalAccuracy(**params, name="top_k")
+        return keras.metrics.TopKCategoricalAccuracy(**params, name="top_k")
+    if name in ("precision", "recall"):
+        kind = keras.metrics.Precision if name == "precision" else keras.metrics.Recall
+        return kind(thresholds=params.get("threshold"), name=name)
+    kinds = {
+        "mae": keras.metrics.MeanAbsoluteError,
+        "mse": keras.metrics.MeanSquaredError,
+        "rmse": keras.metrics.RootMeanSquaredError,
+        "r2": keras.metrics.R2Score,
+    }
+    return kinds[name](name=name)
+
+
+def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
+    for i, layer in enumerate(model.layers):
+        if layer.weights:
+            kernel = weights[f"{i}.weight"].T
+            layer.set_weights([kernel, weights[f"{i}.bias"]] if layer.use_bias else [kernel])
+
+
+def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    weights = {}
+    for i, layer in enumerate(model.layers):
+        for key, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
+            weights[f"{i}.{key}"] = np.ascontiguousarray(value.T)
+    return weights
+
+
+def train(
+    spec: Spec,
+    x_NF: np.ndarray,
+    y: np.ndarray,
+    weights: dict[str, np.ndarray],
+    validation_rows: np.ndarray | None = None,
+) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    """Train what the spec says on the given arrays; gives the history and the final weights.
+
+    `validation_rows` are those of a fold; without them the spec's holdout counts.
+    """
+    keras.utils.clear_session()
+    loss, loss_params = component(spec["loss"])
+    optimizer, optimizer_params = component(spec.get("optimizer", "rmsprop"))
+    model = build_model(spec["layers"], x_NF.shape[1])
+    set_weights(model, weights)
+    model.compile(
+        loss=LOSSES[loss](**loss_params),
+        optimizer=OPTIMIZERS[optimizer](**optimizer_params),
+        metrics=[build_metric(metric, loss) for metric in spec.get("metrics", [])],
+    )
+
+    if loss == "categorical_crossentropy" or (y.ndim == 1 and model.output_shape[-1] > 1 and loss == "mse"):
+        y = np.eye(model.output_shape[-1], dtype=np.float32)[y]
+    elif y.ndim == 1 and not loss.startswith("sparse"):
+        y = y[:, None]
+
+    if validation_rows is None:
+        kind, params = component(spec.get("validation", "none"))
+        validation_rows = np.arange(params["first"] if kind == "holdout" else 0)
+    training_rows = np.setdiff1d(np.arange(len(x_NF)), validation_rows)
+    callbacks = []
+    if "early_stopping" in spec:
+        params = dict(spec["early_stopping"])
+        restore_best = params.pop("restore_best", False)
+        callbacks = [keras.callbacks.EarlyStopping(**params, restore_best_weights=restore_best)]
+
+    history = model.fit(
+        x_NF[training_rows],
+        y[training_rows],
+        validation_data=(x_NF[validation_rows], y[validation_rows]) if len(validation_rows) else None,
+        epochs=spec["epochs"],
+        batch_size=spec["batch_size"],
+        shuffle=False,
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    return {name: [float(v) for v in values] for name, values in history.items()}, get_weights(model)
+
+
+def answer(case: Case) -> dict[str, Any]:
+    data = case_data(case)
+    history, weights = train(full_spec(case), data.x_NF, data.y, data.weights)
+    last_kernel = weights[f"{len(case.layers) - 1}.weight"]
+    return {
+        "history": {name: [float(f"{v:.9g}") for v in values] for name, values in history.items()},
+        "last_kernel": [[float(f"{w:.9g}") for w in row] for row in last_kernel],
+    }
+
+
+def main() -> None:
+    lines = [f"  {json.dumps(case.name)}: {json.dumps(answer(case))}" for case in CASES]
+    versions = f'"keras": "{keras.version()}", "backend": "{keras.backend.backend()}"'
+    ANSWERS.write_text(f'{{{versions}, "cases": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
