@@ -25,7 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout,
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what is done.")]
 Smoke = Annotated[
-    bool, typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?")
+    bool,
+    typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?"),
 ]
 
 DEFAULT_RUNS_DIR = Path("runs")

@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, messages to stderr, one JSON document where it was asked for."""
+"""Where a command's words go: results to stdout, messages to stderr, JSON where it is asked for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
     else:
         print(f"error: {error}", file=sys.stderr)
     if as_json:
-        document: dict[str, Any] = {"error": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
+        document: dict[str, Any] = {
+            "error": type(error).__name__,
+            "exit_code": error.exit_code,
+            "message": str(error),
+        }
         if isinstance(error, SpecError):
             document["problems"] = [vars(p) for p in error.problems]
         print_json(document)

@@ -1,0 +1,70 @@
+"""Dropout's random numbers, as a function of (key, row of the epoch, unit) and of nothing else.
+
+A counter-based generator (SplitMix64: Steele, Lea & Flood 2014) has no state to carry. So the numbers are the
+same on every device, in every batch layout, and whoever trains beside this replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nnrun.model.inputs import SparseBatch
+
+# SplitMix64's constants as signed 64-bit numbers; int64 tensors wrap around as unsigned ones do.
+_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
+_TOP_BITS = 24  # a float32 in [0, 1) has 24 bits
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one batch.
+
+    Attributes:
+        keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
+        first_row: where in the epoch's order the batch starts.
+    """
+
+    keys: Mapping[int, Tensor]
+    first_row: int = 0
+
+    def starting_at(self, first_row: int) -> Noise:
+        """The noise of the same epoch for a batch that starts at another row of its order."""
+        return replace(self, first_row=first_row)
+
+    def dense(self, position: int, x_RBU: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of `x_RBU`."""
+        _, rows, units = x_RBU.shape
+        counter_BU = torch.arange(
+            self.first_row * units, (self.first_row + rows) * units, device=x_RBU.device
+        ).view(rows, units)
+        return uniform(self.keys[position][:, None, None], counter_BU)
+
+    def sparse(self, position: int, batch: SparseBatch) -> Tensor:
+        """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""
+        lengths = batch.row_starts.diff()
+        row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        replica = row // batch.rows
+        counter = (
+            (self.first_row + row % batch.rows) * batch.features + batch.columns - replica * batch.features
+        )
+        return uniform(self.keys[position][replica], counter)
+
+
+def uniform(key: Tensor, counter: Tensor) -> Tensor:
+    """Float32 numbers in [0, 1) for int64 keys and counters (broadcast against each other)."""
+    z = key + (counter + 1) * _GAMMA
+    z = (z ^ _shift_right(z, 30)) * _MIX_1
+    z = (z ^ _shift_right(z, 27)) * _MIX_2
+    z = z ^ _shift_right(z, 31)
+    return _shift_right(z, 64 - _TOP_BITS).to(torch.float32) * 2.0**-_TOP_BITS
+
+
+def _shift_right(z: Tensor, bits: int) -> Tensor:
+    """A logical shift: PyTorch's own keeps the sign."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,1 @@
+"""Losses, optimizers, metrics, and the loop that trains R replicas side by side."""

@@ -1,0 +1,157 @@
+"""The training loop: a generator of epochs. Whoever consumes it saves, shows and closes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from nnrun.errors import DivergedError
+from nnrun.spec import schema
+from nnrun.training.early_stopping import EarlyStopping
+from nnrun.training.engine import Engine, Phase
+from nnrun.training.plan import RowNumbers, epoch_order
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One network of the stack.
+
+    Attributes:
+        number: decides its random streams; for k-fold the index of the fold.
+        train_rows, validation_rows: its row numbers; validation_rows may be empty.
+    """
+
+    number: int
+    train_rows: RowNumbers
+    validation_rows: RowNumbers
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what order to train."""
+
+    epochs: int
+    shuffle: bool
+    seed: int
+    learning_rate: float
+    early_stopping: schema.EarlyStopping | None = None
+    maximize: bool = False
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch. `rows` maps a replica's number to its columns: loss, metrics, val_loss, val_ metrics."""
+
+    epoch: int
+    rows: Mapping[int, Mapping[str, float]]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class Trainer:
+    """Trains the replicas of an engine, epoch by epoch.
+
+    Attributes:
+        finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
+            Holds those of the last complete epoch until the loop ends, then the best where the spec restores
+            them.
+        stopped_epochs: replica number → the epoch in which early stopping ended it.
+    """
+
+    engine: Engine
+    replicas: Sequence[Replica]
+    schedule: Schedule
+    finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    stopped_epochs: dict[int, int] = field(default_factory=dict)
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train, giving a record after each epoch. Use it once.
+
+        Raises:
+            DivergedError: after the record of an epoch whose loss is not finite.
+        """
+        schedule = self.schedule
+        active = list(self.replicas)
+        watchers = {
+            r.number: EarlyStopping(schedule.early_stopping, schedule.maximize)
+            for r in active
+            if schedule.early_stopping is not None
+        }
+        best_weights: dict[int, dict[str, Tensor]] = {}
+        for epoch in range(1, schedule.epochs + 1):
+            started = time.perf_counter()
+            numbers = [r.number for r in active]
+            orders = [
+                epoch_order(
+                    r.train_rows, shuffle=schedule.shuffle, seed=schedule.seed, replica=r.number, epoch=epoch
+                )
+                for r in active
+            ]
+            training = self.engine.train_epoch(orders, numbers, epoch)
+            validation = None
+            if len(active[0].validation_rows):
+                validation = self.engine.evaluate([r.validation_rows for r in active], numbers)
+            rows = {n: columns(training, validation, place) for place, n in enumerate(numbers)}
+            record = EpochRecord(epoch, rows, schedule.learning_rate, time.perf_counter() - started)
+            divergence = _divergence(training, validation, numbers, epoch)
+            if divergence is not None:
+                yield record
+                raise DivergedError(divergence)
+            # Kept before the record is given away: whoever stops the loop there has the weights of this
+            # epoch.
+            parameters = self.engine.parameters()
+            current = {n: _one(parameters, place) for place, n in enumerate(numbers)}
+            self.finished.update(current)
+            yield record
+
+            for number, watcher in watchers.items():
+                if number not in rows:
+                    continue
+                improved = watcher.improved(epoch, rows[number][watcher.spec.monitor])
+                if watcher.spec.restore_best and improved:
+                    best_weights[number] = current[number]
+                if watcher.should_stop(epoch):
+                    self.stopped_epochs[number] = epoch
+            going_on = [place for place, n in enumerate(numbers) if n not in self.stopped_epochs]
+            if not going_on:
+                break
+            if len(going_on) < len(active):
+                active = [active[place] for place in going_on]
+                self.engine.keep(going_on)
+        self.finished.update(best_weights)
+
+
+def columns(training: Phase, validation: Phase | None, place: int) -> dict[str, float]:
+    """The history's columns of one replica, in the history's order."""
+    row = {"loss": training.losses[place], **training.metrics[place]}
+    if validation is not None:
+        row["val_loss"] = validation.losses[place]
+        row |= {f"val_{name}": value for name, value in validation.metrics[place].items()}
+    return row
+
+
+def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
+    return {name: value[place : place + 1] for name, value in parameters.items()}
+
+
+def _divergence(training: Phase, validation: Phase | None, numbers: Sequence[int], epoch: int) -> str | None:
+    """What became infinite or NaN in this epoch, as a sentence; None where nothing did."""
+    for place, number in enumerate(numbers):
+        where = f" of fold {number}" if len(numbers) > 1 else ""
+        if training.first_bad_batch[place] is not None:
+            return (
+                f"the training loss{where} stopped being a finite number in epoch {epoch}, batch "
+                f"{training.first_bad_batch[place]}. Try a smaller learning rate, standardized inputs, "
+                "or targets on a smaller scale."
+            )
+        if validation is not None and not math.isfinite(validation.losses[place]):
+            return (
+                f"the validation loss{where} stopped being a finite number in epoch {epoch}. Try a smaller "
+                "learning rate, or look for extreme values among the validation rows."
+            )
+    return None

@@ -1,0 +1,67 @@
+"""Losses by their spec names, with Keras 3's definitions: the mean over a row's outputs, then over the batch.
+
+The cross-entropies take the values before the last activation, which keeps them finite where a probability
+rounds to 0 or 1. The others take the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnrun.spec import schema
+
+
+class RowLoss(Protocol):
+    """The loss of each row."""
+
+    def __call__(self, z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+        """(R, B) from the values before and after the last activation; targets (R, B, K), or (R, B) classes."""
+        ...
+
+
+def _binary_crossentropy(spec: schema.BinaryCrossentropy) -> RowLoss:
+    return lambda z, outputs, targets: F.binary_cross_entropy_with_logits(z, targets, reduction="none").mean(
+        -1
+    )
+
+
+def _categorical_crossentropy(spec: schema.CategoricalCrossentropy) -> RowLoss:
+    return lambda z, outputs, targets: -(targets * torch.log_softmax(z, -1)).sum(-1)
+
+
+def _sparse_categorical_crossentropy(spec: schema.SparseCategoricalCrossentropy) -> RowLoss:
+    return lambda z, outputs, targets: -torch.log_softmax(z, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def _mse(spec: schema.Mse) -> RowLoss:
+    return lambda z, outputs, targets: (outputs - targets).square().mean(-1)
+
+
+def _mae(spec: schema.Mae) -> RowLoss:
+    return lambda z, outputs, targets: (outputs - targets).abs().mean(-1)
+
+
+def _huber(spec: schema.Huber) -> RowLoss:
+    return lambda z, outputs, targets: F.huber_loss(
+        outputs, targets, reduction="none", delta=spec.delta
+    ).mean(-1)
+
+
+LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
+    schema.BinaryCrossentropy: _binary_crossentropy,
+    schema.CategoricalCrossentropy: _categorical_crossentropy,
+    schema.SparseCategoricalCrossentropy: _sparse_categorical_crossentropy,
+    schema.Mse: _mse,
+    schema.Mae: _mae,
+    schema.Huber: _huber,
+}
+
+
+def build_loss(spec: schema.Component) -> RowLoss:
+    """The loss that a spec names."""
+    return LOSSES[type(spec)](spec)
