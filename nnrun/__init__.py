@@ -1,3 +1,13 @@
-"""nnrun: neural-network experiments from a YAML spec."""
+"""nnrun: neural-network experiments from a YAML spec.
 
-__version__ = "0.1.0"
+    import nnrun
+    run = nnrun.train("specs/boston.yaml", overrides={"epochs": 20})
+    run.history
+
+See `nnrun.api` for all of it.
+"""
+
+from nnrun.api import DEFAULT_RUNS_DIR, Run, evaluate, final, kfold, load_run, train
+from nnrun.version import __version__
+
+__all__ = ["DEFAULT_RUNS_DIR", "Run", "__version__", "evaluate", "final", "kfold", "load_run", "train"]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nnrun import __version__
 from nnrun.errors import EXIT_INTERRUPTED
+from nnrun.version import __version__
 
 # Typer carries its own copy of Click since 0.2x, so the exception's base is taken from Typer itself.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -59,15 +59,33 @@ def report_usage_error(error: Exception) -> None:
     print(f"error: {message}\nTry '{command} --help'.", file=sys.stderr)
 
 
-from nnrun.cli import (  # noqa: E402  (each module registers its command on `app`)
-    check,
-    data,
-    doctor,
-    ls,
-    plot,
-    rm,
-    schema_command,
+from nnrun.cli import (  # noqa: E402, I001  (each module registers its command on `app`, in the order of the help)
     train,
+    kfold,
+    final,
+    evaluate,
+    plot,
+    check,
+    show,
+    ls,
+    rm,
+    data,
+    schema_command,
+    doctor,
 )
 
-__all__ = ["app", "check", "data", "doctor", "ls", "plot", "rm", "schema_command", "train"]
+__all__ = [
+    "app",
+    "check",
+    "data",
+    "doctor",
+    "evaluate",
+    "final",
+    "kfold",
+    "ls",
+    "plot",
+    "rm",
+    "schema_command",
+    "show",
+    "train",
+]

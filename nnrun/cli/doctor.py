@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nnrun import __version__
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import print_json
+from nnrun.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "safetensors", "matplotlib")
 _DATA_FILES = (

@@ -30,3 +30,21 @@ Smoke = Annotated[
 ]
 
 DEFAULT_RUNS_DIR = Path("runs")
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id, a prefix of one, or @last.")]
+SpecOrRun = Annotated[
+    str, typer.Argument(metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.")
+]
+_SPEC_ENDINGS = (".yaml", ".yml")
+
+
+def is_spec(text: str) -> bool:
+    """Whether an argument that may name a spec or a run names a spec."""
+    return Path(text).suffix.lower() in _SPEC_ENDINGS or Path(text).is_file()
+
+
+def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[str]:
+    """What the command line changes in a spec, as `--set` spells it."""
+    changes = {"seed": seed, "epochs": epochs}
+    return [*(set_ or ()), *(f"{key}={value}" for key, value in changes.items() if value is not None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from nnrun.errors import NnrunError, SpecError
@@ -46,3 +47,20 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
         if isinstance(error, SpecError):
             document["problems"] = [vars(p) for p in error.problems]
         print_json(document)
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Rows of text, indented: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(f"  {'  '.join([f'{row[0]:<{widths[0]}}', *cells])}".rstrip())
+    return "\n".join(lines)
+
+
+def with_std(value: object, std: object = None) -> str:
+    """`0.8123 ± 0.0040`; nothing where there is no number."""
+    if not isinstance(value, (int, float)):
+        return ""
+    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"

@@ -1,1 +1,38 @@
 """`nnrun train`."""
+
+from __future__ import annotations
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+
+
+@app.command()
+def train(
+    spec: options.Spec,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    smoke: options.Smoke = False,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Train what a spec declares: with holdout, with k-fold, or without validation."""
+    from nnrun.spec.load import load_spec
+
+    loaded = load_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs))
+
+    from nnrun.cli.running import train_and_report
+    from nnrun.experiment.run import Settings, run_experiment
+
+    settings = Settings("train", runs_dir, data_dir, device, smoke)
+    return train_and_report(
+        lambda listener: run_experiment(loaded, settings, listener),
+        warnings=loaded.warnings,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=as_json,
+    )

@@ -265,6 +265,15 @@ class FittedPreprocessing:
     n_features: int | None
     n_outputs: int
 
+    @property
+    def width(self) -> int:
+        """F, the width of a transformed row."""
+        first = self.inputs[0] if self.inputs else None
+        if isinstance(first, FittedMultiHot):
+            return first.dimension
+        assert self.n_features is not None, "only multi_hot takes token rows"
+        return self.n_features
+
     def transform_inputs(self, inputs: TokenRows | Array) -> DenseRows | SparseRows:
         """Inputs as the network takes them. Tables are computed in float64 and rounded to float32 once."""
         if isinstance(inputs, TokenRows):

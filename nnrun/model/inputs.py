@@ -55,6 +55,11 @@ class Inputs(Protocol):
         """F, the width of a row."""
         ...
 
+    @property
+    def numbers_per_row(self) -> int:
+        """How many numbers a row takes in memory, on average."""
+        ...
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Batch]:
         """Rows `rows_GN[g]` of the replica at `places[g]`, in batches (the last may be shorter)."""
         ...
@@ -71,9 +76,14 @@ class DenseInputs:
         """F, the width of a row."""
         return int(self.x_SNF.shape[2])
 
+    @property
+    def numbers_per_row(self) -> int:
+        """F."""
+        return self.features
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Tensor]:
         """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
-        yield from take_rows(self.x_SNF, places, rows_GN).split(batch_size, dim=1)
+        yield from torch.split(take_rows(self.x_SNF, places, rows_GN), batch_size, dim=1)
 
 
 def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
@@ -115,6 +125,11 @@ class SparseInputs:
         """F, the width of a row."""
         return int(self.matrix.shape[1])
 
+    @property
+    def numbers_per_row(self) -> int:
+        """The non-zeros of a row, on average."""
+        return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
         """The rows and their transpose, batch by batch. `places` do not matter: the rows are shared."""
         for first in range(0, rows_GN.shape[1], batch_size):
@@ -154,7 +169,7 @@ class _SparseTimesDense(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, kernel_RFU: Tensor, batch: SparseBatch) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, kernel_RFU: Tensor, batch: SparseBatch) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.batch = batch
         units = kernel_RFU.shape[2]
         product = _sum_picked_rows(
@@ -163,7 +178,7 @@ class _SparseTimesDense(torch.autograd.Function):
         return product.view(batch.replicas, batch.rows, units)
 
     @staticmethod
-    def backward(ctx, grad_RBU: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad_RBU: Tensor):  # type: ignore[no-untyped-def]
         batch = ctx.batch
         units = grad_RBU.shape[2]
         values = None if batch.values is None else batch.values[batch.by_column]

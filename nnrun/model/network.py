@@ -43,6 +43,11 @@ class Network:
         return last
 
     @property
+    def widest(self) -> int:
+        """The most units of a layer."""
+        return max(layer.units for layer in self.layers)
+
+    @property
     def outputs(self) -> int:
         """K, the number of outputs."""
         return self.last.units
@@ -130,11 +135,9 @@ class Network:
         Args:
             seed: the experiment's seed.
             replicas: their numbers (the fold's index, say).
-            given: weights to start from instead, in the layout of a run's weights file; all replicas start
-                there.
+            given: weights to start from instead, checked, in the layout of a weights file; all start there.
         """
         if given is not None:
-            self.check_weights(given)
             return self.stack([given] * len(replicas))
         stacks: dict[str, list[np.ndarray]] = {}
         for replica in replicas:
@@ -148,18 +151,21 @@ class Network:
                     stacks.setdefault(name, []).append(value)
         return {name: torch.from_numpy(np.stack(values)) for name, values in stacks.items()}
 
-    def check_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Raise DataError unless `weights`, as a weights file has them, are exactly this network's."""
+    def check_weights(self, weights: Mapping[str, np.ndarray], source: str) -> None:
+        """Raise DataError unless `weights`, which `source` holds, are exactly this network's parameters."""
         expected = {name: file_shape(name, shape) for name, shape in self.parameter_shapes.items()}
         found = {name: tuple(value.shape) for name, value in weights.items()}
         if found == expected:
+            broken = [name for name, value in weights.items() if not np.isfinite(value).all()]
+            if broken:
+                raise DataError(f"{source}: {broken[0]} holds a value that is not a finite number.")
             return
         lines = [
             f"  {name}: needs {expected.get(name, 'nothing')}, the file has {found.get(name, 'nothing')}"
             for name in sorted(expected.keys() | found.keys())
             if expected.get(name) != found.get(name)
         ]
-        raise DataError("the weights do not fit the network:\n" + "\n".join(lines))
+        raise DataError(f"The weights in {source} do not fit the network:\n" + "\n".join(lines))
 
     def stack(self, weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
         """Weights files' contents, one for each replica → stacked parameters."""

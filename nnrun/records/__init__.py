@@ -3,6 +3,7 @@
 from nnrun.records.history import HistoryWriter, history_columns, measures
 from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
 from nnrun.records.run_directory import RunDirectory, create_run
+from nnrun.records.weights import read_weights_file
 
 __all__ = [
     "BROKEN",
@@ -17,4 +18,5 @@ __all__ = [
     "history_columns",
     "list_runs",
     "measures",
+    "read_weights_file",
 ]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
 from nnrun.records.history import HistoryWriter, read_csv, to_csv
+from nnrun.records.weights import read_weights_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,16 +128,10 @@ class RunDirectory:
 
     def read_weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """The weights of the run's network, or of one fold's."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         path = self._of_fold(_WEIGHTS, fold)
         if not path.is_file():
             raise DataError(f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights()}")
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{path} is no safetensors file, or a damaged one: {error}.") from error
+        return read_weights_file(path)
 
     def write_preprocessing(self, state: Mapping[str, Any], fold: int | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold."""

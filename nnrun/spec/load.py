@@ -13,13 +13,14 @@ from nnrun.errors import Problem, SpecError
 from nnrun.spec.explain import explain
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.locate import locate
-from nnrun.spec.overrides import Overrides, apply_overrides
+from nnrun.spec.overrides import Overrides, apply_overrides, with_changes
 from nnrun.spec.schema import (
     CategoricalCrossentropy,
     ClassIndexTargets,
     Component,
     ExperimentSpec,
     Holdout,
+    KFold,
     NoTargetStep,
     Npz,
     OneHotTargets,
@@ -64,6 +65,25 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
     path = Path(path)
     source = decode(read_spec_file(path), str(path))
     return _load(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
+
+
+def load_kfold_spec(
+    path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
+) -> LoadedSpec:
+    """A spec with k-fold validation: its own or the default one, changed by `k` and `repeats`.
+
+    Raises:
+        UsageError, SpecError: as `load_spec`.
+    """
+    loaded = load_spec(path, overrides)
+    changes: dict[str, str | int] = {}
+    if not isinstance(loaded.spec.validation, KFold):
+        changes["validation"] = KFold.kind
+    if k is not None:
+        changes["validation.kfold.k"] = k
+    if repeats is not None:
+        changes["validation.kfold.repeats"] = repeats
+    return load_spec(path, with_changes(overrides, changes)) if changes else loaded
 
 
 def load_spec_text(

@@ -80,6 +80,13 @@ def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[
     return root, problems
 
 
+def with_changes(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
+    """Overrides and more behind them, which win."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **changes}
+    return [*overrides, *(f"{path}={value}" for path, value in changes.items())]
+
+
 def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, int]]:
     """Each override as the text that messages show, its value if from Python, and where its path ends."""
     if isinstance(overrides, Mapping):

@@ -12,7 +12,8 @@ from torch import Tensor
 from nnrun.errors import DivergedError
 from nnrun.spec import schema
 from nnrun.training.early_stopping import EarlyStopping
-from nnrun.training.engine import Engine, Phase
+from nnrun.training.engine import Engine
+from nnrun.training.phase import Phase
 from nnrun.training.plan import RowNumbers, epoch_order
 
 
@@ -95,8 +96,11 @@ class Trainer:
             training = self.engine.train_epoch(orders, numbers, epoch)
             validation = None
             if len(active[0].validation_rows):
-                validation = self.engine.evaluate([r.validation_rows for r in active], numbers)
-            rows = {n: columns(training, validation, place) for place, n in enumerate(numbers)}
+                validation = self.engine.evaluate([r.validation_rows for r in active])
+            rows = {}
+            for place, n in enumerate(numbers):
+                validated = {} if validation is None else validation.columns(place, "val_")
+                rows[n] = training.columns(place) | validated
             record = EpochRecord(epoch, rows, schedule.learning_rate, time.perf_counter() - started)
             divergence = _divergence(training, validation, numbers, epoch)
             if divergence is not None:
@@ -124,15 +128,6 @@ class Trainer:
                 active = [active[place] for place in going_on]
                 self.engine.keep(going_on)
         self.finished.update(best_weights)
-
-
-def columns(training: Phase, validation: Phase | None, place: int) -> dict[str, float]:
-    """The history's columns of one replica, in the history's order."""
-    row = {"loss": training.losses[place], **training.metrics[place]}
-    if validation is not None:
-        row["val_loss"] = validation.losses[place]
-        row |= {f"val_{name}": value for name, value in validation.metrics[place].items()}
-    return row
 
 
 def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ class RowLoss(Protocol):
     """The loss of each row."""
 
     def __call__(self, z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
-        """(R, B) from the values before and after the last activation; targets (R, B, K), or (R, B) classes."""
+        """(R, B) from the values before and after the last activation; targets (R, B, K) or (R, B)."""
         ...
 
 

@@ -1,0 +1,233 @@
+"""nnrun from Python: what the commands do, as functions that print nothing.
+
+    import nnrun
+
+    run = nnrun.train("specs/boston.yaml", overrides={"epochs": 20})
+    run.history          # a DataFrame, one row per epoch (per fold)
+    run.best             # column → value at the best epoch
+    final = nnrun.final(run)
+    final.test           # loss and metrics on the test set
+
+Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to stderr, as the command does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from nnrun.experiment.evaluate import Evaluation
+    from nnrun.experiment.listener import Listener
+    from nnrun.records import RunDirectory
+
+Overrides = Mapping[str, Any] | Sequence[str]
+PathLike = str | Path
+
+DEFAULT_RUNS_DIR = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Everything is read when it is asked for, so a `Run` follows a run that still trains.
+
+    Attributes:
+        path: the run's folder.
+    """
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the name of its folder."""
+        return self._directory.id
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds."""
+        return self._directory.read_record()
+
+    @property
+    def status(self) -> str:
+        """`running`, `completed`, `interrupted`, `failed` or `diverged`."""
+        return str(self.record["status"])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch (per fold), with the columns of history.csv; floats bit for bit."""
+        return self._directory.read_history()
+
+    @property
+    def history_mean(self) -> pd.DataFrame:
+        """Of a k-fold: one row per epoch, `<column>_mean` and `<column>_std` over the folds."""
+        return self._directory.read_history_mean()
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch (from 1) that validation chose; None where nothing was validated."""
+        epoch = self.record.get("best_epoch")
+        return epoch if isinstance(epoch, int) else None
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Column → value at the best epoch (of a k-fold: the mean over the folds)."""
+        return dict(self.record.get("best") or {})
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """Metric → what a predictor that never looks at the inputs scores."""
+        return dict(self.record.get("baseline") or {})
+
+    @property
+    def test(self) -> dict[str, float]:
+        """Loss and metrics on the test set; empty where it was not used."""
+        return dict(self.record.get("test") or {})
+
+    def weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The trained weights (of one fold): `<i>.weight` of shape (out, in), `<i>.bias` of shape (out,)."""
+        return self._directory.read_weights(fold)
+
+    @property
+    def _directory(self) -> RunDirectory:
+        from nnrun.records import RunDirectory
+
+        return RunDirectory(self.path)
+
+
+def train(
+    spec: PathLike,
+    *,
+    overrides: Overrides = (),
+    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+) -> Run:
+    """Train what a spec declares: holdout, k-fold or without validation.
+
+    Args:
+        spec: the YAML file.
+        overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
+        runs_dir: where the run's folder is made.
+        data_dir: where data files are looked for first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        smoke: two epochs on a few hundred generated rows.
+        verbose: print one line per epoch to stderr.
+
+    Raises:
+        SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
+    """
+    from nnrun.experiment.run import Settings, run_experiment
+    from nnrun.spec.load import load_spec
+
+    settings = Settings("train", Path(runs_dir), _path(data_dir), device, smoke)
+    return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+
+
+def kfold(
+    spec: PathLike,
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    fold: int | None = None,
+    overrides: Overrides = (),
+    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+) -> Run:
+    """Train a spec by k-fold, whatever its validation says; the folds train together.
+
+    Args:
+        spec: the YAML file.
+        k: number of folds; default: as the spec says, else the schema's default.
+        repeats: how often to split anew; needs `shuffle: true`.
+        fold: train this fold alone, from 0.
+        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+    """
+    from nnrun.experiment.run import Settings, run_experiment
+    from nnrun.spec.load import load_kfold_spec
+
+    loaded = load_kfold_spec(spec, overrides, k=k, repeats=repeats)
+    settings = Settings("kfold", Path(runs_dir), _path(data_dir), device, smoke, only_fold=fold)
+    return Run(run_experiment(loaded, settings, _listener(verbose)).path)
+
+
+def final(
+    source: Run | PathLike,
+    *,
+    epochs: int | Literal["best"] | None = None,
+    overrides: Overrides = (),
+    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+) -> Run:
+    """Retrain from scratch on all training rows, then use the test set; a run of its own.
+
+    Args:
+        source: a run, whose best epoch decides how long, or a spec file.
+        epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+    """
+    from nnrun.experiment.final import final_of_run, final_of_spec
+    from nnrun.experiment.run import Settings
+    from nnrun.spec.load import load_spec
+
+    settings = Settings("final", Path(runs_dir), _path(data_dir), device, smoke)
+    listener = _listener(verbose)
+    if isinstance(source, Run):
+        made = final_of_run(
+            source._directory, settings, epochs=epochs or "best", overrides=overrides, listener=listener
+        )
+    else:
+        if epochs == "best":
+            raise ValueError("epochs='best' needs a run whose validation chose; give the run, or a number")
+        made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
+    return Run(made.path)
+
+
+def evaluate(
+    run: Run,
+    *,
+    split: Literal["test", "validation"] = "test",
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a run's networks on the test set (counted in its record) or its validation rows."""
+    from nnrun.experiment.evaluate import evaluate_run
+
+    return evaluate_run(run._directory, split=split, data_dir=_path(data_dir), device=device)
+
+
+def load_run(reference: str, runs_dir: PathLike = DEFAULT_RUNS_DIR) -> Run:
+    """The run that a path, an id, a unique prefix of an id, or `@last` means."""
+    from nnrun.records import find_run
+
+    return Run(find_run(reference, Path(runs_dir)).path)
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _listener(verbose: bool) -> Listener:
+    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.progress import LineListener
+
+    if not verbose:
+        return Listener()
+
+    def write(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    return LineListener(write)

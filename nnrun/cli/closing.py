@@ -1,0 +1,104 @@
+"""The last screen of a run: what it came to, beside what is worth nothing, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnrun.cli.output import aligned, with_std
+from nnrun.errors import printable
+
+if TYPE_CHECKING:
+    from nnrun.records import RunDirectory
+
+_SHUFFLED = "accuracy_shuffled"
+
+
+def closing_text(run: RunDirectory, record: Mapping[str, Any]) -> str:
+    """The closing screen of a run, from its record alone."""
+    blocks = [_headline(record)]
+    scores = _score_table(record)
+    if scores:
+        blocks.append(scores)
+    remarks = [text for text in (record.get("verdict"), _shuffled(record), _test_uses(record)) if text]
+    if remarks:
+        blocks.append("\n".join(remarks))
+    blocks.append(_next_steps(run, record))
+    return printable("\n\n".join(blocks))
+
+
+def _headline(record: Mapping[str, Any]) -> str:
+    name, status, epochs = record.get("name"), record.get("status"), record.get("epochs_run")
+    rows = record.get("rows") or {}
+    done = {"completed": "trained", "running": "still training"}.get(str(status), str(status))
+    parts = [f"{name}: {done}, {_counted(epochs, 'epoch')} on {record.get('device')}"]
+    seconds = record.get("training_seconds")
+    if isinstance(seconds, (int, float)):
+        parts.append(f"in {seconds:.1f} s")
+    text = " ".join(parts)
+    if rows.get("train"):
+        text += f"; {rows['train']:,} training rows"
+        text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
+    stopped = record.get("stopped_early")
+    if stopped:
+        text += "\nEarly stopping ended it" + (
+            f" at epoch {next(iter(stopped.values()))}."
+            if len(stopped) == 1 and record.get("folds") is None
+            else ": " + ", ".join(f"fold {fold} at epoch {epoch}" for fold, epoch in stopped.items()) + "."
+        )
+    return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
+
+
+def _score_table(record: Mapping[str, Any]) -> str:
+    """Loss and metrics: training, validation, test, baseline, as far as they are there."""
+    best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
+    scores, std = best or last, (record.get("best_std") or {}) if best else {}
+    names = [name for name in scores if not name.startswith("val_")] or list(test)
+    if not names:
+        return ""
+    test_std, baseline = record.get("test_std") or {}, record.get("baseline") or {}
+    columns: dict[str, Mapping[str, str]] = {
+        "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
+        "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
+        "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
+        "baseline": {name: with_std(baseline.get(name)) for name in names},
+    }
+    shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
+    epoch = record.get("best_epoch")
+    head = f"best epoch {epoch}" if best else f"epoch {record.get('epochs_run')}"
+    head += " (mean ± std over folds)" if std else ""
+    table = [["", *shown], *([name, *(cells[name] for cells in shown.values())] for name in names)]
+    return f"{head}\n{aligned(table)}"
+
+
+def _shuffled(record: Mapping[str, Any]) -> str:
+    """What the baseline is, in words."""
+    baseline = record.get("baseline") or {}
+    if not baseline:
+        return ""
+    rows = f"{record.get('baseline_on')} rows"
+    if "accuracy" not in baseline:
+        return f"Baseline: the mean of the training targets, for all {rows}."
+    text = f"Baseline: the majority class, for all {rows}"
+    shuffled = baseline.get(_SHUFFLED)
+    return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
+
+
+def _test_uses(record: Mapping[str, Any]) -> str:
+    uses = record.get("test_uses") or []
+    if record.get("command") == "final" and not uses and record.get("status") == "completed":
+        return "The data set has no test set, so nothing was tested."
+    if not uses:
+        return ""
+    return f"This run has looked at the test set {'once' if len(uses) == 1 else f'{len(uses)} times'}."
+
+
+def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
+    steps = [f"nnrun plot {run.path}"]
+    if record.get("best_epoch") is not None and record.get("status") == "completed":
+        steps.append(f"nnrun final {run.path}")
+    return "\n".join([f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])])
+
+
+def _counted(number: Any, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,68 @@
+"""`nnrun evaluate`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import aligned, print_json, with_std
+
+if TYPE_CHECKING:
+    from nnrun.experiment.evaluate import Evaluation
+
+
+class Split(str, Enum):
+    """The rows that a run can be measured on."""
+
+    test = "test"
+    validation = "validation"
+
+
+@app.command()
+def evaluate(
+    run: options.Run,
+    split: Annotated[Split, typer.Option("--split", help="The rows to measure on.")] = Split.test,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a run's networks. Each look at the test set is counted in the run's record."""
+    from nnrun.cli.running import listener_for
+    from nnrun.experiment.evaluate import evaluate_run
+    from nnrun.records import find_run
+
+    evaluation = evaluate_run(
+        find_run(run, runs_dir),
+        split="test" if split is Split.test else "validation",
+        data_dir=data_dir,
+        device=device,
+        listener=listener_for(quiet=quiet, verbose=False),
+    )
+    if as_json:
+        print_json(_document(evaluation))
+    else:
+        print(_text(evaluation))
+
+
+def _document(evaluation: Evaluation) -> dict[str, Any]:
+    return {**vars(evaluation), "run": evaluation.run.id}
+
+
+def _text(evaluation: Evaluation) -> str:
+    networks = "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} folds"
+    lines = [f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
+    table = [["", evaluation.split, "baseline"]]
+    for name, value in evaluation.scores.items():
+        baseline = with_std(evaluation.baseline.get(name))
+        table.append([name, with_std(value, evaluation.std.get(name)), baseline])
+    lines.append(aligned(table))
+    if evaluation.split == "test":
+        times = "once" if evaluation.test_uses == 1 else f"{evaluation.test_uses} times"
+        lines.append(f"This run has looked at the test set {times}.")
+    return "\n\n".join(lines)

@@ -1,0 +1,81 @@
+"""`nnrun final`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnrun.experiment.listener import Listener
+    from nnrun.records import RunDirectory
+
+_BEST = "best"
+
+
+@app.command()
+def final(
+    source: options.SpecOrRun,
+    epochs: Annotated[
+        str | None,
+        typer.Option(
+            "--epochs",
+            metavar="N|best",
+            help="How long to train; `best`, the default for a run, is the epoch that its validation chose.",
+        ),
+    ] = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    smoke: options.Smoke = False,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Retrain from scratch on all training rows, then use the test set: the last step of an experiment."""
+    number = _number_of_epochs(epochs)
+    of_spec = options.is_spec(source)
+    changes = options.changes_of(set_, seed=seed, epochs=None)
+    if of_spec and epochs == _BEST:
+        raise UsageError("--epochs best needs a run whose validation chose; name the run, or a number.")
+
+    from nnrun.spec.load import load_spec
+
+    loaded = load_spec(source, changes) if of_spec else None
+
+    from nnrun.cli.running import train_and_report
+    from nnrun.experiment.final import final_of_run, final_of_spec
+    from nnrun.experiment.run import Settings
+    from nnrun.records import find_run
+
+    settings = Settings("final", runs_dir, data_dir, device, smoke)
+    parent = None if of_spec else find_run(source, runs_dir)
+
+    def start(listener: Listener) -> RunDirectory:
+        if loaded is not None:
+            return final_of_spec(loaded, settings, epochs=number, listener=listener)
+        assert parent is not None, "the source is a spec or a run"
+        return final_of_run(parent, settings, epochs=number or "best", overrides=changes, listener=listener)
+
+    return train_and_report(
+        start,
+        warnings=loaded.warnings if loaded is not None else (),
+        quiet=quiet,
+        verbose=verbose,
+        as_json=as_json,
+    )
+
+
+def _number_of_epochs(text: str | None) -> int | None:
+    """The number that --epochs names, or None."""
+    if text is None or text == _BEST:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--epochs is {text!r}; it must be a whole number from 1, or {_BEST}.")
+    return int(text)

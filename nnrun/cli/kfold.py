@@ -1,0 +1,49 @@
+"""`nnrun kfold`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+
+
+@app.command()
+def kfold(
+    spec: options.Spec,
+    k: Annotated[
+        int | None, typer.Option("--k", min=2, help="Number of folds; default: as the spec says, else 4.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option("--repeats", min=1, help="Split anew so often; needs shuffle: true.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option("--fold", min=0, help="Train this fold alone, from 0.")] = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    smoke: options.Smoke = False,
+    device: options.Device = "auto",
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Train by k-fold, whatever the spec's validation says; the folds train together."""
+    from nnrun.spec.load import load_kfold_spec
+
+    loaded = load_kfold_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)
+
+    from nnrun.cli.running import train_and_report
+    from nnrun.experiment.run import Settings, run_experiment
+
+    settings = Settings("kfold", runs_dir, data_dir, device, smoke, only_fold=fold)
+    return train_and_report(
+        lambda listener: run_experiment(loaded, settings, listener),
+        warnings=loaded.warnings,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=as_json,
+    )

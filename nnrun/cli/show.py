@@ -1,0 +1,103 @@
+"""`nnrun show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import aligned, message, print_json
+from nnrun.errors import printable
+
+if TYPE_CHECKING:
+    from nnrun.experiment.describe import Description
+    from nnrun.records import RunDirectory
+    from nnrun.spec.load import LoadedSpec
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+@app.command()
+def show(
+    source: options.SpecOrRun,
+    set_: options.Set = None,
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show a spec with every default filled in, its network and its data; of a run also how it went."""
+    from nnrun.spec.load import load_spec
+
+    run: RunDirectory | None = None
+    if options.is_spec(source):
+        loaded = load_spec(source, set_ or ())
+    else:
+        from nnrun.experiment.load_run import load_run_spec
+        from nnrun.records import find_run
+
+        run = find_run(source, runs_dir)
+        loaded = load_run_spec(run, set_ or ())
+    description = _described(loaded, data_dir)
+    if as_json:
+        print_json(_document(loaded, description, run))
+        return
+    for warning in loaded.warnings:
+        message(warning.render())
+    print(_text(loaded, description, run))
+
+
+def _described(loaded: LoadedSpec, data_dir: Path | None) -> Description:
+    from nnrun.experiment.describe import describe_spec
+
+    return describe_spec(loaded.spec, data_dir)
+
+
+def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> dict[str, Any]:
+    from nnrun.spec.dump import dump_value
+
+    document = {"spec": dump_value(loaded.spec), **asdict(description)}
+    return document if run is None else {**document, "run": {**run.read_record(), "path": str(run.path)}}
+
+
+def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
+    from nnrun.spec.dump import dump_spec
+
+    blocks = [dump_spec(loaded.spec).rstrip()]
+    if description.layers:
+        blocks.append(_network(description))
+    blocks.append(_data(description))
+    if run is not None:
+        from nnrun.cli.closing import closing_text
+
+        blocks.append(closing_text(run, run.read_record()))
+    return printable("\n\n".join(blocks))
+
+
+def _network(description: Description) -> str:
+    rows = [["layer", "output", "parameters"], ["inputs", f"{description.features:,}", ""]]
+    for layer in description.layers:
+        rows.append([f"{layer.position}: {layer.description}", f"{layer.outputs:,}", f"{layer.parameters:,}"])
+    networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
+    return f"{aligned(rows)}\n  {description.parameters:,} parameters{networks}"
+
+
+def _data(description: Description) -> str:
+    if description.missing is not None:
+        return f"The data could not be looked at: {description.missing}"
+    rows = f"{description.train_rows:,} rows to train on, {description.validation_rows:,} to validate on"
+    rows += ", each fold" if description.replicas > 1 else ""
+    rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
+    held = f"{_size(description.bytes)} in memory"
+    if description.ones is not None:
+        held = f"{description.ones:,} ones in {held} (as dense rows: {_size(description.dense_bytes)})"
+    return f"{rows}\n{held}"
+
+
+def _size(number: int | None) -> str:
+    """A number of bytes with at most four digits."""
+    value, unit = float(number or 0), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -1,0 +1,1 @@
+"""One run from spec to record. The only package that knows all the others."""

@@ -1,0 +1,90 @@
+"""What a spec comes to before it is trained: layers and their shapes, rows and bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.data import SparseRows, load_dataset
+from nnrun.errors import DataError
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.prepare import prepare_groups
+from nnrun.model.network import LayerShape, build_network
+from nnrun.spec import schema
+from nnrun.spec.facts import dataset_facts
+
+
+@dataclass(frozen=True)
+class Description:
+    """A spec, worked out.
+
+    Attributes:
+        features: F, the width of a row; None where only missing data could tell.
+        layers: what each layer gives and learns; empty where `features` is None.
+        parameters: numbers to learn in one network, or None.
+        replicas: networks that train side by side.
+        train_rows, validation_rows, test_rows: of the first fold; None where unknown.
+        ones: entries of the training data that are not zero, for sparse rows.
+        bytes: of all training rows as they are kept in memory; None without the data.
+        dense_bytes: what the same rows would take as dense float32.
+        missing: why the data could not be looked at, or None.
+    """
+
+    features: int | None
+    layers: tuple[LayerShape, ...]
+    parameters: int | None
+    replicas: int
+    train_rows: int | None
+    validation_rows: int | None
+    test_rows: int | None
+    ones: int | None = None
+    bytes: int | None = None
+    dense_bytes: int | None = None
+    missing: str | None = None
+
+
+def describe_spec(
+    spec: schema.ExperimentSpec, data_dir: Path | None, listener: Listener | None = None
+) -> Description:
+    """Load the data and say what would be trained. Without the data, what the spec alone tells."""
+    listener = listener or Listener()
+    try:
+        dataset = load_dataset(spec.dataset, data_dir=data_dir, on_message=listener.message)
+    except DataError as error:
+        return _without_data(spec, str(error))
+    groups = prepare_groups(spec, dataset)
+    group = groups[0]
+    fold = group.folds[0]
+    rows = group.fitted[0].transform_inputs(dataset.train.inputs)
+    return Description(
+        features=group.network.inputs,
+        layers=tuple(group.network.summary()),
+        parameters=group.network.parameter_count,
+        replicas=sum(len(g.folds) for g in groups),
+        train_rows=len(fold.train_rows),
+        validation_rows=len(fold.validation_rows),
+        test_rows=0 if dataset.test is None else len(dataset.test),
+        ones=rows.nnz if isinstance(rows, SparseRows) else None,
+        bytes=rows.nbytes,
+        dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
+    )
+
+
+def _without_data(spec: schema.ExperimentSpec, missing: str) -> Description:
+    facts = dataset_facts(spec.dataset)
+    features = facts.features
+    for step in spec.preprocessing.inputs:
+        if isinstance(step, schema.MultiHot):
+            features = step.dimension or facts.num_words
+    network = None if features is None else build_network(spec.layers, features)
+    validation = spec.validation
+    return Description(
+        features=features,
+        layers=() if network is None else tuple(network.summary()),
+        parameters=None if network is None else network.parameter_count,
+        replicas=validation.k * validation.repeats if isinstance(validation, schema.KFold) else 1,
+        train_rows=None,
+        validation_rows=None,
+        test_rows=facts.test_rows,
+        missing=missing,
+    )

@@ -1,0 +1,111 @@
+"""A run's networks, measured again: on the test set (which is counted) or on their validation rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nnrun.data import Samples
+from nnrun.errors import UsageError
+from nnrun.experiment.baseline import mean_of
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
+from nnrun.experiment.prepare import labels_of
+from nnrun.experiment.score import Scored, score, use_of_test_set
+from nnrun.records import RunDirectory
+from nnrun.spec import schema
+from nnrun.training.device import resolve_device
+from nnrun.validation.splits import Fold, make_folds
+
+Split = Literal["test", "validation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `nnrun evaluate` found.
+
+    Attributes:
+        run: the run's folder.
+        split: `test` or `validation`.
+        rows: rows that each network was measured on (of the first fold).
+        networks: how many networks; the scores are their mean.
+        scores: name → value.
+        std: name → standard deviation over the networks; empty for one network.
+        baseline: name → what a predictor that never looks at the inputs scores.
+        test_uses: how often this run has looked at the test set, this time included.
+    """
+
+    run: RunDirectory
+    split: Split
+    rows: int
+    networks: int
+    scores: dict[str, float]
+    std: dict[str, float]
+    baseline: dict[str, float]
+    test_uses: int
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    split: Split = "test",
+    data_dir: Path | None = None,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Evaluation:
+    """Measure every network that a run kept. A look at the test set is written into the run's record first.
+
+    Raises:
+        UsageError: the data set has no such rows.
+        DataError: the run's files or data are missing, damaged or changed.
+    """
+    listener = listener or Listener()
+    chosen_device = resolve_device(device)
+    spec = load_run_spec(run).spec
+    networks = load_networks(run)
+    dataset = load_run_data(run, spec, data_dir, listener)
+    folds = make_folds(spec.validation, len(dataset.train), labels_of(dataset), spec.seed)
+    test = dataset.test
+    if split == "test" and test is None:
+        raise UsageError(f"{dataset.name} has no test set. Use --split validation.")
+    if split == "validation" and isinstance(spec.validation, schema.NoValidation):
+        raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
+    record = run.read_record()
+    uses = record.get("test_uses")
+    uses = uses if isinstance(uses, list) else []
+    if split == "test":
+        uses = [*uses, use_of_test_set("evaluate")]
+        record["test_uses"] = uses
+        run.write_record(record)
+
+    def measure(network: TrainedNetwork) -> tuple[int, Scored]:
+        fold = _fold_of(network, folds)
+        samples: Samples = dataset.train.take(fold.validation_rows) if split == "validation" else test  # type: ignore[assignment]
+        known = dataset.train.targets[fold.train_rows]
+        return len(samples), score(spec, network.fitted, network.weights, samples, known, chosen_device)
+
+    measured = [measure(network) for network in networks]
+    scores = [scored.scores for _, scored in measured]
+    evaluation = Evaluation(
+        run=run,
+        split=split,
+        rows=measured[0][0],
+        networks=len(networks),
+        scores=mean_of(scores),
+        std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
+        baseline=mean_of([scored.baseline for _, scored in measured]),
+        test_uses=len(uses),
+    )
+    if split == "test":
+        record["test"] = evaluation.scores
+        if evaluation.std:
+            record["test_std"] = evaluation.std
+        run.write_record(record)
+    return evaluation
+
+
+def _fold_of(network: TrainedNetwork, folds: tuple[Fold, ...]) -> Fold:
+    return folds[0] if network.fold is None else folds[network.fold]

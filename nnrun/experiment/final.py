@@ -1,0 +1,79 @@
+"""The last step of an experiment: train on all training rows, then look at the test set once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from nnrun.errors import UsageError
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_run import load_run_spec
+from nnrun.experiment.run import Settings, run_experiment
+from nnrun.records import RunDirectory
+from nnrun.spec import schema
+from nnrun.spec.load import LoadedSpec
+from nnrun.spec.overrides import Overrides
+
+Epochs = int | Literal["best"]
+
+
+def final_of_run(
+    parent: RunDirectory,
+    settings: Settings,
+    *,
+    epochs: Epochs = "best",
+    overrides: Overrides = (),
+    listener: Listener | None = None,
+) -> RunDirectory:
+    """Retrain a run's spec from scratch, for as many epochs as its validation chose, and use the test set.
+
+    Args:
+        parent: the run whose spec and best epoch are taken.
+        settings: how and where; command, parent and the use of the test set are set here.
+        epochs: a number, or `best` for the best epoch of `parent`.
+        overrides: changes of the spec.
+        listener: is told what happens.
+
+    Raises:
+        UsageError: `parent` has no best epoch and no number was given.
+    """
+    record = parent.read_record()
+    if epochs == "best":
+        best = record.get("best_epoch")
+        if not isinstance(best, int) or best < 1:
+            raise UsageError(
+                f"{parent.id} has no best epoch, since it validated nothing"
+                f"{' (it is a final run itself)' if record.get('command') == 'final' else ''}; "
+                "say how long to train with --epochs N."
+            )
+        epochs = best
+    smoke = settings.smoke or record.get("smoke") is True
+    return final_of_spec(
+        load_run_spec(parent, overrides),
+        replace(settings, parent=parent.id, smoke=smoke),
+        epochs=epochs,
+        listener=listener,
+    )
+
+
+def final_of_spec(
+    loaded: LoadedSpec, settings: Settings, *, epochs: int | None = None, listener: Listener | None = None
+) -> RunDirectory:
+    """Train a spec on all training rows and use the test set.
+
+    Early stopping is left out: nothing is validated, and the number of epochs is decided.
+
+    Args:
+        loaded: the spec.
+        settings: how and where; the command and the use of the test set are set here.
+        epochs: how long to train; default: as the spec says.
+        listener: is told what happens.
+    """
+    changes = {
+        "validation": schema.NoValidation(),
+        "early_stopping": None,
+        "epochs": loaded.spec.epochs if epochs is None else epochs,
+    }
+    spec = loaded.spec.model_copy(update=changes)
+    settings = replace(settings, command="final", use_test_set=True)
+    return run_experiment(replace(loaded, spec=spec), settings, listener)

@@ -1,0 +1,54 @@
+"""Who is told what happens while an experiment runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnrun.records import RunDirectory
+from nnrun.training.loop import EpochRecord
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is about to be trained.
+
+    Attributes:
+        run: its folder.
+        name: the experiment's name.
+        folds: numbers of the folds; `(0,)` for a run without folds.
+        has_folds: whether the run is a k-fold.
+        epochs: epochs that were asked for.
+        train_rows, validation_rows: of the first fold.
+        parameters: numbers to learn in one network.
+        device: where.
+    """
+
+    run: RunDirectory
+    name: str
+    folds: Sequence[int]
+    has_folds: bool
+    epochs: int
+    train_rows: int
+    validation_rows: int
+    parameters: int
+    device: str
+
+
+class Listener:
+    """Hears nothing. What shows progress overrides what it needs."""
+
+    def message(self, text: str) -> None:
+        """Something took long or went differently; a sentence."""
+
+    def detail(self, text: str) -> None:
+        """Something that only the curious want to know; a line."""
+
+    def started(self, start: Start) -> None:
+        """The run's folder is there and training begins."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch ended; its rows are in the history."""
+
+    def ended(self) -> None:
+        """Training is over, however it ended."""

@@ -1,0 +1,75 @@
+"""An epoch as one plain line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from nnrun.experiment.listener import Listener, Start
+from nnrun.training.loop import EpochRecord
+
+
+class LineListener(Listener):
+    """Writes messages, and one line when training starts and after each epoch.
+
+    Args:
+        write: takes a line, without its end.
+        details: whether to write those too.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, details: bool = False) -> None:
+        self._write = write
+        self._details = details
+        self._start: Start | None = None
+
+    def message(self, text: str) -> None:
+        """Write it as it is."""
+        self._write(text)
+
+    def detail(self, text: str) -> None:
+        """Write it where details are wanted."""
+        if self._details:
+            self._write(text)
+
+    def started(self, start: Start) -> None:
+        """Say what is trained, on what, where."""
+        self._start = start
+        self._write(start_line(start))
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Write the epoch's line."""
+        assert self._start is not None, "an epoch ends after the start"
+        self._write(epoch_line(record, self._start))
+
+
+def start_line(start: Start) -> str:
+    """`reuters: 1 network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
+    networks = f"{len(start.folds)} folds of" if start.has_folds else "a network of"
+    rows = f"{start.train_rows:,} training"
+    rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
+    each = " each" if start.has_folds and len(start.folds) > 1 else ""
+    return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
+
+
+def epoch_line(record: EpochRecord, start: Start) -> str:
+    """`epoch  3/20  loss 0.5312  accuracy 0.8891  val_loss 0.4010  0.35 s`; over folds mean ± deviation."""
+    width = len(str(start.epochs))
+    parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
+    if len(record.rows) < len(start.folds):
+        several = "folds" if len(record.rows) > 1 else "fold"
+        parts[0] += f" ({several} {', '.join(map(str, record.rows))})"
+    for name, (mean, std) in means(record).items():
+        parts.append(f"{name} {mean:.4f}" + (f" ± {std:.4f}" if std is not None else ""))
+    return "  ".join([*parts, f"{record.seconds:.2f} s"])
+
+
+def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
+    """Column → mean over the replicas and their standard deviation (None for one replica alone)."""
+    rows = list(record.rows.values())
+    result: dict[str, tuple[float, float | None]] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        result[name] = (float(np.mean(values)), std)
+    return result

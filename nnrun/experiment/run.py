@@ -1,0 +1,308 @@
+"""One run from spec to record: prepare, train, keep everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnrun.data import Dataset, load_dataset
+from nnrun.errors import DivergedError, NnrunError
+from nnrun.experiment.baseline import baseline, mean_of
+from nnrun.experiment.environment import git_commit, versions
+from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.prepare import Group, make_task, prepare_groups
+from nnrun.experiment.score import score, use_of_test_set
+from nnrun.experiment.smoke import smoke_spec
+from nnrun.experiment.verdict import verdict
+from nnrun.records import HistoryWriter, RunDirectory, create_run, history_columns, read_weights_file
+from nnrun.spec import schema
+from nnrun.spec.dump import dump_spec
+from nnrun.spec.load import LoadedSpec
+from nnrun.training.device import resolve_device
+from nnrun.training.engine import EagerEngine
+from nnrun.training.loop import Replica, Schedule, Trainer
+from nnrun.training.task import Task
+from nnrun.validation.summary import history_mean, monitor_mode
+
+Weights = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how and where an experiment runs, and not what it computes.
+
+    Attributes:
+        command: what the record calls it: `train`, `kfold` or `final`.
+        runs_dir: where the run's folder is made.
+        data_dir: where data files are looked for first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        smoke: two epochs on a few hundred generated rows.
+        only_fold: one fold's index, to train it alone.
+        parent: the id of the run that this one comes from.
+        use_test_set: score the network on the test set at the end.
+    """
+
+    command: str
+    runs_dir: Path
+    data_dir: Path | None = None
+    device: str = "auto"
+    smoke: bool = False
+    only_fold: int | None = None
+    parent: str | None = None
+    use_test_set: bool = False
+
+
+def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | None = None) -> RunDirectory:
+    """Train what a spec declares and keep the record of it.
+
+    The run's folder is made once the spec, the data and the device are known to fit, and not before.
+
+    Raises:
+        DataError: the data are missing or do not suit the spec; nothing was made.
+        UsageError: there is no such device or fold; nothing was made.
+        DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
+        RunInterrupted: the user stopped it (a KeyboardInterrupt); the run says so and keeps what there was.
+    """
+    listener = listener or Listener()
+    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
+    device = resolve_device(settings.device)
+    dataset = load_dataset(
+        spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
+    )
+    for source in dataset.sources:
+        listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
+    groups = prepare_groups(spec, dataset, settings.only_fold)
+    given = _given_weights(spec, groups)
+    torch.set_flush_denormal(True)  # RMSprop's decaying squares become denormal numbers, which cost tenfold
+
+    run = create_run(settings.runs_dir, spec.name)
+    run.write_spec(loaded.source_text)
+    run.write_resolved(dump_spec(spec))
+    record = _first_record(run, spec, settings, dataset, groups, device)
+    run.write_record(record)
+    with _ending_kept(run, record):
+        _train(run, record, spec, settings, dataset, groups, given, device, listener)
+    return run
+
+
+def is_kfold(spec: schema.ExperimentSpec) -> bool:
+    """Whether the run has folds: a column and folders for them."""
+    return isinstance(spec.validation, schema.KFold)
+
+
+def _given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
+    if spec.init_weights is None:
+        return None
+    given = read_weights_file(Path(spec.init_weights))
+    for group in groups:
+        group.network.check_weights(given, spec.init_weights)
+    return given
+
+
+def _first_record(
+    run: RunDirectory,
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    dataset: Dataset,
+    groups: tuple[Group, ...],
+    device: torch.device,
+) -> dict[str, Any]:
+    first = groups[0].folds[0]
+    return {
+        "id": run.id,
+        "name": spec.name,
+        "command": settings.command,
+        "status": "running",
+        "seed": spec.seed,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "started": _now(),
+        "ended": None,
+        "smoke": settings.smoke,
+        "parent": settings.parent,
+        "folds": [f.index for g in groups for f in g.folds] if is_kfold(spec) else None,
+        "epochs": spec.epochs,
+        "epochs_run": 0,
+        "rows": {
+            "train": len(first.train_rows),
+            "validation": len(first.validation_rows),
+            "test": 0 if dataset.test is None else len(dataset.test),
+        },
+        "parameters": groups[0].network.parameter_count,
+        "data": [
+            {"name": s.name, "sha256": s.sha256, "rows": s.rows, "note": s.note} for s in dataset.sources
+        ],
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "test_uses": [],
+    }
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """The user stopped a run; `run` is what there is of it."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(f"interrupted; what there was is kept in {run.path}")
+        self.run = run
+
+
+@contextmanager
+def _ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
+    """Whatever ends the run, its record says so."""
+    try:
+        yield
+        record["status"] = "completed"
+    except KeyboardInterrupt:
+        record["status"] = "interrupted"
+        raise RunInterrupted(run) from None
+    except DivergedError as error:
+        record |= {"status": "diverged", "error": str(error)}
+        raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
+    except BaseException as error:
+        explained = _out_of_memory(error)
+        record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
+        if explained is not None:
+            raise explained from error
+        raise
+    finally:
+        record["ended"] = _now()
+        run.write_record(record)
+
+
+def _train(
+    run: RunDirectory,
+    record: dict[str, Any],
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    dataset: Dataset,
+    groups: tuple[Group, ...],
+    given: Weights | None,
+    device: torch.device,
+    listener: Listener,
+) -> None:
+    has_folds = is_kfold(spec)
+    validated = not isinstance(spec.validation, schema.NoValidation)
+    for group in groups:
+        for fold, fitted in zip(group.folds, group.fitted, strict=True):
+            run.write_preprocessing(fitted.to_json(), fold.index if has_folds else None)
+    columns = history_columns([m.kind for m in spec.metrics], validated, "fold" if has_folds else None)
+    first = groups[0].folds[0]
+    started = time.perf_counter()
+    tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
+    record["baseline"] = _baseline(groups, tasks)
+    record["baseline_on"] = "validation" if validated else "training"
+    try:
+        with run.history_writer(columns) as history:
+            listener.started(
+                Start(
+                    run=run,
+                    name=spec.name,
+                    folds=[f.index for g in groups for f in g.folds],
+                    has_folds=has_folds,
+                    epochs=spec.epochs,
+                    train_rows=len(first.train_rows),
+                    validation_rows=len(first.validation_rows),
+                    parameters=groups[0].network.parameter_count,
+                    device=str(device),
+                )
+            )
+            for group, task in zip(groups, tasks, strict=True):
+                _train_group(run, record, spec, group, task, given, history, listener, has_folds=has_folds)
+    finally:
+        listener.ended()
+        record["training_seconds"] = time.perf_counter() - started
+        if record["epochs_run"]:
+            table = run.read_history()
+            record |= verdict(table, spec)
+            if has_folds:
+                run.write_history_mean(history_mean(table))
+    if settings.use_test_set and dataset.test is not None:
+        record["test_uses"].append(use_of_test_set(settings.command))
+        run.write_record(record)  # counted before the first look
+        fitted = groups[0].fitted[0]
+        scored = score(spec, fitted, run.read_weights(), dataset.test, dataset.train.targets, device)
+        record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
+
+
+def _train_group(
+    run: RunDirectory,
+    record: dict[str, Any],
+    spec: schema.ExperimentSpec,
+    group: Group,
+    task: Task,
+    given: Weights | None,
+    history: HistoryWriter,
+    listener: Listener,
+    *,
+    has_folds: bool,
+) -> None:
+    """Train one group; its weights are kept however it ends."""
+    replicas = [Replica(f.index, f.train_rows, f.validation_rows) for f in group.folds]
+    numbers = [replica.number for replica in replicas]
+    stopping = spec.early_stopping
+    trainer = Trainer(
+        engine=EagerEngine(task, group.network.initial_parameters(spec.seed, numbers, given)),
+        replicas=replicas,
+        schedule=Schedule(
+            epochs=spec.epochs,
+            shuffle=spec.shuffle,
+            seed=spec.seed,
+            learning_rate=task.optimizer.learning_rate,
+            early_stopping=stopping,
+            maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
+        ),
+    )
+    try:
+        for epoch in trainer.epochs():
+            for number, row in epoch.rows.items():
+                place = {"fold": number} if has_folds else {}
+                ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
+                history.append({**place, "epoch": epoch.epoch, **row, **ending})
+            record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
+            listener.epoch(epoch)
+    finally:
+        if trainer.stopped_epochs:
+            record["stopped_early"] = dict(sorted(trainer.stopped_epochs.items()))
+        for number, parameters in trainer.finished.items():
+            run.write_weights(group.network.unstack(parameters, 0), number if has_folds else None)
+
+
+def _baseline(groups: tuple[Group, ...], tasks: list[Task]) -> dict[str, float]:
+    """The constant predictor's scores on the validation rows (mean over folds), or on the training rows."""
+    return mean_of(
+        [
+            baseline(
+                task,
+                group.network.last.activation,
+                place,
+                fold.train_rows,
+                fold.validation_rows if len(fold.validation_rows) else fold.train_rows,
+            )
+            for group, task in zip(groups, tasks, strict=True)
+            for place, fold in enumerate(group.folds)
+        ]
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _out_of_memory(error: BaseException) -> NnrunError | None:
+    """An error of ours for one that says that memory ran out; None for any other."""
+    ran_out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(
+        error
+    )
+    if not ran_out:
+        return None
+    return NnrunError(
+        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds at a time (--fold)."
+    )

@@ -1,0 +1,60 @@
+"""Loss and metrics of one trained network on given samples, and a baseline beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing, Samples
+from nnrun.data.dataset import Array
+from nnrun.experiment.baseline import constant_scores
+from nnrun.experiment.prepare import make_task
+from nnrun.model.network import build_network
+from nnrun.spec import schema
+from nnrun.training.evaluate import evaluate
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Name → value: of the network, and of a predictor that never looks at the inputs."""
+
+    scores: dict[str, float]
+    baseline: dict[str, float]
+
+
+def score(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    samples: Samples,
+    known_targets: Array,
+    device: torch.device,
+) -> Scored:
+    """Measure one network.
+
+    Args:
+        spec: its experiment.
+        fitted: its preprocessing.
+        weights: as its weights file has them.
+        samples: the rows to measure on.
+        known_targets: the targets of its training rows, which the baseline may know.
+        device: where to compute.
+    """
+    network = build_network(spec.layers, fitted.width)
+    network.check_weights(weights, "the run")
+    task = make_task(spec, network, [fitted], samples, device)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
+    known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
+    every = task.targets_of([0], np.arange(len(samples))[None])
+    return Scored(phase.columns(0), constant_scores(task, network.last.activation, known, every))
+
+
+def use_of_test_set(command: str) -> dict[str, str]:
+    """The entry in a run's record for one look at the test set."""
+    return {"command": command, "at": datetime.now(timezone.utc).isoformat(timespec="seconds")}

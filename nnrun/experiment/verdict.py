@@ -1,0 +1,60 @@
+"""What a run's history amounts to: the best epoch, its scores, a sentence on overfitting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnrun.spec import schema
+from nnrun.validation.summary import best_epoch, history_mean, monitor_mode, overfitting_sentence
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def chooser(spec: schema.ExperimentSpec) -> str | None:
+    """The column that chooses the best epoch; None where nothing is validated."""
+    if isinstance(spec.validation, schema.NoValidation):
+        return None
+    stopping = spec.early_stopping
+    watched = stopping.monitor if stopping is not None else ""
+    return watched if watched.startswith("val_") else "val_loss"
+
+
+def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any]:
+    """The part of a run's record that follows from its history.
+
+    Of a k-fold, the best epoch is that of the mean over the folds, among the epochs that all folds reached.
+    """
+    table = history
+    if "fold" in history:
+        reached = int(history.groupby("fold")["epoch"].max().min())
+        table = history_mean(history[history["epoch"] <= reached])
+    column = chooser(spec)
+    last = _row(table, len(table))
+    if column is None:
+        return {"best_epoch": None, "best": {}, "last": last, "chosen_by": None, "verdict": None}
+    name = column if column in table else f"{column}_mean"
+    epoch = best_epoch(table[name], monitor_mode(column))
+    result = {
+        "best_epoch": epoch,
+        "best": _row(table, epoch) if epoch is not None else {},
+        "last": last,
+        "chosen_by": column,
+        "verdict": overfitting_sentence(table, column, epoch),
+    }
+    if "fold" in history and epoch is not None:
+        result["best_std"] = _row(table, epoch, "_std")
+    return result
+
+
+def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:
+    """Column → value at an epoch (from 1); of a table of means the columns with this ending, without it."""
+    with_suffix = "loss_mean" in table
+    values = {}
+    for name in map(str, table.columns):
+        if name == "epoch" or (with_suffix and not name.endswith(suffix)):
+            continue
+        plain = name.removesuffix(suffix) if with_suffix else name
+        if plain not in ("learning_rate", "seconds"):
+            values[plain] = float(table[name].iloc[epoch - 1])
+    return values
