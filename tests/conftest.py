@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_REPOSITORY = Path(__file__).parents[2]
+_REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,30 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "empty-cache"
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the real data files; skips the test where it is not there."""
+    folder = Path(os.environ.get("NNRUN_DATA_DIR") or _REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"there are no data in {folder}; set NNRUN_DATA_DIR to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """The folder of the histories that Keras computed; skips the test where it is not there."""
+    folder = _REPOSITORY.parent / "shared" / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"there are no reference histories in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def specs_dir() -> Path:
+    """The project's own specs."""
+    return _REPOSITORY / "specs"
 
 
 @pytest.fixture(scope="session")
