@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,7 +26,7 @@ from nnrun.records import HistoryWriter, RunDirectory, create_run, history_colum
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
-from nnrun.training.device import resolve_device
+from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.engine import EagerEngine
 from nnrun.training.loop import Replica, Schedule, Trainer
 from nnrun.training.task import Task
@@ -81,16 +81,22 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.only_fold)
     given = _given_weights(spec, groups)
-    torch.set_flush_denormal(True)  # RMSprop's decaying squares become denormal numbers, which cost tenfold
+    tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
+    threads = max(threads_for(_work_per_step(group, task)) for group, task in zip(groups, tasks, strict=True))
 
     run = create_run(settings.runs_dir, spec.name)
     run.write_spec(loaded.source_text)
     run.write_resolved(dump_spec(spec))
-    record = _first_record(run, spec, settings, dataset, groups, device)
+    record = _first_record(run, spec, settings, dataset, groups, device) | {"threads": threads}
     run.write_record(record)
-    with _ending_kept(run, record):
-        _train(run, record, spec, settings, dataset, groups, given, device, listener)
+    with _ending_kept(run, record), cpu_setup(threads):
+        _train(run, record, spec, settings, dataset, groups, tasks, given, device, listener)
     return run
+
+
+def _work_per_step(group: Group, task: Task) -> int:
+    """Multiplications of one forward step of all replicas."""
+    return len(group.folds) * task.batch_size * group.network.multiplications(task.inputs.numbers_per_row)
 
 
 def is_kfold(spec: schema.ExperimentSpec) -> bool:
@@ -123,7 +129,7 @@ def _first_record(
         "status": "running",
         "seed": spec.seed,
         "device": str(device),
-        "threads": torch.get_num_threads(),
+        "threads": None,
         "started": _now(),
         "ended": None,
         "smoke": settings.smoke,
@@ -184,6 +190,7 @@ def _train(
     settings: Settings,
     dataset: Dataset,
     groups: tuple[Group, ...],
+    tasks: Sequence[Task],
     given: Weights | None,
     device: torch.device,
     listener: Listener,
@@ -196,7 +203,6 @@ def _train(
     columns = history_columns([m.kind for m in spec.metrics], validated, "fold" if has_folds else None)
     first = groups[0].folds[0]
     started = time.perf_counter()
-    tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
     record["baseline"] = _baseline(groups, tasks)
     record["baseline_on"] = "validation" if validated else "training"
     try:
@@ -275,7 +281,7 @@ def _train_group(
             run.write_weights(group.network.unstack(parameters, 0), number if has_folds else None)
 
 
-def _baseline(groups: tuple[Group, ...], tasks: list[Task]) -> dict[str, float]:
+def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, float]:
     """The constant predictor's scores on the validation rows (mean over folds), or on the training rows."""
     return mean_of(
         [

@@ -62,6 +62,11 @@ class Network:
             for k, v in layer.parameter_shapes.items()
         }
 
+    def multiplications(self, numbers_per_row: int) -> int:
+        """Multiplications of one row, forward; the first layer meets its `numbers_per_row` non-zeros alone."""
+        shapes = [shape for name, shape in self.parameter_shapes.items() if is_kernel(name)]
+        return numbers_per_row * shapes[0][1] + sum(rows * columns for rows, columns in shapes[1:])
+
     @property
     def parameter_count(self) -> int:
         """Numbers to learn in one replica."""
@@ -187,19 +192,24 @@ class Network:
 # A weights file follows PyTorch: `<i>.weight` is (out, in), `<i>.bias` is (out,).
 
 
+def is_kernel(name: str) -> bool:
+    """Whether a parameter of this name is a kernel; else it is a bias."""
+    return name.endswith(".weight")
+
+
 def file_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A parameter's shape in a weights file."""
-    return (shape[1], shape[0]) if name.endswith(".weight") else (shape[-1],)
+    return (shape[1], shape[0]) if is_kernel(name) else (shape[-1],)
 
 
 def to_file_layout(name: str, value: np.ndarray) -> np.ndarray:
     """(in, out) → (out, in); (1, out) → (out,)."""
-    return np.ascontiguousarray(value.T if name.endswith(".weight") else value.reshape(-1))
+    return np.ascontiguousarray(value.T if is_kernel(name) else value.reshape(-1))
 
 
 def from_file_layout(name: str, value: np.ndarray) -> np.ndarray:
     """(out, in) → (in, out); a bias stays as it is."""
-    return np.ascontiguousarray(value.T if name.endswith(".weight") else value)
+    return np.ascontiguousarray(value.T if is_kernel(name) else value)
 
 
 def build_network(layers: Sequence[schema.Component], inputs: int) -> Network:

@@ -1,8 +1,10 @@
-"""Which device to train on."""
+"""Which device to train on, and how the CPU is set up for it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -27,3 +29,30 @@ def resolve_device(wanted: str) -> torch.device:
     if index >= count:
         raise UsageError(f"--device {wanted}: there are {count} GPUs, numbered from 0.")
     return torch.device("cuda", index)
+
+
+# Below this many multiplications a step, threads wait for each other longer than they compute; measured by
+# tests/benchmarks/threads.py.
+_WORTH_THREADS = 50_000_000
+
+
+def threads_for(multiplications_per_step: int) -> int:
+    """How many CPU threads a training step is worth: one, or all that PyTorch was given."""
+    return 1 if multiplications_per_step < _WORTH_THREADS else torch.get_num_threads()
+
+
+@contextmanager
+def cpu_setup(threads: int) -> Iterator[None]:
+    """Compute with so many threads, and take numbers too small to matter for zero.
+
+    RMSprop's decaying squares become such numbers (denormals), which cost a CPU tenfold. At the end all is as it
+    was.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
