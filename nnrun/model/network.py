@@ -63,7 +63,7 @@ class Network:
         }
 
     def multiplications(self, numbers_per_row: int) -> int:
-        """Multiplications of one row, forward; the first layer meets its `numbers_per_row` non-zeros alone."""
+        """Multiplications of one row, forward; the first layer meets `numbers_per_row` non-zeros."""
         shapes = [shape for name, shape in self.parameter_shapes.items() if is_kernel(name)]
         return numbers_per_row * shapes[0][1] + sum(rows * columns for rows, columns in shapes[1:])
 

@@ -45,8 +45,8 @@ def threads_for(multiplications_per_step: int) -> int:
 def cpu_setup(threads: int) -> Iterator[None]:
     """Compute with so many threads, and take numbers too small to matter for zero.
 
-    RMSprop's decaying squares become such numbers (denormals), which cost a CPU tenfold. At the end all is as it
-    was.
+    RMSprop's decaying squares become such numbers (denormals), which cost a CPU tenfold.
+    At the end all is as it was.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/threads.py
 
-For dense networks of growing width it prints the multiplications of one forward step and the time of a training
-step on one thread and on all, as their ratio. `nnrun/training/device.py` keeps the border.
+For dense networks of growing width it prints the multiplications of one forward step, and the time of a
+training step on one thread and on all, as their ratio. `nnrun/training/device.py` keeps the border.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def seconds_per_step(width: int, threads: int) -> float:
 def main() -> None:
     everything = torch.get_num_threads()
     print(
-        f"{'width':>6} {'million multiplications':>24} {'1 thread':>10} {f'{everything} threads':>10} {'gain':>6}"
+        f"{'width':>6} {'million multiplications':>24} {'1 thread':>10} "
+        f"{f'{everything} threads':>10} {'gain':>6}"
     )
     for width in (32, 64, 128, 256, 512, 1024, 2048):
         work = BATCH * (FEATURES * width + width * width + width) / 1e6
