@@ -16,6 +16,9 @@ _HIGHER_IS_BETTER = frozenset({"accuracy", "top_k", "precision", "recall", "auc"
 FLAT = 0.01
 """A curve that moves by less than this share of its value is called flat."""
 
+NEAR = 0.1
+"""A best epoch among this share of the epochs at the end says nothing yet about what follows it."""
+
 
 def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the folds: `epoch`, then `<column>_mean` and `<column>_std`.
@@ -88,6 +91,8 @@ def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | N
     if best_epoch >= last:
         better = "rising" if monitor_mode(column) == "max" else "falling"
         return f"{column} was still {better} at epoch {last}, the last: more epochs may help."
+    if best_epoch > last - last * NEAR:
+        return f"{column} was best at epoch {best_epoch}, near the last: more epochs may help."
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
         return f"{column} was best at epoch {best_epoch} and has been flat since: more epochs gain nothing."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:

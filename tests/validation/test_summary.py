@@ -125,6 +125,11 @@ FALLING = np.linspace(2, 1, 20).tolist()
             "val_loss was best at epoch 9 and has been flat since: more epochs gain nothing.",
         ),
         (
+            FALLING,
+            [*np.linspace(2, 1, 19), 1.1],
+            "val_loss was best at epoch 19, near the last: more epochs may help.",
+        ),
+        (
             [2.0, 1.0, 3.0, 4.0],
             [2.0, 1.0, 3.0, 4.0],
             "val_loss was best at epoch 2; after that, the training loss became worse as well.",
