@@ -32,6 +32,7 @@ def final(
     seed: options.Seed = None,
     smoke: options.Smoke = False,
     device: options.Device = "auto",
+    compile_: options.Compile = options.CompilePolicy.auto,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
@@ -54,7 +55,7 @@ def final(
     from nnrun.experiment.run import Settings
     from nnrun.records import find_run
 
-    settings = Settings("final", runs_dir, data_dir, device, smoke)
+    settings = Settings("final", runs_dir, data_dir, device, smoke, compile=compile_.value)
     parent = None if of_spec else find_run(source, runs_dir)
 
     def start(listener: Listener) -> RunDirectory:

@@ -25,6 +25,7 @@ def kfold(
     epochs: options.Epochs = None,
     smoke: options.Smoke = False,
     device: options.Device = "auto",
+    compile_: options.Compile = options.CompilePolicy.auto,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
@@ -39,7 +40,7 @@ def kfold(
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.run import Settings, run_experiment
 
-    settings = Settings("kfold", runs_dir, data_dir, device, smoke, only_fold=fold)
+    settings = Settings("kfold", runs_dir, data_dir, device, smoke, only_fold=fold, compile=compile_.value)
     return train_and_report(
         lambda listener: run_experiment(loaded, settings, listener),
         warnings=loaded.warnings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,20 @@ RunsDir = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", envvar="NNRUN_DATA_DIR", help="Where data files are looked for first."),
+]
+
+
+class CompilePolicy(str, Enum):
+    """Whether training steps are compiled."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
+Compile = Annotated[
+    CompilePolicy,
+    typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]

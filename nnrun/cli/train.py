@@ -14,6 +14,7 @@ def train(
     epochs: options.Epochs = None,
     smoke: options.Smoke = False,
     device: options.Device = "auto",
+    compile_: options.Compile = options.CompilePolicy.auto,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
@@ -28,7 +29,7 @@ def train(
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.run import Settings, run_experiment
 
-    settings = Settings("train", runs_dir, data_dir, device, smoke)
+    settings = Settings("train", runs_dir, data_dir, device, smoke, compile=compile_.value)
     return train_and_report(
         lambda listener: run_experiment(loaded, settings, listener),
         warnings=loaded.warnings,

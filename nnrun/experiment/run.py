@@ -26,9 +26,11 @@ from nnrun.records import HistoryWriter, RunDirectory, create_run, history_colum
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
+from nnrun.training.choice import Choice, Policy, choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
-from nnrun.training.engine import EagerEngine
+from nnrun.training.engine import Engine
 from nnrun.training.loop import Replica, Schedule, Trainer
+from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.summary import history_mean, monitor_mode
 
@@ -48,6 +50,7 @@ class Settings:
         only_fold: one fold's index, to train it alone.
         parent: the id of the run that this one comes from.
         use_test_set: score the network on the test set at the end.
+        compile: whether to compile training steps: `auto`, `on` or `off`.
     """
 
     command: str
@@ -58,6 +61,7 @@ class Settings:
     only_fold: int | None = None
     parent: str | None = None
     use_test_set: bool = False
+    compile: Policy = "auto"
 
 
 def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | None = None) -> RunDirectory:
@@ -82,16 +86,24 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
     groups = prepare_groups(spec, dataset, settings.only_fold)
     given = _given_weights(spec, groups)
     tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
+    choices = [choose(settings.compile, task, _steps(spec, g)) for g, task in zip(groups, tasks, strict=True)]
+    listener.detail(choices[0].reason)
     threads = max(threads_for(_work_per_step(group, task)) for group, task in zip(groups, tasks, strict=True))
 
     run = create_run(settings.runs_dir, spec.name)
     run.write_spec(loaded.source_text)
     run.write_resolved(dump_spec(spec))
-    record = _first_record(run, spec, settings, dataset, groups, device) | {"threads": threads}
+    record = _first_record(run, spec, settings, dataset, groups, device)
+    record |= {"threads": threads, "compiled": choices[0].compiled}
     run.write_record(record)
     with _ending_kept(run, record), cpu_setup(threads):
-        _train(run, record, spec, settings, dataset, groups, tasks, given, device, listener)
+        _train(run, record, spec, settings, dataset, groups, tasks, choices, given, device, listener)
     return run
+
+
+def _steps(spec: schema.ExperimentSpec, group: Group) -> int:
+    """How many steps the group makes at most."""
+    return spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
 
 
 def _work_per_step(group: Group, task: Task) -> int:
@@ -191,6 +203,7 @@ def _train(
     dataset: Dataset,
     groups: tuple[Group, ...],
     tasks: Sequence[Task],
+    choices: Sequence[Choice],
     given: Weights | None,
     device: torch.device,
     listener: Listener,
@@ -220,8 +233,14 @@ def _train(
                     device=str(device),
                 )
             )
-            for group, task in zip(groups, tasks, strict=True):
-                _train_group(run, record, spec, group, task, given, history, listener, has_folds=has_folds)
+            for group, task, choice in zip(groups, tasks, choices, strict=True):
+                first_weights = group.network.initial_parameters(
+                    spec.seed, [fold.index for fold in group.folds], given
+                )
+                if choice.compiled:
+                    listener.message("compiling the training steps, which takes 10 to 20 s the first time")
+                engine = make_engine(choice, task, first_weights, listener.message)
+                _train_group(run, record, spec, group, engine, history, listener, has_folds=has_folds)
     finally:
         listener.ended()
         record["training_seconds"] = time.perf_counter() - started
@@ -243,8 +262,7 @@ def _train_group(
     record: dict[str, Any],
     spec: schema.ExperimentSpec,
     group: Group,
-    task: Task,
-    given: Weights | None,
+    engine: Engine,
     history: HistoryWriter,
     listener: Listener,
     *,
@@ -252,16 +270,15 @@ def _train_group(
 ) -> None:
     """Train one group; its weights are kept however it ends."""
     replicas = [Replica(f.index, f.train_rows, f.validation_rows) for f in group.folds]
-    numbers = [replica.number for replica in replicas]
     stopping = spec.early_stopping
     trainer = Trainer(
-        engine=EagerEngine(task, group.network.initial_parameters(spec.seed, numbers, given)),
+        engine=engine,
         replicas=replicas,
         schedule=Schedule(
             epochs=spec.epochs,
             shuffle=spec.shuffle,
             seed=spec.seed,
-            learning_rate=task.optimizer.learning_rate,
+            learning_rate=build_optimizer(spec.optimizer).learning_rate,
             early_stopping=stopping,
             maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
         ),

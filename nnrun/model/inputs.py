@@ -56,6 +56,11 @@ class Inputs(Protocol):
         ...
 
     @property
+    def dense(self) -> bool:
+        """Whether batches are tensors."""
+        ...
+
+    @property
     def numbers_per_row(self) -> int:
         """How many numbers a row takes in memory, on average."""
         ...
@@ -75,6 +80,11 @@ class DenseInputs:
     def features(self) -> int:
         """F, the width of a row."""
         return int(self.x_SNF.shape[2])
+
+    @property
+    def dense(self) -> bool:
+        """True."""
+        return True
 
     @property
     def numbers_per_row(self) -> int:
@@ -124,6 +134,11 @@ class SparseInputs:
     def features(self) -> int:
         """F, the width of a row."""
         return int(self.matrix.shape[1])
+
+    @property
+    def dense(self) -> bool:
+        """False."""
+        return False
 
     @property
     def numbers_per_row(self) -> int:

@@ -27,22 +27,22 @@ class Noise:
 
     Attributes:
         keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
-        first_row: where in the epoch's order the batch starts.
+        first_row: where in the epoch's order the batch starts; a tensor () where steps are compiled, since a
+            number would become a constant there.
     """
 
     keys: Mapping[int, Tensor]
-    first_row: int = 0
+    first_row: int | Tensor = 0
 
-    def starting_at(self, first_row: int) -> Noise:
+    def starting_at(self, first_row: int | Tensor) -> Noise:
         """The noise of the same epoch for a batch that starts at another row of its order."""
         return replace(self, first_row=first_row)
 
     def dense(self, position: int, x_RBU: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of the shape of `x_RBU`."""
         _, rows, units = x_RBU.shape
-        counter_BU = torch.arange(
-            self.first_row * units, (self.first_row + rows) * units, device=x_RBU.device
-        ).view(rows, units)
+        places_BU = torch.arange(rows * units, device=x_RBU.device).view(rows, units)
+        counter_BU = places_BU + self.first_row * units
         return uniform(self.keys[position][:, None, None], counter_BU)
 
     def sparse(self, position: int, batch: SparseBatch) -> Tensor:

@@ -80,6 +80,17 @@ def first_stack(task: Task, parameters: Mapping[str, Tensor]) -> Stack:
     return Stack(leaves, slots, torch.zeros(replicas, dtype=torch.float64, device=task.device))
 
 
+def step_loss(
+    task: Task, parameters: Mapping[str, Tensor], batch: Any, targets: Tensor, noise: Any
+) -> tuple[Tensor, Tensor]:
+    """(R,) each replica's loss on its batch, penalty included, and (R, B, K) its outputs."""
+    z_RBK = task.network.forward(parameters, batch, noise)
+    outputs_RBK = task.network.activate(z_RBK)
+    loss_R = task.loss(z_RBK, outputs_RBK, targets).mean(1)
+    penalty_R = task.network.penalty(parameters)
+    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK
+
+
 class EagerEngine:
     """PyTorch, step by step: one forward pass, one backward pass and one update for all replicas at once."""
 
@@ -119,13 +130,7 @@ class EagerEngine:
 
     def _step(self, stack: Stack, batch: Any, targets: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        network = self._task.network
-        z_GBK = network.forward(stack.parameters, batch, noise)
-        outputs_GBK = network.activate(z_GBK)
-        loss_G = self._task.loss(z_GBK, outputs_GBK, targets).mean(1)
-        penalty_G = network.penalty(stack.parameters)
-        if penalty_G is not None:
-            loss_G = loss_G + penalty_G
+        loss_G, outputs_GBK = step_loss(self._task, stack.parameters, batch, targets, noise)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         gradients = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
         with torch.no_grad():

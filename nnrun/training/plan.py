@@ -7,7 +7,7 @@ have a shorter batch, or none: those steps are made by the replicas concerned al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,14 @@ class Segment:
     def steps(self) -> int:
         """How many steps."""
         return int(self.rows_GN.shape[1]) // self.batch_size
+
+    def split(self, steps: int) -> tuple[Segment, Segment | None]:
+        """The first `steps` steps, and the rest if there is one."""
+        rows = steps * self.batch_size
+        first = replace(self, rows_GN=self.rows_GN[:, :rows])
+        if rows == self.rows_GN.shape[1]:
+            return first, None
+        return first, replace(self, first_row=self.first_row + rows, rows_GN=self.rows_GN[:, rows:])
 
 
 def epoch_order(rows: RowNumbers, *, shuffle: bool, seed: int, replica: int, epoch: int) -> RowNumbers:

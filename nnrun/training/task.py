@@ -53,6 +53,11 @@ class Rows(Protocol):
     """Gives batches of inputs: `nnrun.model.inputs`."""
 
     @property
+    def dense(self) -> bool:
+        """Whether batches are tensors, all of one shape."""
+        ...
+
+    @property
     def numbers_per_row(self) -> int:
         """How many numbers a row takes in memory."""
         ...
