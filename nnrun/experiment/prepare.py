@@ -120,7 +120,9 @@ def _inputs(fitted: Sequence[FittedPreprocessing], samples: Samples, device: tor
 def _sparse_inputs(rows: SparseRows, device: torch.device) -> SparseInputs:
     ones = rows.values is None
     values = np.ones(rows.nnz, np.int8) if rows.values is None else rows.values
-    matrix = scipy.sparse.csr_array((values, rows.indices, rows.indptr), shape=(rows.n_rows, rows.n_features))
+    # SciPy takes the wider of both index types for both; 32 bits are enough for two billion ones.
+    indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
+    matrix = scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
     return SparseInputs(matrix, ones, device)
 
 

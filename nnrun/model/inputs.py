@@ -7,8 +7,10 @@ the first dense layer multiplies it without ever making a row dense.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,28 +22,61 @@ from torch import Tensor
 RowNumbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseBatch:
     """R x B sparse rows, as one matrix of R*B rows over R stacked weight matrices of F rows each.
 
     Attributes:
-        columns: (nnz,) for each non-zero, `replica * F + column`.
-        row_starts: (R*B + 1,) where each row's non-zeros start.
-        values: (nnz,) or None where all are 1.
-        rows_by_column: (nnz,) the row of each non-zero, column by column: the transposed matrix.
-        column_starts: (R*F + 1,) where each column's non-zeros start in `rows_by_column`.
-        by_column: (nnz,) the place among the rows' non-zeros of each of the columns' non-zeros.
+        replicas, rows, features: R, B, F.
+        matrix: (R*B, R*F) in main memory; the columns of replica r are moved by r * F.
+        columns: (nnz,) for each non-zero its column, on the device.
+        row_starts: (R*B + 1,) where each row's non-zeros start, on the device.
+        values: (nnz,) or None where all are 1, on the device.
     """
 
     replicas: int
     rows: int
     features: int
+    matrix: scipy.sparse.csr_array
     columns: Tensor
     row_starts: Tensor
     values: Tensor | None
-    rows_by_column: Tensor
-    column_starts: Tensor
-    by_column: Tensor
+
+    @cached_property
+    def by_column(self) -> ByColumn:
+        """The same matrix column by column; without its empty columns, where most columns are empty."""
+        m, device = self.matrix, self.columns.device
+        if self.values is None:
+            turned, values = m.tocsc(), None
+        else:
+            places = np.arange(m.nnz, dtype=np.int32)
+            turned = scipy.sparse.csr_array((places, m.indices, m.indptr), shape=m.shape).tocsc()
+            values = self.values[torch.from_numpy(turned.data).to(device)]
+        columns, starts = None, turned.indptr
+        if m.nnz < m.shape[1]:
+            held = np.flatnonzero(starts[1:] > starts[:-1])
+            starts = np.append(starts[held], starts[-1:])
+            columns = torch.from_numpy(np.stack(np.divmod(held, self.features))).to(device)
+        return ByColumn(
+            columns, torch.from_numpy(turned.indices).to(device), torch.from_numpy(starts).to(device), values
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ByColumn:
+    """The transpose of a `SparseBatch`.
+
+    Attributes:
+        columns: (2, C) replica and column of each column that holds anything; None where all R*F are here.
+        rows: (nnz,) the row of each non-zero.
+        starts: (C + 1,) or (R*F + 1,), where each column's non-zeros start.
+        values: (nnz,) or None where all are 1.
+    """
+
+    columns: Tensor | None
+    rows: Tensor
+    starts: Tensor
+    values: Tensor | None
 
 
 Batch = Tensor | SparseBatch
@@ -121,7 +156,7 @@ class SparseInputs:
     Sending a batch's column numbers costs far less than keeping or moving dense rows.
 
     Attributes:
-        matrix: (N, F) float32.
+        matrix: (N, F); int8 where all stored values are 1, else float32.
         all_ones: whether every stored value is 1, so that values need not be multiplied.
         device: where batches go.
     """
@@ -146,46 +181,58 @@ class SparseInputs:
         return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
 
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
-        """The rows and their transpose, batch by batch. `places` do not matter: the rows are shared."""
-        for first in range(0, rows_GN.shape[1], batch_size):
-            yield self._batch(rows_GN[:, first : first + batch_size])
+        """The rows, batch by batch. `places` do not matter: the rows are shared.
+
+        Of several batches, which are there to train on, the next and its transpose are prepared while the
+        present one is in use.
+        """
+        parts = [rows_GN[:, i : i + batch_size] for i in range(0, rows_GN.shape[1], batch_size)]
+        if len(parts) == 1:
+            yield self._batch(parts[0])
+            return
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(self._turned_batch, parts[0])
+            for part in parts[1:]:
+                batch, coming = coming.result(), pool.submit(self._turned_batch, part)
+                yield batch
+            yield coming.result()
+
+    def _turned_batch(self, rows_GB: RowNumbers) -> SparseBatch:
+        batch = self._batch(rows_GB)
+        _ = batch.by_column
+        return batch
 
     def _batch(self, rows_GB: RowNumbers) -> SparseBatch:
         groups, size = rows_GB.shape
         batch = self.matrix[rows_GB.reshape(-1)]
         if groups > 1:  # replica g multiplies the g-th of the stacked weight matrices
             starts = batch.indptr[::size]
-            shift = np.repeat(np.arange(groups, dtype=np.int64) * self.features, np.diff(starts))
+            first_columns = np.arange(groups, dtype=batch.indices.dtype) * self.features
+            indices = batch.indices + np.repeat(first_columns, np.diff(starts))
             shape = (groups * size, groups * self.features)
-            batch = scipy.sparse.csr_array((batch.data, batch.indices + shift, batch.indptr), shape=shape)
-        places = np.arange(batch.nnz, dtype=np.int32)
-        by_column = scipy.sparse.csr_array((places, batch.indices, batch.indptr), shape=batch.shape).tocsc()
+            batch = scipy.sparse.csr_array((batch.data, indices, batch.indptr), shape=shape)
         return SparseBatch(
             replicas=groups,
             rows=size,
             features=self.features,
-            columns=self._send(batch.indices),
-            row_starts=self._send(batch.indptr),
+            matrix=batch,
+            columns=torch.from_numpy(batch.indices).to(self.device),
+            row_starts=torch.from_numpy(batch.indptr).to(self.device),
             values=None if self.all_ones else torch.from_numpy(batch.data).to(self.device),
-            rows_by_column=self._send(by_column.indices),
-            column_starts=self._send(by_column.indptr),
-            by_column=self._send(by_column.data),
         )
-
-    def _send(self, index: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(index.astype(np.int64, copy=False)).to(self.device)
 
 
 class _SparseTimesDense(torch.autograd.Function):
     """(R*B, R*F) sparse times (R*F, U) dense. Both directions are sums of picked rows: `embedding_bag`.
 
     The gradient of the weights is the transposed matrix times the gradient of the product: the same operation
-    over the transposed rows, far faster than `embedding_bag`'s own backward.
+    over the transposed rows, far faster than `embedding_bag`'s own backward. Where a batch meets few of the
+    columns, it is a sparse tensor that holds their rows alone.
     """
 
     @staticmethod
     def forward(ctx, kernel_RFU: Tensor, batch: SparseBatch) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.batch = batch
+        ctx.batch, ctx.shape = batch, kernel_RFU.shape
         units = kernel_RFU.shape[2]
         product = _sum_picked_rows(
             kernel_RFU.reshape(-1, units), batch.columns, batch.row_starts, batch.values
@@ -194,13 +241,18 @@ class _SparseTimesDense(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_RBU: Tensor):  # type: ignore[no-untyped-def]
-        batch = ctx.batch
-        units = grad_RBU.shape[2]
-        values = None if batch.values is None else batch.values[batch.by_column]
+        turned: ByColumn = ctx.batch.by_column
         grad = _sum_picked_rows(
-            grad_RBU.reshape(-1, units), batch.rows_by_column, batch.column_starts, values
+            grad_RBU.reshape(-1, grad_RBU.shape[2]), turned.rows, turned.starts, turned.values
         )
-        return grad.view(batch.replicas, batch.features, units), None
+        if turned.columns is None:
+            return grad.view(ctx.shape), None
+        return (
+            torch.sparse_coo_tensor(
+                turned.columns, grad, ctx.shape, is_coalesced=True, check_invariants=False
+            ),
+            None,
+        )
 
 
 def _sum_picked_rows(rows: Tensor, picks: Tensor, starts: Tensor, values: Tensor | None) -> Tensor:

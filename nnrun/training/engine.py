@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -43,12 +43,14 @@ class Stack:
     Attributes:
         parameters: name → (R, ...) leaves.
         slots: name → what the optimizer keeps for that parameter.
+        seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
         steps_R: (R,) float64, updates made so far.
     """
 
     parameters: dict[str, Tensor]
     slots: dict[str, Slots]
     steps_R: Tensor
+    seen: dict[str, Tensor] = field(default_factory=dict)
 
     def select(self, places: Sequence[int]) -> Stack:
         """A copy of the replicas at these places."""
@@ -57,6 +59,7 @@ class Stack:
             {k: v.detach()[index].requires_grad_() for k, v in self.parameters.items()},
             {k: [slot[index] for slot in slots] for k, slots in self.slots.items()},
             self.steps_R[index],
+            {k: v[index] for k, v in self.seen.items()},
         )
 
     def put(self, places: Sequence[int], part: Stack) -> None:
@@ -68,6 +71,8 @@ class Stack:
             for name, slots in part.slots.items():
                 for mine, theirs in zip(self.slots[name], slots, strict=True):
                     mine[index] = theirs
+            for name, seen in part.seen.items():
+                self.seen[name][index] = seen
             self.steps_R[index] = part.steps_R
 
 
@@ -77,7 +82,17 @@ def first_stack(task: Task, parameters: Mapping[str, Tensor]) -> Stack:
     replicas = len(next(iter(leaves.values())))
     with torch.no_grad():
         slots = {name: task.optimizer.slots(value) for name, value in leaves.items()}
-    return Stack(leaves, slots, torch.zeros(replicas, dtype=torch.float64, device=task.device))
+    steps_R = torch.zeros(replicas, dtype=torch.float64, device=task.device)
+    return Stack(leaves, slots, steps_R, _first_seen(task, leaves))
+
+
+def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Zeros for the kernel that meets sparse rows, where a batch meets so few that the rest can wait."""
+    name, kernel = next(iter(parameters.items()))
+    few = task.batch_size * task.inputs.numbers_per_row < kernel.shape[1]
+    if task.inputs.dense or not few or task.optimizer.idle_decay is None:
+        return {}
+    return {name: torch.zeros(kernel.shape[:2], device=task.device)}
 
 
 def step_loss(
@@ -136,8 +151,16 @@ class EagerEngine:
         with torch.no_grad():
             stack.steps_R += 1
             for (name, parameter), gradient in zip(stack.parameters.items(), gradients, strict=True):
-                self._task.optimizer.update(parameter, gradient, stack.slots[name], stack.steps_R)
+                self._update(name, parameter, gradient, stack)
         return loss_G.detach(), outputs_GBK.detach()
+
+    def _update(self, name: str, parameter: Tensor, gradient: Tensor, stack: Stack) -> None:
+        optimizer, slots = self._task.optimizer, stack.slots[name]
+        if name in stack.seen:
+            optimizer.update_rows(parameter, gradient, slots, stack.seen[name], stack.steps_R)
+        else:
+            dense = gradient.to_dense() if gradient.is_sparse else gradient
+            optimizer.update(parameter, dense, slots, stack.steps_R)
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
         """Loss and metrics over each replica's rows; changes nothing."""

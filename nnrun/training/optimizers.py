@@ -26,11 +26,50 @@ class Optimizer:
         learning_rate: the step size, as the history records it.
         slots: parameter → its first state, a list of tensors of the parameter's shape.
         update: (parameter, gradient, its slots, steps_R) → None; changes the parameter and the slots.
+        idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
+            it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
     """
 
     learning_rate: float
     slots: Callable[[Tensor], Slots]
     update: Callable[[Tensor, Tensor, Slots, Tensor], None]
+    idle_decay: float | None = None
+
+    def update_rows(
+        self, parameter: Tensor, gradient: Tensor, slots: Slots, seen_RF: Tensor, steps_R: Tensor
+    ) -> None:
+        """Update the rows of which there is a gradient, as if all rows had been updated at every step.
+
+        Args:
+            parameter: (R, F, U).
+            gradient: (R, F, U), sparse with the rows that are not zero, or dense with all of them.
+            slots: its state.
+            seen_RF: (R, F) the step in which each row was updated last; 0 at first.
+            steps_R: the present step of each replica, from 1.
+        """
+        assert self.idle_decay is not None, "only where idle rows can wait"
+        replicas, features, _ = parameter.shape
+        if gradient.is_sparse:
+            replica, column = gradient.indices()
+            flat, values = replica * features + column, gradient.values()
+        else:
+            flat = torch.arange(replicas * features, device=gradient.device)
+            replica, values = flat // features, gradient.reshape(-1, gradient.shape[2])
+        steps, seen = steps_R.to(seen_RF.dtype)[replica], seen_RF.view(-1)
+        picked, *kept = (_rows(whole).index_select(0, flat) for whole in (parameter, *slots))
+        if kept and self.idle_decay != 1:
+            factor = self.idle_decay ** (steps - seen[flat] - 1)
+            for slot in kept:
+                slot.mul_(factor.unsqueeze(1))
+        self.update(picked, values, kept, steps_R)
+        for whole, part in zip((parameter, *slots), (picked, *kept), strict=True):
+            _rows(whole).index_copy_(0, flat, part)
+        seen.index_copy_(0, flat, steps)
+
+
+def _rows(values_RFU: Tensor) -> Tensor:
+    """(R*F, U): a view of the rows of all replicas."""
+    return values_RFU.detach().view(-1, values_RFU.shape[2])
 
 
 def _zeros(count: int) -> Callable[[Tensor], Slots]:
@@ -56,7 +95,8 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
         else:
             w.addcdiv_(g, root, value=-lr)
 
-    return Optimizer(lr, _zeros(1 + spec.centered + (spec.momentum > 0)), update)
+    slots = _zeros(1 + spec.centered + (spec.momentum > 0))
+    return Optimizer(lr, slots, update, idle_decay=rho if spec.momentum == 0 else None)
 
 
 def _sgd(spec: schema.Sgd) -> Optimizer:
@@ -73,7 +113,7 @@ def _sgd(spec: schema.Sgd) -> Optimizer:
         else:
             w.add_(velocity)
 
-    return Optimizer(lr, _zeros(int(momentum > 0)), update)
+    return Optimizer(lr, _zeros(int(momentum > 0)), update, idle_decay=1.0 if momentum == 0 else None)
 
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
@@ -107,7 +147,7 @@ def _adagrad(spec: schema.Adagrad) -> Optimizer:
         accumulator.addcmul_(g, g)
         w.addcdiv_(g, accumulator.add(spec.epsilon).sqrt_(), value=-lr)
 
-    return Optimizer(lr, slots, update)
+    return Optimizer(lr, slots, update, idle_decay=1.0)
 
 
 OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
