@@ -20,7 +20,11 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any]) -> str:
     scores = _score_table(record)
     if scores:
         blocks.append(scores)
-    remarks = [text for text in (record.get("verdict"), _shuffled(record), _test_uses(record)) if text]
+    remarks = [
+        text
+        for text in (record.get("verdict"), _interval(record), _shuffled(record), _test_uses(record))
+        if text
+    ]
     if remarks:
         blocks.append("\n".join(remarks))
     blocks.append(_next_steps(run, record))
@@ -69,6 +73,17 @@ def _score_table(record: Mapping[str, Any]) -> str:
     head += " (mean ± std over folds)" if std else ""
     table = [["", *shown], *([name, *(cells[name] for cells in shown.values())] for name in names)]
     return f"{head}\n{aligned(table)}"
+
+
+def _interval(record: Mapping[str, Any]) -> str:
+    """Where the means over folds lie, as far as so few can tell."""
+    intervals = record.get("best_interval") or {}
+    shown = [
+        f"{name} {low:.4g} to {high:.4g}"
+        for name, (low, high) in intervals.items()
+        if name.startswith("val_")
+    ]
+    return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
 
 
 def _shuffled(record: Mapping[str, Any]) -> str:

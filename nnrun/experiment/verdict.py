@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nnrun.spec import schema
-from nnrun.validation.summary import best_epoch, history_mean, monitor_mode, overfitting_sentence
+from nnrun.validation.summary import (
+    best_epoch,
+    history_mean,
+    interval_of_mean,
+    monitor_mode,
+    overfitting_sentence,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +50,12 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
     }
     if "fold" in history and epoch is not None:
         result["best_std"] = _row(table, epoch, "_std")
+        n = int(history["fold"].nunique())
+        if n > 1:
+            result["best_interval"] = {
+                name: interval_of_mean(mean, result["best_std"][name], n)
+                for name, mean in result["best"].items()
+            }
     return result
 
 

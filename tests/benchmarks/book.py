@@ -1,0 +1,273 @@
+"""The book's experiments: nnrun beside Keras and a plain PyTorch loop, in one run.
+
+    pip install -e '.[bench]'
+    NNRUN_DATA_DIR=... python tests/benchmarks/book.py [imdb] [imdb88k] [reuters] [boston] [--repeat 3]
+
+Each system runs in a process of its own, one after the other, so that peak memory and start-up are its own.
+The peers get dense rows that are ready on disk (`.npy`), which saves them the reading and encoding that nnrun
+does. Printed are the seconds of the training phase (with validation), those of the whole process, the peak
+memory, and each peer's training time as a multiple of nnrun's. Of several repeats the fastest counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SPECS = Path(__file__).parents[2] / "specs"
+# Keras's time for Boston is that of 500 epochs, from the difference of two short runs: it would take minutes.
+SHORT, LONG, ALL = 5, 15, 500
+
+
+@dataclass(frozen=True)
+class Work:
+    """One experiment of the book."""
+
+    spec: str
+    overrides: tuple[str, ...]
+    loss: str
+    metric: str
+    units: tuple[int, ...]
+    activation: str
+    epochs: int
+    batch_size: int
+    folds: int = 0
+
+
+WORKS = {
+    "imdb": Work("imdb.yaml", (), "binary_crossentropy", "accuracy", (16, 16, 1), "sigmoid", 20, 512),
+    "imdb88k": Work(
+        "imdb.yaml",
+        ("dataset.imdb.num_words=88000",),
+        "binary_crossentropy",
+        "accuracy",
+        (16, 16, 1),
+        "sigmoid",
+        20,
+        512,
+    ),
+    "reuters": Work(
+        "reuters.yaml", (), "categorical_crossentropy", "accuracy", (64, 64, 46), "softmax", 20, 512
+    ),
+    "boston": Work("boston.yaml", (), "mse", "mae", (64, 64, 1), "linear", ALL, 1, folds=4),
+}
+PEERS = {
+    "imdb": ("keras-tensorflow", "keras-jax", "torch"),
+    "imdb88k": (),  # 5 GB of dense rows, and twice that in Keras
+    "reuters": ("keras-tensorflow", "keras-jax", "torch"),
+    "boston": ("keras-tensorflow", "keras-jax", "torch"),
+}
+
+
+# --- the data, dense and ready -----------------------------------------------------------------------------
+
+
+def write_dense(work: Work, folder: Path) -> None:
+    """Training and validation rows of every fold as `.npy` files."""
+    from nnrun.data import DenseRows, load_dataset
+    from nnrun.experiment.prepare import prepare_groups
+    from nnrun.spec.load import load_spec
+
+    spec = load_spec(SPECS / work.spec, work.overrides).spec
+    dataset = load_dataset(spec.dataset, data_dir=data_dir())
+    (group,) = prepare_groups(spec, dataset)
+    for fold, fitted in zip(group.folds, group.fitted, strict=True):
+        rows = fitted.transform_inputs(dataset.train.inputs)
+        x_NF = rows.x_NF if isinstance(rows, DenseRows) else rows.to_dense()
+        y_NK = fitted.transform_targets(dataset.train.targets)
+        for name, chosen in (("train", fold.train_rows), ("validation", fold.validation_rows)):
+            np.save(folder / f"x_{name}_{fold.index}.npy", x_NF[chosen])
+            np.save(folder / f"y_{name}_{fold.index}.npy", y_NK[chosen])
+
+
+def data_dir() -> Path | None:
+    named = os.environ.get("NNRUN_DATA_DIR")
+    return Path(named) if named else None
+
+
+Fold = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def read_fold(folder: Path, fold: int) -> Fold:
+    parts = ("x_train", "y_train", "x_validation", "y_validation")
+    x_train, y_train, x_validation, y_validation = (np.load(folder / f"{p}_{fold}.npy") for p in parts)
+    return x_train, y_train, x_validation, y_validation
+
+
+# --- the systems: each gives the seconds of its training phase ---------------------------------------------
+
+
+def nnrun_seconds(work: Work, folder: Path) -> float:
+    import nnrun
+
+    run = nnrun.train(
+        SPECS / work.spec, overrides=list(work.overrides), runs_dir=folder / "runs", data_dir=data_dir()
+    )
+    return float(run.record["training_seconds"])
+
+
+def keras_seconds(work: Work, folder: Path) -> float:
+    import keras
+
+    def fit(fold: Fold, epochs: int) -> float:
+        x_train, y_train, x_validation, y_validation = fold
+        *hidden, last = work.units
+        model = keras.Sequential(
+            [
+                keras.Input((x_train.shape[1],)),
+                *(keras.layers.Dense(units, activation="relu") for units in hidden),
+                keras.layers.Dense(last, activation=work.activation),
+            ]
+        )
+        model.compile(optimizer="rmsprop", loss=work.loss, metrics=[work.metric])
+        started = time.perf_counter()
+        model.fit(
+            x_train,
+            y_train,
+            epochs=epochs,
+            batch_size=work.batch_size,
+            validation_data=(x_validation, y_validation),
+            verbose=0,
+        )
+        return time.perf_counter() - started
+
+    if not work.folds:
+        return fit(read_fold(folder, 0), work.epochs)
+    fold = read_fold(folder, 0)
+    short, long = fit(fold, SHORT), fit(fold, LONG)
+    per_epoch = (long - short) / (LONG - SHORT)
+    return work.folds * (short + (work.epochs - SHORT) * per_epoch)
+
+
+def torch_seconds(work: Work, folder: Path) -> float:
+    """The loop that a PyTorch tutorial would write, on dense rows."""
+    import torch
+    from torch import nn
+
+    losses: dict[str, nn.Module] = {
+        "binary_crossentropy": nn.BCEWithLogitsLoss(),
+        "categorical_crossentropy": nn.CrossEntropyLoss(),
+        "mse": nn.MSELoss(),
+    }
+    loss_function = losses[work.loss]
+
+    def fit(fold: Fold, epochs: int) -> float:
+        x_train, y_train, x_validation, y_validation = (torch.from_numpy(part) for part in fold)
+        layers: list[nn.Module] = []
+        width = x_train.shape[1]
+        for units in work.units[:-1]:
+            layers += [nn.Linear(width, units), nn.ReLU()]
+            width = units
+        model = nn.Sequential(*layers, nn.Linear(width, work.units[-1]))
+        optimizer = torch.optim.RMSprop(model.parameters(), lr=0.001, alpha=0.9, eps=1e-7)
+        started = time.perf_counter()
+        for _ in range(epochs):
+            total = 0.0
+            for rows in torch.randperm(len(x_train)).split(work.batch_size):
+                optimizer.zero_grad()
+                loss = loss_function(model(x_train[rows]), y_train[rows])
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(rows)
+            with torch.no_grad():
+                loss_function(model(x_validation), y_validation).item()
+        return time.perf_counter() - started
+
+    fold = read_fold(folder, 0)
+    if not work.folds:
+        return fit(fold, work.epochs)
+    per_epoch = (fit(fold, LONG) - fit(fold, SHORT)) / (LONG - SHORT)
+    return work.folds * work.epochs * per_epoch
+
+
+SYSTEMS: dict[str, Callable[[Work, Path], float]] = {
+    "nnrun": nnrun_seconds,
+    "keras-tensorflow": keras_seconds,
+    "keras-jax": keras_seconds,
+    "torch": torch_seconds,
+}
+
+
+# --- the comparison ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    training: float
+    whole: float
+    megabytes: float
+
+
+def measure(system: str, name: str, folder: Path) -> Measured:
+    """Run one system on one work in a process of its own."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if system.startswith("keras-"):
+        environment["KERAS_BACKEND"] = system.removeprefix("keras-")
+    started = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, __file__, "--one", system, name, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    whole = time.perf_counter() - started
+    if result.returncode:
+        raise SystemExit(f"{system} failed on {name}:\n{result.stderr}")
+    answer = json.loads(result.stdout.splitlines()[-1])
+    return Measured(answer["training"], whole, answer["megabytes"])
+
+
+def run_one(system: str, name: str, folder: Path) -> None:
+    training = SYSTEMS[system](WORKS[name], folder)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"training": training, "megabytes": megabytes}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("works", nargs="*", choices=[*WORKS, []], default=list(WORKS))
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--one", nargs=3, metavar=("SYSTEM", "WORK", "FOLDER"))
+    arguments = parser.parse_args()
+    if arguments.one:
+        system, name, folder = arguments.one
+        run_one(system, name, Path(folder))
+        return
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, {datetime.date.today()}")
+    print(f"{'work':<8} {'system':<17} {'training':>9} {'whole':>8} {'memory':>9} {'times nnrun':>12}")
+    for name in arguments.works:
+        with tempfile.TemporaryDirectory() as folder:
+            if PEERS[name]:
+                write_dense(WORKS[name], Path(folder))
+            ours = 0.0
+            for system in ("nnrun", *PEERS[name]):
+                repeats = [measure(system, name, Path(folder)) for _ in range(arguments.repeat)]
+                best = min(repeats, key=lambda m: m.training)
+                # What is extrapolated has no process to measure.
+                whole = f"{min(m.whole for m in repeats):.1f} s"
+                if WORKS[name].folds and system != "nnrun":
+                    whole = "-"
+                ours = ours or best.training
+                print(
+                    f"{name:<8} {system:<17} {best.training:>7.2f} s {whole:>8} "
+                    f"{best.megabytes:>6.0f} MB {best.training / ours:>11.1f}x",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
