@@ -20,13 +20,9 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any]) -> str:
     scores = _score_table(record)
     if scores:
         blocks.append(scores)
-    remarks = [
-        text
-        for text in (record.get("verdict"), _interval(record), _shuffled(record), _test_uses(record))
-        if text
-    ]
-    if remarks:
-        blocks.append("\n".join(remarks))
+    remarks = (record.get("verdict"), _interval(record), _baseline(record), _test_uses(record))
+    if any(remarks):
+        blocks.append("\n".join(text for text in remarks if text))
     blocks.append(_next_steps(run, record))
     return printable("\n\n".join(blocks))
 
@@ -86,7 +82,7 @@ def _interval(record: Mapping[str, Any]) -> str:
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
 
 
-def _shuffled(record: Mapping[str, Any]) -> str:
+def _baseline(record: Mapping[str, Any]) -> str:
     """What the baseline is, in words."""
     baseline = record.get("baseline") or {}
     if not baseline:

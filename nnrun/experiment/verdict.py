@@ -41,21 +41,18 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
         return {"best_epoch": None, "best": {}, "last": last, "chosen_by": None, "verdict": None}
     name = column if column in table else f"{column}_mean"
     epoch = best_epoch(table[name], monitor_mode(column))
-    result = {
+    best = _row(table, epoch) if epoch is not None else {}
+    result: dict[str, Any] = {
         "best_epoch": epoch,
-        "best": _row(table, epoch) if epoch is not None else {},
+        "best": best,
         "last": last,
         "chosen_by": column,
         "verdict": overfitting_sentence(table, column, epoch),
     }
-    if "fold" in history and epoch is not None:
-        result["best_std"] = _row(table, epoch, "_std")
-        n = int(history["fold"].nunique())
-        if n > 1:
-            result["best_interval"] = {
-                name: interval_of_mean(mean, result["best_std"][name], n)
-                for name, mean in result["best"].items()
-            }
+    n = int(history["fold"].nunique()) if "fold" in history else 1
+    if n > 1 and epoch is not None:
+        std = result["best_std"] = _row(table, epoch, "_std")
+        result["best_interval"] = {name: interval_of_mean(mean, std[name], n) for name, mean in best.items()}
     return result
 
 
