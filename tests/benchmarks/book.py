@@ -239,7 +239,7 @@ def run_one(system: str, name: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("works", nargs="*", choices=[*WORKS, []], default=list(WORKS))
+    parser.add_argument("works", nargs="*", help=f"some of {', '.join(WORKS)}; default: all")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--one", nargs=3, metavar=("SYSTEM", "WORK", "FOLDER"))
     arguments = parser.parse_args()
@@ -249,7 +249,7 @@ def main() -> None:
         return
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, {datetime.date.today()}")
     print(f"{'work':<8} {'system':<17} {'training':>9} {'whole':>8} {'memory':>9} {'times nnrun':>12}")
-    for name in arguments.works:
+    for name in arguments.works or WORKS:
         with tempfile.TemporaryDirectory() as folder:
             if PEERS[name]:
                 write_dense(WORKS[name], Path(folder))
