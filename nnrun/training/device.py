@@ -27,7 +27,8 @@ def resolve_device(wanted: str) -> torch.device:
         )
     index = int(match[1] or 0)
     if index >= count:
-        raise UsageError(f"--device {wanted}: there are {count} GPUs, numbered from 0.")
+        there = "is 1 GPU" if count == 1 else f"are {count} GPUs"
+        raise UsageError(f"--device {wanted}: there {there}, numbered from 0.")
     return torch.device("cuda", index)
 
 
@@ -48,11 +49,16 @@ def cpu_setup(threads: int) -> Iterator[None]:
     RMSprop's decaying squares become such numbers (denormals), which cost a CPU tenfold.
     At the end all is as it was.
     """
-    before = torch.get_num_threads()
+    before, flushed = torch.get_num_threads(), _flushes_denormals()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)
+
+
+def _flushes_denormals() -> bool:
+    """What is set now; PyTorch has no question for it."""
+    return float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from nnrun.errors import DivergedError
@@ -102,13 +103,13 @@ class Trainer:
                 validated = {} if validation is None else validation.columns(place, "val_")
                 rows[n] = training.columns(place) | validated
             record = EpochRecord(epoch, rows, schedule.learning_rate, time.perf_counter() - started)
-            divergence = _divergence(training, validation, numbers, epoch)
+            parameters = self.engine.parameters()
+            names = [f" of fold {n}" if len(self.replicas) > 1 else "" for n in numbers]
+            divergence = _divergence(training, validation, parameters, names, epoch)
             if divergence is not None:
                 yield record
                 raise DivergedError(divergence)
-            # Kept before the record is given away: whoever stops the loop there has the weights of this
-            # epoch.
-            parameters = self.engine.parameters()
+            # Kept before the record is given away: whoever stops the loop there has these weights.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers)}
             self.finished.update(current)
             yield record
@@ -134,19 +135,32 @@ def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
     return {name: value[place : place + 1] for name, value in parameters.items()}
 
 
-def _divergence(training: Phase, validation: Phase | None, numbers: Sequence[int], epoch: int) -> str | None:
-    """What became infinite or NaN in this epoch, as a sentence; None where nothing did."""
-    for place, number in enumerate(numbers):
-        where = f" of fold {number}" if len(numbers) > 1 else ""
+_ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a smaller scale."
+
+
+def _divergence(
+    training: Phase,
+    validation: Phase | None,
+    parameters: Mapping[str, Tensor],
+    names: Sequence[str],
+    epoch: int,
+) -> str | None:
+    """What became infinite or NaN in this epoch, as a sentence; None where nothing did.
+
+    `names` tell the replicas apart; empty where there is one.
+    """
+    for place, name in enumerate(names):
         if training.first_bad_batch[place] is not None:
             return (
-                f"the training loss{where} stopped being a finite number in epoch {epoch}, batch "
-                f"{training.first_bad_batch[place]}. Try a smaller learning rate, standardized inputs, "
-                "or targets on a smaller scale."
+                f"the training loss{name} stopped being a finite number in epoch {epoch}, batch "
+                f"{training.first_bad_batch[place]}. {_ADVICE}"
             )
+        # A batch's loss is that before its update, so that no loss shows what the last update did.
+        if not all(bool(torch.isfinite(value[place]).all()) for value in parameters.values()):
+            return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
         if validation is not None and not math.isfinite(validation.losses[place]):
             return (
-                f"the validation loss{where} stopped being a finite number in epoch {epoch}. Try a smaller "
+                f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
                 "learning rate, or look for extreme values among the validation rows."
             )
     return None

@@ -59,7 +59,8 @@ def _top_k(spec: schema.TopK, activation: str) -> Metric:
     def sums(outputs: Tensor, targets: Tensor) -> Tensor:
         _, true = class_indices(outputs, targets)
         of_true = outputs.gather(-1, true.unsqueeze(-1))
-        return ((outputs > of_true).sum(-1) < spec.k).double().sum(1, keepdim=True)
+        not_below = ~(outputs <= of_true)  # so that a NaN ranks above, and is never right
+        return (not_below.sum(-1) < spec.k).double().sum(1, keepdim=True)
 
     return Metric(spec.kind, sums)
 
@@ -144,6 +145,9 @@ def _rmse(spec: schema.Rmse, activation: str) -> Metric:
     return Metric(spec.kind, _squared_error, lambda sums, rows: float(np.sqrt(sums[0] / rows)))
 
 
+_ROUNDING = 1e-12
+
+
 def _r2(spec: schema.R2, activation: str) -> Metric:
     def sums(outputs: Tensor, targets: Tensor) -> Tensor:
         true = targets.double()
@@ -152,8 +156,11 @@ def _r2(spec: schema.R2, activation: str) -> Metric:
     def value(sums: np.ndarray, rows: int) -> float:
         error, total, squares = np.split(sums, 3)
         spread = squares - total**2 / rows
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.mean(1 - error / spread))
+        # Where all targets are the same, 1 for perfect outputs and 0 for others, as scikit-learn and Keras
+        # have it; rounding must not decide.
+        constant = spread <= _ROUNDING * squares
+        r2 = np.where(constant, np.where(error == 0, 1.0, 0.0), 1 - error / np.where(constant, 1.0, spread))
+        return float(np.mean(r2))
 
     return Metric(spec.kind, sums, value)
 

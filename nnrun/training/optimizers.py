@@ -85,7 +85,8 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
         if spec.centered:
             mean = rest.pop(0)
             mean.mul_(rho).add_(g, alpha=1 - rho)
-            root = square.addcmul(mean, mean, value=-1).add_(eps).sqrt_()
+            # Rounding may leave a mean square minus a squared mean below zero.
+            root = square.addcmul(mean, mean, value=-1).clamp_(min=0).add_(eps).sqrt_()
         else:
             root = square.add(eps).sqrt_()
         if spec.momentum > 0:

@@ -1,0 +1,241 @@
+"""One contract over every layer, and what the numbers of each mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.inputs import SparseBatch, SparseInputs
+from nnrun.model.layers import BUILDERS, DenseLayer, DropoutLayer
+from nnrun.model.network import Network, build_network
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+CPU = torch.device("cpu")
+KINDS = schema.components(schema.Layer)
+FEATURES, REPLICAS, ROWS = 5, 3, 4
+
+
+def example(kind: str) -> schema.Component:
+    """A layer with nothing but what a spec must say of it."""
+    cls = KINDS[kind]
+    values = {int: 6, float: 0.25}
+    required = {k: field.annotation for k, field in cls.model_fields.items() if field.is_required()}
+    return cls.model_validate({name: values[annotation] for name, annotation in required.items()})
+
+
+def inputs(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def between(kind: str) -> Network:
+    """The layer as the second of three, its own parameters and those around it."""
+    return build_network([schema.Dense(units=FEATURES), example(kind), schema.Dense(units=2)], 3)
+
+
+# --- the contract ------------------------------------------------------------------------------------------
+
+
+def test_every_layer_of_the_schema_has_its_builder() -> None:
+    assert set(BUILDERS) == set(KINDS.values())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
+    kind: str, training: bool
+) -> None:
+    network = between(kind)
+    layer, shown = network.layers[1], network.summary()[1]
+    parameters = {k: v.requires_grad_() for k, v in network.initial_parameters(0, range(REPLICAS)).items()}
+    noise = network.noise(0, range(REPLICAS), 1, CPU) if training else None
+    outputs = network.forward(parameters, inputs(REPLICAS, ROWS, 3), noise)
+
+    assert outputs.shape == (REPLICAS, ROWS, 2)
+    assert torch.isfinite(outputs).all()
+    # The last kernel multiplies what the layer gives: its width is the layer's, or `forward` had failed.
+    assert network.parameter_shapes["2.weight"] == (layer.units, 2)
+    assert (shown.position, shown.outputs) == (1, layer.units)
+    own = {k: v for k, v in parameters.items() if k.startswith("1.")}
+    assert shown.parameters == sum(v[0].numel() for v in own.values())
+
+    gradients = torch.autograd.grad(outputs.square().sum(), list(parameters.values()))
+    for name, gradient in zip(parameters, gradients, strict=True):
+        assert torch.isfinite(gradient).all(), name
+        assert (gradient.flatten(1) != 0).any(1).all(), f"{name}: some replica gets no gradient"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_survives_a_save(kind: str, tmp_path: Path) -> None:
+    network = between(kind)
+    parameters = network.initial_parameters(0, range(REPLICAS))
+    for value in parameters.values():
+        value += 0.1  # zero biases would prove little
+    files = []
+    for replica in range(REPLICAS):
+        save_file(network.unstack(parameters, replica), tmp_path / "weights.safetensors")
+        files.append(load_file(tmp_path / "weights.safetensors"))
+        network.check_weights(files[-1], "weights.safetensors")
+    again = network.stack(files)
+    assert again.keys() == parameters.keys()
+    for name, value in parameters.items():
+        assert torch.equal(again[name], value), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_computes_each_replica_apart_from_the_others(kind: str) -> None:
+    network = between(kind)
+    parameters = network.initial_parameters(0, range(REPLICAS))
+    x = inputs(REPLICAS, ROWS, 3)
+    together = network.forward(parameters, x, network.noise(0, range(REPLICAS), 1, CPU))
+    for replica in range(REPLICAS):
+        own = {k: v[replica : replica + 1] for k, v in parameters.items()}
+        alone = network.forward(own, x[replica : replica + 1], network.noise(0, [replica], 1, CPU))
+        torch.testing.assert_close(alone[0], together[replica], rtol=1e-5, atol=1e-6)
+
+
+# --- dense -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_dense_is_activation_of_x_times_kernel_plus_bias(activation: str, use_bias: bool) -> None:
+    layer = DenseLayer(4, FEATURES, 6, activation, use_bias, l1=0, l2=0)
+    kernel, bias, x = inputs(2, FEATURES, 6, seed=2), inputs(2, 1, 6, seed=3), inputs(2, ROWS, FEATURES)
+    parameters = {"4.weight": kernel, "4.bias": bias} if use_bias else {"4.weight": kernel}
+    assert list(layer.parameter_shapes.items()) == [(k, tuple(v.shape[1:])) for k, v in parameters.items()]
+    expected = ACTIVATIONS[activation](
+        torch.einsum("rbf,rfu->rbu", x.double(), kernel.double()) + (bias.double() if use_bias else 0)
+    )
+    found = layer.activate(layer.linear(parameters, x))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_dense_takes_sparse_rows_as_it_takes_dense_ones(use_bias: bool) -> None:
+    layer = DenseLayer(0, FEATURES, 6, "linear", use_bias, l1=0, l2=0)
+    parameters = {"0.weight": inputs(2, FEATURES, 6, seed=2), "0.bias": inputs(2, 1, 6, seed=3)}
+    batch, x_RBF = sparse_and_dense()
+    expected = layer.linear(parameters, x_RBF)
+    torch.testing.assert_close(layer.linear(parameters, batch), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_kernel_is_glorot_uniform_and_the_first_bias_zero() -> None:
+    layer = DenseLayer(0, 300, 200, "relu", use_bias=True, l1=0, l2=0)
+    weights = layer.initial_parameters(np.random.default_rng(5))
+    kernel, limit = weights["0.weight"], np.sqrt(6 / 500)
+    assert {k: (v.shape, v.dtype.name) for k, v in weights.items()} == {
+        "0.weight": ((300, 200), "float32"),
+        "0.bias": ((1, 200), "float32"),
+    }
+    assert (weights["0.bias"] == 0).all()
+    assert 0.999 * limit < np.abs(kernel).max() <= np.float32(limit)
+    # Of 60,000 uniform numbers in ten equal bins: chi² with 9 degrees of freedom is above 27.9 once in 1000.
+    counts = np.histogram(kernel, bins=10, range=(-limit, limit))[0]
+    assert ((counts - 6000) ** 2 / 6000).sum() < 27.9
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "l1", "l2"),
+    [
+        ("l1", 0.01, 0),
+        ("l2", 0, 0.01),
+        ({"l1": 0.5}, 0.5, 0),
+        ({"l2": 0.25}, 0, 0.25),
+        ({"l1_l2": {"l1": 0.125, "l2": 2.0}}, 0.125, 2.0),
+    ],
+)
+def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float, l2: float) -> None:
+    spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
+    layer = build_network([spec], FEATURES).last
+    parameters = {"0.weight": inputs(REPLICAS, FEATURES, 6), "0.bias": torch.full((REPLICAS, 1, 6), 1e6)}
+    kernel = parameters["0.weight"].double()
+    expected = l1 * kernel.abs().sum((1, 2)) + l2 * kernel.square().sum((1, 2))
+    found = layer.penalty(parameters)
+    assert found is not None
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("regularizer", [None, {"l2": 0.0}, "l1_l2"])
+def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> None:
+    spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
+    layer = build_network([spec], FEATURES).last
+    assert layer.penalty({"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
+
+
+# --- dropout -----------------------------------------------------------------------------------------------
+
+KEYS = Noise({1: torch.tensor([11, 12])})
+
+
+def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:
+    """The same rows in both forms, others for each of two replicas."""
+    rng = np.random.default_rng(4)
+    x_NF = (rng.random((8, FEATURES)) < 0.5).astype(np.float32)
+    if values:
+        x_NF *= rng.normal(size=x_NF.shape).astype(np.float32)
+    rows_GB = rng.integers(0, 8, (2, ROWS))
+    sparse = SparseInputs(scipy.sparse.csr_array(x_NF), all_ones=not values, device=CPU)
+    (batch,) = sparse.batches([0, 1], rows_GB, ROWS)
+    return batch, torch.from_numpy(x_NF[rows_GB])
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 99))
+def test_dropout_zeroes_the_share_it_says_and_scales_the_rest(percent: int) -> None:
+    rate = percent / 100
+    x = torch.full((2, 500, 20), 3.0)
+    found = DropoutLayer(1, 20, rate).drop(x, KEYS)
+    assert isinstance(found, torch.Tensor)
+    dropped = found == 0
+    torch.testing.assert_close(found[~dropped], torch.full(found[~dropped].shape, 3.0 / (1 - rate)))
+    # Five standard deviations of a share of 20,000.
+    assert abs(dropped.double().mean() - rate) <= 5 * np.sqrt(rate * (1 - rate) / dropped.numel())
+
+
+def test_dropout_of_nothing_leaves_every_bit() -> None:
+    x = inputs(2, ROWS, FEATURES)
+    found = DropoutLayer(1, FEATURES, 0.0).drop(x, KEYS)
+    assert isinstance(found, torch.Tensor)
+    assert torch.equal(found, x)
+
+
+@pytest.mark.parametrize("values", [True, False])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+def test_dropout_of_sparse_rows_is_that_of_dense_ones(rate: float, values: bool) -> None:
+    layer = DropoutLayer(1, FEATURES, rate)
+    batch, x_RBF = sparse_and_dense(values)
+    dropped_batch, dropped = layer.drop(batch, KEYS), layer.drop(x_RBF, KEYS)
+    assert isinstance(dropped_batch, SparseBatch)
+    assert isinstance(dropped, torch.Tensor)
+    assert (dropped_batch.replicas, dropped_batch.rows, dropped_batch.features) == (2, ROWS, FEATURES)
+    assert torch.equal(dropped_batch.columns, batch.columns)
+    assert torch.equal(dropped_batch.row_starts, batch.row_starts)
+    # Both go through a dense layer, forth and back: what was dropped is dropped in the gradient too.
+    dense = DenseLayer(2, FEATURES, 6, "linear", False, l1=0, l2=0)
+    found = []
+    for x in (dropped_batch, dropped):
+        kernel = inputs(2, FEATURES, 6, seed=2).requires_grad_()
+        product = dense.linear({"2.weight": kernel}, x)
+        found.append((product.detach(), torch.autograd.grad(product.square().sum(), kernel)[0].to_dense()))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+    assert found[0][0].any()
+
+
+def test_dropout_is_for_training_alone() -> None:
+    network = build_network([schema.Dropout(rate=0.9), schema.Dense(units=2)], FEATURES)
+    plain = build_network([schema.Dense(units=2)], FEATURES)
+    parameters = network.initial_parameters(0, [0])
+    x = inputs(1, ROWS, FEATURES)
+    of_plain = {"0.weight": parameters["1.weight"], "0.bias": parameters["1.bias"]}
+    assert torch.equal(network.forward(parameters, x), plain.forward(of_plain, x))
+    trained = network.forward(parameters, x, network.noise(0, [0], 1, CPU))
+    assert not torch.equal(trained, plain.forward(of_plain, x))

@@ -1,0 +1,455 @@
+"""The loop: each replica as if alone, nothing changed by looking, and the right weights at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras_early_stopping import keras_would
+from small_tasks import LINEAR_LAYERS, N, assert_same, first_weights, make_task, rows, zeros_and_ones
+from torch import Tensor
+
+from nnrun.errors import DivergedError
+from nnrun.spec import schema
+from nnrun.training.engine import EagerEngine
+from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
+from nnrun.training.phase import Phase
+from nnrun.training.plan import RowNumbers
+from nnrun.training.task import Task
+
+NOBODY = np.arange(0)
+
+
+def folds(lengths: Sequence[int] = (40, 37, 25), *, validated: bool = True) -> list[Replica]:
+    """Replicas that train on so many of the 60 rows and are validated on the others."""
+    rng = np.random.default_rng(4)
+    made = []
+    for number, length in enumerate(lengths):
+        order = rng.permutation(N)
+        made.append(Replica(number, order[:length], order[length:] if validated else NOBODY))
+    return made
+
+
+def trainer(
+    task: Task,
+    replicas: Sequence[Replica],
+    *,
+    epochs: int = 3,
+    shuffle: bool = True,
+    stopping: schema.EarlyStopping | None = None,
+    maximize: bool = False,
+) -> Trainer:
+    engine = EagerEngine(task, first_weights(task, [replica.number for replica in replicas]))
+    schedule = Schedule(epochs, shuffle, task.seed, task.optimizer.learning_rate, stopping, maximize)
+    return Trainer(engine, replicas, schedule)
+
+
+def run(task: Task, replicas: Sequence[Replica], **settings: Any) -> tuple[Trainer, list[EpochRecord]]:
+    """Train to the end."""
+    made = trainer(task, replicas, **settings)
+    return made, list(made.epochs())
+
+
+def histories(records: Sequence[EpochRecord]) -> dict[int, list[dict[str, float]]]:
+    """Replica number → its columns, epoch by epoch."""
+    found: dict[int, list[dict[str, float]]] = {}
+    for record in records:
+        for number, row in record.rows.items():
+            found.setdefault(number, []).append(dict(row))
+    return found
+
+
+def assert_same_history(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, nan_ok=True)
+
+
+# --- records -----------------------------------------------------------------------------------------------
+
+
+def test_a_record_tells_of_every_replica_in_the_columns_of_the_history() -> None:
+    task = make_task(metrics=["mse", "accuracy"], optimizer={"adam": 0.02})
+    _, records = run(task, folds(), epochs=2)
+    assert [record.epoch for record in records] == [1, 2]
+    for record in records:
+        assert list(record.rows) == [0, 1, 2]
+        assert record.learning_rate == 0.02
+        assert record.seconds >= 0
+        for row in record.rows.values():
+            columns = ["loss", "mse", "accuracy", "val_loss", "val_mse", "val_accuracy"]
+            assert list(row) == columns
+    _, records = run(task, folds(validated=False), epochs=1)
+    assert list(records[0].rows[1]) == ["loss", "mse", "accuracy"]
+
+
+def test_validation_columns_are_those_of_the_weights_after_the_epoch() -> None:
+    task, replicas = make_task(), folds()
+    made = trainer(task, replicas)
+    for record in made.epochs():
+        phase = made.engine.evaluate([replica.validation_rows for replica in replicas])
+        for place, row in enumerate(record.rows.values()):
+            assert {k: v for k, v in row.items() if k.startswith("val_")} == phase.columns(place, "val_")
+
+
+# --- together and alone, with and without looking ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_replicas_that_train_together_do_what_each_does_alone(sparse: bool, shuffle: bool) -> None:
+    """With dropout, unequal numbers of rows and short last batches: 40, 37 and 25 rows in batches of 8."""
+    x_SNF = rows(1, N, 6) * zeros_and_ones(1, N, 6)
+    task = make_task(x_SNF=x_SNF, sparse=sparse, metrics=["mse", "mae"])
+    replicas = folds()
+    made, records = run(task, replicas, shuffle=shuffle)
+    for replica in replicas:
+        alone, alone_records = run(task, [replica], shuffle=shuffle)
+        assert_same(made.finished[replica.number], alone.finished[replica.number])
+        number = replica.number
+        assert_same_history(histories(records)[number], histories(alone_records)[number])
+
+
+def test_validation_changes_no_bit_of_training() -> None:
+    task = make_task()
+    looked, records = run(task, folds())
+    unseen, unseen_records = run(task, folds(validated=False))
+    for number, weights in unseen.finished.items():
+        assert_same(looked.finished[number], weights, exactly=True)
+    for record, unseen_record in zip(records, unseen_records, strict=True):
+        for number, row in unseen_record.rows.items():
+            assert {k: v for k, v in record.rows[number].items() if not k.startswith("val_")} == row
+
+
+def test_equal_trainings_give_equal_bits() -> None:
+    (first, records), (second, again) = run(make_task(), folds()), run(make_task(), folds())
+    assert [record.rows for record in again] == [record.rows for record in records]
+    for number, weights in first.finished.items():
+        assert_same(second.finished[number], weights, exactly=True)
+
+
+def test_shuffling_matters_and_comes_from_the_seed() -> None:
+    weights = [
+        run(make_task(seed=seed), folds(), shuffle=shuffle)[0].finished[0]["1.weight"]
+        for seed, shuffle in [(0, True), (0, False), (1, True)]
+    ]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuffle: bool) -> None:
+    """The order comes from the replica's number, whatever its place among the others."""
+    task = make_task(LINEAR_LAYERS, loss="mse", optimizer="sgd", metrics=[])
+    (first,) = folds((40,))
+    stack = [Replica(number, first.train_rows, NOBODY) for number in (3, 8)]
+
+    def weights_after_two_epochs(replicas: Sequence[Replica]) -> list[Tensor]:
+        made = trainer(task, replicas, epochs=2, shuffle=shuffle)
+        same = {k: v.expand(len(replicas), *v.shape[1:]) for k, v in first_weights(task, [0]).items()}
+        made.engine = EagerEngine(task, same)
+        list(made.epochs())
+        return [made.finished[replica.number]["0.weight"] for replica in replicas]
+
+    three, eight = weights_after_two_epochs(stack)
+    assert torch.equal(three, eight) != shuffle
+    for replica, together in zip(stack, (three, eight), strict=True):
+        (alone,) = weights_after_two_epochs([replica])
+        torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
+
+
+def test_the_rows_of_a_replica_stay_as_they_were() -> None:
+    replicas = folds()
+    before = [replica.train_rows.tolist() for replica in replicas]
+    run(make_task(), replicas)
+    assert [replica.train_rows.tolist() for replica in replicas] == before
+
+
+# --- the end -----------------------------------------------------------------------------------------------
+
+
+def test_the_weights_at_the_end_are_one_replica_s_each_after_the_last_epoch() -> None:
+    made, _ = run(make_task(), folds())
+    assert list(made.finished) == [0, 1, 2]
+    last = made.engine.parameters()
+    for place, weights in enumerate(made.finished.values()):
+        assert_same(weights, {k: v[place : place + 1] for k, v in last.items()}, exactly=True)
+    assert made.stopped_epochs == {}
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_closed_in_the_middle_it_has_the_weights_of_the_last_complete_epoch(restore_best: bool) -> None:
+    """Ctrl-C comes while a record is shown, or while the next epoch trains."""
+    stopping = schema.EarlyStopping(patience=9, restore_best=restore_best)
+    task = make_task(optimizer={"adam": 0.3})  # soon worse than in its first epoch
+    expected, _ = run(task, folds(), epochs=3)
+    made = trainer(task, folds(), epochs=9, stopping=stopping)
+    epochs = made.epochs()
+    for record in epochs:
+        if record.epoch == 3:
+            break
+    epochs.close()
+    for number, weights in expected.finished.items():
+        assert_same(made.finished[number], weights, exactly=True)
+
+
+def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> None:
+    class Interrupted(EagerEngine):
+        def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
+            phase = super().train_epoch(orders, replicas, epoch)
+            if epoch == 3:
+                raise KeyboardInterrupt
+            return phase
+
+    task = make_task()
+    expected, _ = run(task, folds(), epochs=2)
+    made = trainer(task, folds(), epochs=9)
+    made.engine = Interrupted(task, first_weights(task, [0, 1, 2]))
+    seen: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        seen.extend(record.epoch for record in made.epochs())
+    assert list(made.finished) == [0, 1, 2]
+    for number, weights in expected.finished.items():
+        assert_same(made.finished[number], weights, exactly=True)
+
+
+# --- early stopping ----------------------------------------------------------------------------------------
+
+
+def test_early_stopping_of_one_replica_leaves_the_others_alone() -> None:
+    """Noise is learned: each fold's val_loss soon rises, in an epoch of its own."""
+    task = make_task(optimizer={"adam": 0.05}, metrics=["mse"])
+    stopping = schema.EarlyStopping(patience=2)
+    replicas = folds((40, 37, 25, 45, 33))
+    made, records = run(task, replicas, epochs=30, stopping=stopping)
+    assert len(set(made.stopped_epochs.values())) > 2, "they must end in different epochs"
+    _, unstopped = run(task, replicas, epochs=30)
+    for number, history in histories(records).items():
+        assert_same_history(history, histories(unstopped)[number][: len(history)])
+        losses = [row["val_loss"] for row in histories(unstopped)[number]]
+        stopped, _ = keras_would(losses, patience=2, min_delta=0, maximize=False)
+        assert made.stopped_epochs.get(number) == stopped
+        assert len(history) == (stopped or 30)
+        # What it ends with are the weights of its own last epoch.
+        until, _ = run(task, replicas, epochs=len(history))
+        assert_same(made.finished[number], until.finished[number])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "maximize"), [("val_loss", False), ("val_accuracy", True), ("loss", False)]
+)
+def test_restore_best_gives_the_weights_of_the_best_epoch(monitor: str, maximize: bool) -> None:
+    task = make_task(optimizer={"adam": 0.05}, metrics=["accuracy"])
+    stopping = schema.EarlyStopping(monitor=monitor, patience=3, restore_best=True)
+    replicas = folds()
+    made, records = run(task, replicas, epochs=12, stopping=stopping, maximize=maximize)
+    for number, history in histories(records).items():
+        values = [row[monitor] for row in history]
+        best = values.index(max(values) if maximize else min(values)) + 1
+        until, _ = run(task, replicas, epochs=best)
+        assert_same(made.finished[number], until.finished[number])
+
+
+@dataclass
+class ScriptedEngine:
+    """An engine that learns nothing and measures what a script says.
+
+    Its weights say whose they are and of which epoch: 100 * number + epoch.
+    """
+
+    courses: Sequence[Sequence[float]]
+    column: str
+
+    def __post_init__(self) -> None:
+        self.numbers = list(range(len(self.courses)))
+        self.epoch = 0
+
+    def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
+        assert list(replicas) == self.numbers
+        assert [order.tolist() for order in orders] == [[number] for number in self.numbers]
+        self.epoch = epoch
+        return self._phase({"mae": 0.0})
+
+    def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
+        assert [validated.tolist() for validated in rows] == [[50 + number] for number in self.numbers]
+        return self._phase({})
+
+    def _phase(self, metrics: dict[str, float]) -> Phase:
+        values = [self.courses[number][self.epoch - 1] for number in self.numbers]
+        if metrics:
+            return Phase((1.0,) * len(values), (metrics,) * len(values), (None,) * len(values))
+        if self.column == "val_loss":
+            return Phase(tuple(values), ({"mae": 0.0},) * len(values), (None,) * len(values))
+        return Phase((1.0,) * len(values), tuple({"mae": v} for v in values), (None,) * len(values))
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"0.weight": torch.tensor([[[100.0 * number + self.epoch]] for number in self.numbers])}
+
+    def keep(self, places: Sequence[int]) -> None:
+        self.numbers = [self.numbers[place] for place in places]
+
+
+# Quarters, so that no rounding decides who is better. A loss that is NaN ends the run; a metric may be NaN.
+quarters = st.integers(-40, 40).map(lambda n: n / 4)
+
+
+@settings(max_examples=200)
+@given(
+    data=st.data(),
+    column=st.sampled_from(["val_loss", "val_mae"]),
+    epochs=st.integers(1, 8),
+    replicas=st.integers(1, 4),
+    patience=st.integers(0, 3),
+    min_delta=st.sampled_from([0.0, 0.5]),
+    restore_best=st.booleans(),
+    maximize=st.booleans(),
+)
+def test_any_course_stops_each_replica_where_keras_would(
+    data: st.DataObject,
+    column: str,
+    epochs: int,
+    replicas: int,
+    patience: int,
+    min_delta: float,
+    restore_best: bool,
+    maximize: bool,
+) -> None:
+    values = quarters if column == "val_loss" else quarters | st.just(math.nan)
+    courses = data.draw(
+        st.lists(st.lists(values, min_size=epochs, max_size=epochs), min_size=replicas, max_size=replicas)
+    )
+    stopping = schema.EarlyStopping(
+        monitor=column, patience=patience, min_delta=min_delta, restore_best=restore_best
+    )
+    schedule = Schedule(epochs, False, 0, 0.1, stopping, maximize)
+    stack = [Replica(n, np.array([n]), np.array([50 + n])) for n in range(replicas)]
+    made = Trainer(ScriptedEngine(courses, column), stack, schedule)
+    records = list(made.epochs())
+
+    stops, ends = {}, {}
+    for number, course in enumerate(courses):
+        stopped, best = keras_would(course, patience=patience, min_delta=min_delta, maximize=maximize)
+        last = stopped or epochs
+        if stopped is not None:
+            stops[number] = stopped
+        # Where nothing was ever best (only NaN) there is nothing to restore.
+        ends[number] = 100 * number + (best if restore_best and best is not None else last)
+        assert [record.epoch for record in records if number in record.rows] == list(range(1, last + 1))
+    assert made.stopped_epochs == stops
+    assert {n: weights["0.weight"].item() for n, weights in made.finished.items()} == ends
+    assert all(weights["0.weight"].shape == (1, 1, 1) for weights in made.finished.values())
+
+
+# --- divergence --------------------------------------------------------------------------------------------
+
+ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a smaller scale."
+VALIDATION_ADVICE = "Try a smaller learning rate, or look for extreme values among the validation rows."
+
+
+def diverge(made: Trainer) -> tuple[list[EpochRecord], str]:
+    """The records that came before the error, and what it says."""
+    records: list[EpochRecord] = []
+    with pytest.raises(DivergedError) as caught:
+        records.extend(made.epochs())
+    return records, str(caught.value)
+
+
+def line_task(learning_rate: float, **params: Any) -> Task:
+    """A straight line by plain gradient descent, all rows in one batch."""
+    layers, spec = LINEAR_LAYERS, {"sgd": learning_rate}
+    return make_task(layers, loss="mse", optimizer=spec, metrics=["mae"], batch_size=N, **params)
+
+
+def test_divergence_is_an_error_after_the_record_of_its_epoch() -> None:
+    task, replicas = line_task(20.0), folds((40,), validated=False)
+    made = trainer(task, replicas, epochs=100)
+    records, message = diverge(made)
+    bad = records[-1].epoch
+    assert 3 < bad < 100
+    finite = [math.isfinite(record.rows[0]["loss"]) for record in records]
+    assert finite == [True] * (bad - 1) + [False]
+    assert message == f"the training loss stopped being a finite number in epoch {bad}, batch 1. {ADVICE}"
+    # The last complete epoch's weights are kept, and they are numbers.
+    expected, _ = run(task, replicas, epochs=bad - 1)
+    assert_same(made.finished[0], expected.finished[0], exactly=True)
+    assert all(torch.isfinite(value).all() for value in made.finished[0].values())
+
+
+def poisoned(row: int) -> np.ndarray:
+    """The rows of every task, one of them infinite."""
+    x_SNF = rows(1, N, 6)
+    x_SNF[0, row] = np.inf
+    return x_SNF
+
+
+def test_the_message_names_the_fold_and_the_batch() -> None:
+    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
+    fine, bad = np.arange(30), np.concatenate([np.arange(20), [59]])
+    made = trainer(task, [Replica(0, fine, NOBODY), Replica(7, bad, NOBODY)], shuffle=False)
+    records, message = diverge(made)
+    assert [sorted(record.rows) for record in records] == [[0, 7]]
+    assert (
+        message == f"the training loss of fold 7 stopped being a finite number in epoch 1, batch 3. {ADVICE}"
+    )
+    assert made.finished == {}
+
+
+@pytest.mark.parametrize(("numbers", "where"), [([0], ""), ([0, 4], " of fold 4")])
+def test_a_validation_loss_that_is_no_number_is_a_divergence(numbers: list[int], where: str) -> None:
+    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59))
+    replicas = [Replica(n, np.arange(30), np.arange(30, 40)) for n in numbers[:-1]]
+    replicas.append(Replica(numbers[-1], np.arange(30), np.arange(50, 60)))
+    made = trainer(task, replicas)
+    records, message = diverge(made)
+    assert len(records) == 1
+    assert message == (
+        f"the validation loss{where} stopped being a finite number in epoch 1. {VALIDATION_ADVICE}"
+    )
+    assert made.finished == {}
+
+
+def test_the_message_names_the_fold_that_goes_on_alone() -> None:
+    """Early stopping may leave one fold of several: the user still must know which."""
+
+    class Diverging(ScriptedEngine):
+        def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
+            phase = super().train_epoch(orders, replicas, epoch)
+            if epoch < 4:
+                return phase
+            return Phase((math.nan,), phase.metrics, (2,))
+
+    courses = [[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]]
+    stack = [Replica(n, np.array([n]), np.array([50 + n])) for n in range(2)]
+    schedule = Schedule(4, False, 0, 0.1, schema.EarlyStopping(patience=1))
+    made = Trainer(Diverging(courses, "val_loss"), stack, schedule)
+    _, message = diverge(made)
+    assert made.stopped_epochs == {0: 2}
+    assert (
+        message == f"the training loss of fold 1 stopped being a finite number in epoch 4, batch 2. {ADVICE}"
+    )
+
+
+def test_weights_that_are_no_numbers_are_never_kept() -> None:
+    """A batch's loss is that before its update: the last update of an epoch can fail and no loss show it."""
+    task = line_task(1e38, targets=rows(1, N, 1) * 1e6)
+    made = trainer(task, folds((40,), validated=False), epochs=2)
+    records, _ = diverge(made)
+    assert math.isfinite(records[0].rows[0]["loss"])
+    for weights in made.finished.values():
+        assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_a_run_whose_last_update_fails_has_diverged() -> None:
+    """Otherwise it would end as completed, with weights that nothing can be computed from."""
+    task = line_task(1e38, targets=rows(1, N, 1) * 1e6)
+    made = trainer(task, folds((40,), validated=False), epochs=1)
+    records, _ = diverge(made)
+    assert len(records) == 1
+    assert made.finished == {}

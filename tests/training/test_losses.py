@@ -1,0 +1,187 @@
+"""One contract over every loss, and Keras's definition of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nnrun.model.activations import ACTIVATIONS
+from nnrun.spec import schema
+from nnrun.training.losses import LOSSES, build_loss
+
+KINDS = schema.components(schema.Loss)
+REPLICAS, ROWS, OUTPUTS = 3, 5, 4
+
+# The last activation that a loss is made for; any other is made for numbers.
+ACTIVATION = {
+    "binary_crossentropy": "sigmoid",
+    "categorical_crossentropy": "softmax",
+    "sparse_categorical_crossentropy": "softmax",
+}
+
+
+def example(kind: str) -> schema.Component:
+    """A loss with nothing but what a spec must say of it."""
+    cls = KINDS[kind]
+    values = {int: 2, float: 0.5}
+    required = {k: field.annotation for k, field in cls.model_fields.items() if field.is_required()}
+    return cls.model_validate({name: values[annotation] for name, annotation in required.items()})
+
+
+def targets_for(kind: str, rng: np.random.Generator) -> Tensor:
+    """(R, B) class indices, or (R, B, K) of the kind that the last activation gives."""
+    classes = rng.integers(0, OUTPUTS, (REPLICAS, ROWS))
+    if kind.startswith("sparse"):
+        return torch.from_numpy(classes)
+    match ACTIVATION.get(kind):
+        case "softmax":
+            values = np.eye(OUTPUTS)[classes]
+        case "sigmoid":
+            values = rng.integers(0, 2, (REPLICAS, ROWS, OUTPUTS))
+        case _:
+            values = rng.normal(size=(REPLICAS, ROWS, OUTPUTS))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def row_losses(spec: schema.Component, z: Tensor, targets: Tensor) -> Tensor:
+    activate = ACTIVATIONS[ACTIVATION.get(spec.kind, "linear")]
+    return build_loss(spec)(z, activate(z), targets)
+
+
+def logits(seed: int = 1) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(0, 2, (REPLICAS, ROWS, OUTPUTS)).astype(np.float32))
+
+
+# --- the contract ------------------------------------------------------------------------------------------
+
+
+def test_every_loss_of_the_schema_has_its_function() -> None:
+    assert set(LOSSES) == set(KINDS.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_is_one_finite_number_a_row_and_gives_gradients(kind: str) -> None:
+    z, targets = logits().requires_grad_(), targets_for(kind, np.random.default_rng(2))
+    losses = row_losses(example(kind), z, targets)
+    assert losses.shape == (REPLICAS, ROWS)
+    assert losses.dtype == torch.float32
+    assert torch.isfinite(losses).all()
+    assert (losses > 0).all()
+    (gradient,) = torch.autograd.grad(losses.sum(), z)
+    assert torch.isfinite(gradient).all()
+    assert (gradient != 0).any(-1).all(), "some row says nothing of where to go"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_s_loss_does_not_depend_on_the_rows_beside_it(kind: str) -> None:
+    z, targets = logits(), targets_for(kind, np.random.default_rng(2))
+    together = row_losses(example(kind), z, targets)
+    for r in range(REPLICAS):
+        for b in range(ROWS):
+            alone = row_losses(example(kind), z[r : r + 1, b : b + 1], targets[r : r + 1, b : b + 1])
+            torch.testing.assert_close(alone[0, 0], together[r, b])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_is_the_slope(kind: str) -> None:
+    z, targets = logits().double().requires_grad_(), targets_for(kind, np.random.default_rng(2))
+    if targets.is_floating_point():
+        targets = targets.double()
+    assert torch.autograd.gradcheck(lambda values: row_losses(example(kind), values, targets), z)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_down_the_gradient_lowers_the_loss(kind: str) -> None:
+    z, targets = logits().requires_grad_(), targets_for(kind, np.random.default_rng(2))
+    before = row_losses(example(kind), z, targets)
+    (gradient,) = torch.autograd.grad(before.sum(), z)
+    with torch.no_grad():
+        assert (row_losses(example(kind), z - 0.01 * gradient, targets) < before).all()
+
+
+# --- what each means ---------------------------------------------------------------------------------------
+
+
+def huber(outputs: np.ndarray, targets: np.ndarray, delta: float) -> np.ndarray:
+    error = np.abs(outputs - targets)
+    return np.where(error <= delta, 0.5 * error**2, delta * error - 0.5 * delta**2).mean(-1)
+
+
+def chosen(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(probabilities, targets[..., None], -1)[..., 0]
+
+
+# Keras 3 (keras/src/losses), from outputs and targets in float64. A new loss needs its line here.
+FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "binary_crossentropy": lambda p, t: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1),
+    "categorical_crossentropy": lambda p, t: -(t * np.log(p)).sum(-1),
+    "sparse_categorical_crossentropy": lambda p, t: -np.log(chosen(p, t)),
+    "mse": lambda y, t: ((y - t) ** 2).mean(-1),
+    "mae": lambda y, t: np.abs(y - t).mean(-1),
+    "huber": lambda y, t: huber(y, t, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32))
+def test_the_values_are_keras_s(kind: str, seed: int) -> None:
+    z, targets = logits(seed), targets_for(kind, np.random.default_rng(seed))
+    outputs = ACTIVATIONS[ACTIVATION.get(kind, "linear")](z.double()).numpy()
+    expected = FORMULAS[kind](
+        outputs, targets.numpy().astype(float) if targets.dim() == 3 else targets.numpy()
+    )
+    found = row_losses(example(kind), z, targets).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("delta", [0.1, 1.0, 3.0])
+def test_huber_is_squared_below_delta_and_linear_above(delta: float) -> None:
+    outputs, targets = logits(1), logits(2)
+    expected = huber(outputs.double().numpy(), targets.double().numpy(), delta)
+    found = build_loss(schema.Huber(delta=delta))(outputs, outputs, targets)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh"])
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
+def test_a_distance_is_taken_after_the_last_activation(kind: str, activation: str) -> None:
+    z, targets = logits(1), logits(2)
+    outputs = ACTIVATIONS[activation](z)
+    expected = FORMULAS[kind](outputs.double().numpy(), targets.double().numpy())
+    np.testing.assert_allclose(build_loss(KINDS[kind]())(z, outputs, targets).numpy(), expected, rtol=1e-5)
+
+
+def test_a_categorical_target_may_be_shared_out_among_the_classes() -> None:
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.ones(OUTPUTS), (REPLICAS, ROWS)).astype(np.float32)
+    probabilities = ACTIVATIONS["softmax"](logits().double()).numpy()
+    found = row_losses(schema.CategoricalCrossentropy(), logits(), torch.from_numpy(shares))
+    np.testing.assert_allclose(found.numpy(), -(shares * np.log(probabilities)).sum(-1), rtol=1e-5)
+
+
+# --- far from zero -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [100.0, 1e4, 1e30])
+def test_a_cross_entropy_stays_finite_where_probabilities_round_to_zero(size: float) -> None:
+    """The loss of a sure and wrong answer is how sure it was; of a sure and right one it is 0."""
+    z = torch.tensor([[[size, -size], [-size, size]]], requires_grad=True)
+    one_hot, indices = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), torch.tensor([[1, 1]])
+    # An output alone is wrong by its distance from 0; between two classes the distance is twice that.
+    for spec, targets, wrong in [
+        (schema.BinaryCrossentropy(), one_hot, size),
+        (schema.CategoricalCrossentropy(), one_hot, 2 * size),
+        (schema.SparseCategoricalCrossentropy(), indices, 2 * size),
+    ]:
+        losses = row_losses(spec, z, targets)
+        np.testing.assert_allclose(losses.detach().numpy(), [[wrong, 0]], rtol=1e-6, atol=1e-30)
+        (gradient,) = torch.autograd.grad(losses.sum(), z)
+        assert torch.isfinite(gradient).all()
+        assert (gradient[0, 0] != 0).all(), "a wrong answer that is sure of itself still learns"

@@ -1,0 +1,327 @@
+"""One contract over every optimizer; its rule is Keras's, and PyTorch's where the two coincide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnrun.spec import schema
+from nnrun.training.optimizers import OPTIMIZERS, Slots, build_optimizer
+
+KINDS = schema.components(schema.Optimizer)
+REPLICAS = 3
+
+Arrays = list[np.ndarray]
+
+
+def example(kind: str) -> schema.Component:
+    """An optimizer with nothing but what a spec must say of it."""
+    cls = KINDS[kind]
+    values = {int: 2, float: 0.5}
+    required = {k: field.annotation for k, field in cls.model_fields.items() if field.is_required()}
+    return cls.model_validate({name: values[annotation] for name, annotation in required.items()})
+
+
+# Each optimizer in its variants; one that is not named here is tested with its defaults.
+VARIANTS: Mapping[str, list[dict[str, Any]]] = {
+    "rmsprop": [
+        {},
+        {"rho": 0.5, "epsilon": 0.1},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"centered": True, "momentum": 0.5, "epsilon": 1e-3},
+    ],
+    "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "adam": [{}, {"amsgrad": True}, {"beta_1": 0.0, "beta_2": 0.5, "epsilon": 0.1}],
+    "adamw": [{}, {"weight_decay": 0.0}, {"weight_decay": 0.5, "amsgrad": True, "learning_rate": 0.1}],
+    "adagrad": [{}, {"initial_accumulator_value": 0.0, "epsilon": 0.1}],
+}
+SPECS = [
+    pytest.param(example(kind).model_copy(update=change), id=f"{kind} {change}" if change else kind)
+    for kind in KINDS
+    for change in VARIANTS.get(kind, [{}])
+]
+
+
+def numbers(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def follow(
+    spec: schema.Component,
+    start: torch.Tensor,
+    gradients: list[torch.Tensor],
+    steps: list[float] | None = None,
+) -> torch.Tensor:
+    """Where (R, ...) parameters go along these gradients; `steps` were made before, by each replica."""
+    optimizer = build_optimizer(spec)
+    w = start.clone()
+    slots = optimizer.slots(w)
+    steps_R = torch.tensor(steps or [0.0] * len(w), dtype=torch.float64)
+    for gradient in gradients:
+        steps_R += 1
+        optimizer.update(w, gradient.clone(), slots, steps_R)
+    return w
+
+
+# --- the contract ------------------------------------------------------------------------------------------
+
+
+def test_every_optimizer_of_the_schema_has_its_function() -> None:
+    assert set(OPTIMIZERS) == set(KINDS.values())
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_update_changes_the_parameter_and_its_slots_in_their_own_form(
+    spec: Any, dtype: torch.dtype
+) -> None:
+    optimizer = build_optimizer(spec)
+    assert optimizer.learning_rate == spec.learning_rate
+    w, gradient = numbers(REPLICAS, 4, 2).to(dtype), numbers(REPLICAS, 4, 2, seed=2).to(dtype)
+    before, slots = w.clone(), optimizer.slots(w)
+    given_gradient, first_slots = gradient.clone(), [slot.clone() for slot in slots]
+    optimizer.update(w, gradient, slots, torch.ones(REPLICAS, dtype=torch.float64))
+    assert (w.dtype, w.shape) == (dtype, before.shape)
+    assert torch.isfinite(w).all()
+    assert ((before - w).sign() == gradient.sign()).all() or "weight_decay" in spec.model_fields
+    assert torch.equal(gradient, given_gradient)
+    for slot, first in zip(slots, first_slots, strict=True):
+        assert (slot.dtype, slot.shape) == (dtype, before.shape)
+        assert torch.isfinite(slot).all()
+        assert not torch.equal(slot, first), "what never changes need not be kept"
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_each_replica_goes_its_own_way_whatever_the_others_have_done(spec: Any) -> None:
+    """Replicas with fewer rows make fewer steps: here they start from 0, 7 and 1000 of them."""
+    start, steps = numbers(REPLICAS, 4, 2), [0.0, 7.0, 1000.0]
+    gradients = [numbers(REPLICAS, 4, 2, seed=s) for s in range(2, 6)]
+    together = follow(spec, start, gradients, steps)
+    for r in range(REPLICAS):
+        own = slice(r, r + 1)
+        alone = follow(spec, start[own], [g[own] for g in gradients], steps[own])
+        torch.testing.assert_close(alone, together[own], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_following_the_slope_of_a_bowl_goes_down(spec: Any) -> None:
+    optimizer = build_optimizer(spec)
+    w = numbers(REPLICAS, 5)
+    first = w.square().sum(1)
+    slots, steps_R = optimizer.slots(w), torch.zeros(REPLICAS, dtype=torch.float64)
+    for _ in range(50):
+        steps_R += 1
+        optimizer.update(w, 2 * w, slots, steps_R)
+    assert (w.square().sum(1) < first).all()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_a_gradient_that_stays_the_same_never_leads_out_of_the_numbers(spec: Any, size: float) -> None:
+    """Such are the gradients of mae. In float32 a mean square minus a squared mean may be below 0."""
+    gradient = size * numbers(1, 50).float()
+    w = follow(spec, torch.zeros(1, 50), [gradient] * 400)
+    assert torch.isfinite(w).all()
+
+
+# --- rows that wait ----------------------------------------------------------------------------------------
+
+IDLE = [spec for spec in SPECS if build_optimizer(spec.values[0]).idle_decay is not None]
+
+
+@pytest.mark.parametrize("spec", IDLE)
+def test_a_step_without_gradient_decays_the_slots_and_leaves_the_parameter(spec: Any) -> None:
+    optimizer = build_optimizer(spec)
+    w = numbers(REPLICAS, 4, 2)
+    slots, steps_R = optimizer.slots(w), torch.ones(REPLICAS, dtype=torch.float64)
+    optimizer.update(w, numbers(REPLICAS, 4, 2, seed=2), slots, steps_R)
+    before, slots_before = w.clone(), [slot.clone() for slot in slots]
+    optimizer.update(w, torch.zeros_like(w), slots, steps_R + 1)
+    assert torch.equal(w, before)
+    for slot, slot_before in zip(slots, slots_before, strict=True):
+        torch.testing.assert_close(slot, slot_before * optimizer.idle_decay, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("spec", IDLE)
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), share=st.sampled_from([0.0, 0.1, 0.5, 1.0]), steps=st.integers(1, 12))
+def test_rows_that_wait_end_where_they_would_be_had_they_not_waited(
+    spec: Any, seed: int, share: float, steps: int
+) -> None:
+    """Some steps meet a few of the rows, as a sparse gradient; some all of them, as a regularizer does."""
+    optimizer, rng, features = build_optimizer(spec), np.random.default_rng(seed), 5
+    waiting = numbers(REPLICAS, features, 2, seed=seed)
+    moving = waiting.clone()
+    slots, slots_of_moving = optimizer.slots(waiting), optimizer.slots(moving)
+    seen_RF = torch.zeros(REPLICAS, features)
+    steps_R = torch.zeros(REPLICAS, dtype=torch.float64)
+    met_once = torch.zeros(REPLICAS, features, dtype=torch.bool)
+    for _ in range(steps):
+        steps_R += 1
+        met = torch.from_numpy(rng.random((REPLICAS, features)) < share)
+        gradient = torch.from_numpy(rng.normal(size=moving.shape)) * met[..., None]
+        dense = bool(rng.random() < 0.2)
+        met_once |= dense | met
+        given_gradient = gradient
+        if not dense:
+            rows = met.nonzero().T
+            given_gradient = torch.sparse_coo_tensor(
+                rows, gradient[met], gradient.shape, is_coalesced=True, check_invariants=True
+            )
+        optimizer.update_rows(waiting, given_gradient, slots, seen_RF, steps_R)
+        optimizer.update(moving, gradient, slots_of_moving, steps_R)
+        last = dense | met
+    # The powers of the decay are computed in float32.
+    torch.testing.assert_close(waiting, moving, rtol=1e-5, atol=1e-6)
+    for slot, slot_of_moving in zip(slots, slots_of_moving, strict=True):
+        torch.testing.assert_close(slot[last], slot_of_moving[last], rtol=1e-5, atol=1e-6)
+    assert torch.equal(seen_RF > 0, met_once)
+
+
+# --- Keras's rules -----------------------------------------------------------------------------------------
+
+
+def keras_rmsprop(spec: schema.RmsProp, w: np.ndarray, gradients: Arrays) -> np.ndarray:
+    velocity, average, momentum = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
+    for g in gradients:
+        velocity = spec.rho * velocity + (1 - spec.rho) * g**2
+        denominator = velocity + spec.epsilon
+        if spec.centered:
+            average = spec.rho * average + (1 - spec.rho) * g
+            denominator = velocity - average**2 + spec.epsilon
+        increment = spec.learning_rate * g / np.sqrt(denominator)
+        momentum = spec.momentum * momentum + increment
+        w = w - (momentum if spec.momentum > 0 else increment)
+    return w
+
+
+def keras_sgd(spec: schema.Sgd, w: np.ndarray, gradients: Arrays) -> np.ndarray:
+    m = np.zeros_like(w)
+    for g in gradients:
+        m = spec.momentum * m - spec.learning_rate * g
+        w = w + (spec.momentum * m - spec.learning_rate * g if spec.nesterov else m)
+    return w
+
+
+def keras_adam(
+    spec: schema.Adam | schema.AdamW, w: np.ndarray, gradients: Arrays, steps: float
+) -> np.ndarray:
+    m, v, v_hat = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
+    for g in gradients:
+        steps += 1
+        if isinstance(spec, schema.AdamW):
+            w = w - w * spec.weight_decay * spec.learning_rate
+        alpha = spec.learning_rate * np.sqrt(1 - spec.beta_2**steps) / (1 - spec.beta_1**steps)
+        m = m + (g - m) * (1 - spec.beta_1)
+        v = v + (g**2 - v) * (1 - spec.beta_2)
+        v_hat = np.maximum(v_hat, v)
+        w = w - m * alpha / (np.sqrt(v_hat if spec.amsgrad else v) + spec.epsilon)
+    return w
+
+
+def keras_adagrad(spec: schema.Adagrad, w: np.ndarray, gradients: Arrays) -> np.ndarray:
+    accumulator = np.full_like(w, spec.initial_accumulator_value)
+    for g in gradients:
+        accumulator = accumulator + g**2
+        w = w - spec.learning_rate * g / np.sqrt(accumulator + spec.epsilon)
+    return w
+
+
+# keras/src/optimizers, `update_step`, for one replica that made `steps` updates before.
+# A new optimizer needs its line here.
+RULES: Mapping[str, Callable[[Any, np.ndarray, Arrays, float], np.ndarray]] = {
+    "rmsprop": lambda spec, w, gradients, steps: keras_rmsprop(spec, w, gradients),
+    "sgd": lambda spec, w, gradients, steps: keras_sgd(spec, w, gradients),
+    "adam": keras_adam,
+    "adamw": keras_adam,
+    "adagrad": lambda spec, w, gradients, steps: keras_adagrad(spec, w, gradients),
+}
+PARAMETERS: Mapping[str, st.SearchStrategy[Any]] = {
+    "learning_rate": st.floats(1e-4, 0.5),
+    "rho": st.floats(0.01, 0.99),
+    "momentum": st.sampled_from([0.0, 0.5, 0.9]),
+    "centered": st.booleans(),
+    "nesterov": st.booleans(),
+    "beta_1": st.floats(0.01, 0.99),
+    "beta_2": st.floats(0.01, 0.9999),
+    "epsilon": st.floats(1e-7, 0.1),
+    "amsgrad": st.booleans(),
+    "weight_decay": st.floats(0.001, 0.5),
+    "initial_accumulator_value": st.floats(0.001, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50)
+@given(
+    data=st.data(), seed=st.integers(0, 2**32), steps=st.lists(st.integers(0, 2000), min_size=1, max_size=4)
+)
+def test_the_rule_is_keras_s(kind: str, data: st.DataObject, seed: int, steps: list[int]) -> None:
+    drawn = {name: data.draw(PARAMETERS[name], name) for name in KINDS[kind].model_fields}
+    if drawn.get("momentum") == 0:
+        drawn["nesterov" if kind == "sgd" else "momentum"] = 0 if kind != "sgd" else False
+    spec = KINDS[kind].model_validate(drawn)
+    replicas = len(steps)
+    start = numbers(replicas, 3, seed=seed)
+    gradients = [numbers(replicas, 3, seed=seed + i) for i in range(1, 6)]
+    found = follow(spec, start, gradients, [float(s) for s in steps])
+    for r in range(replicas):
+        expected = RULES[kind](spec, start[r].numpy(), [g[r].numpy() for g in gradients], steps[r])
+        np.testing.assert_allclose(found[r].numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+# --- PyTorch's, where it computes the same: an epsilon too small to matter ---------------------------------
+
+TINY = 1e-30
+PYTORCH: list[tuple[schema.Component, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]]] = [
+    (schema.Sgd(), lambda w: torch.optim.SGD(w, lr=0.01)),
+    (schema.Sgd(momentum=0.9), lambda w: torch.optim.SGD(w, lr=0.01, momentum=0.9)),
+    (
+        schema.Sgd(momentum=0.9, nesterov=True),
+        lambda w: torch.optim.SGD(w, lr=0.01, momentum=0.9, nesterov=True),
+    ),
+    (schema.Adam(epsilon=TINY), lambda w: torch.optim.Adam(w, eps=TINY)),
+    (schema.Adam(epsilon=TINY, amsgrad=True), lambda w: torch.optim.Adam(w, eps=TINY, amsgrad=True)),
+    (
+        schema.AdamW(epsilon=TINY, weight_decay=0.3),
+        lambda w: torch.optim.AdamW(w, eps=TINY, weight_decay=0.3),
+    ),
+    (schema.RmsProp(epsilon=TINY), lambda w: torch.optim.RMSprop(w, lr=0.001, alpha=0.9, eps=TINY)),
+    (
+        schema.RmsProp(epsilon=TINY, momentum=0.5, centered=True),
+        lambda w: torch.optim.RMSprop(w, lr=0.001, alpha=0.9, eps=TINY, momentum=0.5, centered=True),
+    ),
+    (
+        schema.Adagrad(epsilon=TINY),
+        lambda w: torch.optim.Adagrad(w, lr=0.001, initial_accumulator_value=0.1, eps=TINY),
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "make"), PYTORCH, ids=[repr(spec) for spec, _ in PYTORCH])
+def test_with_a_tiny_epsilon_it_is_pytorch_s(
+    spec: schema.Component, make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+) -> None:
+    start = numbers(REPLICAS, 4, 2)
+    gradients = [numbers(REPLICAS, 4, 2, seed=s) for s in range(2, 12)]
+    theirs = torch.nn.Parameter(start.clone())
+    optimizer = make([theirs])
+    for gradient in gradients:
+        theirs.grad = gradient.clone()
+        optimizer.step()
+    torch.testing.assert_close(follow(spec, start, gradients), theirs.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_an_untouched_slot_is_each_parameter_s_own() -> None:
+    """Two parameters that shared a slot would share a history."""
+    optimizer = build_optimizer(schema.Adam(amsgrad=True))
+    w = numbers(REPLICAS, 2)
+    slots: Slots = [*optimizer.slots(w), *optimizer.slots(w)]
+    assert len({slot.data_ptr() for slot in slots}) == 6
