@@ -535,7 +535,7 @@ Metric = Annotated[
 
 
 class EarlyStopping(Config):
-    """Stop when `monitor` has not improved by more than `min_delta` for more than `patience` epochs.
+    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs (0 means 1).
 
     `restore_best` puts back the weights of the best epoch at the end. Keras's `EarlyStopping`.
     """

@@ -60,8 +60,8 @@ class Trainer:
 
     Attributes:
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
-            Holds those of the last complete epoch until the loop ends, then the best where the spec restores
-            them.
+            Holds those of the last complete epoch until the replica ends, then the best where the spec
+            restores them.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
     """
 
@@ -122,6 +122,7 @@ class Trainer:
                     best_weights[number] = current[number]
                 if watcher.should_stop(epoch):
                     self.stopped_epochs[number] = epoch
+                    self.finished[number] = best_weights.get(number, current[number])
             going_on = [place for place, n in enumerate(numbers) if n not in self.stopped_epochs]
             if not going_on:
                 break
