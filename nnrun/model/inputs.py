@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from torch import Tensor
 
 RowNumbers = npt.NDArray[np.int64]
 
+# Batches that are prepared in one go: enough that Python's part in it is small, few enough for the caches.
+_STEPS_AHEAD = 6
+
 
 @dataclass(frozen=True, eq=False)
 class SparseBatch:
@@ -28,38 +32,38 @@ class SparseBatch:
 
     Attributes:
         replicas, rows, features: R, B, F.
-        matrix: (R*B, R*F) in main memory; the columns of replica r are moved by r * F.
-        columns: (nnz,) for each non-zero its column, on the device.
-        row_starts: (R*B + 1,) where each row's non-zeros start, on the device.
-        values: (nnz,) or None where all are 1, on the device.
+        columns: (nnz,) for each non-zero its column; the columns of replica r are moved by r * F.
+        row_starts: (R*B + 1,) where each row's non-zeros start.
+        values: (nnz,) or None where all are 1.
+        prepared: the transpose, where it is at hand.
     """
 
     replicas: int
     rows: int
     features: int
-    matrix: scipy.sparse.csr_array
     columns: Tensor
     row_starts: Tensor
     values: Tensor | None
+    prepared: ByColumn | None = None
+
+    def with_values(self, values: Tensor) -> SparseBatch:
+        """The same non-zeros with other values, (nnz,)."""
+        return replace(self, values=values, prepared=None)
 
     @cached_property
     def by_column(self) -> ByColumn:
-        """The same matrix column by column; without its empty columns, where most columns are empty."""
-        m, device = self.matrix, self.columns.device
-        if self.values is None:
-            turned, values = m.tocsc(), None
-        else:
-            places = np.arange(m.nnz, dtype=np.int32)
-            turned = scipy.sparse.csr_array((places, m.indices, m.indptr), shape=m.shape).tocsc()
-            values = self.values[torch.from_numpy(turned.data).to(device)]
-        columns, starts = None, turned.indptr
-        if m.nnz < m.shape[1]:
-            held = np.flatnonzero(starts[1:] > starts[:-1])
-            starts = np.append(starts[held], starts[-1:])
-            columns = torch.from_numpy(np.stack(np.divmod(held, self.features))).to(device)
-        return ByColumn(
-            columns, torch.from_numpy(turned.indices).to(device), torch.from_numpy(starts).to(device), values
-        )
+        """The same matrix column by column."""
+        if self.prepared is not None:
+            return self.prepared
+        columns, starts = self.columns.cpu().numpy(), self.row_starts.cpu().numpy()
+        places = np.arange(len(columns), dtype=np.int32)
+        shape = (self.replicas * self.rows, self.replicas * self.features)
+        turned = scipy.sparse.csr_array((places, columns, starts), shape=shape).tocsc()
+        device = self.columns.device
+        values = self.values
+        if values is not None:
+            values = values[torch.from_numpy(turned.data).to(device)]
+        return by_column(turned.indices, turned.indptr, values, self.features, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,22 @@ class ByColumn:
     rows: Tensor
     starts: Tensor
     values: Tensor | None
+
+
+def by_column(
+    rows: npt.NDArray[Any],
+    starts: npt.NDArray[Any],
+    values: Tensor | None,
+    features: int,
+    device: torch.device,
+) -> ByColumn:
+    """A transpose on the device; without its empty columns, where most columns are empty."""
+    columns = None
+    if len(rows) < len(starts) - 1:
+        held = np.flatnonzero(starts[1:] > starts[:-1])
+        starts = np.append(starts[held], starts[-1:])
+        columns = torch.from_numpy(np.stack(np.divmod(held, features))).to(device)
+    return ByColumn(columns, torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device), values)
 
 
 Batch = Tensor | SparseBatch
@@ -183,43 +203,89 @@ class SparseInputs:
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
         """The rows, batch by batch. `places` do not matter: the rows are shared.
 
-        Of several batches, which are there to train on, the next and its transpose are prepared while the
-        present one is in use.
+        Of several batches, which are there to train on, the next ones and their transposes are prepared while
+        the present one is in use.
         """
-        parts = [rows_GN[:, i : i + batch_size] for i in range(0, rows_GN.shape[1], batch_size)]
-        if len(parts) == 1:
-            yield self._batch(parts[0])
+        steps = rows_GN.shape[1] // batch_size
+        if steps <= 1 or steps * batch_size < rows_GN.shape[1]:
+            for first in range(0, rows_GN.shape[1], batch_size):
+                yield self._batch(rows_GN[:, first : first + batch_size])
             return
+        # The first is small, since nothing is in use yet while it is prepared.
+        bounds = [0, 1, *range(3, steps, _STEPS_AHEAD), steps]
+        chunks = [rows_GN[:, i * batch_size : j * batch_size] for i, j in pairwise(bounds) if i < j]
         with ThreadPoolExecutor(max_workers=1) as pool:
-            coming = pool.submit(self._turned_batch, parts[0])
-            for part in parts[1:]:
-                batch, coming = coming.result(), pool.submit(self._turned_batch, part)
-                yield batch
-            yield coming.result()
-
-    def _turned_batch(self, rows_GB: RowNumbers) -> SparseBatch:
-        batch = self._batch(rows_GB)
-        _ = batch.by_column
-        return batch
+            coming = pool.submit(self._turned_batches, chunks[0], batch_size)
+            for chunk in chunks[1:]:
+                batches, coming = coming.result(), pool.submit(self._turned_batches, chunk, batch_size)
+                yield from batches
+            yield from coming.result()
 
     def _batch(self, rows_GB: RowNumbers) -> SparseBatch:
-        groups, size = rows_GB.shape
-        batch = self.matrix[rows_GB.reshape(-1)]
-        if groups > 1:  # replica g multiplies the g-th of the stacked weight matrices
-            starts = batch.indptr[::size]
-            first_columns = np.arange(groups, dtype=batch.indices.dtype) * self.features
-            indices = batch.indices + np.repeat(first_columns, np.diff(starts))
-            shape = (groups * size, groups * self.features)
-            batch = scipy.sparse.csr_array((batch.data, indices, batch.indptr), shape=shape)
+        (replicas, rows), features = rows_GB.shape, self.features
+        taken = self.matrix[rows_GB.reshape(-1)]
+        columns = _shifted(taken, rows, features) if replicas > 1 else taken.indices
         return SparseBatch(
-            replicas=groups,
-            rows=size,
-            features=self.features,
-            matrix=batch,
-            columns=torch.from_numpy(batch.indices).to(self.device),
-            row_starts=torch.from_numpy(batch.indptr).to(self.device),
-            values=None if self.all_ones else torch.from_numpy(batch.data).to(self.device),
+            replicas=replicas,
+            rows=rows,
+            features=features,
+            columns=torch.from_numpy(columns).to(self.device),
+            row_starts=torch.from_numpy(taken.indptr).to(self.device),
+            values=None if self.all_ones else torch.from_numpy(taken.data).to(self.device),
         )
+
+    def _turned_batches(self, rows_GN: RowNumbers, rows: int) -> list[SparseBatch]:
+        """Batches of `rows` rows with their transposes: all rows are taken and turned in one go.
+
+        The batches lie one behind the other along the diagonal of one large matrix. So its transpose holds
+        theirs, one behind the other.
+        """
+        replicas, features = len(rows_GN), self.features
+        steps = rows_GN.shape[1] // rows
+        of_batch = rows_GN.reshape(replicas, steps, rows).swapaxes(0, 1)
+        taken = self.matrix[of_batch.reshape(-1)]
+        columns = _shifted(taken, rows, features)
+        places = taken.data if self.all_ones else np.arange(taken.nnz, dtype=np.int32)
+        height, width = replicas * rows, replicas * features  # of one batch
+        shape = (steps * height, steps * width)
+        turned = scipy.sparse.csr_array((places, columns, taken.indptr), shape=shape).tocsc()
+        batches = []
+        for step in range(steps):
+            row_starts = taken.indptr[step * height : (step + 1) * height + 1]
+            held = slice(row_starts[0], row_starts[-1])
+            column_starts = turned.indptr[step * width : (step + 1) * width + 1] - held.start
+            values = turned_values = None
+            if not self.all_ones:
+                values = torch.from_numpy(taken.data[held]).to(self.device)
+                turned_values = torch.from_numpy(taken.data[turned.data[held]]).to(self.device)
+            in_batch = taken.indices[held] if replicas == 1 else columns[held] - step * width
+            batches.append(
+                SparseBatch(
+                    replicas=replicas,
+                    rows=rows,
+                    features=features,
+                    columns=torch.from_numpy(in_batch).to(self.device),
+                    row_starts=torch.from_numpy(row_starts - held.start).to(self.device),
+                    values=values,
+                    prepared=by_column(
+                        turned.indices[held] - step * height,
+                        column_starts,
+                        turned_values,
+                        features,
+                        self.device,
+                    ),
+                )
+            )
+        return batches
+
+
+def _shifted(taken: scipy.sparse.csr_array, rows: int, features: int) -> npt.NDArray[Any]:
+    """The columns of each block of `rows` rows moved behind those of the block before."""
+    per_block = np.diff(taken.indptr[::rows])
+    most = len(per_block) * features
+    kind = taken.indices.dtype if most <= np.iinfo(taken.indices.dtype).max else np.int64
+    shifts = np.arange(len(per_block), dtype=kind) * features
+    return taken.indices + np.repeat(shifts, per_block)  # type: ignore[no-any-return]
 
 
 class _SparseTimesDense(torch.autograd.Function):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class DropoutLayer:
         if isinstance(x, Tensor):
             return x * self._factor(noise.dense(self.position, x))
         factor = self._factor(noise.sparse(self.position, x))
-        return replace(x, values=factor if x.values is None else x.values * factor)
+        return x.with_values(factor if x.values is None else x.values * factor)
 
     def _factor(self, noise: Tensor) -> Tensor:
         return (noise >= self.rate).to(torch.float32) * (1.0 / (1.0 - self.rate))

@@ -86,15 +86,15 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
             mean = rest.pop(0)
             mean.mul_(rho).add_(g, alpha=1 - rho)
             # Rounding may leave a mean square minus a squared mean below zero.
-            root = square.addcmul(mean, mean, value=-1).clamp_(min=0).add_(eps).sqrt_()
+            inverse_root = square.addcmul(mean, mean, value=-1).clamp_(min=0).add_(eps).rsqrt_()
         else:
-            root = square.add(eps).sqrt_()
+            inverse_root = square.add(eps).rsqrt_()
         if spec.momentum > 0:
             velocity = rest.pop(0)
-            velocity.mul_(spec.momentum).addcdiv_(g, root, value=lr)
+            velocity.mul_(spec.momentum).addcmul_(g, inverse_root, value=lr)
             w.sub_(velocity)
         else:
-            w.addcdiv_(g, root, value=-lr)
+            w.addcmul_(g, inverse_root, value=-lr)
 
     slots = _zeros(1 + spec.centered + (spec.momentum > 0))
     return Optimizer(lr, slots, update, idle_decay=rho if spec.momentum == 0 else None)
