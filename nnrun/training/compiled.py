@@ -36,23 +36,32 @@ class CompiledEngine(EagerEngine):
         task: what is learned.
         parameters: stacked first weights.
         on_failure: is told, in a sentence, when compiling failed.
+        backend: of `torch.compile`; `aot_eager` traces the same function and runs it without a compiler.
     """
 
     def __init__(
-        self, task: Task, parameters: Mapping[str, Tensor], on_failure: Callable[[str], None]
+        self,
+        task: Task,
+        parameters: Mapping[str, Tensor],
+        on_failure: Callable[[str], None],
+        backend: str = "inductor",
     ) -> None:
         super().__init__(task, parameters)
         self._on_failure = on_failure
-        self._replicas = len(self._stack.steps_R)
+        self._replicas = len(self._stack.steps_R)  # how many a compiled call trains; 0 where none is made
         # All calls of one engine have the same shapes, so there is nothing to guard against.
         options: dict[str, Any] = {"guard_filter_fn": lambda guards: [False for _ in guards]}
         self._several: Callable[..., tuple[Tensor, Tensor]] = torch.compile(
-            _with_code_of_its_own(_several_steps), dynamic=False, fullgraph=True, options=options
+            _with_code_of_its_own(_several_steps),
+            dynamic=False,
+            fullgraph=True,
+            backend=backend,
+            options=options,
         )
 
     def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
         calls = segment.steps // STEPS_PER_CALL
-        if len(segment.places) < self._replicas or segment.batch_size < self._task.batch_size or not calls:
+        if len(segment.places) != self._replicas or segment.batch_size < self._task.batch_size or not calls:
             super()._train_segment(segment, stack, noise, tally)
             return
         compiled, rest = segment.split(calls * STEPS_PER_CALL)

@@ -1,0 +1,117 @@
+"""Compiled steps compute what plain ones do. Most are only traced (`aot_eager`), since compiling takes seconds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_tasks import assert_same, first_weights, make_task, rows, several_rows, zeros_and_ones
+
+from nnrun.spec import schema
+from nnrun.training.compiled import STEPS_PER_CALL, CompiledEngine
+from nnrun.training.engine import EagerEngine
+from nnrun.training.phase import Phase
+from nnrun.training.task import Task
+
+# PyTorch's own, from within its compiler.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+OPTIMIZERS: list[Any] = [
+    *schema.components(schema.Optimizer),
+    {"rmsprop": {"momentum": 0.9, "centered": True}},
+    {"sgd": {"momentum": 0.9, "nesterov": True}},
+    {"adam": {"amsgrad": True}},
+]
+SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
+SOFTMAX = {"dense": {"units": 3, "activation": "softmax"}}
+CLASSES = np.random.default_rng(5).integers(0, 3, (1, 60))
+TARGETS = {
+    "binary_crossentropy": (SIGMOID, zeros_and_ones(1, 60, 1)),
+    "categorical_crossentropy": (SOFTMAX, np.eye(3, dtype=np.float32)[CLASSES]),
+    "sparse_categorical_crossentropy": (SOFTMAX, CLASSES),
+    "mse": ({"dense": 2}, rows(1, 60, 2)),
+    "mae": ({"dense": 2}, rows(1, 60, 2)),
+    "huber": ({"dense": 2}, rows(1, 60, 2)),
+}
+
+
+def no_failure(text: str) -> None:
+    pytest.fail(text)
+
+
+def train(engine: EagerEngine, lengths: Sequence[int], epochs: int = 2) -> list[Phase]:
+    numbers = list(range(len(lengths)))
+    return [engine.train_epoch(several_rows(lengths, seed=e), numbers, e) for e in range(1, epochs + 1)]
+
+
+def assert_alike(task: Task, lengths: Sequence[int], backend: str) -> None:
+    weights = first_weights(task, range(len(lengths)))
+    plain, compiled = EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, backend)
+    for one, other in zip(train(plain, lengths), train(compiled, lengths), strict=True):
+        np.testing.assert_allclose(other.losses, one.losses, rtol=1e-4)
+        for mine, theirs in zip(other.metrics, one.metrics, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-4)
+    assert_same(compiled.parameters(), plain.parameters())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_every_optimizer_traced(optimizer: Any) -> None:
+    """Two folds of unequal length, dropout, a penalty, and steps left over at the end."""
+    assert_alike(make_task(optimizer=optimizer, batch_size=7), (58, 53), "aot_eager")
+
+
+@pytest.mark.parametrize("loss", schema.components(schema.Loss))
+def test_every_loss_traced(loss: str) -> None:
+    last, targets = TARGETS[loss]
+    layers = [{"dense": {"units": 5, "activation": "gelu"}}, last]
+    task = make_task(
+        layers, loss=loss, optimizer="sgd", metrics=["mse"][: last not in (SOFTMAX,)], targets=targets
+    )
+    assert_alike(task, (40,), "aot_eager")
+
+
+@pytest.mark.slow
+def test_the_compiler_s_own_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert_alike(make_task(optimizer="rmsprop", batch_size=4), (58, 53), "inductor")
+
+
+def test_engines_share_no_code() -> None:
+    """`torch.compile` keeps what it compiled by code object: a second task must not meet the first one's."""
+    for optimizer, units in (("sgd", 3), ("adam", 4)):
+        layers = [{"dense": units}, SIGMOID]
+        assert_alike(make_task(layers, optimizer=optimizer), (40, 40), "aot_eager")
+
+
+def test_replicas_that_are_left_out_leave_the_others_as_they_would_be() -> None:
+    task = make_task(optimizer="adam")
+    weights = first_weights(task, range(3))
+    engines = [EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, "aot_eager")]
+    for engine in engines:
+        orders = several_rows((48, 48, 48))
+        engine.train_epoch(orders, [0, 1, 2], 1)
+        engine.keep([0, 2])
+        engine.train_epoch([orders[0], orders[2]], [0, 2], 2)
+    assert_same(engines[1].parameters(), engines[0].parameters())
+
+
+def test_an_epoch_of_fewer_steps_than_a_call_makes() -> None:
+    assert_alike(make_task(batch_size=30), (60,), "aot_eager")
+    assert STEPS_PER_CALL > 60 // 30
+
+
+def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task()
+    weights = first_weights(task, range(2))
+    said: list[str] = []
+    plain, compiled = EagerEngine(task, weights), CompiledEngine(task, weights, said.append)
+
+    def fails(*arguments: Any) -> Any:
+        raise torch._dynamo.exc.TorchRuntimeError("no compiler\nmore about it")
+
+    monkeypatch.setattr(compiled, "_several", fails)
+    for one, other in zip(train(plain, (48, 48)), train(compiled, (48, 48)), strict=True):
+        assert other == one
+    assert said == ["compiling failed, so training goes step by step: no compiler"]
+    assert_same(compiled.parameters(), plain.parameters(), exactly=True)
