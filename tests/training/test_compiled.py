@@ -1,4 +1,4 @@
-"""Compiled steps compute what plain ones do. Most are only traced (`aot_eager`), since compiling takes seconds."""
+"""Compiled steps compute what plain ones do. Most are only traced (`aot_eager`): compiling takes seconds."""
 
 from collections.abc import Sequence
 from typing import Any
