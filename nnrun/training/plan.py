@@ -51,7 +51,7 @@ def epoch_order(rows: RowNumbers, *, shuffle: bool, seed: int, replica: int, epo
     """The order of a replica's training rows in one epoch: drawn from (seed, replica, epoch) alone."""
     if not shuffle:
         return rows
-    rng = np.random.default_rng(derive_seed(seed, replica=replica, epoch=epoch, purpose="order of rows"))
+    rng = np.random.default_rng(derive_seed(seed, replica=replica, epoch=epoch, purpose="order of training rows"))
     return rng.permutation(rows)
 
 
