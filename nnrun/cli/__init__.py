@@ -5,6 +5,7 @@ Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported be
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = [arg for arg in args if arg != "--debug"]
     try:
         result = app(args, standalone_mode=False, prog_name="nnrun")
+        sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        _write_to_nobody()
         return 0
     except NnrunError as error:
         if debug:
@@ -50,6 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _write_to_nobody() -> None:
+    """The reader went away (`nnrun ls | head -1`), which is no fault: what is left to write is dropped."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (BrokenPipeError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def entry_point() -> None:
