@@ -29,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _write_to_nobody()
         return 0
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        _write_to_nobody()  # Click met the broken pipe first, and would leave with 1
+        return 0
     except NnrunError as error:
         if debug:
             raise

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nnrun.data import Dataset, load_dataset
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, versions
+from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.prepare import Group, make_task, prepare_groups
 from nnrun.experiment.score import score, use_of_test_set
@@ -283,18 +285,23 @@ def _train_group(
             maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
         ),
     )
+    kept: dict[int, dict[str, Tensor]] = {}
     try:
         for epoch in trainer.epochs():
-            for number, row in epoch.rows.items():
-                place = {"fold": number} if has_folds else {}
-                ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
-                history.append({**place, "epoch": epoch.epoch, **row, **ending})
-            record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
+            with uninterrupted():  # the weights that are kept are those of the last row
+                for number, row in epoch.rows.items():
+                    place = {"fold": number} if has_folds else {}
+                    ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
+                    history.append({**place, "epoch": epoch.epoch, **row, **ending})
+                record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
+                kept.update(epoch.weights)
             listener.epoch(epoch)
+        kept = trainer.finished
     finally:
         if trainer.stopped_epochs:
             record["stopped_early"] = dict(sorted(trainer.stopped_epochs.items()))
-        for number, parameters in trainer.finished.items():
+        kept |= {number: trainer.finished[number] for number in trainer.stopped_epochs}
+        for number, parameters in kept.items():
             run.write_weights(group.network.unstack(parameters, 0), number if has_folds else None)
 
 

@@ -46,12 +46,21 @@ class Schedule:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. `rows` maps a replica's number to its columns: loss, metrics, val_loss, val_ metrics."""
+    """One epoch.
+
+    Attributes:
+        epoch: from 1.
+        rows: replica number → its columns: loss, metrics, val_loss, val_ metrics.
+        learning_rate: of the epoch.
+        seconds: wall time, of all replicas together.
+        weights: replica number → its weights at the end, stacked form with a leading dimension of 1.
+    """
 
     epoch: int
     rows: Mapping[int, Mapping[str, float]]
     learning_rate: float
     seconds: float
+    weights: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,17 +111,17 @@ class Trainer:
             for place, n in enumerate(numbers):
                 validated = {} if validation is None else validation.columns(place, "val_")
                 rows[n] = training.columns(place) | validated
-            record = EpochRecord(epoch, rows, schedule.learning_rate, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
             parameters = self.engine.parameters()
             names = [f" of fold {n}" if len(self.replicas) > 1 else "" for n in numbers]
             divergence = _divergence(training, validation, parameters, names, epoch)
             if divergence is not None:
-                yield record
+                yield EpochRecord(epoch, rows, schedule.learning_rate, seconds)
                 raise DivergedError(divergence)
             # Kept before the record is given away: whoever stops the loop there has these weights.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers)}
             self.finished.update(current)
-            yield record
+            yield EpochRecord(epoch, rows, schedule.learning_rate, seconds, current)
 
             for number, watcher in watchers.items():
                 if number not in rows:

@@ -51,7 +51,8 @@ def epoch_order(rows: RowNumbers, *, shuffle: bool, seed: int, replica: int, epo
     """The order of a replica's training rows in one epoch: drawn from (seed, replica, epoch) alone."""
     if not shuffle:
         return rows
-    rng = np.random.default_rng(derive_seed(seed, replica=replica, epoch=epoch, purpose="order of training rows"))
+    purpose = "order of training rows"
+    rng = np.random.default_rng(derive_seed(seed, replica=replica, epoch=epoch, purpose=purpose))
     return rng.permutation(rows)
 
 
