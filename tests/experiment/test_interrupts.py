@@ -10,9 +10,13 @@ from nnrun.experiment.interrupts import uninterrupted
 
 def test_a_ctrl_c_is_raised_at_the_end() -> None:
     before, done = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+
+    def work() -> None:
         signal.raise_signal(signal.SIGINT)
         done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        work()
     assert done == ["the rest"]
     assert signal.getsignal(signal.SIGINT) is before
 
