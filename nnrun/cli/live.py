@@ -65,6 +65,8 @@ class LiveListener(Listener):
         """Leave the last picture on the screen."""
         if self._live is not None:
             self._live.stop()
+            self._live = None
+            self._console.print()
 
     def _screen(self) -> RenderableType:
         if not self._records:

@@ -201,6 +201,10 @@ SYSTEMS: dict[str, Callable[[Work, Path], float]] = {
 }
 
 
+WRITE = "write"
+"""Not a system: writes the dense rows for the peers."""
+
+
 # --- the comparison ----------------------------------------------------------------------------------------
 
 
@@ -213,10 +217,18 @@ class Measured:
 
 def measure(system: str, name: str, folder: Path) -> Measured:
     """Run one system on one work in a process of its own."""
+    started = time.perf_counter()
+    output = in_a_process(system, name, folder)
+    whole = time.perf_counter() - started
+    answer = json.loads(output.splitlines()[-1])
+    return Measured(answer["training"], whole, answer["megabytes"])
+
+
+def in_a_process(system: str, name: str, folder: Path) -> str:
+    """What `run_one` prints. A process begins with the peak memory of its parent, so that one stays small."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if system.startswith("keras-"):
         environment["KERAS_BACKEND"] = system.removeprefix("keras-")
-    started = time.perf_counter()
     result = subprocess.run(
         [sys.executable, __file__, "--one", system, name, str(folder)],
         env=environment,
@@ -224,14 +236,15 @@ def measure(system: str, name: str, folder: Path) -> Measured:
         text=True,
         check=False,
     )
-    whole = time.perf_counter() - started
     if result.returncode:
         raise SystemExit(f"{system} failed on {name}:\n{result.stderr}")
-    answer = json.loads(result.stdout.splitlines()[-1])
-    return Measured(answer["training"], whole, answer["megabytes"])
+    return result.stdout
 
 
 def run_one(system: str, name: str, folder: Path) -> None:
+    if system == WRITE:
+        write_dense(WORKS[name], folder)
+        return
     training = SYSTEMS[system](WORKS[name], folder)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"training": training, "megabytes": megabytes}))
@@ -252,7 +265,7 @@ def main() -> None:
     for name in arguments.works or WORKS:
         with tempfile.TemporaryDirectory() as folder:
             if PEERS[name]:
-                write_dense(WORKS[name], Path(folder))
+                in_a_process(WRITE, name, Path(folder))
             ours = 0.0
             for system in ("nnrun", *PEERS[name]):
                 repeats = [measure(system, name, Path(folder)) for _ in range(arguments.repeat)]
