@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +16,6 @@ from rich.text import Text
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.progress import means, start_line
 from nnrun.training.loop import EpochRecord
-from nnrun.validation.summary import monitor_mode
 
 _MOST_ROWS = 12
 _OTHER_LINES = 6
@@ -57,8 +57,9 @@ class LiveListener(Listener):
 
     def epoch(self, record: EpochRecord) -> None:
         """Take note; the screen is drawn by the clock, not by the epoch."""
+        record = replace(record, weights={})  # a screen has no use for them, and they are large
         self._records.append(record)
-        if self._best is None or _better(record, self._best):
+        if "val_loss" in means(record) and (self._best is None or _better(record, self._best)):
             self._best = record
 
     def ended(self) -> None:
@@ -114,13 +115,9 @@ class LiveListener(Listener):
 
 
 def _better(record: EpochRecord, best: EpochRecord) -> bool:
-    """By val_loss, which is there or not for all epochs alike; without validation the last epoch counts."""
-    new, old = means(record), means(best)
-    if "val_loss" not in new:
-        return False
-    sign = -1 if monitor_mode("val_loss") == "max" else 1
-    value = new["val_loss"][0]
-    return math.isfinite(value) and sign * value < sign * old["val_loss"][0]
+    """By val_loss, which is there for all epochs or for none."""
+    new, old = means(record)["val_loss"][0], means(best)["val_loss"][0]
+    return math.isfinite(new) and not new >= old
 
 
 def _clock(seconds: float) -> str:

@@ -39,7 +39,7 @@ def show(
 
         run = find_run(source, runs_dir)
         loaded = load_run_spec(run, set_ or ())
-    description = _described(loaded, data_dir)
+    description = _described(loaded, data_dir, run)
     if as_json:
         print_json(_document(loaded, description, run))
         return
@@ -48,10 +48,17 @@ def show(
     print(_text(loaded, description, run))
 
 
-def _described(loaded: LoadedSpec, data_dir: Path | None) -> Description:
+def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:
     from nnrun.experiment.describe import describe_spec
 
-    return describe_spec(loaded.spec, data_dir)
+    record = {} if run is None else run.read_record()
+    folds = record.get("folds") or []
+    return describe_spec(
+        loaded.spec,
+        data_dir,
+        smoke=record.get("smoke") is True,
+        only_fold=folds[0] if len(folds) == 1 else None,
+    )
 
 
 def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> dict[str, Any]:

@@ -44,15 +44,28 @@ class Description:
 
 
 def describe_spec(
-    spec: schema.ExperimentSpec, data_dir: Path | None, listener: Listener | None = None
+    spec: schema.ExperimentSpec,
+    data_dir: Path | None,
+    listener: Listener | None = None,
+    *,
+    smoke: bool = False,
+    only_fold: int | None = None,
 ) -> Description:
-    """Load the data and say what would be trained. Without the data, what the spec alone tells."""
+    """Load the data and say what would be trained. Without the data, what the spec alone tells.
+
+    Args:
+        spec: what to describe.
+        data_dir: where data files are looked for first.
+        listener: is told what happens.
+        smoke: the generated rows of a smoke run.
+        only_fold: one fold's index, for a run of that fold alone.
+    """
     listener = listener or Listener()
     try:
-        dataset = load_dataset(spec.dataset, data_dir=data_dir, on_message=listener.message)
+        dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
         return _without_data(spec, str(error))
-    groups = prepare_groups(spec, dataset)
+    groups = prepare_groups(spec, dataset, only_fold)
     group = groups[0]
     fold = group.folds[0]
     rows = group.fitted[0].transform_inputs(dataset.train.inputs)

@@ -69,9 +69,11 @@ def evaluate_run(
     dataset = load_run_data(run, spec, data_dir, listener)
     folds = make_folds(spec.validation, len(dataset.train), labels_of(dataset), spec.seed)
     test = dataset.test
+    validated = not isinstance(spec.validation, schema.NoValidation)
     if split == "test" and test is None:
-        raise UsageError(f"{dataset.name} has no test set. Use --split validation.")
-    if split == "validation" and isinstance(spec.validation, schema.NoValidation):
+        instead = " Use --split validation." if validated else ""
+        raise UsageError(f"{dataset.name} has no test set.{instead}")
+    if split == "validation" and not validated:
         raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
     record = run.read_record()
     uses = record.get("test_uses")

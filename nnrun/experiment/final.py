@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
@@ -42,9 +43,7 @@ def final_of_run(
         best = record.get("best_epoch")
         if not isinstance(best, int) or best < 1:
             raise UsageError(
-                f"{parent.id} has no best epoch, since it validated nothing"
-                f"{' (it is a final run itself)' if record.get('command') == 'final' else ''}; "
-                "say how long to train with --epochs N."
+                f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
             )
         epochs = best
     smoke = settings.smoke or record.get("smoke") is True
@@ -54,6 +53,15 @@ def final_of_run(
         epochs=epochs,
         listener=listener,
     )
+
+
+def _why(record: Mapping[str, Any]) -> str:
+    """Why validation chose no epoch."""
+    if record.get("command") == "final":
+        return "it validated nothing (it is a final run itself)"
+    if record.get("baseline_on") == "validation":
+        return "no epoch ended with a finite validation loss"
+    return "it validated nothing"
 
 
 def final_of_spec(

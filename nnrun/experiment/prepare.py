@@ -57,7 +57,7 @@ def prepare_groups(
     """
     folds = make_folds(spec.validation, len(dataset.train), labels_of(dataset), spec.seed)
     if only_fold is not None:
-        if only_fold >= len(folds):
+        if not 0 <= only_fold < len(folds):
             raise UsageError(
                 f"--fold {only_fold}: there are {len(folds)} folds, numbered from 0 to {len(folds) - 1}."
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from nnrun.experiment.listener import Listener, Start
+from nnrun.spec.suggest import counted
 from nnrun.training.loop import EpochRecord
 
 
@@ -45,7 +46,7 @@ class LineListener(Listener):
 
 def start_line(start: Start) -> str:
     """`reuters: 1 network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
-    networks = f"{len(start.folds)} folds of" if start.has_folds else "a network of"
+    networks = f"{counted(len(start.folds), 'fold')} of" if start.has_folds else "a network of"
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
     each = " each" if start.has_folds and len(start.folds) > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -87,19 +87,24 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.only_fold)
     given = _given_weights(spec, groups)
-    tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
-    choices = [choose(settings.compile, task, _steps(spec, g)) for g, task in zip(groups, tasks, strict=True)]
-    listener.detail(choices[0].reason)
-    threads = max(threads_for(_work_per_step(group, task)) for group, task in zip(groups, tasks, strict=True))
-
-    run = create_run(settings.runs_dir, spec.name)
-    run.write_spec(loaded.source_text)
-    run.write_resolved(dump_spec(spec))
-    record = _first_record(run, spec, settings, dataset, groups, device)
-    record |= {"threads": threads, "compiled": choices[0].compiled}
-    run.write_record(record)
-    with _ending_kept(run, record), cpu_setup(threads):
-        _train(run, record, spec, settings, dataset, groups, tasks, choices, given, device, listener)
+    # What the caller has switched off, in a notebook say, plays no part.
+    with torch.inference_mode(False), torch.enable_grad():
+        tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
+        pairs = list(zip(groups, tasks, strict=True))
+        choices = [choose(settings.compile, task, _steps(spec, group)) for group, task in pairs]
+        listener.detail(choices[0].reason)
+        threads = max(threads_for(_work_per_step(group, task)) for group, task in pairs)
+        with ExitStack() as until_the_end:
+            with uninterrupted():  # there is no folder without a record
+                run = create_run(settings.runs_dir, spec.name)
+                run.write_spec(loaded.source_text)
+                run.write_resolved(dump_spec(spec))
+                record = _first_record(run, spec, settings, dataset, groups, device)
+                record |= {"threads": threads, "compiled": choices[0].compiled}
+                run.write_record(record)
+                until_the_end.enter_context(_ending_kept(run, record))
+            until_the_end.enter_context(cpu_setup(threads))
+            _train(run, record, spec, settings, dataset, groups, tasks, choices, given, device, listener)
     return run
 
 
@@ -299,7 +304,8 @@ def _train_group(
         kept = trainer.finished
     finally:
         if trainer.stopped_epochs:
-            record["stopped_early"] = dict(sorted(trainer.stopped_epochs.items()))
+            stopped = record.get("stopped_early", {}) | trainer.stopped_epochs
+            record["stopped_early"] = dict(sorted(stopped.items()))
         kept |= {number: trainer.finished[number] for number in trainer.stopped_epochs}
         for number, parameters in kept.items():
             run.write_weights(group.network.unstack(parameters, 0), number if has_folds else None)
@@ -323,7 +329,7 @@ def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, flo
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def _out_of_memory(error: BaseException) -> NnrunError | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.spec import schema
 from nnrun.validation.summary import (
+    MORE_EPOCHS,
     best_epoch,
     history_mean,
     interval_of_mean,
@@ -47,13 +48,23 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
         "best": best,
         "last": last,
         "chosen_by": column,
-        "verdict": overfitting_sentence(table, column, epoch),
+        "verdict": _sentence(table, column, epoch, last_epoch=int(history["epoch"].max())),
     }
     n = int(history["fold"].nunique()) if "fold" in history else 1
     if n > 1 and epoch is not None:
         std = result["best_std"] = _row(table, epoch, "_std")
         result["best_interval"] = {name: interval_of_mean(mean, std[name], n) for name, mean in best.items()}
     return result
+
+
+def _sentence(table: pd.DataFrame, column: str, epoch: int | None, *, last_epoch: int) -> str:
+    sentence = overfitting_sentence(table, column, epoch)
+    if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
+        return (
+            f"{column} was best at epoch {epoch}, about where early stopping ended the first fold: the mean "
+            "over all folds goes no further."
+        )
+    return sentence
 
 
 def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:

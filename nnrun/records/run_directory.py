@@ -130,7 +130,7 @@ class RunDirectory:
         """The weights of the run's network, or of one fold's."""
         path = self._of_fold(_WEIGHTS, fold)
         if not path.is_file():
-            raise DataError(f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights()}")
+            raise DataError(f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(fold)}")
         return read_weights_file(path)
 
     def write_preprocessing(self, state: Mapping[str, Any], fold: int | None = None) -> None:
@@ -160,9 +160,9 @@ class RunDirectory:
     def _of_fold(self, name: str, fold: int | None) -> Path:
         return self.path / name if fold is None else self.path / f"fold-{fold}" / name
 
-    def _why_no_weights(self) -> str:
+    def _why_no_weights(self, fold: int | None) -> str:
         folds = self.folds()
-        if folds:
+        if folds and fold not in folds:
             return f"it holds folds {', '.join(map(str, folds))}."
         return "the run ended before its network was saved."
 

@@ -21,6 +21,9 @@ NEAR = 0.1
 """A best epoch among this share of the epochs at the end says nothing yet about what follows it."""
 
 
+MORE_EPOCHS = "more epochs may help."
+
+
 def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the folds: `epoch`, then `<column>_mean` and `<column>_std`.
 
@@ -102,9 +105,9 @@ def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | N
         return "The training loss did not fall: another learning rate may help."
     if best_epoch >= last:
         better = "rising" if monitor_mode(column) == "max" else "falling"
-        return f"{column} was still {better} at epoch {last}, the last: more epochs may help."
+        return f"{column} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
     if best_epoch > last - last * NEAR:
-        return f"{column} was best at epoch {best_epoch}, near the last: more epochs may help."
+        return f"{column} was best at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
         return f"{column} was best at epoch {best_epoch} and has been flat since: more epochs gain nothing."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:

@@ -1,0 +1,177 @@
+"""The last screen of a run, from its record alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnrun.cli.closing import closing_text
+from nnrun.records import RunDirectory
+
+RUN = RunDirectory(Path("runs/small-20260101T000000Z-aaaa"))
+RECORD: dict[str, Any] = {
+    "name": "small",
+    "command": "train",
+    "status": "completed",
+    "device": "cpu",
+    "epochs_run": 20,
+    "folds": None,
+    "smoke": False,
+    "rows": {"train": 7982, "validation": 1000, "test": 2246},
+    "training_seconds": 12.3456,
+    "best_epoch": 9,
+    "best": {"loss": 0.3, "accuracy": 0.95, "val_loss": 0.90125, "val_accuracy": 0.801},
+    "last": {"loss": 0.1, "accuracy": 0.99, "val_loss": 1.2, "val_accuracy": 0.79},
+    "verdict": "val_loss was best at epoch 9.",
+    "baseline": {"loss": 2.4, "accuracy": 0.3521, "accuracy_shuffled": 0.1877},
+    "baseline_on": "validation",
+    "test_uses": [],
+}
+FILES = """\
+Files  runs/small-20260101T000000Z-aaaa
+Next   nnrun plot runs/small-20260101T000000Z-aaaa"""
+NEXT = f"{FILES}\n       nnrun final runs/small-20260101T000000Z-aaaa"
+
+
+def closing(**changes: Any) -> list[str]:
+    """The blocks of the screen."""
+    return closing_text(RUN, RECORD | changes).split("\n\n")
+
+
+def test_the_whole_screen() -> None:
+    assert (
+        "\n\n".join(closing())
+        == f"""\
+small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows
+
+best epoch 9
+            training  validation  baseline
+  loss        0.3000      0.9012    2.4000
+  accuracy    0.9500      0.8010    0.3521
+
+val_loss was best at epoch 9.
+Baseline: the majority class, for all validation rows; shuffled labels would score 0.19.
+
+{NEXT}"""
+    )
+
+
+def test_the_whole_screen_of_folds() -> None:
+    changes: dict[str, Any] = {
+        "command": "kfold",
+        "folds": [0, 1],
+        "best": {"loss": 8.9, "val_loss": 12.382},
+        "best_std": {"loss": 0.9926, "val_loss": 3.9328},
+        "best_interval": {"loss": [7.9, 9.9], "val_loss": [8.4495, 16.3145]},
+        "baseline": {"loss": 85.58356},
+        "test": {"loss": 22.6},
+        "test_std": {"loss": 1.5},
+        "test_uses": [{"command": "evaluate"}, {"command": "evaluate"}],
+    }
+    assert (
+        "\n\n".join(closing(**changes))
+        == f"""\
+small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows
+
+best epoch 9 (mean ± std over folds)
+               training        validation              test  baseline
+  loss  8.9000 ± 0.9926  12.3820 ± 3.9328  22.6000 ± 1.5000   85.5836
+
+val_loss was best at epoch 9.
+95 % interval of the mean: val_loss 8.45 to 16.31.
+Baseline: the mean of the training targets, for all validation rows.
+This run has looked at the test set 2 times.
+
+{NEXT}"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline"),
+    [
+        (
+            {"status": "running", "training_seconds": None},
+            "small: still training, 20 epochs on cpu; 7,982 training rows, 1,000 validation rows",
+        ),
+        (
+            {"status": "interrupted", "epochs_run": 1},
+            "small: interrupted, 1 epoch on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows",
+        ),
+        (
+            {"status": "diverged", "rows": {"train": 48, "validation": 0, "test": 0}},
+            "small: diverged, 20 epochs on cpu in 12.3 s; 48 training rows",
+        ),
+        ({"status": "failed", "rows": {}}, "small: failed, 20 epochs on cpu in 12.3 s"),
+        (
+            {"stopped_early": {"0": 12}, "rows": {}},
+            "small: trained, 20 epochs on cpu in 12.3 s\nEarly stopping ended it at epoch 12.",
+        ),
+        (
+            {"stopped_early": {"0": 12, "2": 15}, "folds": [0, 1, 2], "rows": {}},
+            "small: trained, 20 epochs on cpu in 12.3 s\n"
+            "Early stopping ended it: fold 0 at epoch 12, fold 2 at epoch 15.",
+        ),
+        (
+            {"smoke": True, "rows": {}},
+            "small: trained, 20 epochs on cpu in 12.3 s\nThis was a smoke run: its numbers mean nothing.",
+        ),
+    ],
+)
+def test_the_headline(changes: dict[str, Any], headline: str) -> None:
+    assert closing(**changes)[0] == headline
+
+
+def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
+    final = {
+        "command": "final",
+        "best_epoch": None,
+        "best": {},
+        "last": {"loss": 0.1, "accuracy": 0.99},
+        "test": {"loss": 0.99, "accuracy": 0.78},
+        "baseline_on": "test",
+        "verdict": None,
+        "test_uses": [{"command": "final"}],
+        "rows": {"train": 8982, "validation": 0, "test": 2246},
+    }
+    assert closing(**final)[1:] == [
+        "epoch 20\n"
+        "            training    test  baseline\n"
+        "  loss        0.1000  0.9900    2.4000\n"
+        "  accuracy    0.9900  0.7800    0.3521",
+        "Baseline: the majority class, for all test rows; shuffled labels would score 0.19.\n"
+        "This run has looked at the test set once.",
+        FILES,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "remark"),
+    [("completed", ["The data set has no test set, so nothing was tested."]), ("interrupted", [])],
+)
+def test_a_final_run_that_tested_nothing(status: str, remark: list[str]) -> None:
+    changes = {"command": "final", "status": status, "verdict": None, "baseline": {}, "best_epoch": None}
+    assert closing(**changes)[2:-1] == remark
+
+
+def test_a_run_that_did_not_complete_is_not_the_ground_of_a_final_one() -> None:
+    assert closing(status="interrupted")[-1] == FILES
+    assert closing(best_epoch=None)[-1] == FILES
+
+
+def test_a_measure_that_was_no_number_is_left_empty() -> None:
+    """JSON has null for it."""
+    blocks = closing(best={"loss": 0.3, "auc": None, "val_loss": 0.9, "val_auc": None}, baseline={})
+    assert blocks[1] == "best epoch 9\n        training  validation\n  loss    0.3000      0.9000\n  auc"
+
+
+def test_a_run_without_an_epoch_says_so_and_no_more() -> None:
+    record = {"name": "small", "command": "train", "status": "interrupted", "epochs_run": 0, "device": "cpu"}
+    assert closing_text(RUN, record) == f"small: interrupted, 0 epochs on cpu\n\n{FILES}"
+
+
+def test_a_record_cannot_disturb_the_terminal() -> None:
+    text = closing_text(RUN, RECORD | {"name": "\x1b[2Jsmall\x07", "verdict": "a\tb"})
+    assert text.startswith("\\x1b[2Jsmall\\x07: trained, ")
+    assert "a\\tb" in text

@@ -1,0 +1,109 @@
+"""`nnrun evaluate`: a look at the test set, counted; or at the validation rows, which costs nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_experiments import check_screen, numbers, only_run, record_of, write_small
+
+from nnrun.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Path:
+    """A run in runs/, a k-fold in folds/, and nothing printed yet."""
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path)
+    assert main(["train", "small.yaml", "-q"]) == 0
+    assert main(["kfold", "small.yaml", "--k", "3", "-q", "--runs-dir", "folds"]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def test_the_screens(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last"]) == 0
+    check_screen("evaluate", capsys.readouterr())
+    assert main(["evaluate", "@last"]) == 0
+    check_screen("evaluate_again", capsys.readouterr())
+    assert main(["evaluate", "@last", "--split", "validation"]) == 0
+    check_screen("evaluate_validation", capsys.readouterr())
+
+
+def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last", "--runs-dir", "folds"]) == 0
+    check_screen("evaluate_folds", capsys.readouterr())
+    assert main(["evaluate", "@last", "--runs-dir", "folds", "--split", "validation"]) == 0
+    check_screen("evaluate_folds_validation", capsys.readouterr())
+
+
+def test_json(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last", "--json"]) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    record = record_of(only_run(folder / "runs"))
+    assert list(document) == ["run", "split", "rows", "networks", "scores", "std", "baseline", "test_uses"]
+    assert (document["run"], document["split"], document["rows"]) == (record["id"], "test", 12)
+    assert (document["scores"], document["test_uses"]) == (record["test"], 1)
+    assert printed.err == ""
+
+
+def test_the_same_scores_are_shown_as_kept(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", "@last", "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert first["scores"] == second["scores"]
+    assert (first["test_uses"], second["test_uses"]) == (1, 2)
+    assert len(record_of(only_run(folder / "runs"))["test_uses"]) == 2
+
+
+def test_changed_data_are_refused_with_4_and_not_looked_at(folder: Path, capsys: Capture) -> None:
+    write_small(folder, arrays=numbers(seed=1))
+    assert main(["evaluate", "@last"]) == 4
+    printed = capsys.readouterr()
+    run = only_run(folder / "runs")
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: small.npz is not what {run.name} was trained on: its SHA-256 is ")
+    assert record_of(run)["test_uses"] == []
+
+
+def test_scikit_learn_s_sets_have_no_test_set(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    arguments = ["--epochs", "1", "-q", "--runs-dir", "sklearn"]
+    assert main(["train", str(specs_dir / "breast_cancer.yaml"), *arguments]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--runs-dir", "sklearn"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: breast_cancer has no test set. Use --split validation.\n",
+    )
+    assert main(["evaluate", "@last", "--runs-dir", "sklearn", "--split", "validation"]) == 0
+
+
+def test_a_run_without_validation(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "--set", "validation=none", "-q", "--runs-dir", "whole"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--split", "validation", "--runs-dir", "whole"]) == 2
+    run = only_run(folder / "whole")
+    assert capsys.readouterr() == (
+        "",
+        f"error: {run.name} was trained on all training rows: it has no validation rows.\n",
+    )
+
+
+def test_a_run_that_is_not_there(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "nothing"]) == 2
+    assert capsys.readouterr() == ("", "error: No run 'nothing' in runs. `nnrun ls` lists all 1.\n")
+    assert main(["evaluate", "@last", "--runs-dir", "empty"]) == 2
+    assert capsys.readouterr() == ("", "error: @last: there are no runs in empty yet.\n")
+
+
+def test_a_split_that_is_not_there(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last", "--split", "tset"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "'--split'" in printed.err
+    assert "'tset'" in printed.err

@@ -1,0 +1,167 @@
+"""The live screen, drawn on a terminal that is a string."""
+
+from __future__ import annotations
+
+import gc
+import io
+import re
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from small_experiments import write_small
+
+from nnrun.cli import main
+from nnrun.cli.live import LiveListener
+from nnrun.experiment.listener import Start
+from nnrun.records import RunDirectory
+from nnrun.training.loop import EpochRecord
+
+Rows = list[dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "40")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def start(epochs: int, *, folds: int = 0, validated: bool = True) -> Start:
+    return Start(
+        RunDirectory(Path("runs/small")),
+        name="small",
+        folds=range(max(folds, 1)),
+        has_folds=folds > 0,
+        epochs=epochs,
+        train_rows=32,
+        validation_rows=16 if validated else 0,
+        parameters=41,
+        device="cpu",
+    )
+
+
+def losses(*values: float) -> Iterator[EpochRecord]:
+    for epoch, value in enumerate(values, start=1):
+        yield EpochRecord(epoch, {0: {"loss": 1 / epoch, "val_loss": value}}, 0.001, 0.25)
+
+
+def last_picture(start: Start, records: Iterator[EpochRecord]) -> list[str]:
+    """What stands on the screen at the end, without colours, line by line."""
+    stream = io.StringIO()
+    listener = LiveListener(
+        Console(file=stream, force_terminal=True, width=100, height=40, color_system=None)
+    )
+    listener.started(start)
+    for record in records:
+        listener.epoch(record)
+    listener.ended()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
+    # Each picture is drawn over the one before; the last one begins at the last heading.
+    (*_, at) = (i for i, line in enumerate(lines) if line.startswith("epoch  "))
+    return [line for line in lines[at:] if line]
+
+
+def test_the_whole_screen() -> None:
+    *table, bar = last_picture(start(3), losses(0.9, 0.7, 0.8))
+    assert table == [
+        "epoch    loss  val_loss  seconds",
+        "    1  1.0000    0.9000     0.25",
+        "    2  0.5000    0.7000     0.25  best",
+        "    3  0.3333    0.8000     0.25",
+    ]
+    assert re.fullmatch(r"━{30}  epoch 3/3  \d+ s", bar)
+
+
+def test_folds_show_their_mean_and_deviation() -> None:
+    rows = {0: {"loss": 1.0, "val_loss": 2.0}, 1: {"loss": 3.0, "val_loss": 2.0}}
+    heading, row, _ = last_picture(start(1, folds=2), iter([EpochRecord(1, rows, 0.001, 0.25)]))
+    assert heading == "epoch            loss        val_loss  seconds"
+    assert row == "    1  2.0000 ± 1.414  2.0000 ± 0.000     0.25  best"
+
+
+def test_a_long_training_shows_its_last_epochs_and_the_best() -> None:
+    values = [1.0] * 30
+    values[4] = 0.5
+    *table, bar = last_picture(start(100), losses(*values))
+    epochs = [int(line.split()[0]) for line in table[1:]]
+    assert epochs == [5, *range(20, 31)]
+    assert table[1].endswith("best")
+    assert re.search(r"  epoch 30/100  \d+ s gone, \d+ s left$", bar)
+
+
+def test_a_low_terminal_shows_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "9")
+    table = last_picture(start(100), losses(0.5, *[1.0] * 29))[1:-1]
+    assert [int(line.split()[0]) for line in table] == [1, 29, 30]
+
+
+def test_without_validation_no_epoch_is_called_best() -> None:
+    """The loss that a network was trained on chooses nothing."""
+    records = (EpochRecord(epoch, {0: {"loss": 1 / epoch}}, 0.001, 0.25) for epoch in range(1, 21))
+    *table, _ = last_picture(start(20, validated=False), records)
+    assert [int(line.split()[0]) for line in table[1:]] == list(range(9, 21))
+    assert not any("best" in line for line in table)
+
+
+def test_the_weights_of_past_epochs_are_not_held() -> None:
+    """A record carries its epoch's weights; a screen that kept them would fill the memory."""
+    listener = LiveListener(Console(file=io.StringIO(), force_terminal=True, width=100))
+    listener.started(start(20))
+    held = []
+    for epoch in range(1, 21):
+        weights = torch.zeros(3)
+        held.append(weakref.ref(weights))
+        listener.epoch(EpochRecord(epoch, {0: {"loss": 1.0}}, 0.001, 0.25, {0: {"0.weight": weights}}))
+    del weights
+    gc.collect()
+    assert sum(reference() is not None for reference in held) == 0
+    listener.ended()
+
+
+def test_messages_stand_above_the_table() -> None:
+    stream = io.StringIO()
+    listener = LiveListener(Console(file=stream, width=100))
+    listener.message("downloading [bold]all[/bold]")
+    listener.detail("not wanted")
+    listener.ended()
+    assert stream.getvalue() == "downloading [bold]all[/bold]\n"
+    wanting = LiveListener(Console(file=stream, width=100), details=True)
+    wanting.detail("wanted")
+    assert stream.getvalue().endswith("\nwanted\n")
+
+
+def test_a_training_that_ends_before_its_first_epoch_draws_nothing() -> None:
+    stream = io.StringIO()
+    listener = LiveListener(Console(file=stream, force_terminal=True, width=100, color_system=None))
+    listener.started(start(3))
+    listener.ended()
+    assert (
+        "small: a network of 41 parameters, 32 training and 16 validation rows, on cpu" in stream.getvalue()
+    )
+    assert "epoch" not in stream.getvalue()
+
+
+def test_a_terminal_gets_the_live_screen_and_anything_else_plain_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    write_small(tmp_path)
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert main(["train", "small.yaml"]) == 0
+    screen = stream.getvalue()
+    assert "epoch 3/3" in screen
+    assert "━" * 30 in screen
+    assert "best" in screen
+    assert set(re.findall(r"\x1b\[([0-9;]*)m", screen)) == {"0", "1"}  # bold headings, and no colour
+    assert capsys.readouterr().out.startswith("small: trained, 3 epochs on cpu in ")

@@ -1,0 +1,153 @@
+"""`nnrun show`: a spec with every default, its network, its data; and of a run how it went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_experiments import check_screen, only_run, record_of, write_small
+
+from nnrun.cli import main
+from nnrun.spec.dump import dump_value
+from nnrun.spec.load import load_spec
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path)
+    return tmp_path
+
+
+def test_the_screen_of_boston_with_changes(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    changes = ["--set", "layers[0].dense.units=32", "--set", "early_stopping={patience: 3}"]
+    assert main(["show", str(specs_dir / "boston.yaml"), *changes]) == 0
+    check_screen("show_boston", capsys.readouterr())
+
+
+def test_the_screen_of_token_lists(
+    folder: Path, specs_dir: Path, keras_folder: Path, capsys: Capture
+) -> None:
+    """100 newswires of at most 30 words."""
+    changes = ["--set", "validation={kfold: 2}", "--set", "batch_size=16"]
+    assert main(["show", str(specs_dir / "reuters.yaml"), "--data-dir", str(keras_folder), *changes]) == 0
+    check_screen("show_tokens", capsys.readouterr())
+
+
+def test_the_screen_of_missing_data(
+    folder: Path, specs_dir: Path, empty_cache: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Port 9 of this machine answers nobody, so that the test needs no network and reaches none.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("NNRUN_DATA_DIR", raising=False)
+    assert main(["show", str(specs_dir / "reuters.yaml")]) == 0
+    check_screen("show_data_missing", capsys.readouterr(), {str(empty_cache): "<CACHE>"})
+
+
+SHORT = ["--epochs", "2", "--set", "batch_size=64", "-q"]
+
+
+def test_the_screen_of_a_run(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    assert main(["train", str(specs_dir / "boston.yaml"), *SHORT]) == 0
+    closing = capsys.readouterr().out
+    assert main(["show", "@last"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"\n\n{closing}")
+    check_screen("show_run", printed)
+
+
+def test_a_run_that_was_evaluated_shows_it(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    assert main(["train", str(specs_dir / "boston.yaml"), *SHORT]) == 0
+    assert main(["evaluate", "@last"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last"]) == 0
+    check_screen("show_run_evaluated", capsys.readouterr())
+
+
+def test_a_smoke_run_is_shown_with_the_rows_that_it_had(
+    folder: Path, specs_dir: Path, capsys: Capture
+) -> None:
+    """256 generated rows, and not the 404 of the real data."""
+    assert main(["train", str(specs_dir / "boston.yaml"), "--smoke", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last"]) == 0
+    shown = capsys.readouterr().out
+    assert "192 rows to train on, 64 to validate on" in shown
+    assert "303 rows" not in shown
+
+
+def test_one_fold_alone_is_one_network(folder: Path, capsys: Capture) -> None:
+    assert main(["kfold", "small.yaml", "--k", "3", "--fold", "1", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["run"]["folds"] == [1]
+    assert document["replicas"] == 1
+
+
+def test_warnings_go_to_stderr(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    spec = str(specs_dir / "boston.yaml")
+    assert main(["show", spec, "--set", "batch_size=1000"]) == 0
+    printed = capsys.readouterr()
+    assert "warning" not in printed.out
+    assert printed.err == (
+        "--set: warning: a batch of 1,000 is larger than the 303 training rows: each epoch is one update\n"
+        "      | batch_size=1000\n"
+        "      |            ^\n"
+    )
+
+
+def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
+    assert main(["show", "small.yaml", "--json"]) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document.pop("spec") == dump_value(load_spec("small.yaml").spec)
+    assert document == {
+        "features": 3,
+        "layers": [
+            {"position": 0, "description": "dense, relu", "outputs": 8, "parameters": 32},
+            {"position": 1, "description": "dense, linear", "outputs": 1, "parameters": 9},
+        ],
+        "parameters": 41,
+        "replicas": 1,
+        "train_rows": 32,
+        "validation_rows": 16,
+        "test_rows": 12,
+        "ones": None,
+        "bytes": 576,
+        "dense_bytes": 576,
+        "missing": None,
+    }
+    assert printed.err == ""
+
+
+def test_json_of_a_run(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last", "--json"]) == 0
+    run = only_run(folder / "runs")
+    document = json.loads(capsys.readouterr().out)
+    assert document["run"] == {**record_of(run), "path": f"runs/{run.name}"}
+
+
+def test_the_shown_spec_is_one_that_can_be_run(folder: Path, capsys: Capture) -> None:
+    assert main(["show", "small.yaml", "--set", "early_stopping={patience: 3}"]) == 0
+    shown = capsys.readouterr().out.partition("\n\n")[0]
+    (folder / "shown.yaml").write_text(shown)
+    assert load_spec("shown.yaml").spec == load_spec("small.yaml", ["early_stopping={patience: 3}"]).spec
+
+
+def test_an_invalid_spec(folder: Path, capsys: Capture) -> None:
+    assert main(["show", "small.yaml", "--set", "epochs=0"]) == 3
+    assert capsys.readouterr() == (
+        "",
+        "--set: error: epochs must be a whole number, 1 or more; found the number 0\n"
+        "      | epochs=0\n"
+        "      |        ^\n"
+        "1 error: nothing was run.\n",
+    )

@@ -1,0 +1,142 @@
+"""What only processes of their own can show: the same bytes from a fresh start, Ctrl-C, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+from small_experiments import (
+    BINARY,
+    REGRESSION,
+    nnrun_command,
+    only_run,
+    record_of,
+    without_seconds,
+    write_small,
+)
+
+import nnrun
+
+SPECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": (REGRESSION, {}),
+    "folds": (BINARY, {"validation": {"kfold": {"k": 3, "shuffle": True}}}),
+    "dropout": (REGRESSION, {"layers": [{"dropout": 0.3}, *REGRESSION["layers"]]}),
+}
+
+
+def test_fresh_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    """In whatever order the runs are made, and whatever the hash of a string is in this process."""
+    for name, (spec, changes) in SPECS.items():
+        (tmp_path / name).mkdir()
+        write_small(tmp_path / name, spec, **changes)
+    for process, order in {"1": list(SPECS), "2": [*reversed(SPECS)]}.items():
+        commands = [
+            ["train", f"{name}/small.yaml", "-q", "--runs-dir", f"runs-{process}/{name}"] for name in order
+        ]
+        code = f"import sys; from nnrun.cli import main; sys.exit(max(map(main, {commands!r})))"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": process},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    for name in SPECS:
+        first, second = (only_run(tmp_path / f"runs-{process}" / name) for process in "12")
+        assert without_seconds(first) == without_seconds(second), name
+        for file in first.rglob("*.safetensors"):
+            assert file.read_bytes() == (second / file.relative_to(first)).read_bytes(), name
+        for file in first.rglob("preprocessing.json"):
+            assert file.read_bytes() == (second / file.relative_to(first)).read_bytes(), name
+
+
+def test_ctrl_c_leaves_the_weights_of_the_last_whole_epoch(tmp_path: Path) -> None:
+    """And with --json a document that says so."""
+    path = write_small(tmp_path)
+    arguments = ["train", "small.yaml", "--epochs", "1000000", "--compile", "off", "--json", "-q"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnrun", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if sum(history.read_bytes().count(b"\n") for history in tmp_path.glob("runs/*/history.csv")) > 5:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    run = only_run(tmp_path / "runs")
+    document = json.loads(out)
+    assert document == {**record_of(run), "path": f"runs/{run.name}"}
+    assert document["status"] == "interrupted"
+
+    epochs = document["epochs_run"]
+    history = (run / "history.csv").read_bytes()
+    assert history.count(b"\n") == epochs + 1
+    assert history.endswith(b"\n")
+    again = nnrun.train(path, overrides={"epochs": epochs}, runs_dir=tmp_path / "again")
+    assert without_seconds(again.path) == without_seconds(run)
+    weights = load_file(run / "weights.safetensors")
+    for name, value in again.weights().items():
+        assert np.array_equal(weights[name], value), name
+
+
+def test_an_invalid_spec_is_exit_code_3_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    write_small(tmp_path, loss="msee")
+    code = (
+        "import sys; from nnrun.cli import main; code = main(['train', 'small.yaml']); "
+        "print(sorted({'torch', 'pandas', 'numpy', 'sklearn'} & set(sys.modules))); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "[]\n")
+    assert done.stderr == (
+        "small.yaml:4:7: error: loss cannot be 'msee'; did you mean 'mse'? Allowed: binary_crossentropy, "
+        "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae or huber\n"
+        '    4 | loss: "msee"\n'
+        "      |       ^\n"
+        "1 error: nothing was run.\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_exit_code_2(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    (tmp_path / "runs").write_text("a file")
+    done = nnrun_command("train", "small.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: Cannot make the folder runs: a file of that name is in the way.\n"
+
+
+def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
+    """`nnrun train small.yaml | head -0`: the run is whole, and nothing is said of a broken pipe."""
+    write_small(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), err) == (0, "")
+    assert record_of(only_run(tmp_path / "runs"))["status"] == "completed"

@@ -1,0 +1,185 @@
+"""The last step of an experiment: all training rows, then the test set, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_experiments import (
+    BINARY,
+    KFOLD,
+    REGRESSION,
+    growing_tokens,
+    load_small,
+    only_run,
+    record_of,
+    without_seconds,
+    write_small,
+)
+
+from nnrun.errors import DivergedError, UsageError
+from nnrun.experiment.final import final_of_run, final_of_spec
+from nnrun.experiment.run import Settings, run_experiment
+from nnrun.records import RunDirectory
+from nnrun.spec.load import load_spec
+
+# Jumps about, so that the best epoch is not the last one.
+FAST: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 3.0}}, "epochs": 8}
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    return Settings(**({"command": "train", "runs_dir": folder / "runs"} | changes))
+
+
+def train(folder: Path, spec: dict[str, Any] = REGRESSION, **changes: Any) -> RunDirectory:
+    return run_experiment(load_small(folder, spec, **changes), settings(folder))
+
+
+def outputs_by_hand(run: RunDirectory, x: np.ndarray) -> np.ndarray:
+    """What a run's network of two layers gives for these rows, computed with NumPy alone."""
+    (step,) = run.read_preprocessing()["inputs"]
+    state, weights = step["standardize"], run.read_weights()
+    h = (x - state["mean"]) / state["std"]
+    h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
+    return (h @ weights["1.weight"].T + weights["1.bias"])[:, 0]
+
+
+def test_it_trains_on_all_rows_for_as_long_as_validation_chose(tmp_path: Path) -> None:
+    parent = train(tmp_path, **FAST)
+    best = record_of(parent.path)["best_epoch"]
+    assert 1 <= best < 8
+    made = final_of_run(parent, settings(tmp_path))
+    record = record_of(made.path)
+    told = {
+        "command": "final",
+        "parent": parent.id,
+        "status": "completed",
+        "epochs": best,
+        "epochs_run": best,
+        "rows": {"train": 48, "validation": 0, "test": 12},
+        "best_epoch": None,
+        "best": {},
+        "chosen_by": None,
+        "baseline_on": "test",
+    }
+    assert {key: record[key] for key in told} == told
+    assert [use["command"] for use in record["test_uses"]] == ["final"]
+
+    # From scratch: it is the run that the spec without validation gives.
+    again = train(tmp_path, **FAST | {"validation": "none", "epochs": best})
+    assert without_seconds(again.path) == without_seconds(made.path)
+    # The parent is as it was: it did not look.
+    assert record_of(parent.path)["test_uses"] == []
+
+
+def test_the_test_scores_are_those_of_its_weights(tmp_path: Path) -> None:
+    made = final_of_spec(load_small(tmp_path), settings(tmp_path))
+    arrays = np.load(tmp_path / "small.npz")
+    errors = outputs_by_hand(made, arrays["x_test"]) - arrays["y_test"]
+    expected = {"loss": np.mean(errors**2), "mae": np.mean(abs(errors))}
+    assert record_of(made.path)["test"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_its_baseline_knows_the_training_targets_and_is_measured_on_the_test_rows(tmp_path: Path) -> None:
+    made = final_of_spec(load_small(tmp_path), settings(tmp_path))
+    arrays = np.load(tmp_path / "small.npz")
+    errors = arrays["y_test"] - arrays["y_train"].mean()
+    expected = {"loss": np.mean(errors**2), "mae": np.mean(abs(errors))}
+    assert record_of(made.path)["baseline"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_number_of_epochs_and_changes_go_before_what_the_run_chose(tmp_path: Path) -> None:
+    parent = train(tmp_path)
+    made = final_of_run(parent, settings(tmp_path), epochs=5, overrides=["seed=4", "batch_size=48"])
+    record = record_of(made.path)
+    assert (record["epochs_run"], record["seed"]) == (5, 4)
+    resolved = load_spec(made.path / "resolved.yaml").spec
+    assert (resolved.epochs, resolved.batch_size, resolved.seed) == (5, 48, 4)
+
+
+def test_of_a_kfold_the_mean_over_the_folds_chose(tmp_path: Path) -> None:
+    parent = train(tmp_path, validation=KFOLD, **FAST)
+    made = final_of_run(parent, settings(tmp_path))
+    record = record_of(made.path)
+    assert record["epochs_run"] == record_of(parent.path)["best_epoch"]
+    assert record["folds"] is None
+    assert (made.path / "weights.safetensors").is_file()
+    assert made.folds() == []
+
+
+def test_of_a_spec_the_spec_s_epochs_decide(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, epochs=4)
+    assert record_of(final_of_spec(loaded, settings(tmp_path)).path)["epochs_run"] == 4
+    assert record_of(final_of_spec(loaded, settings(tmp_path), epochs=2).path)["epochs_run"] == 2
+
+
+def test_early_stopping_is_left_out(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_loss", "patience": 1, "restore_best": True}
+    parent = train(tmp_path, **FAST | {"early_stopping": stopping, "epochs": 50})
+    made = final_of_run(parent, settings(tmp_path), epochs=20)
+    record = record_of(made.path)
+    assert record["epochs_run"] == 20
+    assert "stopped_early" not in record
+    assert load_spec(made.path / "resolved.yaml").spec.early_stopping is None
+
+
+def test_of_a_smoke_run_it_is_a_smoke_run(tmp_path: Path) -> None:
+    parent = run_experiment(load_small(tmp_path), settings(tmp_path, smoke=True))
+    assert record_of(final_of_run(parent, settings(tmp_path)).path)["smoke"] is True
+
+
+def test_without_a_test_set_nothing_is_tested(tmp_path: Path) -> None:
+    arrays = {k: v for k, v in np.load(write_small(tmp_path).with_suffix(".npz")).items() if "test" not in k}
+    record = record_of(final_of_spec(load_small(tmp_path, arrays=arrays), settings(tmp_path)).path)
+    assert (record["status"], record["test_uses"], record["rows"]["test"]) == ("completed", [], 0)
+    assert "test" not in record
+    assert record["baseline_on"] == "training"
+
+
+def test_tokens_that_no_training_row_has_are_left_out_of_the_test_rows(tmp_path: Path) -> None:
+    arrays = growing_tokens()
+    unseen = np.empty(2, object)
+    unseen[:] = [[1, 2, 1000], [1000]]
+    tokens = {**BINARY, "preprocessing": {"inputs": "multi_hot"}, "validation": "none"}
+    loaded = load_small(tmp_path, tokens, arrays=arrays | {"x_test": unseen, "y_test": np.array([0, 1])})
+    record = record_of(final_of_spec(loaded, settings(tmp_path)).path)
+    assert record["status"] == "completed"
+    assert set(record["test"]) == {"loss", "accuracy"}
+
+
+# --- runs that chose no epoch ------------------------------------------------------------------------------
+
+
+def refusal(parent: RunDirectory, folder: Path) -> str:
+    before = sorted(folder.glob("runs/*"))
+    with pytest.raises(UsageError) as caught:
+        final_of_run(parent, settings(folder))
+    assert sorted(folder.glob("runs/*")) == before
+    return str(caught.value)
+
+
+def test_a_run_that_validated_nothing(tmp_path: Path) -> None:
+    parent = train(tmp_path, validation="none")
+    assert refusal(parent, tmp_path) == (
+        f"{parent.id} has no best epoch, since it validated nothing; say how long to train with --epochs N."
+    )
+    assert record_of(final_of_run(parent, settings(tmp_path), epochs=1).path)["epochs_run"] == 1
+
+
+def test_a_final_run(tmp_path: Path) -> None:
+    parent = final_of_spec(load_small(tmp_path), settings(tmp_path))
+    assert refusal(parent, tmp_path) == (
+        f"{parent.id} has no best epoch, since it validated nothing (it is a final run itself); "
+        "say how long to train with --epochs N."
+    )
+
+
+def test_a_run_that_diverged_at_once_did_validate(tmp_path: Path) -> None:
+    """It has no best epoch for another reason than a run without validation."""
+    with pytest.raises(DivergedError):
+        train(tmp_path, optimizer={"sgd": {"learning_rate": 1e30}})
+    sentence = refusal(RunDirectory(only_run(tmp_path / "runs")), tmp_path)
+    assert "validated nothing" not in sentence
+    assert sentence.endswith("; say how long to train with --epochs N.")

@@ -1,0 +1,130 @@
+"""What a history amounts to, computed again from tables small enough to see it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from small_experiments import KFOLD, spec_text
+
+from nnrun.experiment.verdict import chooser, verdict
+
+
+def history(**columns: list[float]) -> pd.DataFrame:
+    epochs = len(next(iter(columns.values())))
+    ending = {"learning_rate": [0.001] * epochs, "seconds": [0.5] * epochs}
+    return pd.DataFrame({"epoch": range(1, epochs + 1), **columns, **ending})
+
+
+def folds_history(*folds: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table.assign(fold=fold) for fold, table in enumerate(folds)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "column"),
+    [
+        ({"validation": "none"}, None),
+        ({}, "val_loss"),
+        ({"validation": KFOLD}, "val_loss"),
+        ({"early_stopping": {"monitor": "val_mae"}}, "val_mae"),
+        ({"early_stopping": {"monitor": "loss"}}, "val_loss"),  # a training loss chooses no epoch
+    ],
+)
+def test_which_column_chooses_the_best_epoch(changes: dict[str, Any], column: str | None) -> None:
+    assert chooser(spec_text(**changes).spec) == column
+
+
+def test_a_run_with_a_holdout() -> None:
+    table = history(loss=[3, 2, 1, 0.5], mae=[4, 3, 2, 1], val_loss=[5, 4, 6, 7], val_mae=[6, 6, 5, 7])
+    assert verdict(table, spec_text().spec) == {
+        "best_epoch": 2,
+        "best": {"loss": 2, "mae": 3, "val_loss": 4, "val_mae": 6},
+        "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
+        "chosen_by": "val_loss",
+        "verdict": "val_loss was best at epoch 2; after that, training went on fitting the training set "
+        "only (overfitting).",
+    }
+
+
+def test_early_stopping_s_column_chooses() -> None:
+    table = history(loss=[3, 2, 1, 0.5], val_loss=[5, 4, 6, 7], val_mae=[6, 6, 5, 7])
+    found = verdict(table, spec_text(early_stopping={"monitor": "val_mae", "patience": 9}).spec)
+    assert (found["best_epoch"], found["chosen_by"]) == (3, "val_mae")
+    assert found["best"] == {"loss": 1, "val_loss": 6, "val_mae": 5}
+
+
+def test_a_run_without_validation_has_no_best_epoch() -> None:
+    table = history(loss=[3, 2], mae=[4, 3])
+    assert verdict(table, spec_text(validation="none").spec) == {
+        "best_epoch": None,
+        "best": {},
+        "last": {"loss": 2, "mae": 3},
+        "chosen_by": None,
+        "verdict": None,
+    }
+
+
+def test_a_run_that_never_had_a_number() -> None:
+    found = verdict(history(loss=[math.nan], val_loss=[math.nan]), spec_text().spec)
+    assert (found["best_epoch"], found["best"]) == (None, {})
+    assert found["verdict"] == "val_loss was never a finite number."
+
+
+def test_the_best_epoch_of_a_kfold_is_that_of_the_mean() -> None:
+    """Fold 0 alone would choose epoch 3, fold 1 epoch 1; their mean is lowest in epoch 2."""
+    first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 3.0])
+    second = history(loss=[5, 2, 3], val_loss=[1.0, 2.0, 8.0])
+    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    assert found["best_epoch"] == 2
+    assert found["best"] == {"loss": 2, "val_loss": 3}
+    assert found["last"] == {"loss": 2, "val_loss": 5.5}
+    assert found["best_std"] == pytest.approx({"loss": 0, "val_loss": math.sqrt(2)})
+
+
+def test_the_interval_of_the_mean_is_student_s() -> None:
+    losses = [4.0, 5.0, 9.0]
+    tables = [history(loss=[1.0], val_loss=[value]) for value in losses]
+    found = verdict(folds_history(*tables), spec_text(validation=KFOLD).spec)
+    expected = scipy.stats.t.interval(0.95, 2, loc=6, scale=np.std(losses, ddof=1) / math.sqrt(3))
+    assert found["best_interval"]["val_loss"] == pytest.approx(expected)
+    assert found["best_interval"]["loss"] == pytest.approx((1, 1))
+
+
+def test_one_fold_alone_has_no_deviation() -> None:
+    table = history(loss=[3, 2], val_loss=[9, 4]).assign(fold=2)
+    found = verdict(table, spec_text(validation=KFOLD).spec)
+    assert (found["best_epoch"], found["best"]) == (2, {"loss": 2, "val_loss": 4})
+    assert "best_std" not in found
+    assert "best_interval" not in found
+
+
+def test_an_epoch_that_some_folds_did_not_reach_is_not_chosen() -> None:
+    """Fold 1 stopped early: the lone low loss of fold 0 in epoch 3 is no mean over the folds."""
+    first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
+    second = history(loss=[3, 2], val_loss=[5.0, 6.0])
+    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    assert found["best_epoch"] == 2
+    assert found["best"] == {"loss": 2, "val_loss": 5}
+    assert found["last"] == {"loss": 2, "val_loss": 5}
+
+
+def test_the_epoch_in_which_the_first_fold_stopped_is_not_called_the_last() -> None:
+    """Fold 0 trained on, and more epochs were to be had: early stopping took them from fold 1."""
+    first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
+    second = history(loss=[3, 2], val_loss=[5.0, 4.9])
+    stopping = {"monitor": "val_loss", "patience": 1}
+    found = verdict(folds_history(first, second), spec_text(validation=KFOLD, early_stopping=stopping).spec)
+    assert found["best_epoch"] == 2
+    assert "the last: more epochs may help" not in found["verdict"]
+
+
+def test_a_diverged_fold_is_not_hidden_by_the_others() -> None:
+    first = history(loss=[3, 2], val_loss=[9.0, 4.0])
+    second = history(loss=[3, math.nan], val_loss=[5.0, math.nan])
+    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    assert (found["best_epoch"], found["best"]) == (1, {"loss": 3, "val_loss": 7})
+    assert math.isnan(found["last"]["val_loss"])
