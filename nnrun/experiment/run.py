@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from nnrun.data import Dataset, load_dataset
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
-from nnrun.experiment.environment import git_commit, versions
+from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.prepare import Group, make_task, prepare_groups
@@ -149,7 +148,7 @@ def _first_record(
         "seed": spec.seed,
         "device": str(device),
         "threads": None,
-        "started": _now(),
+        "started": now(),
         "ended": None,
         "smoke": settings.smoke,
         "parent": settings.parent,
@@ -198,7 +197,7 @@ def _ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
             raise explained from error
         raise
     finally:
-        record["ended"] = _now()
+        record["ended"] = now()
         run.write_record(record)
 
 
@@ -326,10 +325,6 @@ def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, flo
             for place, fold in enumerate(group.folds)
         ]
     )
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def _out_of_memory(error: BaseException) -> NnrunError | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.baseline import constant_scores
+from nnrun.experiment.environment import now
 from nnrun.experiment.prepare import make_task
 from nnrun.model.network import build_network
 from nnrun.spec import schema
@@ -57,4 +57,4 @@ def score(
 
 def use_of_test_set(command: str) -> dict[str, str]:
     """The entry in a run's record for one look at the test set."""
-    return {"command": command, "at": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    return {"command": command, "at": now()}
