@@ -58,7 +58,10 @@ def test_an_interrupted_run_can_be_read(spec: Path, tmp_path: Path) -> None:
     while rows_of(tmp_path) < 10 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()  # nothing to kill, unless it did not end
     assert process.returncode == 130, err
     assert "Traceback" not in out + err
     run = only_run(tmp_path)

@@ -77,7 +77,10 @@ def test_ctrl_c_leaves_the_weights_of_the_last_whole_epoch(tmp_path: Path) -> No
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()  # nothing to kill, unless it did not end
     assert (process.returncode, err) == (130, "")
     run = only_run(tmp_path / "runs")
     document = json.loads(out)
