@@ -65,6 +65,40 @@ class Settings:
     compile: Policy = "auto"
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Everything that a run needs, prepared.
+
+    Attributes:
+        spec, settings, listener: as `run_experiment` has them.
+        dataset: the data.
+        groups: folds that train as replicas, and their networks.
+        tasks, choices: for each group what it learns, and whether its steps are compiled.
+        given: weights to start from, or None.
+        device: where.
+    """
+
+    spec: schema.ExperimentSpec
+    settings: Settings
+    dataset: Dataset
+    groups: tuple[Group, ...]
+    tasks: Sequence[Task]
+    choices: Sequence[Choice]
+    given: Weights | None
+    device: torch.device
+    listener: Listener
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the run has folds: a column and folders for them."""
+        return isinstance(self.spec.validation, schema.KFold)
+
+    @property
+    def folds(self) -> list[int]:
+        """The indices of all folds."""
+        return [fold.index for group in self.groups for fold in group.folds]
+
+
 def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | None = None) -> RunDirectory:
     """Train what a spec declares and keep the record of it.
 
@@ -93,17 +127,17 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
         choices = [choose(settings.compile, task, _steps(spec, group)) for group, task in pairs]
         listener.detail(choices[0].reason)
         threads = max(threads_for(_work_per_step(group, task)) for group, task in pairs)
+        job = _Job(spec, settings, dataset, groups, tasks, choices, given, device, listener)
         with ExitStack() as until_the_end:
             with uninterrupted():  # there is no folder without a record
                 run = create_run(settings.runs_dir, spec.name)
                 run.write_spec(loaded.source_text)
                 run.write_resolved(dump_spec(spec))
-                record = _first_record(run, spec, settings, dataset, groups, device)
-                record |= {"threads": threads, "compiled": choices[0].compiled}
+                record = _first_record(run, job, threads)
                 run.write_record(record)
                 until_the_end.enter_context(_ending_kept(run, record))
             until_the_end.enter_context(cpu_setup(threads))
-            _train(run, record, spec, settings, dataset, groups, tasks, choices, given, device, listener)
+            _train(run, record, job)
     return run
 
 
@@ -117,11 +151,6 @@ def _work_per_step(group: Group, task: Task) -> int:
     return len(group.folds) * task.batch_size * group.network.multiplications(task.inputs.numbers_per_row)
 
 
-def is_kfold(spec: schema.ExperimentSpec) -> bool:
-    """Whether the run has folds: a column and folders for them."""
-    return isinstance(spec.validation, schema.KFold)
-
-
 def _given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
     if spec.init_weights is None:
         return None
@@ -131,28 +160,23 @@ def _given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> We
     return given
 
 
-def _first_record(
-    run: RunDirectory,
-    spec: schema.ExperimentSpec,
-    settings: Settings,
-    dataset: Dataset,
-    groups: tuple[Group, ...],
-    device: torch.device,
-) -> dict[str, Any]:
-    first = groups[0].folds[0]
+def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
+    spec, dataset = job.spec, job.dataset
+    first = job.groups[0].folds[0]
     return {
         "id": run.id,
         "name": spec.name,
-        "command": settings.command,
+        "command": job.settings.command,
         "status": "running",
         "seed": spec.seed,
-        "device": str(device),
-        "threads": None,
+        "device": str(job.device),
+        "threads": threads,
+        "compiled": job.choices[0].compiled,
         "started": now(),
         "ended": None,
-        "smoke": settings.smoke,
-        "parent": settings.parent,
-        "folds": [f.index for g in groups for f in g.folds] if is_kfold(spec) else None,
+        "smoke": job.settings.smoke,
+        "parent": job.settings.parent,
+        "folds": job.folds if job.has_folds else None,
         "epochs": spec.epochs,
         "epochs_run": 0,
         "rows": {
@@ -160,7 +184,7 @@ def _first_record(
             "validation": len(first.validation_rows),
             "test": 0 if dataset.test is None else len(dataset.test),
         },
-        "parameters": groups[0].network.parameter_count,
+        "parameters": job.groups[0].network.parameter_count,
         "data": [
             {"name": s.name, "sha256": s.sha256, "rows": s.rows, "note": s.note} for s in dataset.sources
         ],
@@ -201,28 +225,16 @@ def _ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
         run.write_record(record)
 
 
-def _train(
-    run: RunDirectory,
-    record: dict[str, Any],
-    spec: schema.ExperimentSpec,
-    settings: Settings,
-    dataset: Dataset,
-    groups: tuple[Group, ...],
-    tasks: Sequence[Task],
-    choices: Sequence[Choice],
-    given: Weights | None,
-    device: torch.device,
-    listener: Listener,
-) -> None:
-    has_folds = is_kfold(spec)
+def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
+    """Train every group, then score the test set where that was asked for."""
+    spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
-    for group in groups:
+    for group in job.groups:
         for fold, fitted in zip(group.folds, group.fitted, strict=True):
-            run.write_preprocessing(fitted.to_json(), fold.index if has_folds else None)
-    columns = history_columns([m.kind for m in spec.metrics], validated, "fold" if has_folds else None)
-    first = groups[0].folds[0]
+            run.write_preprocessing(fitted.to_json(), fold.index if job.has_folds else None)
+    columns = history_columns([m.kind for m in spec.metrics], validated, "fold" if job.has_folds else None)
     started = time.perf_counter()
-    record["baseline"] = _baseline(groups, tasks)
+    record["baseline"] = _baseline(job.groups, job.tasks)
     record["baseline_on"] = "validation" if validated else "training"
     try:
         with run.history_writer(columns) as history:
@@ -230,56 +242,51 @@ def _train(
                 Start(
                     run=run,
                     name=spec.name,
-                    folds=[f.index for g in groups for f in g.folds],
-                    has_folds=has_folds,
+                    folds=job.folds,
+                    has_folds=job.has_folds,
                     epochs=spec.epochs,
-                    train_rows=len(first.train_rows),
-                    validation_rows=len(first.validation_rows),
-                    parameters=groups[0].network.parameter_count,
-                    device=str(device),
+                    train_rows=record["rows"]["train"],
+                    validation_rows=record["rows"]["validation"],
+                    parameters=record["parameters"],
+                    device=str(job.device),
                 )
             )
-            for group, task, choice in zip(groups, tasks, choices, strict=True):
-                first_weights = group.network.initial_parameters(
-                    spec.seed, [fold.index for fold in group.folds], given
-                )
+            for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
                 if choice.compiled:
                     listener.message("compiling the training steps, which takes 10 to 20 s the first time")
+                numbers = [fold.index for fold in group.folds]
+                first_weights = group.network.initial_parameters(spec.seed, numbers, job.given)
                 engine = make_engine(choice, task, first_weights, listener.message)
-                _train_group(run, record, spec, group, engine, history, listener, has_folds=has_folds)
+                _train_group(run, record, job, group, engine, history)
     finally:
         listener.ended()
         record["training_seconds"] = time.perf_counter() - started
         if record["epochs_run"]:
             table = run.read_history()
             record |= verdict(table, spec)
-            if has_folds:
+            if job.has_folds:
                 run.write_history_mean(history_mean(table))
-    if settings.use_test_set and dataset.test is not None:
-        record["test_uses"].append(use_of_test_set(settings.command))
+    if job.settings.use_test_set and job.dataset.test is not None:
+        record["test_uses"].append(use_of_test_set(job.settings.command))
         run.write_record(record)  # counted before the first look
-        fitted = groups[0].fitted[0]
-        scored = score(spec, fitted, run.read_weights(), dataset.test, dataset.train.targets, device)
+        fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
+        scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
 
 
 def _train_group(
     run: RunDirectory,
     record: dict[str, Any],
-    spec: schema.ExperimentSpec,
+    job: _Job,
     group: Group,
     engine: Engine,
     history: HistoryWriter,
-    listener: Listener,
-    *,
-    has_folds: bool,
 ) -> None:
     """Train one group; its weights are kept however it ends."""
-    replicas = [Replica(f.index, f.train_rows, f.validation_rows) for f in group.folds]
-    stopping = spec.early_stopping
+    spec, stopping = job.spec, job.spec.early_stopping
     trainer = Trainer(
         engine=engine,
-        replicas=replicas,
+        replicas=[Replica(f.index, f.train_rows, f.validation_rows) for f in group.folds],
         schedule=Schedule(
             epochs=spec.epochs,
             shuffle=spec.shuffle,
@@ -294,12 +301,12 @@ def _train_group(
         for epoch in trainer.epochs():
             with uninterrupted():  # the weights that are kept are those of the last row
                 for number, row in epoch.rows.items():
-                    place = {"fold": number} if has_folds else {}
+                    place = {"fold": number} if job.has_folds else {}
                     ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
                     history.append({**place, "epoch": epoch.epoch, **row, **ending})
                 record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
                 kept.update(epoch.weights)
-            listener.epoch(epoch)
+            job.listener.epoch(epoch)
         kept = trainer.finished
     finally:
         if trainer.stopped_epochs:
@@ -307,7 +314,8 @@ def _train_group(
             record["stopped_early"] = dict(sorted(stopped.items()))
         kept |= {number: trainer.finished[number] for number in trainer.stopped_epochs}
         for number, parameters in kept.items():
-            run.write_weights(group.network.unstack(parameters, 0), number if has_folds else None)
+            weights = group.network.unstack(parameters, 0)
+            run.write_weights(weights, number if job.has_folds else None)
 
 
 def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, float]:
