@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, with_std
+from nnrun.cli.output import aligned, times, with_std
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _headline(record: Mapping[str, Any]) -> str:
     if rows.get("train"):
         text += f"; {rows['train']:,} training rows"
         text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
+        text += _of_folds(record.get("folds"))
     stopped = record.get("stopped_early")
     if stopped:
         text += "\nEarly stopping ended it" + (
@@ -47,6 +48,12 @@ def _headline(record: Mapping[str, Any]) -> str:
             else ": " + ", ".join(f"fold {fold} at epoch {epoch}" for fold, epoch in stopped.items()) + "."
         )
     return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
+
+
+def _of_folds(folds: Any) -> str:
+    if not folds:
+        return ""
+    return f" in each of {len(folds)} folds" if len(folds) > 1 else f" in fold {folds[0]}, alone"
 
 
 def _score_table(record: Mapping[str, Any]) -> str:
@@ -63,6 +70,9 @@ def _score_table(record: Mapping[str, Any]) -> str:
         "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
         "baseline": {name: with_std(baseline.get(name)) for name in names},
     }
+    measured = record.get("weights_epoch")  # the test was of these weights, best epoch or not
+    if best and isinstance(measured, int) and measured != record.get("best_epoch"):
+        columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
     epoch = record.get("best_epoch")
     head = f"best epoch {epoch}" if best else f"epoch {record.get('epochs_run')}"
@@ -101,14 +111,17 @@ def _test_uses(record: Mapping[str, Any]) -> str:
         return "The data set has no test set, so nothing was tested."
     if not uses:
         return ""
-    return f"This run has looked at the test set {'once' if len(uses) == 1 else f'{len(uses)} times'}."
+    return f"This run has looked at the test set {times(len(uses))}."
 
 
 def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
     steps = [f"nnrun plot {run.path}"]
     if record.get("best_epoch") is not None and record.get("status") == "completed":
         steps.append(f"nnrun final {run.path}")
-    return "\n".join([f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])])
+    origin = [f"From   {record['parent']}"] if record.get("parent") else []
+    return "\n".join(
+        [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]
+    )
 
 
 def _counted(number: Any, noun: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, print_json, with_std
+from nnrun.cli.output import aligned, print_json, times, with_std
 
 if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
@@ -56,13 +56,13 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
 
 def _text(evaluation: Evaluation) -> str:
     networks = "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} folds"
-    lines = [f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
+    epoch = "" if evaluation.epoch is None else f", after epoch {evaluation.epoch},"
+    lines = [f"{evaluation.run.id}{epoch} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
     table = [["", evaluation.split, "baseline"]]
     for name, value in evaluation.scores.items():
         baseline = with_std(evaluation.baseline.get(name))
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
     lines.append(aligned(table))
     if evaluation.split == "test":
-        times = "once" if evaluation.test_uses == 1 else f"{evaluation.test_uses} times"
-        lines.append(f"This run has looked at the test set {times}.")
+        lines.append(f"This run has looked at the test set {times(evaluation.test_uses)}.")
     return "\n\n".join(lines)

@@ -49,6 +49,11 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
         print_json(document)
 
 
+def times(number: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
 def aligned(table: Sequence[Sequence[str]]) -> str:
     """Rows of text, indented: the first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]

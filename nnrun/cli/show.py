@@ -49,6 +49,7 @@ def show(
 
 
 def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:
+    from nnrun.cli.running import listener_for
     from nnrun.experiment.describe import describe_spec
 
     record = {} if run is None else run.read_record()
@@ -56,6 +57,7 @@ def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | No
     return describe_spec(
         loaded.spec,
         data_dir,
+        listener_for(quiet=False, verbose=False),
         smoke=record.get("smoke") is True,
         only_fold=folds[0] if len(folds) == 1 else None,
     )
@@ -93,7 +95,8 @@ def _network(description: Description) -> str:
 def _data(description: Description) -> str:
     if description.missing is not None:
         return f"The data could not be looked at: {description.missing}"
-    rows = f"{description.train_rows:,} rows to train on, {description.validation_rows:,} to validate on"
+    validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
+    rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
     rows += ", each fold" if description.replicas > 1 else ""
     rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
     held = f"{_size(description.bytes)} in memory"

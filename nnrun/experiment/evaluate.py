@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ class Evaluation:
         run: the run's folder.
         split: `test` or `validation`.
         rows: rows that each network was measured on (of the first fold).
+        epoch: the epoch whose weights were measured; None for several networks of different epochs.
         networks: how many networks; the scores are their mean.
         scores: name → value.
         std: name → standard deviation over the networks; empty for one network.
@@ -41,6 +43,7 @@ class Evaluation:
     run: RunDirectory
     split: Split
     rows: int
+    epoch: int | None
     networks: int
     scores: dict[str, float]
     std: dict[str, float]
@@ -95,6 +98,7 @@ def evaluate_run(
         run=run,
         split=split,
         rows=measured[0][0],
+        epoch=_epoch(record.get("weights_epoch")),
         networks=len(networks),
         scores=mean_of(scores),
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
@@ -107,6 +111,14 @@ def evaluate_run(
             record["test_std"] = evaluation.std
         run.write_record(record)
     return evaluation
+
+
+def _epoch(recorded: object) -> int | None:
+    """The epoch of the kept weights, where all networks have the same."""
+    if isinstance(recorded, Mapping):
+        epochs = set(recorded.values())
+        recorded = epochs.pop() if len(epochs) == 1 else None
+    return recorded if isinstance(recorded, int) else None
 
 
 def _fold_of(network: TrainedNetwork, folds: tuple[Fold, ...]) -> Fold:

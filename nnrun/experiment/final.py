@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import load_run_spec
+from nnrun.experiment.load_run import load_run_spec, recorded_data
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
@@ -49,7 +49,7 @@ def final_of_run(
     smoke = settings.smoke or record.get("smoke") is True
     return final_of_spec(
         load_run_spec(parent, overrides),
-        replace(settings, parent=parent.id, smoke=smoke),
+        replace(settings, parent=parent.id, parent_data=recorded_data(record), smoke=smoke),
         epochs=epochs,
         listener=listener,
     )

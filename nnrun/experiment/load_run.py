@@ -66,11 +66,21 @@ def load_run_data(
     record = run.read_record()
     smoke = record.get("smoke") is True
     dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
-    recorded = {d.get("name"): d.get("sha256") for d in record.get("data") or [] if isinstance(d, Mapping)}
+    refuse_changed_data(dataset, recorded_data(record), run.id)
+    return dataset
+
+
+def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
+    """Name → SHA-256 of the data that a run's record tells of."""
+    entries = [entry for entry in record.get("data") or [] if isinstance(entry, Mapping)]
+    return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
+
+
+def refuse_changed_data(dataset: Dataset, recorded: Mapping[str, str], run: str) -> None:
+    """Raise DataError where a file has another hash than a run recorded for it."""
     for source in dataset.sources:
-        if recorded.get(source.name) not in (source.sha256, None):
+        if recorded.get(source.name, source.sha256) != source.sha256:
             raise DataError(
-                f"{source.name} is not what {run.id} was trained on: its SHA-256 is {source.sha256}, "
+                f"{source.name} is not what {run} was trained on: its SHA-256 is {source.sha256}, "
                 f"the run's was {recorded[source.name]}. Bring back that file, or train again."
             )
-    return dataset

@@ -19,6 +19,7 @@ from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.prepare import Group, make_task, prepare_groups
 from nnrun.experiment.score import score, use_of_test_set
 from nnrun.experiment.smoke import smoke_spec
@@ -50,6 +51,7 @@ class Settings:
         smoke: two epochs on a few hundred generated rows.
         only_fold: one fold's index, to train it alone.
         parent: the id of the run that this one comes from.
+        parent_data: name → SHA-256 of that run's data, which must be the same.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
     """
@@ -61,6 +63,7 @@ class Settings:
     smoke: bool = False
     only_fold: int | None = None
     parent: str | None = None
+    parent_data: Mapping[str, str] | None = None
     use_test_set: bool = False
     compile: Policy = "auto"
 
@@ -116,6 +119,8 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
     dataset = load_dataset(
         spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
     )
+    if settings.parent_data is not None:
+        refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.only_fold)
@@ -263,7 +268,7 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
         record["training_seconds"] = time.perf_counter() - started
         if record["epochs_run"]:
             table = run.read_history()
-            record |= verdict(table, spec)
+            record |= verdict(table, spec, record["weights_epoch"])
             if job.has_folds:
                 run.write_history_mean(history_mean(table))
     if job.settings.use_test_set and job.dataset.test is not None:
@@ -297,6 +302,7 @@ def _train_group(
         ),
     )
     kept: dict[int, dict[str, Tensor]] = {}
+    kept_epochs: dict[int, int] = {}
     try:
         for epoch in trainer.epochs():
             with uninterrupted():  # the weights that are kept are those of the last row
@@ -306,13 +312,19 @@ def _train_group(
                     history.append({**place, "epoch": epoch.epoch, **row, **ending})
                 record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
                 kept.update(epoch.weights)
+                kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
             job.listener.epoch(epoch)
-        kept = trainer.finished
+        kept, kept_epochs = trainer.finished, trainer.finished_epochs
     finally:
         if trainer.stopped_epochs:
             stopped = record.get("stopped_early", {}) | trainer.stopped_epochs
             record["stopped_early"] = dict(sorted(stopped.items()))
-        kept |= {number: trainer.finished[number] for number in trainer.stopped_epochs}
+        for number in trainer.stopped_epochs:
+            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
+        if job.has_folds:
+            record["weights_epoch"] = record.get("weights_epoch", {}) | kept_epochs
+        else:
+            record["weights_epoch"] = next(iter(kept_epochs.values()), None)
         for number, parameters in kept.items():
             weights = group.network.unstack(parameters, 0)
             run.write_weights(weights, number if job.has_folds else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnrun.spec import schema
@@ -27,8 +28,12 @@ def chooser(spec: schema.ExperimentSpec) -> str | None:
     return watched if watched.startswith("val_") else "val_loss"
 
 
-def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any]:
+def verdict(
+    history: pd.DataFrame, spec: schema.ExperimentSpec, weights_epoch: int | Mapping[int, int] | None = None
+) -> dict[str, Any]:
     """The part of a run's record that follows from its history.
+
+    Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
     Of a k-fold, the best epoch is that of the mean over the folds, among the epochs that all folds reached.
     """
@@ -42,6 +47,9 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
         return {"best_epoch": None, "best": {}, "last": last, "chosen_by": None, "verdict": None}
     name = column if column in table else f"{column}_mean"
     epoch = best_epoch(table[name], monitor_mode(column))
+    restored = spec.early_stopping is not None and spec.early_stopping.restore_best
+    if restored and isinstance(weights_epoch, int):
+        epoch = weights_epoch
     best = _row(table, epoch) if epoch is not None else {}
     result: dict[str, Any] = {
         "best_epoch": epoch,
@@ -53,8 +61,19 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
     n = int(history["fold"].nunique()) if "fold" in history else 1
     if n > 1 and epoch is not None:
         std = result["best_std"] = _row(table, epoch, "_std")
-        result["best_interval"] = {name: interval_of_mean(mean, std[name], n) for name, mean in best.items()}
+        result["best_interval"] = {
+            name: _possible(name, *interval_of_mean(mean, std[name], n)) for name, mean in best.items()
+        }
     return result
+
+
+def _possible(column: str, low: float, high: float) -> tuple[float, float]:
+    """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
+    measure = column.removeprefix("val_")
+    return (
+        low if measure == "r2" else max(low, 0.0),
+        min(high, 1.0) if monitor_mode(column) == "max" else high,
+    )
 
 
 def _sentence(table: pd.DataFrame, column: str, epoch: int | None, *, last_epoch: int) -> str:

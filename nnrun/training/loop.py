@@ -71,6 +71,7 @@ class Trainer:
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
             Holds those of the last complete epoch until the replica ends, then the best where the spec
             restores them.
+        finished_epochs: replica number → the epoch whose weights those are.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
     """
 
@@ -78,6 +79,7 @@ class Trainer:
     replicas: Sequence[Replica]
     schedule: Schedule
     finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    finished_epochs: dict[int, int] = field(default_factory=dict)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -121,6 +123,7 @@ class Trainer:
             # Kept before the record is given away: whoever stops the loop there has these weights.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers)}
             self.finished.update(current)
+            self.finished_epochs.update(dict.fromkeys(numbers, epoch))
             yield EpochRecord(epoch, rows, schedule.learning_rate, seconds, current)
 
             for number, watcher in watchers.items():
@@ -131,14 +134,22 @@ class Trainer:
                     best_weights[number] = current[number]
                 if watcher.should_stop(epoch):
                     self.stopped_epochs[number] = epoch
-                    self.finished[number] = best_weights.get(number, current[number])
+                    self._restore_best(number, watcher, best_weights)
             going_on = [place for place, n in enumerate(numbers) if n not in self.stopped_epochs]
             if not going_on:
                 break
             if len(going_on) < len(active):
                 active = [active[place] for place in going_on]
                 self.engine.keep(going_on)
-        self.finished.update(best_weights)
+        for number, watcher in watchers.items():
+            self._restore_best(number, watcher, best_weights)
+
+    def _restore_best(
+        self, number: int, watcher: EarlyStopping, best_weights: Mapping[int, dict[str, Tensor]]
+    ) -> None:
+        if number in best_weights and watcher.best_epoch is not None:
+            self.finished[number] = best_weights[number]
+            self.finished_epochs[number] = watcher.best_epoch
 
 
 def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def test_the_whole_screen_of_folds() -> None:
     assert (
         "\n\n".join(closing(**changes))
         == f"""\
-small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows
+small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows in each of 2 folds
 
 best epoch 9 (mean ± std over folds)
                training        validation              test  baseline
@@ -82,7 +82,7 @@ best epoch 9 (mean ± std over folds)
 val_loss was best at epoch 9.
 95 % interval of the mean: val_loss 8.45 to 16.31.
 Baseline: the mean of the training targets, for all validation rows.
-This run has looked at the test set 2 times.
+This run has looked at the test set twice.
 
 {NEXT}"""
     )

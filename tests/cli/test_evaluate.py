@@ -45,7 +45,17 @@ def test_json(folder: Path, capsys: Capture) -> None:
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     record = record_of(only_run(folder / "runs"))
-    assert list(document) == ["run", "split", "rows", "networks", "scores", "std", "baseline", "test_uses"]
+    assert list(document) == [
+        "run",
+        "split",
+        "rows",
+        "epoch",
+        "networks",
+        "scores",
+        "std",
+        "baseline",
+        "test_uses",
+    ]
     assert (document["run"], document["split"], document["rows"]) == (record["id"], "test", 12)
     assert (document["scores"], document["test_uses"]) == (record["test"], 1)
     assert printed.err == ""

@@ -86,12 +86,20 @@ def test_the_best_epoch_of_a_kfold_is_that_of_the_mean() -> None:
 
 
 def test_the_interval_of_the_mean_is_student_s() -> None:
-    losses = [4.0, 5.0, 9.0]
+    losses = [14.0, 15.0, 19.0]
     tables = [history(loss=[1.0], val_loss=[value]) for value in losses]
     found = verdict(folds_history(*tables), spec_text(validation=KFOLD).spec)
-    expected = scipy.stats.t.interval(0.95, 2, loc=6, scale=np.std(losses, ddof=1) / math.sqrt(3))
+    expected = scipy.stats.t.interval(0.95, 2, loc=16, scale=np.std(losses, ddof=1) / math.sqrt(3))
     assert found["best_interval"]["val_loss"] == pytest.approx(expected)
     assert found["best_interval"]["loss"] == pytest.approx((1, 1))
+
+
+def test_the_interval_goes_no_further_than_the_measure() -> None:
+    tables = [history(loss=[1.0], val_loss=[value], val_accuracy=[1 - value / 10]) for value in (0.1, 5.0)]
+    spec = spec_text(validation=KFOLD).spec
+    found = verdict(folds_history(*tables), spec)["best_interval"]
+    assert found["val_loss"][0] == 0
+    assert found["val_accuracy"][1] == 1
 
 
 def test_one_fold_alone_has_no_deviation() -> None:
