@@ -13,11 +13,14 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +107,7 @@ def train(
     spec: PathLike,
     *,
     overrides: Overrides = (),
-    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     smoke: bool = False,
@@ -115,8 +118,8 @@ def train(
     Args:
         spec: the YAML file.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
-        runs_dir: where the run's folder is made.
-        data_dir: where data files are looked for first.
+        runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
+        data_dir: where data files are looked for first; default: NNRUN_DATA_DIR.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
         verbose: print one line per epoch to stderr.
@@ -127,7 +130,7 @@ def train(
     from nnrun.experiment.run import Settings, run_experiment
     from nnrun.spec.load import load_spec
 
-    settings = Settings("train", Path(runs_dir), _path(data_dir), device, smoke)
+    settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
 
 
@@ -138,7 +141,7 @@ def kfold(
     repeats: int | None = None,
     fold: int | None = None,
     overrides: Overrides = (),
-    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     smoke: bool = False,
@@ -157,7 +160,7 @@ def kfold(
     from nnrun.spec.load import load_kfold_spec
 
     loaded = load_kfold_spec(spec, overrides, k=k, repeats=repeats)
-    settings = Settings("kfold", Path(runs_dir), _path(data_dir), device, smoke, only_fold=fold)
+    settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, only_fold=fold)
     return Run(run_experiment(loaded, settings, _listener(verbose)).path)
 
 
@@ -166,7 +169,7 @@ def final(
     *,
     epochs: int | Literal["best"] | None = None,
     overrides: Overrides = (),
-    runs_dir: PathLike = DEFAULT_RUNS_DIR,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     smoke: bool = False,
@@ -183,15 +186,16 @@ def final(
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
-    settings = Settings("final", Path(runs_dir), _path(data_dir), device, smoke)
+    settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = _listener(verbose)
     if isinstance(source, Run):
+        wanted = "best" if epochs is None else epochs
         made = final_of_run(
-            source._directory, settings, epochs=epochs or "best", overrides=overrides, listener=listener
+            source._directory, settings, epochs=wanted, overrides=overrides, listener=listener
         )
     else:
         if epochs == "best":
-            raise ValueError("epochs='best' needs a run whose validation chose; give the run, or a number")
+            raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
     return Run(made.path)
 
@@ -206,18 +210,23 @@ def evaluate(
     """Measure a run's networks on the test set (counted in its record) or its validation rows."""
     from nnrun.experiment.evaluate import evaluate_run
 
-    return evaluate_run(run._directory, split=split, data_dir=_path(data_dir), device=device)
+    return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
 
 
-def load_run(reference: str, runs_dir: PathLike = DEFAULT_RUNS_DIR) -> Run:
+def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     """The run that a path, an id, a unique prefix of an id, or `@last` means."""
     from nnrun.records import find_run
 
-    return Run(find_run(reference, Path(runs_dir)).path)
+    return Run(find_run(reference, _runs_dir(runs_dir)).path)
 
 
-def _path(path: PathLike | None) -> Path | None:
-    return None if path is None else Path(path)
+def _runs_dir(path: PathLike | None) -> Path:
+    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+
+
+def _data_dir(path: PathLike | None) -> Path | None:
+    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
+    return Path(named) if named else None
 
 
 def _listener(verbose: bool) -> Listener:

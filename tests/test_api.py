@@ -154,9 +154,40 @@ def test_final_of_a_run(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_final_of_a_spec(spec: Path, tmp_path: Path) -> None:
     made = nnrun.final(spec, epochs=2, overrides={"seed": 1})
     assert (made.record["parent"], made.record["seed"], len(made.history)) == (None, 1, 2)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UsageError) as caught:
         nnrun.final(spec, epochs="best")
-    assert str(caught.value) == "epochs='best' needs a run whose validation chose; give the run, or a number"
+    assert str(caught.value) == "epochs='best' needs a run whose validation chose; give the run, or a number."
+
+
+@pytest.mark.parametrize("epochs", [0, -3, "7", 1.5, True])
+def test_final_of_a_run_for_no_number_of_epochs(spec: Path, tmp_path: Path, epochs: Any) -> None:
+    run = nnrun.train(spec)
+    for source in (run, spec):
+        with pytest.raises(UsageError) as caught:
+            nnrun.final(source, epochs=epochs)
+        assert str(caught.value) == f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'."
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_a_split_that_there_is_not(spec: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        nnrun.evaluate(nnrun.train(spec), split="nope")  # type: ignore[arg-type]
+    assert str(caught.value) == "split is 'nope'; it must be test or validation."
+
+
+def test_the_environment_says_where_runs_are_kept(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNRUN_RUNS_DIR", str(tmp_path / "elsewhere"))
+    assert nnrun.train(spec).path.parent == tmp_path / "elsewhere"
+    assert nnrun.load_run("@last").path.parent == tmp_path / "elsewhere"
+
+
+def test_a_run_without_folds_has_no_mean(spec: Path) -> None:
+    run = nnrun.train(spec)
+    with pytest.raises(DataError) as caught:
+        _ = run.history_mean
+    assert str(caught.value) == f"{run.path} has no history_mean.csv: it is no k-fold run."
 
 
 def test_evaluate(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

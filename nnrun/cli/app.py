@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -48,15 +47,16 @@ def usage_exit_code(error: Exception) -> int | None:
     return None
 
 
-def report_usage_error(error: Exception) -> None:
-    """Say what is wrong with the command line, and how to see what is right."""
+def usage_message(error: Exception) -> str:
+    """What is wrong with the command line, and how to see what is right."""
     if isinstance(error, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return
+        return "interrupted"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "nnrun"
-    message = error.format_message()  # type: ignore[attr-defined]
-    print(f"error: {message}\nTry '{command} --help'.", file=sys.stderr)
+    message = str(error.format_message())  # type: ignore[attr-defined]
+    if message.startswith("Usage:"):  # no command was named: the message is the help
+        return message
+    return f"error: {message}\nTry '{command} --help'."
 
 
 from nnrun.cli import (  # noqa: E402, I001  (each module registers its command on `app`, in the order of the help)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +116,10 @@ def _test_uses(record: Mapping[str, Any]) -> str:
 
 
 def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
-    steps = [f"nnrun plot {run.path}"]
+    path = shlex.quote(str(run.path))
+    steps = [f"nnrun plot {path}"] if record.get("epochs_run") else [f"nnrun show {path}"]
     if record.get("best_epoch") is not None and record.get("status") == "completed":
-        steps.append(f"nnrun final {run.path}")
+        steps.append(f"nnrun final {path}")
     origin = [f"From   {record['parent']}"] if record.get("parent") else []
     return "\n".join(
         [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]

@@ -80,16 +80,15 @@ class LiveListener(Listener):
         if self._best is not None and self._best not in records:
             records = [self._best, *records[1:]]
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("epoch", justify="right")
-        for name in means(records[0]):
-            table.add_column(name, justify="right")
-        table.add_column("seconds", justify="right")
-        table.add_column("")
+        table.add_column("epoch", justify="right", no_wrap=True)
+        names, with_std = _what_fits(records[-1], self._console.width)
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         for record in records:
-            cells = [
-                f"{mean:.4f}" + (f" ± {std:.3f}" if std is not None else "")
-                for mean, std in means(record).values()
-            ]
+            found = means(record)
+            cells = [_cell(*found[name], with_std=with_std) for name in names]
             is_best = record is self._best
             table.add_row(
                 str(record.epoch),
@@ -112,6 +111,27 @@ class LiveListener(Listener):
             f"{_clock(elapsed)} gone, {_clock(left)} left" if done < total else f"{_clock(elapsed)}",
         )
         return line
+
+
+def _what_fits(record: EpochRecord, width: int) -> tuple[list[str], bool]:
+    """The columns that the terminal has room for, and whether their deviations fit too."""
+    found = means(record)
+    names = list(found)
+    room = width - len("epoch  seconds  best") - 4
+    validated = [name for name in names if name.startswith("val_")] or names[:1]
+    for with_std, chosen in ((True, names), (False, names), (True, validated), (False, validated)):
+        widths = (max(len(name), len(_cell(*found[name], with_std=with_std))) + 3 for name in chosen)
+        if sum(widths) <= room:
+            return chosen, with_std
+    return validated[:1], False
+
+
+def _cell(mean: float, std: float | None, *, with_std: bool) -> str:
+    """Four decimals, or five digits of a large number."""
+    shown = f"{mean:.4f}" if abs(mean) < 1000 else f"{mean:.5g}"
+    if not with_std or std is None:
+        return shown
+    return f"{shown} ± {std:.2g}" if std < 100 else f"{shown} ± {std:.0f}"
 
 
 def _better(record: EpochRecord, best: EpochRecord) -> bool:

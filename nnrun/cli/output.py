@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from nnrun.errors import NnrunError, SpecError
 
 
 def message(text: str) -> None:
-    """A message for the person at the terminal, on stderr."""
-    print(text, file=sys.stderr)
+    """A message for the person at the terminal, on stderr. Where nobody reads it, the work goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
@@ -34,10 +36,9 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
     """Say what went wrong: sentences on stderr, and with --json a document on stdout as well."""
     if isinstance(error, SpecError):
         errors = sum(p.severity == "error" for p in error.problems)
-        print(error, file=sys.stderr)
-        print(f"{errors} error{'s' if errors != 1 else ''}: nothing was run.", file=sys.stderr)
+        message(f"{error}\n{errors} error{'s' if errors != 1 else ''}: nothing was run.")
     else:
-        print(f"error: {error}", file=sys.stderr)
+        message(f"error: {error}")
     if as_json:
         document: dict[str, Any] = {
             "error": type(error).__name__,

@@ -100,9 +100,9 @@ def _fit_multi_hot(step: schema.MultiHot, dataset: Dataset, rows: TokenRows) -> 
     if highest >= dimension:
         raise DataError(
             f"multi_hot: the training rows hold the token {highest:,}, but the dimension is {dimension:,}; "
-            f"every token must be below it. Set num_words of the data set to {dimension:,} at most, or "
-            "the dimension to "
-            f"{highest + 1:,} at least."
+            f"every token must be below it. Set the dimension to {highest + 1:,} "
+            "at least"
+            + (f", or num_words of the data set to {dimension:,} at most." if dataset.num_words else ".")
         )
     return FittedMultiHot(dimension)
 
@@ -198,7 +198,7 @@ def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDAr
     if targets.ndim != 1:
         raise DataError(
             f"The targets have shape {targets.shape}, but class labels are one integer per row. "
-            "Targets that are one-hot already take targets: none."
+            "Rows that are one-hot already suit categorical_crossentropy."
         )
     with np.errstate(invalid="ignore"):
         labels = targets.astype(np.int64)

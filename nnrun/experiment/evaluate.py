@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -66,6 +66,8 @@ def evaluate_run(
         DataError: the run's files or data are missing, damaged or changed.
     """
     listener = listener or Listener()
+    if split not in get_args(Split):
+        raise UsageError(f"split is {split!r}; it must be test or validation.")
     chosen_device = resolve_device(device)
     spec = load_run_spec(run).spec
     networks = load_networks(run)

@@ -57,6 +57,8 @@ def final_of_run(
 
 def _why(record: Mapping[str, Any]) -> str:
     """Why validation chose no epoch."""
+    if record.get("status") == "running":
+        return "it has not ended"
     if record.get("command") == "final":
         return "it validated nothing (it is a final run itself)"
     if record.get("baseline_on") == "validation":
@@ -77,6 +79,8 @@ def final_of_spec(
         epochs: how long to train; default: as the spec says.
         listener: is told what happens.
     """
+    if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
+        raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     changes = {
         "validation": schema.NoValidation(),
         "early_stopping": None,

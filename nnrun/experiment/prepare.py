@@ -16,6 +16,7 @@ import torch
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array
 from nnrun.errors import UsageError
+from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.spec import schema
@@ -62,9 +63,11 @@ def prepare_groups(
                 f"--fold {only_fold}: there are {len(folds)} folds, numbered from 0 to {len(folds) - 1}."
             )
         folds = (folds[only_fold],)
+    refuse_unsuitable_targets(spec, dataset)
+    preprocessing = effective_preprocessing(spec, dataset)
     by_width: dict[int, list[tuple[Fold, FittedPreprocessing]]] = {}
     for fold in folds:
-        fitted = fit_preprocessing(spec.preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
+        fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
         by_width.setdefault(fitted.width, []).append((fold, fitted))
     return tuple(
         Group(tuple(f for f, _ in pairs), tuple(p for _, p in pairs), build_network(spec.layers, width))
@@ -76,13 +79,6 @@ def labels_of(dataset: Dataset) -> Array | None:
     """The class of each training row, to stratify by; None for what are no classes."""
     targets = dataset.train.targets
     return None if dataset.task == "regression" or targets.ndim != 1 else targets
-
-
-def outputs_of(spec: schema.ExperimentSpec) -> int:
-    """K, the units of the last layer."""
-    last = spec.layers[-1]
-    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    return last.units
 
 
 def make_task(

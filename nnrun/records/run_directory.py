@@ -113,18 +113,26 @@ class RunDirectory:
 
     def read_history_mean(self) -> pd.DataFrame:
         """The mean and standard deviation over the folds."""
-        return read_csv(self.path / _HISTORY_MEAN)
+        path = self.path / _HISTORY_MEAN
+        if not path.exists() and not self.folds():
+            raise DataError(f"{self.path} has no {_HISTORY_MEAN}: it is no k-fold run.")
+        return read_csv(path)
 
     # --- the network ---
 
     def write_weights(self, tensors: Mapping[str, np.ndarray[Any, Any]], fold: int | None = None) -> None:
         """Keep the weights of the run's network, or of one fold's."""
         import numpy as np
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         # safetensors writes an array's memory as it lies, so each must lie in C order.
         arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-        replace_file(self._of_fold(_WEIGHTS, fold), lambda path: save_file(arrays, path))
+        target = self._of_fold(_WEIGHTS, fold)
+        try:
+            replace_file(target, lambda path: save_file(arrays, path))
+        except SafetensorError as error:  # its own kind, for a full disk too
+            raise NnrunError(f"Cannot write {target}: {error}.") from error
 
     def read_weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """The weights of the run's network, or of one fold's."""

@@ -79,8 +79,25 @@ def test_the_whole_screen() -> None:
 def test_folds_show_their_mean_and_deviation() -> None:
     rows = {0: {"loss": 1.0, "val_loss": 2.0}, 1: {"loss": 3.0, "val_loss": 2.0}}
     heading, row, _ = last_picture(start(1, folds=2), iter([EpochRecord(1, rows, 0.001, 0.25)]))
-    assert heading == "epoch            loss        val_loss  seconds"
-    assert row == "    1  2.0000 ± 1.414  2.0000 ± 0.000     0.25  best"
+    assert heading == "epoch          loss    val_loss  seconds"
+    assert row == "    1  2.0000 ± 1.4  2.0000 ± 0     0.25  best"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_no_row_takes_more_than_a_line(width: int) -> None:
+    """Columns that have no room are left out: deviations first, then those of training."""
+    columns = ("loss", "mae", "r2", "val_loss", "val_mae", "val_r2")
+    rows = {fold: dict.fromkeys(columns, 12345.678 * (fold + 1)) for fold in range(3)}
+    stream = io.StringIO()
+    listener = LiveListener(Console(file=stream, force_terminal=True, width=width))
+    listener.started(start(2, folds=3))
+    listener.epoch(EpochRecord(1, rows, 0.001, 0.25))
+    listener.ended()
+    picture = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue()).rstrip().splitlines()
+    heading, row, _ = picture[-3:]
+    assert "val_loss" in heading
+    assert row.split()[0] == "1"
+    assert "…" not in heading + row
 
 
 def test_a_long_training_shows_its_last_epochs_and_the_best() -> None:

@@ -220,3 +220,14 @@ def test_a_gpu_where_there_is_none(folder: Path, capsys: Capture) -> None:
         "error: --device cuda:1: PyTorch finds no CUDA GPU here. Use --device cpu, or see `nnrun doctor`.\n",
     )
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["train", "x.yaml", "--epochs", "0"], ["trian"]])
+def test_a_wrong_command_line_gives_a_document_with_json(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--json"]) == 2
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert (document["error"], document["exit_code"]) == ("UsageError", 2)
+    assert printed.err == f"error: {document['message']}\n"

@@ -99,7 +99,7 @@ def test_a_dimension_that_the_training_rows_exceed_is_refused() -> None:
     assert refusal(wires(), {"multi_hot": 9}) == (
         "multi_hot: the training rows hold the token 9, but the dimension is 9; every token must be "
         "below it. "
-        "Set num_words of the data set to 9 at most, or the dimension to 10 at least."
+        "Set the dimension to 10 at least."
     )
     fit(wires(), {"multi_hot": 9}, rows=[0, 1, 3])
 

@@ -52,17 +52,20 @@ def rows_of(folder: Path) -> int:
     return histories[0].read_text().count("\n") - 1 if histories else 0
 
 
-def test_an_interrupted_run_can_be_read(spec: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("request_to_stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_can_be_read(
+    spec: Path, tmp_path: Path, request_to_stop: signal.Signals, code: int
+) -> None:
     process = start("train", str(spec), "--epochs", "100000", "--compile", "off", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while rows_of(tmp_path) < 10 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(request_to_stop)
     try:
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()  # nothing to kill, unless it did not end
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in out + err
     run = only_run(tmp_path)
     record = json.loads((run / "run.json").read_text())
@@ -121,3 +124,24 @@ def test_without_network_and_data_it_is_said_what_to_put_where(tmp_path: Path, s
         "  or name the folder that holds it with --data-dir.\n"
     )
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_fault(spec: Path, tmp_path: Path, closed: str) -> None:
+    line = f"{sys.executable} -m nnrun train boston.yaml --epochs 1 {closed}"
+    result = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["status"] == "completed"
+
+
+def test_whoever_stops_reading_the_progress_does_not_stop_the_training(spec: Path, tmp_path: Path) -> None:
+    process = start("train", str(spec), "--epochs", "30", cwd=tmp_path)
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.stdout is not None
+    out = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert out.startswith("boston: trained, 30 epochs on cpu in ")
+    assert len(pd.read_csv(only_run(tmp_path) / "history.csv")) == 60

@@ -6,7 +6,7 @@ findings. A new rule goes into the module of its subject and into that module's 
 
 from __future__ import annotations
 
-from nnrun.spec.facts import dataset_facts
+from nnrun.spec.facts import DatasetFacts, dataset_facts
 from nnrun.spec.lint import metrics, network, rows
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.schema import ExperimentSpec
@@ -14,9 +14,9 @@ from nnrun.spec.schema import ExperimentSpec
 RULES: tuple[Rule, ...] = (*network.RULES, *rows.RULES, *metrics.RULES)
 
 
-def lint(spec: ExperimentSpec) -> list[Finding]:
-    """Every finding of every rule."""
-    facts = dataset_facts(spec.dataset)
+def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:
+    """Every finding of every rule; `facts` are what is known of the data, by default without them."""
+    facts = facts or dataset_facts(spec.dataset)
     return [finding for rule in RULES for finding in rule(spec, facts)]
 
 

@@ -1,0 +1,103 @@
+"""The targets of the data against the loss: what only the data can tell, said before anything is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnrun.data import Dataset
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.facts import DatasetFacts
+from nnrun.spec.lint import lint
+
+_SUM_TOLERANCE = 1e-3
+
+
+def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.Preprocessing:
+    """The spec's preprocessing, its target step as these targets and this loss need it.
+
+    Class indices taken `none` for the sparse loss stay integers; labels for a single unit stay as they are;
+    rows that are one-hot already are not encoded again.
+    """
+    step, targets = spec.preprocessing.targets, dataset.train.targets
+    units = outputs_of(spec)
+    sparse = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    wanted = step
+    if isinstance(step, schema.NoTargetStep) and sparse:
+        wanted = schema.ClassIndexTargets()
+    elif (isinstance(step, schema.ClassIndexTargets) and units == 1) or (
+        isinstance(step, schema.OneHotTargets) and targets.ndim == 2 and targets.shape[1] == units > 1
+    ):
+        wanted = schema.NoTargetStep()
+    if wanted is step:
+        return spec.preprocessing
+    return spec.preprocessing.model_copy(update={"targets": wanted})
+
+
+def refuse_unsuitable_targets(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
+    """Raise DataError where the loss cannot compare with these targets, training or test."""
+    if isinstance(spec.dataset, schema.Npz) and dataset.class_names is not None:
+        _refuse_by_lint(spec, dataset)
+    if not isinstance(effective_preprocessing(spec, dataset).targets, schema.NoTargetStep):
+        return
+    for part, samples in (("training", dataset.train), ("test", dataset.test)):
+        if samples is None:
+            continue
+        if isinstance(spec.loss, schema.BinaryCrossentropy):
+            _refuse_outside_of_0_and_1(samples.targets, part)
+        elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
+            _refuse_what_is_no_share(samples.targets, part)
+
+
+def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
+    """Named classes are known only now: the rules of `nnrun check` once more."""
+    inputs = dataset.train.inputs
+    facts = DatasetFacts(
+        inputs="tokens" if isinstance(inputs, TokenRows) else "table",
+        task=dataset.task,
+        classes=dataset.classes,
+        features=None if isinstance(inputs, TokenRows) else int(inputs.shape[1]),
+    )
+    errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
+    if errors:
+        raise DataError(f"The data do not suit the spec: {'; '.join(errors)}.")
+
+
+def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
+    outside = np.argwhere((targets < 0) | (targets > 1))
+    if not len(outside):
+        return
+    row = int(outside[0][0])
+    value = targets[tuple(outside[0])].item()
+    different = len(np.unique(targets))
+    advice = (
+        "Write the two classes as 0 and 1."
+        if different == 2
+        else "For several classes use sparse_categorical_crossentropy with one softmax unit for each; for a "
+        "number to predict use mse."
+    )
+    raise DataError(
+        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy compares with values "
+        f"from 0 to 1. {advice}"
+    )
+
+
+def _refuse_what_is_no_share(targets: Array, part: str) -> None:
+    sums = targets.sum(axis=1)
+    wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        low, high = targets[row].min(), targets[row].max()
+        raise DataError(
+            f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
+            "but categorical_crossentropy compares with shares: none negative, their sum 1. For several "
+            "labels a row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
+        )
+
+
+def outputs_of(spec: schema.ExperimentSpec) -> int:
+    """K, the units of the last layer."""
+    last = spec.layers[-1]
+    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    return last.units
