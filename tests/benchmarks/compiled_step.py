@@ -3,7 +3,7 @@
     python tests/benchmarks/compiled_step.py [--k 4]
 
 Printed are the seconds that compiling takes (with an empty cache, then from it), the microseconds of a step
-each way, and from how many steps on the compiled way is the faster. `nnrun/training/choice.py` keeps the border.
+each way, and from how many steps on the compiled way is faster. `nnrun/training/choice.py` keeps the border.
 """
 
 from __future__ import annotations
