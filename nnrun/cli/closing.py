@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, times, with_std
 from nnrun.errors import printable
+from nnrun.experiment.baseline import SHUFFLED
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
-
-_SHUFFLED = "accuracy_shuffled"
 
 
 def closing_text(run: RunDirectory, record: Mapping[str, Any]) -> str:
@@ -102,7 +101,7 @@ def _baseline(record: Mapping[str, Any]) -> str:
     if "accuracy" not in baseline:
         return f"Baseline: the mean of the training targets, for all {rows}."
     text = f"Baseline: the majority class, for all {rows}"
-    shuffled = baseline.get(_SHUFFLED)
+    shuffled = baseline.get(SHUFFLED)
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +41,7 @@ def doctor(
 def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
     """What was found, and under `problems` a sentence for each thing that keeps nnrun from working."""
     from nnrun.data.cache import search_folders
+    from nnrun.training.compiler import cxx_compiler
 
     versions = {"nnrun": __version__, "python": platform.python_version(), **_package_versions()}
     problems = [f"{name} is not installed." for name in _PACKAGES if versions[name] is None]
@@ -56,7 +56,7 @@ def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
         "devices": devices,
         "threads": threads,
         "cpus": os.cpu_count(),
-        "compiler": _compiler(),
+        "compiler": cxx_compiler(),
         "runs_dir": {"path": str(runs_dir), "writable": obstacle is None},
         "data": [{"path": str(folder), "files": _data_files(folder)} for folder in search_folders(data_dir)],
         "problems": problems,
@@ -102,11 +102,6 @@ def _torch_facts() -> tuple[list[str], int | None, str | None]:
         for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     ]
     return ["cpu", *cuda], torch.get_num_threads(), None
-
-
-def _compiler() -> str | None:
-    wanted = [os.environ.get("CXX"), "c++", "g++", "clang++"]
-    return next((path for name in wanted if name and (path := shutil.which(name))), None)
 
 
 def _data_files(folder: Path) -> list[str]:

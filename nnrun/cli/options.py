@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
+
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; the value is read as YAML."),
@@ -43,8 +45,6 @@ Smoke = Annotated[
     bool,
     typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?"),
 ]
-
-DEFAULT_RUNS_DIR = Path("runs")
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id, a prefix of one, or @last.")]

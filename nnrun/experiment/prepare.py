@@ -63,8 +63,8 @@ def prepare_groups(
                 f"--fold {only_fold}: there are {len(folds)} folds, numbered from 0 to {len(folds) - 1}."
             )
         folds = (folds[only_fold],)
-    refuse_unsuitable_targets(spec, dataset)
     preprocessing = effective_preprocessing(spec, dataset)
+    refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     by_width: dict[int, list[tuple[Fold, FittedPreprocessing]]] = {}
     for fold in folds:
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))

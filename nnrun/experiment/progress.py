@@ -45,7 +45,7 @@ class LineListener(Listener):
 
 
 def start_line(start: Start) -> str:
-    """`reuters: 1 network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
+    """`reuters: a network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
     networks = f"{counted(len(start.folds), 'fold')} of" if start.has_folds else "a network of"
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"

@@ -35,11 +35,19 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     return spec.preprocessing.model_copy(update={"targets": wanted})
 
 
-def refuse_unsuitable_targets(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
-    """Raise DataError where the loss cannot compare with these targets, training or test."""
+def refuse_unsuitable_targets(
+    spec: schema.ExperimentSpec, dataset: Dataset, step: schema.Component | None
+) -> None:
+    """Raise DataError where the loss cannot compare with these targets, training or test.
+
+    Args:
+        spec: the experiment.
+        dataset: its data.
+        step: the target step in effect.
+    """
     if isinstance(spec.dataset, schema.Npz) and dataset.class_names is not None:
         _refuse_by_lint(spec, dataset)
-    if not isinstance(effective_preprocessing(spec, dataset).targets, schema.NoTargetStep):
+    if not isinstance(step, schema.NoTargetStep):
         return
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from nnrun.errors import UsageError
+from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import EagerEngine, Engine
 from nnrun.training.task import Task
 
@@ -73,6 +73,6 @@ def _obstacle(task: Task) -> str | None:
         return "sparse rows have another shape in each batch, and compiled steps have one"
     if task.device.type != "cpu":
         return "compiled steps are for the CPU so far"
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+    if cxx_compiler() is None:
         return "there is no C++ compiler on this machine (c++, g++ or clang++)"
     return None
