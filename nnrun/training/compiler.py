@@ -1,4 +1,4 @@
-"""The C++ compiler that compiled training steps need. No torch here: `nnrun doctor` asks even where it fails."""
+"""The C++ compiler that compiled steps need. Imports no torch: `nnrun doctor` asks even where that fails."""
 
 from __future__ import annotations
 
