@@ -3,7 +3,7 @@
     import nnrun
 
     run = nnrun.train("specs/boston.yaml", overrides={"epochs": 20})
-    run.history          # a DataFrame, one row per epoch (per fold)
+    run.history          # a DataFrame, one row per epoch (per fold or seed)
     run.best             # column → value at the best epoch
     final = nnrun.final(run)
     final.test           # loss and metrics on the test set
@@ -63,12 +63,12 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per epoch (per fold), with the columns of history.csv; floats bit for bit."""
+        """One row per epoch (per fold or seed), with the columns of history.csv; floats bit for bit."""
         return self._directory.read_history()
 
     @property
     def history_mean(self) -> pd.DataFrame:
-        """Of a k-fold: one row per epoch, `<column>_mean` and `<column>_std` over the folds."""
+        """Of folds or seeds: one row per epoch, `<column>_mean` and `<column>_std` over them."""
         return self._directory.read_history_mean()
 
     @property
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def best(self) -> dict[str, float]:
-        """Column → value at the best epoch (of a k-fold: the mean over the folds)."""
+        """Column → value at the best epoch (of several folds or seeds: their mean)."""
         return dict(self.record.get("best") or {})
 
     @property
@@ -92,9 +92,18 @@ class Run:
         """Loss and metrics on the test set; empty where it was not used."""
         return dict(self.record.get("test") or {})
 
-    def weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """The trained weights (of one fold): `<i>.weight` of shape (out, in), `<i>.bias` of shape (out,)."""
-        return self._directory.read_weights(fold)
+    def weights(self, *, fold: int | None = None, seed: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The trained weights (of one fold or seed).
+
+        `<i>.weight` has shape (out, in) and `<i>.bias` (out,), where `<i>` is the layer's place from 0.
+        """
+        from nnrun.records import Member
+
+        if fold is not None and seed is not None:
+            raise UsageError("weights: name a fold or a seed, not both.")
+        member = Member("fold", fold) if fold is not None else None
+        member = Member("seed", seed) if seed is not None else member
+        return self._directory.read_weights(member)
 
     @property
     def _directory(self) -> RunDirectory:
@@ -106,6 +115,7 @@ class Run:
 def train(
     spec: PathLike,
     *,
+    seeds: int | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -117,6 +127,7 @@ def train(
 
     Args:
         spec: the YAML file.
+        seeds: train with so many seeds, from the spec's own upwards, side by side.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
         runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
         data_dir: where data files are looked for first; default: NNRUN_DATA_DIR.
@@ -127,10 +138,14 @@ def train(
     Raises:
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
+    from nnrun.experiment.prepare import Selection
     from nnrun.experiment.run import Settings, run_experiment
     from nnrun.spec.load import load_spec
 
-    settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
+        raise UsageError(f"seeds is {seeds!r}; it must be a whole number from 1.")
+    selection = Selection(seeds=seeds)
+    settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
 
 
@@ -156,11 +171,13 @@ def kfold(
         fold: train this fold alone, from 0.
         overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
     """
+    from nnrun.experiment.prepare import Selection
     from nnrun.experiment.run import Settings, run_experiment
     from nnrun.spec.load import load_kfold_spec
 
     loaded = load_kfold_spec(spec, overrides, k=k, repeats=repeats)
-    settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, only_fold=fold)
+    selection = Selection(only_fold=fold)
+    settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     return Run(run_experiment(loaded, settings, _listener(verbose)).path)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.cli.output import aligned, times, with_std
 from nnrun.errors import printable
 from nnrun.experiment.baseline import SHUFFLED
+from nnrun.records import MEMBER_KINDS
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
@@ -39,21 +40,36 @@ def _headline(record: Mapping[str, Any]) -> str:
     if rows.get("train"):
         text += f"; {rows['train']:,} training rows"
         text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
-        text += _of_folds(record.get("folds"))
+        text += _of_members(record)
     stopped = record.get("stopped_early")
     if stopped:
+        kind, _ = _members(record)
         text += "\nEarly stopping ended it" + (
             f" at epoch {next(iter(stopped.values()))}."
-            if len(stopped) == 1 and record.get("folds") is None
-            else ": " + ", ".join(f"fold {fold} at epoch {epoch}" for fold, epoch in stopped.items()) + "."
+            if kind is None
+            else ": "
+            + ", ".join(f"{kind} {number} at epoch {epoch}" for number, epoch in stopped.items())
+            + "."
         )
     return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
 
 
-def _of_folds(folds: Any) -> str:
-    if not folds:
+def _members(record: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
+    """What tells the run's networks apart (None where there is one), and their numbers."""
+    for kind in MEMBER_KINDS:
+        numbers = record.get(f"{kind}s")
+        if isinstance(numbers, list) and numbers:
+            return kind, numbers
+    return None, []
+
+
+def _of_members(record: Mapping[str, Any]) -> str:
+    kind, numbers = _members(record)
+    if kind is None:
         return ""
-    return f" in each of {len(folds)} folds" if len(folds) > 1 else f" in fold {folds[0]}, alone"
+    if kind == "seed":
+        return f"; {_counted(len(numbers), 'seed')} from {numbers[0]}"
+    return f" in each of {len(numbers)} folds" if len(numbers) > 1 else f" in fold {numbers[0]}, alone"
 
 
 def _score_table(record: Mapping[str, Any]) -> str:
@@ -76,13 +92,13 @@ def _score_table(record: Mapping[str, Any]) -> str:
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
     epoch = record.get("best_epoch")
     head = f"best epoch {epoch}" if best else f"epoch {record.get('epochs_run')}"
-    head += " (mean ± std over folds)" if std else ""
+    head += f" (mean ± std over {_members(record)[0]}s)" if std else ""
     table = [["", *shown], *([name, *(cells[name] for cells in shown.values())] for name in names)]
     return f"{head}\n{aligned(table)}"
 
 
 def _interval(record: Mapping[str, Any]) -> str:
-    """Where the means over folds lie, as far as so few can tell."""
+    """Where the means over folds or seeds lie, as far as so few can tell."""
     intervals = record.get("best_interval") or {}
     shown = [
         f"{name} {low:.4g} to {high:.4g}"

@@ -55,7 +55,9 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _text(evaluation: Evaluation) -> str:
-    networks = "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} folds"
+    networks = (
+        "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
+    )
     epoch = "" if evaluation.epoch is None else f", after epoch {evaluation.epoch},"
     lines = [f"{evaluation.run.id}{epoch} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
     table = [["", evaluation.split, "baseline"]]

@@ -38,9 +38,11 @@ def kfold(
     loaded = load_kfold_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)
 
     from nnrun.cli.running import train_and_report
+    from nnrun.experiment.prepare import Selection
     from nnrun.experiment.run import Settings, run_experiment
 
-    settings = Settings("kfold", runs_dir, data_dir, device, smoke, only_fold=fold, compile=compile_.value)
+    selection = Selection(only_fold=fold)
+    settings = Settings("kfold", runs_dir, data_dir, device, smoke, selection, compile=compile_.value)
     return train_and_report(
         lambda listener: run_experiment(loaded, settings, listener),
         warnings=loaded.warnings,

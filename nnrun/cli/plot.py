@@ -72,7 +72,7 @@ def make_panels(
 ) -> tuple[Panels, str]:
     """The curves of each measure that all the runs have (or of one), and how they were made."""
     from nnrun.figures.curves import curve_of
-    from nnrun.records import measures
+    from nnrun.records import measures, member_kind
     from nnrun.validation import summary
 
     tables = [_table(run, skip) for run in runs]
@@ -99,7 +99,9 @@ def make_panels(
             )
             for run, table in zip(runs, tables, strict=True)
         ]
-    remarks = ["mean of the folds"] if "loss_mean" in tables[0] and len(runs) == 1 else []
+    remarks = []
+    if "loss_mean" in tables[0] and len(runs) == 1:
+        remarks = [f"mean of the {member_kind(runs[0].read_history().columns)}s"]
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     return panels, ", ".join(remarks)
@@ -126,7 +128,8 @@ def draw(
 
 
 def _table(run: RunDirectory, skip: int) -> pd.DataFrame:
-    """A run's history; where it has several folds, their mean."""
+    """A run's history; where it has several folds or seeds, their mean."""
+    from nnrun.records import member_kind
     from nnrun.validation.summary import history_mean
 
     history = run.read_history()
@@ -135,10 +138,11 @@ def _table(run: RunDirectory, skip: int) -> pd.DataFrame:
     epochs = int(history["epoch"].max())
     if skip >= epochs:
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
-    if "fold" not in history:
+    kind = member_kind(history.columns)
+    if kind is None:
         return history
-    if history["fold"].nunique() == 1:
-        return history.drop(columns="fold")
+    if history[kind].nunique() == 1:
+        return history.drop(columns=kind)
     return history_mean(history)
 
 

@@ -51,15 +51,15 @@ def show(
 def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:
     from nnrun.cli.running import listener_for
     from nnrun.experiment.describe import describe_spec
+    from nnrun.experiment.load_run import selection_of
 
     record = {} if run is None else run.read_record()
-    folds = record.get("folds") or []
     return describe_spec(
         loaded.spec,
         data_dir,
         listener_for(quiet=False, verbose=False),
         smoke=record.get("smoke") is True,
-        only_fold=folds[0] if len(folds) == 1 else None,
+        selection=selection_of(record),
     )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from nnrun.cli import options
 from nnrun.cli.app import app
 
@@ -9,6 +13,10 @@ from nnrun.cli.app import app
 @app.command()
 def train(
     spec: options.Spec,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, metavar="N", help="Train with N seeds, from the spec's own upwards."),
+    ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: options.Epochs = None,
@@ -27,9 +35,11 @@ def train(
     loaded = load_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs))
 
     from nnrun.cli.running import train_and_report
+    from nnrun.experiment.prepare import Selection
     from nnrun.experiment.run import Settings, run_experiment
 
-    settings = Settings("train", runs_dir, data_dir, device, smoke, compile=compile_.value)
+    selection = Selection(seeds=seeds)
+    settings = Settings("train", runs_dir, data_dir, device, smoke, selection, compile=compile_.value)
     return train_and_report(
         lambda listener: run_experiment(loaded, settings, listener),
         warnings=loaded.warnings,

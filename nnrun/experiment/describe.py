@@ -8,7 +8,7 @@ from pathlib import Path
 from nnrun.data import SparseRows, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.prepare import prepare_groups
+from nnrun.experiment.prepare import EVERYTHING, Selection, prepare_groups
 from nnrun.model.network import LayerShape, build_network
 from nnrun.spec import schema
 from nnrun.spec.facts import dataset_facts
@@ -23,7 +23,7 @@ class Description:
         layers: what each layer gives and learns; empty where `features` is None.
         parameters: numbers to learn in one network, or None.
         replicas: networks that train side by side.
-        train_rows, validation_rows, test_rows: of the first fold; None where unknown.
+        train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
         ones: entries of the training data that are not zero, for sparse rows.
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
@@ -49,7 +49,7 @@ def describe_spec(
     listener: Listener | None = None,
     *,
     smoke: bool = False,
-    only_fold: int | None = None,
+    selection: Selection = EVERYTHING,
 ) -> Description:
     """Load the data and say what would be trained. Without the data, what the spec alone tells.
 
@@ -58,14 +58,14 @@ def describe_spec(
         data_dir: where data files are looked for first.
         listener: is told what happens.
         smoke: the generated rows of a smoke run.
-        only_fold: one fold's index, for a run of that fold alone.
+        selection: which networks.
     """
     listener = listener or Listener()
     try:
         dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
         return _without_data(spec, str(error))
-    groups = prepare_groups(spec, dataset, only_fold)
+    groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
     rows = group.fitted[0].transform_inputs(dataset.train.inputs)

@@ -9,17 +9,17 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from nnrun.data import Samples
+from nnrun.data import Dataset, Samples
 from nnrun.errors import UsageError
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
-from nnrun.experiment.prepare import labels_of
+from nnrun.experiment.prepare import folds_of
 from nnrun.experiment.score import Scored, score, use_of_test_set
-from nnrun.records import RunDirectory
+from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
-from nnrun.validation.splits import Fold, make_folds
+from nnrun.validation.splits import Fold
 
 Split = Literal["test", "validation"]
 
@@ -31,9 +31,10 @@ class Evaluation:
     Attributes:
         run: the run's folder.
         split: `test` or `validation`.
-        rows: rows that each network was measured on (of the first fold).
+        rows: rows that each network was measured on (of the first fold or seed).
         epoch: the epoch whose weights were measured; None for several networks of different epochs.
         networks: how many networks; the scores are their mean.
+        kind: what tells them apart (`fold`, `seed`); None where there is one.
         scores: name → value.
         std: name → standard deviation over the networks; empty for one network.
         baseline: name → what a predictor that never looks at the inputs scores.
@@ -45,6 +46,7 @@ class Evaluation:
     rows: int
     epoch: int | None
     networks: int
+    kind: MemberKind | None
     scores: dict[str, float]
     std: dict[str, float]
     baseline: dict[str, float]
@@ -72,7 +74,6 @@ def evaluate_run(
     spec = load_run_spec(run).spec
     networks = load_networks(run)
     dataset = load_run_data(run, spec, data_dir, listener)
-    folds = make_folds(spec.validation, len(dataset.train), labels_of(dataset), spec.seed)
     test = dataset.test
     validated = not isinstance(spec.validation, schema.NoValidation)
     if split == "test" and test is None:
@@ -89,7 +90,7 @@ def evaluate_run(
         run.write_record(record)
 
     def measure(network: TrainedNetwork) -> tuple[int, Scored]:
-        fold = _fold_of(network, folds)
+        fold = _fold_of(network, spec, dataset)
         samples: Samples = dataset.train.take(fold.validation_rows) if split == "validation" else test  # type: ignore[assignment]
         known = dataset.train.targets[fold.train_rows]
         return len(samples), score(spec, network.fitted, network.weights, samples, known, chosen_device)
@@ -102,6 +103,7 @@ def evaluate_run(
         rows=measured[0][0],
         epoch=_epoch(record.get("weights_epoch")),
         networks=len(networks),
+        kind=None if networks[0].member is None else networks[0].member.kind,
         scores=mean_of(scores),
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
         baseline=mean_of([scored.baseline for _, scored in measured]),
@@ -123,5 +125,9 @@ def _epoch(recorded: object) -> int | None:
     return recorded if isinstance(recorded, int) else None
 
 
-def _fold_of(network: TrainedNetwork, folds: tuple[Fold, ...]) -> Fold:
-    return folds[0] if network.fold is None else folds[network.fold]
+def _fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
+    """The rows that the network was trained and validated on."""
+    member = network.member
+    if member is not None and member.kind == "seed":
+        return folds_of(spec, dataset, member.number)[0]
+    return folds_of(spec, dataset, spec.seed)[0 if member is None else member.number]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnrun.records import RunDirectory
+from nnrun.records import MemberKind, RunDirectory
 from nnrun.training.loop import EpochRecord
 
 
@@ -16,18 +16,18 @@ class Start:
     Attributes:
         run: its folder.
         name: the experiment's name.
-        folds: numbers of the folds; `(0,)` for a run without folds.
-        has_folds: whether the run is a k-fold.
+        kind: what tells the networks apart (`fold`, `seed`); None where there is one.
+        numbers: of the folds or seeds; one for a run of one network.
         epochs: epochs that were asked for.
-        train_rows, validation_rows: of the first fold.
+        train_rows, validation_rows: of the first fold or seed.
         parameters: numbers to learn in one network.
         device: where.
     """
 
     run: RunDirectory
     name: str
-    folds: Sequence[int]
-    has_folds: bool
+    kind: MemberKind | None
+    numbers: Sequence[int]
     epochs: int
     train_rows: int
     validation_rows: int

@@ -12,7 +12,8 @@ import numpy as np
 from nnrun.data import Dataset, FittedPreprocessing, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.listener import Listener
-from nnrun.records import RunDirectory
+from nnrun.experiment.prepare import Selection
+from nnrun.records import Member, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text
 from nnrun.spec.overrides import Overrides
@@ -23,12 +24,12 @@ class TrainedNetwork:
     """One network of a run.
 
     Attributes:
-        fold: its fold's index, or None for a run without folds.
+        member: which fold or seed it is, or None for a run of one network.
         fitted: its preprocessing.
         weights: as its weights file has them.
     """
 
-    fold: int | None
+    member: Member | None
     fitted: FittedPreprocessing
     weights: Mapping[str, np.ndarray[Any, Any]]
 
@@ -45,13 +46,13 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = ()) -> LoadedSpec:
 
 
 def load_networks(run: RunDirectory) -> list[TrainedNetwork]:
-    """The networks that a run kept, fold by fold."""
-    folds: list[int | None] = list(run.folds()) or [None]
+    """The networks that a run kept, fold by fold or seed by seed."""
+    members: list[Member | None] = list(run.members()) or [None]
     return [
         TrainedNetwork(
-            fold, FittedPreprocessing.from_json(run.read_preprocessing(fold)), run.read_weights(fold)
+            member, FittedPreprocessing.from_json(run.read_preprocessing(member)), run.read_weights(member)
         )
-        for fold in folds
+        for member in members
     ]
 
 
@@ -68,6 +69,15 @@ def load_run_data(
     dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     refuse_changed_data(dataset, recorded_data(record), run.id)
     return dataset
+
+
+def selection_of(record: Mapping[str, Any]) -> Selection:
+    """Which networks of its spec a run trained."""
+    folds, seeds = record.get("folds"), record.get("seeds")
+    return Selection(
+        only_fold=folds[0] if isinstance(folds, list) and len(folds) == 1 else None,
+        seeds=len(seeds) if isinstance(seeds, list) else None,
+    )
 
 
 def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From a spec and its data to what can be trained: folds, fitted preprocessing, networks, tensors.
+"""From a spec and its data to what can be trained: folds or seeds, fitted preprocessing, networks, tensors.
 
 Folds whose networks have the same shape form a group and train as replicas, in one step. Mostly there is one
 group; token folds of different vocabularies make several, which train one after the other.
@@ -6,7 +6,7 @@ group; token folds of different vocabularies make several, which train one after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,14 @@ import scipy.sparse
 import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, TokenRows
 from nnrun.errors import UsageError
 from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
+from nnrun.records import MemberKind
 from nnrun.spec import schema
+from nnrun.spec.streams import RandomSource
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
@@ -27,52 +29,122 @@ from nnrun.training.task import Task
 from nnrun.validation.splits import Fold, make_folds
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Folds that train as replicas of one network.
+@dataclass(frozen=True)
+class Selection:
+    """Which networks of a spec to train.
 
     Attributes:
-        folds: which rows each trains on and is validated on.
-        fitted: each fold's preprocessing, fitted on its training rows.
+        only_fold: one fold's index, to leave out the others.
+        seeds: how many seeds, from the spec's own upwards; None for the spec's own alone, without a name.
+    """
+
+    only_fold: int | None = None
+    seeds: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GroupMember:
+    """A fold or a seed.
+
+    Attributes:
+        number: the fold's index, or the seed; 0 for the only network of a run.
+        source: of its random streams.
+        fold: which rows it trains on and is validated on.
+        fitted: its preprocessing, fitted on its training rows.
+    """
+
+    number: int
+    source: RandomSource
+    fold: Fold
+    fitted: FittedPreprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Folds or seeds that train as replicas of one network.
+
+    Attributes:
+        members: what tells them apart.
         network: the architecture that they share.
     """
 
-    folds: tuple[Fold, ...]
-    fitted: tuple[FittedPreprocessing, ...]
+    members: tuple[GroupMember, ...]
     network: Network
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The rows of each."""
+        return tuple(member.fold for member in self.members)
+
+    @property
+    def fitted(self) -> tuple[FittedPreprocessing, ...]:
+        """The preprocessing of each."""
+        return tuple(member.fitted for member in self.members)
+
+
+EVERYTHING = Selection()
+
+
+def kind_of_members(spec: schema.ExperimentSpec, selection: Selection) -> MemberKind | None:
+    """What tells the run's networks apart; None where there is one."""
+    if selection.seeds is not None:
+        return "seed"
+    return "fold" if isinstance(spec.validation, schema.KFold) else None
 
 
 def prepare_groups(
-    spec: schema.ExperimentSpec, dataset: Dataset, only_fold: int | None = None
+    spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection = EVERYTHING
 ) -> tuple[Group, ...]:
-    """Split the training rows, fit each fold's preprocessing, and build the networks.
+    """Split the training rows, fit the preprocessing of each fold or seed, and build the networks.
 
     Args:
         spec: the experiment.
         dataset: its data.
-        only_fold: one fold's index, to leave out the others.
+        selection: which networks.
 
     Raises:
         DataError: the data do not suit the spec.
-        UsageError: there is no such fold.
+        UsageError: there is no such fold, or both folds and seeds are asked for.
     """
-    folds = make_folds(spec.validation, len(dataset.train), labels_of(dataset), spec.seed)
-    if only_fold is not None:
-        if not 0 <= only_fold < len(folds):
-            raise UsageError(
-                f"--fold {only_fold}: there are {len(folds)} folds, numbered from 0 to {len(folds) - 1}."
-            )
-        folds = (folds[only_fold],)
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    by_width: dict[int, list[tuple[Fold, FittedPreprocessing]]] = {}
-    for fold in folds:
+    by_width: dict[int, list[GroupMember]] = {}
+    for number, source, fold in _selected(spec, dataset, selection):
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
-        by_width.setdefault(fitted.width, []).append((fold, fitted))
+        by_width.setdefault(fitted.width, []).append(GroupMember(number, source, fold, fitted))
     return tuple(
-        Group(tuple(f for f, _ in pairs), tuple(p for _, p in pairs), build_network(spec.layers, width))
-        for width, pairs in by_width.items()
+        Group(tuple(members), build_network(spec.layers, width)) for width, members in by_width.items()
     )
+
+
+def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
+    """How a spec with this seed splits the training rows."""
+    return make_folds(spec.validation, len(dataset.train), labels_of(dataset), seed)
+
+
+def _selected(
+    spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
+) -> Iterator[tuple[int, RandomSource, Fold]]:
+    """Number, source and rows of each network."""
+    if selection.seeds is not None:
+        if isinstance(spec.validation, schema.KFold):
+            raise UsageError(
+                "--seeds trains one split with several seeds, and this spec declares k-fold. For several "
+                "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
+            )
+        for seed in range(spec.seed, spec.seed + selection.seeds):
+            yield seed, RandomSource(seed), folds_of(spec, dataset, seed)[0]
+        return
+    folds = folds_of(spec, dataset, spec.seed)
+    if selection.only_fold is not None:
+        if not 0 <= selection.only_fold < len(folds):
+            raise UsageError(
+                f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
+                f"{len(folds) - 1}."
+            )
+        folds = (folds[selection.only_fold],)
+    for fold in folds:
+        yield fold.index, RandomSource(spec.seed, fold.index), fold
 
 
 def labels_of(dataset: Dataset) -> Array | None:
@@ -95,17 +167,19 @@ def make_task(
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
         metrics=build_metrics(spec.metrics, last.activation),
-        inputs=_inputs(fitted, samples, device),
+        inputs=make_inputs(fitted, samples.inputs, device),
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
-        seed=spec.seed,
     )
 
 
-def _inputs(fitted: Sequence[FittedPreprocessing], samples: Samples, device: torch.device) -> Inputs:
+def make_inputs(
+    fitted: Sequence[FittedPreprocessing], inputs: TokenRows | Array, device: torch.device
+) -> Inputs:
+    """Rows of a data set as networks take them, each network by its own preprocessing."""
     # Replicas share the rows where their preprocessing does the same to them.
     shared = all(f.inputs == fitted[0].inputs for f in fitted)
-    rows = [f.transform_inputs(samples.inputs) for f in (fitted[:1] if shared else fitted)]
+    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if shared else fitted)]
     if isinstance(rows[0], SparseRows):
         assert len(rows) == 1, "multi-hot rows of one width are the same for every fold"
         return _sparse_inputs(rows[0], device)

@@ -46,19 +46,19 @@ class LineListener(Listener):
 
 def start_line(start: Start) -> str:
     """`reuters: a network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
-    networks = f"{counted(len(start.folds), 'fold')} of" if start.has_folds else "a network of"
+    networks = f"{counted(len(start.numbers), start.kind)} of" if start.kind else "a network of"
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
-    each = " each" if start.has_folds and len(start.folds) > 1 else ""
+    each = " each" if start.kind and len(start.numbers) > 1 else ""
     return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
 
 
 def epoch_line(record: EpochRecord, start: Start) -> str:
-    """`epoch  3/20  loss 0.5312  accuracy 0.8891  val_loss 0.4010  0.35 s`; over folds mean ± deviation."""
+    """`epoch  3/20  loss 0.5312  accuracy 0.8891  val_loss 0.4010  0.35 s`; several networks as mean ± std."""
     width = len(str(start.epochs))
     parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
-    if len(record.rows) < len(start.folds):
-        several = "folds" if len(record.rows) > 1 else "fold"
+    if len(record.rows) < len(start.numbers):
+        several = f"{start.kind}s" if len(record.rows) > 1 else start.kind
         parts[0] += f" ({several} {', '.join(map(str, record.rows))})"
     for name, (mean, std) in means(record).items():
         parts.append(f"{name} {mean:.4f}" + (f" ± {std:.4f}" if std is not None else ""))

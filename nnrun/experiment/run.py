@@ -20,11 +20,19 @@ from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_run import refuse_changed_data
-from nnrun.experiment.prepare import Group, make_task, prepare_groups
+from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
 from nnrun.experiment.score import score, use_of_test_set
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.verdict import verdict
-from nnrun.records import HistoryWriter, RunDirectory, create_run, history_columns, read_weights_file
+from nnrun.records import (
+    HistoryWriter,
+    Member,
+    MemberKind,
+    RunDirectory,
+    create_run,
+    history_columns,
+    read_weights_file,
+)
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
@@ -49,7 +57,7 @@ class Settings:
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
-        only_fold: one fold's index, to train it alone.
+        selection: which networks: all, one fold alone, several seeds.
         parent: the id of the run that this one comes from.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         use_test_set: score the network on the test set at the end.
@@ -61,7 +69,7 @@ class Settings:
     data_dir: Path | None = None
     device: str = "auto"
     smoke: bool = False
-    only_fold: int | None = None
+    selection: Selection = EVERYTHING
     parent: str | None = None
     parent_data: Mapping[str, str] | None = None
     use_test_set: bool = False
@@ -75,7 +83,7 @@ class _Job:
     Attributes:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
-        groups: folds that train as replicas, and their networks.
+        groups: folds or seeds that train as replicas, and their networks.
         tasks, choices: for each group what it learns, and whether its steps are compiled.
         given: weights to start from, or None.
         device: where.
@@ -92,14 +100,18 @@ class _Job:
     listener: Listener
 
     @property
-    def has_folds(self) -> bool:
-        """Whether the run has folds: a column and folders for them."""
-        return isinstance(self.spec.validation, schema.KFold)
+    def kind(self) -> MemberKind | None:
+        """What tells the networks apart: a column and folders are named for it. None where there is one."""
+        return kind_of_members(self.spec, self.settings.selection)
 
     @property
-    def folds(self) -> list[int]:
-        """The indices of all folds."""
-        return [fold.index for group in self.groups for fold in group.folds]
+    def numbers(self) -> list[int]:
+        """The indices of all folds, or all seeds."""
+        return [member.number for group in self.groups for member in group.members]
+
+    def member(self, number: int) -> Member | None:
+        """The name of one network in the record."""
+        return None if self.kind is None else Member(self.kind, number)
 
 
 def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | None = None) -> RunDirectory:
@@ -123,7 +135,7 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
-    groups = prepare_groups(spec, dataset, settings.only_fold)
+    groups = prepare_groups(spec, dataset, settings.selection)
     given = _given_weights(spec, groups)
     # What the caller has switched off, in a notebook say, plays no part.
     with torch.inference_mode(False), torch.enable_grad():
@@ -181,7 +193,8 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
         "ended": None,
         "smoke": job.settings.smoke,
         "parent": job.settings.parent,
-        "folds": job.folds if job.has_folds else None,
+        "folds": job.numbers if job.kind == "fold" else None,
+        "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
         "epochs_run": 0,
         "rows": {
@@ -235,9 +248,9 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
     for group in job.groups:
-        for fold, fitted in zip(group.folds, group.fitted, strict=True):
-            run.write_preprocessing(fitted.to_json(), fold.index if job.has_folds else None)
-    columns = history_columns([m.kind for m in spec.metrics], validated, "fold" if job.has_folds else None)
+        for member in group.members:
+            run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
+    columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = _baseline(job.groups, job.tasks)
     record["baseline_on"] = "validation" if validated else "training"
@@ -247,8 +260,8 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
                 Start(
                     run=run,
                     name=spec.name,
-                    folds=job.folds,
-                    has_folds=job.has_folds,
+                    kind=job.kind,
+                    numbers=job.numbers,
                     epochs=spec.epochs,
                     train_rows=record["rows"]["train"],
                     validation_rows=record["rows"]["validation"],
@@ -259,8 +272,8 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
             for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
                 if choice.compiled:
                     listener.message("compiling the training steps, which takes 10 to 20 s the first time")
-                numbers = [fold.index for fold in group.folds]
-                first_weights = group.network.initial_parameters(spec.seed, numbers, job.given)
+                sources = [member.source for member in group.members]
+                first_weights = group.network.initial_parameters(sources, job.given)
                 engine = make_engine(choice, task, first_weights, listener.message)
                 _train_group(run, record, job, group, engine, history)
     finally:
@@ -269,7 +282,7 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
         if record["epochs_run"]:
             table = run.read_history()
             record |= verdict(table, spec, record["weights_epoch"])
-            if job.has_folds:
+            if job.kind is not None:
                 run.write_history_mean(history_mean(table))
     if job.settings.use_test_set and job.dataset.test is not None:
         record["test_uses"].append(use_of_test_set(job.settings.command))
@@ -291,15 +304,17 @@ def _train_group(
     spec, stopping = job.spec, job.spec.early_stopping
     trainer = Trainer(
         engine=engine,
-        replicas=[Replica(f.index, f.train_rows, f.validation_rows) for f in group.folds],
+        replicas=[
+            Replica(m.number, m.fold.train_rows, m.fold.validation_rows, m.source) for m in group.members
+        ],
         schedule=Schedule(
             epochs=spec.epochs,
             shuffle=spec.shuffle,
-            seed=spec.seed,
             learning_rate=build_optimizer(spec.optimizer).learning_rate,
             early_stopping=stopping,
             maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
         ),
+        kind=job.kind or "replica",
     )
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
@@ -307,7 +322,7 @@ def _train_group(
         for epoch in trainer.epochs():
             with uninterrupted():  # the weights that are kept are those of the last row
                 for number, row in epoch.rows.items():
-                    place = {"fold": number} if job.has_folds else {}
+                    place: dict[str, int] = {} if job.kind is None else {job.kind: number}
                     ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
                     history.append({**place, "epoch": epoch.epoch, **row, **ending})
                 record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
@@ -321,17 +336,17 @@ def _train_group(
             record["stopped_early"] = dict(sorted(stopped.items()))
         for number in trainer.stopped_epochs:
             kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
-        if job.has_folds:
+        if job.kind is not None:
             record["weights_epoch"] = record.get("weights_epoch", {}) | kept_epochs
         else:
             record["weights_epoch"] = next(iter(kept_epochs.values()), None)
         for number, parameters in kept.items():
             weights = group.network.unstack(parameters, 0)
-            run.write_weights(weights, number if job.has_folds else None)
+            run.write_weights(weights, job.member(number))
 
 
 def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, float]:
-    """The constant predictor's scores on the validation rows (mean over folds), or on the training rows."""
+    """The constant predictor's mean scores on the validation rows, or on the training rows."""
     return mean_of(
         [
             baseline(
@@ -355,5 +370,6 @@ def _out_of_memory(error: BaseException) -> NnrunError | None:
     if not ran_out:
         return None
     return NnrunError(
-        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds at a time (--fold)."
+        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a "
+        "time (--fold, --seeds)."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nnrun.records import member_kind
 from nnrun.spec import schema
 from nnrun.validation.summary import (
     MORE_EPOCHS,
@@ -35,11 +36,12 @@ def verdict(
 
     Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
-    Of a k-fold, the best epoch is that of the mean over the folds, among the epochs that all folds reached.
+    Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached.
     """
     table = history
-    if "fold" in history:
-        reached = int(history.groupby("fold")["epoch"].max().min())
+    kind = member_kind(history.columns)
+    if kind is not None:
+        reached = int(history.groupby(kind)["epoch"].max().min())
         table = history_mean(history[history["epoch"] <= reached])
     column = chooser(spec)
     last = _row(table, len(table))
@@ -56,9 +58,9 @@ def verdict(
         "best": best,
         "last": last,
         "chosen_by": column,
-        "verdict": _sentence(table, column, epoch, last_epoch=int(history["epoch"].max())),
+        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind),
     }
-    n = int(history["fold"].nunique()) if "fold" in history else 1
+    n = 1 if kind is None else int(history[kind].nunique())
     if n > 1 and epoch is not None:
         std = result["best_std"] = _row(table, epoch, "_std")
         result["best_interval"] = {
@@ -76,12 +78,12 @@ def _possible(column: str, low: float, high: float) -> tuple[float, float]:
     )
 
 
-def _sentence(table: pd.DataFrame, column: str, epoch: int | None, *, last_epoch: int) -> str:
+def _sentence(table: pd.DataFrame, column: str, epoch: int | None, last_epoch: int, kind: str | None) -> str:
     sentence = overfitting_sentence(table, column, epoch)
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
         return (
-            f"{column} was best at epoch {epoch}, about where early stopping ended the first fold: the mean "
-            "over all folds goes no further."
+            f"{column} was best at epoch {epoch}, about where early stopping ended the first {kind}: the "
+            f"mean over all {kind}s goes no further."
         )
     return sentence
 

@@ -15,7 +15,7 @@ from nnrun.model.inputs import Batch
 from nnrun.model.layers import BUILDERS, DenseLayer, DropoutLayer, Layer, Parameters
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
-from nnrun.spec.streams import derive_seed
+from nnrun.spec.streams import RandomSource
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,13 @@ class Network:
                 h = layer.drop(h, noise)
         return self.last.linear(parameters, h)
 
-    def noise(self, seed: int, replicas: Sequence[int], epoch: int, device: torch.device) -> Noise | None:
+    def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Noise | None:
         """The random numbers of one epoch for these replicas; None where nothing needs any."""
         if not self.dropouts:
             return None
         keys = {
             layer.position: torch.tensor(
-                [
-                    derive_seed(seed, replica=r, epoch=epoch, purpose=f"dropout of layer {layer.position}")
-                    for r in replicas
-                ],
+                [s.derive(epoch=epoch, purpose=f"dropout of layer {layer.position}") for s in sources],
                 device=device,
             )
             for layer in self.dropouts
@@ -131,27 +128,25 @@ class Network:
         return rows
 
     def initial_parameters(
-        self, seed: int, replicas: Sequence[int], given: Mapping[str, np.ndarray] | None = None
+        self, sources: Sequence[RandomSource], given: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Tensor]:
-        """Stacked first weights of the replicas with these numbers, on the CPU.
+        """Stacked first weights of replicas, on the CPU.
 
-        Each replica's weights depend on (seed, its number, the layer's position) alone.
+        Each replica's weights depend on (its source, the layer's position) alone.
 
         Args:
-            seed: the experiment's seed.
-            replicas: their numbers (the fold's index, say).
+            sources: of the replicas' random streams.
             given: weights to start from instead, checked, in the layout of a weights file; all start there.
         """
         if given is not None:
-            return self.stack([given] * len(replicas))
+            return self.stack([given] * len(sources))
         stacks: dict[str, list[np.ndarray]] = {}
-        for replica in replicas:
+        for source in sources:
             for layer in self.layers:
                 if not isinstance(layer, DenseLayer):
                     continue
-                rng = np.random.default_rng(
-                    derive_seed(seed, replica=replica, purpose=f"initial weights of layer {layer.position}")
-                )
+                purpose = f"initial weights of layer {layer.position}"
+                rng = np.random.default_rng(source.derive(purpose=purpose))
                 for name, value in layer.initial_parameters(rng).items():
                     stacks.setdefault(name, []).append(value)
         return {name: torch.from_numpy(np.stack(values)) for name, values in stacks.items()}

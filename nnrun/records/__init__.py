@@ -2,14 +2,18 @@
 
 from nnrun.records.history import HistoryWriter, history_columns, measures
 from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
+from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.weights import read_weights_file
 
 __all__ = [
     "BROKEN",
     "LAST",
+    "MEMBER_KINDS",
     "STATUSES",
     "HistoryWriter",
+    "Member",
+    "MemberKind",
     "RunDirectory",
     "RunSummary",
     "create_run",
@@ -18,5 +22,6 @@ __all__ = [
     "history_columns",
     "list_runs",
     "measures",
+    "member_kind",
     "read_weights_file",
 ]

@@ -1,9 +1,9 @@
-"""history.csv: one row per epoch (per fold), complete when its epoch ends, exact when it is read back.
+"""history.csv: one row per epoch (of each network), complete when its epoch ends, read back exactly.
 
     fold,epoch,loss,<metric>...,val_loss,val_<metric>...,learning_rate,seconds
 
-`fold` only where the run has folds, `val_*` only where it validates. An empty field is a value that was never
-computed; `nan` is one that was, and is not a number.
+`fold` (or `seed`) only where the run has several networks, `val_*` only where it validates. An empty field
+is a value that was never computed; `nan` is one that was, and is not a number.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError, NnrunError
+from nnrun.records.member import MEMBER_KINDS, MemberKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,20 +27,20 @@ Value = int | float | None
 FSYNC_EVERY_SECONDS = 1.0
 """How much of a history a power failure may take. A killed process loses nothing: each line is flushed."""
 
-_NOT_MEASURES = ("fold", "replica", "epoch", "learning_rate", "seconds")
+_NOT_MEASURES = (*MEMBER_KINDS, "epoch", "learning_rate", "seconds")
 
 
-def history_columns(metrics: Sequence[str], validated: bool, replica: str | None = None) -> list[str]:
+def history_columns(metrics: Sequence[str], validated: bool, kind: MemberKind | None = None) -> list[str]:
     """The columns of a history.
 
     Args:
         metrics: names of the metrics, without the loss.
         validated: whether there are `val_*` columns.
-        replica: the column that tells replicas apart (`fold`), or None for a run of one network.
+        kind: the column that tells networks apart (`fold`, `seed`), or None for a run of one network.
     """
     measures = ["loss", *metrics]
     validation = [f"val_{name}" for name in measures] if validated else []
-    return [*([replica] if replica else []), "epoch", *measures, *validation, "learning_rate", "seconds"]
+    return [*([kind] if kind else []), "epoch", *measures, *validation, "learning_rate", "seconds"]
 
 
 def measures(columns: Iterable[object]) -> list[str]:
@@ -154,7 +155,7 @@ def _value(field: str) -> Value:
 
 
 def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:
-    """Integers where all are integers (epochs, folds), else floats, an empty field as NaN."""
+    """Integers where all are integers (epochs, folds, seeds), else floats, an empty field as NaN."""
     import pandas as pd
 
     held = list(values)

@@ -30,7 +30,7 @@ class RunSummary:
         run: the run's folder.
         status: one of `STATUSES`, or `broken`.
         started, ended: with their time zone.
-        epochs: epochs that were trained (of the fold that trained longest).
+        epochs: epochs that were trained (of the fold or seed that trained longest).
         best: column → value at the best epoch.
         test: loss and metrics on the test set; empty where it was not used.
         problem: why the run is broken, as a sentence.

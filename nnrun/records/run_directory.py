@@ -2,7 +2,7 @@
 
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
-        weights.safetensors  preprocessing.json         (or fold-0/ ... with the two of each fold)
+        weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with the two of each)
         plots/
 
 Files appear whole or not at all, except the history, which grows by whole lines.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
 from nnrun.records.history import HistoryWriter, read_csv, to_csv
+from nnrun.records.member import Member, member_of_folder
 from nnrun.records.weights import read_weights_file
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ _PREPROCESSING = "preprocessing.json"
 _PLOTS = "plots"
 
 _LONGEST_SLUG = 60
-_FOLD = re.compile(r"fold-(0|[1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -108,54 +108,58 @@ class RunDirectory:
         return read_csv(self.path / _HISTORY)
 
     def write_history_mean(self, frame: pd.DataFrame) -> None:
-        """Keep the mean and standard deviation over the folds."""
+        """Keep the mean and standard deviation over the folds or seeds."""
         write_text(self.path / _HISTORY_MEAN, to_csv(frame))
 
     def read_history_mean(self) -> pd.DataFrame:
-        """The mean and standard deviation over the folds."""
+        """The mean and standard deviation over the folds or seeds."""
         path = self.path / _HISTORY_MEAN
-        if not path.exists() and not self.folds():
-            raise DataError(f"{self.path} has no {_HISTORY_MEAN}: it is no k-fold run.")
+        if not path.exists() and not self.members():
+            raise DataError(f"{self.path} has no {_HISTORY_MEAN}: it holds one network, not several.")
         return read_csv(path)
 
     # --- the network ---
 
-    def write_weights(self, tensors: Mapping[str, np.ndarray[Any, Any]], fold: int | None = None) -> None:
-        """Keep the weights of the run's network, or of one fold's."""
+    def write_weights(
+        self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None = None
+    ) -> None:
+        """Keep the weights of the run's network, or of one fold's or seed's."""
         import numpy as np
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         # safetensors writes an array's memory as it lies, so each must lie in C order.
         arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-        target = self._of_fold(_WEIGHTS, fold)
+        target = self._of_member(_WEIGHTS, member)
         try:
             replace_file(target, lambda path: save_file(arrays, path))
         except SafetensorError as error:  # its own kind, for a full disk too
             raise NnrunError(f"Cannot write {target}: {error}.") from error
 
-    def read_weights(self, fold: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """The weights of the run's network, or of one fold's."""
-        path = self._of_fold(_WEIGHTS, fold)
+    def read_weights(self, member: Member | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights of the run's network, or of one fold's or seed's."""
+        path = self._of_member(_WEIGHTS, member)
         if not path.is_file():
-            raise DataError(f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(fold)}")
+            raise DataError(
+                f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(member)}"
+            )
         return read_weights_file(path)
 
-    def write_preprocessing(self, state: Mapping[str, Any], fold: int | None = None) -> None:
-        """Keep what preprocessing learned from the training rows of the run, or of one fold."""
+    def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
+        """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""
         text = json.dumps(state, indent=2, ensure_ascii=False)
-        write_text(self._of_fold(_PREPROCESSING, fold), text + "\n")
+        write_text(self._of_member(_PREPROCESSING, member), text + "\n")
 
-    def read_preprocessing(self, fold: int | None = None) -> dict[str, Any]:
-        """What preprocessing learned from the training rows of the run, or of one fold."""
-        return read_json_object(self._of_fold(_PREPROCESSING, fold))
+    def read_preprocessing(self, member: Member | None = None) -> dict[str, Any]:
+        """What preprocessing learned from the training rows of the run, or of one fold or seed."""
+        return read_json_object(self._of_member(_PREPROCESSING, member))
 
-    def folds(self) -> list[int]:
-        """The folds that have a folder here, ascending. Empty for a run without folds."""
+    def members(self) -> list[Member]:
+        """The folds or seeds that have a folder here, ascending. Empty for a run of one network."""
         if not self.path.is_dir():
             return []
-        matches = (_FOLD.fullmatch(entry.name) for entry in self.path.iterdir() if entry.is_dir())
-        return sorted(int(match[1]) for match in matches if match)
+        found = (member_of_folder(entry.name) for entry in self.path.iterdir() if entry.is_dir())
+        return sorted(member for member in found if member)
 
     # --- the rest ---
 
@@ -165,13 +169,13 @@ class RunDirectory:
         make_folder(folder)
         return folder
 
-    def _of_fold(self, name: str, fold: int | None) -> Path:
-        return self.path / name if fold is None else self.path / f"fold-{fold}" / name
+    def _of_member(self, name: str, member: Member | None) -> Path:
+        return self.path / name if member is None else self.path / member.folder / name
 
-    def _why_no_weights(self, fold: int | None) -> str:
-        folds = self.folds()
-        if folds and fold not in folds:
-            return f"it holds folds {', '.join(map(str, folds))}."
+    def _why_no_weights(self, member: Member | None) -> str:
+        members = self.members()
+        if members and member not in members:
+            return f"it holds {', '.join(map(str, members))}."
         return "the run ended before its network was saved."
 
 

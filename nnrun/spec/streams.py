@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 def derive_seed(seed: int, *, replica: int = 0, epoch: int = 0, purpose: str) -> int:
@@ -20,3 +22,20 @@ def derive_seed(seed: int, *, replica: int = 0, epoch: int = 0, purpose: str) ->
     # `purpose` comes last, so that no two lists of words can be spelled alike.
     words = f"{int(seed)},{int(replica)},{int(epoch)},{purpose}".encode()
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True)
+class RandomSource:
+    """Where one replica's random streams come from: folds differ by `replica`, repeated runs by `seed`."""
+
+    seed: int
+    replica: int = 0
+
+    def derive(self, *, epoch: int = 0, purpose: str) -> int:
+        """A 63-bit seed for one of the replica's streams."""
+        return derive_seed(self.seed, replica=self.replica, epoch=epoch, purpose=purpose)
+
+
+def sources_of(seed: int, replicas: Iterable[int]) -> list[RandomSource]:
+    """The sources of the replicas of one seed."""
+    return [RandomSource(seed, replica) for replica in replicas]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.spec.streams import RandomSource
 from nnrun.training.evaluate import evaluate
 from nnrun.training.optimizers import Slots
 from nnrun.training.phase import Phase, Tally
@@ -19,7 +20,7 @@ from nnrun.training.task import Task
 class Engine(Protocol):
     """Holds the stacked parameters of some replicas and does the arithmetic of an epoch."""
 
-    def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
+    def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
         """One epoch over each replica's rows, in the given order; updates the parameters."""
         ...
 
@@ -115,13 +116,12 @@ class EagerEngine:
         # Where the data of the replica at each place stand in the task's inputs and targets.
         self._data_places = list(range(len(self._stack.steps_R)))
 
-    def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
+    def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
         """One epoch over each replica's rows, in the given order; updates the parameters."""
         task = self._task
         tally = Tally(task.metrics, len(orders))
         for segment in segments(orders, task.batch_size, rows_at_once=task.rows_at_once):
-            numbers = [replicas[place] for place in segment.places]
-            noise = task.network.noise(task.seed, numbers, epoch, task.device)
+            noise = task.network.noise([sources[place] for place in segment.places], epoch, task.device)
             if len(segment.places) == len(orders):
                 self._train_segment(segment, self._stack, noise, tally)
             else:

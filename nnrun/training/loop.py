@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnrun.errors import DivergedError
 from nnrun.spec import schema
+from nnrun.spec.streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.phase import Phase
@@ -23,13 +24,15 @@ class Replica:
     """One network of the stack.
 
     Attributes:
-        number: decides its random streams; for k-fold the index of the fold.
+        number: its name among the replicas, such as the index of its fold.
         train_rows, validation_rows: its row numbers; validation_rows may be empty.
+        source: of its random streams.
     """
 
     number: int
     train_rows: RowNumbers
     validation_rows: RowNumbers
+    source: RandomSource
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,6 @@ class Schedule:
 
     epochs: int
     shuffle: bool
-    seed: int
     learning_rate: float
     early_stopping: schema.EarlyStopping | None = None
     maximize: bool = False
@@ -68,6 +70,7 @@ class Trainer:
     """Trains the replicas of an engine, epoch by epoch.
 
     Attributes:
+        kind: what its replicas are called in messages: `fold`, `seed`.
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
             Holds those of the last complete epoch until the replica ends, then the best where the spec
             restores them.
@@ -78,6 +81,7 @@ class Trainer:
     engine: Engine
     replicas: Sequence[Replica]
     schedule: Schedule
+    kind: str = "replica"
     finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     finished_epochs: dict[int, int] = field(default_factory=dict)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
@@ -100,12 +104,10 @@ class Trainer:
             started = time.perf_counter()
             numbers = [r.number for r in active]
             orders = [
-                epoch_order(
-                    r.train_rows, shuffle=schedule.shuffle, seed=schedule.seed, replica=r.number, epoch=epoch
-                )
+                epoch_order(r.train_rows, shuffle=schedule.shuffle, source=r.source, epoch=epoch)
                 for r in active
             ]
-            training = self.engine.train_epoch(orders, numbers, epoch)
+            training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
             validation = None
             if len(active[0].validation_rows):
                 validation = self.engine.evaluate([r.validation_rows for r in active])
@@ -115,7 +117,7 @@ class Trainer:
                 rows[n] = training.columns(place) | validated
             seconds = time.perf_counter() - started
             parameters = self.engine.parameters()
-            names = [f" of fold {n}" if len(self.replicas) > 1 else "" for n in numbers]
+            names = [f" of {self.kind} {n}" if len(self.replicas) > 1 else "" for n in numbers]
             divergence = _divergence(training, validation, parameters, names, epoch)
             if divergence is not None:
                 yield EpochRecord(epoch, rows, schedule.learning_rate, seconds)

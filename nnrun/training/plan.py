@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.spec.streams import derive_seed
+from nnrun.spec.streams import RandomSource
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -47,12 +47,11 @@ class Segment:
         return first, replace(self, first_row=self.first_row + rows, rows_GN=self.rows_GN[:, rows:])
 
 
-def epoch_order(rows: RowNumbers, *, shuffle: bool, seed: int, replica: int, epoch: int) -> RowNumbers:
-    """The order of a replica's training rows in one epoch: drawn from (seed, replica, epoch) alone."""
+def epoch_order(rows: RowNumbers, *, shuffle: bool, source: RandomSource, epoch: int) -> RowNumbers:
+    """The order of a replica's training rows in one epoch: drawn from (source, epoch) alone."""
     if not shuffle:
         return rows
-    purpose = "order of training rows"
-    rng = np.random.default_rng(derive_seed(seed, replica=replica, epoch=epoch, purpose=purpose))
+    rng = np.random.default_rng(source.derive(epoch=epoch, purpose="order of training rows"))
     return rng.permutation(rows)
 
 

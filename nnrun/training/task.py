@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.spec.streams import RandomSource
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric
 from nnrun.training.optimizers import Optimizer
@@ -44,7 +45,7 @@ class Network(Protocol):
         """(R,): the regularization term, or None."""
         ...
 
-    def noise(self, seed: int, replicas: Sequence[int], epoch: int, device: torch.device) -> Any:
+    def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Any:
         """The random numbers of one epoch, or None."""
         ...
 
@@ -76,7 +77,6 @@ class Task:
         inputs: the rows.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         batch_size: rows per step and replica.
-        seed: the experiment's seed.
     """
 
     network: Network
@@ -86,7 +86,6 @@ class Task:
     inputs: Rows
     targets: Tensor
     batch_size: int
-    seed: int
 
     @property
     def device(self) -> torch.device:

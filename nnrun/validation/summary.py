@@ -1,4 +1,4 @@
-"""What a history says: the mean over folds, the best epoch, a smoother curve, a sentence on overfitting."""
+"""What a history says: the mean over networks, the best epoch, smoother curves, a sentence on overfitting."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ MORE_EPOCHS = "more epochs may help."
 
 
 def history_mean(history: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the folds: `epoch`, then `<column>_mean` and `<column>_std`.
+    """Mean and standard deviation over folds or seeds: `epoch`, then `<column>_mean` and `<column>_std`.
 
-    An epoch counts the folds that reached it (early stopping may end some before others). The standard
-    deviation is the sample's (ddof 1): the folds are a sample of all ways to split. One fold alone has none
-    (NaN). A NaN in any fold makes the mean NaN, so that a diverged fold is not hidden by the others.
+    An epoch counts those that reached it (early stopping may end some before others). The standard
+    deviation is the sample's (ddof 1): they are a sample of all splits or seeds. One alone has none (NaN).
+    A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
     epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
-    folds = np.bincount(position, minlength=len(epochs)).astype(float)
+    networks = np.bincount(position, minlength=len(epochs)).astype(float)
     table: dict[str, npt.NDArray[np.generic]] = {"epoch": epochs}
     for name in history.columns:
-        if name in ("fold", "epoch"):
+        if name in ("fold", "seed", "epoch"):
             continue
         values = history[name].to_numpy(dtype=float)
-        mean = np.bincount(position, values, minlength=len(epochs)) / folds
+        mean = np.bincount(position, values, minlength=len(epochs)) / networks
         squares = np.bincount(position, (values - mean[position]) ** 2, minlength=len(epochs))
         table[f"{name}_mean"] = mean
-        table[f"{name}_std"] = np.sqrt(squares / np.where(folds > 1, folds - 1, np.nan))
+        table[f"{name}_std"] = np.sqrt(squares / np.where(networks > 1, networks - 1, np.nan))
     return pd.DataFrame(table)
 
 
@@ -90,7 +90,7 @@ def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | N
     """One plain sentence on how a validation curve went, for the last line of a summary.
 
     Args:
-        history: of one network, or the mean over folds (`<column>_mean`).
+        history: of one network, or the mean over folds or seeds (`<column>_mean`).
         column: the validated column that chose the best epoch, such as `val_loss`.
         best_epoch: the best epoch by that column, from 1; None where no value was finite.
     """

@@ -1,0 +1,46 @@
+"""What a trained network says of given rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.experiment.prepare import make_inputs
+from nnrun.model.network import build_network
+from nnrun.spec import schema
+
+_ROWS_AT_ONCE = 4096
+
+
+def network_outputs(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    inputs: TokenRows | Array,
+    device: torch.device,
+) -> Array:
+    """(N, K) float32: probabilities after a sigmoid or softmax, else the output layer's values.
+
+    Args:
+        spec: the network's experiment.
+        fitted: its preprocessing.
+        weights: as its weights file has them.
+        inputs: the rows, N of them, as a data set has them.
+        device: where to compute.
+    """
+    network = build_network(spec.layers, fitted.width)
+    network.check_weights(weights, "the run")
+    rows = make_inputs([fitted], inputs, device)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    blocks = []
+    with torch.inference_mode():
+        for first in range(0, len(inputs), _ROWS_AT_ONCE):
+            numbers = np.arange(first, min(first + _ROWS_AT_ONCE, len(inputs)))[None]
+            (batch,) = rows.batches([0], numbers, numbers.shape[1])
+            blocks.append(network.activate(network.forward(parameters, batch))[0].cpu().numpy())
+    return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
