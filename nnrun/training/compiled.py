@@ -16,10 +16,11 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
-from nnrun.training.engine import EagerEngine, Stack, step_loss
+from nnrun.training.engine import EagerEngine, step_loss
 from nnrun.training.optimizers import Slots
 from nnrun.training.phase import Tally
 from nnrun.training.plan import Segment
+from nnrun.training.stack import Stack
 from nnrun.training.task import Task
 
 STEPS_PER_CALL = 3

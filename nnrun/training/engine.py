@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from nnrun.spec.streams import RandomSource
-from nnrun.training.evaluate import evaluate
-from nnrun.training.optimizers import Slots
+from nnrun.training.evaluate import Measurement
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, Segment, segments
+from nnrun.training.stack import Block, Stack, first_stack
 from nnrun.training.task import Task
 
 
@@ -37,65 +36,6 @@ class Engine(Protocol):
         ...
 
 
-@dataclass
-class Stack:
-    """Everything that training changes, stacked over replicas.
-
-    Attributes:
-        parameters: name → (R, ...) leaves.
-        slots: name → what the optimizer keeps for that parameter.
-        seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
-        steps_R: (R,) float64, updates made so far.
-    """
-
-    parameters: dict[str, Tensor]
-    slots: dict[str, Slots]
-    steps_R: Tensor
-    seen: dict[str, Tensor] = field(default_factory=dict)
-
-    def select(self, places: Sequence[int]) -> Stack:
-        """A copy of the replicas at these places."""
-        index = torch.tensor(list(places), device=self.steps_R.device)
-        return Stack(
-            {k: v.detach()[index].requires_grad_() for k, v in self.parameters.items()},
-            {k: [slot[index] for slot in slots] for k, slots in self.slots.items()},
-            self.steps_R[index],
-            {k: v[index] for k, v in self.seen.items()},
-        )
-
-    def put(self, places: Sequence[int], part: Stack) -> None:
-        """Write back what `select` copied."""
-        index = torch.tensor(list(places), device=self.steps_R.device)
-        with torch.no_grad():
-            for name, value in part.parameters.items():
-                self.parameters[name][index] = value
-            for name, slots in part.slots.items():
-                for mine, theirs in zip(self.slots[name], slots, strict=True):
-                    mine[index] = theirs
-            for name, seen in part.seen.items():
-                self.seen[name][index] = seen
-            self.steps_R[index] = part.steps_R
-
-
-def first_stack(task: Task, parameters: Mapping[str, Tensor]) -> Stack:
-    """The state before the first step: copies of these parameters on the task's device, fresh slots."""
-    leaves = {name: value.to(task.device, copy=True).requires_grad_() for name, value in parameters.items()}
-    replicas = len(next(iter(leaves.values())))
-    with torch.no_grad():
-        slots = {name: task.optimizer.slots(value) for name, value in leaves.items()}
-    steps_R = torch.zeros(replicas, dtype=torch.float64, device=task.device)
-    return Stack(leaves, slots, steps_R, _first_seen(task, leaves))
-
-
-def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Zeros for the kernel that meets sparse rows, where a batch meets so few that the rest can wait."""
-    name, kernel = next(iter(parameters.items()))
-    few = task.batch_size * task.inputs.numbers_per_row < kernel.shape[1]
-    if task.inputs.dense or not few or task.optimizer.idle_decay is None:
-        return {}
-    return {name: torch.zeros(kernel.shape[:2], device=task.device)}
-
-
 def step_loss(
     task: Task, parameters: Mapping[str, Tensor], batch: Any, targets: Tensor, noise: Any
 ) -> tuple[Tensor, Tensor]:
@@ -115,6 +55,7 @@ class EagerEngine:
         self._stack = first_stack(task, parameters)
         # Where the data of the replica at each place stand in the task's inputs and targets.
         self._data_places = list(range(len(self._stack.steps_R)))
+        self._measurement: Measurement | None = None
 
     def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
         """One epoch over each replica's rows, in the given order; updates the parameters."""
@@ -147,24 +88,27 @@ class EagerEngine:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
         loss_G, outputs_GBK = step_loss(self._task, stack.parameters, batch, targets, noise)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
-        gradients = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
+        found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
+        gradients = dict(zip(stack.parameters, found, strict=True))
         with torch.no_grad():
             stack.steps_R += 1
-            for (name, parameter), gradient in zip(stack.parameters.items(), gradients, strict=True):
-                self._update(name, parameter, gradient, stack)
+            for block in stack.blocks:
+                self._update(block, block.joined(gradients), stack)
         return loss_G.detach(), outputs_GBK.detach()
 
-    def _update(self, name: str, parameter: Tensor, gradient: Tensor, stack: Stack) -> None:
-        optimizer, slots = self._task.optimizer, stack.slots[name]
+    def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
+        optimizer, (name, *_) = self._task.optimizer, block.shapes
         if name in stack.seen:
-            optimizer.update_rows(parameter, gradient, slots, stack.seen[name], stack.steps_R)
+            optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], stack.steps_R)
         else:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
-            optimizer.update(parameter, dense, slots, stack.steps_R)
+            optimizer.update(block.value, dense, block.slots, stack.steps_R)
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
         """Loss and metrics over each replica's rows; changes nothing."""
-        return evaluate(self._task, self._stack.parameters, self._data_places, rows)
+        if self._measurement is None or not self._measurement.is_of(rows):
+            self._measurement = Measurement(self._task, self._data_places, rows)
+        return self._measurement.of(self._stack.parameters)
 
     def parameters(self) -> dict[str, Tensor]:
         """A copy of the stacked parameters, on the CPU."""
@@ -173,4 +117,5 @@ class EagerEngine:
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only."""
         self._stack = self._stack.select(places)
+        self._measurement = None
         self._data_places = [self._data_places[place] for place in places]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,32 +14,88 @@ from nnrun.training.plan import RowNumbers, segments
 from nnrun.training.task import Task
 
 
-def evaluate(
-    task: Task, parameters: Mapping[str, Tensor], data_places: Sequence[int], rows: Sequence[RowNumbers]
-) -> Phase:
-    """Measure R networks, each on rows of its own; changes nothing.
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """Some rows of some replicas, ready to be measured.
+
+    Attributes:
+        places: the replicas, by their place among all.
+        rows: how many of each.
+        batch: their inputs.
+        targets: (G, rows, K) or (G, rows).
+    """
+
+    places: list[int]
+    rows: int
+    batch: Any
+    targets: Tensor
+
+
+def measured_rows(
+    task: Task, data_places: Sequence[int], rows: Sequence[RowNumbers]
+) -> Iterator[MeasuredRows]:
+    """Gather rows block by block, so that memory does not follow their number.
 
     Args:
-        task: the network, its loss and metrics, and the data.
-        parameters: stacked, (R, ...), on the task's device.
+        task: the data.
         data_places: for each replica where its data stand in the task's inputs and targets.
         rows: for each replica its row numbers.
     """
-    tally = Tally(task.metrics, len(rows))
+    for segment in segments(rows, task.rows_at_once, rows_at_once=task.rows_at_once):
+        of_data = [data_places[place] for place in segment.places]
+        (batch,) = task.inputs.batches(of_data, segment.rows_GN, segment.batch_size)
+        targets = task.targets_of(of_data, segment.rows_GN)
+        yield MeasuredRows(list(segment.places), segment.batch_size, batch, targets)
+
+
+def measure(
+    task: Task, parameters: Mapping[str, Tensor], replicas: int, blocks: Iterable[MeasuredRows]
+) -> Phase:
+    """Measure R networks over rows that are ready; changes nothing.
+
+    Args:
+        task: the network, its loss and metrics.
+        parameters: stacked, (R, ...), on the task's device.
+        replicas: R.
+        blocks: from `measured_rows`.
+    """
+    tally = Tally(task.metrics, replicas)
     with torch.inference_mode():
         penalty_R = task.network.penalty(parameters)
-        for segment in segments(rows, task.rows_at_once, rows_at_once=task.rows_at_once):
-            places = list(segment.places)
+        for block in blocks:
             own = parameters
-            if len(places) < len(rows):
-                own = {name: value[places] for name, value in parameters.items()}
-            of_data = [data_places[place] for place in places]
-            (batch,) = task.inputs.batches(of_data, segment.rows_GN, segment.batch_size)
-            targets = task.targets_of(of_data, segment.rows_GN)
-            z = task.network.forward(own, batch)
+            if len(block.places) < replicas:
+                own = {name: value[block.places] for name, value in parameters.items()}
+            z = task.network.forward(own, block.batch)
             outputs = task.network.activate(z)
-            loss_G = task.loss(z, outputs, targets).double().mean(1)
+            loss_G = task.loss(z, outputs, block.targets).double().mean(1)
             if penalty_R is not None:
-                loss_G = loss_G + penalty_R[places]
-            tally.add(places, loss_G[:, None], segment.batch_size, outputs, targets)
+                loss_G = loss_G + penalty_R[block.places]
+            tally.add(block.places, loss_G[:, None], block.rows, outputs, block.targets)
     return tally.phase()
+
+
+def evaluate(
+    task: Task, parameters: Mapping[str, Tensor], data_places: Sequence[int], rows: Sequence[RowNumbers]
+) -> Phase:
+    """Measure R networks, each on rows of its own; changes nothing. The arguments are those of the above."""
+    return measure(task, parameters, len(rows), measured_rows(task, data_places, rows))
+
+
+class Measurement:
+    """The same rows measured again and again: those that fit into one block are gathered once."""
+
+    def __init__(self, task: Task, data_places: Sequence[int], rows: Sequence[RowNumbers]) -> None:
+        self._task, self._data_places, self.rows = task, data_places, list(rows)
+        self._kept: list[MeasuredRows] | None = None
+        if max(map(len, rows)) <= task.rows_at_once:
+            self._kept = list(measured_rows(task, data_places, rows))
+
+    def of(self, parameters: Mapping[str, Tensor]) -> Phase:
+        """Loss and metrics of these parameters."""
+        blocks = self._kept or measured_rows(self._task, self._data_places, self.rows)
+        return measure(self._task, parameters, len(self.rows), blocks)
+
+    def is_of(self, rows: Sequence[RowNumbers]) -> bool:
+        """Whether these very arrays are measured."""
+        return len(rows) == len(self.rows) and all(a is b for a, b in zip(rows, self.rows, strict=True))

@@ -25,8 +25,8 @@ class RowLoss(Protocol):
 
 
 def _binary_crossentropy(spec: schema.BinaryCrossentropy) -> RowLoss:
-    return lambda z, outputs, targets: F.binary_cross_entropy_with_logits(z, targets, reduction="none").mean(
-        -1
+    return lambda z, outputs, targets: _mean_over_outputs(
+        F.binary_cross_entropy_with_logits(z, targets, reduction="none")
     )
 
 
@@ -39,17 +39,22 @@ def _sparse_categorical_crossentropy(spec: schema.SparseCategoricalCrossentropy)
 
 
 def _mse(spec: schema.Mse) -> RowLoss:
-    return lambda z, outputs, targets: (outputs - targets).square().mean(-1)
+    return lambda z, outputs, targets: _mean_over_outputs((outputs - targets).square())
 
 
 def _mae(spec: schema.Mae) -> RowLoss:
-    return lambda z, outputs, targets: (outputs - targets).abs().mean(-1)
+    return lambda z, outputs, targets: _mean_over_outputs((outputs - targets).abs())
 
 
 def _huber(spec: schema.Huber) -> RowLoss:
-    return lambda z, outputs, targets: F.huber_loss(
-        outputs, targets, reduction="none", delta=spec.delta
-    ).mean(-1)
+    return lambda z, outputs, targets: _mean_over_outputs(
+        F.huber_loss(outputs, targets, reduction="none", delta=spec.delta)
+    )
+
+
+def _mean_over_outputs(losses_RBK: Tensor) -> Tensor:
+    """(R, B); of a single output without the cost of a mean and of its gradient."""
+    return losses_RBK.squeeze(-1) if losses_RBK.shape[-1] == 1 else losses_RBK.mean(-1)
 
 
 LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {

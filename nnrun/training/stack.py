@@ -1,0 +1,127 @@
+"""Everything that training changes, stacked over replicas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nnrun.training.optimizers import Slots
+from nnrun.training.task import Task
+
+# Starting an operation takes longer than computing it on so few numbers: such parameters share a block.
+_SMALL = 4096
+
+
+@dataclass(frozen=True)
+class Block:
+    """Parameters that are updated in one go, each by its own gradient.
+
+    Attributes:
+        shapes: name → shape of one replica's parameter.
+        value: (R, *shape) of a single parameter; (R, n) of several, one behind the other.
+        slots: what the optimizer keeps for them, each of the shape of `value`.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    value: Tensor
+    slots: Slots
+
+    def views(self, whole: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Name and (R, *shape) part of `value`, or of one of the slots."""
+        first = 0
+        flat = whole.flatten(1)
+        for name, shape in self.shapes.items():
+            size = math.prod(shape)
+            yield name, flat[:, first : first + size].view(-1, *shape)
+            first += size
+
+    def joined(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """The gradients of the block's parameters as one tensor of the shape of `value`."""
+        own = [gradients[name] for name in self.shapes]
+        return own[0] if len(own) == 1 else torch.cat([g.flatten(1) for g in own], 1)
+
+    def select(self, index: Tensor) -> Block:
+        """A copy of the replicas at these places."""
+        return Block(self.shapes, self.value[index], [slot[index] for slot in self.slots])
+
+    def put(self, index: Tensor, part: Block) -> None:
+        """Write back what `select` copied."""
+        for mine, theirs in zip((self.value, *self.slots), (part.value, *part.slots), strict=True):
+            mine[index] = theirs
+
+
+@dataclass
+class Stack:
+    """Parameters and the optimizer's state.
+
+    Attributes:
+        blocks: the parameters with their slots, as they are updated.
+        steps_R: (R,) float64, updates made so far.
+        seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
+        parameters: name → (R, ...) leaves, views of the blocks.
+        slots: name → what the optimizer keeps for that parameter, views of the blocks.
+    """
+
+    blocks: Sequence[Block]
+    steps_R: Tensor
+    seen: Mapping[str, Tensor] = field(default_factory=dict)
+    parameters: dict[str, Tensor] = field(init=False)
+    slots: dict[str, Slots] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters, self.slots = {}, {}
+        for block in self.blocks:
+            for name, view in block.views(block.value):
+                self.parameters[name] = view.detach().requires_grad_()
+                self.slots[name] = []
+            for slot in block.slots:
+                for name, view in block.views(slot):
+                    self.slots[name].append(view)
+
+    def select(self, places: Sequence[int]) -> Stack:
+        """A copy of the replicas at these places."""
+        index = torch.tensor(list(places), device=self.steps_R.device)
+        return Stack(
+            [block.select(index) for block in self.blocks],
+            self.steps_R[index],
+            {name: seen[index] for name, seen in self.seen.items()},
+        )
+
+    def put(self, places: Sequence[int], part: Stack) -> None:
+        """Write back what `select` copied."""
+        index = torch.tensor(list(places), device=self.steps_R.device)
+        for mine, theirs in zip(self.blocks, part.blocks, strict=True):
+            mine.put(index, theirs)
+        for name, seen in part.seen.items():
+            self.seen[name][index] = seen
+        self.steps_R[index] = part.steps_R
+
+
+def first_stack(task: Task, parameters: Mapping[str, Tensor]) -> Stack:
+    """The state before the first step: copies of these parameters on the task's device, fresh slots."""
+    values = {name: value.to(task.device, copy=True) for name, value in parameters.items()}
+    seen = _first_seen(task, values)
+    small = [name for name, value in values.items() if name not in seen and value[0].numel() <= _SMALL]
+    alone = [[name] for name in values if name not in small]
+    blocks = []
+    for names in [*alone, small] if small else alone:
+        value = values[names[0]]
+        if len(names) > 1:
+            value = torch.cat([values[name].flatten(1) for name in names], 1)
+        shapes = {name: tuple(values[name].shape[1:]) for name in names}
+        blocks.append(Block(shapes, value, task.optimizer.slots(value)))
+    replicas = len(next(iter(values.values())))
+    return Stack(blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen)
+
+
+def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Zeros for the kernel that meets sparse rows, where a batch meets so few that the rest can wait."""
+    name, kernel = next(iter(parameters.items()))
+    few = task.batch_size * task.inputs.numbers_per_row < kernel.shape[1]
+    if task.inputs.dense or not few or task.optimizer.idle_decay is None:
+        return {}
+    return {name: torch.zeros(kernel.shape[:2], device=task.device)}
