@@ -102,10 +102,10 @@ def test_kfold(spec: Path) -> None:
     assert run.history.to_dict("records") == csv_of(run)
     assert run.history_mean.to_dict("records") == csv_of(run, "history_mean.csv")
     assert run.history["fold"].tolist() == [0, 1, 2] * 3
-    assert run.weights(2)["0.weight"].shape == (8, 3)
+    assert run.weights(fold=2)["0.weight"].shape == (8, 3)
     with pytest.raises(DataError) as caught:
         run.weights()
-    assert str(caught.value) == f"{run.path} has no weights.safetensors: it holds folds 0, 1, 2."
+    assert str(caught.value) == f"{run.path} has no weights.safetensors: it holds fold 0, fold 1, fold 2."
 
 
 def test_kfold_is_the_spec_s_own_where_it_has_one(spec: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_run_without_folds_has_no_mean(spec: Path) -> None:
     run = nnrun.train(spec)
     with pytest.raises(DataError) as caught:
         _ = run.history_mean
-    assert str(caught.value) == f"{run.path} has no history_mean.csv: it is no k-fold run."
+    assert str(caught.value) == f"{run.path} has no history_mean.csv: it holds one network, not several."
 
 
 def test_evaluate(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def start_line(start: Start) -> str:
 
 
 def epoch_line(record: EpochRecord, start: Start) -> str:
-    """`epoch  3/20  loss 0.5312  accuracy 0.8891  val_loss 0.4010  0.35 s`; several networks as mean ± std."""
+    """`epoch  3/20  loss 0.5312  accuracy 0.8891  0.35 s`; of several networks mean ± deviation."""
     width = len(str(start.epochs))
     parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
     if len(record.rows) < len(start.numbers):

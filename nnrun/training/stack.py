@@ -42,7 +42,9 @@ class Block:
     def joined(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """The gradients of the block's parameters as one tensor of the shape of `value`."""
         own = [gradients[name] for name in self.shapes]
-        return own[0] if len(own) == 1 else torch.cat([g.flatten(1) for g in own], 1)
+        if len(own) == 1:
+            return own[0]
+        return torch.cat([(g.to_dense() if g.is_sparse else g).flatten(1) for g in own], 1)
 
     def select(self, index: Tensor) -> Block:
         """A copy of the replicas at these places."""

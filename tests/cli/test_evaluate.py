@@ -51,6 +51,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "rows",
         "epoch",
         "networks",
+        "kind",
         "scores",
         "std",
         "baseline",

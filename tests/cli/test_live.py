@@ -33,8 +33,8 @@ def start(epochs: int, *, folds: int = 0, validated: bool = True) -> Start:
     return Start(
         RunDirectory(Path("runs/small")),
         name="small",
-        folds=range(max(folds, 1)),
-        has_folds=folds > 0,
+        kind="fold" if folds else None,
+        numbers=range(max(folds, 1)),
         epochs=epochs,
         train_rows=32,
         validation_rows=16 if validated else 0,

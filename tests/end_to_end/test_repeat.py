@@ -62,8 +62,8 @@ def test_the_same_spec_gives_the_same_bytes(
     assert one.path != two.path
     assert lines_without_seconds(one) == lines_without_seconds(two)
     fold = 0 if "kfold" in validation else None
-    for name, value in one.weights(fold).items():
-        assert value.tobytes() == two.weights(fold)[name].tobytes()
+    for name, value in one.weights(fold=fold).items():
+        assert value.tobytes() == two.weights(fold=fold)[name].tobytes()
 
 
 @pytest.mark.parametrize("spec", [WINE, TOKENS], ids=["dense", "sparse"])

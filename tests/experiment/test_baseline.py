@@ -38,7 +38,6 @@ def scores(
         inputs=unused,
         targets=targets[None],
         batch_size=8,
-        seed=0,
     )
     return constant_scores(task, activation, known[None], targets[None])
 

@@ -23,8 +23,9 @@ from small_experiments import (
 from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.final import final_of_spec
+from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
-from nnrun.records import RunDirectory
+from nnrun.records import Member, RunDirectory
 from nnrun.spec.load import load_spec
 
 TOKENS: dict[str, Any] = {**BINARY, "preprocessing": {"inputs": "multi_hot"}, "validation": KFOLD}
@@ -77,7 +78,7 @@ def test_validation_gives_what_the_last_epoch_gave(case: str, tmp_path: Path) ->
 
 def test_one_fold_alone_is_measured_on_its_own_rows(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, validation={"kfold": {"k": 3, "shuffle": True}})
-    run = run_experiment(loaded, settings(tmp_path, command="kfold", only_fold=2))
+    run = run_experiment(loaded, settings(tmp_path, command="kfold", selection=Selection(only_fold=2)))
     evaluation = evaluate_run(run, split="validation")
     last = run.read_history().iloc[-1]
     assert evaluation.networks == 1
@@ -126,8 +127,8 @@ def test_the_folds_of_a_kfold_are_measured_each_and_their_mean_is_kept(tmp_path:
     arrays = np.load(tmp_path / "small.npz")
     maes = []
     for fold in range(3):
-        (step,) = run.read_preprocessing(fold)["inputs"]
-        weights = run.read_weights(fold)
+        (step,) = run.read_preprocessing(Member("fold", fold))["inputs"]
+        weights = run.read_weights(Member("fold", fold))
         h = (arrays["x_test"] - step["standardize"]["mean"]) / step["standardize"]["std"]
         h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
         outputs = h @ weights["1.weight"].T + weights["1.bias"]

@@ -106,7 +106,7 @@ def test_of_a_kfold_the_mean_over_the_folds_chose(tmp_path: Path) -> None:
     assert record["epochs_run"] == record_of(parent.path)["best_epoch"]
     assert record["folds"] is None
     assert (made.path / "weights.safetensors").is_file()
-    assert made.folds() == []
+    assert made.members() == []
 
 
 def test_of_a_spec_the_spec_s_epochs_decide(tmp_path: Path) -> None:

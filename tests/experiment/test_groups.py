@@ -26,7 +26,7 @@ def test_token_folds_of_different_vocabularies_train_one_after_the_other(tmp_pat
     path.write_text(yaml.safe_dump(spec))
     run = nnrun.train(path, runs_dir=tmp_path / "runs")
     assert run.status == "completed"
-    assert [run.weights(fold)["0.weight"].shape for fold in range(3)] == [(1, 50), (1, 121), (1, 121)]
+    assert [run.weights(fold=fold)["0.weight"].shape for fold in range(3)] == [(1, 50), (1, 121), (1, 121)]
     assert sorted(zip(run.history["fold"], run.history["epoch"], strict=True)) == [
         (fold, epoch) for fold in range(3) for epoch in (1, 2)
     ]

@@ -14,7 +14,7 @@ from small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_sm
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.prepare import Group, labels_of, make_task, outputs_of, prepare_groups
+from nnrun.experiment.prepare import Group, Selection, labels_of, make_task, outputs_of, prepare_groups
 from nnrun.spec import schema
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_folds_of_different_vocabularies_form_groups() -> None:
 def test_one_fold_alone_is_that_fold_of_the_whole() -> None:
     spec = spec_text(validation={"kfold": {"k": 3, "shuffle": True}}).spec
     whole = prepare_groups(spec, regression_rows())
-    (alone,) = prepare_groups(spec, regression_rows(), only_fold=2)
+    (alone,) = prepare_groups(spec, regression_rows(), Selection(only_fold=2))
     (fold,) = alone.folds
     assert fold.index == 2
     assert fold.train_rows.tolist() == whole[0].folds[2].train_rows.tolist()
@@ -97,7 +97,7 @@ def test_one_fold_alone_is_that_fold_of_the_whole() -> None:
 )
 def test_there_is_no_such_fold(validation: dict[str, Any], fold: int, sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
-        prepare_groups(spec_text(validation=validation).spec, regression_rows(), only_fold=fold)
+        prepare_groups(spec_text(validation=validation).spec, regression_rows(), Selection(only_fold=fold))
     assert str(caught.value) == sentence
 
 

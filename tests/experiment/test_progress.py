@@ -17,8 +17,8 @@ def start(**changes: Any) -> Start:
     made = {
         "run": RunDirectory(Path("runs/small")),
         "name": "small",
-        "folds": [0],
-        "has_folds": False,
+        "kind": None,
+        "numbers": [0],
         "epochs": 20,
         "train_rows": 7982,
         "validation_rows": 1000,
@@ -33,7 +33,7 @@ def record(*rows: dict[str, float], epoch: int = 3, numbers: list[int] | None = 
     return EpochRecord(epoch, dict(zip(places, rows, strict=True)), 0.001, 0.3456)
 
 
-KFOLD = {"folds": [0, 1, 2], "has_folds": True}
+KFOLD = {"kind": "fold", "numbers": [0, 1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_line_at_the_start(changes: dict[str, Any], line: str) -> None:
 
 
 def test_one_fold_alone_is_one() -> None:
-    line = start_line(start(folds=[2], has_folds=True))
+    line = start_line(start(kind="fold", numbers=[2]))
     assert line == ("small: 1 fold of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu")
 
 
@@ -81,7 +81,7 @@ def test_one_fold_alone_is_one() -> None:
         ),
         (KFOLD, record({"loss": 1}, numbers=[1]), "epoch  3/20 (fold 1)  loss 1.0000  0.35 s"),
         (
-            {"folds": [2], "has_folds": True},
+            {"kind": "fold", "numbers": [2]},
             record({"loss": 1}, numbers=[2]),
             "epoch  3/20  loss 1.0000  0.35 s",
         ),

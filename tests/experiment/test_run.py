@@ -27,8 +27,9 @@ from small_experiments import (
 
 from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
 from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
-from nnrun.records import HistoryWriter, RunDirectory
+from nnrun.records import HistoryWriter, Member, RunDirectory
 from nnrun.spec.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
 
@@ -97,7 +98,7 @@ def test_who_listens_hears_all_in_order_and_may_read_the_files_meanwhile(tmp_pat
     ]
     # A row is on the disk before anybody hears of its epoch.
     assert watcher.seen == [("running", rows) for rows in (0, 1, 2, 3, 3)]
-    assert watcher.start == Start(run, "small", [0], False, 3, 32, 16, 41, "cpu")
+    assert watcher.start == Start(run, "small", None, [0], 3, 32, 16, 41, "cpu")
 
 
 def test_the_record_says_how_it_was(tmp_path: Path) -> None:
@@ -114,6 +115,7 @@ def test_the_record_says_how_it_was(tmp_path: Path) -> None:
         "smoke": False,
         "parent": "small-before",
         "folds": None,
+        "seeds": None,
         "epochs": 3,
         "epochs_run": 3,
         "rows": {"train": 32, "validation": 16, "test": 12},
@@ -181,7 +183,7 @@ def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
     changes = {"init_weights": "given.safetensors", "optimizer": {"sgd": {"learning_rate": 1e-30}}}
     alone = train(tmp_path, **changes)
     folds = train(tmp_path, validation=KFOLD, **changes)
-    for found in (alone.read_weights(), folds.read_weights(0), folds.read_weights(2)):
+    for found in (alone.read_weights(), *(folds.read_weights(Member("fold", i)) for i in (0, 2))):
         assert {name: value.tobytes() for name, value in found.items()} == {
             name: value.tobytes() for name, value in given.items()
         }
@@ -198,7 +200,7 @@ def test_a_kfold_keeps_each_fold_and_their_mean(tmp_path: Path) -> None:
     for column in ("loss", "mae", "val_loss", "val_mae"):
         assert mean[f"{column}_mean"].tolist() == pytest.approx(by_epoch[column].mean().tolist())
         assert mean[f"{column}_std"].tolist() == pytest.approx(by_epoch[column].std().tolist())
-    assert run.folds() == [0, 1, 2]
+    assert run.members() == [Member("fold", fold) for fold in (0, 1, 2)]
     assert record_of(run.path)["folds"] == [0, 1, 2]
 
 
@@ -210,10 +212,11 @@ def test_folds_of_different_vocabularies_are_all_in_the_history(tmp_path: Path) 
         (fold, epoch) for fold in range(3) for epoch in (1, 2, 3)
     ]
     assert len(run.read_history_mean()) == 3
-    widths = [run.read_weights(fold)["0.weight"].shape[1] for fold in range(3)]
+    widths = [run.read_weights(Member("fold", fold))["0.weight"].shape[1] for fold in range(3)]
     assert widths == [34, 34, 26]
     assert [
-        run.read_preprocessing(fold)["inputs"][0]["multi_hot"]["dimension"] for fold in range(3)
+        run.read_preprocessing(Member("fold", fold))["inputs"][0]["multi_hot"]["dimension"]
+        for fold in range(3)
     ] == widths
 
 
@@ -289,7 +292,7 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"only_fold": 5}, "--fold 5: there are 3 folds, numbered from 0 to 2."),
+        ({"selection": Selection(only_fold=5)}, "--fold 5: there are 3 folds, numbered from 0 to 2."),
         ({"device": "gpu"}, "--device is 'gpu'; it must be auto, cpu, cuda or cuda:N, N a number from 0."),
     ],
 )
@@ -343,9 +346,9 @@ def test_an_interrupted_run_is_a_shorter_run(tmp_path: Path, folds: bool) -> Non
 
     short = train(tmp_path, epochs=2, **changes)
     assert without_seconds(run.path) == without_seconds(short.path)
-    for fold in [0, 1, 2] if folds else [None]:
-        for name, value in short.read_weights(fold).items():
-            assert np.array_equal(run.read_weights(fold)[name], value)
+    for member in [Member("fold", i) for i in range(3)] if folds else [None]:
+        for name, value in short.read_weights(member).items():
+            assert np.array_equal(run.read_weights(member)[name], value)
     record, other = record_of(run.path), record_of(short.path)
     assert (record["status"], record["epochs"], record["epochs_run"]) == ("interrupted", 9, 2)
     assert record["ended"] is not None
@@ -431,7 +434,8 @@ def test_memory_that_runs_out_is_said_in_a_sentence(tmp_path: Path, error: Excep
     with pytest.raises(NnrunError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path), Watcher(at="epoch 1", act=error))
     sentence = (
-        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds at a time (--fold)."
+        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a time "
+        "(--fold, --seeds)."
     )
     assert str(caught.value) == sentence
     assert caught.value.exit_code == 1

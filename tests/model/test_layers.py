@@ -18,6 +18,7 @@ from nnrun.model.layers import BUILDERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)
@@ -55,8 +56,10 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
 ) -> None:
     network = between(kind)
     layer, shown = network.layers[1], network.summary()[1]
-    parameters = {k: v.requires_grad_() for k, v in network.initial_parameters(0, range(REPLICAS)).items()}
-    noise = network.noise(0, range(REPLICAS), 1, CPU) if training else None
+    parameters = {
+        k: v.requires_grad_() for k, v in network.initial_parameters(sources_of(0, range(REPLICAS))).items()
+    }
+    noise = network.noise(sources_of(0, range(REPLICAS)), 1, CPU) if training else None
     outputs = network.forward(parameters, inputs(REPLICAS, ROWS, 3), noise)
 
     assert outputs.shape == (REPLICAS, ROWS, 2)
@@ -76,7 +79,7 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_survives_a_save(kind: str, tmp_path: Path) -> None:
     network = between(kind)
-    parameters = network.initial_parameters(0, range(REPLICAS))
+    parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
     for value in parameters.values():
         value += 0.1  # zero biases would prove little
     files = []
@@ -93,12 +96,14 @@ def test_a_layer_survives_a_save(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_computes_each_replica_apart_from_the_others(kind: str) -> None:
     network = between(kind)
-    parameters = network.initial_parameters(0, range(REPLICAS))
+    parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
     x = inputs(REPLICAS, ROWS, 3)
-    together = network.forward(parameters, x, network.noise(0, range(REPLICAS), 1, CPU))
+    together = network.forward(parameters, x, network.noise(sources_of(0, range(REPLICAS)), 1, CPU))
     for replica in range(REPLICAS):
         own = {k: v[replica : replica + 1] for k, v in parameters.items()}
-        alone = network.forward(own, x[replica : replica + 1], network.noise(0, [replica], 1, CPU))
+        alone = network.forward(
+            own, x[replica : replica + 1], network.noise(sources_of(0, [replica]), 1, CPU)
+        )
         torch.testing.assert_close(alone[0], together[replica], rtol=1e-5, atol=1e-6)
 
 
@@ -233,9 +238,9 @@ def test_dropout_of_sparse_rows_is_that_of_dense_ones(rate: float, values: bool)
 def test_dropout_is_for_training_alone() -> None:
     network = build_network([schema.Dropout(rate=0.9), schema.Dense(units=2)], FEATURES)
     plain = build_network([schema.Dense(units=2)], FEATURES)
-    parameters = network.initial_parameters(0, [0])
+    parameters = network.initial_parameters(sources_of(0, [0]))
     x = inputs(1, ROWS, FEATURES)
     of_plain = {"0.weight": parameters["1.weight"], "0.bias": parameters["1.bias"]}
     assert torch.equal(network.forward(parameters, x), plain.forward(of_plain, x))
-    trained = network.forward(parameters, x, network.noise(0, [0], 1, CPU))
+    trained = network.forward(parameters, x, network.noise(sources_of(0, [0]), 1, CPU))
     assert not torch.equal(trained, plain.forward(of_plain, x))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.model.network import LayerShape, Network, build_network
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 
 CPU = torch.device("cpu")
 Weights = dict[str, np.ndarray]
@@ -69,7 +70,7 @@ def test_a_row_s_multiplications_are_those_of_its_non_zeros_and_of_the_later_ker
 def test_forward_gives_what_the_last_activation_takes() -> None:
     """Against PyTorch's own layers, which read the same weights files."""
     made = network()
-    parameters = made.initial_parameters(0, [0, 1])
+    parameters = made.initial_parameters(sources_of(0, [0, 1]))
     for value in parameters.values():
         value += 0.1
     x_RBF = rows(2, 7, 5)
@@ -91,7 +92,7 @@ def test_each_dropout_layer_has_noise_of_its_own() -> None:
     drop = schema.Dropout(rate=0.5)
     made = network(drop, drop, dense(1, use_bias=False), inputs=2000)
     parameters = {"2.weight": torch.ones(1, 2000, 1)}
-    noise = made.noise(0, [0], 1, CPU)
+    noise = made.noise(sources_of(0, [0]), 1, CPU)
     kept = made.forward(parameters, torch.ones(1, 1, 2000), noise) / 4  # each survivor is doubled twice
     assert kept.item() == pytest.approx(500, abs=5 * np.sqrt(2000 * 0.25 * 0.75))
 
@@ -100,13 +101,13 @@ def test_the_penalty_is_the_sum_over_the_layers() -> None:
     made = network(
         dense(6, kernel_regularizer={"l1": 0.5}), dense(4), dense(3, kernel_regularizer={"l2": 0.25})
     )
-    parameters = made.initial_parameters(0, [0, 1, 2])
+    parameters = made.initial_parameters(sources_of(0, [0, 1, 2]))
     first, last = parameters["0.weight"].double(), parameters["2.weight"].double()
     expected = 0.5 * first.abs().sum((1, 2)) + 0.25 * last.square().sum((1, 2))
     found = made.penalty(parameters)
     assert found is not None
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
-    assert network().penalty(network().initial_parameters(0, [0])) is None
+    assert network().penalty(network().initial_parameters(sources_of(0, [0]))) is None
 
 
 # --- first weights -----------------------------------------------------------------------------------------
@@ -120,9 +121,9 @@ def test_the_penalty_is_the_sum_over_the_layers() -> None:
 def test_a_replica_s_first_weights_do_not_depend_on_who_trains_beside_it(
     seed: int, numbers: list[int]
 ) -> None:
-    together = network().initial_parameters(seed, numbers)
+    together = network().initial_parameters(sources_of(seed, numbers))
     for place, number in enumerate(numbers):
-        alone = network().initial_parameters(seed, [number])
+        alone = network().initial_parameters(sources_of(seed, [number]))
         assert list(alone) == list(together) == list(network().parameter_shapes)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][place]), name
@@ -131,7 +132,7 @@ def test_a_replica_s_first_weights_do_not_depend_on_who_trains_beside_it(
 def test_seed_replica_and_position_each_change_the_first_weights() -> None:
     made = network(dense(4), dense(4), dense(4), inputs=4)
     weights = [
-        made.initial_parameters(seed, [replica])[f"{position}.weight"]
+        made.initial_parameters(sources_of(seed, [replica]))[f"{position}.weight"]
         for seed in (0, 1)
         for replica in (0, 1)
         for position in (0, 1, 2)
@@ -140,17 +141,17 @@ def test_seed_replica_and_position_each_change_the_first_weights() -> None:
 
 
 def test_a_layer_s_first_weights_do_not_depend_on_the_layers_around_it() -> None:
-    one = network(dense(4, "tanh"), dense(6), dense(1), inputs=5).initial_parameters(3, [0])
+    one = network(dense(4, "tanh"), dense(6), dense(1), inputs=5).initial_parameters(sources_of(3, [0]))
     other = network(schema.Dropout(rate=0.5), dense(6), dense(6), dense(2), inputs=4).initial_parameters(
-        3, [0]
+        sources_of(3, [0])
     )
     assert torch.equal(one["1.weight"], other["1.weight"])
 
 
 def test_given_weights_are_where_every_replica_starts() -> None:
     made = network()
-    given_weights = made.unstack(made.initial_parameters(9, [4]), 0)
-    started = made.initial_parameters(0, [0, 1], given_weights)
+    given_weights = made.unstack(made.initial_parameters(sources_of(9, [4])), 0)
+    started = made.initial_parameters(sources_of(0, [0, 1]), given_weights)
     for replica in range(2):
         again = made.unstack(started, replica)
         for name, value in given_weights.items():
@@ -191,7 +192,7 @@ def test_what_is_unstacked_stacks_again(case: tuple[Network, dict[str, torch.Ten
 
 def test_a_file_is_laid_out_as_pytorch_lays_out_its_own() -> None:
     made = network()
-    parameters = made.initial_parameters(0, [0, 1])
+    parameters = made.initial_parameters(sources_of(0, [0, 1]))
     file = made.unstack(parameters, 1)
     assert {k: (v.shape, v.dtype.name, v.flags.c_contiguous) for k, v in file.items()} == {
         "0.weight": ((6, 5), "float32", True),
@@ -204,7 +205,7 @@ def test_a_file_is_laid_out_as_pytorch_lays_out_its_own() -> None:
 
 def test_weights_of_another_precision_are_read_as_float32() -> None:
     made = network()
-    file = made.unstack(made.initial_parameters(0, [0]), 0)
+    file = made.unstack(made.initial_parameters(sources_of(0, [0])), 0)
     halves = {k: v.astype(np.float16) for k, v in file.items()}
     made.check_weights(halves, "halves")
     for name, value in made.stack([halves]).items():
@@ -246,7 +247,7 @@ NAN[1, 2] = np.nan
 )
 def test_weights_that_do_not_fit_are_refused(change: Callable[[Weights], Weights], message: str) -> None:
     made = network()
-    file = made.unstack(made.initial_parameters(0, [0]), 0)
+    file = made.unstack(made.initial_parameters(sources_of(0, [0])), 0)
     with pytest.raises(DataError) as caught:
         made.check_weights(change(file), "init.safetensors")
     assert str(caught.value) == message

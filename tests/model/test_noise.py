@@ -15,6 +15,7 @@ from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise, uniform
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 
 CPU = torch.device("cpu")
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -58,7 +59,7 @@ def test_it_is_the_published_generator() -> None:
 
 
 def test_the_numbers_are_uniform_and_their_neighbours_know_nothing_of_each_other() -> None:
-    noise = network().noise(seed=0, replicas=[0, 1], epoch=1, device=CPU)
+    noise = network().noise(sources_of(0, [0, 1]), epoch=1, device=CPU)
     assert noise is not None
     numbers = noise.dense(0, torch.empty(2, 20_000, 5)).double().numpy()
     # Of 200,000 numbers in 20 equal bins: chi² with 19 degrees of freedom is above 43.8 once in a thousand.
@@ -132,10 +133,10 @@ def test_sparse_noise_is_dense_noise_at_the_non_zeros(
 def test_a_replica_s_noise_does_not_depend_on_who_trains_beside_it(
     seed: int, epoch: int, numbers: list[int]
 ) -> None:
-    together = network().noise(seed, numbers, epoch, CPU)
+    together = network().noise(sources_of(seed, numbers), epoch, CPU)
     assert together is not None
     for place, number in enumerate(numbers):
-        alone = network().noise(seed, [number], epoch, CPU)
+        alone = network().noise(sources_of(seed, [number]), epoch, CPU)
         assert alone is not None
         for position in (0, 2):
             x = torch.empty(len(numbers), 3, 4)
@@ -143,7 +144,7 @@ def test_a_replica_s_noise_does_not_depend_on_who_trains_beside_it(
 
 
 def numbers_of(seed: int, replicas: Sequence[int], epoch: int, position: int) -> list[float]:
-    noise = network().noise(seed, replicas, epoch, CPU)
+    noise = network().noise(sources_of(seed, replicas), epoch, CPU)
     assert noise is not None
     found: list[float] = noise.dense(position, torch.empty(len(replicas), 2, 3)).flatten().tolist()
     return found
@@ -161,4 +162,4 @@ def test_seed_replica_epoch_and_layer_each_change_every_number(changed: dict[str
 
 
 def test_without_dropout_there_is_no_noise() -> None:
-    assert build_network([schema.Dense(units=1)], 3).noise(0, [0], 1, CPU) is None
+    assert build_network([schema.Dense(units=1)], 3).noise(sources_of(0, [0]), 1, CPU) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.records import RunDirectory, create_run, history_columns, measures
 
-COLUMNS = history_columns(["mae"], validated=True, replica="fold")
+COLUMNS = history_columns(["mae"], validated=True, kind="fold")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_columns() -> None:
         "learning_rate",
         "seconds",
     ]
-    assert history_columns([], validated=False, replica="fold") == [
+    assert history_columns([], validated=False, kind="fold") == [
         "fold",
         "epoch",
         "loss",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.errors import UsageError
-from nnrun.records import RunDirectory, delete_run, find_run, list_runs
+from nnrun.records import Member, RunDirectory, delete_run, find_run, list_runs
 
 
 def make(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
@@ -166,7 +166,7 @@ def test_a_record_may_hold_anything(tmp_path_factory: pytest.TempPathFactory, re
 
 def test_a_run_is_deleted_whole(runs_dir: Path) -> None:
     run = find_run("boston", runs_dir)
-    run.write_preprocessing({}, fold=0)
+    run.write_preprocessing({}, Member("fold", 0))
     delete_run(run, runs_dir)
     assert sorted(path.name[:16] for path in runs_dir.iterdir()) == ["reuters-20260101", "reuters-20260102"]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records import RunDirectory, create_run, run_directory
+from nnrun.records import Member, RunDirectory, create_run, run_directory
 from nnrun.records import files as record_files
 from nnrun.records.run_directory import slug
 
@@ -157,22 +157,22 @@ def test_a_damaged_record_is_said_in_a_sentence(run: RunDirectory, content: byte
     assert str(caught.value).startswith(f"{run.path / 'run.json'} is damaged: ")
 
 
-@pytest.mark.parametrize("fold", [None, 0, 3])
-def test_weights_and_preprocessing_read_back(run: RunDirectory, fold: int | None) -> None:
+@pytest.mark.parametrize("member", [None, Member("fold", 0), Member("fold", 3), Member("seed", 7)], ids=str)
+def test_weights_and_preprocessing_read_back(run: RunDirectory, member: Member | None) -> None:
     weights = {
         "0.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T,  # not in C order
         "0.bias": np.zeros(3, np.float32),
         "scale": np.float32(2.5).reshape(()),
     }
-    run.write_weights(weights, fold)
-    run.write_preprocessing({"mean": [0.1, 1e-300]}, fold)
-    back = run.read_weights(fold)
+    run.write_weights(weights, member)
+    run.write_preprocessing({"mean": [0.1, 1e-300]}, member)
+    back = run.read_weights(member)
     assert back.keys() == weights.keys()
     for name, tensor in weights.items():
         np.testing.assert_array_equal(back[name], tensor)
         assert back[name].shape == tensor.shape
-    assert run.read_preprocessing(fold) == {"mean": [0.1, 1e-300]}
-    assert run.folds() == ([] if fold is None else [fold])
+    assert run.read_preprocessing(member) == {"mean": [0.1, 1e-300]}
+    assert run.members() == ([] if member is None else [member])
 
 
 def test_weights_have_the_mode_of_the_other_files(run: RunDirectory) -> None:
@@ -184,9 +184,10 @@ def test_weights_have_the_mode_of_the_other_files(run: RunDirectory) -> None:
 
 def test_folds_are_in_numerical_order(run: RunDirectory) -> None:
     for fold in (10, 2, 0):
-        run.write_preprocessing({}, fold)
-    (run.path / "fold-x").mkdir()
-    assert run.folds() == [0, 2, 10]
+        run.write_preprocessing({}, Member("fold", fold))
+    for other in ("fold-x", "fold-01", "seeds-1", "fold-1b"):
+        (run.path / other).mkdir()
+    assert run.members() == [Member("fold", fold) for fold in (0, 2, 10)]
 
 
 def test_missing_weights_say_why(run: RunDirectory) -> None:
@@ -195,10 +196,10 @@ def test_missing_weights_say_why(run: RunDirectory) -> None:
     assert str(caught.value) == (
         f"{run.path} has no weights.safetensors: the run ended before its network was saved."
     )
-    run.write_weights({"a": np.zeros(1)}, fold=1)
+    run.write_weights({"a": np.zeros(1)}, Member("fold", 1))
     with pytest.raises(DataError) as caught:
-        run.read_weights(0)
-    assert str(caught.value) == f"{run.path} has no fold-0/weights.safetensors: it holds folds 1."
+        run.read_weights(Member("fold", 0))
+    assert str(caught.value) == f"{run.path} has no fold-0/weights.safetensors: it holds fold 1."
 
 
 def test_damaged_weights_are_said_in_a_sentence(run: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from nnrun.model.inputs import DenseInputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
@@ -50,7 +51,6 @@ def make_task(
     targets: np.ndarray | None = None,
     sparse: bool = False,
     batch_size: int = 8,
-    seed: int = 0,
 ) -> Task:
     """What a spec declares, over the given rows: by default 60 rows of noise with a 0 or 1 for each."""
     spec = schema.ExperimentSpec.model_validate(
@@ -74,14 +74,13 @@ def make_task(
         inputs=SparseInputs(scipy.sparse.csr_array(x_SNF[0]), False, CPU) if sparse else dense,
         targets=torch.from_numpy(targets),
         batch_size=batch_size,
-        seed=seed,
     )
 
 
-def first_weights(task: Task, numbers: Sequence[int]) -> dict[str, Tensor]:
+def first_weights(task: Task, numbers: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
     """The stacked first weights of these replicas."""
     assert isinstance(task.network, Network)
-    return task.network.initial_parameters(task.seed, numbers)
+    return task.network.initial_parameters(sources_of(seed, numbers))
 
 
 def several_rows(lengths: Sequence[int], seed: int = 3) -> list[RowNumbers]:

@@ -9,6 +9,7 @@ import torch
 from small_tasks import assert_same, first_weights, make_task, rows, several_rows, zeros_and_ones
 
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 from nnrun.training.compiled import STEPS_PER_CALL, CompiledEngine
 from nnrun.training.engine import EagerEngine
 from nnrun.training.phase import Phase
@@ -41,8 +42,8 @@ def no_failure(text: str) -> None:
 
 
 def train(engine: EagerEngine, lengths: Sequence[int], epochs: int = 2) -> list[Phase]:
-    numbers = list(range(len(lengths)))
-    return [engine.train_epoch(several_rows(lengths, seed=e), numbers, e) for e in range(1, epochs + 1)]
+    sources = sources_of(0, range(len(lengths)))
+    return [engine.train_epoch(several_rows(lengths, seed=e), sources, e) for e in range(1, epochs + 1)]
 
 
 def assert_alike(task: Task, lengths: Sequence[int], backend: str) -> None:
@@ -90,9 +91,9 @@ def test_replicas_that_are_left_out_leave_the_others_as_they_would_be() -> None:
     engines = [EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, "aot_eager")]
     for engine in engines:
         orders = several_rows((48, 48, 48))
-        engine.train_epoch(orders, [0, 1, 2], 1)
+        engine.train_epoch(orders, sources_of(0, [0, 1, 2]), 1)
         engine.keep([0, 2])
-        engine.train_epoch([orders[0], orders[2]], [0, 2], 2)
+        engine.train_epoch([orders[0], orders[2]], sources_of(0, [0, 2]), 2)
     assert_same(engines[1].parameters(), engines[0].parameters())
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 from nnrun.training.engine import EagerEngine
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.phase import Phase
@@ -38,7 +39,9 @@ def train(
 ) -> tuple[EagerEngine, list[Phase]]:
     """Train fresh replicas with these numbers, each over its own order again and again."""
     engine = EagerEngine(task, first_weights(task, numbers))
-    return engine, [engine.train_epoch(orders, numbers, epoch) for epoch in range(1, epochs + 1)]
+    return engine, [
+        engine.train_epoch(orders, sources_of(0, numbers), epoch) for epoch in range(1, epochs + 1)
+    ]
 
 
 def only(task: Task, place: int) -> Task:
@@ -100,7 +103,7 @@ def test_replicas_that_are_left_go_on_as_if_the_others_had_never_been() -> None:
     engine, _ = train(task, [0, 1, 2, 3], orders, epochs=1)
     engine.keep([1, 2, 3])
     engine.keep([2, 0])  # the replicas 3 and 1
-    phase = engine.train_epoch([orders[3], orders[1]], [3, 1], 2)
+    phase = engine.train_epoch([orders[3], orders[1]], sources_of(0, [3, 1]), 2)
     validated = engine.evaluate([orders[0], orders[0]])
     for place, number in enumerate([3, 1]):
         alone, phases = train(only(task, number), [number], [orders[number]])
@@ -242,9 +245,9 @@ def test_columns_that_no_batch_meets_for_a_while_end_as_if_they_had_not_waited(
         )
         engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
         orders = several_rows([40, 9, 17])
-        phases = [engine.train_epoch(orders, [0, 1, 2], epoch) for epoch in (1, 2)]
+        phases = [engine.train_epoch(orders, sources_of(0, [0, 1, 2]), epoch) for epoch in (1, 2)]
         engine.keep([2, 0])
-        phases.append(engine.train_epoch([orders[2], orders[0]], [2, 0], 3))
+        phases.append(engine.train_epoch([orders[2], orders[0]], sources_of(0, [2, 0]), 3))
         return engine, phases
 
     (sparse, phases), (dense, dense_phases) = trained(sparse=True), trained(sparse=False)
@@ -264,7 +267,7 @@ def test_evaluation_changes_no_bit() -> None:
     looked = []
     for epoch in (1, 2):
         engine.evaluate(several_rows([25, 60], seed=9))
-        looked.append(engine.train_epoch(orders, [0, 1], epoch))
+        looked.append(engine.train_epoch(orders, sources_of(0, [0, 1]), epoch))
         engine.evaluate(several_rows([3, 2], seed=8))
     assert_same(engine.parameters(), expected.parameters(), exactly=True)
     assert looked == phases
@@ -276,7 +279,7 @@ def test_the_parameters_are_a_copy_and_so_are_those_it_started_from() -> None:
     engine = EagerEngine(task, first)
     before = engine.parameters()
     assert_same(before, first, exactly=True)
-    engine.train_epoch(orders, [0], 1)
+    engine.train_epoch(orders, sources_of(0, [0]), 1)
     assert_same(before, first_weights(task, [0]), exactly=True)
     assert_same(first, first_weights(task, [0]), exactly=True)
     assert not torch.equal(engine.parameters()["1.weight"], before["1.weight"])

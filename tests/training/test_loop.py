@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nnrun.errors import DivergedError
 from nnrun.spec import schema
+from nnrun.spec.streams import RandomSource
 from nnrun.training.engine import EagerEngine
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
 from nnrun.training.phase import Phase
@@ -27,13 +28,17 @@ from nnrun.training.task import Task
 NOBODY = np.arange(0)
 
 
-def folds(lengths: Sequence[int] = (40, 37, 25), *, validated: bool = True) -> list[Replica]:
+def replica(number: int, train_rows: RowNumbers, validation_rows: RowNumbers, seed: int = 0) -> Replica:
+    return Replica(number, train_rows, validation_rows, RandomSource(seed, number))
+
+
+def folds(lengths: Sequence[int] = (40, 37, 25), *, validated: bool = True, seed: int = 0) -> list[Replica]:
     """Replicas that train on so many of the 60 rows and are validated on the others."""
     rng = np.random.default_rng(4)
     made = []
     for number, length in enumerate(lengths):
         order = rng.permutation(N)
-        made.append(Replica(number, order[:length], order[length:] if validated else NOBODY))
+        made.append(replica(number, order[:length], order[length:] if validated else NOBODY, seed))
     return made
 
 
@@ -46,9 +51,9 @@ def trainer(
     stopping: schema.EarlyStopping | None = None,
     maximize: bool = False,
 ) -> Trainer:
-    engine = EagerEngine(task, first_weights(task, [replica.number for replica in replicas]))
-    schedule = Schedule(epochs, shuffle, task.seed, task.optimizer.learning_rate, stopping, maximize)
-    return Trainer(engine, replicas, schedule)
+    engine = EagerEngine(task, first_weights(task, [r.number for r in replicas], replicas[0].source.seed))
+    schedule = Schedule(epochs, shuffle, task.optimizer.learning_rate, stopping, maximize)
+    return Trainer(engine, replicas, schedule, kind="fold")
 
 
 def run(task: Task, replicas: Sequence[Replica], **settings: Any) -> tuple[Trainer, list[EpochRecord]]:
@@ -137,7 +142,7 @@ def test_equal_trainings_give_equal_bits() -> None:
 
 def test_shuffling_matters_and_comes_from_the_seed() -> None:
     weights = [
-        run(make_task(seed=seed), folds(), shuffle=shuffle)[0].finished[0]["1.weight"]
+        run(make_task(), folds(seed=seed), shuffle=shuffle)[0].finished[0]["1.weight"]
         for seed, shuffle in [(0, True), (0, False), (1, True)]
     ]
     assert not torch.equal(weights[0], weights[1])
@@ -149,7 +154,7 @@ def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuff
     """The order comes from the replica's number, whatever its place among the others."""
     task = make_task(LINEAR_LAYERS, loss="mse", optimizer="sgd", metrics=[])
     (first,) = folds((40,))
-    stack = [Replica(number, first.train_rows, NOBODY) for number in (3, 8)]
+    stack = [replica(number, first.train_rows, NOBODY) for number in (3, 8)]
 
     def weights_after_two_epochs(replicas: Sequence[Replica]) -> list[Tensor]:
         made = trainer(task, replicas, epochs=2, shuffle=shuffle)
@@ -160,8 +165,8 @@ def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuff
 
     three, eight = weights_after_two_epochs(stack)
     assert torch.equal(three, eight) != shuffle
-    for replica, together in zip(stack, (three, eight), strict=True):
-        (alone,) = weights_after_two_epochs([replica])
+    for member, together in zip(stack, (three, eight), strict=True):
+        (alone,) = weights_after_two_epochs([member])
         torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
 
 
@@ -202,8 +207,10 @@ def test_closed_in_the_middle_it_has_the_weights_of_the_last_complete_epoch(rest
 
 def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> None:
     class Interrupted(EagerEngine):
-        def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
-            phase = super().train_epoch(orders, replicas, epoch)
+        def train_epoch(
+            self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int
+        ) -> Phase:
+            phase = super().train_epoch(orders, sources, epoch)
             if epoch == 3:
                 raise KeyboardInterrupt
             return phase
@@ -271,8 +278,8 @@ class ScriptedEngine:
         self.numbers = list(range(len(self.courses)))
         self.epoch = 0
 
-    def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
-        assert list(replicas) == self.numbers
+    def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
+        assert [source.replica for source in sources] == self.numbers
         assert [order.tolist() for order in orders] == [[number] for number in self.numbers]
         self.epoch = epoch
         return self._phase({"mae": 0.0})
@@ -328,8 +335,8 @@ def test_any_course_stops_each_replica_where_keras_would(
     stopping = schema.EarlyStopping(
         monitor=column, patience=patience, min_delta=min_delta, restore_best=restore_best
     )
-    schedule = Schedule(epochs, False, 0, 0.1, stopping, maximize)
-    stack = [Replica(n, np.array([n]), np.array([50 + n])) for n in range(replicas)]
+    schedule = Schedule(epochs, False, 0.1, stopping, maximize)
+    stack = [replica(n, np.array([n]), np.array([50 + n])) for n in range(replicas)]
     made = Trainer(ScriptedEngine(courses, column), stack, schedule)
     records = list(made.epochs())
 
@@ -392,7 +399,7 @@ def poisoned(row: int) -> np.ndarray:
 def test_the_message_names_the_fold_and_the_batch() -> None:
     task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
     fine, bad = np.arange(30), np.concatenate([np.arange(20), [59]])
-    made = trainer(task, [Replica(0, fine, NOBODY), Replica(7, bad, NOBODY)], shuffle=False)
+    made = trainer(task, [replica(0, fine, NOBODY), replica(7, bad, NOBODY)], shuffle=False)
     records, message = diverge(made)
     assert [sorted(record.rows) for record in records] == [[0, 7]]
     assert (
@@ -404,8 +411,8 @@ def test_the_message_names_the_fold_and_the_batch() -> None:
 @pytest.mark.parametrize(("numbers", "where"), [([0], ""), ([0, 4], " of fold 4")])
 def test_a_validation_loss_that_is_no_number_is_a_divergence(numbers: list[int], where: str) -> None:
     task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59))
-    replicas = [Replica(n, np.arange(30), np.arange(30, 40)) for n in numbers[:-1]]
-    replicas.append(Replica(numbers[-1], np.arange(30), np.arange(50, 60)))
+    replicas = [replica(n, np.arange(30), np.arange(30, 40)) for n in numbers[:-1]]
+    replicas.append(replica(numbers[-1], np.arange(30), np.arange(50, 60)))
     made = trainer(task, replicas)
     records, message = diverge(made)
     assert len(records) == 1
@@ -419,16 +426,18 @@ def test_the_message_names_the_fold_that_goes_on_alone() -> None:
     """Early stopping may leave one fold of several: the user still must know which."""
 
     class Diverging(ScriptedEngine):
-        def train_epoch(self, orders: Sequence[RowNumbers], replicas: Sequence[int], epoch: int) -> Phase:
-            phase = super().train_epoch(orders, replicas, epoch)
+        def train_epoch(
+            self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int
+        ) -> Phase:
+            phase = super().train_epoch(orders, sources, epoch)
             if epoch < 4:
                 return phase
             return Phase((math.nan,), phase.metrics, (2,))
 
     courses = [[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]]
-    stack = [Replica(n, np.array([n]), np.array([50 + n])) for n in range(2)]
-    schedule = Schedule(4, False, 0, 0.1, schema.EarlyStopping(patience=1))
-    made = Trainer(Diverging(courses, "val_loss"), stack, schedule)
+    stack = [replica(n, np.array([n]), np.array([50 + n])) for n in range(2)]
+    schedule = Schedule(4, False, 0.1, schema.EarlyStopping(patience=1))
+    made = Trainer(Diverging(courses, "val_loss"), stack, schedule, kind="fold")
     _, message = diverge(made)
     assert made.stopped_epochs == {0: 2}
     assert (

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnrun.spec.streams import RandomSource
 from nnrun.training.plan import RowNumbers, Segment, epoch_order, segments
 
 seeds = st.integers(0, 2**63 - 1)
@@ -112,11 +113,11 @@ def test_a_small_example() -> None:
 )
 def test_an_order_is_a_permutation_of_the_rows(rows: list[int], seed: int, replica: int, epoch: int) -> None:
     before = np.array(rows, dtype=np.int64)
-    order = epoch_order(before, shuffle=True, seed=seed, replica=replica, epoch=epoch)
+    order = epoch_order(before, shuffle=True, source=RandomSource(seed, replica), epoch=epoch)
     assert sorted(order.tolist()) == sorted(rows)
     assert before.tolist() == rows
     np.random.random()  # the global generator has no part in it
-    again = epoch_order(before, shuffle=True, seed=seed, replica=replica, epoch=epoch)
+    again = epoch_order(before, shuffle=True, source=RandomSource(seed, replica), epoch=epoch)
     assert order.tolist() == again.tolist()
 
 
@@ -125,14 +126,16 @@ def test_an_order_depends_on_how_many_rows_there_are_and_not_on_which(
     length: int, other: int, seed: int, epoch: int
 ) -> None:
     rows = np.arange(length)
-    here = epoch_order(rows, shuffle=True, seed=seed, replica=0, epoch=epoch)
-    there = epoch_order(rows + other, shuffle=True, seed=seed, replica=0, epoch=epoch)
+    here = epoch_order(rows, shuffle=True, source=RandomSource(seed, 0), epoch=epoch)
+    there = epoch_order(rows + other, shuffle=True, source=RandomSource(seed, 0), epoch=epoch)
     assert (here + other).tolist() == there.tolist()
 
 
 def test_seed_replica_and_epoch_each_change_the_order() -> None:
     orders = {
-        tuple(epoch_order(np.arange(50), shuffle=True, seed=seed, replica=replica, epoch=epoch).tolist())
+        tuple(
+            epoch_order(np.arange(50), shuffle=True, source=RandomSource(seed, replica), epoch=epoch).tolist()
+        )
         for seed in (0, 1)
         for replica in (0, 1)
         for epoch in (1, 2)
@@ -142,11 +145,11 @@ def test_seed_replica_and_epoch_each_change_the_order() -> None:
 
 @given(rows=st.lists(st.integers(0, 999), max_size=50), seed=seeds, epoch=st.integers(1, 10**6))
 def test_without_shuffle_the_rows_stay_in_their_order(rows: list[int], seed: int, epoch: int) -> None:
-    order = epoch_order(np.array(rows, np.int64), shuffle=False, seed=seed, replica=0, epoch=epoch)
+    order = epoch_order(np.array(rows, np.int64), shuffle=False, source=RandomSource(seed, 0), epoch=epoch)
     assert order.tolist() == rows
 
 
 def test_orders_stay_as_they_are() -> None:
     """Changing these changes what every spec computes."""
-    order = epoch_order(np.arange(10), shuffle=True, seed=0, replica=0, epoch=1)
+    order = epoch_order(np.arange(10), shuffle=True, source=RandomSource(0, 0), epoch=1)
     assert order.tolist() == [5, 2, 3, 0, 1, 9, 8, 7, 4, 6]
