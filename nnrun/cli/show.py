@@ -102,7 +102,18 @@ def _data(description: Description) -> str:
     held = f"{_size(description.bytes)} in memory"
     if description.ones is not None:
         held = f"{description.ones:,} ones in {held} (as dense rows: {_size(description.dense_bytes)})"
-    return f"{rows}\n{held}"
+    memory = description.memory
+    if memory is None:
+        return f"{rows}\n{held}"
+    parts = {
+        "reading": memory.reading,
+        "then data": memory.data,
+        "rows": memory.rows,
+        "networks": memory.networks,
+        "work": memory.work,
+    }
+    told = ", ".join(f"{name} {_size(number)}" for name, number in parts.items())
+    return f"{rows}\n{held}\nabout {_size(memory.peak)} at the peak, beside Python and PyTorch themselves: {told}"
 
 
 def _size(number: int | None) -> str:

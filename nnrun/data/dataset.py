@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,18 @@ class TokenRows:
         """The rows at these positions, in this order."""
         indptr, (tokens,) = gather_ragged(self.indptr, (self.tokens,), np.asarray(rows))
         return TokenRows(indptr, tokens)
+
+    def blocks(self, tokens: int) -> Iterator[TokenRows]:
+        """The rows, in order, in blocks of at most so many tokens (or of one row); one empty block where there are no rows."""
+        first = 0
+        while True:
+            last = int(np.searchsorted(self.indptr, self.indptr[first] + tokens, "right")) - 1
+            last = max(first + 1, min(last, len(self))) if len(self) else 0
+            start, end = self.indptr[first], self.indptr[last]
+            yield TokenRows(self.indptr[first : last + 1] - start, self.tokens[start:end])
+            first = last
+            if first >= len(self):
+                return
 
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int]]) -> TokenRows:

@@ -69,8 +69,20 @@ class FittedStandardize:
 InputState: TypeAlias = FittedMultiHot | FittedStandardize
 
 
+# Rows are encoded in blocks of about so many tokens: what that takes on the way must not follow the data.
+_BLOCK_TOKENS = 1_000_000
+
+
 def multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
-    """The set of tokens below `dimension` in each row.
+    """The set of tokens below `dimension` in each row."""
+    blocks = [_multi_hot(block, dimension) for block in rows.blocks(_BLOCK_TOKENS)]
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.concatenate([np.diff(block.indptr) for block in blocks]), out=indptr[1:])
+    return SparseRows(indptr, np.concatenate([block.indices for block in blocks]), None, dimension)
+
+
+def _multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
+    """The same in one go.
 
     Two counting sorts (to columns and back) put the tokens of each row in order, in linear time.
     """

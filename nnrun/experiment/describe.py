@@ -8,6 +8,7 @@ from pathlib import Path
 from nnrun.data import SparseRows, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.memory import Memory, estimate_memory
 from nnrun.experiment.prepare import EVERYTHING, Selection, prepare_groups
 from nnrun.model.network import LayerShape, build_network
 from nnrun.spec import schema
@@ -27,6 +28,7 @@ class Description:
         ones: entries of the training data that are not zero, for sparse rows.
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
+        memory: what a run takes; None without the data.
         missing: why the data could not be looked at, or None.
     """
 
@@ -40,6 +42,7 @@ class Description:
     ones: int | None = None
     bytes: int | None = None
     dense_bytes: int | None = None
+    memory: Memory | None = None
     missing: str | None = None
 
 
@@ -80,6 +83,7 @@ def describe_spec(
         ones=rows.nnz if isinstance(rows, SparseRows) else None,
         bytes=rows.nbytes,
         dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
+        memory=estimate_memory(spec, dataset, groups, rows),
     )
 
 

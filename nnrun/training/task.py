@@ -16,8 +16,8 @@ from nnrun.training.metrics import Metric
 from nnrun.training.optimizers import Optimizer
 from nnrun.training.plan import RowNumbers
 
-# Rows are gathered and measured in blocks of about this many numbers: memory must not follow the data.
-_BLOCK_NUMBERS = 4_000_000
+BLOCK_NUMBERS = 4_000_000
+"""Rows are gathered and measured in blocks of about this many numbers: memory must not follow the data."""
 
 
 class Network(Protocol):
@@ -95,7 +95,7 @@ class Task:
     @cached_property
     def rows_at_once(self) -> int:
         """About how many rows of one replica to hold in memory at a time."""
-        return max(1, _BLOCK_NUMBERS // max(self.inputs.numbers_per_row, self.network.widest))
+        return max(1, BLOCK_NUMBERS // max(self.inputs.numbers_per_row, self.network.widest))
 
     def targets_of(self, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
         """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""

@@ -37,6 +37,19 @@ def test_token_rows(case: tuple[Lists, list[int]]) -> None:
     assert (taken.indptr.dtype, taken.tokens.dtype) == (np.int64, np.int32)
 
 
+@given(lists_and_rows, st.integers(1, 20))
+def test_blocks_of_token_rows_are_the_rows_in_order(case: tuple[Lists, list[int]], size: int) -> None:
+    lists, _ = case
+    blocks = list(TokenRows.from_lists(lists).blocks(size))
+    assert [row for block in blocks for row in as_lists(block)] == lists
+    assert all(len(block) == 1 or len(block.tokens) <= size for block in blocks)
+
+
+def test_no_token_rows_are_one_empty_block() -> None:
+    (block,) = TokenRows.from_lists([]).blocks(5)
+    assert as_lists(block) == []
+
+
 @pytest.mark.parametrize("values", [False, True])
 @given(case=lists_and_rows)
 def test_sparse_rows(values: bool, case: tuple[Lists, list[int]]) -> None:

@@ -27,7 +27,8 @@ DROPPED = [{"dropout": 0.25}, *REGRESSION["layers"]]
     ],
 )
 def test_a_table(changes: dict[str, Any], replicas: int, rows: tuple[int, int], tmp_path: Path) -> None:
-    assert describe_spec(load_small(tmp_path, **changes).spec, None) == Description(
+    described = describe_spec(load_small(tmp_path, **changes).spec, None)
+    assert described == Description(
         features=3,
         layers=LAYERS,
         parameters=41,
@@ -37,6 +38,7 @@ def test_a_table(changes: dict[str, Any], replicas: int, rows: tuple[int, int], 
         test_rows=12,
         bytes=48 * 3 * 4,
         dense_bytes=48 * 3 * 4,
+        memory=described.memory,  # tests/experiment/test_memory.py
     )
 
 

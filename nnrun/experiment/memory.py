@@ -1,0 +1,96 @@
+"""How much memory a run will take, known before it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nnrun.data import Dataset, DenseRows, SparseRows
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.experiment.prepare import Group
+from nnrun.spec import schema
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.task import BLOCK_NUMBERS
+
+_FLOAT = 4
+# Beside a parameter: its gradient, the optimizer's temporary, and the copies of the last epoch and the best.
+_COPIES_OF_A_PARAMETER = 5
+# Of each layer's outputs of a block: before and after the activation, and one on the way.
+_COPIES_OF_AN_OUTPUT = 3
+
+
+# Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
+_COPIES_WHILE_READING = 3
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a run takes, beside what Python and PyTorch take themselves.
+
+    Attributes:
+        reading: at the most while the data are read.
+        data: the data set as it was loaded, training and test.
+        rows: the training rows as the networks take them.
+        networks: parameters, gradients, the optimizer's state and the copies that are kept, of all networks.
+        work: a block of rows and what the layers make of it.
+    """
+
+    reading: int
+    data: int
+    rows: int
+    networks: int
+    work: int
+
+    @property
+    def peak(self) -> int:
+        """The most at a time."""
+        return max(self.reading, self.data + self.rows + self.networks + self.work)
+
+
+def estimate_memory(
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], rows: DenseRows | SparseRows
+) -> Memory:
+    """What a run takes at its peak.
+
+    Args:
+        spec: the experiment.
+        dataset: its data, loaded.
+        groups: its networks.
+        rows: all training rows, as the first network takes them.
+    """
+    samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
+    data = sum(_bytes(part.inputs) + part.targets.nbytes for part in samples)
+    slots = len(build_optimizer(spec.optimizer).slots(torch.empty(0)))
+    of_groups = [
+        len(g.members) * g.network.parameter_count * _FLOAT * (_COPIES_OF_A_PARAMETER + slots + 1)
+        for g in groups
+    ]
+    # Dense rows that folds standardize differently are kept once for each of them.
+    shared = all(f.inputs == g.fitted[0].inputs for g in groups for f in g.fitted)
+    copies = 1 if shared else max(len(g.members) for g in groups)
+    tokens = isinstance(dataset.train.inputs, TokenRows)
+    return Memory(
+        reading=data * (_COPIES_WHILE_READING if tokens else 1),
+        data=data,
+        rows=rows.nbytes * copies,
+        networks=max(of_groups),
+        work=max(_work(spec, group, rows) for group in groups),
+    )
+
+
+def _work(spec: schema.ExperimentSpec, group: Group, rows: DenseRows | SparseRows) -> int:
+    """Bytes of the largest block of rows that is gathered at a time, and of its outputs."""
+    of_row = math.ceil(rows.nbytes / max(1, rows.n_rows) / _FLOAT)
+    most = max(1, BLOCK_NUMBERS // max(of_row, group.network.widest))
+    longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
+    numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest
+    return len(group.members) * min(max(most, spec.batch_size), longest) * numbers * _FLOAT
+
+
+def _bytes(inputs: TokenRows | Array) -> int:
+    if isinstance(inputs, TokenRows):
+        return int(inputs.indptr.nbytes + inputs.tokens.nbytes)
+    return int(inputs.nbytes)
