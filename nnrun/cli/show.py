@@ -113,7 +113,8 @@ def _data(description: Description) -> str:
         "work": memory.work,
     }
     told = ", ".join(f"{name} {_size(number)}" for name, number in parts.items())
-    return f"{rows}\n{held}\nabout {_size(memory.peak)} at the peak, beside Python and PyTorch themselves: {told}"
+    peak = f"about {_size(memory.peak)} at the peak, beside Python and PyTorch themselves"
+    return f"{rows}\n{held}\n{peak}: {told}"
 
 
 def _size(number: int | None) -> str:
