@@ -49,7 +49,7 @@ class TokenRows:
         return TokenRows(indptr, tokens)
 
     def blocks(self, tokens: int) -> Iterator[TokenRows]:
-        """The rows, in order, in blocks of at most so many tokens or of one row; no rows are one empty block."""
+        """The rows, in order, in blocks of at most so many tokens or one row; no rows are one empty block."""
         first = 0
         while True:
             last = int(np.searchsorted(self.indptr, self.indptr[first] + tokens, "right")) - 1
