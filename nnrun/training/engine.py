@@ -50,9 +50,9 @@ def step_loss(
 class EagerEngine:
     """PyTorch, step by step: one forward pass, one backward pass and one update for all replicas at once."""
 
-    def __init__(self, task: Task, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, task: Task, parameters: Mapping[str, Tensor], *, joined: bool = True) -> None:
         self._task = task
-        self._stack = first_stack(task, parameters)
+        self._stack = first_stack(task, parameters, joined=joined)
         # Where the data of the replica at each place stand in the task's inputs and targets.
         self._data_places = list(range(len(self._stack.steps_R)))
         self._measurement: Measurement | None = None

@@ -103,11 +103,19 @@ class Stack:
         self.steps_R[index] = part.steps_R
 
 
-def first_stack(task: Task, parameters: Mapping[str, Tensor]) -> Stack:
-    """The state before the first step: copies of these parameters on the task's device, fresh slots."""
+def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -> Stack:
+    """The state before the first step: copies of these parameters on the task's device, fresh slots.
+
+    Args:
+        task: what is learned.
+        parameters: stacked.
+        joined: put small parameters into one block, which saves operations and scatters replicas in memory.
+    """
     values = {name: value.to(task.device, copy=True) for name, value in parameters.items()}
     seen = _first_seen(task, values)
-    small = [name for name, value in values.items() if name not in seen and value[0].numel() <= _SMALL]
+    small = []
+    if joined:
+        small = [name for name, v in values.items() if name not in seen and v[0].numel() <= _SMALL]
     alone = [[name] for name in values if name not in small]
     blocks = []
     for names in [*alone, small] if small else alone:
