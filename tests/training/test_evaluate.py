@@ -58,7 +58,7 @@ def test_it_does_not_matter_how_many_rows_are_held_at_a_time(
     weights, orders = first_weights(make_task(), range(3)), several_rows([25, 26, 17])
     expected = measured(make_task(), weights, orders)
     # A row of the task takes eight numbers, those of its widest layer.
-    monkeypatch.setattr("nnrun.training.task._BLOCK_NUMBERS", block * 8)
+    monkeypatch.setattr("nnrun.training.task.BLOCK_NUMBERS", block * 8)
     task = make_task()
     assert task.rows_at_once == block
     found = measured(task, weights, orders)
