@@ -3,7 +3,7 @@
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with the two of each)
-        plots/
+        plots/  report.html
 
 Files appear whole or not at all, except the history, which grows by whole lines.
 """
@@ -42,6 +42,7 @@ _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
 _PREPROCESSING = "preprocessing.json"
 _PLOTS = "plots"
+_REPORT = "report.html"
 
 _LONGEST_SLUG = 60
 
@@ -168,6 +169,12 @@ class RunDirectory:
         folder = self.path / _PLOTS
         make_folder(folder)
         return folder
+
+    def write_report(self, text: str) -> Path:
+        """Keep the page that tells all of the run; its path."""
+        path = self.path / _REPORT
+        write_text(path, text)
+        return path
 
     def _of_member(self, name: str, member: Member | None) -> Path:
         return self.path / name if member is None else self.path / member.folder / name

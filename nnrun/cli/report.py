@@ -1,0 +1,43 @@
+"""`nnrun report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import print_json
+from nnrun.errors import UsageError
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.html", help="Default: report.html in the first run."),
+    ] = None,
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write one page that tells all of a run, or of several: scores, curves, mistakes, spec, data."""
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o must name a .html file, but got {output}.")
+
+    from nnrun.cli.running import listener_for
+    from nnrun.experiment.report import write_report
+    from nnrun.records import find_run
+
+    found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
+    path = write_report(found, output, data_dir, listener_for(quiet=quiet, verbose=False))
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        print(path)

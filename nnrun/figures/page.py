@@ -1,0 +1,79 @@
+"""A page of text, tables and figures as one HTML file that fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; `kind` decides how it looks."""
+
+    text: str
+    kind: Literal["", "verdict", "muted", "warning"] = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text. `words`: all columns to the left; else all but the first to the right."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An `<svg>` element and what stands under it."""
+
+    svg: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Paragraphs, figures, tables and program text, in this order; what is empty is left out.
+
+    `folded` is the line behind which the program text is folded away.
+    """
+
+    title: str = ""
+    paragraphs: Sequence[Paragraph] = ()
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    code: str = ""
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Blocks under a heading."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+
+def render(page: Page) -> str:
+    """The page as HTML. All text is escaped; only the figures are taken as they are."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("nnrun.figures", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.j2").render(page=page)

@@ -1,0 +1,165 @@
+"""The page: whole, fetching nothing, and the same each time."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from small_experiments import write_small
+
+from nnrun.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect", "circle", "line"}
+
+
+class Outline(HTMLParser):
+    """The tags that are open, what is fetched, and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run, and one of three folds, under `runs`."""
+    monkeypatch.chdir(tmp_path)
+    spec = str(write_small(tmp_path))
+    assert main(["train", spec, "-q"]) == 0
+    assert main(["kfold", spec, "--k", "3", "-q", "--set", "name=<b>folds & co</b>"]) == 0
+    return tmp_path
+
+
+def page_of(*arguments: str, capsys: Capture) -> str:
+    capsys.readouterr()
+    assert main(["report", *arguments]) == 0
+    return Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
+
+
+def outline(page: str) -> Outline:
+    made = Outline()
+    made.feed(page)
+    made.close()
+    assert made.open == []
+    return made
+
+
+def test_one_run(folder: Path, capsys: Capture) -> None:
+    page = page_of("small", capsys=capsys)
+    found = outline(page)
+    (run,) = (folder / "runs").glob("small-*")
+    assert (run / "report.html").read_text(encoding="utf-8") == page
+    text = " ".join(found.text)
+    record = json.loads((run / "run.json").read_text())
+    for told in (
+        run.name,
+        record["verdict"],
+        f"{record['best']['val_mae']:.4f}",
+        f"{record['baseline']['mae']:.4f}",
+        record["data"][0]["sha256"],
+        record["versions"]["torch"],
+        f"nnrun reproduce runs/{run.name}",
+        (run / "resolved.yaml").read_text().splitlines()[-1],
+    ):
+        assert told in text, told
+    assert page.count("<svg") == 2  # loss and mae
+
+
+def test_nothing_is_fetched(folder: Path, capsys: Capture) -> None:
+    found = outline(page_of("@last", "small", capsys=capsys))
+    assert found.links
+    assert all(link.startswith(("#", "data:")) for link in found.links)
+
+
+def test_no_name_becomes_markup(folder: Path, capsys: Capture) -> None:
+    page = page_of("@last", capsys=capsys)
+    assert "<b>" not in page
+    assert "&lt;b&gt;folds &amp; co&lt;/b&gt;" in page
+
+
+def test_several_runs_stand_side_by_side(folder: Path, capsys: Capture) -> None:
+    page = page_of("small", "@last", "-o", "both.html", capsys=capsys)
+    found = outline(page)
+    assert Path("both.html").read_text(encoding="utf-8") == page
+    assert found.text.count("Side by side") == 1
+    assert page.count("<svg") == 6
+    # What is named within one figure is not taken for what another names.
+    names = [re.findall(r'clipPath id="([^"]+)"', svg) for svg in page.split("<svg")[1:]]
+    assert len({name for of_figure in names for name in of_figure}) == sum(map(len, names)) > 0
+
+
+def test_the_same_run_gives_the_same_page(folder: Path, capsys: Capture) -> None:
+    assert page_of("small", capsys=capsys) == page_of("small", "-o", "again.html", capsys=capsys)
+
+
+def test_json(folder: Path, capsys: Capture) -> None:
+    capsys.readouterr()
+    assert main(["report", "small", "-o", "one.html", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": "one.html"}
+
+
+def test_another_ending_is_refused(folder: Path, capsys: Capture) -> None:
+    capsys.readouterr()
+    assert main(["report", "small", "-o", "one.pdf"]) == 2
+    assert capsys.readouterr().err == "error: -o must name a .html file, but got one.pdf.\n"
+
+
+def test_a_run_without_an_epoch_has_a_page(folder: Path, capsys: Capture) -> None:
+    (run,) = (folder / "runs").glob("small-*")
+    (run / "history.csv").write_text("epoch,loss,seconds\n")
+    assert "has no epochs yet" in page_of("small", capsys=capsys)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
+def test_a_browser_shows_it_without_complaint(folder: Path, scheme: int, capsys: Capture) -> None:
+    """The page forbids itself to fetch anything, so that an attempt would be an error on the console."""
+    page_of("small", "@last", "-o", "both.html", capsys=capsys)
+    assert CHROMIUM is not None
+    quiet = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+    result = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            *quiet.split(),
+            "--disable-component-update",
+            f"--user-data-dir={folder / 'browser'}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            "--enable-logging=stderr",
+            f"--screenshot={folder / 'page.png'}",
+            (folder / "both.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0
+    assert [line for line in result.stderr.splitlines() if "CONSOLE" in line] == []
+    assert (folder / "page.png").stat().st_size > 10_000
