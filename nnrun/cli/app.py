@@ -69,6 +69,8 @@ from nnrun.cli import (  # noqa: E402, I001  (each module registers its command 
     check,
     show,
     ls,
+    compare,
+    diff,
     rm,
     data,
     schema_command,
@@ -78,7 +80,9 @@ from nnrun.cli import (  # noqa: E402, I001  (each module registers its command 
 __all__ = [
     "app",
     "check",
+    "compare",
     "data",
+    "diff",
     "doctor",
     "evaluate",
     "final",
