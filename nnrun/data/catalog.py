@@ -100,6 +100,12 @@ def entry_for(name: str) -> Entry:
     return known
 
 
+def word_index_of(dataset: schema.Component) -> RemoteFile | None:
+    """The published file of the words behind a data set's tokens; None where there is none."""
+    entry = CATALOG.get(dataset.kind)
+    return None if entry is None else entry.words
+
+
 def fetch_entry(
     entry: Entry, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
 ) -> tuple[FetchedFile, ...]:
