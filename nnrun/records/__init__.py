@@ -2,7 +2,7 @@
 
 from nnrun.records.history import HistoryWriter, history_columns, measures
 from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
-from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
+from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind, member_of_folder
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.weights import read_weights_file
 
@@ -23,5 +23,6 @@ __all__ = [
     "list_runs",
     "measures",
     "member_kind",
+    "member_of_folder",
     "read_weights_file",
 ]
