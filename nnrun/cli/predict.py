@@ -119,6 +119,8 @@ def _refuse_target(output: Path, input_: str) -> None:
     """A file is replaced as a whole, so it must be one, and not the one that is read."""
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is no ordinary file. Without -o predictions go to stdout.")
+    if output.suffix.lower() == ".gz":
+        raise UsageError(f"-o {output}: files are not packed here; leave -o out and pipe through gzip.")
     if input_ != _STDIN and output.exists() and Path(input_).exists() and output.samefile(input_):
         raise UsageError(f"-o {output} is the file that is read; name another one.")
 

@@ -182,6 +182,7 @@ def test_a_file_is_written_whole_or_not_at_all(folds: Path, capsys: Capture) -> 
         (["rows.csv", "--member", "fold-7"], 2, "has fold-0, fold-1 and fold-2"),
         (["rows.csv", "-o", "rows.csv"], 2, "is the file that is read"),
         (["rows.csv", "-o", "/dev/null"], 2, "is no ordinary file"),
+        (["rows.csv", "-o", "p.csv.gz"], 2, "pipe through gzip"),
         (["rows.csv", "-o", "."], 2, "is no ordinary file"),
         (["rows.csv", "--format", "xml"], 2, "'--format'"),
         (["empty.csv"], 4, "empty.csv holds no rows"),
