@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
 from nnrun.data.row_source import Kind, RowSource
 from nnrun.data.table_rows import TableCodec
 from nnrun.data.token_rows import TokenCodec
 from nnrun.data.vocabulary import Vocabulary
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_spec
+from nnrun.experiment.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
 from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
 from nnrun.experiment.names import load_labels, load_vocabulary
-from nnrun.experiment.outputs import OutputFunction, output_function
-from nnrun.records import RunDirectory, member_of_folder
+from nnrun.experiment.outputs import OutputFunction, in_own_units, output_function
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.suggest import listing
 from nnrun.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -72,13 +70,6 @@ class Predictor:
             return np.ones(len(inputs), bool)
         each = [network.fitted.within_range(inputs) for network in self.networks]
         return np.asarray(np.all(each, axis=0))
-
-
-def in_own_units(fitted: FittedPreprocessing, outputs_NK: Array) -> Array:
-    """Outputs in float64, where targets were standardized in the units that they had before."""
-    scale = fitted.target_scale()
-    outputs = outputs_NK.astype(np.float64)
-    return outputs if scale is None else outputs * scale[1] + scale[0]
 
 
 def load_predictor(
@@ -128,27 +119,6 @@ def load_predictor(
         meaning_of(spec, fitted, labels),
         codec,
     )
-
-
-def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
-    """A run's spec, as far as its trained networks need it: what they started from may be gone."""
-    return load_run_spec(run, {"init_weights": None}).spec
-
-
-def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwork, ...]:
-    """All networks of a run, or the one whose folder has this name."""
-    members = run.members()
-    if member is None:
-        return tuple(load_networks(run))
-    wanted = member_of_folder(member)
-    if not members:
-        raise UsageError(
-            f"--member {member}: {run.id} has one network, which has no name; leave --member out."
-        )
-    if wanted not in members:
-        there = listing([m.folder for m in members], "and")
-        raise UsageError(f"--member {member}: {run.id} has {there}.")
-    return tuple(network for network in load_networks(run) if network.member == wanted)
 
 
 def predict_source(
