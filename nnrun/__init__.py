@@ -7,7 +7,17 @@
 See `nnrun.api` for all of it.
 """
 
-from nnrun.api import DEFAULT_RUNS_DIR, Run, evaluate, final, kfold, load_run, train
+from nnrun.api import DEFAULT_RUNS_DIR, Run, evaluate, final, kfold, load_run, predict, train
 from nnrun.version import __version__
 
-__all__ = ["DEFAULT_RUNS_DIR", "Run", "__version__", "evaluate", "final", "kfold", "load_run", "train"]
+__all__ = [
+    "DEFAULT_RUNS_DIR",
+    "Run",
+    "__version__",
+    "evaluate",
+    "final",
+    "kfold",
+    "load_run",
+    "predict",
+    "train",
+]

@@ -230,6 +230,34 @@ def evaluate(
     return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
 
 
+def predict(
+    run: Run,
+    inputs: Any,
+    *,
+    member: str | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Ask a run's networks about new rows. Needs the run alone, and no data set.
+
+    Args:
+        run: the run. Of several networks the outputs are averaged.
+        inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
+            Reuters a list of texts, or of token lists.
+        member: one of several networks: `fold-2`, `seed-7`.
+        data_dir: where a word index is looked for, where the run kept no vocabulary.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
+        units) and, for classes, `probability` and `probability_<class>` of each.
+    """
+    from nnrun.experiment.predict import load_predictor, predict_values
+
+    predictor = load_predictor(run._directory, member=member, data_dir=_data_dir(data_dir), device=device)
+    return predict_values(predictor, inputs)
+
+
 def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     """The run that a path, an id, a unique prefix of an id, or `@last` means."""
     from nnrun.records import find_run

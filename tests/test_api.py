@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from small_experiments import KFOLD, files_of, without_seconds, write_small
+from small_experiments import KFOLD, files_of, numbers, without_seconds, write_small
 
 import nnrun
 from nnrun.errors import DataError, DivergedError, SpecError, UsageError
@@ -203,6 +203,19 @@ def test_evaluate(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_predict(spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = nnrun.kfold(spec, k=3)
+    (tmp_path / "small.npz").unlink()  # the run is enough
+    rows = numbers()["x_test"]
+    frame = nnrun.predict(run, rows)
+    assert (list(frame.columns), list(frame.index)) == (["prediction"], list(range(12)))
+    each = [nnrun.predict(run, rows.tolist(), member=f"fold-{i}")["prediction"] for i in range(3)]
+    pd.testing.assert_series_equal(frame["prediction"], sum(each) / 3, rtol=1e-5)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"^The table of inputs has shape \(12, 2\)"):
+        nnrun.predict(run, rows[:, :2])
+    assert capsys.readouterr() == ("", "")
+
+
 # --- runs on disk ------------------------------------------------------------------------------------------
 
 
@@ -267,5 +280,6 @@ def test_what_is_exported() -> None:
         "final",
         "kfold",
         "load_run",
+        "predict",
         "train",
     ]

@@ -137,10 +137,16 @@ def _download(
         reason = f"{folder} cannot be written: {error.strerror or error}"
     else:
         return Path(path)
-    looked = "\n".join(f"    {place}" for place in search_folders(data_dir))
     raise DataError(
-        f"{remote.name} is not on this machine, and {reason}.\n"
-        f"  Get it from {url}\n"
+        f"{remote.name} is not on this machine, and {reason}.\n{how_to_get(remote, data_dir, url)}"
+    )
+
+
+def how_to_get(remote: RemoteFile, data_dir: Path | None, url: str | None = None) -> str:
+    """Where a published file is, its hash, and the folders to put it in: lines for a message."""
+    looked = "\n".join(f"    {place}" for place in search_folders(data_dir))
+    return (
+        f"  Get it from {url or BASE_URL + remote.name}\n"
         f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one "
         f"of these folders:\n{looked}\n"
         "  or name the folder that holds it with --data-dir."

@@ -100,6 +100,20 @@ def entry_for(name: str) -> Entry:
     return known
 
 
+def word_index_of(dataset: schema.Component) -> RemoteFile | None:
+    """The published file of the words behind a data set's tokens; None where there is none."""
+    entry = CATALOG.get(dataset.kind)
+    return None if entry is None else entry.words
+
+
+def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
+    """Whether a data set can be loaded without a download."""
+    if isinstance(dataset, schema.Npz):
+        return Path(dataset.path).exists()
+    entry = CATALOG.get(dataset.kind)
+    return entry is None or entry.archive is None or find(entry.archive, data_dir) is not None
+
+
 def fetch_entry(
     entry: Entry, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
 ) -> tuple[FetchedFile, ...]:

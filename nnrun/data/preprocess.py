@@ -313,6 +313,15 @@ class FittedPreprocessing:
             x_NF[start : start + block] = _float32(part, "The input in", start)
         return DenseRows(x_NF)
 
+    def within_range(self, inputs: Array) -> npt.NDArray[np.bool_]:
+        """Which rows of a table, (N, F), `transform_inputs` takes: all their numbers stay finite float32."""
+        x_NF = inputs.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in self.inputs:
+                if isinstance(step, FittedStandardize):
+                    step.apply(x_NF)
+            return np.asarray(np.isfinite(x_NF.astype(np.float32)).all(axis=1))
+
     def transform_targets(self, targets: Array) -> Array:
         """Targets as the loss takes them: float32 (N, K), or int64 (N,) for class indices."""
         return self.targets.transform(np.asarray(targets), self.n_outputs)

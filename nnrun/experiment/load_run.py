@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing, load_dataset
-from nnrun.errors import DataError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.prepare import Selection
-from nnrun.records import Member, RunDirectory
+from nnrun.records import Member, RunDirectory, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text
 from nnrun.spec.overrides import Overrides
+from nnrun.spec.suggest import listing
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,27 @@ def load_networks(run: RunDirectory) -> list[TrainedNetwork]:
         )
         for member in members
     ]
+
+
+def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
+    """A run's spec, as far as its trained networks need it: what they started from may be gone."""
+    return load_run_spec(run, {"init_weights": None}).spec
+
+
+def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwork, ...]:
+    """All networks of a run, or the one whose folder has this name."""
+    members = run.members()
+    if member is None:
+        return tuple(load_networks(run))
+    wanted = member_of_folder(member)
+    if not members:
+        raise UsageError(
+            f"--member {member}: {run.id} has one network, which has no name; leave --member out."
+        )
+    if wanted not in members:
+        there = listing([m.folder for m in members], "and")
+        raise UsageError(f"--member {member}: {run.id} has {there}.")
+    return tuple(network for network in load_networks(run) if network.member == wanted)
 
 
 def load_run_data(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from nnrun.model.network import build_network
 from nnrun.spec import schema
 
 _ROWS_AT_ONCE = 4096
+
+OutputFunction = Callable[[TokenRows | Array], Array]
 
 
 def network_outputs(
@@ -33,14 +35,35 @@ def network_outputs(
         inputs: the rows, N of them, as a data set has them.
         device: where to compute.
     """
+    return output_function(spec, fitted, weights, device)(inputs)
+
+
+def output_function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+) -> OutputFunction:
+    """`network_outputs` for rows that come in several blocks: the network is built once."""
     network = build_network(spec.layers, fitted.width)
     network.check_weights(weights, "the run")
-    rows = make_inputs([fitted], inputs, device)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    blocks = []
-    with torch.inference_mode():
-        for first in range(0, len(inputs), _ROWS_AT_ONCE):
-            numbers = np.arange(first, min(first + _ROWS_AT_ONCE, len(inputs)))[None]
-            (batch,) = rows.batches([0], numbers, numbers.shape[1])
-            blocks.append(network.activate(network.forward(parameters, batch))[0].cpu().numpy())
-    return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
+
+    def outputs(inputs: TokenRows | Array) -> Array:
+        rows = make_inputs([fitted], inputs, device)
+        blocks = []
+        with torch.inference_mode():
+            for first in range(0, len(inputs), _ROWS_AT_ONCE):
+                numbers = np.arange(first, min(first + _ROWS_AT_ONCE, len(inputs)))[None]
+                (batch,) = rows.batches([0], numbers, numbers.shape[1])
+                blocks.append(network.activate(network.forward(parameters, batch))[0].cpu().numpy())
+        return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
+
+    return outputs
+
+
+def in_own_units(fitted: FittedPreprocessing, outputs_NK: Array) -> Array:
+    """Outputs in float64, where targets were standardized in the units that they had before."""
+    scale = fitted.target_scale()
+    outputs = outputs_NK.astype(np.float64)
+    return outputs if scale is None else outputs * scale[1] + scale[0]

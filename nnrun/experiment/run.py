@@ -20,6 +20,7 @@ from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_run import refuse_changed_data
+from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
 from nnrun.experiment.score import score, use_of_test_set
 from nnrun.experiment.smoke import smoke_spec
@@ -250,6 +251,8 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
     for group in job.groups:
         for member in group.members:
             run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
+    widest = max(group.network.inputs for group in job.groups)
+    keep_names(run, spec.dataset, job.dataset, widest, job.settings.data_dir, listener)
     columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = _baseline(job.groups, job.tasks)

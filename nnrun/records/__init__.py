@@ -12,7 +12,7 @@ from nnrun.records.index import (
     list_runs,
     refuse_to_delete,
 )
-from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
+from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind, member_of_folder
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.weights import read_weights_file
 
@@ -35,6 +35,7 @@ __all__ = [
     "list_runs",
     "measures",
     "member_kind",
+    "member_of_folder",
     "read_weights_file",
     "refuse_to_delete",
 ]

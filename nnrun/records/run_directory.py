@@ -2,6 +2,7 @@
 
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
+        labels.json  vocabulary.json
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with the two of each)
         plots/  report.html
 
@@ -41,6 +42,8 @@ _HISTORY = "history.csv"
 _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
 _PREPROCESSING = "preprocessing.json"
+_LABELS = "labels.json"
+_VOCABULARY = "vocabulary.json"
 _PLOTS = "plots"
 _REPORT = "report.html"
 
@@ -155,6 +158,24 @@ class RunDirectory:
         """What preprocessing learned from the training rows of the run, or of one fold or seed."""
         return read_json_object(self._of_member(_PREPROCESSING, member))
 
+    # --- what predictions are called ---
+
+    def write_labels(self, document: Mapping[str, Any]) -> None:
+        """Keep the names of the classes and features."""
+        self._write_json(_LABELS, document)
+
+    def read_labels(self) -> dict[str, Any] | None:
+        """The names of the classes and features; None in a run of an older nnrun."""
+        return self._read_json(_LABELS)
+
+    def write_vocabulary(self, document: Mapping[str, Any]) -> None:
+        """Keep the tokens of the words that the network can see."""
+        self._write_json(_VOCABULARY, document)
+
+    def read_vocabulary(self) -> dict[str, Any] | None:
+        """The tokens of the words; None where the data set has no words, or they were not at hand."""
+        return self._read_json(_VOCABULARY)
+
     def members(self) -> list[Member]:
         """The folds or seeds that have a folder here, ascending. Empty for a run of one network."""
         if not self.path.is_dir():
@@ -175,6 +196,13 @@ class RunDirectory:
         path = self.path / _REPORT
         write_text(path, text)
         return path
+
+    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        write_text(self.path / name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        return read_json_object(path) if path.exists() else None
 
     def _of_member(self, name: str, member: Member | None) -> Path:
         return self.path / name if member is None else self.path / member.folder / name

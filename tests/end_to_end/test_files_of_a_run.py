@@ -17,7 +17,7 @@ from nnrun.cli import main
 from nnrun.records import RunDirectory
 from nnrun.records.index import RUN_ID
 
-ALWAYS = ["history.csv", "resolved.yaml", "run.json", "spec.yaml"]
+ALWAYS = ["history.csv", "labels.json", "resolved.yaml", "run.json", "spec.yaml"]
 ALONE = sorted([*ALWAYS, "preprocessing.json", "weights.safetensors"])
 HOLDOUT = "epoch,loss,mae,val_loss,val_mae,learning_rate,seconds"
 FOLDS = f"fold,{HOLDOUT}"

@@ -7,13 +7,13 @@ row there.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from nnrun.data.archive import Archive
 from nnrun.data.cache import RemoteFile, fetch, through_cache
 from nnrun.data.dataset import Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.words import OFFSET, START, UNKNOWN
+from nnrun.data.vocabulary import within_limits
+from nnrun.data.words import OFFSET, START
 from nnrun.errors import DataError
 
 SEED = 113
@@ -83,10 +83,7 @@ def within_vocabulary(samples: list[Samples], num_words: int | None, skip_top: i
     result = []
     for s in samples:
         assert isinstance(s.inputs, TokenRows)
-        outside: npt.NDArray[np.bool_] = s.inputs.tokens >= num_words
-        if skip_top:
-            outside |= s.inputs.tokens < skip_top
-        tokens = np.where(outside, np.int32(UNKNOWN), s.inputs.tokens)
+        tokens = within_limits(s.inputs.tokens, num_words, skip_top)
         result.append(Samples(TokenRows(s.inputs.indptr, tokens), s.targets))
     return result
 

@@ -1,0 +1,116 @@
+"""`nnrun export`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+from nnrun.cli.output import print_json
+from nnrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnrun.experiment.export import Exported
+
+
+class ExportFormat(str, Enum):
+    """The kinds of files."""
+
+    safetensors = "safetensors"
+    pt2 = "pt2"
+    onnx = "onnx"
+
+
+@app.command()
+def export(
+    run: options.Run,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="The file to write: .safetensors, .pt2, .onnx."),
+    ],
+    format_: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="Default: as the file's name ends. onnx needs the extra nnrun[onnx]."),
+    ] = None,
+    member: Annotated[
+        str | None,
+        typer.Option("--member", metavar="NAME", help="Which of several networks: fold-2, seed-7."),
+    ] = None,
+    float64: Annotated[
+        bool, typer.Option("--float64", help="A program that takes tables of float64, not float32.")
+    ] = False,
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a run's network to a file for others: weights, a PyTorch program, or ONNX; and check it."""
+    chosen = format_.value if format_ is not None else output.suffix.lower().removeprefix(".")
+    if chosen not in [known.value for known in ExportFormat]:
+        raise UsageError(
+            f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or --format says which."
+        )
+    if output.exists() and not output.is_file():
+        raise UsageError(f"-o {output} is no ordinary file.")
+
+    from nnrun.experiment.export import export_run
+    from nnrun.records import find_run
+
+    exported = export_run(
+        find_run(run, runs_dir),
+        output,
+        chosen,  # type: ignore[arg-type]  # one of the names, as was just looked at
+        member=member,
+        float64=float64,
+        data_dir=data_dir,
+    )
+    if as_json:
+        print_json(_document(exported))
+    else:
+        print(_text(exported))
+
+
+def _document(exported: Exported) -> dict[str, Any]:
+    meaning = exported.meaning
+    return {
+        **vars(exported),
+        "run": exported.run.id,
+        "path": str(exported.path),
+        "meaning": {"kind": meaning.kind, "classes": list(meaning.classes)},
+        "bytes": exported.path.stat().st_size,
+    }
+
+
+def _text(exported: Exported) -> str:
+    of_member = f", {exported.member}," if exported.member is not None else ""
+    lines = [f"{exported.run.id}{of_member} in {exported.path}"]
+    if exported.dtype is None:
+        lines.append("holds    the weights; as metadata the spec, the preprocessing and the names of classes")
+    else:
+        lines += [f"takes    {_input(exported)}", f"gives    {_output(exported)}"]
+    lines.append(
+        f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
+        "the run's by "
+        f"{exported.difference:.3g} at most"
+    )
+    return "\n".join(lines)
+
+
+def _input(exported: Exported) -> str:
+    shape = f"(N, {exported.features}) {exported.dtype}"
+    if exported.multi_hot:
+        return f"{shape}: multi-hot rows; making tokens of texts, and such rows of tokens, is not inside"
+    return f"{shape}: raw features; their preprocessing is inside"
+
+
+def _output(exported: Exported) -> str:
+    shape, last = f"(N, {exported.outputs}) float32", exported.meaning.classes[-1]
+    return {
+        "binary": f"{shape}: the probability of {last if isinstance(last, str) else f'class {last}'}",
+        "class": f"{shape}: the probability of each class",
+        "labels": f"{shape}: the probability of each label",
+        "numbers": f"{shape}: in the target's own units",
+    }[exported.meaning.kind]

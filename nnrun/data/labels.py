@@ -1,0 +1,62 @@
+"""What a data set calls its classes and columns: kept with a run, so that predictions can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from nnrun.data.dataset import Dataset
+from nnrun.errors import DataError
+from nnrun.spec.facts import Task
+
+_JSON_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names of a data set; None where it has none.
+
+    Attributes:
+        task: what the targets are, or None where only the spec's loss can tell.
+        class_names: in the order of the labels.
+        feature_names: of the columns of a table.
+    """
+
+    task: Task | None = None
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Labels:
+        """The names of a loaded data set."""
+        return cls(dataset.task, dataset.class_names, dataset.feature_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "version": _JSON_VERSION,
+            "task": self.task,
+            "class_names": None if self.class_names is None else list(self.class_names),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Labels:
+        """What `to_json` wrote.
+
+        Raises:
+            DataError: the document is something else.
+        """
+        task = document.get("task")
+        if document.get("version") != _JSON_VERSION or task not in (None, *get_args(Task)):
+            raise DataError(f"The labels' JSON is damaged, or not of version {_JSON_VERSION}.")
+        return cls(task, _names(document.get("class_names")), _names(document.get("feature_names")))
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise DataError("The labels' JSON is damaged: names must be a list of texts.")
+    return tuple(value)

@@ -1,0 +1,150 @@
+"""Rows without targets, in blocks of a few thousand, so that a file may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from nnrun.data.archive import Archive
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.row_source import RawRow, RowSource, Unreadable, raw_rows
+from nnrun.errors import DataError
+
+MOST_ROWS = 4096
+_MOST_NUMBERS = 1 << 22  # of a block
+
+OnMessage = Callable[[str], None]
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, order=True)
+class BadRow:
+    """A row that cannot be predicted.
+
+    Attributes:
+        row: its number, from 0.
+        line: where it begins in the file, from 1, or None.
+        reason: the end of a sentence.
+    """
+
+    row: int
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f" (line {self.line})"
+        return f"row {self.row}{line} {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some rows that follow each other.
+
+    Attributes:
+        rows: the number of each good row, from 0, ascending.
+        lines: where each begins, or None.
+        inputs: the good rows, as a data set has them.
+        bad: the others.
+    """
+
+    rows: list[int]
+    lines: list[int | None]
+    inputs: TokenRows | Array
+    bad: list[BadRow]
+
+
+class Codec(Protocol[V]):
+    """What makes the inputs of a network of rows as they are written."""
+
+    @property
+    def numbers_per_row(self) -> int:
+        """How many numbers a row holds, about."""
+        ...
+
+    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[tuple[int | None, V | Unreadable]]:
+        """Line and content of each row. A first line of names is used up."""
+        ...
+
+    def build(self, values: list[V]) -> TokenRows | Array:
+        """The contents of rows as a data set has them."""
+        ...
+
+    def of_archive(self, archive: Archive) -> Iterator[Block]:
+        """The rows of a NumPy archive."""
+        ...
+
+    def of_python(self, inputs: Any) -> Iterator[Block]:
+        """Rows that are in memory: an array, a data frame, a list."""
+        ...
+
+
+def blocks_of(source: RowSource, codec: Codec[V]) -> Iterator[Block]:
+    """All rows of a source, in their order.
+
+    Raises:
+        DataError: the source cannot be read, or has none of the columns that are needed; or has no rows.
+    """
+    if source.kind == "npz":
+        assert source.path is not None, "an archive is a file"
+        with Archive(source.path) as archive:
+            blocks = codec.of_archive(archive)
+            yield from _not_empty(blocks, source.name)
+    else:
+        yield from _not_empty(collect(codec.parse(source, raw_rows(source)), codec), source.name)
+
+
+def collect(parsed: Iterator[tuple[int | None, V | Unreadable]], codec: Codec[V]) -> Iterator[Block]:
+    """Rows one by one → blocks."""
+    most = rows_at_once(codec.numbers_per_row)
+    pending: _Pending[V] = _Pending()
+    for row, (line, value) in enumerate(parsed):
+        if isinstance(value, Unreadable):
+            pending.bad.append(BadRow(row, line, value.reason))
+        else:
+            pending.rows.append(row)
+            pending.lines.append(line)
+            pending.values.append(value)
+        if len(pending.rows) + len(pending.bad) == most:
+            yield pending.block(codec)
+            pending = _Pending()
+    if pending.rows or pending.bad:
+        yield pending.block(codec)
+
+
+def rows_at_once(numbers_per_row: int) -> int:
+    """How many rows make a block."""
+    return max(1, min(MOST_ROWS, _MOST_NUMBERS // max(1, numbers_per_row)))
+
+
+@dataclass
+class _Pending(Generic[V]):
+    rows: list[int] = field(default_factory=list)
+    lines: list[int | None] = field(default_factory=list)
+    values: list[V] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+    def block(self, codec: Codec[Any]) -> Block:
+        return Block(self.rows, self.lines, codec.build(self.values), self.bad)
+
+
+def _not_empty(blocks: Iterator[Block], name: str) -> Iterator[Block]:
+    first = next(blocks, None)
+    if first is None:
+        raise DataError(f"{name} holds no rows.")
+    yield first
+    yield from blocks
+
+
+# The arrays of an archive that may hold rows to predict; the first that is there is taken.
+_ARRAYS = ("x_test", "x", "x_train")
+
+
+def array_of(archive: Archive, on_message: OnMessage) -> str:
+    """The name of the array that holds the rows."""
+    name = next((name for name in _ARRAYS if name in archive.names), None)
+    if name is None:
+        archive.require(_ARRAYS[0])  # says what there is instead
+        raise AssertionError("require raises")
+    on_message(f"{archive.path}: the rows of the array {name}")
+    return name

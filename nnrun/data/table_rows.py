@@ -1,0 +1,268 @@
+"""Rows of numbers to predict: columns found by the names of the features, or by their position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from nnrun.data.archive import Archive
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.row_blocks import BadRow, Block, OnMessage, array_of, collect, rows_at_once
+from nnrun.data.row_source import RawRow, RowSource, Unreadable, shown
+from nnrun.errors import DataError, printable
+from nnrun.spec.suggest import counted
+
+Parsed = tuple[int | None, "list[float] | Unreadable"]
+_MOST_NAMES = 12  # that a message lists
+
+
+@dataclass(frozen=True)
+class TableCodec:
+    """Rows of a table.
+
+    Attributes:
+        features: F, the numbers of a row.
+        names: of the features, or None where the run knows none.
+        on_message: is told once what is not used.
+    """
+
+    features: int
+    names: tuple[str, ...] | None
+    on_message: OnMessage = lambda text: None
+
+    @property
+    def numbers_per_row(self) -> int:
+        """F."""
+        return self.features
+
+    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+        """The numbers of each row, in the order of the features.
+
+        Raises:
+            DataError: a first line of names lacks a feature, or the file holds plain text.
+        """
+        if source.kind == "txt":
+            raise DataError(
+                f"{source.name} holds texts, but this network takes tables of "
+                f"{counted(self.features, 'column')}. Give CSV, JSON lines or a NumPy archive."
+            )
+        return self.of_json(raw, source.name) if source.kind == "jsonl" else self._of_csv(raw, source.name)
+
+    def build(self, values: list[list[float]]) -> Array:
+        """(N, F) float64."""
+        flat = np.fromiter(chain.from_iterable(values), np.float64, len(values) * self.features)
+        return flat.reshape(len(values), self.features)
+
+    # --- CSV ---
+
+    def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+        first = next(raw, None)
+        if first is None:
+            return
+        if isinstance(first.value, Unreadable):
+            raise DataError(f"{where}: the first line {first.value.reason}.")
+        header = [name.strip() for name in first.value]
+        named = self.names is not None and any(name in self.names for name in header)
+        if named:
+            columns, width = self._columns_of(header, where), len(header)
+        else:
+            columns, width = list(range(self.features)), self.features
+            if any(_is_number(field) for field in header):
+                raw = chain([first], raw)
+            else:
+                self._take_for_names(header, where)
+        labels = self._column_names()
+        for row in raw:
+            yield row.line, self._numbers(row.value, columns, labels, width, named)
+
+    def _columns_of(self, header: Sequence[str], where: str) -> list[int]:
+        """The position of each feature in a line of names."""
+        assert self.names is not None, "asked only where names are known"
+        missing = [name for name in self.names if name not in header]
+        if missing:
+            raise DataError(
+                f"{where} lacks {counted(len(missing), 'column')} that the network takes: "
+                f"{_listed(missing)}. It has: {_listed(header)}."
+            )
+        twice = [name for name in self.names if header.count(name) > 1]
+        if twice:
+            raise DataError(f"{where} names {_listed(twice)} more than once.")
+        self._say_unused([name for name in header if name not in self.names], where)
+        return [header.index(name) for name in self.names]
+
+    def _take_for_names(self, header: Sequence[str], where: str) -> None:
+        if self.names is not None:
+            raise DataError(
+                f"{where}: the first line names none of the {counted(self.features, 'column')} that the "
+                f"network takes: {_listed(self.names)}. It has: {_listed(header)}."
+            )
+        if len(header) != self.features:
+            raise DataError(
+                f"{where} has {counted(len(header), 'column')}, but the network takes {self.features}, "
+                "and the run knows no names to find them by."
+            )
+        self.on_message(f"{where}: the first line is taken for names; the columns count by their position")
+
+    def _numbers(
+        self, fields: Any, columns: Sequence[int], labels: Sequence[str], width: int, named: bool
+    ) -> list[float] | Unreadable:
+        if isinstance(fields, Unreadable):
+            return fields
+        if len(fields) != width:
+            needed = "its first line has" if named else "the network takes"
+            return Unreadable(f"has {counted(len(fields), 'field')}; {needed} {width}")
+        try:
+            numbers = [float(fields[column]) for column in columns]
+        except ValueError:
+            return _first_wrong(fields, columns, labels)
+        # Python takes 1_000 for a number; sums of finite numbers may overflow, so each is looked at then.
+        if "_" in "".join(fields) or not math.isfinite(sum(numbers)):
+            return _first_wrong(fields, columns, labels, numbers)
+        return numbers
+
+    # --- JSON ---
+
+    def of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+        """Objects from feature names to numbers, or lists of F numbers."""
+        told = False
+        for row in raw:
+            value = row.value
+            if isinstance(value, Mapping) and self.names is not None and not told:
+                unused = [str(name) for name in value if name not in self.names]
+                told = bool(unused)
+                self._say_unused(unused, where)
+            yield row.line, self._of_value(value)
+
+    def _of_value(self, value: Any) -> list[float] | Unreadable:
+        if isinstance(value, Unreadable):
+            return value
+        if isinstance(value, Mapping):
+            if self.names is None:
+                return Unreadable(
+                    f"is an object, but the run knows no feature names; give a list of {self.features} "
+                    "numbers"
+                )
+            missing = [name for name in self.names if name not in value]
+            if missing:
+                return Unreadable(f"lacks {_listed(missing)}")
+            value = [value[name] for name in self.names]
+        if not isinstance(value, (list, tuple)):
+            return Unreadable(f"is {shown(value)}, which is neither an object nor a list of numbers")
+        if len(value) != self.features:
+            return Unreadable(f"has {counted(len(value), 'number')}; the network takes {self.features}")
+        labels = self._column_names()
+        for label, number in zip(labels, value, strict=True):
+            reason = _why_not_finite(number)
+            if reason:
+                return Unreadable(f"has {reason} in column {printable(label)}")
+        return [float(number) for number in value]
+
+    # --- arrays ---
+
+    def of_archive(self, archive: Archive) -> Iterator[Block]:
+        """The rows of the array that is there."""
+        name = array_of(archive, self.on_message)
+        array = archive.read(name)
+        where = f"{archive.path}: the array {name}"
+        if isinstance(array, TokenRows):
+            raise DataError(
+                f"{where} holds token lists, but this network takes tables of "
+                f"{counted(self.features, 'column')}."
+            )
+        return self.of_array(array, where)
+
+    def of_array(self, array: Array, where: str) -> Iterator[Block]:
+        """The rows of an array of numbers, (N, F) or anything that can be laid out so."""
+        if array.dtype.kind not in "buif":
+            raise DataError(f"{where} has the type {array.dtype}; inputs are real numbers.")
+        width = math.prod(array.shape[1:]) if array.ndim else 0
+        if width != self.features:
+            raise DataError(
+                f"{where} has shape {array.shape}; the network takes rows of {self.features} numbers."
+            )
+        x_NF = array.reshape(len(array), self.features)
+        most = rows_at_once(self.features)
+        for start in range(0, len(x_NF), most):
+            part = x_NF[start : start + most].astype(np.float64)
+            finite = np.isfinite(part).all(axis=1)
+            bad = [BadRow(start + int(i), None, self._not_finite(part[i])) for i in np.flatnonzero(~finite)]
+            rows = (start + np.flatnonzero(finite)).tolist()
+            yield Block(rows, [None] * len(rows), part[finite], bad)
+
+    def of_python(self, inputs: Any) -> Iterator[Block]:
+        """An array, a data frame (columns by name where the names are known), or a list of rows."""
+        where = "The table of inputs"
+        if isinstance(inputs, np.ndarray):
+            return self.of_array(inputs, where)
+        if not hasattr(inputs, "columns"):
+            rows = (RawRow(None, v.tolist() if isinstance(v, np.ndarray) else v) for v in inputs)
+            return collect(self.of_json(rows, where), self)
+        header = [str(name) for name in inputs.columns]
+        columns = range(len(header)) if self.names is None else self._columns_of(header, where)
+        try:
+            x_NF = inputs.iloc[:, list(columns)].to_numpy(np.float64)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{where} holds what is not a number: {error}.") from None
+        return self.of_array(x_NF, where)
+
+    def _not_finite(self, row: Array) -> str:
+        column = int(np.flatnonzero(~np.isfinite(row))[0])
+        name = printable(self._column_names()[column])
+        return f"has {row[column]} in column {name}; every value must be a finite number"
+
+    def _column_names(self) -> Sequence[str]:
+        """What messages call the columns."""
+        return self.names or [f"{column} (from 0)" for column in range(self.features)]
+
+    def _say_unused(self, names: Sequence[str], where: str) -> None:
+        if names:
+            self.on_message(f"{where}: not used: {_listed(names)}")
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_wrong(
+    fields: Sequence[str], columns: Sequence[int], labels: Sequence[str], numbers: list[float] | None = None
+) -> list[float] | Unreadable:
+    """What is wrong with a row of fields, or its numbers where there is nothing."""
+    for column, label in zip(columns, labels, strict=True):
+        field = fields[column]
+        place = f"in column {printable(label)}"
+        if not field.strip():
+            return Unreadable(f"has nothing {place}")
+        if "_" in field or not _is_number(field):
+            return Unreadable(f"has {shown(field)} {place}, which is not a number")
+        if not math.isfinite(float(field)):
+            return Unreadable(f"has {shown(field.strip())} {place}; every value must be a finite number")
+    assert numbers is not None, "some field was no number"
+    return numbers
+
+
+def _why_not_finite(value: Any) -> str | None:
+    """What is wrong with a value of JSON as a number; None where it is one."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return f"{shown(value)}, which is not a number,"
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    return None if finite else f"{shown(value)}, which is no finite number,"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for a message: the first dozen of many."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return printable(", ".join(name[:60] for name in names[:_MOST_NAMES])) + more

@@ -1,0 +1,204 @@
+"""A run's network as a file that others read: written, read again, and compared with the run's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing, load_dataset
+from nnrun.data.catalog import is_at_hand
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.preprocess import FittedStandardize
+from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.experiment.export_formats import FORMATS, Export, FormatName, metadata_of, require_onnx
+from nnrun.experiment.load_run import (
+    TrainedNetwork,
+    choose_networks,
+    load_spec_of_networks,
+    recorded_data,
+    refuse_changed_data,
+)
+from nnrun.experiment.meaning import Meaning, meaning_of
+from nnrun.experiment.names import load_labels
+from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.records import RunDirectory
+from nnrun.records.files import replace_file
+from nnrun.spec import schema
+from nnrun.spec.suggest import listing
+from nnrun.version import __version__
+
+TOLERANCE = 1e-5
+"""How far an exported network's predictions may be from the run's: of 1, or of a larger prediction itself.
+
+A float32 near 200 has neighbours 1.5e-5 away, so that no fixed distance would do for numbers.
+"""
+
+_MOST_ROWS = 1000
+_MOST_NUMBERS = 1 << 24  # of the rows to compare on: multi-hot rows are wide
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written and compared.
+
+    Attributes:
+        path: the file.
+        format: its kind.
+        run: the run.
+        member: which of its networks, as its folder is named; None where there is one.
+        features: F, the width of a row.
+        dtype: the type of the rows that a program takes; None for a file that is none.
+        multi_hot: whether rows are multi-hot rows, made outside; else raw features.
+        outputs: K.
+        meaning: what the outputs mean.
+        rows: how many rows were compared.
+        rows_from: `training` rows, or `generated` ones.
+        difference: the largest one between the file's predictions and the run's.
+    """
+
+    path: Path
+    format: FormatName
+    run: RunDirectory
+    member: str | None
+    features: int
+    dtype: str | None
+    multi_hot: bool
+    outputs: int
+    meaning: Meaning
+    rows: int
+    rows_from: str
+    difference: float
+
+
+def export_run(
+    run: RunDirectory,
+    path: Path,
+    format_: FormatName,
+    *,
+    member: str | None = None,
+    float64: bool = False,
+    data_dir: Path | None = None,
+) -> Exported:
+    """Write one of a run's networks to a file, read it again, and compare its predictions with the run's.
+
+    The file appears once they agree, and not before.
+
+    Args:
+        run: the run's folder.
+        path: the file.
+        format_: its kind.
+        member: which of several networks, as its folder is named: `fold-2`, `seed-7`.
+        float64: whether a program takes rows of float64 instead of float32.
+        data_dir: where data files are looked for first. Nothing is downloaded.
+
+    Raises:
+        UsageError: the run has several networks and none was named; or a package is missing.
+        NnrunError: the predictions differ.
+    """
+    if format_ == "onnx":
+        require_onnx()
+    network = _one_network(run, member)
+    spec = load_spec_of_networks(run)
+    fitted, labels = network.fitted, load_labels(run)
+    kind = FORMATS[format_]
+    metadata = metadata_of(
+        format="nnrun",
+        nnrun=__version__,
+        run=run.id,
+        member=None if network.member is None else network.member.folder,
+        spec=run.read_resolved(),
+        preprocessing=fitted.to_json(),
+        labels=labels.to_json(),
+        vocabulary=run.read_vocabulary(),
+    )
+    multi_hot = fitted.n_features is None
+    wide = float64 and not multi_hot
+    narrow = kind.program and not wide and not multi_hot
+    export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
+    inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
+    own = in_own_units(fitted, network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    found: list[float] = []
+
+    def write(temporary: Path) -> None:
+        kind.write(export, temporary)
+        found.append(_difference(own, kind.ask(export, temporary, inputs), path, narrow))
+
+    replace_file(path, write)
+    return Exported(
+        path=path,
+        format=format_,
+        run=run,
+        member=metadata.get("member"),
+        features=fitted.width,
+        dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
+        multi_hot=multi_hot,
+        outputs=fitted.n_outputs,
+        meaning=meaning_of(spec, fitted, labels),
+        rows=len(own),
+        rows_from=rows_from,
+        difference=found[0],
+    )
+
+
+def _one_network(run: RunDirectory, member: str | None) -> TrainedNetwork:
+    networks = choose_networks(run, member)
+    if len(networks) > 1:
+        names = listing([n.member.folder for n in networks if n.member is not None])
+        raise UsageError(
+            f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}."
+        )
+    return networks[0]
+
+
+def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
+    """The largest difference; NnrunError where it is too large. `narrow` is a program that takes float32."""
+    if found.shape != own.shape:
+        raise NnrunError(
+            f"{path} was not kept: read again it gives predictions of shape {found.shape}, not {own.shape}."
+        )
+    differences = np.abs(found.astype(np.float64) - own)
+    largest = float(differences.max(initial=0.0))
+    # Written so that NaN is too large as well.
+    if not (differences <= TOLERANCE * np.maximum(1.0, np.abs(own))).all():
+        advice = " Features that differ little, far from 0, need --float64." if narrow else ""
+        raise NnrunError(
+            f"{path} was not kept: read again, its predictions differ from the run's by up to {largest:.3g}; "
+            f"{TOLERANCE:g} is allowed, of 1 or of a larger prediction.{advice}"
+        )
+    return largest
+
+
+def _rows_to_compare(
+    run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
+) -> tuple[TokenRows | Array, str]:
+    """Some training rows where the data are here, else generated rows of their shape."""
+    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
+    record = run.read_record()
+    smoke = record.get("smoke") is True
+    try:
+        if smoke or is_at_hand(spec.dataset, data_dir):
+            dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke)
+            refuse_changed_data(dataset, recorded_data(record), run.id)
+            chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
+            fitted.transform_inputs(chosen.inputs)
+            return chosen.inputs, "training"
+    except DataError:
+        pass  # other rows show the same
+    return generated_rows(fitted, rows), "generated"
+
+
+def generated_rows(fitted: FittedPreprocessing, rows: int) -> TokenRows | Array:
+    """Random rows that a network's preprocessing takes: about where its training rows were."""
+    rng = np.random.default_rng(0)
+    if fitted.n_features is None:
+        lengths = rng.integers(1, 200, rows)
+        return TokenRows.from_lists([rng.integers(0, fitted.width, n).tolist() for n in lengths])
+    x_NF = rng.normal(size=(rows, fitted.n_features))
+    for step in reversed(fitted.inputs):
+        if isinstance(step, FittedStandardize):
+            columns = slice(None) if step.columns is None else list(step.columns)
+            x_NF[:, columns] = x_NF[:, columns] * np.array(step.std) + np.array(step.mean)
+    return x_NF

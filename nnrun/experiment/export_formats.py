@@ -1,0 +1,215 @@
+"""The files that `nnrun export` writes, and how each is asked again once it is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing, SparseRows
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.preprocess import FittedStandardize
+from nnrun.errors import UsageError
+from nnrun.experiment.load_run import TrainedNetwork
+from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.model.network import build_network
+from nnrun.model.standalone import Scale, StandaloneNetwork
+from nnrun.records import read_weights_file
+from nnrun.spec import schema
+from nnrun.spec.load import load_spec_text
+
+FormatName = Literal["safetensors", "pt2", "onnx"]
+INPUT, OUTPUT = "rows", "predictions"  # what an ONNX file calls them
+_EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What goes into a file.
+
+    Attributes:
+        spec: the run's.
+        network: its weights and preprocessing.
+        metadata: texts that tell what the numbers are, by name.
+        dtype: of the rows that a program takes.
+    """
+
+    spec: schema.ExperimentSpec
+    network: TrainedNetwork
+    metadata: Mapping[str, str]
+    dtype: torch.dtype
+
+    @property
+    def features(self) -> int:
+        """F, the width of a row as a program takes it: raw features, or a multi-hot row."""
+        return self.network.fitted.width
+
+    def module(self) -> StandaloneNetwork:
+        """The network with its preprocessing inside."""
+        fitted = self.network.fitted
+        scale = fitted.target_scale()
+        module = StandaloneNetwork(
+            build_network(self.spec.layers, fitted.width),
+            self.network.weights,
+            [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
+            None if scale is None else Scale(scale[0].tolist(), scale[1].tolist()),
+        )
+        return module.eval()
+
+    def example(self) -> torch.Tensor:
+        """Rows to trace with. Their number means nothing, but for 0 and 1, which would be taken for fixed."""
+        return torch.zeros(3, self.features, dtype=self.dtype)
+
+    def program_rows(self, inputs: TokenRows | Array) -> torch.Tensor:
+        """Rows of a data set as a program takes them."""
+        if isinstance(inputs, TokenRows):
+            rows = self.network.fitted.transform_inputs(inputs)
+            assert isinstance(rows, SparseRows), "token rows become multi-hot rows"
+            return torch.from_numpy(rows.to_dense())
+        return torch.from_numpy(np.ascontiguousarray(inputs)).to(self.dtype)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: the ending of its name.
+        program: whether it computes; else it holds numbers to compute with.
+        write: fills a file.
+        ask: what the network in a file says of rows of a data set, (N, K).
+    """
+
+    suffix: str
+    program: bool
+    write: Callable[[Export, Path], None]
+    ask: Callable[[Export, Path, TokenRows | Array], Array]
+
+
+def _scale_of(step: FittedStandardize, width: int) -> Scale:
+    """A step that may scale some columns as one that scales all."""
+    mean, std = np.zeros(width), np.ones(width)
+    columns = slice(None) if step.columns is None else list(step.columns)
+    mean[columns], std[columns] = step.mean, step.std
+    return Scale(mean.tolist(), std.tolist())
+
+
+# --- safetensors -------------------------------------------------------------------------------------------
+
+
+def _write_safetensors(export: Export, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.asarray(value, order="C") for name, value in export.network.weights.items()}
+    save_file(arrays, path, metadata=dict(export.metadata))
+
+
+def _ask_safetensors(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+    """From the file alone: its weights, and its spec and preprocessing."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
+    fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
+    return in_own_units(fitted, network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+
+
+# --- torch.export ------------------------------------------------------------------------------------------
+
+
+def _write_pt2(export: Export, path: Path) -> None:
+    with _quiet():
+        dynamic = ({0: torch.export.Dim(INPUT, min=1)},)
+        program = torch.export.export(export.module(), (export.example(),), dynamic_shapes=dynamic)
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=dict(export.metadata))
+    path.write_bytes(content.getvalue())
+
+
+def _ask_pt2(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+    with _quiet(), path.open("rb") as file, torch.inference_mode():
+        program = torch.export.load(io.BytesIO(file.read()))
+        outputs: torch.Tensor = program.module()(export.program_rows(inputs))
+    return outputs.numpy()
+
+
+# --- ONNX --------------------------------------------------------------------------------------------------
+
+
+def require_onnx() -> None:
+    """Raise UsageError unless the packages of the extra are here."""
+    missing = [name for name in _EXTRA_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"--format onnx needs {', '.join(missing)}, which this Python does not have. Install the extra: "
+            "pip install 'nnrun[onnx]'."
+        )
+
+
+def _write_onnx(export: Export, path: Path) -> None:
+    import onnx
+
+    with _quiet():
+        program = torch.onnx.export(
+            export.module(),
+            (export.example(),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim(INPUT, min=1)},),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    assert program is not None, "without a file to write it is given back"
+    model = program.model_proto
+    onnx.helper.set_model_props(model, dict(export.metadata))
+    onnx.save_model(model, path)
+
+
+def _ask_onnx(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (outputs,) = session.run([OUTPUT], {INPUT: export.program_rows(inputs).numpy()})
+    return np.asarray(outputs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch's exporters warn of their own insides, about which a user can do nothing."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+FORMATS: Mapping[FormatName, Format] = {
+    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
+    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+}
+
+
+def metadata_of(**texts: Any) -> dict[str, str]:
+    """Metadata as files hold it: texts by name; what is no text as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in texts.items()
+        if value is not None
+    }

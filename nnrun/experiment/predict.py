@@ -1,0 +1,213 @@
+"""A run's networks, asked about new rows. Needs the run alone, and no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
+from nnrun.data.row_source import Kind, RowSource
+from nnrun.data.table_rows import TableCodec
+from nnrun.data.token_rows import TokenCodec
+from nnrun.data.vocabulary import Vocabulary
+from nnrun.errors import DataError
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
+from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
+from nnrun.experiment.names import load_labels, load_vocabulary
+from nnrun.experiment.outputs import OutputFunction, in_own_units, output_function
+from nnrun.records import RunDirectory
+from nnrun.spec import schema
+from nnrun.training.device import resolve_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """The networks of a run, ready to be asked.
+
+    Attributes:
+        run: its folder.
+        networks: those that are asked; what they say is averaged.
+        functions: the outputs of each.
+        meaning: what the outputs mean.
+        codec: makes their inputs of rows as they are written.
+    """
+
+    run: RunDirectory
+    networks: tuple[TrainedNetwork, ...]
+    functions: tuple[OutputFunction, ...]
+    meaning: Meaning
+    codec: Codec[Any]
+
+    @property
+    def kind_of_lines(self) -> Kind:
+        """How rows are written where no file's name says it."""
+        if isinstance(self.codec, TokenCodec):
+            return "txt" if self.codec.knows_words else "jsonl"
+        return "csv"
+
+    def outputs(self, inputs: TokenRows | Array) -> Array:
+        """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
+        each = [
+            in_own_units(network.fitted, function(inputs))
+            for network, function in zip(self.networks, self.functions, strict=True)
+        ]
+        return np.asarray(np.mean(each, axis=0))
+
+    def within_range(self, inputs: TokenRows | Array) -> npt.NDArray[np.bool_]:
+        """Which rows every network can take."""
+        if isinstance(inputs, TokenRows):
+            return np.ones(len(inputs), bool)
+        each = [network.fitted.within_range(inputs) for network in self.networks]
+        return np.asarray(np.all(each, axis=0))
+
+
+def load_predictor(
+    run: RunDirectory,
+    *,
+    member: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Predictor:
+    """The networks that a run kept.
+
+    Args:
+        run: its folder.
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
+        data_dir: where a word index is looked for, where the run kept no vocabulary.
+        device: where to compute.
+        listener: is told that several networks are averaged, and what is not used of the rows.
+
+    Raises:
+        UsageError: there is no such network or device.
+        DataError: the run's files are missing or damaged.
+    """
+    listener = listener or Listener()
+    chosen_device = resolve_device(device)
+    spec = load_spec_of_networks(run)
+    networks = choose_networks(run, member)
+    if len(networks) > 1:
+        assert networks[0].member is not None, "several networks have names"
+        kind = networks[0].member.kind
+        listener.message(
+            f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for one alone)"
+        )
+    labels = load_labels(run)
+    fitted = networks[0].fitted
+    codec: Codec[Any]
+    if fitted.n_features is None:
+        codec = _token_codec(run, spec.dataset, max(n.fitted.width for n in networks), data_dir, listener)
+    else:
+        names = labels.feature_names
+        known = names if names is not None and len(names) == fitted.n_features else None
+        codec = TableCodec(fitted.n_features, known, listener.message)
+    return Predictor(
+        run,
+        networks,
+        tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
+        meaning_of(spec, fitted, labels),
+        codec,
+    )
+
+
+def predict_source(
+    predictor: Predictor, source: RowSource, *, skip_bad: bool = False, listener: Listener | None = None
+) -> Iterator[Predictions]:
+    """Predictions block by block, as rows come; memory does not grow with their number.
+
+    Args:
+        predictor: the networks.
+        source: the rows.
+        skip_bad: leave bad rows out, and tell of each, instead of ending at the first.
+        listener: is told of rows that are left out.
+
+    Raises:
+        DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
+    """
+    listener = listener or Listener()
+    for block in blocks_of(source, predictor.codec):
+        rows, outputs, bad = _outputs_of(predictor, block)
+        if bad and not skip_bad:
+            raise DataError(f"{source.name}: {bad[0]}. --skip-bad leaves such rows out.")
+        for row in bad:
+            listener.message(f"{source.name}: {row}; left out")
+        yield predictor.meaning.predictions(rows, outputs)
+
+
+def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
+    """Predictions of values in memory: one row for each, with the columns that `nnrun predict` writes.
+
+    Args:
+        predictor: the networks.
+        inputs: an array (N, F), a data frame, or a list of rows; for words a list of texts or of token lists.
+
+    Raises:
+        DataError: a row is bad: says which, and what is wrong with it.
+    """
+    import pandas as pd
+
+    meaning, table = predictor.meaning, []
+    probabilities = meaning.kind != "numbers"
+    for block in predictor.codec.of_python(inputs):
+        rows, outputs, bad = _outputs_of(predictor, block)
+        if bad:
+            raise DataError(f"The inputs' {bad[0]}.")
+        table += meaning.table(meaning.predictions(rows, outputs), probabilities=probabilities)
+    return pd.DataFrame(table, columns=meaning.columns(probabilities=probabilities)).set_index("row")
+
+
+def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, list[BadRow]]:
+    """Numbers and outputs of the good rows of a block, and all bad ones."""
+    inputs = block.inputs
+    usable = predictor.within_range(inputs)
+    rows = np.array(block.rows, np.int64)
+    bad = block.bad + _bad_rows(block, ~usable, "holds a number that is too large for the network")
+    if not usable.all():
+        inputs, rows = inputs[usable], rows[usable]  # type: ignore[index]  # all token rows are usable
+    outputs = predictor.outputs(inputs)
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        without = np.zeros(len(usable), bool)
+        without[np.flatnonzero(usable)[~finite]] = True
+        reason = "gives outputs that are no finite numbers: it is far outside of what was trained on"
+        bad += _bad_rows(block, without, reason)
+    return rows[finite].tolist(), outputs[finite], sorted(bad)
+
+
+def _bad_rows(block: Block, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
+    return [BadRow(block.rows[i], block.lines[i], reason) for i in np.flatnonzero(which)]
+
+
+def _token_codec(
+    run: RunDirectory, declared: schema.Component, width: int, data_dir: Path | None, listener: Listener
+) -> TokenCodec:
+    @cache
+    def vocabulary() -> Vocabulary:
+        try:
+            found = load_vocabulary(run, declared, width, data_dir)
+        except DataError as error:
+            raise DataError(
+                f"{run.id} kept no vocabulary: the words of its data set were not at hand when it was "
+                f"trained, and texts cannot become tokens without them. {error}"
+            ) from None
+        if found is None:
+            raise DataError(
+                f"{run.id} was trained on lists of tokens whose words nnrun does not know. Give lists of "
+                "tokens instead of texts: as JSON lines, or in a NumPy archive."
+            )
+        return found
+
+    if isinstance(declared, (schema.Imdb, schema.Reuters)):
+        return TokenCodec(vocabulary, True, declared.num_words, declared.skip_top, listener.message)
+    return TokenCodec(vocabulary, False, on_message=listener.message)
