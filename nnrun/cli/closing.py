@@ -123,6 +123,8 @@ def _baseline(record: Mapping[str, Any]) -> str:
 
 def _test_uses(record: Mapping[str, Any]) -> str:
     uses = record.get("test_uses") or []
+    if record.get("command") == "final" and record.get("reproduces"):
+        return f"It repeats {record['reproduces']}, and did not look at the test set."
     if record.get("command") == "final" and not uses and record.get("status") == "completed":
         return "The data set has no test set, so nothing was tested."
     if not uses:

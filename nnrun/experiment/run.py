@@ -63,6 +63,7 @@ class Settings:
         parent_data: name → SHA-256 of that run's data, which must be the same.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
+        reproduces: the id of the run that this one repeats.
     """
 
     command: str
@@ -75,6 +76,7 @@ class Settings:
     parent_data: Mapping[str, str] | None = None
     use_test_set: bool = False
     compile: Policy = "auto"
+    reproduces: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +196,7 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
         "ended": None,
         "smoke": job.settings.smoke,
         "parent": job.settings.parent,
+        "reproduces": job.settings.reproduces,
         "folds": job.numbers if job.kind == "fold" else None,
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,

@@ -1,0 +1,214 @@
+"""A run trained once more, and compared with what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnrun.errors import UsageError
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
+from nnrun.experiment.run import Settings, run_experiment
+from nnrun.records import MEMBER_KINDS, Member, RunDirectory
+from nnrun.training.choice import Policy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SECONDS = "seconds"  # the one column that no two runs share
+_CONDITIONS = ("device", "threads", "compiled")
+
+
+@dataclass(frozen=True)
+class HistoryComparison:
+    """Two histories, every column but the seconds, bit for bit.
+
+    Attributes:
+        rows: of the first.
+        columns: that were compared.
+        identical: whether they are the same.
+        shape: where they have other rows or columns, a sentence about it; else None.
+        member, epoch, column, then, now: of the first value that differs; None where none does.
+    """
+
+    rows: int
+    columns: int
+    identical: bool
+    shape: str | None = None
+    member: str | None = None
+    epoch: int | None = None
+    column: str | None = None
+    then: float | None = None
+    now: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """By how much the first value differs."""
+        return None if self.then is None or self.now is None else abs(self.now - self.then)
+
+
+@dataclass(frozen=True)
+class WeightsComparison:
+    """The weights of two runs, bit for bit.
+
+    Attributes:
+        arrays: that were compared.
+        identical: whether they are the same.
+        first: the first array that differs, as a person would name it; None where none does.
+        largest: the largest difference between two weights; None where arrays have other shapes.
+    """
+
+    arrays: int
+    identical: bool
+    first: str | None = None
+    largest: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        original: the run that was to be repeated.
+        run: the new one.
+        history, weights: what is the same.
+        changed: name → (then, now) of versions, device, threads, compiled steps and data, where the two
+            records differ.
+        test_set_left_out: whether the original used the test set, which the new run did not look at.
+    """
+
+    original: RunDirectory
+    run: RunDirectory
+    history: HistoryComparison
+    weights: WeightsComparison
+    changed: Mapping[str, tuple[Any, Any]]
+    test_set_left_out: bool
+
+    @property
+    def identical(self) -> bool:
+        """Whether history and weights are the same, bit for bit."""
+        return self.history.identical and self.weights.identical
+
+
+def reproduce_run(
+    original: RunDirectory,
+    *,
+    runs_dir: Path,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    compile_: Policy | None = None,
+    listener: Listener | None = None,
+) -> Reproduction:
+    """Train a run's resolved spec again, the same folds or seeds, into a run of its own; then compare.
+
+    The test set is not looked at: the weights say already whether its scores would be the same.
+
+    Args:
+        original: the run to repeat.
+        runs_dir: where the new run's folder is made.
+        data_dir: where data files are looked for first.
+        device: default: the original's.
+        compile_: default: as the original's steps were.
+        listener: is told what happens.
+
+    Raises:
+        UsageError: the original did not complete, or its device is not here.
+    """
+    record = original.read_record()
+    status = record.get("status")
+    if status != "completed":
+        raise UsageError(
+            f"{original.id} is {status}: only a run that completed has an end to compare with. "
+            "`nnrun train` trains its spec anew."
+        )
+    compiled = record.get("compiled")
+    recorded: Policy = "on" if compiled is True else "off" if compiled is False else "auto"
+    settings = Settings(
+        command=str(record.get("command") or "train"),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        device=device or str(record.get("device") or "auto"),
+        smoke=record.get("smoke") is True,
+        selection=selection_of(record),
+        parent=original.id,
+        reproduces=original.id,
+        compile=compile_ or recorded,
+    )
+    run = run_experiment(load_run_spec(original), settings, listener)
+    return Reproduction(
+        original,
+        run,
+        compare_histories(original.read_history(), run.read_history()),
+        compare_weights(original, run),
+        changed_conditions(record, run.read_record()),
+        bool(record.get("test_uses")),
+    )
+
+
+def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:
+    """Compare value by value, in the order of the file: the first epoch that differs, its first column."""
+    then, now = (table.drop(columns=_SECONDS, errors="ignore") for table in (then, now))
+    rows, columns = then.shape
+    if list(then.columns) != list(now.columns):
+        return HistoryComparison(
+            rows, columns, False, f"the columns were {_listed(then)}, and are {_listed(now)}"
+        )
+    for place, (old, new) in enumerate(zip(_rows(then), _rows(now), strict=False)):
+        for column, was, is_ in zip(then.columns, old, new, strict=True):
+            if repr(was) != repr(is_):
+                kind = next((k for k in MEMBER_KINDS if k in then.columns), None)
+                member = None if kind is None else f"{kind} {then[kind].iloc[place]}"
+                epoch = int(then["epoch"].iloc[place])
+                return HistoryComparison(
+                    rows, columns, False, None, member, epoch, str(column), float(was), float(is_)
+                )
+    if rows != len(now):
+        return HistoryComparison(rows, columns, False, f"there were {rows} rows, and are {len(now)}")
+    return HistoryComparison(rows, columns, True)
+
+
+def compare_weights(then: RunDirectory, now: RunDirectory) -> WeightsComparison:
+    """Compare every array of every network."""
+    members: list[Member | None] = list(then.members()) or [None]
+    pairs = [(member, then.read_weights(member), now.read_weights(member)) for member in members]
+    arrays = sum(len(old) for _, old, _ in pairs)
+    first: str | None = None
+    largest: float | None = 0.0
+    for member, old, new in pairs:
+        for name in sorted(old.keys() | new.keys()):
+            was, is_ = old.get(name), new.get(name)
+            same_shape = was is not None and is_ is not None and was.shape == is_.shape
+            if same_shape and was.tobytes() == is_.tobytes():  # type: ignore[union-attr]
+                continue
+            first = first or (name if member is None else f"{name} of {member}")
+            if not same_shape:
+                largest = None
+            elif largest is not None:
+                largest = max(largest, float(np.max(np.abs(was - is_))))  # type: ignore[operator]
+    return WeightsComparison(arrays, first is None, first, largest)
+
+
+def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Name → (then, now) of what may change numbers, where the two records differ."""
+
+    def conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: record.get(name) for name in _CONDITIONS}
+        versions = record.get("versions")
+        found |= dict(versions) if isinstance(versions, Mapping) else {}
+        return found | {f"data {name}": sha256 for name, sha256 in recorded_data(record).items()}
+
+    old, new = conditions(then), conditions(now)
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _rows(table: pd.DataFrame) -> zip[tuple[Any, ...]]:
+    """Rows of Python's own numbers, whole ones as such."""
+    return zip(*(table[column].tolist() for column in table.columns), strict=True)
+
+
+def _listed(table: pd.DataFrame) -> str:
+    return ", ".join(map(str, table.columns))
