@@ -20,7 +20,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.html", help="Default: report.html in the first run."),
+        typer.Option("-o", "--output", metavar="FILE.html", help="Default: in the first run's folder."),
     ] = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
