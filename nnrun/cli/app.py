@@ -68,6 +68,8 @@ from nnrun.cli import (  # noqa: E402, I001  (each module registers its command 
     check,
     show,
     ls,
+    compare,
+    diff,
     rm,
     data,
     schema_command,
@@ -77,7 +79,9 @@ from nnrun.cli import (  # noqa: E402, I001  (each module registers its command 
 __all__ = [
     "app",
     "check",
+    "compare",
     "data",
+    "diff",
     "doctor",
     "evaluate",
     "final",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, print_json, shortened, terminal_width
 
 if TYPE_CHECKING:
     from nnrun.records import RunSummary
@@ -20,18 +20,50 @@ _GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "EPOCHS", "VALIDATI
 
 
 @app.command()
-def ls(runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR, as_json: options.Json = False) -> None:
+def ls(
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="started, name, status, epochs, took, or a score, best first: val_loss, test_accuracy, ...",
+        ),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs of this name: 'imdb*'.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="STATUS", help="Only runs that ended so: completed, ...")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option("--command", metavar="NAME", help="Only runs of a command: kfold, ...")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="Only runs on these data: imdb, ...")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="The first N of them.")
+    ] = None,
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    as_json: options.Json = False,
+) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
+    from nnrun.experiment.listing import select_runs, sort_runs
     from nnrun.records import list_runs
 
-    runs = list_runs(runs_dir)
+    every = list_runs(runs_dir)
+    # Sorted before one is left out: which columns there are does not depend on what is shown.
+    ordered = sort_runs(every, sort or "started", reverse=reverse)
+    runs = select_runs(ordered, name=name, status=status, command=command, data=data)[:limit]
     if as_json:
         print_json([as_document(run) for run in runs])
-    elif not runs:
+    elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
+    elif not runs:
+        message(f"None of the {len(every)} runs in {runs_dir}/ fits.")
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(table([as_row(run) for run in runs], width))
+        print(table([as_row(run, sort) for run in runs], terminal_width(), sort))
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
@@ -53,12 +85,13 @@ def as_document(run: RunSummary) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "best": dict(run.best),
         "test": dict(run.test),
+        "data": list(run.data),
         "problem": run.problem,
     }
 
 
-def as_row(run: RunSummary) -> dict[str, str]:
-    """A run as a row of the table: heading → text."""
+def as_row(run: RunSummary, sort: str | None = None) -> dict[str, str]:
+    """A run as a row of the table: heading → text; the score that is sorted by before the others."""
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
     }
@@ -71,18 +104,23 @@ def as_row(run: RunSummary) -> dict[str, str]:
         "COMMAND": _printable(run.command or ""),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
-        "VALIDATION": _scores(validation),
-        "TEST": _scores(run.test),
+        "VALIDATION": _scores(validation, _after("val_", sort)),
+        "TEST": _scores(run.test, _after("test_", sort)),
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
     }
 
 
-def table(rows: Sequence[Mapping[str, str]], width: int | None) -> str:
-    """Rows under their headings, without columns that hold no text or for which `width` has no room."""
+def table(rows: Sequence[Mapping[str, str]], width: int | None, sort: str | None = None) -> str:
+    """Rows under their headings, without columns that hold no text or for which `width` has no room.
+
+    The column that is sorted by gives way last.
+    """
+    sorted_by = "VALIDATION" if _after("val_", sort) else "TEST" if _after("test_", sort) else ""
+    sorted_by = sorted_by or (sort or "").upper()
     headings = [name for name in rows[0] if any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in headings}
-    for name in _GIVE_WAY:
+    for name in sorted(_GIVE_WAY, key=lambda name: name == sorted_by):
         if width is None or sum(widths[heading] + 2 for heading in headings) - 2 <= width:
             break
         headings = [heading for heading in headings if heading != name]
@@ -92,15 +130,22 @@ def table(rows: Sequence[Mapping[str, str]], width: int | None) -> str:
     )
 
 
-def _scores(scores: Mapping[str, float], at_most: int = 3) -> str:
-    shown = [f"{_printable(name.removesuffix('_mean'))} {value:.4g}" for name, value in scores.items()]
+def _after(prefix: str, sort: str | None) -> str:
+    """The measure that is sorted by, where it is one of this kind."""
+    return sort.removeprefix(prefix) if sort is not None and sort.startswith(prefix) else ""
+
+
+def _scores(scores: Mapping[str, float], first: str, at_most: int = 3) -> str:
+    plain = [(name.removesuffix("_mean"), value) for name, value in scores.items()]
+    plain.sort(key=lambda score: score[0] != first)
+    shown = [f"{_printable(name)} {value:.4g}" for name, value in plain]
     return ", ".join(shown[:at_most]) + (", ..." if len(shown) > at_most else "")
 
 
 def _printable(text: str) -> str:
     """Text from a record, which may hold anything, as one short line without control characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return line if len(line) <= 100 else f"{line[:99]}…"
+    return shortened(line, 100)
 
 
 def _local_time(moment: datetime | None) -> str:

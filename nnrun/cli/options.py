@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
+from nnrun.errors import UsageError
 
 Set = Annotated[
     list[str] | None,
@@ -39,6 +40,7 @@ Compile = Annotated[
     typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what is done.")]
 Smoke = Annotated[
@@ -47,10 +49,17 @@ Smoke = Annotated[
 ]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
+Runs = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id, a prefix of one, or @last.")]
 SpecOrRun = Annotated[
     str, typer.Argument(metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.")
 ]
+Figure = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="One figure: .png or .svg.")
+]
+_FIGURE_ENDINGS = (".png", ".svg")
 _SPEC_ENDINGS = (".yaml", ".yml")
 
 
@@ -63,3 +72,9 @@ def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) 
     """What the command line changes in a spec, as `--set` spells it."""
     changes = {"seed": seed, "epochs": epochs}
     return [*(set_ or ()), *(f"{key}={value}" for key, value in changes.items() if value is not None)]
+
+
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure of a kind that is not written."""
+    if path is not None and path.suffix.lower() not in _FIGURE_ENDINGS:
+        raise UsageError(f"-o must name a .png or .svg file, but got {path}.")

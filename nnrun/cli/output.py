@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +65,37 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append(f"  {'  '.join([f'{row[0]:<{widths[0]}}', *cells])}".rstrip())
     return "\n".join(lines)
+
+
+def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:
+    """`aligned`, cut into blocks of columns that fit `width` (if any), each with the first column."""
+    blocks: list[list[int]] = []
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    room = 0
+    for column, needed in enumerate(widths[1:], start=1):
+        if not blocks or (width is not None and needed + 2 > room):
+            blocks.append([0])
+            room = (width or 0) - 2 - widths[0]
+        blocks[-1].append(column)
+        room -= needed + 2
+    return "\n\n".join(aligned([[row[i] for i in block] for row in table]) for block in blocks)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def paragraph(text: str, width: int | None) -> str:
+    """Sentences broken between words to fit `width`; one line where it is None."""
+    return (
+        text if width is None else textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
+    )
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text`, its end left out where it is longer than that."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def with_std(value: object, std: object = None) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message
+from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,23 +19,27 @@ if TYPE_CHECKING:
 
 @app.command()
 def rm(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
-    ],
+    runs: options.Runs,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    as_json: options.Json = False,
 ) -> None:
     """Delete runs, after asking."""
-    from nnrun.records import delete_run, find_run
+    from nnrun.records import delete_run, find_runs, refuse_to_delete
 
-    # All are found before one is deleted: a mistyped name deletes nothing, and `@last` means one run.
-    found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
+    # All are found and looked at before one is deleted: a mistyped name deletes nothing, @last is one run.
+    found = find_runs(runs, runs_dir)
+    for run in found:
+        refuse_to_delete(run, runs_dir)
     if not yes and not _confirmed(found):
         message("Nothing was deleted.")
-        return
+        found = []
     for run in found:
         delete_run(run, runs_dir)
-        print(f"Deleted {run.path}")
+        if not as_json:
+            print(f"Deleted {run.path}")
+    if as_json:
+        print_json({"deleted": [{"id": run.id, "path": str(run.path)} for run in found]})
 
 
 def _confirmed(runs: Sequence[RunDirectory]) -> bool:

@@ -1,7 +1,17 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
-from nnrun.records.history import HistoryWriter, history_columns, measures
-from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
+from nnrun.records.history import HistoryWriter, history_columns, is_finite, measures
+from nnrun.records.index import (
+    BROKEN,
+    LAST,
+    STATUSES,
+    RunSummary,
+    delete_run,
+    find_run,
+    find_runs,
+    list_runs,
+    refuse_to_delete,
+)
 from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.weights import read_weights_file
@@ -19,9 +29,12 @@ __all__ = [
     "create_run",
     "delete_run",
     "find_run",
+    "find_runs",
     "history_columns",
+    "is_finite",
     "list_runs",
     "measures",
     "member_kind",
     "read_weights_file",
+    "refuse_to_delete",
 ]

@@ -33,6 +33,7 @@ class RunSummary:
         epochs: epochs that were trained (of the fold or seed that trained longest).
         best: column → value at the best epoch.
         test: loss and metrics on the test set; empty where it was not used.
+        data: the names of the files or data sets behind it.
         problem: why the run is broken, as a sentence.
     """
 
@@ -47,6 +48,7 @@ class RunSummary:
     best_epoch: int | None = None
     best: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
     problem: str | None = None
 
     @property
@@ -86,6 +88,15 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
     raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
 
 
+def find_runs(references: Sequence[str], runs_dir: Path) -> list[RunDirectory]:
+    """The runs that a user means, each once, however often and in whatever spelling it is named."""
+    found: dict[Path, RunDirectory] = {}
+    for reference in references:
+        run = find_run(reference, runs_dir)
+        found.setdefault(run.path.resolve(), run)
+    return list(found.values())
+
+
 def list_runs(runs_dir: Path) -> list[RunSummary]:
     """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual."""
     summaries = [_summary(run) for run in _run_directories(runs_dir)]
@@ -97,15 +108,20 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
 
     A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
     """
-    refusal = _why_not_delete(run, runs_dir)
-    if refusal:
-        raise UsageError(f"{run.path} was not deleted: {refusal}.")
+    refuse_to_delete(run, runs_dir)
     doomed = run.path.with_name(f".{run.id}.deleted")
     try:
         run.path.rename(doomed)  # one step, so that no half of a run is ever listed
         shutil.rmtree(doomed)
     except OSError as error:
         raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
+
+
+def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
+    """Raise UsageError where `delete_run` would refuse; deletes nothing."""
+    refusal = _why_not_delete(run, runs_dir)
+    if refusal:
+        raise UsageError(f"{run.path} was not deleted: {refusal}.")
 
 
 def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
@@ -186,6 +202,7 @@ def _summary(run: RunDirectory) -> RunSummary:
         best_epoch=_count(record.get("best_epoch")),
         best=_scores(record.get("best")),
         test=_scores(record.get("test")),
+        data=_names(record.get("data")),
         problem=problem,
     )
 
@@ -207,6 +224,12 @@ def _scores(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping):
         return {}
     return {str(name): float(score) for name, score in value.items() if is_finite(score)}
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """The names in a record's list of data."""
+    entries = value if isinstance(value, list) else []
+    return tuple(str(entry["name"]) for entry in entries if isinstance(entry, Mapping) and "name" in entry)
 
 
 def _moment(value: object) -> datetime | None:

@@ -36,6 +36,29 @@ def dump_value(value: Any) -> Any:
     return [dump_value(item) for item in value] if isinstance(value, list) else value
 
 
+def flow_text(value: Any) -> str:
+    """A value as one line of YAML, as a person would write it: without what is the default anyway."""
+    return _flow(_without_defaults(value))
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_defaults(item) for item in value]
+    if not isinstance(value, Config):
+        return value
+    held = {key: (getattr(value, key), field) for key, field in type(value).model_fields.items()}
+    fields = {
+        key: _without_defaults(item)
+        for key, (item, field) in held.items()
+        if field.is_required() or item != field.get_default(call_default_factory=True)
+    }
+    if not isinstance(value, Component):
+        return fields
+    if value.bare is not None and list(fields) == [value.bare]:
+        return {value.kind: fields[value.bare]}
+    return {value.kind: fields} if fields else value.kind
+
+
 def _entry(key: str, value: Any, indent: int) -> str:
     """`key: value` on one line where it fits, else the value below its key."""
     line = f"{' ' * indent}{key}: {_flow(value)}\n"

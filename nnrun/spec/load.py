@@ -105,23 +105,45 @@ def load_spec_text(
     return _load(source, path=None, base=base, default_name=default_name, overrides=overrides)
 
 
+def read_kept_spec(text: str, *, file: str) -> ExperimentSpec:
+    """A spec that a run kept, every default filled in. Whether it could still run is not asked.
+
+    Args:
+        text: the YAML.
+        file: what messages call it.
+
+    Raises:
+        SpecError: it is damaged; holds every problem.
+    """
+    root, problems = read_yaml(SourceText(file, text))
+    spec = _validated(root, problems)
+    if problems:
+        raise SpecError(problems)
+    return spec
+
+
 def _load(
     source: SourceText, *, path: Path | None, base: Path, default_name: str, overrides: Overrides
 ) -> LoadedSpec:
     root, problems = read_yaml(source)
     root, override_problems = apply_overrides(root, overrides)
     problems += override_problems
-    try:
-        spec = ExperimentSpec.model_validate(plain(root))
-    except ValidationError as error:
-        problems += explain(root, error.errors(include_url=False, include_context=False))
-        raise SpecError(_in_file_order(problems)) from None
-    written, spec = spec, _fill_in(spec, base=base, default_name=default_name)
+    written = _validated(root, problems)
+    spec = _fill_in(written, base=base, default_name=default_name)
     problems += [_as_problem(root, finding) for finding in (*_missing_files(written, spec), *lint(spec))]
     problems = _in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     return LoadedSpec(spec, source.text, path, tuple(problems))
+
+
+def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
+    """The spec that a tree holds; SpecError with these problems and its own where it holds none."""
+    try:
+        return ExperimentSpec.model_validate(plain(root))
+    except ValidationError as error:
+        found = explain(root, error.errors(include_url=False, include_context=False))
+        raise SpecError(_in_file_order([*problems, *found])) from None
 
 
 def _as_problem(root: MapNode, finding: Finding) -> Problem:

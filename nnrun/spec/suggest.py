@@ -48,3 +48,12 @@ def quoted(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 layer`, `3 layers`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def letters(place: int) -> str:
+    """What to call one of several: `A` for 0, `B`, ... `Z`, `AA`, `AB`, ..."""
+    text = ""
+    while place >= 0:
+        place, letter = divmod(place, 26)
+        text, place = chr(ord("A") + letter) + text, place - 1
+    return text

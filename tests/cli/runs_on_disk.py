@@ -18,7 +18,7 @@ def make_run(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
 
 def write_history(run: RunDirectory, epochs: int, folds: int = 0, metric: str = "accuracy") -> None:
     """A history that overfits after epoch 3."""
-    columns = history_columns([metric], validated=True, replica="fold" if folds else None)
+    columns = history_columns([metric], validated=True, kind="fold" if folds else None)
     with run.history_writer(columns) as history:
         for fold in range(max(folds, 1)):
             for epoch in range(1, epochs + 1):

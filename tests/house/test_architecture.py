@@ -15,6 +15,8 @@ from nnrun.spec import schema
 PACKAGE = Path(nnrun.__file__).parent
 HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich")
 
+SPECS = [str(PACKAGE.parent / "specs" / name) for name in ("imdb.yaml", "imdb_mse.yaml")]
+
 # Modules that read pickle on purpose, each behind a check that lets nothing but arrays through.
 PICKLE_ALLOWED = ("data/token_pickle.py",)
 
@@ -57,10 +59,13 @@ def test_starting_imports_nothing_heavy(statement: str) -> None:
         ("import nnrun.spec.load", {"torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich"}),
         ("import nnrun.validation.splits", {"torch", "pandas", "sklearn", "matplotlib"}),
         ("import nnrun.validation.summary", {"torch", "sklearn", "matplotlib"}),
+        ("import nnrun.validation.paired", {"torch", "pandas", "sklearn", "matplotlib"}),
+        ("import nnrun.experiment.compare", {"torch", "sklearn", "matplotlib"}),
         ("import nnrun.figures.curves", {"torch", "sklearn", "matplotlib.pyplot"}),
         # Typer itself imports pydantic, where it is installed, to read the arguments of a command.
         ("from nnrun.cli import main; main(['plot', '--help'])", set(HEAVY) - {"pydantic"}),
         ("from nnrun.cli import main; main(['ls', '--runs-dir', '/nowhere'])", set(HEAVY) - {"pydantic"}),
+        (f"from nnrun.cli import main; main(['diff', *{SPECS}])", set(HEAVY) - {"pydantic"}),
     ],
 )
 def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) -> None:
