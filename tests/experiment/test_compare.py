@@ -178,6 +178,8 @@ def test_test_scores_are_compared_on_the_same_test_rows(tmp_path: Path) -> None:
     comparison = compare_runs([first, final])
     scores = by_name(comparison)
     assert scores["test_accuracy"].difference == pytest.approx(0.1)
+    untested = "Differences on the test set are not tested: a run keeps the mean of its networks alone."
+    assert untested in comparison.notes()
     assert scores["val_accuracy"].difference is None  # other validation rows do not concern the test set
     assert [run.scores.tested_epochs for run in comparison.runs] == [(2, 3), (9,)]
     assert comparison.score_names() == ["val_loss", "val_accuracy", "test_loss", "test_accuracy"]

@@ -76,6 +76,11 @@ def test_a_run_that_has_not_begun_has_no_scores(tmp_path: Path) -> None:
     assert (scores.validation, scores.test, scores.best_epoch, scores.epochs) == ({}, {}, None, 0)
 
 
+def test_a_run_that_goes_on_has_the_epochs_of_its_history(tmp_path: Path) -> None:
+    run = scored_run(tmp_path, "a", scores_of(0.5), status="running", epochs_run=0, best_epoch=None)
+    assert read_run_scores(run).epochs == 3
+
+
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
     run = scored_run(tmp_path, "a", scores_of(0.5))
     run.write_resolved("loss: [")
