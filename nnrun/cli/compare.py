@@ -8,7 +8,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.diff import check_format, differences_table, print_csv, print_differences
+from nnrun.cli.differences import check_format, differences_table, print_csv, print_differences
 from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width, with_std
 from nnrun.errors import UsageError, printable
 
@@ -32,7 +32,7 @@ def compare(
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Runs side by side: what differs in their specs, what they scored, and whether that may be chance."""
+    """Compare runs: where their specs differ, what they scored, and whether that may be chance."""
     check_format(as_json=as_json, as_csv=as_csv)
     if output is not None and (no_figure or spec_only):
         raise UsageError(
@@ -100,10 +100,10 @@ def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> 
 def _text(comparison: Comparison, names: Sequence[str], figure: Path | None) -> str:
     width = terminal_width()
     labels = [run.label for run in comparison.runs]
+    longest = max(map(len, names))
+    pairs = zip(comparison.runs, names, strict=True)
     blocks = [
-        "\n".join(
-            f"{run.label}  {name}  {_about(run)}" for run, name in zip(comparison.runs, names, strict=True)
-        ),
+        "\n".join(f"{run.label}  {name:<{longest}}  {_about(run)}".rstrip() for run, name in pairs),
         differences_table(labels, comparison.spec_differences, width),
     ]
     if comparison.score_names():
@@ -193,8 +193,10 @@ def _csv(comparison: Comparison, names: Sequence[str]) -> list[list[Any]]:
     runs = comparison.runs
     rows: list[list[Any]] = [["what", "name", *names]]
     rows += [["spec", d.path, *d.texts] for d in comparison.spec_differences]
-    for fact, text_of in (_VALIDATION_FACTS | _TEST_FACTS).items():
-        rows.append(["run", fact, *map(text_of, runs)])
+    facts = [
+        ["run", fact, *map(text_of, runs)] for fact, text_of in (_VALIDATION_FACTS | _TEST_FACTS).items()
+    ]
+    rows += [fact for fact in facts if any(fact[2:])]
     for name in comparison.score_names():
         scores = [run.all_scores().get(name) for run in runs]
         found = [_found(run, name) for run in runs]

@@ -261,6 +261,10 @@ def _of_tests(comparison: Comparison) -> list[str]:
             notes.append(f"No test of {run.label} - {first.label}: {reason}.")
     if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
         notes.append(_how_to_test(first.scores.spec.validation))
+    if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):
+        notes.append(
+            "Differences on the test set are not tested: a run keeps the mean of its networks alone."
+        )
     if len(others) > 1 and len(tests) > 1:
         notes.append(
             f"These are {len(tests)} tests: of many, some look unlikely to be chance by chance alone."

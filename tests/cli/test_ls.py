@@ -33,6 +33,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
         best_epoch=9,
         best={"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
         test={"loss": 0.99, "accuracy": 0.788},
+        data=[{"name": "reuters.npz", "sha256": "aa", "rows": 11228}, "damaged"],
     )
     make_run(
         runs_dir,
@@ -112,6 +113,7 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "best_epoch": 9,
         "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
         "test": {"loss": 0.99, "accuracy": 0.788},
+        "data": ["reuters.npz"],
         "problem": None,
     }
     assert boston["status"] == "interrupted"
@@ -124,3 +126,93 @@ def test_a_record_cannot_disturb_the_terminal(tmp_path: Path, capsys: pytest.Cap
     heading, row = capsys.readouterr().out.splitlines()
     assert heading.split() == ["ID", "STATUS", "COMMAND", "DEVICE", "VALIDATION"]
     assert row.split() == ["x", "completed", "?[2J?", "d" * 99 + "…", "?", "1"]
+
+
+def printed_ids(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line.split()[0].split("-")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--sort", "took"], ["boston", "reuters", "damaged"]),
+        (["--sort", "took", "--reverse"], ["reuters", "boston", "damaged"]),
+        (["--sort", "val_mae"], ["boston", "reuters", "damaged"]),
+        (["--sort", "test_accuracy"], ["reuters", "boston", "damaged"]),
+        (["--sort", "name", "--limit", "1"], ["boston"]),
+        (["--reverse"], ["reuters", "boston", "damaged"]),
+        (["--name", "re*"], ["reuters"]),
+        (["--status", "interrupted"], ["boston"]),
+        (["--command", "train"], ["reuters"]),
+        (["--data", "reuters", "--sort", "val_mae"], ["reuters"]),
+    ],
+)
+def test_order_and_selection(
+    runs: Path, arguments: list[str], names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ls", *arguments]) == 0
+    assert printed_ids(capsys) == names
+    assert main(["ls", *arguments, "--json"]) == 0
+    assert [run["id"].split("-")[0] for run in json.loads(capsys.readouterr().out)] == names
+
+
+@pytest.mark.parametrize(
+    ("sort", "last_column"),
+    [
+        (None, "EPOCHS      VALIDATION"),
+        ("val_accuracy", "EPOCHS      VALIDATION"),
+        ("took", "TOOK"),
+        ("started", "STARTED"),
+        ("test_loss", "TEST"),
+    ],
+)
+def test_the_column_that_is_sorted_by_is_the_last_to_give_way(
+    runs: Path,
+    sort: str | None,
+    last_column: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "85")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["ls", *(["--sort", sort] if sort else [])]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.endswith(last_column)
+    assert max(map(len, [heading, *rows])) <= 85
+
+
+def test_the_score_that_is_sorted_by_is_shown_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = {f"val_{name}": 0.5 for name in ("loss", "accuracy", "auc", "recall")}
+    make_run(tmp_path, "x", best=best)
+    assert main(["ls", "--runs-dir", str(tmp_path), "--sort", "val_recall"]) == 0
+    assert "recall 0.5, loss 0.5, accuracy 0.5, ..." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--sort", "speed"],
+            "--sort 'speed' is no column. Columns are started, name, status, epochs, took; the scores of "
+            "these runs are val_mae, val_loss, val_accuracy, test_loss, test_accuracy.",
+        ),
+        (
+            ["--status", "done"],
+            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+        ),
+    ],
+)
+def test_what_cannot_be_listed_is_said(
+    runs: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ls", *arguments]) == 2
+    assert capsys.readouterr() == ("", f"error: {sentence}\n")
+
+
+def test_no_run_fits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--name", "imdb"]) == 0
+    assert capsys.readouterr() == ("", "None of the 3 runs in runs/ fits.\n")
+    assert main(["ls", "--name", "imdb", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []

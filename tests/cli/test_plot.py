@@ -105,3 +105,14 @@ def test_what_cannot_be_drawn_is_said(
 ) -> None:
     assert main(["plot", *arguments]) == code
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_what_only_some_runs_have_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "wide", "boston", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"figures": [f"runs/{WIDE}/plots/compare-loss.png"]}
+    assert printed.err == (
+        f"Not drawn, since some runs lack it: accuracy (not in {BOSTON}); mae (not in {WIDE}).\n"
+    )
+    assert main(["plot", "reuters", "wide"]) == 0
+    assert capsys.readouterr().err == ""

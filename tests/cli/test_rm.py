@@ -1,4 +1,5 @@
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,44 @@ def test_a_folder_that_is_no_run_stays(runs: Path, capsys: pytest.CaptureFixture
     assert main(["rm", "./precious", "--yes"]) == 2
     assert capsys.readouterr().err == "error: ./precious is no run: that folder has no run.json.\n"
     assert Path("precious").is_dir()
+
+
+def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rm", "a-run", "b-", "--yes", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {
+        "deleted": [{"id": "a-run", "path": "runs/a-run"}, {"id": "b-run", "path": "runs/b-run"}]
+    }
+    assert printed.err == ""
+    assert names(runs) == []
+
+
+def test_json_of_a_no(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert main(["rm", "a-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": []}
+    assert names(runs) == ["a-run", "b-run"]
+
+
+def test_one_that_is_not_beyond_doubt_a_run_keeps_all(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All are looked at before the first is deleted."""
+    elsewhere = make_run(Path("elsewhere"), "c-run")
+    Path("runs/link").symlink_to(elsewhere.path.resolve())
+    make_run(runs, "renamed").write_record({"id": "original"})
+    for other in ("elsewhere/c-run", "runs/link", "renamed"):
+        assert main(["rm", "a-run", other, "--yes", "--json"]) == 2
+        document = json.loads(capsys.readouterr().out)
+        assert document["error"] == "UsageError"
+        assert document["message"].startswith(
+            f"{runs / other if other == 'renamed' else other} was not deleted"
+        )
+    assert names(runs) == ["a-run", "b-run", "link", "renamed"]
+    assert elsewhere.is_run()
+
+
+def test_one_run_in_two_spellings_is_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rm", "a-run", str((runs / "a-run").resolve()), "--yes"]) == 0
+    assert capsys.readouterr().out == "Deleted runs/a-run\n"
+    assert names(runs) == ["b-run"]

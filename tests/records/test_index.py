@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.errors import UsageError
-from nnrun.records import Member, RunDirectory, delete_run, find_run, list_runs
+from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
 
 
 def make(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
@@ -150,6 +150,7 @@ KEYS = [
     "best_epoch",
     "best",
     "test",
+    "data",
 ]
 
 
@@ -162,6 +163,21 @@ def test_a_record_may_hold_anything(tmp_path_factory: pytest.TempPathFactory, re
     summaries = {run.id: run for run in list_runs(runs_dir)}
     assert summaries.keys() == {"x", "y"}
     assert summaries["x"].seconds is None or isinstance(summaries["x"].seconds, float)
+
+
+def test_runs_are_found_in_the_order_of_their_names_each_once(runs_dir: Path) -> None:
+    ids = [run.id for run in list_runs(runs_dir)]
+    last, middle = ids[0], ids[1]
+    spelled = [middle, "@last", str((runs_dir / middle).resolve()), last, middle]
+    assert [run.id for run in find_runs(spelled, runs_dir)] == [middle, last]
+    with pytest.raises(UsageError):
+        find_runs([last, "typo"], runs_dir)
+
+
+def test_what_would_be_deleted_is_not_refused_and_stays(runs_dir: Path) -> None:
+    run = find_run("boston", runs_dir)
+    refuse_to_delete(run, runs_dir)
+    assert run.is_run()
 
 
 def test_a_run_is_deleted_whole(runs_dir: Path) -> None:
@@ -202,8 +218,9 @@ def test_what_is_not_beyond_doubt_a_run_is_not_deleted(runs_dir: Path, tmp_path:
         runs_dir: "it is not directly under",
     }
     for path, reason in cases.items():
-        with pytest.raises(UsageError) as caught:
-            delete_run(RunDirectory(path), runs_dir)
-        assert str(caught.value).startswith(f"{path} was not deleted: {reason}"), path
+        for refuse in (delete_run, refuse_to_delete):
+            with pytest.raises(UsageError) as caught:
+                refuse(RunDirectory(path), runs_dir)
+            assert str(caught.value).startswith(f"{path} was not deleted: {reason}"), path
     assert elsewhere.is_run()
     assert renamed.is_run()

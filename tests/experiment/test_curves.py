@@ -1,0 +1,64 @@
+"""The curves of runs: which measures are drawn, which are not, and which epoch is marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runs_on_disk import make_run, write_history
+
+from nnrun.errors import NnrunError
+from nnrun.experiment.curves import make_panels, write_figure, write_figures
+from nnrun.records import RunDirectory
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[RunDirectory]:
+    made = [make_run(tmp_path, name) for name in ("one", "two", "folds")]
+    write_history(made[0], epochs=5)
+    write_history(made[1], epochs=8)
+    write_history(made[2], epochs=4, folds=3, metric="mae")
+    return made
+
+
+def test_all_that_the_runs_share_is_drawn_and_the_rest_named(runs: list[RunDirectory]) -> None:
+    panels = make_panels(runs)
+    assert {measure: [c.label for c in curves] for measure, curves in panels.curves.items()} == {
+        "loss": ["one", "two", "folds"]
+    }
+    assert panels.left_out == {"accuracy": [2], "mae": [0, 1]}
+    assert panels.left_out_text(["A", "B", "C"]) == (
+        "Not drawn, since some runs lack it: accuracy (not in C); mae (not in A, B)."
+    )
+    alike = make_panels(runs[:2])
+    assert list(alike.curves) == ["loss", "accuracy"]
+    assert (alike.left_out, alike.left_out_text(["A", "B"])) == ({}, "")
+
+
+def test_one_measure_that_is_asked_for_leaves_nothing_out(runs: list[RunDirectory]) -> None:
+    assert make_panels(runs, metric="val_loss").left_out == {}
+
+
+def test_labels_and_the_epochs_to_mark(runs: list[RunDirectory]) -> None:
+    own = make_panels(runs[:2]).curves["accuracy"]
+    assert [curve.best_epoch for curve in own] == [3, 3]
+    chosen = make_panels(runs[:2], labels=["A", "B"], best_epochs=[2, None]).curves["accuracy"]
+    assert [(curve.label, curve.best_epoch) for curve in chosen] == [("A", 2), ("B", None)]
+    assert [curve.validation_std for curve in chosen] == [None, None]
+
+
+def test_several_networks_are_drawn_as_their_mean(runs: list[RunDirectory]) -> None:
+    panels = make_panels(runs[2:])
+    assert panels.note == "mean of the folds"
+    assert panels.curves["loss"][0].validation_std is not None
+
+
+def test_figures_are_written_where_they_are_said_to_be(runs: list[RunDirectory], tmp_path: Path) -> None:
+    panels = make_panels(runs[:2])
+    assert write_figure(panels, tmp_path / "x.svg") == tmp_path / "x.svg"
+    assert (tmp_path / "x.svg").read_text().count("Training and validation") == 2
+    names = [path.name for path in write_figures(panels, tmp_path, prefix="both-", suffix="-s")]
+    assert names == ["both-loss-s.png", "both-accuracy-s.png"]
+    assert all((tmp_path / name).is_file() for name in names)
+    with pytest.raises(NnrunError, match="Cannot write"):
+        write_figure(panels, tmp_path / "no" / "x.png")
