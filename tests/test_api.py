@@ -121,6 +121,37 @@ def test_one_fold(spec: Path) -> None:
     pd.testing.assert_frame_equal(alone, whole.reset_index(drop=True), rtol=1e-5)
 
 
+def test_seeds(spec: Path) -> None:
+    run = nnrun.train(spec, seeds=3, overrides={"seed": 4})
+    assert (run.record["command"], run.record["seeds"]) == ("train", [4, 5, 6])
+    assert run.history.to_dict("records") == csv_of(run)
+    assert run.history_mean.to_dict("records") == csv_of(run, "history_mean.csv")
+    assert run.history["seed"].tolist() == [4, 5, 6] * 3
+    at_best = run.history.query(f"epoch == {run.best_epoch}")
+    assert run.best["val_loss"] == pytest.approx(at_best["val_loss"].mean())
+    weights = [run.weights(seed=seed)["0.weight"] for seed in (4, 5, 6)]
+    assert [w.shape for w in weights] == [(8, 3)] * 3
+    assert len({w.tobytes() for w in weights}) == 3
+    for wrong, sentence in (
+        ({}, f"{run.path} has no weights.safetensors: it holds seed 4, seed 5, seed 6."),
+        ({"fold": 0}, f"{run.path} has no fold-0/weights.safetensors: it holds seed 4, seed 5, seed 6."),
+    ):
+        with pytest.raises(DataError) as caught:
+            run.weights(**wrong)
+        assert str(caught.value) == sentence
+    with pytest.raises(UsageError) as both:
+        run.weights(fold=0, seed=4)
+    assert str(both.value) == "weights: name a fold or a seed, not both."
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 1.5, "3", True])
+def test_a_number_of_seeds_that_is_none(spec: Path, tmp_path: Path, seeds: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        nnrun.train(spec, seeds=seeds)
+    assert str(caught.value) == f"seeds is {seeds!r}; it must be a whole number from 1."
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("fold", [3, -1])
 def test_a_fold_that_is_not_there(spec: Path, tmp_path: Path, fold: int) -> None:
     with pytest.raises(UsageError) as caught:

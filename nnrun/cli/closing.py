@@ -67,15 +67,17 @@ def _of_members(record: Mapping[str, Any]) -> str:
     kind, numbers = _members(record)
     if kind is None:
         return ""
-    if kind == "seed":
-        return f"; {_counted(len(numbers), 'seed')} from {numbers[0]}"
-    return f" in each of {len(numbers)} folds" if len(numbers) > 1 else f" in fold {numbers[0]}, alone"
+    if len(numbers) == 1:
+        return f"; seed {numbers[0]}, alone" if kind == "seed" else f" in fold {numbers[0]}, alone"
+    return (
+        f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
+    )
 
 
 def _score_table(record: Mapping[str, Any]) -> str:
     """Loss and metrics: training, validation, test, baseline, as far as they are there."""
     best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
-    scores, std = best or last, (record.get("best_std") or {}) if best else {}
+    scores, std = best or last, record.get("best_std" if best else "last_std") or {}
     names = [name for name in scores if not name.startswith("val_")] or list(test)
     if not names:
         return ""
@@ -91,7 +93,8 @@ def _score_table(record: Mapping[str, Any]) -> str:
         columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
     epoch = record.get("best_epoch")
-    head = f"best epoch {epoch}" if best else f"epoch {record.get('epochs_run')}"
+    last_epoch = record.get("last_epoch", record.get("epochs_run"))
+    head = f"best epoch {epoch}" if best else f"epoch {last_epoch}"
     head += f" (mean ± std over {_members(record)[0]}s)" if std else ""
     table = [["", *shown], *([name, *(cells[name] for cells in shown.values())] for name in names)]
     return f"{head}\n{aligned(table)}"

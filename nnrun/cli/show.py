@@ -97,7 +97,7 @@ def _data(description: Description) -> str:
         return f"The data could not be looked at: {description.missing}"
     validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
     rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
-    rows += ", each fold" if description.replicas > 1 else ""
+    rows += f", each {description.kind}" if description.replicas > 1 else ""
     rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
     held = f"{_size(description.bytes)} in memory"
     if description.ones is not None:

@@ -9,8 +9,9 @@ from nnrun.data import SparseRows, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.memory import Memory, estimate_memory
-from nnrun.experiment.prepare import EVERYTHING, Selection, prepare_groups
+from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, prepare_groups
 from nnrun.model.network import LayerShape, build_network
+from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.facts import dataset_facts
 
@@ -24,6 +25,7 @@ class Description:
         layers: what each layer gives and learns; empty where `features` is None.
         parameters: numbers to learn in one network, or None.
         replicas: networks that train side by side.
+        kind: what tells them apart (`fold`, `seed`); None where there is one.
         train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
         ones: entries of the training data that are not zero, for sparse rows.
         bytes: of all training rows as they are kept in memory; None without the data.
@@ -36,6 +38,7 @@ class Description:
     layers: tuple[LayerShape, ...]
     parameters: int | None
     replicas: int
+    kind: MemberKind | None
     train_rows: int | None
     validation_rows: int | None
     test_rows: int | None
@@ -67,7 +70,7 @@ def describe_spec(
     try:
         dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
-        return _without_data(spec, str(error))
+        return _without_data(spec, selection, str(error))
     groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
@@ -77,6 +80,7 @@ def describe_spec(
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         replicas=sum(len(g.folds) for g in groups),
+        kind=kind_of_members(spec, selection),
         train_rows=len(fold.train_rows),
         validation_rows=len(fold.validation_rows),
         test_rows=0 if dataset.test is None else len(dataset.test),
@@ -87,21 +91,29 @@ def describe_spec(
     )
 
 
-def _without_data(spec: schema.ExperimentSpec, missing: str) -> Description:
+def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
     facts = dataset_facts(spec.dataset)
     features = facts.features
     for step in spec.preprocessing.inputs:
         if isinstance(step, schema.MultiHot):
             features = step.dimension or facts.num_words
     network = None if features is None else build_network(spec.layers, features)
-    validation = spec.validation
     return Description(
         features=features,
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
-        replicas=validation.k * validation.repeats if isinstance(validation, schema.KFold) else 1,
+        replicas=_replicas(spec.validation, selection),
+        kind=kind_of_members(spec, selection),
         train_rows=None,
         validation_rows=None,
         test_rows=facts.test_rows,
         missing=missing,
     )
+
+
+def _replicas(validation: schema.Validation, selection: Selection) -> int:
+    if selection.seeds is not None:
+        return selection.seeds
+    if isinstance(validation, schema.KFold) and selection.only_fold is None:
+        return validation.k * validation.repeats
+    return 1

@@ -104,7 +104,7 @@ def prepare_groups(
 
     Raises:
         DataError: the data do not suit the spec.
-        UsageError: there is no such fold, or both folds and seeds are asked for.
+        UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
@@ -132,7 +132,13 @@ def _selected(
                 "--seeds trains one split with several seeds, and this spec declares k-fold. For several "
                 "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
             )
-        for seed in range(spec.seed, spec.seed + selection.seeds):
+        end = spec.seed + selection.seeds
+        if end > 2**63:
+            raise UsageError(
+                f"--seeds {selection.seeds} from seed {spec.seed} would end at {end - 1}, and the largest "
+                f"seed is {2**63 - 1}. Start from a smaller seed."
+            )
+        for seed in range(spec.seed, end):
             yield seed, RandomSource(seed), folds_of(spec, dataset, seed)[0]
         return
     folds = folds_of(spec, dataset, spec.seed)

@@ -71,6 +71,7 @@ def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
     result: dict[str, tuple[float, float | None]] = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        result[name] = (float(np.mean(values)), std)
+        with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
+            std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            result[name] = (float(np.mean(values)), std)
     return result

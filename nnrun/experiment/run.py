@@ -109,8 +109,8 @@ class _Job:
 
     @property
     def numbers(self) -> list[int]:
-        """The indices of all folds, or all seeds."""
-        return [member.number for group in self.groups for member in group.members]
+        """The indices of all folds, or all seeds, ascending."""
+        return sorted(member.number for group in self.groups for member in group.members)
 
     def member(self, number: int) -> Member | None:
         """The name of one network in the record."""

@@ -36,7 +36,8 @@ def verdict(
 
     Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
-    Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached.
+    Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
+    last is the last that all reached.
     """
     table = history
     kind = member_kind(history.columns)
@@ -44,9 +45,12 @@ def verdict(
         reached = int(history.groupby(kind)["epoch"].max().min())
         table = history_mean(history[history["epoch"] <= reached])
     column = chooser(spec)
-    last = _row(table, len(table))
+    last: dict[str, Any] = {"last": _row(table, len(table))}
+    n = 1 if kind is None else int(history[kind].nunique())
+    if n > 1:
+        last |= {"last_epoch": len(table), "last_std": _row(table, len(table), "_std")}
     if column is None:
-        return {"best_epoch": None, "best": {}, "last": last, "chosen_by": None, "verdict": None}
+        return {"best_epoch": None, "best": {}, **last, "chosen_by": None, "verdict": None}
     name = column if column in table else f"{column}_mean"
     epoch = best_epoch(table[name], monitor_mode(column))
     restored = spec.early_stopping is not None and spec.early_stopping.restore_best
@@ -56,11 +60,10 @@ def verdict(
     result: dict[str, Any] = {
         "best_epoch": epoch,
         "best": best,
-        "last": last,
+        **last,
         "chosen_by": column,
         "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind),
     }
-    n = 1 if kind is None else int(history[kind].nunique())
     if n > 1 and epoch is not None:
         std = result["best_std"] = _row(table, epoch, "_std")
         result["best_interval"] = {

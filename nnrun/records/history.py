@@ -27,6 +27,8 @@ Value = int | float | None
 FSYNC_EVERY_SECONDS = 1.0
 """How much of a history a power failure may take. A killed process loses nothing: each line is flushed."""
 
+_DIGITS = 19  # of the largest seed, 2**63 - 1
+
 _NOT_MEASURES = (*MEMBER_KINDS, "epoch", "learning_rate", "seconds")
 
 
@@ -151,7 +153,9 @@ def _value(field: str) -> Value:
     """A field of the CSV. Python's float() reads back exactly what repr() wrote; pandas's reader need not."""
     if not field:
         return None
-    return int(field) if field.isdecimal() and len(field) < 19 else float(field)
+    if field.isdecimal() and len(field) <= _DIGITS and int(field) < 2**63:
+        return int(field)
+    return float(field)
 
 
 def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 MemberKind = Literal["fold", "seed"]
 MEMBER_KINDS: tuple[MemberKind, ...] = get_args(MemberKind)
 
-_FOLDER = re.compile(rf"({'|'.join(MEMBER_KINDS)})-(0|[1-9]\d*)")
+_FOLDER = re.compile(rf"({'|'.join(MEMBER_KINDS)})-(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True, order=True)

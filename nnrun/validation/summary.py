@@ -39,7 +39,8 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
             continue
         values = history[name].to_numpy(dtype=float)
         mean = np.bincount(position, values, minlength=len(epochs)) / networks
-        squares = np.bincount(position, (values - mean[position]) ** 2, minlength=len(epochs))
+        with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
+            squares = np.bincount(position, (values - mean[position]) ** 2, minlength=len(epochs))
         table[f"{name}_mean"] = mean
         table[f"{name}_std"] = np.sqrt(squares / np.where(networks > 1, networks - 1, np.nan))
     return pd.DataFrame(table)

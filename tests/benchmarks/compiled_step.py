@@ -36,19 +36,19 @@ def measure(k: int) -> tuple[float, float, float]:
     dataset = load_dataset(spec.dataset)
     (group,) = prepare_groups(spec, dataset)
     task = make_task(spec, group.network, group.fitted, dataset.train, torch.device("cpu"))
-    numbers = [fold.index for fold in group.folds]
-    weights = group.network.initial_parameters(spec.seed, numbers)
+    sources = [member.source for member in group.members]
+    weights = group.network.initial_parameters(sources)
     steps = max(len(fold.train_rows) for fold in group.folds)
 
     def seconds_of_epochs(engine: EagerEngine) -> list[float]:
         taken = []
         for epoch in range(1, EPOCHS + 1):
             orders = [
-                epoch_order(f.train_rows, shuffle=True, seed=0, replica=f.index, epoch=epoch)
-                for f in group.folds
+                epoch_order(m.fold.train_rows, shuffle=True, source=m.source, epoch=epoch)
+                for m in group.members
             ]
             started = time.perf_counter()
-            engine.train_epoch(orders, numbers, epoch)
+            engine.train_epoch(orders, sources, epoch)
             taken.append(time.perf_counter() - started)
         return taken
 

@@ -16,6 +16,7 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
 from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
@@ -36,13 +37,12 @@ def seconds_per_step(width: int, threads: int) -> float:
         inputs=DenseInputs(torch.randn(1, ROWS, FEATURES)),
         targets=torch.randn(1, ROWS, 1),
         batch_size=BATCH,
-        seed=0,
     )
-    engine = EagerEngine(task, network.initial_parameters(0, [0]))
+    engine = EagerEngine(task, network.initial_parameters(sources_of(0, [0])))
     best = float("inf")
     for epoch in range(1, 6):
         started = time.perf_counter()
-        engine.train_epoch([np.arange(ROWS)], [0], epoch)
+        engine.train_epoch([np.arange(ROWS)], sources_of(0, [0]), epoch)
         best = min(best, time.perf_counter() - started)
     return best / (ROWS // BATCH)
 

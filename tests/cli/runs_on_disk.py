@@ -20,9 +20,11 @@ def make_run(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
     return run
 
 
-def write_history(run: RunDirectory, epochs: int, folds: int = 0, metric: str = "accuracy") -> None:
-    """A history that overfits after epoch 3."""
-    columns = history_columns([metric], validated=True, kind="fold" if folds else None)
+def write_history(
+    run: RunDirectory, epochs: int, folds: int = 0, metric: str = "accuracy", kind: MemberKind = "fold"
+) -> None:
+    """A history that overfits after epoch 3, of one network or of so many folds (or what `kind` says)."""
+    columns = history_columns([metric], validated=True, kind=kind if folds else None)
     with run.history_writer(columns) as history:
         for fold in range(max(folds, 1)):
             for epoch in range(1, epochs + 1):
@@ -36,7 +38,7 @@ def write_history(run: RunDirectory, epochs: int, folds: int = 0, metric: str = 
                     "learning_rate": 0.001,
                 }
                 row |= {metric: 1 - loss / 2, f"val_{metric}": 1 - val_loss / 2}
-                history.append(row | ({"fold": fold} if folds else {}))
+                history.append(row | ({kind: fold} if folds else {}))
 
 
 SPEC: dict[str, Any] = {

@@ -114,6 +114,20 @@ This run has looked at the test set twice.
             "Early stopping ended it: fold 0 at epoch 12, fold 2 at epoch 15.",
         ),
         (
+            {"seeds": [7, 8, 9]},
+            "small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows; "
+            "3 seeds from 7",
+        ),
+        (
+            {"seeds": [7]},
+            "small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows; "
+            "seed 7, alone",
+        ),
+        (
+            {"stopped_early": {"8": 12}, "seeds": [7, 8], "rows": {}},
+            "small: trained, 20 epochs on cpu in 12.3 s\nEarly stopping ended it: seed 8 at epoch 12.",
+        ),
+        (
             {"smoke": True, "rows": {}},
             "small: trained, 20 epochs on cpu in 12.3 s\nThis was a smoke run: its numbers mean nothing.",
         ),
@@ -121,6 +135,21 @@ This run has looked at the test set twice.
 )
 def test_the_headline(changes: dict[str, Any], headline: str) -> None:
     assert closing(**changes)[0] == headline
+
+
+def test_several_networks_without_a_best_epoch_show_the_last_that_all_reached() -> None:
+    changes = {
+        "seeds": [0, 1],
+        "best_epoch": None,
+        "best": {},
+        "last": {"loss": 0.1},
+        "last_std": {"loss": 0.02},
+        "last_epoch": 17,
+        "baseline": {},
+    }
+    assert closing(**changes)[1] == (
+        "epoch 17 (mean ± std over seeds)\n               training\n  loss  0.1000 ± 0.0200"
+    )
 
 
 def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:

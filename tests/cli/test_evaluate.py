@@ -40,6 +40,17 @@ def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:
     check_screen("evaluate_folds_validation", capsys.readouterr())
 
 
+def test_the_screens_of_seeds(folder: Path, capsys: Capture) -> None:
+    drawn = "validation={holdout: {fraction: 0.3, shuffle: true}}"
+    arguments = ["--seeds", "3", "--set", drawn, "-q", "--runs-dir", "seeds"]
+    assert main(["train", "small.yaml", *arguments]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--runs-dir", "seeds"]) == 0
+    check_screen("evaluate_seeds", capsys.readouterr())
+    assert main(["evaluate", "@last", "--runs-dir", "seeds", "--split", "validation"]) == 0
+    check_screen("evaluate_seeds_validation", capsys.readouterr())
+
+
 def test_json(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last", "--json"]) == 0
     printed = capsys.readouterr()

@@ -50,6 +50,18 @@ def test_json(folder: Path, capsys: Capture) -> None:
     assert printed.err == ""
 
 
+def test_the_best_epoch_of_the_mean_over_seeds(folder: Path, capsys: Capture) -> None:
+    fast = ["--set", "optimizer={rmsprop: 3.0}", "--epochs", "8", "--seed", "7"]
+    assert main(["train", "small.yaml", "--seeds", "3", "-q", "--runs-dir", "seeds", *fast]) == 0
+    capsys.readouterr()
+    parent = record_of(only_run(folder / "seeds"))
+    assert parent["best_epoch"] < 8
+    assert main(["final", "@last", "-q", "--json", "--runs-dir", "seeds"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["epochs_run"], document["parent"]) == (parent["best_epoch"], parent["id"])
+    assert (document["seed"], document["seeds"]) == (7, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "epochs"), [([], 3), (["--epochs", "best"], 3), (["--epochs", "5"], 5)]
 )

@@ -81,6 +81,22 @@ def test_a_drawing_in_the_terminal(
     assert not list(runs.glob("*/plots"))
 
 
+@pytest.mark.parametrize(("seeds", "remark"), [(3, ", mean of the seeds"), (1, "")])
+def test_seeds_are_drawn_as_their_mean(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seeds: int, remark: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    run = make_run(runs, "seeds-20260106T000000Z-ffff")
+    write_history(run, epochs=8, folds=seeds, kind="seed")
+    assert main(["plot", "seeds", "--terminal", "--metric", "loss"]) == 0
+    title = capsys.readouterr().out.splitlines()[0]
+    assert title == f"Training and validation loss{remark}, best at epoch 3"
+    assert main(["plot", "seeds"]) == 0
+    paths = capsys.readouterr().out.splitlines()
+    assert paths == [f"{run.path}/plots/loss.png", f"{run.path}/plots/accuracy.png"]
+    assert all(map(is_png, paths))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

@@ -90,6 +90,29 @@ def test_one_fold_alone_is_one_network(folder: Path, capsys: Capture) -> None:
     assert document["replicas"] == 1
 
 
+def test_the_screen_of_a_run_of_seeds(folder: Path, specs_dir: Path, capsys: Capture) -> None:
+    holdout = ["--set", "validation={holdout: {fraction: 0.2}}"]
+    assert main(["train", str(specs_dir / "digits.yaml"), "--seeds", "3", *SHORT, *holdout]) == 0
+    closing = capsys.readouterr().out
+    assert main(["show", "@last"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"\n\n{closing}")
+    check_screen("show_seeds", printed)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_json_of_a_run_of_seeds(folder: Path, capsys: Capture, there: bool) -> None:
+    """Whether its data are still there or not."""
+    assert main(["train", "small.yaml", "--seeds", "3", "-q"]) == 0
+    if not there:
+        (folder / "small.npz").unlink()
+    capsys.readouterr()
+    assert main(["show", "@last", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["run"]["seeds"] == [0, 1, 2]
+    assert (document["replicas"], document["kind"], document["missing"] is None) == (3, "seed", there)
+
+
 def test_warnings_go_to_stderr(folder: Path, specs_dir: Path, capsys: Capture) -> None:
     spec = str(specs_dir / "boston.yaml")
     assert main(["show", spec, "--set", "batch_size=1000"]) == 0
@@ -117,6 +140,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
         ],
         "parameters": 41,
         "replicas": 1,
+        "kind": None,
         "train_rows": 32,
         "validation_rows": 16,
         "test_rows": 12,

@@ -231,3 +231,56 @@ def test_a_wrong_command_line_gives_a_document_with_json(
     document = json.loads(printed.out)
     assert (document["error"], document["exit_code"]) == ("UsageError", 2)
     assert printed.err == f"error: {document['message']}\n"
+
+
+# --- several seeds -----------------------------------------------------------------------------------------
+
+SEEDS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "train_seeds": ({}, ["--seeds", "3"]),
+    "train_one_seed": ({}, ["--seeds", "1", "--seed", "7"]),
+    "train_seeds_stopped_early": (JUMPY | {"early_stopping": STOPPING, "epochs": 50}, ["--seeds", "3"]),
+    "train_seeds_without_validation": ({"validation": "none"}, ["--seeds", "2", "--seed", "5"]),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_the_screen_of_seeds(name: str, folder: Path, capsys: Capture) -> None:
+    changes, arguments = SEEDS[name]
+    write_small(folder, **changes)
+    assert main(["train", "small.yaml", *arguments]) == 0
+    check_screen(name, capsys.readouterr())
+
+
+def test_the_screen_of_a_seed_that_diverges(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "--seeds", "2", "--set", "optimizer={sgd: 1e30}", "--seed", "8"]) == 5
+    check_screen("train_seeds_diverged", capsys.readouterr())
+
+
+def test_json_of_seeds(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "--seeds", "2", "--seed", "3", "--json", "-q"]) == 0
+    printed = capsys.readouterr()
+    run = only_run(folder / "runs")
+    document = json.loads(printed.out)
+    assert document == {**record_of(run), "path": f"runs/{run.name}"}
+    assert (document["seeds"], document["folds"]) == ([3, 4], None)
+    assert printed.err == ""
+
+
+def test_seeds_of_a_kfold_are_refused(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "--seeds", "2", "--set", "validation={kfold: 3}"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: --seeds trains one split with several seeds, and this spec declares k-fold. "
+        "For several splits use `nnrun kfold --repeats N` (it needs shuffle: true), "
+        "or change `validation`.\n",
+    )
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+def test_a_number_of_seeds_that_is_none(number: str, folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "--seeds", number]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "'--seeds'" in printed.err
+    assert not (folder / "runs").exists()

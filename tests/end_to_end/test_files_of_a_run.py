@@ -34,8 +34,9 @@ DESIGNED = {
 }
 
 
-def of_folds(*folds: int) -> list[str]:
-    each = [f"fold-{fold}/{name}" for fold in folds for name in ("preprocessing.json", "weights.safetensors")]
+def of_members(kind: str, *numbers: int) -> list[str]:
+    kept = ("preprocessing.json", "weights.safetensors")
+    each = [f"{kind}-{number}/{name}" for number in numbers for name in kept]
     return sorted([*ALWAYS, "history_mean.csv", *each])
 
 
@@ -54,20 +55,21 @@ KINDS: dict[str, tuple[list[str], list[str], str, int]] = {
         "epoch,loss,val_loss,learning_rate,seconds",
         3,
     ),
-    "kfold": (["kfold", "small.yaml", "--k", "3"], of_folds(0, 1, 2), FOLDS, 9),
+    "kfold": (["kfold", "small.yaml", "--k", "3"], of_members("fold", 0, 1, 2), FOLDS, 9),
     "kfold of the spec": (
         ["train", "small.yaml", "--set", "validation={kfold: 2}"],
-        of_folds(0, 1),
+        of_members("fold", 0, 1),
         FOLDS,
         6,
     ),
-    "one fold": (["kfold", "small.yaml", "--k", "3", "--fold", "2"], of_folds(2), FOLDS, 3),
+    "one fold": (["kfold", "small.yaml", "--k", "3", "--fold", "2"], of_members("fold", 2), FOLDS, 3),
     "repeats": (
         ["kfold", "small.yaml", "--set", "validation={kfold: {k: 2, shuffle: true}}", "--repeats", "2"],
-        of_folds(0, 1, 2, 3),
+        of_members("fold", 0, 1, 2, 3),
         FOLDS,
         12,
     ),
+    "seeds": (["train", "small.yaml", "--seeds", "2"], of_members("seed", 0, 1), f"seed,{HOLDOUT}", 6),
     "final": (["final", "small.yaml"], ALONE, "epoch,loss,mae,learning_rate,seconds", 3),
     "smoke": (["train", "small.yaml", "--smoke", "--epochs", "50"], ALONE, HOLDOUT, 2),
 }
@@ -96,7 +98,7 @@ def test_the_files(kind: str, folder: Path) -> None:
     assert len(lines) == rows
     assert history.endswith("\n")
     assert all(line.count(",") == columns.count(",") for line in lines)
-    if "fold-" in "".join(files):
+    if "history_mean.csv" in files:
         assert (path / "history_mean.csv").read_text().splitlines()[0] == MEAN
 
     assert (path / "spec.yaml").read_text() == Path("small.yaml").read_text()

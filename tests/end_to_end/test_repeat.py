@@ -78,6 +78,62 @@ def test_a_fold_alone_is_the_fold_of_the_whole(spec: dict[str, object], tmp_path
     assert not (alone.path / "fold-0").exists()
 
 
+HOLDOUTS = [{"holdout": {"first": 20}}, {"holdout": {"fraction": 0.3, "shuffle": True}}]
+DROPPED = {"layers": [{"dropout": 0.1}, {"dense": {"units": 8, "activation": "relu"}}, *TOKENS["layers"][1:]]}
+
+
+@pytest.mark.parametrize("validation", HOLDOUTS, ids=["first", "drawn"])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("spec", [WINE, TOKENS, TOKENS | DROPPED], ids=["dense", "sparse", "sparse dropout"])
+def test_each_seed_is_the_run_with_that_seed_alone(
+    spec: dict[str, object], shuffle: bool, validation: dict[str, object], tmp_path: Path
+) -> None:
+    """Dropout, and a split that follows the seed; what the seeds share, and what not, must not be seen."""
+    path = write(tmp_path, spec, validation=validation, shuffle=shuffle, seed=3)
+    together = nnrun.train(path, seeds=3, runs_dir=tmp_path / "runs")
+    losses = set()
+    for seed in (3, 4, 5):
+        alone = nnrun.train(path, overrides={"seed": seed}, runs_dir=tmp_path / "runs")
+        mine = together.history[together.history["seed"] == seed].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            mine.drop(columns=["seed", "seconds"]), alone.history.drop(columns="seconds"), rtol=1e-5, atol=0
+        )
+        weights = together.weights(seed=seed)
+        for name, value in alone.weights().items():
+            np.testing.assert_allclose(weights[name], value, rtol=1e-4, atol=1e-6)
+        states = [run / "preprocessing.json" for run in (together.path / f"seed-{seed}", alone.path)]
+        assert states[0].read_bytes() == states[1].read_bytes()
+        losses.add(mine["val_loss"].iloc[-1])
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize("validation", HOLDOUTS, ids=["first", "drawn"])
+@pytest.mark.parametrize("spec", [WINE, TOKENS], ids=["dense", "sparse"])
+def test_the_same_seeds_give_the_same_bytes(
+    spec: dict[str, object], validation: dict[str, object], tmp_path: Path
+) -> None:
+    path = write(tmp_path, spec, validation=validation)
+    one, two = (nnrun.train(path, seeds=3, runs_dir=tmp_path / "runs") for _ in range(2))
+    assert lines_without_seconds(one) == lines_without_seconds(two)
+    seconds = ["seconds_mean", "seconds_std"]
+    pd.testing.assert_frame_equal(
+        one.history_mean.drop(columns=seconds), two.history_mean.drop(columns=seconds), check_exact=True
+    )
+    for seed in range(3):
+        for name in ("weights.safetensors", "preprocessing.json"):
+            files = [run.path / f"seed-{seed}" / name for run in (one, two)]
+            assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_seed_does_not_know_how_many_train_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path, WINE, validation=HOLDOUTS[1])
+    two, five = (nnrun.train(path, seeds=n, runs_dir=tmp_path / "runs").history for n in (2, 5))
+    shared = five[five["seed"] < 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        two.drop(columns="seconds"), shared.drop(columns="seconds"), rtol=1e-5, atol=0
+    )
+
+
 def test_the_resolved_spec_repeats_the_run(tmp_path: Path) -> None:
     path = write(tmp_path, WINE, validation={"kfold": {"k": 3}}, seed=5)
     run = nnrun.train(path, overrides={"optimizer.rmsprop.learning_rate": 0.01}, runs_dir=tmp_path / "runs")

@@ -10,6 +10,7 @@ from small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_sm
 
 from nnrun.experiment.describe import Description, describe_spec
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.prepare import Selection
 from nnrun.model.network import LayerShape
 from nnrun.spec.load import load_spec
 
@@ -33,6 +34,7 @@ def test_a_table(changes: dict[str, Any], replicas: int, rows: tuple[int, int], 
         layers=LAYERS,
         parameters=41,
         replicas=replicas,
+        kind="fold" if replicas > 1 else None,
         train_rows=rows[0],
         validation_rows=rows[1],
         test_rows=12,
@@ -95,12 +97,31 @@ def test_without_its_data_and_a_known_width_there_is_no_network_to_show() -> Non
         layers=(),
         parameters=None,
         replicas=4,
+        kind="fold",
         train_rows=None,
         validation_rows=None,
         test_rows=None,
         missing="/nowhere/small.npz does not exist. "
         "The dataset npz needs a file with arrays x_train and y_train.",
     )
+
+
+@pytest.mark.parametrize(
+    ("validation", "selection", "replicas", "kind"),
+    [
+        ({"kfold": {"k": 3}}, Selection(only_fold=1), 1, "fold"),
+        ("none", Selection(seeds=5), 5, "seed"),
+        ({"holdout": {"first": 16}}, Selection(seeds=1), 1, "seed"),
+    ],
+)
+def test_what_is_selected_is_counted_with_and_without_the_data(
+    validation: Any, selection: Selection, replicas: int, kind: str, tmp_path: Path
+) -> None:
+    with_data = load_small(tmp_path, validation=validation).spec
+    for spec in (with_data, spec_text(validation=validation).spec):
+        described = describe_spec(spec, None, selection=selection)
+        assert (described.missing is None) == (spec is with_data)
+        assert (described.replicas, described.kind) == (replicas, kind)
 
 
 def test_who_listens_hears_what_the_data_took(tmp_path: Path, empty_cache: Path) -> None:

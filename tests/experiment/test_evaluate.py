@@ -142,6 +142,42 @@ def test_the_folds_of_a_kfold_are_measured_each_and_their_mean_is_kept(tmp_path:
     assert record["test_std"] == evaluation.std
 
 
+# --- seeds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_each_seed_is_measured_on_its_own_validation_rows(tmp_path: Path, drawn: bool) -> None:
+    changes = {"validation": {"holdout": {"fraction": 0.3, "shuffle": True}}} if drawn else {}
+    loaded = load_small(tmp_path, seed=4, **changes)
+    run = run_experiment(loaded, settings(tmp_path, selection=Selection(seeds=3)))
+    evaluation = evaluate_run(run, split="validation")
+    assert (evaluation.networks, evaluation.kind, evaluation.epoch) == (3, "seed", 3)
+    last = run.read_history().tail(3)
+    expected = {"loss": last["val_loss"], "mae": last["val_mae"]}
+    assert evaluation.scores == pytest.approx({n: v.mean() for n, v in expected.items()}, rel=1e-5)
+    assert evaluation.std == pytest.approx({n: v.std() for n, v in expected.items()}, rel=1e-4)
+    record = record_of(run.path)
+    assert evaluation.baseline == pytest.approx(record["baseline"], rel=1e-5)
+    assert evaluation.rows == record["rows"]["validation"]
+    assert record["test_uses"] == []
+
+
+def test_the_test_scores_of_seeds_are_the_mean_of_those_of_each_alone(tmp_path: Path) -> None:
+    drawn = {"validation": {"holdout": {"fraction": 0.3, "shuffle": True}}}
+    together = run_experiment(load_small(tmp_path, **drawn), settings(tmp_path, selection=Selection(seeds=3)))
+    evaluation = evaluate_run(together)
+    alone = [evaluate_run(train(tmp_path, seed=seed, **drawn)) for seed in range(3)]
+    for name in ("loss", "mae"):
+        values = [one.scores[name] for one in alone]
+        assert evaluation.scores[name] == pytest.approx(np.mean(values), rel=1e-5)
+        assert evaluation.std[name] == pytest.approx(np.std(values, ddof=1), rel=1e-4)
+        # Each knows the targets of its own training rows.
+        assert evaluation.baseline[name] == pytest.approx(np.mean([one.baseline[name] for one in alone]))
+    record = record_of(together.path)
+    assert (record["test"], record["test_std"]) == (evaluation.scores, evaluation.std)
+    assert [use["command"] for use in record["test_uses"]] == ["evaluate"]
+
+
 # --- refusals, none of which is a look ---------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from small_experiments import (
 
 from nnrun.errors import DivergedError, UsageError
 from nnrun.experiment.final import final_of_run, final_of_spec
+from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.load import load_spec
@@ -107,6 +108,22 @@ def test_of_a_kfold_the_mean_over_the_folds_chose(tmp_path: Path) -> None:
     assert record["folds"] is None
     assert (made.path / "weights.safetensors").is_file()
     assert made.members() == []
+
+
+def test_of_seeds_the_mean_over_them_chose(tmp_path: Path) -> None:
+    """Seed 7, which is trained again, would alone have chosen the last epoch."""
+    loaded = load_small(tmp_path, seed=7, **FAST)
+    parent = run_experiment(loaded, settings(tmp_path, selection=Selection(seeds=3)))
+    best = int(parent.read_history_mean()["val_loss_mean"].idxmin()) + 1
+    assert best < 8
+    assert record_of(train(tmp_path, seed=7, **FAST).path)["best_epoch"] == 8
+    made = final_of_run(parent, settings(tmp_path))
+    record = record_of(made.path)
+    assert record_of(parent.path)["best_epoch"] == record["epochs_run"] == best
+    # One network, of the spec's own seed.
+    assert (record["seed"], record["seeds"], made.members()) == (7, None, [])
+    again = train(tmp_path, **FAST | {"validation": "none", "epochs": best, "seed": 7})
+    assert without_seconds(again.path) == without_seconds(made.path)
 
 
 def test_of_a_spec_the_spec_s_epochs_decide(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.prepare import Group, Selection, labels_of, make_task, outputs_of, prepare_groups
 from nnrun.spec import schema
+from nnrun.spec.streams import RandomSource
 
 CPU = torch.device("cpu")
 TOKENS: dict[str, Any] = {**BINARY, "preprocessing": {"inputs": "multi_hot"}, "validation": KFOLD}
@@ -99,6 +100,63 @@ def test_there_is_no_such_fold(validation: dict[str, Any], fold: int, sentence: 
     with pytest.raises(UsageError) as caught:
         prepare_groups(spec_text(validation=validation).spec, regression_rows(), Selection(only_fold=fold))
     assert str(caught.value) == sentence
+
+
+# --- seeds -------------------------------------------------------------------------------------------------
+
+
+def test_seeds_of_one_split_share_their_rows_and_differ_by_their_source() -> None:
+    (group,) = prepare_groups(spec_text(seed=7).spec, regression_rows(), Selection(seeds=3))
+    assert [member.number for member in group.members] == [7, 8, 9]
+    assert [member.source for member in group.members] == [RandomSource(seed) for seed in (7, 8, 9)]
+    for fold in group.folds:
+        assert fold.validation_rows.tolist() == list(range(16))
+        assert fold.train_rows.tolist() == list(range(16, 48))
+    first, *others = (fitted.to_json() for fitted in group.fitted)
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize(
+    "validation",
+    [{"holdout": {"fraction": 0.3, "shuffle": True}}, {"holdout": {"fraction": 0.3, "stratify": True}}],
+)
+def test_a_split_that_is_drawn_follows_the_seed(validation: dict[str, Any]) -> None:
+    """Rows and preprocessing of each seed are those of a spec with that seed."""
+    changes = {**BINARY, "validation": validation}
+    rows = numbers()
+    dataset = table(rows["x_train"], (rows["y_train"] > 3).astype(int))
+    (group,) = prepare_groups(spec_text(changes, seed=4).spec, dataset, Selection(seeds=3))
+    drawn = set()
+    for member in group.members:
+        (alone,) = prepare_groups(spec_text(changes, seed=member.number).spec, dataset)
+        assert member.fold.train_rows.tolist() == alone.folds[0].train_rows.tolist()
+        assert member.fold.validation_rows.tolist() == alone.folds[0].validation_rows.tolist()
+        assert member.fitted.to_json() == alone.fitted[0].to_json()
+        assert member.source == alone.members[0].source
+        drawn.add(tuple(member.fold.validation_rows.tolist()))
+    assert len(drawn) == 3
+
+
+def test_seeds_and_folds_are_not_to_be_had_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare_groups(spec_text(validation=KFOLD).spec, regression_rows(), Selection(seeds=2))
+    assert str(caught.value) == (
+        "--seeds trains one split with several seeds, and this spec declares k-fold. For several splits use "
+        "`nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
+    )
+
+
+def test_seeds_end_where_a_spec_s_seed_must() -> None:
+    last = 2**63 - 1
+    spec = spec_text(seed=last - 1).spec
+    (group,) = prepare_groups(spec, regression_rows(), Selection(seeds=2))
+    assert [member.number for member in group.members] == [last - 1, last]
+    with pytest.raises(UsageError) as caught:
+        prepare_groups(spec, regression_rows(), Selection(seeds=3))
+    assert str(caught.value) == (
+        f"--seeds 3 from seed {last - 1} would end at {last + 1}, and the largest seed is {last}. "
+        "Start from a smaller seed."
+    )
 
 
 # --- nothing leaks -----------------------------------------------------------------------------------------

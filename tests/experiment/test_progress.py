@@ -54,6 +54,20 @@ def test_the_line_at_the_start(changes: dict[str, Any], line: str) -> None:
     assert start_line(start(**changes)) == line
 
 
+def test_seeds_are_called_seeds() -> None:
+    several, one = start(kind="seed", numbers=[7, 8, 9]), start(kind="seed", numbers=[7])
+    rows = "7,982 training and 1,000 validation rows, on cpu"
+    assert start_line(several) == f"small: 3 seeds of 650,478 parameters each, {rows}"
+    assert start_line(one) == f"small: 1 seed of 650,478 parameters, {rows}"
+    assert epoch_line(record({"loss": 1}, {"loss": 3}, numbers=[7, 9]), several) == (
+        "epoch  3/20 (seeds 7, 9)  loss 2.0000 ± 1.4142  0.35 s"
+    )
+    assert (
+        epoch_line(record({"loss": 1}, numbers=[9]), several) == "epoch  3/20 (seed 9)  loss 1.0000  0.35 s"
+    )
+    assert epoch_line(record({"loss": 1}, numbers=[7]), one) == "epoch  3/20  loss 1.0000  0.35 s"
+
+
 def test_one_fold_alone_is_one() -> None:
     line = start_line(start(kind="fold", numbers=[2]))
     assert line == ("small: 1 fold of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu")
@@ -97,6 +111,12 @@ def test_means_over_folds() -> None:
         "mae": (5, 0),
     }
     assert means(record({"loss": 1})) == {"loss": (1, None)}
+
+
+def test_a_network_that_diverged_is_shown_beside_the_others() -> None:
+    several = start(kind="seed", numbers=[0, 1])
+    line = epoch_line(record({"loss": float("inf")}, {"loss": 1}), several)
+    assert line == "epoch  3/20  loss inf ± nan  0.35 s"
 
 
 @pytest.mark.parametrize("details", [False, True])

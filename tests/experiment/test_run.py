@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from safetensors.numpy import save_file
 from small_experiments import (
     BINARY,
     KFOLD,
     REGRESSION,
+    files_of,
     growing_tokens,
     load_small,
+    numbers,
     only_run,
     record_of,
+    spec_text,
     without_seconds,
     write_small,
 )
@@ -32,6 +36,7 @@ from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.records import HistoryWriter, Member, RunDirectory
 from nnrun.spec.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
+from nnrun.validation.splits import make_folds
 
 DIVERGES = {"sgd": {"learning_rate": 1e30}}
 # Each step multiplies the weights: some epochs pass before they leave the range of a float.
@@ -260,6 +265,159 @@ def test_two_runs_at_once_share_no_folder(tmp_path: Path) -> None:
     assert len(paths) == 5
 
 
+# --- several seeds -----------------------------------------------------------------------------------------
+
+
+def train_seeds(folder: Path, seeds: int, spec: dict[str, Any] = REGRESSION, **changes: Any) -> RunDirectory:
+    selection = Selection(seeds=seeds)
+    return run_experiment(load_small(folder, spec, **changes), settings(folder, selection=selection))
+
+
+def test_seeds_are_kept_each_and_their_mean(tmp_path: Path) -> None:
+    run = train_seeds(tmp_path, 3, seed=5)
+    history, mean, record = run.read_history(), run.read_history_mean(), record_of(run.path)
+    columns = ["loss", "mae", "val_loss", "val_mae"]
+    assert list(history.columns) == ["seed", "epoch", *columns, "learning_rate", "seconds"]
+    assert history["seed"].tolist() == [5, 6, 7] * 3
+    assert history["epoch"].tolist() == [1] * 3 + [2] * 3 + [3] * 3
+    assert list(mean.columns) == [
+        "epoch",
+        *(f"{name}_{part}" for name in history.columns[2:] for part in ("mean", "std")),
+    ]
+    by_epoch = history.groupby("epoch")
+    for column in columns:
+        assert mean[f"{column}_mean"].tolist() == pytest.approx(by_epoch[column].mean().tolist())
+        assert mean[f"{column}_std"].tolist() == pytest.approx(by_epoch[column].std().tolist())
+    assert run.members() == [Member("seed", seed) for seed in (5, 6, 7)]
+    assert files_of(run.path) == sorted(
+        [
+            *("history.csv", "history_mean.csv", "labels.json", "resolved.yaml", "run.json", "spec.yaml"),
+            *(
+                f"seed-{s}/{name}"
+                for s in (5, 6, 7)
+                for name in ("preprocessing.json", "weights.safetensors")
+            ),
+        ]
+    )
+    assert (record["seeds"], record["folds"], record["seed"]) == ([5, 6, 7], None, 5)
+    assert record["weights_epoch"] == {"5": 3, "6": 3, "7": 3}
+    at_best = history[history["epoch"] == record["best_epoch"]]
+    for column in columns:
+        values = at_best[column].to_numpy()
+        assert record["best"][column] == pytest.approx(values.mean())
+        assert record["best_std"][column] == pytest.approx(values.std(ddof=1))
+        low, high = scipy.stats.t.interval(0.95, 2, values.mean(), scipy.stats.sem(values))
+        assert record["best_interval"][column] == pytest.approx([max(low, 0), high])
+
+
+def test_the_baseline_of_seeds_is_the_mean_of_those_of_their_splits(tmp_path: Path) -> None:
+    drawn = {"validation": {"holdout": {"fraction": 0.25, "shuffle": True}}}
+    together = record_of(train_seeds(tmp_path, 3, **drawn).path)["baseline"]
+    alone = [record_of(train(tmp_path, seed=seed, **drawn).path)["baseline"] for seed in range(3)]
+    assert together == pytest.approx({n: np.mean([b[n] for b in alone]) for n in together}, rel=1e-6)
+    assert len({b["loss"] for b in alone}) == 3
+
+
+def test_one_seed_has_its_name_too(tmp_path: Path) -> None:
+    run = train_seeds(tmp_path, 1, seed=9)
+    assert run.read_history()["seed"].tolist() == [9, 9, 9]
+    assert run.members() == [Member("seed", 9)]
+    record = record_of(run.path)
+    assert record["seeds"] == [9]
+    assert "best_std" not in record
+
+
+def test_given_weights_are_where_every_seed_starts(tmp_path: Path) -> None:
+    """The seeds then differ by the order of their rows; without shuffling, by nothing."""
+    given = train(tmp_path, seed=50).path / "weights.safetensors"
+    still = {"init_weights": str(given), "optimizer": {"sgd": {"learning_rate": 1e-30}}}
+    run = train_seeds(tmp_path, 2, **still)
+    for member in run.members():
+        weights = run.read_weights(member)
+        for name, value in RunDirectory(given.parent).read_weights().items():
+            assert weights[name].tobytes() == value.tobytes()
+    for shuffle in (True, False):
+        history = train_seeds(tmp_path, 2, init_weights=str(given), shuffle=shuffle).read_history()
+        first, second = (history[history["seed"] == seed]["loss"].tolist() for seed in (0, 1))
+        assert (first == pytest.approx(second, rel=1e-6)) != shuffle
+
+
+def test_early_stopping_ends_each_seed_where_it_would_alone(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "early_stopping": {"monitor": "val_loss", "patience": 1, "restore_best": True},
+        "optimizer": {"rmsprop": {"learning_rate": 0.3}},
+        "epochs": 30,
+    }
+    run = train_seeds(tmp_path, 3, **changes)
+    history, record = run.read_history(), record_of(run.path)
+    ends = {}
+    for seed in range(3):
+        alone = train(tmp_path, seed=seed, **changes)
+        told = record_of(alone.path)
+        ends[str(seed)] = told["stopped_early"]["0"]
+        assert record["weights_epoch"][str(seed)] == told["weights_epoch"]
+        assert (history["seed"] == seed).sum() == len(alone.read_history())
+        weights = run.read_weights(Member("seed", seed))
+        for name, value in alone.read_weights().items():
+            np.testing.assert_allclose(weights[name], value, rtol=1e-5, atol=1e-6)
+    assert record["stopped_early"] == ends
+    assert len(set(ends.values())) > 1
+    assert record["epochs_run"] == max(ends.values())
+    assert record["best_epoch"] <= min(ends.values())  # of the mean over all three
+
+
+def test_a_seed_that_diverges_is_named(tmp_path: Path) -> None:
+    """One row is far off: seed 0 is validated on it, which a float32 can hold, and seed 1 trains on it."""
+    changes: dict[str, Any] = {
+        "validation": {"holdout": {"fraction": 0.5, "shuffle": True}},
+        "preprocessing": {"inputs": "none"},
+        "metrics": [],
+        "layers": [{"dense": 1}],
+        "optimizer": {"sgd": {"learning_rate": 0.001}},
+        "epochs": 1,
+    }
+    spec, rows = spec_text(**changes).spec, numbers()
+    trained = [set(make_folds(spec.validation, 48, None, seed)[0].train_rows.tolist()) for seed in (0, 1)]
+    rows["x_train"][min(trained[1] - trained[0])] = 1e12
+    with pytest.raises(DivergedError) as caught:
+        train_seeds(tmp_path, 2, arrays=rows, **changes)
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    assert " of seed 1 " in str(caught.value)
+    record = record_of(run.path)
+    assert record["status"] == "diverged"
+    assert str(caught.value) == f"{record['error']} What there was is kept in {run.path}."
+
+
+def test_without_validation_the_last_epoch_has_its_deviation(tmp_path: Path) -> None:
+    run = train_seeds(tmp_path, 3, validation="none")
+    last = run.read_history().tail(3)
+    record = record_of(run.path)
+    assert (record["best_epoch"], record["last_epoch"]) == (None, 3)
+    assert record["last"] == pytest.approx({name: last[name].mean() for name in ("loss", "mae")})
+    assert record["last_std"] == pytest.approx({name: last[name].std() for name in ("loss", "mae")})
+
+
+def test_seeds_of_different_vocabularies_are_all_in_the_history(tmp_path: Path) -> None:
+    """A split that is drawn may leave the last tokens out: such networks train one group after the other."""
+    tokens = {
+        **BINARY,
+        "preprocessing": {"inputs": "multi_hot"},
+        "validation": {"holdout": {"fraction": 0.5, "shuffle": True}},
+    }
+    run = train_seeds(tmp_path, 4, tokens, arrays=growing_tokens())
+    widths = [run.read_weights(member)["0.weight"].shape[1] for member in run.members()]
+    assert len(set(widths)) > 1
+    history = run.read_history()
+    assert sorted(zip(history["seed"], history["epoch"], strict=True)) == [
+        (seed, epoch) for seed in range(4) for epoch in (1, 2, 3)
+    ]
+    assert record_of(run.path)["seeds"] == [0, 1, 2, 3]
+    for seed in range(4):
+        alone = train(tmp_path, tokens, arrays=growing_tokens(), seed=seed).read_history()
+        mine = history[history["seed"] == seed]
+        assert mine["val_loss"].tolist() == pytest.approx(alone["val_loss"].tolist(), rel=1e-5)
+
+
 # --- what cannot be run makes no folder --------------------------------------------------------------------
 
 
@@ -293,6 +451,11 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"selection": Selection(only_fold=5)}, "--fold 5: there are 3 folds, numbered from 0 to 2."),
+        (
+            {"selection": Selection(seeds=2)},
+            "--seeds trains one split with several seeds, and this spec declares k-fold. For several splits "
+            "use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`.",
+        ),
         ({"device": "gpu"}, "--device is 'gpu'; it must be auto, cpu, cuda or cuda:N, N a number from 0."),
     ],
 )

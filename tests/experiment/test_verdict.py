@@ -130,6 +130,34 @@ def test_the_epoch_in_which_the_first_fold_stopped_is_not_called_the_last() -> N
     assert "the last: more epochs may help" not in found["verdict"]
 
 
+def test_seeds_are_summed_up_as_folds_are() -> None:
+    tables = [history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 8.0]), history(loss=[5, 2], val_loss=[1.0, 2.0])]
+    folds = folds_history(*tables)
+    found = verdict(folds.rename(columns={"fold": "seed"}), spec_text().spec)
+    expected = verdict(folds, spec_text(validation=KFOLD).spec)
+    assert found == expected | {"verdict": found["verdict"]}
+    assert (found["best_epoch"], found["last_epoch"]) == (2, 2)
+    assert found["last_std"] == pytest.approx({"loss": 0, "val_loss": math.sqrt(2)})
+
+
+def test_the_sentence_speaks_of_seeds() -> None:
+    first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
+    second = history(loss=[3, 2], val_loss=[5.0, 4.9])
+    table = folds_history(first, second).rename(columns={"fold": "seed"})
+    found = verdict(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
+    assert found["verdict"] == (
+        "val_loss was best at epoch 2, about where early stopping ended the first seed: the mean over all "
+        "seeds goes no further."
+    )
+
+
+def test_seeds_without_validation_have_a_mean_and_a_deviation() -> None:
+    table = folds_history(history(loss=[3, 2]), history(loss=[5, 3])).rename(columns={"fold": "seed"})
+    found = verdict(table, spec_text(validation="none").spec)
+    assert (found["best_epoch"], found["last"], found["last_epoch"]) == (None, {"loss": 2.5}, 2)
+    assert found["last_std"] == pytest.approx({"loss": math.sqrt(0.5)})
+
+
 def test_a_diverged_fold_is_not_hidden_by_the_others() -> None:
     first = history(loss=[3, 2], val_loss=[9.0, 4.0])
     second = history(loss=[3, math.nan], val_loss=[5.0, math.nan])

@@ -41,8 +41,22 @@ def test_columns() -> None:
     ]
 
 
+def test_a_run_of_several_seeds_has_their_column_first() -> None:
+    assert history_columns(["mae"], validated=True, kind="seed") == ["seed", *COLUMNS[1:]]
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5))
+def test_seeds_read_back_as_they_are(tmp_path_factory: pytest.TempPathFactory, seeds: list[int]) -> None:
+    """No float holds the larger ones, so that as floats different seeds would become one."""
+    run = create_run(tmp_path_factory.mktemp("runs"), "x")
+    with run.history_writer(["seed", "epoch"]) as history:
+        for seed in seeds:
+            history.append({"seed": seed, "epoch": 1})
+    assert run.read_history()["seed"].tolist() == seeds
+
+
 def test_measures_are_the_loss_and_the_metrics() -> None:
-    assert measures(COLUMNS) == ["loss", "mae"]
+    assert measures(COLUMNS) == measures(["seed", *COLUMNS[1:]]) == ["loss", "mae"]
     assert measures(["epoch", "loss_mean", "loss_std", "val_loss_mean", "seconds_mean"]) == ["loss"]
 
 

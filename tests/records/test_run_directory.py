@@ -190,6 +190,17 @@ def test_folds_are_in_numerical_order(run: RunDirectory) -> None:
     assert run.members() == [Member("fold", fold) for fold in (0, 2, 10)]
 
 
+def test_seeds_are_in_numerical_order(run: RunDirectory) -> None:
+    for seed in (10, 9, 2**63 - 1):
+        run.write_preprocessing({}, Member("seed", seed))
+    assert run.members() == [Member("seed", seed) for seed in (9, 10, 2**63 - 1)]
+    with pytest.raises(DataError) as caught:
+        run.read_weights(Member("seed", 0))
+    assert str(caught.value) == (
+        f"{run.path} has no seed-0/weights.safetensors: it holds seed 9, seed 10, seed {2**63 - 1}."
+    )
+
+
 def test_missing_weights_say_why(run: RunDirectory) -> None:
     with pytest.raises(DataError) as caught:
         run.read_weights()

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.spec.streams import derive_seed
+from nnrun.spec.streams import RandomSource, derive_seed, sources_of
 
 words = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 99), st.integers(0, 9999), st.text(max_size=12))
 
@@ -27,3 +27,14 @@ def test_seeds_are_the_same_on_every_machine_and_in_every_version() -> None:
     """Changing these numbers changes what every spec computes."""
     assert derive_seed(0, purpose="splits") == 2_378_574_253_208_922_024
     assert derive_seed(7, replica=2, epoch=5, purpose="order") == 7_285_617_249_967_080_367
+
+
+@given(words)
+def test_a_source_gives_the_streams_of_its_seed_and_replica(stream: tuple[int, int, int, str]) -> None:
+    seed, replica, epoch, purpose = stream
+    assert RandomSource(seed, replica).derive(epoch=epoch, purpose=purpose) == seed_of(stream)
+    assert RandomSource(seed).derive(epoch=epoch, purpose=purpose) == seed_of((seed, 0, epoch, purpose))
+
+
+def test_the_sources_of_a_seed_are_those_of_its_replicas_in_their_order() -> None:
+    assert sources_of(3, [2, 0]) == [RandomSource(3, 2), RandomSource(3, 0)]

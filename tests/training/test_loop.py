@@ -408,6 +408,36 @@ def test_the_message_names_the_fold_and_the_batch() -> None:
     assert made.finished == {}
 
 
+def test_replicas_of_several_seeds_do_what_each_does_alone() -> None:
+    """Same rows, another seed each: the orders and the dropout of each are those of a run with its seed."""
+    task = make_task(metrics=["mse"])
+    (first,) = folds((40,))
+    rows_of = (first.train_rows, first.validation_rows)
+    stack = [Replica(seed, *rows_of, RandomSource(seed)) for seed in (5, 6, 7)]
+    sources = [member.source for member in stack]
+    weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
+    schedule = Schedule(3, True, task.optimizer.learning_rate)
+    made = Trainer(EagerEngine(task, weights), stack, schedule, kind="seed")
+    records = list(made.epochs())
+    for seed in (5, 6, 7):
+        alone, alone_records = run(task, [Replica(0, *rows_of, RandomSource(seed))])
+        assert_same_history(histories(records)[seed], histories(alone_records)[0])
+        assert_same(made.finished[seed], alone.finished[0])
+    losses = [history[-1]["loss"] for history in histories(records).values()]
+    assert len(set(losses)) == 3
+
+
+def test_the_message_names_the_seed() -> None:
+    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
+    fine, bad = np.arange(30), np.concatenate([np.arange(20), [59]])
+    made = trainer(task, [replica(41, fine, NOBODY), replica(42, bad, NOBODY)], shuffle=False)
+    made.kind = "seed"
+    _, message = diverge(made)
+    assert (
+        message == f"the training loss of seed 42 stopped being a finite number in epoch 1, batch 3. {ADVICE}"
+    )
+
+
 @pytest.mark.parametrize(("numbers", "where"), [([0], ""), ([0, 4], " of fold 4")])
 def test_a_validation_loss_that_is_no_number_is_a_divergence(numbers: list[int], where: str) -> None:
     task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59))

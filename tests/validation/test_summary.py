@@ -42,6 +42,16 @@ def test_one_fold_has_no_deviation_and_a_diverged_one_is_not_hidden() -> None:
     assert history_mean(folds_history([[1.0]]))["loss_std"].isna().all()
     mean = history_mean(folds_history([[1.0, math.nan], [1.0, 1.0]]))
     assert mean["loss_mean"].isna().tolist() == [False, True]
+    mean = history_mean(folds_history([[1.0, math.inf, 1e200], [1.0, 1.0, 0.0]]))
+    assert mean["loss_mean"].tolist() == [1, math.inf, 5e199]
+    assert mean["loss_std"].map(math.isfinite).tolist() == [True, False, False]
+
+
+def test_the_mean_over_seeds_is_the_mean_over_folds() -> None:
+    """The numbers of the seeds have no part in it."""
+    history = folds_history([[1.0, 2.0], [2.0, 2.0], [3.0]])
+    seeds = history.rename(columns={"fold": "seed"}).replace({"seed": {0: 10**12}})
+    pd.testing.assert_frame_equal(history_mean(seeds), history_mean(history))
 
 
 @pytest.mark.parametrize(
