@@ -1,13 +1,32 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
 from nnrun.records.history import HistoryWriter, history_columns, measures
-from nnrun.records.index import BROKEN, LAST, STATUSES, RunSummary, delete_run, find_run, list_runs
+from nnrun.records.index import (
+    BROKEN,
+    LAST,
+    STATUSES,
+    RunSummary,
+    delete_run,
+    find_run,
+    list_runs,
+    runs_of_sweep,
+)
 from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
 from nnrun.records.run_directory import RunDirectory, create_run
+from nnrun.records.sweep_directory import (
+    FINISHED,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    TrialStatus,
+    list_sweeps,
+    open_sweep,
+)
 from nnrun.records.weights import read_weights_file
 
 __all__ = [
     "BROKEN",
+    "FINISHED",
     "LAST",
     "MEMBER_KINDS",
     "STATUSES",
@@ -16,12 +35,19 @@ __all__ = [
     "MemberKind",
     "RunDirectory",
     "RunSummary",
+    "SweepDirectory",
+    "SweepRecord",
+    "TrialRecord",
+    "TrialStatus",
     "create_run",
     "delete_run",
     "find_run",
     "history_columns",
     "list_runs",
+    "list_sweeps",
     "measures",
     "member_kind",
+    "open_sweep",
     "read_weights_file",
+    "runs_of_sweep",
 ]

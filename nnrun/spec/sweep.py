@@ -74,6 +74,10 @@ class SweepPlan:
         assert self.base.spec.sweep is not None, "it was read for its sweep"
         return self.base.spec.sweep
 
+    def values(self, point: Point) -> dict[str, Any]:
+        """Key → value at a point."""
+        return {key: plain(node) for key, (_, node) in _nodes(self._tree, point).items()}
+
     def trial(self, number: int, point: Point) -> Trial:
         """The trial at a point.
 
@@ -242,23 +246,30 @@ def _draw(values: schema.SweptValues, rng: random.Random) -> int | float:
 # --- trials ------------------------------------------------------------------------------------------------
 
 
-def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
+def _nodes(tree: SpecTree, point: Point) -> dict[str, tuple[Place, Node]]:
+    """Key → where it is written, and its value at a point."""
     section = tree.root.entries["sweep"].value
     assert isinstance(section, MapNode)
     over = section.entries["over"].value
     assert isinstance(over, MapNode), "the sweep section is valid"
-    root = replace(tree.root, entries={k: v for k, v in tree.root.entries.items() if k != "sweep"})
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for key, place in point.items():
+    found: dict[str, tuple[Place, Node]] = {}
+    for key, number in point.items():
         entry = over.entries[key]
-        if isinstance(entry.value, ListNode):
-            node = entry.value.items[int(place)]
+        values = entry.value
+        if isinstance(values, ListNode):
+            found[key] = entry.key_place, values.items[int(number)]
         else:
-            node = from_plain(place, entry.value.place)
-        values[key] = plain(node)
+            found[key] = entry.key_place, from_plain(number, values.place)
+    return found
+
+
+def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
+    root = replace(tree.root, entries={k: v for k, v in tree.root.entries.items() if k != "sweep"})
+    nodes = _nodes(tree, point)
+    problems: list[Problem] = []
+    for key, (place, node) in nodes.items():
         try:
-            root = put(root, key, node, entry.key_place)
+            root = put(root, key, node, place)
         except SpecError as error:
             problems += error.problems
     loaded = check_tree(replace(tree, root=root, problems=tuple(problems)))
@@ -267,7 +278,7 @@ def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
         raise SpecError(
             [tree.root.entries["sweep"].key_place.problem(f"{monitor} is compared, and this has {columns}")]
         )
-    return Trial(number, values, loaded)
+    return Trial(number, {key: plain(node) for key, (_, node) in nodes.items()}, loaded)
 
 
 def _checked(
@@ -295,11 +306,6 @@ def _checked(
 
 def _of_trials(tree: SpecTree, problem: Problem, points: Sequence[Point], numbers: Sequence[int]) -> Problem:
     """The problem with the trials that have it."""
-    section = plain(tree.root.entries["sweep"].value)
-    first = points[numbers[0] - 1]
-    values = {
-        key: section["over"][key][place] if isinstance(section["over"][key], list) else place
-        for key, place in first.items()
-    }
+    values = {key: plain(node) for key, (_, node) in _nodes(tree, points[numbers[0] - 1]).items()}
     more = f", and {counted(len(numbers) - 1, 'other trial')}" if len(numbers) > 1 else ""
     return replace(problem, message=f"{problem.message} (with {values_label(values)}{more})")
