@@ -7,7 +7,18 @@
 See `nnrun.api` for all of it.
 """
 
-from nnrun.api import DEFAULT_RUNS_DIR, Run, evaluate, final, kfold, load_run, train
+from nnrun.api import DEFAULT_RUNS_DIR, Run, Sweep, evaluate, final, kfold, load_run, sweep, train
 from nnrun.version import __version__
 
-__all__ = ["DEFAULT_RUNS_DIR", "Run", "__version__", "evaluate", "final", "kfold", "load_run", "train"]
+__all__ = [
+    "DEFAULT_RUNS_DIR",
+    "Run",
+    "Sweep",
+    "__version__",
+    "evaluate",
+    "final",
+    "kfold",
+    "load_run",
+    "sweep",
+    "train",
+]

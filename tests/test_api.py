@@ -262,10 +262,12 @@ def test_what_is_exported() -> None:
     assert sorted(nnrun.__all__) == [
         "DEFAULT_RUNS_DIR",
         "Run",
+        "Sweep",
         "__version__",
         "evaluate",
         "final",
         "kfold",
         "load_run",
+        "sweep",
         "train",
     ]

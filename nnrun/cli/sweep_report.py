@@ -91,8 +91,9 @@ def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
 def closing_text(sweep: SweepDirectory, record: SweepRecord) -> str:
     """The closing screen of a sweep, from its record alone."""
     blocks = [_headline(record)]
-    if record.ranked():
-        blocks.append(aligned(board(record)))
+    if scored := len(record.ranked()):
+        shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN else ""
+        blocks.append(f"{shown}{aligned(board(record))}")
     failures = _failures(record)
     if failures:
         blocks.append(failures)
@@ -109,8 +110,6 @@ def _headline(record: SweepRecord) -> str:
     counts = [(status, sum(trial.status == status for trial in record.trials)) for status in _WITHOUT_SCORE]
     others = ", ".join(f"{number} {status}" for status, number in counts if number)
     text += f" ({others})" if others else ""
-    if scored > MOST_SHOWN:
-        text += f"; the best {MOST_SHOWN}:"
     return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.smoke else text
 
 
@@ -140,13 +139,15 @@ def _next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     lines = [f"Files  {sweep.path}"]
     if sweep.figure.is_file():
         lines.append(f"Figure {sweep.figure}")
+    steps = [] if record.status == "completed" else ["the same command again goes on with this sweep"]
     if record.ranked():
-        path = shlex.quote(str(sweep.best_spec))
-        lines += [f"Best   {sweep.best_spec}", f"Next   nnrun train {path}"]
+        lines.append(f"Best   {sweep.best_spec}")
         run = sweep.path.parent / str(record.ranked()[0].run)
-        lines.append(f"       nnrun final {shlex.quote(str(run))}")
-    if record.status != "completed":
-        lines.append("       the same command again goes on with this sweep")
+        steps += [
+            f"nnrun {verb} {shlex.quote(str(path))}"
+            for verb, path in (("train", sweep.best_spec), ("final", run))
+        ]
+    lines += [f"{'       ' if place else 'Next   '}{step}" for place, step in enumerate(steps)]
     return "\n".join(lines)
 
 

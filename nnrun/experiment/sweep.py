@@ -20,10 +20,9 @@ from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.progress import means
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.experiment.sweep_listener import SweepListener
+from nnrun.experiment.sweep_result import best_text, draw_sweep
 from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
 from nnrun.experiment.tpe import TpeStudy, require_optuna
-from nnrun.figures.curves import save
-from nnrun.figures.sweep import panel_of, sweep_figure
 from nnrun.records import (
     FINISHED,
     SweepDirectory,
@@ -34,7 +33,7 @@ from nnrun.records import (
 )
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec, dump_value
-from nnrun.spec.labels import key_labels, values_label
+from nnrun.spec.labels import values_label
 from nnrun.spec.sweep import SweepPlan, Trial
 from nnrun.training.device import resolve_device
 from nnrun.training.loop import EpochRecord
@@ -334,40 +333,3 @@ class _TrialListener(Listener):
                 f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
                 "median of the trials before"
             )
-
-
-def best_text(sweep: SweepDirectory, record: SweepRecord, spec: schema.ExperimentSpec) -> str:
-    """The best trial's spec, as a file that says where it comes from."""
-    best = record.ranked()[0]
-    return (
-        f"# The best so far of {sweep.id}: trial {best.number} of {record.total}, run {best.run},\n"
-        f"# {record.monitor} {best.score:.6g} at epoch {best.epoch}. The best of many validation scores is "
-        "optimistic:\n# what it is worth, only rows that it was not chosen by can tell (nnrun final).\n"
-        f"{dump_spec(spec)}"
-    )
-
-
-def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep) -> None:
-    """Draw the figure of a sweep: its trials' scores against each key."""
-    scored = sorted(record.ranked(), key=lambda trial: trial.number)
-    labels = key_labels(list(section.over))
-    panels = [
-        panel_of(
-            labels[key],
-            [trial.values[key] for trial in scored],
-            log=isinstance(tried, schema.LogUniform),
-            order=tried if isinstance(tried, list) else (),
-        )
-        for key, tried in section.over.items()
-    ]
-    figure = sweep_figure(
-        panels,
-        [trial.score or 0.0 for trial in scored],
-        record.monitor,
-        best=scored.index(record.ranked()[0]),
-    )
-    sweep.make_plots()
-    try:
-        save(figure, sweep.figure)
-    except OSError as error:
-        raise NnrunError(f"Cannot write {sweep.figure}: {error.strerror}.") from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import optuna
 
 _TRIALS_BEFORE_PRUNING = 5
-_EPOCHS_BEFORE_PRUNING = 1  # the first epoch says little
+_FIRST_EPOCH_TO_PRUNE = 2  # the first says little
 
 
 class _AlreadyHeld:
@@ -61,7 +61,7 @@ class TpeStudy:
 
         lock: Any = _AlreadyHeld()
         pruner = (
-            optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _EPOCHS_BEFORE_PRUNING)
+            optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _FIRST_EPOCH_TO_PRUNE)
             if sweep.prune
             else optuna.pruners.NopPruner()
         )
@@ -97,11 +97,15 @@ class TpeStudy:
         if number <= len(known) and set(known[number - 1].params) == set(self._over):
             params = known[number - 1].params
             return {key: params[key] for key in self._over}
-        seed = derive_seed(self._seed, replica=number, purpose="trial of a sweep") % 2**32
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
         trial = self._trial(number) if number <= len(known) else self._study.ask()
         self._trials[number] = trial
-        return {key: _suggest(trial, key, values) for key, values in self._over.items()}
+        point = {}
+        for key, values in self._over.items():
+            # Each key has a stream of its own: a kill may have come between two of them.
+            seed = derive_seed(self._seed, replica=number, purpose=f"trial of a sweep: {key}")
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
+            point[key] = _suggest(trial, key, values)
+        return point
 
     def should_stop(self, number: int, epoch: int, value: float) -> bool:
         """Take note of a trial's value after an epoch; whether it is worse than the median of others."""

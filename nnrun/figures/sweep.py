@@ -119,7 +119,7 @@ _RING: dict[str, Any] = {
 
 
 def _draw(ax: Axes, panel: Panel, y: Values, best: int) -> None:
-    x = _apart(panel.x, y) if panel.categories else panel.x
+    x = _apart(panel.x) if panel.categories else panel.x
     if panel.log:
         ax.set_xscale("log")
     ax.plot(x, y, linestyle="none", marker="o", markersize=6, markeredgewidth=0, color=COLOURS[0], alpha=0.6)
@@ -155,11 +155,11 @@ def _draw_medians(ax: Axes, panel: Panel, y: Values) -> None:
         ax.plot(places, medians, color=COLOURS[1], linewidth=1.6)
 
 
-def _apart(x: Values, y: Values) -> Values:
-    """The trials of each category side by side, in the order of their scores."""
+def _apart(x: Values) -> Values:
+    """The trials of each category side by side, in their own order."""
     result = x.copy()
     for place in np.unique(x):
         here = np.flatnonzero(x == place)
         offsets = np.linspace(-_SPREAD, _SPREAD, len(here)) if len(here) > 1 else np.zeros(1)
-        result[here[np.argsort(y[here], kind="stable")]] += offsets
+        result[here] += offsets
     return result

@@ -11,6 +11,7 @@ from nnrun.records.index import (
     list_runs,
     runs_of_sweep,
 )
+from nnrun.records.lock import locked
 from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.sweep_directory import (
@@ -45,6 +46,7 @@ __all__ = [
     "history_columns",
     "list_runs",
     "list_sweeps",
+    "locked",
     "measures",
     "member_kind",
     "open_sweep",

@@ -258,7 +258,7 @@ def _newest(runs_dir: Path, content: str) -> SweepDirectory | None:
 def _create(runs_dir: Path, name: str, first: Callable[[str], SweepRecord], spec: str) -> SweepDirectory:
     """Make a sweep's folder, which is never without its record: it is filled under another name."""
     while True:
-        path = runs_dir / new_id(name, "-sweep")
+        path = runs_dir / new_id(name, "" if name.endswith("sweep") else "-sweep")
         hidden = SweepDirectory(path.with_name(f".{path.name}.new"))
         hidden.write_spec(spec)
         hidden.write_record(first(path.name))

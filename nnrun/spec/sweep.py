@@ -90,7 +90,7 @@ class SweepPlan:
 def load_sweep(
     path: Path | str,
     overrides: Overrides = (),
-    over: Sequence[str] = (),
+    over: Overrides = (),
     changes: Mapping[str, str | int] | None = None,
 ) -> SweepPlan:
     """Read a spec with its sweep, and check every trial.
@@ -101,7 +101,8 @@ def load_sweep(
     Args:
         path: the spec file.
         overrides: as for `load_spec`.
-        over: `key=value,value` texts, which add to the sweep section or replace what it says of the key.
+        over: `key=value,value` texts, or a map from key to a list of values or a range; they add to the sweep
+            section, or replace what it says of the key.
         changes: key of the sweep section → its value instead.
 
     Raises:
@@ -153,8 +154,38 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     )
 
 
-def _with_over(tree: SpecTree, over: Sequence[str]) -> SpecTree:
-    """The tree with the texts of `--over` written into its sweep section."""
+def _with_over(tree: SpecTree, over: Overrides) -> SpecTree:
+    """The tree with `over` written into its sweep section."""
+    entries, problems = _read_map(over) if isinstance(over, Mapping) else _read_texts(over)
+    tree = replace(tree, problems=(*tree.problems, *problems))
+    if not entries:
+        return tree
+    place = next(iter(entries.values())).key_place
+    section = tree.root.entries.get("sweep", Entry(place, MapNode({}, place)))
+    if not isinstance(section.value, MapNode):
+        return tree  # it is wrong, and will be said to be
+    swept = section.value.entries.get("over", Entry(place, MapNode({}, place)))
+    if not isinstance(swept.value, MapNode):
+        return tree
+    whole = replace(swept.value, entries={**swept.value.entries, **entries})
+    changed = replace(section.value, entries={**section.value.entries, "over": Entry(swept.key_place, whole)})
+    root = replace(tree.root, entries={**tree.root.entries, "sweep": Entry(section.key_place, changed)})
+    return replace(tree, root=root)
+
+
+def _read_map(over: Mapping[str, Any]) -> tuple[dict[str, Entry], list[Problem]]:
+    entries: dict[str, Entry] = {}
+    problems: list[Problem] = []
+    for key, values in over.items():
+        start = Place(SourceText("over", f"{key}: {values!r}", numbered=False), 1, 1)
+        try:
+            entries[key] = Entry(start, from_plain(values, start))
+        except TypeError as error:
+            problems.append(start.problem(f"the value is, or holds, {error}"))
+    return entries, problems
+
+
+def _read_texts(over: Sequence[str]) -> tuple[dict[str, Entry], list[Problem]]:
     entries: dict[str, Entry] = {}
     problems: list[Problem] = []
     for text in over:
@@ -171,20 +202,7 @@ def _with_over(tree: SpecTree, over: Sequence[str]) -> SpecTree:
             continue
         problems += found
         entries[key.strip()] = Entry(start, _range_alone(node))
-    tree = replace(tree, problems=(*tree.problems, *problems))
-    if not entries:
-        return tree
-    place = next(iter(entries.values())).key_place
-    section = tree.root.entries.get("sweep", Entry(place, MapNode({}, place)))
-    if not isinstance(section.value, MapNode):
-        return tree  # it is wrong, and will be said to be
-    swept = section.value.entries.get("over", Entry(place, MapNode({}, place)))
-    if not isinstance(swept.value, MapNode):
-        return tree
-    whole = replace(swept.value, entries={**swept.value.entries, **entries})
-    changed = replace(section.value, entries={**section.value.entries, "over": Entry(swept.key_place, whole)})
-    root = replace(tree.root, entries={**tree.root.entries, "sweep": Entry(section.key_place, changed)})
-    return replace(tree, root=root)
+    return entries, problems
 
 
 def _range_alone(node: Node) -> Node:
@@ -286,7 +304,7 @@ def _checked(
 ) -> tuple[list[Trial], list[Problem]]:
     """The trials that are valid, and what is wrong or doubtful in any, each problem once."""
     trials: list[Trial] = []
-    found: dict[Problem, list[int]] = {}
+    found: dict[object, tuple[Problem, list[int]]] = {}
     for number, point in enumerate(points, start=1):
         try:
             trials.append(_trial(tree, monitor, number, point))
@@ -295,12 +313,15 @@ def _checked(
             problems = error.problems
         for problem in problems:
             if problem not in known:
-                found.setdefault(problem, []).append(number)
+                # What is written once is one problem, wherever an alias brings it.
+                place = (problem.message, problem.file, problem.line, problem.column)
+                _, numbers = found.setdefault(place, (problem, []))
+                numbers += [number] if number not in numbers[-1:] else []
     return trials, in_file_order(
         problem
         if problem.path in points[0] or len(numbers) == len(points)
         else _of_trials(tree, problem, points, numbers)
-        for problem, numbers in found.items()
+        for problem, numbers in found.values()
     )
 
 
