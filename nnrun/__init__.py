@@ -7,17 +7,30 @@
 See `nnrun.api` for all of it.
 """
 
-from nnrun.api import DEFAULT_RUNS_DIR, Run, evaluate, final, kfold, load_run, predict, train
+from nnrun.api import (
+    DEFAULT_RUNS_DIR,
+    Run,
+    Sweep,
+    evaluate,
+    final,
+    kfold,
+    load_run,
+    predict,
+    sweep,
+    train,
+)
 from nnrun.version import __version__
 
 __all__ = [
     "DEFAULT_RUNS_DIR",
     "Run",
+    "Sweep",
     "__version__",
     "evaluate",
     "final",
     "kfold",
     "load_run",
     "predict",
+    "sweep",
     "train",
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.evaluate import Evaluation
     from nnrun.experiment.listener import Listener
-    from nnrun.records import RunDirectory
+    from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
 
 Overrides = Mapping[str, Any] | Sequence[str]
 PathLike = str | Path
@@ -147,6 +147,91 @@ def train(
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep on disk.
+
+    Attributes:
+        path: the sweep's folder.
+    """
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The sweep's id: the name of its folder."""
+        return self._directory.id
+
+    @property
+    def record(self) -> SweepRecord:
+        """What sweep.json holds."""
+        return self._directory.read_record()
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.record.trials:
+            known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
+            rows.append({**known, **trial.values})
+        return pd.DataFrame(rows)
+
+    @property
+    def best(self) -> Run | None:
+        """The run of the best trial; None where no trial has a score."""
+        ranked = self.record.ranked()
+        return Run(self.path.parent / str(ranked[0].run)) if ranked else None
+
+    @property
+    def best_spec(self) -> Path:
+        """The best trial's spec, ready to train."""
+        return self._directory.best_spec
+
+    @property
+    def _directory(self) -> SweepDirectory:
+        from nnrun.records import SweepDirectory
+
+        return SweepDirectory(self.path)
+
+
+def sweep(
+    spec: PathLike,
+    *,
+    over: Overrides = (),
+    method: Literal["grid", "random", "tpe"] | None = None,
+    trials: int | None = None,
+    monitor: str | None = None,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+) -> Sweep:
+    """Try values of a spec's keys, each trial a run of its own; go on with the same sweep where there is one.
+
+    Args:
+        spec: the YAML file, with or without a sweep section.
+        over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
+        method, trials, monitor: instead of what the sweep section says.
+        new: begin anew in any case.
+        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+    """
+    from nnrun.experiment.run import Settings
+    from nnrun.experiment.sweep import run_sweep
+    from nnrun.experiment.sweep_listener import SweepLines, SweepListener
+    from nnrun.spec.sweep import load_sweep
+
+    asked: dict[str, str | int | None] = {"method": method, "trials": trials, "monitor": monitor}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    return Sweep(run_sweep(load_sweep(spec, overrides, over, changes), settings, listener, new=new).path)
 
 
 def kfold(
@@ -278,10 +363,8 @@ def _listener(verbose: bool) -> Listener:
     from nnrun.experiment.listener import Listener
     from nnrun.experiment.progress import LineListener
 
-    if not verbose:
-        return Listener()
+    return LineListener(_write_line) if verbose else Listener()
 
-    def write(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
 
-    return LineListener(write)
+def _write_line(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

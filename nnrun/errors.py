@@ -4,7 +4,8 @@
     ├── UsageError          2: the command line asks for something that cannot be
     ├── SpecError           3: the spec is invalid (holds every problem at once)
     ├── DataError           4: data missing, corrupt, or not what the spec says
-    └── DivergedError       5: the loss became NaN or infinite
+    ├── DivergedError       5: the loss became NaN or infinite
+    └── LockedError         6: another process is at work there
 
 An interruption by the user (Ctrl-C) is Python's KeyboardInterrupt and ends with exit code 130.
 
@@ -46,6 +47,12 @@ class DivergedError(NnrunError):
     """Training diverged: a loss became NaN or infinite."""
 
     exit_code = 5
+
+
+class LockedError(NnrunError):
+    """Another process is at work on the same thing."""
+
+    exit_code = 6
 
 
 @dataclass(frozen=True)

@@ -306,11 +306,13 @@ def test_what_is_exported() -> None:
     assert sorted(nnrun.__all__) == [
         "DEFAULT_RUNS_DIR",
         "Run",
+        "Sweep",
         "__version__",
         "evaluate",
         "final",
         "kfold",
         "load_run",
         "predict",
+        "sweep",
         "train",
     ]

@@ -62,6 +62,7 @@ def usage_message(error: Exception) -> str:
 from nnrun.cli import (  # noqa: E402, I001  (each module registers its command on `app`, in the order of the help)
     train,
     kfold,
+    sweep,
     final,
     evaluate,
     predict,
@@ -99,5 +100,6 @@ __all__ = [
     "rm",
     "schema_command",
     "show",
+    "sweep",
     "train",
 ]

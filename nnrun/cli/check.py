@@ -41,10 +41,10 @@ class Checked:
 
 def check_spec(path: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
-    from nnrun.spec.load import load_spec
+    from nnrun.spec.sweep import check_sweep
 
     try:
-        return Checked(str(path), load_spec(path, overrides).warnings)
+        return Checked(str(path), check_sweep(path, overrides))
     except SpecError as error:
         return Checked(str(path), error.problems, error.exit_code)
     except UsageError as error:

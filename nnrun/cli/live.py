@@ -108,7 +108,7 @@ class LiveListener(Listener):
         line.add_row(
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
             f"epoch {done}/{total}",
-            f"{_clock(elapsed)} gone, {_clock(left)} left" if done < total else f"{_clock(elapsed)}",
+            f"{clock(elapsed)} gone, {clock(left)} left" if done < total else f"{clock(elapsed)}",
         )
         return line
 
@@ -140,7 +140,8 @@ def _better(record: EpochRecord, best: EpochRecord) -> bool:
     return math.isfinite(new) and not new >= old
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """`12 s`, `3 min 05 s`, `1 h 02 min`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -35,6 +35,10 @@ class Start:
     device: str
 
 
+class StopTraining(Exception):
+    """A listener has seen enough of a run; the text says why. The run keeps what there was."""
+
+
 class Listener:
     """Hears nothing. What shows progress overrides what it needs."""
 
@@ -48,7 +52,7 @@ class Listener:
         """The run's folder is there and training begins."""
 
     def epoch(self, record: EpochRecord) -> None:
-        """An epoch ended; its rows are in the history."""
+        """An epoch ended; its rows are in the history. May raise `StopTraining`."""
 
     def ended(self) -> None:
         """Training is over, however it ended."""

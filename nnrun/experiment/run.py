@@ -18,7 +18,7 @@ from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
-from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
@@ -59,7 +59,8 @@ class Settings:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
         selection: which networks: all, one fold alone, several seeds.
-        parent: the id of the run that this one comes from.
+        parent: the id of the run or sweep that this one comes from.
+        trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
@@ -73,6 +74,7 @@ class Settings:
     smoke: bool = False
     selection: Selection = EVERYTHING
     parent: str | None = None
+    trial: Mapping[str, Any] | None = None
     parent_data: Mapping[str, str] | None = None
     use_test_set: bool = False
     compile: Policy = "auto"
@@ -117,12 +119,25 @@ class _Job:
         return None if self.kind is None else Member(self.kind, number)
 
 
-def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | None = None) -> RunDirectory:
-    """Train what a spec declares and keep the record of it.
+def run_experiment(
+    loaded: LoadedSpec,
+    settings: Settings,
+    listener: Listener | None = None,
+    *,
+    dataset: Dataset | None = None,
+) -> RunDirectory:
+    """Train what a spec declares and keep the record of it. Its sweep, if it has one, is left out.
 
     The run's folder is made once the spec, the data and the device are known to fit, and not before.
 
+    Args:
+        loaded: the spec.
+        settings: how and where.
+        listener: is told what happens.
+        dataset: the spec's data, where they are loaded already.
+
     Raises:
+        StopTraining: the listener raised it; the run says so and keeps what there was.
         DataError: the data are missing or do not suit the spec; nothing was made.
         UsageError: there is no such device or fold; nothing was made.
         DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
@@ -130,10 +145,14 @@ def run_experiment(loaded: LoadedSpec, settings: Settings, listener: Listener | 
     """
     listener = listener or Listener()
     spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
+    if spec.sweep is not None:
+        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
+        spec = spec.model_copy(update={"sweep": None})
     device = resolve_device(settings.device)
-    dataset = load_dataset(
-        spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
-    )
+    if dataset is None:
+        dataset = load_dataset(
+            spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
+        )
     if settings.parent_data is not None:
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
     for source in dataset.sources:
@@ -197,6 +216,7 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
         "smoke": job.settings.smoke,
         "parent": job.settings.parent,
         "reproduces": job.settings.reproduces,
+        **({"sweep": job.settings.parent, "trial": job.settings.trial} if job.settings.trial else {}),
         "folds": job.numbers if job.kind == "fold" else None,
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
@@ -233,6 +253,9 @@ def _ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
     except KeyboardInterrupt:
         record["status"] = "interrupted"
         raise RunInterrupted(run) from None
+    except StopTraining as reason:
+        record |= {"status": "interrupted", "error": str(reason)}
+        raise
     except DivergedError as error:
         record |= {"status": "diverged", "error": str(error)}
         raise DivergedError(f"{error} What there was is kept in {run.path}.") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.records import member_kind
 from nnrun.spec import schema
+from nnrun.spec.columns import chooser
 from nnrun.validation.summary import (
     MORE_EPOCHS,
     best_epoch,
@@ -18,15 +19,6 @@ from nnrun.validation.summary import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def chooser(spec: schema.ExperimentSpec) -> str | None:
-    """The column that chooses the best epoch; None where nothing is validated."""
-    if isinstance(spec.validation, schema.NoValidation):
-        return None
-    stopping = spec.early_stopping
-    watched = stopping.monitor if stopping is not None else ""
-    return watched if watched.startswith("val_") else "val_loss"
 
 
 def verdict(

@@ -11,13 +11,25 @@ from nnrun.records.index import (
     find_runs,
     list_runs,
     refuse_to_delete,
+    runs_of_sweep,
 )
+from nnrun.records.lock import locked
 from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind, member_of_folder
 from nnrun.records.run_directory import RunDirectory, create_run
+from nnrun.records.sweep_directory import (
+    FINISHED,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    TrialStatus,
+    list_sweeps,
+    open_sweep,
+)
 from nnrun.records.weights import read_weights_file
 
 __all__ = [
     "BROKEN",
+    "FINISHED",
     "LAST",
     "MEMBER_KINDS",
     "STATUSES",
@@ -26,6 +38,10 @@ __all__ = [
     "MemberKind",
     "RunDirectory",
     "RunSummary",
+    "SweepDirectory",
+    "SweepRecord",
+    "TrialRecord",
+    "TrialStatus",
     "create_run",
     "delete_run",
     "find_run",
@@ -33,9 +49,13 @@ __all__ = [
     "history_columns",
     "is_finite",
     "list_runs",
+    "list_sweeps",
+    "locked",
     "measures",
     "member_kind",
     "member_of_folder",
+    "open_sweep",
     "read_weights_file",
     "refuse_to_delete",
+    "runs_of_sweep",
 ]

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.history import is_finite
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
 
 STATUSES = ("running", "completed", "interrupted", "failed", "diverged")
 BROKEN = "broken"
@@ -75,6 +77,7 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
     as_path = RunDirectory(Path(reference))
     if reference and as_path.is_run():
         return as_path
+    _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if as_path.path.is_dir() else "there is no such folder"
         raise UsageError(f"{reference} is no run: {found}.")
@@ -95,6 +98,31 @@ def find_runs(references: Sequence[str], runs_dir: Path) -> list[RunDirectory]:
         run = find_run(reference, runs_dir)
         found.setdefault(run.path.resolve(), run)
     return list(found.values())
+
+
+def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> None:
+    """Raise where a sweep is meant, and no run."""
+    meant = [sweep.id for sweep in list_sweeps(runs_dir) if reference and sweep.id.startswith(reference)]
+    if SweepDirectory(Path(reference)).is_sweep():
+        meant = [SweepDirectory(Path(reference)).id]
+    if meant and not any(id_.startswith(reference) for id_ in without):
+        raise UsageError(
+            f"{meant[0]} is a sweep, not a run: it has no network of its own. Its trials are runs; "
+            "`nnrun ls` lists them."
+        )
+
+
+def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[tuple[RunDirectory, dict[str, Any]]]:
+    """The runs that a sweep has made, with their records; those that cannot be read are left out."""
+    found = []
+    for run in _run_directories(runs_dir):
+        try:
+            record = run.read_record()
+        except DataError:
+            continue
+        if record.get("sweep") == sweep_id:
+            found.append((run, record))
+    return found
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
@@ -151,7 +179,11 @@ def _run_directories(runs_dir: Path) -> list[RunDirectory]:
     except OSError as error:
         raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
     visible = (RunDirectory(entry) for entry in entries if not entry.name.startswith("."))
-    return [run for run in visible if run.is_run() or RUN_ID.fullmatch(run.id)]
+    return [run for run in visible if run.is_run() or (RUN_ID.fullmatch(run.id) and not _is_sweep(run))]
+
+
+def _is_sweep(folder: RunDirectory) -> bool:
+    return SweepDirectory(folder.path).is_sweep()
 
 
 def _last_run(runs_dir: Path) -> RunDirectory:

@@ -222,11 +222,9 @@ def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> Run
         name: the experiment's name, in any script; the folder's name keeps what is safe in a file name.
         now: the time that the id tells; default: the present.
     """
-    moment = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
-    stem = f"{slug(name)}-{moment:%Y%m%dT%H%M%SZ}"
     make_folder(runs_dir)
     for _ in range(1000):
-        path = runs_dir / f"{stem}-{secrets.token_hex(2)}"
+        path = runs_dir / new_id(name, now=now)
         try:
             os.mkdir(path)  # fails where the folder exists: that is what makes it ours alone
         except FileExistsError:
@@ -234,7 +232,13 @@ def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> Run
         except OSError as error:
             raise UsageError(f"Cannot make a run in {runs_dir}: {error.strerror}.") from error
         return RunDirectory(path)
-    raise NnrunError(f"Cannot make a run in {runs_dir}: too many runs start with {stem}.")
+    raise NnrunError(f"Cannot make a run in {runs_dir}: too many runs start with {path.name[:-5]}.")
+
+
+def new_id(name: str, suffix: str = "", *, now: datetime | None = None) -> str:
+    """An id as folders have it: name, UTC time and four digits at random. It may be taken."""
+    moment = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    return f"{slug(name)}{suffix}-{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def slug(name: str) -> str:

@@ -22,8 +22,11 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 def dump_spec(spec: ExperimentSpec) -> str:
-    """The YAML text of a spec; loading it gives an equal spec."""
-    return "".join(_entry(key, value, 0) for key, value in dump_value(spec).items())
+    """The YAML text of a spec; loading it gives an equal spec. A sweep is in it where there is one."""
+    values = dump_value(spec)
+    if spec.sweep is None:
+        del values["sweep"]
+    return "".join(_entry(key, value, 0) for key, value in values.items())
 
 
 def dump_value(value: Any) -> Any:
@@ -33,12 +36,14 @@ def dump_value(value: Any) -> Any:
         if isinstance(value, Component):
             return {value.kind: fields} if fields else value.kind
         return fields
+    if isinstance(value, Mapping):
+        return {key: dump_value(item) for key, item in value.items()}
     return [dump_value(item) for item in value] if isinstance(value, list) else value
 
 
 def flow_text(value: Any) -> str:
     """A value as one line of YAML, as a person would write it: without what is the default anyway."""
-    return _flow(_without_defaults(value))
+    return flow(_without_defaults(value))
 
 
 def _without_defaults(value: Any) -> Any:
@@ -61,7 +66,7 @@ def _without_defaults(value: Any) -> Any:
 
 def _entry(key: str, value: Any, indent: int) -> str:
     """`key: value` on one line where it fits, else the value below its key."""
-    line = f"{' ' * indent}{key}: {_flow(value)}\n"
+    line = f"{' ' * indent}{_scalar(key)}: {flow(value)}\n"
     # Layers stand one below the other, as the stack that they are.
     if (len(line) <= _WIDTH and key != "layers") or not value or not isinstance(value, (Mapping, list)):
         return line
@@ -69,21 +74,22 @@ def _entry(key: str, value: Any, indent: int) -> str:
         inner = "".join(_entry(name, item, indent + 2) for name, item in value.items())
     else:
         inner = "".join(_item(item, indent + 2) for item in value)
-    return f"{' ' * indent}{key}:\n{inner}"
+    return f"{' ' * indent}{_scalar(key)}:\n{inner}"
 
 
 def _item(value: Any, indent: int) -> str:
     if isinstance(value, Mapping) and value:
         block = "".join(_entry(name, item, indent + 2) for name, item in value.items())
         return f"{' ' * indent}- {block.lstrip()}"
-    return f"{' ' * indent}- {_flow(value)}\n"
+    return f"{' ' * indent}- {flow(value)}\n"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(flow(item) for item in value) + "]"
     return _scalar(value)
 
 

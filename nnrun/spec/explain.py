@@ -12,7 +12,7 @@ from typing import Any
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record, Scalar
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
 from nnrun.spec.locate import Location, Spot, locate
 from nnrun.spec.source import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
 from nnrun.spec.suggest import listing, nearest, quoted
@@ -128,6 +128,8 @@ def _wrong_value(spot: Spot, path: str) -> str:
         return f"{path} must be {form.describe()}; found {describe(node)}{_scalar_hint(form, node)}"
     if isinstance(form, Items):
         return f"{path} must be {form.describe()}; found {describe(node)}{_list_hint(form, node)}"
+    if isinstance(form, Keys):
+        return f"{path} must be {form.describe()}; found {describe(node)}"
     if isinstance(form, Choice):
         return _wrong_component(form, node, path)
     if isinstance(form, Record):
@@ -169,6 +171,9 @@ def _list_hint(form: Items, node: Node | None) -> str:
 
 
 def _wrong_component(form: Choice, node: Node | None, path: str) -> str:
+    if form.or_values and not isinstance(node, MapNode):
+        hint = f"; write [{node.written}]" if isinstance(node, ScalarNode) and node.value is not None else ""
+        return f"{path} must be {form.describe()}; found {describe(node)}{hint}"
     allowed = f"Allowed: {form.describe()}"
     if isinstance(node, MapNode) and len(node.entries) > 1:
         return _two_names(form, node, path)

@@ -7,11 +7,11 @@ path of an override, for the JSON Schema.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
@@ -49,17 +49,19 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Items:
-    """A list of `item`, at least `least` of them. `one_is_enough`: a single item stands for a list of one."""
+    """A list of `item`, `least` to `most`. `one_is_enough`: a single item stands for a list of one."""
 
     item: Form
     least: int = 0
+    most: int | None = None
     one_is_enough: bool = False
     optional: bool = False
 
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
         if isinstance(self.item, Scalar):
-            return f"a list, each of it {self.item.describe()}"
+            size = "a list" if self.most is None else f"a list of {self.most}"
+            return f"{size}, each of it {self.item.describe()}"
         return f"a list of at least {counted(self.least, 'entry')}" if self.least else "a list"
 
 
@@ -91,10 +93,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several components, each by its name."""
+    """One of several components, each by its name; or a list of any values, where `or_values`."""
 
     kinds: tuple[tuple[str, type[schema.Component]], ...]
     optional: bool = False
+    or_values: bool = False
 
     @property
     def components(self) -> dict[str, type[schema.Component]]:
@@ -109,10 +112,22 @@ class Choice:
 
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
-        return listing(self.components)
+        return listing(["a list of values", *self.components] if self.or_values else self.components)
 
 
-Form = Scalar | Items | Record | Choice
+@dataclass(frozen=True)
+class Keys:
+    """A map whose keys are the user's own, with `value` under each."""
+
+    value: Form
+    optional: bool = False
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        return "a map from keys of the spec, spelled as for --set, to the values to try"
+
+
+Form = Scalar | Items | Record | Choice | Keys
 
 ROOT = Record(schema.ExperimentSpec)
 
@@ -123,7 +138,7 @@ def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
     if model is schema.Preprocessing:
         inputs = forms["inputs"]
         assert isinstance(inputs, Items)
-        forms["inputs"] = Items(inputs.item, inputs.least, one_is_enough=True)
+        forms["inputs"] = replace(inputs, one_is_enough=True)
     return forms
 
 
@@ -137,13 +152,18 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         return Scalar("enum", choices=arguments, optional=optional)
     if origin is list:
         least = max((bound.min_length for bound in metadata if isinstance(bound, MinLen)), default=0)
-        return Items(_form(arguments[0]), least, optional=optional)
+        most = max((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), default=None)
+        return Items(_form(arguments[0]), least, most, optional=optional)
+    if origin is dict:
+        return Keys(_form(arguments[1]), optional)
     if type(None) in arguments:
         (wanted,) = (argument for argument in arguments if argument is not type(None))
         return _form(wanted, metadata, optional=True)
     if arguments:
-        classes = [get_args(member)[0] for member in arguments]
-        return Choice(tuple((cls.kind, cls) for cls in classes), optional)
+        members = [get_args(member)[0] for member in arguments]
+        classes = [member for member in members if get_origin(member) is not list]
+        or_values = len(classes) < len(members)
+        return Choice(tuple((cls.kind, cls) for cls in classes), optional, or_values)
     if issubclass(annotation, schema.Config):
         return Record(annotation, optional)
     bounds = tuple(entry for entry in metadata if isinstance(entry, (Gt, Ge, Lt, Le)))

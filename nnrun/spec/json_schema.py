@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_value
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record, Scalar
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
 
 _TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 _BOUNDS = {Gt: "exclusiveMinimum", Ge: "minimum", Lt: "exclusiveMaximum", Le: "maximum"}
@@ -61,12 +61,19 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
         document = {"type": "array", "items": item}
         if form.least:
             document["minItems"] = form.least
+        if form.most is not None:
+            document["maxItems"] = form.most
         if form.one_is_enough:
             document = {"anyOf": [item, document]}
     elif isinstance(form, Record):
         document = _record(form, definitions)
+    elif isinstance(form, Keys):
+        values = _form(form.value, definitions)
+        document = {"type": "object", "minProperties": 1, "additionalProperties": values}
     else:
         document = {"anyOf": [_component(form, cls, definitions) for cls in form.components.values()]}
+        if form.or_values:
+            document["anyOf"].insert(0, {"type": "array", "minItems": 1})
     return {"anyOf": [document, {"type": "null"}]} if form.optional else document
 
 

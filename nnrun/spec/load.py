@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +62,35 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
         UsageError: there is no such file.
         SpecError: the spec is invalid; holds every problem.
     """
+    return check_tree(read_spec(path, overrides))
+
+
+@dataclass(frozen=True)
+class SpecTree:
+    """A spec that has been read and not yet checked.
+
+    Attributes:
+        root: its values, overrides written into them.
+        problems: what was wrong with the text and the overrides.
+        text: the file as written.
+        path: the file, or None for a text.
+        base: the folder that relative paths are relative to.
+        default_name: the name of a spec that gives itself none.
+    """
+
+    root: MapNode
+    problems: tuple[Problem, ...]
+    text: str
+    path: Path | None
+    base: Path
+    default_name: str
+
+
+def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
+    """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
     path = Path(path)
     source = decode(read_spec_file(path), str(path))
-    return _load(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
+    return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
 
 def load_kfold_spec(
@@ -102,7 +128,7 @@ def load_spec_text(
         SpecError: the spec is invalid; holds every problem.
     """
     source = SourceText(file, text.removeprefix("\ufeff"))
-    return _load(source, path=None, base=base, default_name=default_name, overrides=overrides)
+    return check_tree(_read(source, path=None, base=base, default_name=default_name, overrides=overrides))
 
 
 def read_kept_spec(text: str, *, file: str) -> ExperimentSpec:
@@ -122,19 +148,28 @@ def read_kept_spec(text: str, *, file: str) -> ExperimentSpec:
     return spec
 
 
-def _load(
+def _read(
     source: SourceText, *, path: Path | None, base: Path, default_name: str, overrides: Overrides
-) -> LoadedSpec:
+) -> SpecTree:
     root, problems = read_yaml(source)
     root, override_problems = apply_overrides(root, overrides)
-    problems += override_problems
+    return SpecTree(root, (*problems, *override_problems), source.text, path, base, default_name)
+
+
+def check_tree(tree: SpecTree) -> LoadedSpec:
+    """The spec that a tree holds.
+
+    Raises:
+        SpecError: the spec is invalid; holds every problem, those of reading too.
+    """
+    root, problems = tree.root, list(tree.problems)
     written = _validated(root, problems)
-    spec = _fill_in(written, base=base, default_name=default_name)
+    spec = _fill_in(written, base=tree.base, default_name=tree.default_name)
     problems += [_as_problem(root, finding) for finding in (*_missing_files(written, spec), *lint(spec))]
-    problems = _in_file_order(problems)
+    problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    return LoadedSpec(spec, source.text, path, tuple(problems))
+    return LoadedSpec(spec, tree.text, tree.path, tuple(problems))
 
 
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
@@ -143,7 +178,7 @@ def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
         return ExperimentSpec.model_validate(plain(root))
     except ValidationError as error:
         found = explain(root, error.errors(include_url=False, include_context=False))
-        raise SpecError(_in_file_order([*problems, *found])) from None
+        raise SpecError(in_file_order([*problems, *found])) from None
 
 
 def _as_problem(root: MapNode, finding: Finding) -> Problem:
@@ -151,7 +186,7 @@ def _as_problem(root: MapNode, finding: Finding) -> Problem:
     return place.problem(finding.message, path=spell_path(finding.location), severity=finding.severity)
 
 
-def _in_file_order(problems: Sequence[Problem]) -> list[Problem]:
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
     """Problems of the whole file first, then by line; those of overrides last, as they were found."""
     return sorted(problems, key=_file_order)
 

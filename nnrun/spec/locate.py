@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnrun.spec import schema
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record
 from nnrun.spec.source import ListNode, MapNode, Node, Place, ScalarNode
 
 Location = tuple[str | int, ...]
@@ -61,6 +61,9 @@ def _step(spot: Spot, part: str | int) -> Spot:
             (entry,) = node.entries.values()
             return Spot(inner, entry.value, entry.key_place)
         return Spot(inner, None, node.place if node else spot.key_place)
+    if isinstance(form, Keys) and isinstance(node, MapNode) and part in node.entries:
+        entry = node.entries[str(part)]
+        return Spot(form.value, entry.value, entry.key_place)
     if isinstance(form, Record) and isinstance(part, str):
         inner_form = form.form(part) if part in form.fields else None
         if isinstance(node, MapNode):

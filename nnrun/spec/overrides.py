@@ -14,7 +14,7 @@ from typing import Any
 
 from nnrun.errors import Problem, SpecError
 from nnrun.spec import schema
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record
 from nnrun.spec.source import (
     Entry,
     InvalidNode,
@@ -78,6 +78,26 @@ def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[
             place = Place(source, 1, refusal.at.column if refusal.at else 1)
             problems.append(place.problem(refusal.message))
     return root, problems
+
+
+def put(root: MapNode, path: str, value: Node, path_place: Place) -> MapNode:
+    """The spec with one value written into it.
+
+    Args:
+        root: the spec.
+        path: where, spelled as for `--set`.
+        value: what.
+        path_place: where the path was written, for messages.
+
+    Raises:
+        SpecError: there is no such place.
+    """
+    try:
+        changed = _write(ROOT, root, _parse_path(path), 0, value)
+    except _Refused as refusal:
+        raise SpecError([path_place.problem(refusal.message, path=path)]) from None
+    assert isinstance(changed, MapNode)
+    return changed
 
 
 def with_changes(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
@@ -145,6 +165,9 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
 
     if isinstance(form, Items):
         return _write_item(form, node, parts, done, value)
+    if isinstance(form, Keys):
+        here = _behind(parts, done)
+        raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
     if isinstance(part.key, int):
         raise _Refused(f"{_behind(parts, done)} is no list, and has no [{part.key}]", part)
     if isinstance(form, Choice):

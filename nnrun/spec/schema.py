@@ -32,6 +32,8 @@ Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -587,6 +589,64 @@ Validation = Annotated[
 ]
 
 
+# --- sweeps ------------------------------------------------------------------------------------------------
+
+
+class Uniform(Component):
+    """Any number from the first to the second, all equally likely."""
+
+    kind = "uniform"
+    bare = "range"
+    range: Annotated[list[Finite], Field(min_length=2, max_length=2)]
+
+
+class LogUniform(Component):
+    """Any number from the first to the second, all orders of magnitude equally likely."""
+
+    kind = "log_uniform"
+    bare = "range"
+    range: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class IntUniform(Component):
+    """Any whole number from the first to the second, both included, all equally likely."""
+
+    kind = "int_uniform"
+    bare = "range"
+    range: Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+VALUES = "values"
+"""The tag of a plain list among the `SweptValues`; no component has this name."""
+
+SweptValues = Annotated[
+    Union[
+        Annotated[Uniform, Tag("uniform")],
+        Annotated[LogUniform, Tag("log_uniform")],
+        Annotated[IntUniform, Tag("int_uniform")],
+        Annotated[list[Any], Tag(VALUES)],
+    ],
+    Discriminator(lambda value: VALUES if isinstance(value, list) else _component_tag(value)),
+]
+
+
+class Sweep(Config):
+    """What `nnrun sweep` tries, one run for each trial.
+
+    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
+    combination; `random` and `tpe` (Optuna's, which learns from the trials before) try so many `trials`.
+    `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
+    `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
+    """
+
+    method: Literal["grid", "random", "tpe"] = "grid"
+    over: Annotated[dict[str, SweptValues], Field(min_length=1)]
+    trials: Count | None = None
+    monitor: str | None = None
+    seed: Seed | None = None
+    prune: bool = True
+
+
 class ExperimentSpec(Config):
     """One experiment: everything that decides what is computed.
 
@@ -595,7 +655,7 @@ class ExperimentSpec(Config):
 
     name: str = ""
     description: str = ""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     dataset: Dataset
     preprocessing: Preprocessing = Preprocessing()
     layers: Annotated[list[Layer], Field(min_length=1)]
@@ -608,6 +668,7 @@ class ExperimentSpec(Config):
     shuffle: bool = True
     early_stopping: EarlyStopping | None = None
     validation: Validation = NoValidation()
+    sweep: Sweep | None = None
 
 
 def components(union: Any) -> dict[str, type[Component]]:

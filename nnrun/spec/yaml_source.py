@@ -89,6 +89,17 @@ def read_value(source: SourceText, start: int) -> tuple[Node, list[Problem]]:
     return node, problems
 
 
+def read_values(source: SourceText, start: int) -> tuple[Node, list[Problem]]:
+    """The list of values that stand in `source` from position `start` (at least 1) on, with commas between.
+
+    Raises:
+        SpecError: that is no YAML.
+    """
+    node, problems = _read(source, f"{' ' * (start - 1)}[{source.text[start:]}]")
+    assert node is not None, "brackets are never nothing"
+    return node, problems
+
+
 def _read(source: SourceText, text: str | None = None) -> tuple[Node | None, list[Problem]]:
     text = source.text if text is None else text
     if len(text) > MAX_BYTES:

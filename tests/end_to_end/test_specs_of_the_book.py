@@ -12,7 +12,9 @@ import nnrun
 from nnrun.cli import main
 from nnrun.spec.load import load_spec
 
-SPECS = sorted(path.name for path in (Path(__file__).parents[2] / "specs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "specs"
+SPECS = sorted(path.name for path in FOLDER.glob("*.yaml"))
+SWEEPS = [name for name in SPECS if load_spec(FOLDER / name).spec.sweep is not None]
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,21 @@ def test_a_smoke_run_needs_no_data(
     assert "epoch 2/2" in printed.err
     assert "downloading" not in printed.err
     assert load_spec(specs_dir / name).spec.name == Path(name).stem
+
+
+def test_the_sweeps_are_there() -> None:
+    assert SWEEPS == ["imdb_sweep.yaml", "reuters_sweep.yaml"]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_smoke_sweep_needs_no_data(
+    name: str, specs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(specs_dir / name), "--smoke", "--json", "-q"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["status"], record["smoke"], record["total"]) == ("completed", True, 24)
+    assert {trial["status"] for trial in record["trials"]} == {"completed"}
+    assert main(["check", record["best_spec"]]) == 0
 
 
 @pytest.mark.parametrize("name", SPECS)

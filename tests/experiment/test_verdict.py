@@ -11,7 +11,8 @@ import pytest
 import scipy.stats
 from small_experiments import KFOLD, spec_text
 
-from nnrun.experiment.verdict import chooser, verdict
+from nnrun.experiment.verdict import verdict
+from nnrun.spec.columns import chooser
 
 
 def history(**columns: list[float]) -> pd.DataFrame:

@@ -7,9 +7,21 @@ from typing import Any
 from annotated_types import Ge, Gt, Lt
 from hypothesis import strategies as st
 
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Record, Scalar
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
 from nnrun.spec.source import FORBIDDEN
 
+# What a list of values to try may hold: anything that YAML has a word for.
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text("ab: #[]"),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text("ab[]:", max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
 TEXT = st.text(max_size=30).filter(lambda text: not FORBIDDEN.search(text))
 
 
@@ -39,13 +51,17 @@ def values(form: Form) -> st.SearchStrategy[Any]:
     if isinstance(form, Scalar):
         strategy = _scalar(form)
     elif isinstance(form, Items):
-        strategy = st.lists(values(form.item), min_size=form.least, max_size=4)
+        strategy = st.lists(values(form.item), min_size=form.least, max_size=form.most or 4)
     elif isinstance(form, Record):
         required = {key: values(form.form(key)) for key in form.required}
         optional = {key: values(form.form(key)) for key in form.fields if key not in required}
         strategy = st.fixed_dictionaries(required, optional=optional)
+    elif isinstance(form, Keys):
+        strategy = st.dictionaries(TEXT, values(form.value), min_size=1, max_size=3)
     else:
         strategy = st.one_of([_component(kind, Record(cls)) for kind, cls in form.kinds])
+        if form.or_values:
+            strategy |= st.lists(ANYTHING, min_size=1, max_size=4)
     return st.none() | strategy if form.optional else strategy
 
 
@@ -64,6 +80,8 @@ def every_choice(form: Form = ROOT, path: tuple[str, ...] = ()) -> list[tuple[tu
     if isinstance(form, Choice):
         inner = [c for kind, cls in form.kinds for c in every_choice(Record(cls), (*path, kind))]
         return [(path, form), *inner]
+    if isinstance(form, Keys):
+        return every_choice(form.value, path)
     if isinstance(form, Record):
         return [c for key in form.fields for c in every_choice(form.form(key), (*path, key))]
     return []

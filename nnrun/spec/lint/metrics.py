@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
+from nnrun.spec.columns import trained_columns, validated_columns
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network import CROSSENTROPIES, dataset_name, output_of, targets_kind
@@ -101,15 +102,15 @@ def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetF
     if spec.early_stopping is None:
         return
     monitor = spec.early_stopping.monitor
-    trained = ["loss", *(metric.kind for metric in spec.metrics)]
+    trained = trained_columns(spec)
     validated = [f"val_{column}" for column in trained]
-    columns = trained if isinstance(spec.validation, schema.NoValidation) else [*validated, *trained]
+    columns = [*validated_columns(spec), *trained]
     if monitor in columns:
         return
     at: Location = ("early_stopping", "monitor")
     prefix = "val_" if monitor.startswith("val_") else ""
     canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
-    if columns is trained and {monitor, canonical} & set(validated):
+    if columns == trained and {monitor, canonical} & set(validated):
         yield Finding(
             at,
             f"early stopping watches {monitor}, and validation is none, so there is none; set validation, "

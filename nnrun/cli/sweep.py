@@ -1,0 +1,79 @@
+"""`nnrun sweep`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.app import app
+
+
+class Method(str, Enum):
+    """How trials are chosen."""
+
+    grid = "grid"
+    random = "random"
+    tpe = "tpe"
+
+
+@app.command()
+def sweep(
+    spec: options.Spec,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over",
+            metavar="KEY=V1,V2,...",
+            help="Try these values of a key of the spec; each is read as YAML.",
+        ),
+    ] = None,
+    method: Annotated[
+        Method | None, typer.Option("--method", help="Every combination, at random, or Optuna's TPE.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, metavar="N", help="How many, at random or by TPE.")
+    ] = None,
+    monitor: Annotated[
+        str | None,
+        typer.Option("--monitor", metavar="COLUMN", help="Compare trials by it: val_loss, val_accuracy, ..."),
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin anew, where the same sweep was begun before.")
+    ] = False,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    smoke: options.Smoke = False,
+    device: options.Device = "auto",
+    compile_: options.Compile = options.CompilePolicy.auto,
+    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Try values of a spec's keys, each trial a run of its own, and say which was best.
+
+    A sweep that was stopped or killed goes on when it is started again.
+    """
+    from nnrun.spec.sweep import load_sweep
+
+    asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    plan = load_sweep(spec, options.changes_of(set_, seed=seed, epochs=epochs), over or (), changes)
+
+    from nnrun.cli.sweep_report import sweep_and_report
+    from nnrun.experiment.run import Settings
+    from nnrun.experiment.sweep import run_sweep
+
+    settings = Settings("sweep", runs_dir, data_dir, device, smoke, compile=compile_.value)
+    return sweep_and_report(
+        lambda listener: run_sweep(plan, settings, listener, new=new),
+        warnings=plan.warnings,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=as_json,
+    )

@@ -1,0 +1,114 @@
+"""The live screen of a sweep: its leader board, the trial that runs, and a bar. Needs a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nnrun.cli.live import clock
+from nnrun.cli.sweep_report import board
+from nnrun.experiment.listener import Start
+from nnrun.experiment.progress import means
+from nnrun.experiment.sweep_listener import SweepListener, sweep_line
+from nnrun.records import FINISHED, SweepRecord, TrialRecord
+from nnrun.spec.labels import values_label
+from nnrun.training.loop import EpochRecord
+
+_OTHER_LINES = 6
+_REFRESHES_PER_SECOND = 8
+_BAR_WIDTH = 30
+
+
+class LiveBoard(SweepListener):
+    """Draws the best trials, the trial that runs, and how long the rest will take."""
+
+    def __init__(self, console: Console, *, details: bool = False) -> None:
+        self._console = console
+        self._details = details
+        self._live: Live | None = None
+        self._record: SweepRecord | None = None
+        self._running = ""
+        self._began, self._done_before = 0.0, 0
+
+    def message(self, text: str) -> None:
+        """Print it above the board."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def detail(self, text: str) -> None:
+        """Print it where details are wanted."""
+        if self._details:
+            self.message(text)
+
+    def began(self, record: SweepRecord) -> None:
+        """Begin to draw."""
+        self._record, self._began, self._done_before = record, time.perf_counter(), _done(record)
+        self.message(sweep_line(record))
+        self._live = Live(
+            get_renderable=self._screen, console=self._console, refresh_per_second=_REFRESHES_PER_SECOND
+        )
+        self._live.start()
+
+    def trial_began(self, trial: TrialRecord, start: Start) -> None:
+        """Show what it tries."""
+        self._epochs = start.epochs
+        self._running = f"trial {trial.number}: {values_label(trial.values)}"
+
+    def epoch(self, trial: TrialRecord, epoch: EpochRecord) -> None:
+        """Show how far it is; the screen is drawn by the clock, not by the epoch."""
+        assert self._record is not None, "an epoch ends after the sweep began"
+        value, _ = means(epoch)[self._record.monitor]
+        self._running = (
+            f"trial {trial.number}: {values_label(trial.values)}  epoch {epoch.epoch}/{self._epochs}  "
+            f"{self._record.monitor} {value:.4f}"
+        )
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """It is on the board now, if it is good enough."""
+        self._running = ""
+
+    def ended(self) -> None:
+        """Leave nothing: the closing screen shows the board once more."""
+        if self._live is not None:
+            self._live.transient = True
+            self._live.stop()
+            self._live = None
+
+    def _screen(self) -> RenderableType:
+        assert self._record is not None, "there is a screen only after the sweep began"
+        parts: list[RenderableType] = []
+        if self._record.ranked():
+            parts.append(self._table(self._record))
+        parts += [Text(self._running, no_wrap=True, overflow="ellipsis"), self._bar(self._record)]
+        return Group(*parts)
+
+    def _table(self, record: SweepRecord) -> Table:
+        headings, *rows = board(record, with_runs=False)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in headings:
+            table.add_column(heading, justify="right", no_wrap=True, overflow="ellipsis")
+        room = max(1, shutil.get_terminal_size().lines - _OTHER_LINES)
+        for place, row in enumerate(rows[:room]):
+            table.add_row(*row, style="green" if place == 0 else None)
+        return table
+
+    def _bar(self, record: SweepRecord) -> RenderableType:
+        done, total = _done(record), record.total
+        elapsed, new = time.perf_counter() - self._began, done - self._done_before
+        left = f", about {clock(elapsed / new * (total - done))} left" if new > 0 and done < total else ""
+        line = Table.grid(padding=(0, 2))
+        line.add_row(
+            ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
+            f"{done}/{total} trials",
+            f"{clock(elapsed)} gone{left}",
+        )
+        return line
+
+
+def _done(record: SweepRecord) -> int:
+    return sum(trial.status in FINISHED for trial in record.trials)

@@ -1,0 +1,335 @@
+"""A sweep from plan to best spec: every trial a run of its own, none lost and none run twice.
+
+sweep.json tells of a trial's run before its training starts; the run's own record tells how it ended. So
+whatever kills the process, the next start knows which trials are finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnrun.data import Dataset, load_dataset
+from nnrun.errors import DataError, DivergedError, NnrunError, SpecError, UsageError
+from nnrun.experiment.environment import now, versions
+from nnrun.experiment.listener import Listener, Start, StopTraining
+from nnrun.experiment.progress import means
+from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.sweep_listener import SweepListener
+from nnrun.experiment.sweep_result import best_text, draw_sweep
+from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
+from nnrun.experiment.tpe import TpeStudy, require_optuna
+from nnrun.records import (
+    FINISHED,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    open_sweep,
+    runs_of_sweep,
+)
+from nnrun.spec import schema
+from nnrun.spec.dump import dump_spec, dump_value
+from nnrun.spec.labels import values_label
+from nnrun.spec.sweep import SweepPlan, Trial
+from nnrun.training.device import resolve_device
+from nnrun.training.loop import EpochRecord
+from nnrun.validation.summary import monitor_mode
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """The user stopped a sweep; `sweep` is what there is of it."""
+
+    def __init__(self, sweep: SweepDirectory) -> None:
+        super().__init__(f"interrupted; what there was is kept in {sweep.path}")
+        self.sweep = sweep
+
+
+def run_sweep(
+    plan: SweepPlan, settings: Settings, listener: SweepListener | None = None, *, new: bool = False
+) -> SweepDirectory:
+    """Run the trials of a sweep that have not been run yet.
+
+    The same plan on the same data is the same sweep: where an earlier start of it did not come to its end,
+    this one goes on with it.
+
+    Args:
+        plan: the trials.
+        settings: how and where each trial runs; parent and trial are set here.
+        listener: is told what happens.
+        new: begin a new sweep in any case.
+
+    Raises:
+        UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
+        DataError: the data are missing, or do not suit a trial; nothing was run.
+        LockedError: another process is running this sweep.
+        SweepInterrupted: the user stopped it (a KeyboardInterrupt).
+    """
+    listener = listener or SweepListener()
+    resolve_device(settings.device)
+    if plan.sweep.method == "tpe":
+        require_optuna()
+    datasets = _Datasets(settings, listener)
+    datasets.check(plan)
+    spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
+
+    def first(id_: str) -> SweepRecord:
+        return SweepRecord(
+            id=id_,
+            name=spec.name,
+            status="running",
+            content=content,
+            method=plan.sweep.method,
+            monitor=plan.monitor,
+            maximize=monitor_mode(plan.monitor) == "max",
+            seed=plan.seed,
+            total=plan.total,
+            smoke=settings.smoke,
+            started=now(),
+            data=datasets.sources(),
+            versions=versions(),
+            trials=[TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials],
+        )
+
+    with open_sweep(settings.runs_dir, spec.name, content, first, plan.base.source_text, new=new) as (
+        sweep,
+        record,
+        there,
+    ):
+        if record.status == "completed":
+            listener.message(f"{sweep.id} has come to its end already. To run it again: --new.")
+            return sweep
+        if there:
+            listener.message(f"going on with {sweep.id}")
+            _take_in_runs(record, settings.runs_dir)
+        _Sweep(plan, settings, listener, datasets, sweep, record).run()
+    return sweep
+
+
+class _Datasets:
+    """The data sets of a sweep, each loaded once."""
+
+    def __init__(self, settings: Settings, listener: SweepListener) -> None:
+        self._settings, self._listener = settings, listener
+        self._loaded: dict[str, Dataset] = {}
+
+    def of(self, spec: schema.ExperimentSpec) -> Dataset:
+        """The data of a trial."""
+        key = json.dumps(dump_value(spec.dataset))
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(
+                spec.dataset,
+                data_dir=self._settings.data_dir,
+                smoke=self._settings.smoke,
+                on_message=self._listener.message,
+            )
+        return self._loaded[key]
+
+    def check(self, plan: SweepPlan) -> None:
+        """Load what the trials need, and refuse a trial that its data do not suit."""
+        self.of(plan.base.spec)
+        for trial in plan.trials:
+            spec = trial.loaded.spec
+            dataset = self.of(spec)
+            try:
+                step = effective_preprocessing(spec, dataset).targets
+                refuse_unsuitable_targets(spec, dataset, step)
+            except DataError as error:
+                of_trial = f"trial {trial.number} ({values_label(trial.values)})"
+                raise DataError(f"{of_trial} cannot run, and nothing was: {error}") from None
+
+    def sources(self) -> list[dict[str, Any]]:
+        """The files behind them, as records tell of them."""
+        sources = [source for dataset in self._loaded.values() for source in dataset.sources]
+        return [{"name": s.name, "sha256": s.sha256, "rows": s.rows, "note": s.note} for s in sources]
+
+
+def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
+    """A hash of all that decides what the trials compute."""
+    given = plan.base.spec.init_weights
+    parts = [
+        dump_spec(plan.base.spec),
+        [source["sha256"] for source in datasets.sources()],
+        hashlib.sha256(Path(given).read_bytes()).hexdigest() if given else None,
+        smoke,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
+    """Bring what sweep.json says of its trials up to what their runs say.
+
+    We hold the sweep's lock, so a run that says `running` is dead.
+    """
+    trials = {trial.number: trial for trial in record.trials}
+    for run, found in runs_of_sweep(record.id, runs_dir):
+        if found.get("status") == "running":
+            dead = {"status": "interrupted", "ended": now(), "error": "its process was killed"}
+            run.write_record({**found, **dead})
+        number = (found.get("trial") or {}).get("number")
+        trial = trials.get(number) if isinstance(number, int) else None
+        if trial is not None and trial.status not in FINISHED and found.get("status") in FINISHED:
+            _take_in(trial, run.id, found, record.monitor)
+    for trial in record.unfinished():
+        trial.status = "waiting"
+
+
+def _take_in(trial: TrialRecord, run_id: str, found: Mapping[str, Any], monitor: str) -> None:
+    """What the record of a trial's run says of how it ended."""
+    trial.run, trial.status = run_id, found["status"]
+    trial.seconds, trial.error = found.get("training_seconds"), found.get("error")
+    if trial.status == "completed":
+        trial.score, trial.epoch = (found.get("best") or {}).get(monitor), found.get("best_epoch")
+        if trial.score is None:
+            trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
+
+
+class _Sweep:
+    """A sweep that is being run."""
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        settings: Settings,
+        listener: SweepListener,
+        datasets: _Datasets,
+        sweep: SweepDirectory,
+        record: SweepRecord,
+    ) -> None:
+        self.listener, self.record = listener, record
+        self._plan, self._settings, self._datasets, self._sweep = plan, settings, datasets, sweep
+        self._study: TpeStudy | None = None
+        if record.method == "tpe":
+            self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
+
+    def run(self) -> None:
+        """Run what is left, and keep what it comes to."""
+        record = self.record
+        record.status, record.ended = "running", None
+        self.save()
+        self.listener.began(record)
+        try:
+            for trial in self._coming():
+                self._run_trial(trial)
+            if record.ranked():
+                draw_sweep(self._sweep, record, self._plan.sweep)
+            record.status = "completed"
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            raise SweepInterrupted(self._sweep) from None
+        finally:
+            self.listener.ended()
+            record.ended = now()
+            self.save()
+
+    def save(self) -> None:
+        """Keep the record as it is now."""
+        self._sweep.write_record(self.record)
+
+    def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
+        """Whether a trial does so badly that it need not go on."""
+        if self._study is None:
+            return False
+        value, _ = means(epoch)[self.record.monitor]
+        return self._study.should_stop(trial.number, epoch.epoch, value)
+
+    def _coming(self) -> Iterator[Trial]:
+        """The trials that are left, in order. Those of `tpe` are thought of one by one."""
+        record = self.record
+        if self._study is None:
+            for trial in self._plan.trials:
+                if record.trials[trial.number - 1].status not in FINISHED:
+                    yield trial
+            return
+        for number in range(1, record.total + 1):
+            point = self._study.point(number)
+            if number > len(record.trials):
+                record.trials.append(TrialRecord(number, self._plan.values(point)))
+                self.save()
+            known = record.trials[number - 1]
+            if known.status in FINISHED:
+                self._study.ended(known)
+                continue
+            try:
+                trial = self._plan.trial(number, point)
+            except SpecError as error:  # a combination that could not be checked before
+                known.status, known.error = "failed", str(error)
+                self._trial_ended(known)
+                continue
+            yield trial
+
+    def _run_trial(self, trial: Trial) -> None:
+        known = self.record.trials[trial.number - 1]
+        known.run = None
+        settings = replace(
+            self._settings,
+            parent=self._sweep.id,
+            trial={"number": trial.number, "values": dict(trial.values)},
+        )
+        dataset = self._datasets.of(trial.loaded.spec)
+        try:
+            run = run_experiment(trial.loaded, settings, _TrialListener(self, known), dataset=dataset)
+            _take_in(known, run.id, run.read_record(), self.record.monitor)
+        except (RunInterrupted, UsageError):  # what is wrong with the command line is not the trial's fault
+            known.status = "interrupted"
+            raise
+        except StopTraining as reason:
+            known.status, known.error = "pruned", str(reason)
+        except DivergedError as error:
+            known.status, known.error = "diverged", str(error)
+        except NnrunError as error:
+            known.status, known.error = "failed", str(error)
+        self._trial_ended(known)
+
+    def _trial_ended(self, trial: TrialRecord) -> None:
+        record = self.record
+        if self._study is not None:
+            self._study.ended(trial)
+        ranked = record.ranked()
+        if ranked and ranked[0].number != record.best:
+            record.best = ranked[0].number
+            self._sweep.write_best(best_text(self._sweep, record, self._spec_of(record.best)))
+        self.save()
+        self._sweep.write_trials(record)
+        self.listener.trial_ended(trial)
+
+    def _spec_of(self, number: int) -> schema.ExperimentSpec:
+        if self._study is None:
+            return self._plan.trials[number - 1].loaded.spec
+        return self._plan.trial(number, self._study.point(number)).loaded.spec
+
+
+class _TrialListener(Listener):
+    """Hears of one trial's run, and keeps the sweep's record of it."""
+
+    def __init__(self, sweep: _Sweep, trial: TrialRecord) -> None:
+        self._sweep, self._trial = sweep, trial
+        self._networks = 1
+
+    def message(self, text: str) -> None:
+        """Hand it on."""
+        self._sweep.listener.message(text)
+
+    def detail(self, text: str) -> None:
+        """Hand it on."""
+        self._sweep.listener.detail(text)
+
+    def started(self, start: Start) -> None:
+        """Register the run before its training starts."""
+        self._networks = len(start.numbers)
+        self._trial.run, self._trial.status = start.run.id, "running"
+        self._sweep.save()
+        self._sweep.listener.trial_began(self._trial, start)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Hand it on, and end a trial that is not worth its time."""
+        self._sweep.listener.epoch(self._trial, record)
+        everyone = len(record.rows) == self._networks  # a mean over some folds compares with nothing
+        if everyone and self._sweep.should_stop(self._trial, record):
+            raise StopTraining(
+                f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
+                "median of the trials before"
+            )

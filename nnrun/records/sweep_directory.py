@@ -1,0 +1,272 @@
+"""One sweep's folder: every file in it is read and written here, and named nowhere else.
+
+    runs/<name>-sweep-<UTC time>-<4 hex>/
+        spec.yaml  sweep.json  trials.csv  best.yaml
+        study.log       (of `tpe`: what Optuna knows)
+        plots/
+
+The trials are runs of their own beside it. sweep.json tells of each trial before its training starts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from nnrun.errors import DataError, NnrunError
+from nnrun.records.files import make_folder, plain, read_json_object, write_text
+from nnrun.records.lock import locked
+from nnrun.records.run_directory import new_id
+
+SWEEP_RECORD = "sweep.json"
+
+_SPEC = "spec.yaml"
+_TRIALS = "trials.csv"
+_BEST = "best.yaml"
+_STUDY = "study.log"
+_PLOTS = "plots"
+_FIGURE = "sweep.png"
+
+TrialStatus = Literal["waiting", "running", "completed", "pruned", "interrupted", "failed", "diverged"]
+FINISHED: frozenset[TrialStatus] = frozenset({"completed", "pruned", "failed", "diverged"})
+"""A trial of such a status never runs again."""
+
+
+@dataclass
+class TrialRecord:
+    """What is known of a trial.
+
+    Attributes:
+        number: from 1.
+        values: key of the spec → its value in this trial.
+        status: how far it has come.
+        run: the id of its run, the last where a kill made it begin anew.
+        score: the monitored column at the run's best epoch; None unless it completed.
+        epoch: that epoch.
+        seconds: how long it trained.
+        error: why there is no score, as a sentence.
+    """
+
+    number: int
+    values: dict[str, Any]
+    status: TrialStatus = "waiting"
+    run: str | None = None
+    score: float | None = None
+    epoch: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass
+class SweepRecord:
+    """What sweep.json holds.
+
+    Attributes:
+        id: the name of the sweep's folder.
+        name: of the experiment.
+        status: `running` (or killed, where no process holds the folder's lock), `completed`, `interrupted`.
+        content: a hash of what is tried, on what data; the same again goes on with this sweep.
+        method, monitor, seed, smoke: as the spec or the command line says.
+        maximize: whether a high score is good.
+        total: how many trials there will be.
+        started, ended: as in run.json.
+        data, versions: as in run.json.
+        best: the number of the best trial.
+        trials: those that are known, in order.
+    """
+
+    id: str
+    name: str
+    status: str
+    content: str
+    method: str
+    monitor: str
+    maximize: bool
+    seed: int
+    total: int
+    smoke: bool
+    started: str
+    ended: str | None = None
+    data: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    best: int | None = None
+    trials: list[TrialRecord] = field(default_factory=list)
+
+    def ranked(self) -> list[TrialRecord]:
+        """The trials that have a score, the best first."""
+        scored = [trial for trial in self.trials if trial.score is not None]
+        sign = -1 if self.maximize else 1
+        return sorted(scored, key=lambda trial: (sign * (trial.score or 0.0), trial.number))
+
+    def unfinished(self) -> list[TrialRecord]:
+        """The trials that have yet to run."""
+        return [trial for trial in self.trials if trial.status not in FINISHED]
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """A sweep on disk.
+
+    Attributes:
+        path: the sweep's folder.
+    """
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The sweep's id: the name of its folder."""
+        return self.path.name or self.path.resolve().name
+
+    @property
+    def best_spec(self) -> Path:
+        """The file of the best trial's spec; there once a trial has completed."""
+        return self.path / _BEST
+
+    @property
+    def figure(self) -> Path:
+        """The file of the figure; there once the sweep has completed."""
+        return self.path / _PLOTS / _FIGURE
+
+    def is_sweep(self) -> bool:
+        """Whether the folder holds the record of a sweep."""
+        return (self.path / SWEEP_RECORD).is_file()
+
+    def write_spec(self, text: str) -> None:
+        """Keep the spec as it was written."""
+        write_text(self.path / _SPEC, text)
+
+    def write_record(self, record: SweepRecord) -> None:
+        """Replace sweep.json: whoever reads it meanwhile finds the old one or the new one."""
+        text = json.dumps(plain(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
+        write_text(self.path / SWEEP_RECORD, text + "\n")
+
+    def read_record(self) -> SweepRecord:
+        """What sweep.json holds.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        path = self.path / SWEEP_RECORD
+        found = read_json_object(path)
+        try:
+            trials = [TrialRecord(**trial) for trial in found.pop("trials")]
+            record = SweepRecord(**found, trials=trials)
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged: it is not the record of a sweep ({error}).") from error
+        strange = [trial for trial in trials if trial.status not in get_args(TrialStatus)]
+        if strange:
+            raise DataError(f"{path} is damaged: trial {strange[0].number} has status {strange[0].status!r}.")
+        return record
+
+    def write_trials(self, record: SweepRecord) -> None:
+        """Write the trials as a table: one row each, the swept keys as its last columns."""
+        keys = list(record.trials[0].values) if record.trials else []
+        columns = ("number", "status", "score", "epoch", "seconds", "run")
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["trial", "status", record.monitor, *columns[3:], *keys])
+        for trial in record.trials:
+            table.writerow([*(getattr(trial, name) for name in columns), *map(_cell, trial.values.values())])
+        write_text(self.path / _TRIALS, text.getvalue())
+
+    def write_best(self, text: str) -> None:
+        """Keep the best trial's spec."""
+        write_text(self.best_spec, text)
+
+    def make_plots(self) -> None:
+        """Make the folder of the figure."""
+        make_folder(self.figure.parent)
+
+    def study_file(self) -> Path:
+        """The file of Optuna's study. A last line that a kill has torn is cut off: nobody could read it."""
+        path = self.path / _STUDY
+        try:
+            if path.exists():
+                text = path.read_bytes()
+                os.truncate(path, text.rfind(b"\n") + 1)
+        except OSError as error:
+            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+        return path.absolute()
+
+
+def _cell(value: Any) -> str:
+    """A value as the table holds it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def list_sweeps(runs_dir: Path) -> list[SweepDirectory]:
+    """The sweeps in a folder of runs, by id."""
+    if not runs_dir.is_dir():
+        return []
+    found = (SweepDirectory(entry) for entry in sorted(runs_dir.iterdir()) if not entry.name.startswith("."))
+    return [sweep for sweep in found if sweep.is_sweep()]
+
+
+@contextmanager
+def open_sweep(
+    runs_dir: Path, name: str, content: str, first: Callable[[str], SweepRecord], spec: str, *, new: bool
+) -> Iterator[tuple[SweepDirectory, SweepRecord, bool]]:
+    """Hold a sweep: the newest of this content, or a new one. No other process can hold it meanwhile.
+
+    Args:
+        runs_dir: where runs are kept; made where it is missing.
+        name: the experiment's name.
+        content: what is tried; a sweep of the same content is the same sweep.
+        first: id → the record of a new sweep.
+        spec: the spec as it was written.
+        new: begin a new one in any case.
+
+    Yields:
+        The sweep, its record, and whether it was there before.
+
+    Raises:
+        LockedError: another process is running this sweep.
+    """
+    make_folder(runs_dir)
+    with ExitStack() as held:
+        with locked(runs_dir):  # two processes that begin the same sweep at once make one folder
+            found = None if new else _newest(runs_dir, content)
+            there = found is not None
+            sweep = found or _create(runs_dir, name, first, spec)
+            busy = f"another process is running {sweep.id}. Wait for its end, or begin another with --new."
+            held.enter_context(locked(sweep.path, busy))
+        yield sweep, sweep.read_record(), there
+
+
+def _newest(runs_dir: Path, content: str) -> SweepDirectory | None:
+    """The sweep of this content that began last. One whose record cannot be read is passed over."""
+    newest: tuple[str, SweepDirectory] | None = None
+    for sweep in list_sweeps(runs_dir):
+        try:
+            record = sweep.read_record()
+        except DataError:
+            continue
+        if record.content == content and (newest is None or record.started >= newest[0]):
+            newest = (record.started, sweep)
+    return newest[1] if newest else None
+
+
+def _create(runs_dir: Path, name: str, first: Callable[[str], SweepRecord], spec: str) -> SweepDirectory:
+    """Make a sweep's folder, which is never without its record: it is filled under another name."""
+    while True:
+        path = runs_dir / new_id(name, "" if name.endswith("sweep") else "-sweep")
+        hidden = SweepDirectory(path.with_name(f".{path.name}.new"))
+        hidden.write_spec(spec)
+        hidden.write_record(first(path.name))
+        try:
+            if not path.exists():
+                hidden.path.rename(path)
+                return SweepDirectory(path)
+        except OSError as error:
+            raise NnrunError(f"Cannot make {path}: {error.strerror}.") from error
+        finally:
+            shutil.rmtree(hidden.path, ignore_errors=True)

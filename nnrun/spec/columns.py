@@ -1,0 +1,26 @@
+"""The columns that a run's history will have, and the one that chooses its best epoch."""
+
+from __future__ import annotations
+
+from nnrun.spec import schema
+
+
+def trained_columns(spec: schema.ExperimentSpec) -> list[str]:
+    """The loss and the metrics of the training rows."""
+    return ["loss", *(metric.kind for metric in spec.metrics)]
+
+
+def validated_columns(spec: schema.ExperimentSpec) -> list[str]:
+    """The same of the validation rows; empty where nothing is validated."""
+    if isinstance(spec.validation, schema.NoValidation):
+        return []
+    return [f"val_{column}" for column in trained_columns(spec)]
+
+
+def chooser(spec: schema.ExperimentSpec) -> str | None:
+    """The column that chooses the best epoch; None where nothing is validated."""
+    if isinstance(spec.validation, schema.NoValidation):
+        return None
+    stopping = spec.early_stopping
+    watched = stopping.monitor if stopping is not None else ""
+    return watched if watched.startswith("val_") else "val_loss"

@@ -1,0 +1,338 @@
+"""A sweep from plan to best spec: each trial a run of its own, and what is finished is never run again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_experiments import BINARY, REGRESSION, numbers, record_of, without_seconds, write_small
+
+import nnrun.experiment.sweep
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.sweep import SweepInterrupted, run_sweep
+from nnrun.experiment.sweep_listener import SweepListener
+from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, list_runs, list_sweeps
+from nnrun.spec.load import load_spec
+from nnrun.spec.sweep import load_sweep
+from nnrun.training.loop import EpochRecord
+
+UNITS, RATE = "layers[0].dense.units", "optimizer.rmsprop.learning_rate"
+OVER = {UNITS: [4, 8], RATE: [0.01, 0.001]}
+
+
+@dataclass
+class Heard(SweepListener):
+    """Takes note of what it is told, and does something at a moment of its own."""
+
+    said: list[str] = field(default_factory=list)
+    ended_trials: list[int] = field(default_factory=list)
+    stop_in: int | None = None
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+    def epoch(self, trial: TrialRecord, epoch: EpochRecord) -> None:
+        if trial.number == self.stop_in and epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        self.ended_trials.append(trial.number)
+
+
+def sweep(
+    folder: Path,
+    over: dict[str, Any] = OVER,
+    spec: dict[str, Any] = REGRESSION,
+    *,
+    heard: SweepListener | None = None,
+    new: bool = False,
+    smoke: bool = False,
+    arrays: dict[str, np.ndarray] | None = None,
+    **changes: Any,
+) -> SweepDirectory:
+    section = {"over": over, **changes.pop("sweep", {})}
+    plan = load_sweep(write_small(folder, spec, arrays, sweep=section, **changes))
+    settings = Settings("sweep", folder / "runs", smoke=smoke)
+    return run_sweep(plan, settings, heard, new=new)
+
+
+def runs_of(folder: Path) -> dict[int, Path]:
+    """Trial → its only run."""
+    found: dict[int, Path] = {}
+    for run in list_runs(folder / "runs"):
+        number = record_of(run.run.path)["trial"]["number"]
+        assert number not in found
+        found[number] = run.run.path
+    return found
+
+
+def test_every_trial_is_a_run_linked_to_the_sweep(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    record = made.read_record()
+    assert (record.status, record.monitor, record.maximize, record.total) == (
+        "completed",
+        "val_loss",
+        False,
+        4,
+    )
+    runs = runs_of(tmp_path)
+    assert sorted(runs) == [1, 2, 3, 4]
+    for trial in record.trials:
+        run = record_of(runs[trial.number])
+        assert run["trial"] == {"number": trial.number, "values": trial.values}
+        assert run["sweep"] == run["parent"] == made.id
+        assert (run["command"], run["status"], run["id"]) == ("sweep", "completed", trial.run)
+        assert (trial.status, trial.score, trial.epoch) == (
+            "completed",
+            run["best"]["val_loss"],
+            run["best_epoch"],
+        )
+        assert trial.seconds == run["training_seconds"]
+
+
+def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
+    """Byte for byte."""
+    sweep(tmp_path)
+    for run in runs_of(tmp_path).values():
+        values = record_of(run)["trial"]["values"]
+        loaded = load_spec(tmp_path / "small.yaml", {**values, "sweep": None})
+        alone = run_experiment(loaded, Settings("train", tmp_path / "alone")).path
+        assert without_seconds(alone) == without_seconds(run)
+        assert (alone / "resolved.yaml").read_bytes() == (run / "resolved.yaml").read_bytes()
+        assert (alone / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_the_best_spec_repeats_the_best_trial(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    record = made.read_record()
+    best = record.ranked()[0]
+    scores = [trial.score or 0.0 for trial in record.trials]
+    assert (best.score, best.number) == (min(scores), record.best)
+    loaded = load_spec(made.best_spec)
+    assert loaded.spec.sweep is None
+    assert loaded.source_text.startswith(
+        f"# The best so far of {made.id}: trial {best.number} of 4, run {best.run},\n# val_loss "
+    )
+    again = run_experiment(loaded, Settings("train", tmp_path / "again"))
+    assert without_seconds(again.path) == without_seconds(runs_of(tmp_path)[best.number])
+
+
+def test_of_measures_of_which_more_is_better_the_most_is_best(tmp_path: Path) -> None:
+    record = sweep(tmp_path, spec=BINARY, sweep={"monitor": "val_accuracy"}).read_record()
+    assert record.maximize
+    assert record.ranked()[0].score == max(trial.score or 0.0 for trial in record.trials)
+
+
+def test_the_files_of_a_sweep(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    files = sorted(str(path.relative_to(made.path)) for path in made.path.rglob("*") if path.is_file())
+    assert files == ["best.yaml", "plots/sweep.png", "spec.yaml", "sweep.json", "trials.csv"]
+    assert (made.path / "spec.yaml").read_text() == (tmp_path / "small.yaml").read_text()
+    assert len((made.path / "trials.csv").read_text().splitlines()) == 5
+
+
+def test_a_finished_sweep_runs_nothing(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    before = runs_of(tmp_path)
+    heard = Heard()
+    assert sweep(tmp_path, heard=heard) == made
+    assert heard.said == [f"{made.id} has come to its end already. To run it again: --new."]
+    assert (runs_of(tmp_path), heard.ended_trials) == (before, [])
+    other = sweep(tmp_path, heard=heard, new=True)
+    assert (other != made, heard.ended_trials) == (True, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"over": {**OVER, UNITS: [4, 9]}},
+        {"epochs": 2},
+        {"seed": 1},
+        {"arrays": numbers(seed=1)},
+        {"smoke": True},
+    ],
+    ids=["values", "spec", "seed", "data", "smoke"],
+)
+def test_another_content_is_another_sweep(tmp_path: Path, changes: dict[str, Any]) -> None:
+    made = sweep(tmp_path)
+    assert sweep(tmp_path, **changes) != made
+
+
+def test_what_the_spec_says_in_other_words_is_the_same_sweep(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    path = tmp_path / "small.yaml"
+    path.write_text(f"# a comment\n{path.read_text()}")
+    assert run_sweep(load_sweep(path), Settings("sweep", tmp_path / "runs")) == made
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(SweepInterrupted) as caught:
+        sweep(tmp_path, heard=Heard(stop_in=2))
+    made = caught.value.sweep
+    record = made.read_record()
+    assert record.status == "interrupted"
+    assert [trial.status for trial in record.trials] == ["completed", "interrupted", "waiting", "waiting"]
+    before = runs_of(tmp_path)
+    assert record_of(before[2])["status"] == "interrupted"
+
+    heard = Heard()
+    assert sweep(tmp_path, heard=heard) == made
+    assert heard.ended_trials == [2, 3, 4]
+    assert heard.said == [f"going on with {made.id}"]
+    record = made.read_record()
+    assert (record.status, {trial.status for trial in record.trials}) == ("completed", {"completed"})
+    statuses = [run.status for run in list_runs(tmp_path / "runs")]
+    assert sorted(statuses) == ["completed"] * 4 + ["interrupted"]
+
+
+def test_a_finished_run_that_sweep_json_does_not_know_of_counts(tmp_path: Path) -> None:
+    """A kill between the end of a run and the note of it."""
+    made = sweep(tmp_path)
+    record = made.read_record()
+    known = record.trials[2]
+    record.status = "running"
+    record.trials[2] = TrialRecord(known.number, known.values, "running", known.run)
+    made.write_record(record)
+    heard = Heard()
+    sweep(tmp_path, heard=heard)
+    assert heard.ended_trials == []
+    assert made.read_record().trials[2] == known
+
+
+def test_a_dead_run_is_marked_and_its_trial_runs_anew(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    record = made.read_record()
+    known = record.trials[2]
+    dead = runs_of(tmp_path)[3]
+    run = record_of(dead)
+    (dead / "run.json").write_text(json.dumps({**run, "status": "running", "ended": None}))
+    record.status = "running"
+    record.trials[2] = TrialRecord(known.number, known.values, "running", known.run)
+    made.write_record(record)
+    heard = Heard()
+    sweep(tmp_path, heard=heard)
+    assert heard.ended_trials == [3]
+    assert record_of(dead)["status"] == "interrupted"
+    assert record_of(dead)["ended"] is not None
+    again = made.read_record().trials[2]
+    assert (again.score, again.status) == (known.score, "completed")
+    assert again.run != known.run
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------
+
+
+def test_a_diverged_trial_has_no_score_and_the_others_go_on(tmp_path: Path) -> None:
+    rates = [{"sgd": {"learning_rate": rate}} for rate in (0.001, 1e30, 0.0001)]
+    made = sweep(tmp_path, {"optimizer": rates})
+    record = made.read_record()
+    assert [trial.status for trial in record.trials] == ["completed", "diverged", "completed"]
+    assert (record.trials[1].score, record.status) == (None, "completed")
+    assert "diverged" in (record.trials[1].error or "") or "not finite" in (record.trials[1].error or "")
+    heard = Heard()
+    sweep(tmp_path, {"optimizer": rates}, heard=heard)
+    assert heard.ended_trials == []
+
+
+def test_where_all_diverge_there_is_no_best(tmp_path: Path) -> None:
+    made = sweep(tmp_path, {"optimizer": [{"sgd": {"learning_rate": 1e30}}]})
+    assert (made.read_record().best, made.best_spec.exists(), made.figure.exists()) == (None, False, False)
+
+
+def test_a_trial_that_its_data_do_not_suit_is_found_before_the_first_starts(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        sweep(
+            tmp_path,
+            {"loss": ["mse", "binary_crossentropy"]},
+            layers=[{"dense": {"units": 1, "activation": "sigmoid"}}],
+        )
+    assert str(caught.value).startswith(
+        "trial 2 (loss binary_crossentropy) cannot run, and nothing was: Row "
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_device_ends_it_before_it_begins(tmp_path: Path) -> None:
+    plan = load_sweep(write_small(tmp_path, sweep={"over": OVER}))
+    with pytest.raises(UsageError):
+        run_sweep(plan, Settings("sweep", tmp_path / "runs", device="cuda:99"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = []
+    real = nnrun.experiment.sweep.load_dataset
+
+    def counted(dataset: Any, **others: Any) -> Any:
+        loads.append(dataset)
+        return real(dataset, **others)
+
+    monkeypatch.setattr(nnrun.experiment.sweep, "load_dataset", counted)
+    monkeypatch.setattr("nnrun.experiment.run.load_dataset", None)
+    sweep(tmp_path)
+    assert len(loads) == 1
+
+
+def test_a_sweep_over_data_sets_loads_each(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", **numbers(seed=3))  # type: ignore[arg-type]
+    made = sweep(tmp_path, {"dataset": [{"npz": "small.npz"}, {"npz": "other.npz"}]})
+    record = made.read_record()
+    assert [source["name"] for source in record.data] == ["small.npz", "other.npz"]
+    assert len({trial.score for trial in record.trials}) == 2
+
+
+def test_folds_have_the_score_of_their_mean(tmp_path: Path) -> None:
+    made = sweep(tmp_path, validation={"kfold": 3})
+    for trial in made.read_record().trials:
+        run = record_of(tmp_path / "runs" / str(trial.run))
+        assert (run["folds"], trial.score) == ([0, 1, 2], run["best"]["val_loss"])
+
+
+def test_a_smoke_sweep(tmp_path: Path) -> None:
+    record = sweep(
+        tmp_path, spec={**REGRESSION, "dataset": {"sklearn": "diabetes"}}, smoke=True
+    ).read_record()
+    assert (record.smoke, [source["note"] for source in record.data]) == (True, ["generated"])
+
+
+def test_train_leaves_the_sweep_out_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Said(Listener):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    path = write_small(tmp_path, sweep={"over": OVER})
+    run = run_experiment(load_spec(path), Settings("train", tmp_path / "runs"), Said())
+    assert said == ["the sweep section was left out: this trains the spec itself (see `nnrun sweep`)"]
+    assert "\nsweep:" not in run.read_resolved()
+    assert "\nsweep:" in run.read_spec()
+    assert list_sweeps(tmp_path / "runs") == []
+
+
+def test_the_record_goes_on_changing_for_who_listens(tmp_path: Path) -> None:
+    class Board(SweepListener):
+        record: SweepRecord | None = None
+        seen: list[int] = []  # noqa: RUF012
+
+        def began(self, record: SweepRecord) -> None:
+            self.record = record
+
+        def trial_began(self, trial: TrialRecord, start: Start) -> None:
+            on_disk = SweepDirectory(start.run.path.parent / record_of(start.run.path)["sweep"]).read_record()
+            registered = on_disk.trials[trial.number - 1]
+            assert (registered.run, registered.status) == (start.run.id, "running")
+
+        def trial_ended(self, trial: TrialRecord) -> None:
+            assert self.record is not None
+            self.seen.append(len(self.record.ranked()))
+
+    board = Board()
+    sweep(tmp_path, heard=board)
+    assert board.seen == [1, 2, 3, 4]

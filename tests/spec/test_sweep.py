@@ -1,0 +1,218 @@
+"""The trials of a sweep: which there are, and that each is checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.errors import SpecError, UsageError
+from nnrun.spec import schema
+from nnrun.spec.load import load_spec
+from nnrun.spec.sweep import SweepPlan, check_sweep, load_sweep
+
+DIGITS: dict[str, Any] = {
+    "dataset": {"sklearn": "digits"},
+    "preprocessing": {"targets": "one_hot"},
+    "layers": [
+        {"dense": {"units": 16, "activation": "relu"}},
+        {"dense": {"units": 10, "activation": "softmax"}},
+    ],
+    "loss": "categorical_crossentropy",
+    "metrics": ["accuracy"],
+    "validation": "holdout",
+}
+UNITS, RATE = "layers[0].dense.units", "optimizer.rmsprop.learning_rate"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweeps")
+
+
+def write(folder: Path, sweep: dict[str, Any] | None = None, **changes: Any) -> Path:
+    path = folder / "digits.yaml"
+    spec = DIGITS | ({} if sweep is None else {"sweep": sweep}) | changes
+    path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in spec.items()))
+    return path
+
+
+def plan(folder: Path, sweep: dict[str, Any] | None = None, **changes: Any) -> SweepPlan:
+    return load_sweep(write(folder, sweep, **changes))
+
+
+def test_a_grid_tries_every_combination_and_the_last_key_fastest(folder: Path) -> None:
+    sweep = plan(folder, {"over": {UNITS: [16, 32], "loss": ["categorical_crossentropy", "mse"]}})
+    assert sweep.total == 4
+    assert [(trial.number, *trial.values.values()) for trial in sweep.trials] == [
+        (1, 16, "categorical_crossentropy"),
+        (2, 16, "mse"),
+        (3, 32, "categorical_crossentropy"),
+        (4, 32, "mse"),
+    ]
+    for trial in sweep.trials:
+        spec = trial.loaded.spec
+        assert isinstance(spec.layers[0], schema.Dense)
+        assert (spec.layers[0].units, spec.loss.kind) == tuple(trial.values.values())
+        assert spec.sweep is None
+
+
+def test_a_trial_is_the_spec_with_its_values_set(folder: Path) -> None:
+    """And nothing else: what `--set` gives."""
+    sweep = plan(folder, {"over": {UNITS: [16, 32], "optimizer": ["sgd", {"adam": {"beta_1": 0.5}}]}})
+    path = write(folder)
+    for trial in sweep.trials:
+        assert trial.loaded.spec == load_spec(path, trial.values).spec
+
+
+def test_a_value_may_be_anything(folder: Path) -> None:
+    layers = [DIGITS["layers"], DIGITS["layers"][1:]]
+    sweep = plan(folder, {"over": {"layers": layers, "early_stopping": [None, {"patience": 2}]}})
+    assert [len(trial.loaded.spec.layers) for trial in sweep.trials] == [2, 2, 1, 1]
+    assert [trial.loaded.spec.early_stopping for trial in sweep.trials[:2]] == [
+        None,
+        schema.EarlyStopping(patience=2),
+    ]
+    assert sweep.trials[3].values == {"layers": layers[1], "early_stopping": {"patience": 2}}
+
+
+RANGES = {
+    RATE: {"log_uniform": [1e-4, 1e-2]},
+    "optimizer.rmsprop.rho": {"uniform": [0.5, 0.9]},
+    "epochs": {"int_uniform": [2, 4]},
+    UNITS: [16, 32],
+}
+
+
+@given(seed=st.integers(0, 2**63 - 1), trials=st.integers(1, 12))
+def test_what_is_drawn_lies_in_its_range(folder: Path, seed: int, trials: int) -> None:
+    sweep = plan(folder, {"method": "random", "trials": trials, "over": RANGES, "seed": seed})
+    assert [trial.number for trial in sweep.trials] == list(range(1, trials + 1))
+    for trial in sweep.trials:
+        rate, rho, epochs, units = trial.values.values()
+        assert 1e-4 <= rate <= 1e-2
+        assert 0.5 <= rho <= 0.9
+        assert epochs in (2, 3, 4)
+        assert isinstance(epochs, int)
+        assert units in (16, 32)
+
+
+@given(seed=st.integers(0, 2**63 - 1))
+def test_nothing_is_drawn_twice_while_there_are_others(folder: Path, seed: int) -> None:
+    over = {"epochs": {"int_uniform": [1, 3]}, UNITS: [16, 32]}
+    sweep = plan(folder, {"method": "random", "trials": 6, "over": over, "seed": seed})
+    assert {tuple(trial.values.values()) for trial in sweep.trials} == {
+        (e, u) for e in (1, 2, 3) for u in (16, 32)
+    }
+
+
+def test_more_trials_go_on_where_fewer_end(folder: Path) -> None:
+    few, many = (plan(folder, {"method": "random", "trials": trials, "over": RANGES}) for trials in (3, 9))
+    assert [trial.values for trial in few.trials] == [trial.values for trial in many.trials[:3]]
+
+
+def test_draws_follow_the_seed_of_the_sweep_and_else_of_the_spec(folder: Path) -> None:
+    def drawn(of_sweep: int | None, **changes: Any) -> list[dict[str, Any]]:
+        sweep = {"method": "random", "trials": 3, "over": RANGES, "seed": of_sweep}
+        return [dict(trial.values) for trial in plan(folder, sweep, **changes).trials]
+
+    assert drawn(None, seed=5) == drawn(5, seed=0) == drawn(5, seed=9)
+    assert drawn(None, seed=5) != drawn(None, seed=6)
+
+
+def test_log_uniform_draws_each_order_of_magnitude_as_often(folder: Path) -> None:
+    sweep = {"method": "random", "trials": 400, "over": {RATE: {"log_uniform": [1e-4, 1e-2]}}}
+    rates = [trial.values[RATE] for trial in plan(folder, sweep).trials]
+    below = sum(rate < 1e-3 for rate in rates)
+    assert abs(below - 200) < 4 * math.sqrt(400 / 4)
+
+
+def test_over_adds_to_the_section_and_replaces(folder: Path) -> None:
+    path = write(folder, {"over": {UNITS: [16, 32], "loss": ["mse", "categorical_crossentropy"]}})
+    sweep = load_sweep(path, over=["loss=mse", "epochs=1,2"])
+    assert [tuple(trial.values.values()) for trial in sweep.trials] == [
+        (16, "mse", 1),
+        (16, "mse", 2),
+        (32, "mse", 1),
+        (32, "mse", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (f"{UNITS}=16,32", [16, 32]),
+        (f" {UNITS} = 16 , 32 ", [16, 32]),
+        ("loss=mse", ["mse"]),
+        ("optimizer=sgd,{adam: 1e-3}", ["sgd", {"adam": 1e-3}]),
+        ("layers=[{dense: {units: 10, activation: softmax}}]", [[DIGITS["layers"][1]]]),
+    ],
+)
+def test_over_without_a_section(folder: Path, text: str, values: list[Any]) -> None:
+    sweep = load_sweep(write(folder), over=[text])
+    assert [value for trial in sweep.trials for value in trial.values.values()] == values
+
+
+def test_a_range_on_the_command_line(folder: Path) -> None:
+    changes: dict[str, str | int] = {"method": "random", "trials": 3}
+    sweep = load_sweep(write(folder), (), [f"{RATE}={{log_uniform: [1e-4, 1e-2]}}"], changes)
+    assert len({trial.values[RATE] for trial in sweep.trials}) == 3
+
+
+def test_what_is_compared(folder: Path) -> None:
+    over = {"over": {UNITS: [16, 32]}}
+    assert plan(folder, over).monitor == "val_loss"
+    watching = {"early_stopping": {"monitor": "val_accuracy"}}
+    assert plan(folder, over, **watching).monitor == "val_accuracy"
+    assert plan(folder, over | {"monitor": "val_accuracy"}).monitor == "val_accuracy"
+
+
+def test_of_tpe_every_value_and_both_ends_are_checked(folder: Path) -> None:
+    sweep = {"method": "tpe", "trials": 20, "over": RANGES}
+    assert (plan(folder, sweep).total, plan(folder, sweep).trials) == (20, ())
+    trial = plan(folder, sweep).trial(3, {RATE: 0.005, "optimizer.rmsprop.rho": 0.6, "epochs": 2, UNITS: 1})
+    assert (trial.number, trial.values[UNITS], trial.loaded.spec.epochs) == (3, 32, 2)
+    with pytest.raises(SpecError) as caught:
+        plan(folder, {**sweep, "over": {**RANGES, "optimizer.rmsprop.rho": {"uniform": [0.5, 1.0]}}})
+    assert [problem.message for problem in caught.value.problems] == [
+        "optimizer.rmsprop.rho must be a number, 0 or more and below 1; found the number 1.0"
+    ]
+
+
+def test_warnings_of_trials_are_found_once(folder: Path) -> None:
+    path = write(folder, {"over": {UNITS: [4, 32], "epochs": [1, 2, 3]}})
+    assert [(problem.path, problem.severity) for problem in check_sweep(path)] == [(UNITS, "warning")]
+    assert check_sweep(write(folder)) == ()
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ("loss", "this is KEY=VALUE,VALUE, such as layers[0].dense.units=16,32,64"),
+        ("=1,2", "this is KEY=VALUE,VALUE, such as layers[0].dense.units=16,32,64"),
+        ("loss=", "this is KEY=VALUE,VALUE, such as layers[0].dense.units=16,32,64"),
+        ("loss=mse,{", "a value is missing here"),
+        ("layer=1,2", "unknown key 'layer'; did you mean 'layers'?"),
+    ],
+)
+def test_a_wrong_over_is_said(folder: Path, over: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_sweep(write(folder), over=[over])
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.file, problem.snippet) == (message, "--over", over)
+
+
+def test_without_anything_to_try(folder: Path) -> None:
+    path = write(folder)
+    for changes in (None, {"method": "random"}):
+        with pytest.raises(UsageError) as caught:
+            load_sweep(path, changes=changes)
+        assert str(caught.value) == (
+            f"{path} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
+            "`sweep: {over: {KEY: [VALUES]}}` in the spec."
+        )
