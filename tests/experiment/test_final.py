@@ -114,7 +114,7 @@ def test_of_seeds_the_mean_over_them_chose(tmp_path: Path) -> None:
     """Seed 7, which is trained again, would alone have chosen the last epoch."""
     loaded = load_small(tmp_path, seed=7, **FAST)
     parent = run_experiment(loaded, settings(tmp_path, selection=Selection(seeds=3)))
-    best = int(parent.read_history_mean()["val_loss_mean"].idxmin()) + 1
+    best = int(parent.read_history_mean()["val_loss_mean"].to_numpy().argmin()) + 1
     assert best < 8
     assert record_of(train(tmp_path, seed=7, **FAST).path)["best_epoch"] == 8
     made = final_of_run(parent, settings(tmp_path))

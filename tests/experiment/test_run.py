@@ -330,7 +330,7 @@ def test_one_seed_has_its_name_too(tmp_path: Path) -> None:
 def test_given_weights_are_where_every_seed_starts(tmp_path: Path) -> None:
     """The seeds then differ by the order of their rows; without shuffling, by nothing."""
     given = train(tmp_path, seed=50).path / "weights.safetensors"
-    still = {"init_weights": str(given), "optimizer": {"sgd": {"learning_rate": 1e-30}}}
+    still: dict[str, Any] = {"init_weights": str(given), "optimizer": {"sgd": {"learning_rate": 1e-30}}}
     run = train_seeds(tmp_path, 2, **still)
     for member in run.members():
         weights = run.read_weights(member)
@@ -399,7 +399,7 @@ def test_without_validation_the_last_epoch_has_its_deviation(tmp_path: Path) -> 
 
 def test_seeds_of_different_vocabularies_are_all_in_the_history(tmp_path: Path) -> None:
     """A split that is drawn may leave the last tokens out: such networks train one group after the other."""
-    tokens = {
+    tokens: dict[str, Any] = {
         **BINARY,
         "preprocessing": {"inputs": "multi_hot"},
         "validation": {"holdout": {"fraction": 0.5, "shuffle": True}},
