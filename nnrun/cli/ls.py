@@ -10,35 +10,40 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, ordinal, print_json
+from nnrun.errors import printable
 
 if TYPE_CHECKING:
     from nnrun.records import RunSummary
 
 # The columns that give way, first to last, where the terminal is too narrow for all. The id never does.
-_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "EPOCHS", "VALIDATION")
+_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "LOOK", "EPOCHS", "VALIDATION")
 
 
 @app.command()
 def ls(runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR, as_json: options.Json = False) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
-    from nnrun.records import list_runs
+    from nnrun.records import all_looks, list_runs
 
     runs = list_runs(runs_dir)
+    looks = all_looks(runs_dir, runs)
+    if looks.problem is not None:
+        message(printable(looks.problem))
+    of_name = [looks.like(run.looks[-1]) if run.looks else None for run in runs]
     if as_json:
-        print_json([as_document(run) for run in runs])
+        print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not runs:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(table([as_row(run) for run in runs], width))
+        print(table([as_row(run, count) for run, count in zip(runs, of_name, strict=True)], width))
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
 
 
-def as_document(run: RunSummary) -> dict[str, Any]:
-    """A run as `--json` gives it."""
+def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
+    """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
     return {
         "id": run.id,
         "path": str(run.run.path),
@@ -53,12 +58,18 @@ def as_document(run: RunSummary) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "best": dict(run.best),
         "test": dict(run.test),
+        "test_uses": len(run.looks),
+        "look": run.look,
+        "looks": looks,
         "problem": run.problem,
     }
 
 
-def as_row(run: RunSummary) -> dict[str, str]:
-    """A run as a row of the table: heading → text."""
+def as_row(run: RunSummary, looks: int | None) -> dict[str, str]:
+    """A run as a row of the table: heading → text.
+
+    LOOK is which look at its test set its last was, of how many by experiments of its name.
+    """
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
     }
@@ -73,6 +84,7 @@ def as_row(run: RunSummary) -> dict[str, str]:
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation),
         "TEST": _scores(run.test),
+        "LOOK": "" if looks is None else f"{'?' if run.look is None else ordinal(run.look)} of {looks}",
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.history import is_finite
+from nnrun.records.ledger import Look, append_looks, looks_of_record, read_ledger
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
 
 STATUSES = ("running", "completed", "interrupted", "failed", "diverged")
@@ -33,6 +34,8 @@ class RunSummary:
         epochs: epochs that were trained (of the fold or seed that trained longest).
         best: column → value at the best epoch.
         test: loss and metrics on the test set; empty where it was not used.
+        looks: at the test set, as its record tells of them.
+        look: which look the last of them was by experiments of its name, as it was numbered then.
         problem: why the run is broken, as a sentence.
     """
 
@@ -47,6 +50,8 @@ class RunSummary:
     best_epoch: int | None = None
     best: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ()
+    look: int | None = None
     problem: str | None = None
 
     @property
@@ -96,10 +101,15 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
     """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
 
     A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
+    Its looks at a test set stay counted: those that the ledger lacks are written there first.
     """
     refusal = _why_not_delete(run, runs_dir)
     if refusal:
         raise UsageError(f"{run.path} was not deleted: {refusal}.")
+    known = read_ledger(runs_dir).looks
+    missing = [look for look in looks_of_record(run.read_record()) if look not in known]
+    if missing:
+        append_looks(runs_dir, missing)
     doomed = run.path.with_name(f".{run.id}.deleted")
     try:
         run.path.rename(doomed)  # one step, so that no half of a run is ever listed
@@ -186,6 +196,8 @@ def _summary(run: RunDirectory) -> RunSummary:
         best_epoch=_count(record.get("best_epoch")),
         best=_scores(record.get("best")),
         test=_scores(record.get("test")),
+        looks=looks_of_record(record),
+        look=_last_look(record.get("test_uses")),
         problem=problem,
     )
 
@@ -201,6 +213,11 @@ def _text(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _last_look(uses: object) -> int | None:
+    last = uses[-1] if isinstance(uses, list) and uses else None
+    return _count(last.get("look")) if isinstance(last, Mapping) else None
 
 
 def _scores(value: object) -> dict[str, float]:
