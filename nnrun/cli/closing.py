@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, times, with_std
+from nnrun.cli.output import aligned, nth_look, ordinal, times, with_std
 from nnrun.errors import printable
 from nnrun.experiment.baseline import SHUFFLED
 from nnrun.records import MEMBER_KINDS
@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
-def closing_text(run: RunDirectory, record: Mapping[str, Any]) -> str:
-    """The closing screen of a run, from its record alone."""
+def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None = None) -> str:
+    """The closing screen of a run, from its record alone.
+
+    Args:
+        run: its folder.
+        record: what its run.json holds.
+        looks: how often experiments of its name have looked at its test set up to now, where others may have
+            since; the record tells only which look its own was.
+    """
     blocks = [_headline(record)]
     scores = _score_table(record)
     if scores:
         blocks.append(scores)
-    remarks = (record.get("verdict"), _interval(record), _baseline(record), _test_uses(record))
+    remarks = (record.get("verdict"), _interval(record), _baseline(record), _test_uses(run, record, looks))
     if any(remarks):
         blocks.append("\n".join(text for text in remarks if text))
     blocks.append(_next_steps(run, record))
@@ -124,7 +131,8 @@ def _baseline(record: Mapping[str, Any]) -> str:
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
 
 
-def _test_uses(record: Mapping[str, Any]) -> str:
+def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) -> str:
+    """How often the test set was looked at, by this run and by all of its name."""
     uses = record.get("test_uses") or []
     if record.get("command") == "final" and record.get("reproduces"):
         return f"It repeats {record['reproduces']}, and did not look at the test set."
@@ -132,7 +140,21 @@ def _test_uses(record: Mapping[str, Any]) -> str:
         return "The data set has no test set, so nothing was tested."
     if not uses:
         return ""
-    return f"This run has looked at the test set {times(len(uses))}."
+    last = uses[-1] if isinstance(uses[-1], Mapping) else {}
+    look, data = last.get("look"), last.get("data")
+    name = record.get("name")
+    if not isinstance(look, int):
+        sentence = f"This run has looked at the test set {times(len(uses))}."
+        of_all = f" Experiments named '{name}' have looked at it {times(looks or 0)} (in {run.runs_dir}/)."
+        return sentence + (of_all if looks is not None else "")
+    if len(uses) == 1 and (looks or look) == look:
+        return f"{nth_look(look, str(data), str(name), run.runs_dir)}."
+    number = f"{ordinal(look)} of {looks} looks" if looks is not None else f"{ordinal(look)} look"
+    return (
+        f"This run has looked at the {data} test set {times(len(uses))}, "
+        f"{'the last time ' if len(uses) > 1 else ''}as the {number} by experiments named '{name}' "
+        f"(in {run.runs_dir}/)."
+    )
 
 
 def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:

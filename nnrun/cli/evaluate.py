@@ -9,7 +9,8 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, print_json, times, with_std
+from nnrun.cli.output import aligned, nth_look, ordinal, print_json, times, with_std
+from nnrun.errors import printable
 
 if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
@@ -66,5 +67,14 @@ def _text(evaluation: Evaluation) -> str:
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
     lines.append(aligned(table))
     if evaluation.split == "test":
-        lines.append(f"This run has looked at the test set {times(evaluation.test_uses)}.")
-    return "\n\n".join(lines)
+        lines.append(_look(evaluation))
+    return printable("\n\n".join(lines))
+
+
+def _look(evaluation: Evaluation) -> str:
+    """How often the test set has been looked at."""
+    uses = evaluation.test_uses
+    if evaluation.look is None:  # a smoke run, which counts for itself alone
+        return f"This run has looked at the test set {times(uses)}."
+    sentence = nth_look(evaluation.look, evaluation.data, evaluation.name, evaluation.run.runs_dir)
+    return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."

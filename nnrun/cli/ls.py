@@ -10,13 +10,14 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json, shortened, terminal_width
+from nnrun.cli.output import message, ordinal, print_json, shortened, terminal_width
+from nnrun.errors import printable
 
 if TYPE_CHECKING:
     from nnrun.records import RunSummary
 
 # The columns that give way, first to last, where the terminal is too narrow for all. The id never does.
-_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "EPOCHS", "VALIDATION")
+_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "LOOK", "EPOCHS", "VALIDATION")
 
 
 @app.command()
@@ -50,27 +51,32 @@ def ls(
 ) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
     from nnrun.experiment.listing import select_runs, sort_runs
-    from nnrun.records import list_runs
+    from nnrun.records import all_looks, list_runs
 
     every = list_runs(runs_dir)
     # Sorted before one is left out: which columns there are does not depend on what is shown.
     ordered = sort_runs(every, sort or "started", reverse=reverse)
     runs = select_runs(ordered, name=name, status=status, command=command, data=data)[:limit]
+    looks = all_looks(runs_dir, every)
+    if looks.problem is not None:
+        message(printable(looks.problem))
+    of_name = [looks.like(run.looks[-1]) if run.looks else None for run in runs]
     if as_json:
-        print_json([as_document(run) for run in runs])
+        print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
     elif not runs:
         message(f"None of the {len(every)} runs in {runs_dir}/ fits.")
     else:
-        print(table([as_row(run, sort) for run in runs], terminal_width(), sort))
+        rows = [as_row(run, count, sort) for run, count in zip(runs, of_name, strict=True)]
+        print(table(rows, terminal_width(), sort))
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
 
 
-def as_document(run: RunSummary) -> dict[str, Any]:
-    """A run as `--json` gives it."""
+def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
+    """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
     return {
         "id": run.id,
         "path": str(run.run.path),
@@ -86,12 +92,18 @@ def as_document(run: RunSummary) -> dict[str, Any]:
         "best": dict(run.best),
         "test": dict(run.test),
         "data": list(run.data),
+        "test_uses": len(run.looks),
+        "look": run.look,
+        "looks": looks,
         "problem": run.problem,
     }
 
 
-def as_row(run: RunSummary, sort: str | None = None) -> dict[str, str]:
-    """A run as a row of the table: heading → text; the score that is sorted by before the others."""
+def as_row(run: RunSummary, looks: int | None, sort: str | None = None) -> dict[str, str]:
+    """A run as a row of the table: heading → text; the score that is sorted by before the others.
+
+    LOOK is which look at its test set its last was, of how many by experiments of its name.
+    """
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
     }
@@ -106,6 +118,7 @@ def as_row(run: RunSummary, sort: str | None = None) -> dict[str, str]:
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort)),
         "TEST": _scores(run.test, _after("test_", sort)),
+        "LOOK": "" if looks is None else f"{'?' if run.look is None else ordinal(run.look)} of {looks}",
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
     }

@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nnrun.errors import NnrunError, SpecError
@@ -55,6 +56,18 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
 def times(number: int) -> str:
     """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `11th`, `21st`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
+def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
+    """The sentence that counts a look at a test set."""
+    whose = f"experiments named '{name}' (in {runs_dir}/)"
+    return f"This is the {ordinal(look)} look at the {data} test set by {whose}"
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,10 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
     from nnrun.spec.dump import dump_value
 
     document = {"spec": dump_value(loaded.spec), **asdict(description)}
-    return document if run is None else {**document, "run": {**run.read_record(), "path": str(run.path)}}
+    if run is None:
+        return document
+    record = run.read_record()
+    return {**document, "run": {**record, "path": str(run.path), "looks": _looks(run, record)}}
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
@@ -80,8 +84,21 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     if run is not None:
         from nnrun.cli.closing import closing_text
 
-        blocks.append(closing_text(run, run.read_record()))
+        record = run.read_record()
+        blocks.append(closing_text(run, record, _looks(run, record)))
     return printable("\n\n".join(blocks))
+
+
+def _looks(run: RunDirectory, record: Mapping[str, Any]) -> int | None:
+    """How often experiments of the run's name have looked at its test set; None where the run has not."""
+    from nnrun.records import all_looks
+
+    if not record.get("test_uses"):
+        return None
+    looks = all_looks(run.runs_dir)
+    if looks.problem is not None:
+        message(printable(looks.problem))
+    return looks.of_record(record)
 
 
 def _network(description: Description) -> str:

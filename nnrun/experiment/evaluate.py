@@ -14,8 +14,9 @@ from nnrun.errors import UsageError
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
+from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.prepare import folds_of
-from nnrun.experiment.score import Scored, score, use_of_test_set
+from nnrun.experiment.score import Scored, score
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
@@ -30,6 +31,8 @@ class Evaluation:
 
     Attributes:
         run: the run's folder.
+        name: the experiment's name.
+        data: the data set, as a spec names it.
         split: `test` or `validation`.
         rows: rows that each network was measured on (of the first fold or seed).
         epoch: the epoch whose weights were measured; None for several networks of different epochs.
@@ -39,9 +42,13 @@ class Evaluation:
         std: name → standard deviation over the networks; empty for one network.
         baseline: name → what a predictor that never looks at the inputs scores.
         test_uses: how often this run has looked at the test set, this time included.
+        look: which look at this test set it was by experiments of this name, from 1; None for validation
+            rows and for a smoke run.
     """
 
     run: RunDirectory
+    name: str
+    data: str
     split: Split
     rows: int
     epoch: int | None
@@ -51,6 +58,7 @@ class Evaluation:
     std: dict[str, float]
     baseline: dict[str, float]
     test_uses: int
+    look: int | None
 
 
 def evaluate_run(
@@ -82,12 +90,7 @@ def evaluate_run(
     if split == "validation" and not validated:
         raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
     record = run.read_record()
-    uses = record.get("test_uses")
-    uses = uses if isinstance(uses, list) else []
-    if split == "test":
-        uses = [*uses, use_of_test_set("evaluate")]
-        record["test_uses"] = uses
-        run.write_record(record)
+    look = look_at_test_set(run, record, dataset, "evaluate", listener) if split == "test" else None
 
     def measure(network: TrainedNetwork) -> tuple[int, Scored]:
         fold = _fold_of(network, spec, dataset)
@@ -99,6 +102,8 @@ def evaluate_run(
     scores = [scored.scores for _, scored in measured]
     evaluation = Evaluation(
         run=run,
+        name=spec.name,
+        data=dataset.name,
         split=split,
         rows=measured[0][0],
         epoch=_epoch(record.get("weights_epoch")),
@@ -107,7 +112,8 @@ def evaluate_run(
         scores=mean_of(scores),
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
         baseline=mean_of([scored.baseline for _, scored in measured]),
-        test_uses=len(uses),
+        test_uses=len(record.get("test_uses") or []),
+        look=look,
     )
     if split == "test":
         record["test"] = evaluation.scores

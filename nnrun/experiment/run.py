@@ -20,9 +20,10 @@ from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.load_run import refuse_changed_data
+from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
-from nnrun.experiment.score import score, use_of_test_set
+from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.verdict import verdict
 from nnrun.records import (
@@ -314,8 +315,7 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
     if job.settings.use_test_set and job.dataset.test is not None:
-        record["test_uses"].append(use_of_test_set(job.settings.command))
-        run.write_record(record)  # counted before the first look
+        look_at_test_set(run, record, job.dataset, job.settings.command, listener)
         fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}

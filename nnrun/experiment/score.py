@@ -12,7 +12,6 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.baseline import constant_scores
-from nnrun.experiment.environment import now
 from nnrun.experiment.prepare import make_task
 from nnrun.model.network import build_network
 from nnrun.spec import schema
@@ -53,8 +52,3 @@ def score(
     known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
     every = task.targets_of([0], np.arange(len(samples))[None])
     return Scored(phase.columns(0), constant_scores(task, network.last.activation, known, every))
-
-
-def use_of_test_set(command: str) -> dict[str, str]:
-    """The entry in a run's record for one look at the test set."""
-    return {"command": command, "at": now()}

@@ -13,7 +13,9 @@ from nnrun.records.index import (
     refuse_to_delete,
     runs_of_sweep,
 )
+from nnrun.records.ledger import Look, looks_of_record
 from nnrun.records.lock import locked
+from nnrun.records.looks import Looks, Numbered, all_looks, count_look
 from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind, member_of_folder
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.sweep_directory import (
@@ -34,14 +36,19 @@ __all__ = [
     "MEMBER_KINDS",
     "STATUSES",
     "HistoryWriter",
+    "Look",
+    "Looks",
     "Member",
     "MemberKind",
+    "Numbered",
     "RunDirectory",
     "RunSummary",
     "SweepDirectory",
     "SweepRecord",
     "TrialRecord",
     "TrialStatus",
+    "all_looks",
+    "count_look",
     "create_run",
     "delete_run",
     "find_run",
@@ -51,6 +58,7 @@ __all__ = [
     "list_runs",
     "list_sweeps",
     "locked",
+    "looks_of_record",
     "measures",
     "member_kind",
     "member_of_folder",

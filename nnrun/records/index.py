@@ -14,6 +14,7 @@ from typing import Any
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.history import is_finite
+from nnrun.records.ledger import Look, append_looks, looks_of_record, read_ledger
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
 from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
 
@@ -36,6 +37,8 @@ class RunSummary:
         best: column → value at the best epoch.
         test: loss and metrics on the test set; empty where it was not used.
         data: the names of the files or data sets behind it.
+        looks: at the test set, as its record tells of them.
+        look: which look the last of them was by experiments of its name, as it was numbered then.
         problem: why the run is broken, as a sentence.
     """
 
@@ -51,6 +54,8 @@ class RunSummary:
     best: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     data: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    look: int | None = None
     problem: str | None = None
 
     @property
@@ -135,8 +140,13 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
     """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
 
     A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
+    Its looks at a test set stay counted: those that the ledger lacks are written there first.
     """
     refuse_to_delete(run, runs_dir)
+    known = read_ledger(runs_dir).looks
+    missing = [look for look in looks_of_record(run.read_record()) if look not in known]
+    if missing:
+        append_looks(runs_dir, missing)
     doomed = run.path.with_name(f".{run.id}.deleted")
     try:
         run.path.rename(doomed)  # one step, so that no half of a run is ever listed
@@ -235,6 +245,8 @@ def _summary(run: RunDirectory) -> RunSummary:
         best=_scores(record.get("best")),
         test=_scores(record.get("test")),
         data=_names(record.get("data")),
+        looks=looks_of_record(record),
+        look=_last_look(record.get("test_uses")),
         problem=problem,
     )
 
@@ -250,6 +262,11 @@ def _text(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _last_look(uses: object) -> int | None:
+    last = uses[-1] if isinstance(uses, list) and uses else None
+    return _count(last.get("look")) if isinstance(last, Mapping) else None
 
 
 def _scores(value: object) -> dict[str, float]:

@@ -65,6 +65,11 @@ class RunDirectory:
         """The run's id: the name of its folder."""
         return self.path.name or self.path.resolve().name
 
+    @property
+    def runs_dir(self) -> Path:
+        """The folder that it lies in, beside other runs."""
+        return self.path.parent if self.path.name else self.path.resolve().parent
+
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return (self.path / RECORD).is_file()

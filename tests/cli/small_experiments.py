@@ -95,7 +95,7 @@ def spec_text(spec: dict[str, Any] = REGRESSION, **changes: Any) -> LoadedSpec:
 
 def only_run(runs_dir: Path) -> Path:
     """The one run in a folder."""
-    (run,) = runs_dir.iterdir()
+    (run,) = (entry for entry in runs_dir.iterdir() if entry.is_dir())  # the ledger lies beside it
     return run
 
 

@@ -175,6 +175,52 @@ def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
     ]
 
 
+def use(look: int | None = None) -> dict[str, Any]:
+    """One look at the test set, as a record has it."""
+    return {"command": "evaluate", "at": "noon", "data": "reuters"} | ({"look": look} if look else {})
+
+
+WHOSE = "by experiments named 'small' (in runs/)."
+
+
+@pytest.mark.parametrize(
+    ("uses", "looks", "sentence"),
+    [
+        ([use(1)], None, f"This is the 1st look at the reuters test set {WHOSE}"),
+        ([use(12)], 12, f"This is the 12th look at the reuters test set {WHOSE}"),
+        (
+            [use(3)],
+            5,
+            f"This run has looked at the reuters test set once, as the 3rd of 5 looks {WHOSE}",
+        ),
+        (
+            [use(3), use(4)],
+            None,
+            f"This run has looked at the reuters test set twice, the last time as the 4th look {WHOSE}",
+        ),
+        (
+            [use(3), use(21)],
+            21,
+            "This run has looked at the reuters test set twice, "
+            f"the last time as the 21st of 21 looks {WHOSE}",
+        ),
+        # A record from before looks were numbered, or of a smoke run.
+        ([use()], None, "This run has looked at the test set once."),
+        (
+            [use()],
+            2,
+            "This run has looked at the test set once. "
+            "Experiments named 'small' have looked at it twice (in runs/).",
+        ),
+    ],
+)
+def test_looks_at_the_test_set_are_counted(
+    uses: list[dict[str, Any]], looks: int | None, sentence: str
+) -> None:
+    text = closing_text(RUN, RECORD | {"verdict": None, "baseline": {}, "test_uses": uses}, looks)
+    assert text.split("\n\n")[2] == sentence
+
+
 @pytest.mark.parametrize(
     ("status", "remark"),
     [("completed", ["The data set has no test set, so nothing was tested."]), ("interrupted", [])],

@@ -51,6 +51,24 @@ def test_the_screens_of_seeds(folder: Path, capsys: Capture) -> None:
     check_screen("evaluate_seeds_validation", capsys.readouterr())
 
 
+def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last"]) == 0
+    assert main(["final", "@last", "-q"]) == 0
+    assert "\nThis is the 2nd look at the small test set by experiments named 'small' (in runs/).\n" in (
+        capsys.readouterr().out
+    )
+    assert main(["rm", "-y", "@last"]) == 0
+    assert main(["evaluate", "@last"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "\nThis is the 3rd look at the small test set by experiments named 'small' (in runs/), "
+        "the 2nd by this run.\n"
+    )
+    assert main(["final", "small.yaml", "-q", "--set", "name=other"]) == 0
+    assert (
+        "This is the 1st look at the small test set by experiments named 'other' " in capsys.readouterr().out
+    )
+
+
 def test_json(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last", "--json"]) == 0
     printed = capsys.readouterr()
@@ -58,6 +76,8 @@ def test_json(folder: Path, capsys: Capture) -> None:
     record = record_of(only_run(folder / "runs"))
     assert list(document) == [
         "run",
+        "name",
+        "data",
         "split",
         "rows",
         "epoch",
@@ -67,6 +87,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "std",
         "baseline",
         "test_uses",
+        "look",
     ]
     assert (document["run"], document["split"], document["rows"]) == (record["id"], "test", 12)
     assert (document["scores"], document["test_uses"]) == (record["test"], 1)
@@ -80,6 +101,7 @@ def test_the_same_scores_are_shown_as_kept(folder: Path, capsys: Capture) -> Non
     second = json.loads(capsys.readouterr().out)
     assert first["scores"] == second["scores"]
     assert (first["test_uses"], second["test_uses"]) == (1, 2)
+    assert (first["look"], second["look"]) == (1, 2)
     assert len(record_of(only_run(folder / "runs"))["test_uses"]) == 2
 
 

@@ -8,6 +8,8 @@ import pytest
 from runs_on_disk import make_run
 
 from nnrun.cli import main
+from nnrun.records import Look
+from nnrun.records.ledger import LEDGER, append_looks
 
 
 @pytest.fixture
@@ -33,7 +35,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
         best_epoch=9,
         best={"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
         test={"loss": 0.99, "accuracy": 0.788},
-        data=[{"name": "reuters.npz", "sha256": "aa", "rows": 11228}, "damaged"],
+        data=[{"name": "reuters.npz", "sha256": "1f", "rows": 11228}, "damaged"],
+        test_uses=[{"command": "final", "at": "1"}, {"command": "evaluate", "at": "3", "look": 3}],
+    )
+    # Two runs of the same name have looked as well, and are gone.
+    append_looks(
+        runs_dir, [Look("reuters", ("1f",), "reuters", f"reuters-{at}", "final", at) for at in ("2", "4")]
     )
     make_run(
         runs_dir,
@@ -52,9 +59,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
 
 
 WHOLE_SCREEN = """\
-ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       STARTED           TOOK
-boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                               2026-01-02 00:00  1 h 2 min
-reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  2026-01-01 00:00  4.2 s
+ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       LOOK      STARTED           TOOK
+boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                                         2026-01-02 00:00  1 h 2 min
+reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  3rd of 4  2026-01-01 00:00  4.2 s
 damaged                        broken
 """  # noqa: E501
 
@@ -96,6 +103,30 @@ def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_the_count_stays_longer_than_the_scores(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["ls"]) == 0
+    heading, _, reuters, _ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["ID", "STATUS", "EPOCHS", "VALIDATION", "LOOK"]
+    assert reuters.endswith("  loss 0.9012, accuracy 0.801  3rd of 4")
+
+
+def test_without_the_ledger_the_runs_that_are_there_count(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / LEDGER).unlink()
+    assert main(["ls"]) == 0
+    screen = capsys.readouterr()
+    assert "  3rd of 2  " in screen.out
+    assert screen.err.startswith(
+        f"runs/{LEDGER} is missing: looks at a test set are counted from the runs' own records, so those of "
+        "deleted runs are not among them.\n"
+    )
+
+
 def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "--json"]) == 0
     boston, reuters, damaged = json.loads(capsys.readouterr().out)
@@ -114,6 +145,9 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
         "test": {"loss": 0.99, "accuracy": 0.788},
         "data": ["reuters.npz"],
+        "test_uses": 2,
+        "look": 3,
+        "looks": 4,
         "problem": None,
     }
     assert boston["status"] == "interrupted"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.cli.output import aligned, in_blocks, paragraph, shortened
+from nnrun.cli.output import aligned, in_blocks, ordinal, paragraph, shortened
 
 TABLE = [["", "A", "B", "C"], ["epochs", "10", "200", "3"], ["loss", "0.5", "0.25", "0.125"]]
 
@@ -45,3 +45,27 @@ def test_a_paragraph_breaks_between_words() -> None:
 @pytest.mark.parametrize(("text", "short"), [("abcd", "abcd"), ("abcde", "abc…")])
 def test_a_long_text_is_shortened(text: str, short: str) -> None:
     assert shortened(text, 4) == short
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (1, "1st"),
+        (2, "2nd"),
+        (3, "3rd"),
+        (4, "4th"),
+        (10, "10th"),
+        (11, "11th"),
+        (12, "12th"),
+        (13, "13th"),
+        (21, "21st"),
+        (22, "22nd"),
+        (33, "33rd"),
+        (100, "100th"),
+        (101, "101st"),
+        (111, "111th"),
+        (1012, "1,012th"),
+    ],
+)
+def test_a_number_in_an_order(number: int, word: str) -> None:
+    assert ordinal(number) == word

@@ -69,6 +69,19 @@ def test_a_run_that_was_evaluated_shows_it(folder: Path, specs_dir: Path, capsys
     check_screen("show_run_evaluated", capsys.readouterr())
 
 
+def test_a_run_shows_how_often_others_have_looked(folder: Path, capsys: Capture) -> None:
+    assert main(["final", "small.yaml", "-q"]) == 0
+    assert main(["final", "small.yaml", "-q"]) == 0
+    capsys.readouterr()
+    runs = [path for path in (folder / "runs").iterdir() if path.is_dir()]
+    (first,) = (run for run in runs if record_of(run)["test_uses"][0]["look"] == 1)
+    assert main(["show", str(first)]) == 0
+    sentence = "This run has looked at the small test set once, as the 1st of 2 looks by experiments named"
+    assert sentence in capsys.readouterr().out
+    assert main(["show", str(first), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["looks"] == 2
+
+
 def test_a_smoke_run_is_shown_with_the_rows_that_it_had(
     folder: Path, specs_dir: Path, capsys: Capture
 ) -> None:
@@ -158,7 +171,7 @@ def test_json_of_a_run(folder: Path, capsys: Capture) -> None:
     assert main(["show", "@last", "--json"]) == 0
     run = only_run(folder / "runs")
     document = json.loads(capsys.readouterr().out)
-    assert document["run"] == {**record_of(run), "path": f"runs/{run.name}"}
+    assert document["run"] == {**record_of(run), "path": f"runs/{run.name}", "looks": None}
 
 
 def test_the_shown_spec_is_one_that_can_be_run(folder: Path, capsys: Capture) -> None:
