@@ -49,6 +49,8 @@ def flow_text(value: Any) -> str:
 def _without_defaults(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_defaults(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _without_defaults(item) for key, item in value.items()}
     if not isinstance(value, Config):
         return value
     held = {key: (getattr(value, key), field) for key, field in type(value).model_fields.items()}
