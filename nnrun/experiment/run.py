@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
-from nnrun.experiment.verdict import verdict
+from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.records import (
     HistoryWriter,
     Member,
@@ -61,6 +61,7 @@ class Settings:
         selection: which networks: all, one fold alone, several seeds.
         parent: the id of the run that this one comes from.
         parent_data: name → SHA-256 of that run's data, which must be the same.
+        chosen_from: what decided the number of epochs, where the parent's validation did.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
     """
@@ -73,6 +74,7 @@ class Settings:
     selection: Selection = EVERYTHING
     parent: str | None = None
     parent_data: Mapping[str, str] | None = None
+    chosen_from: ChosenFrom | None = None
     use_test_set: bool = False
     compile: Policy = "auto"
 
@@ -194,6 +196,7 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
         "ended": None,
         "smoke": job.settings.smoke,
         "parent": job.settings.parent,
+        "chosen_from": None if job.settings.chosen_from is None else asdict(job.settings.chosen_from),
         "folds": job.numbers if job.kind == "fold" else None,
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
