@@ -10,6 +10,7 @@ from nnrun.cli.output import aligned, nth_look, ordinal, times, with_std
 from nnrun.errors import printable
 from nnrun.experiment.baseline import SHUFFLED
 from nnrun.records import MEMBER_KINDS
+from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
@@ -28,7 +29,13 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
     scores = _score_table(record)
     if scores:
         blocks.append(scores)
-    remarks = (record.get("verdict"), _interval(record), _baseline(record), _test_uses(run, record, looks))
+    remarks = (
+        _chosen_from(record),
+        record.get("verdict"),
+        _interval(record),
+        _baseline(record),
+        _test_uses(run, record, looks),
+    )
     if any(remarks):
         blocks.append("\n".join(text for text in remarks if text))
     blocks.append(_next_steps(run, record))
@@ -116,6 +123,18 @@ def _interval(record: Mapping[str, Any]) -> str:
         if name.startswith("val_")
     ]
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+
+
+def _chosen_from(record: Mapping[str, Any]) -> str:
+    """Why a final run trained for as long as it did, where another's validation decided."""
+    chosen = record.get("chosen_from")
+    if not isinstance(chosen, Mapping) or chosen.get("epoch") != record.get("epochs_run"):
+        return ""
+    column = str(chosen.get("column"))
+    curve = f"the smoothed mean {column}" if chosen.get("smoothed") else column
+    end = "highest" if monitor_mode(column) == "max" else "lowest"
+    trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
+    return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
 
 
 def _baseline(record: Mapping[str, Any]) -> str:

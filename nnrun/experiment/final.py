@@ -10,6 +10,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data
 from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.verdict import chosen_epoch
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec
@@ -31,7 +32,8 @@ def final_of_run(
     Args:
         parent: the run whose spec and best epoch are taken.
         settings: how and where; command, parent and the use of the test set are set here.
-        epochs: a number, or `best` for the best epoch of `parent`.
+        epochs: a number, or `best` for the best epoch of `parent`: of several folds or seeds that of their
+            smoothed mean.
         overrides: changes of the spec.
         listener: is told what happens.
 
@@ -39,17 +41,23 @@ def final_of_run(
         UsageError: `parent` has no best epoch and no number was given.
     """
     record = parent.read_record()
+    chosen = chosen_epoch(parent, record) if epochs == "best" else None
     if epochs == "best":
-        best = record.get("best_epoch")
-        if not isinstance(best, int) or best < 1:
+        if chosen is None:
             raise UsageError(
                 f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
             )
-        epochs = best
+        epochs = chosen.epoch
     smoke = settings.smoke or record.get("smoke") is True
     return final_of_spec(
         load_run_spec(parent, overrides),
-        replace(settings, parent=parent.id, parent_data=recorded_data(record), smoke=smoke),
+        replace(
+            settings,
+            parent=parent.id,
+            parent_data=recorded_data(record),
+            chosen_from=chosen,
+            smoke=smoke,
+        ),
         epochs=epochs,
         listener=listener,
     )

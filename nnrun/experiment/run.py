@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
-from nnrun.experiment.verdict import verdict
+from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.records import (
     HistoryWriter,
     Member,
@@ -63,6 +63,7 @@ class Settings:
         parent: the id of the run or sweep that this one comes from.
         trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
         parent_data: name → SHA-256 of that run's data, which must be the same.
+        chosen_from: what decided the number of epochs, where the parent's validation did.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
@@ -77,6 +78,7 @@ class Settings:
     parent: str | None = None
     trial: Mapping[str, Any] | None = None
     parent_data: Mapping[str, str] | None = None
+    chosen_from: ChosenFrom | None = None
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
@@ -218,6 +220,7 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
         "parent": job.settings.parent,
         "reproduces": job.settings.reproduces,
         **({"sweep": job.settings.parent, "trial": job.settings.trial} if job.settings.trial else {}),
+        "chosen_from": None if job.settings.chosen_from is None else asdict(job.settings.chosen_from),
         "folds": job.numbers if job.kind == "fold" else None,
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,

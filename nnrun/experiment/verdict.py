@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnrun.records import member_kind
+from nnrun.errors import DataError
+from nnrun.records import MEMBER_KINDS, RunDirectory, member_kind
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser
 from nnrun.validation.summary import (
@@ -15,6 +17,7 @@ from nnrun.validation.summary import (
     interval_of_mean,
     monitor_mode,
     overfitting_sentence,
+    smoothed_best_epoch,
 )
 
 if TYPE_CHECKING:
@@ -31,11 +34,7 @@ def verdict(
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
     last is the last that all reached.
     """
-    table = history
-    kind = member_kind(history.columns)
-    if kind is not None:
-        reached = int(history.groupby(kind)["epoch"].max().min())
-        table = history_mean(history[history["epoch"] <= reached])
+    table, kind = _one_curve(history), member_kind(history.columns)
     column = chooser(spec)
     last: dict[str, Any] = {"last": _row(table, len(table))}
     n = 1 if kind is None else int(history[kind].nunique())
@@ -62,6 +61,54 @@ def verdict(
             name: _possible(name, *interval_of_mean(mean, std[name], n)) for name, mean in best.items()
         }
     return result
+
+
+@dataclass(frozen=True)
+class ChosenFrom:
+    """Why a final run trains for as long as it does.
+
+    Attributes:
+        parent: the id of the run whose validation chose.
+        column: the validated column that chose.
+        epoch: its best epoch, from 1.
+        smoothed: whether the curve was smoothed first, as the mean over several networks is.
+    """
+
+    parent: str
+    column: str
+    epoch: int
+    smoothed: bool
+
+
+def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | None:
+    """How long a run's validation says that a final run should train; None where it chose no epoch.
+
+    The mean curve over several folds or seeds is smoothed first: its lowest point is partly luck. A run of
+    one network has its recorded best epoch.
+
+    Raises:
+        DataError: the history is missing or damaged.
+    """
+    epoch, column = record.get("best_epoch"), record.get("chosen_by")
+    if not isinstance(epoch, int) or epoch < 1 or not isinstance(column, str):
+        return None
+    kind = next((kind for kind in MEMBER_KINDS if record.get(f"{kind}s")), None)
+    if kind is None or len(record[f"{kind}s"]) < 2:
+        return ChosenFrom(run.id, column, epoch, smoothed=False)
+    table = _one_curve(run.read_history())
+    if f"{column}_mean" not in table:
+        raise DataError(f"The history of {run.id} has no {column}, which chose its best epoch.")
+    smoothed = smoothed_best_epoch(table[f"{column}_mean"], monitor_mode(column))
+    return None if smoothed is None else ChosenFrom(run.id, column, smoothed, smoothed=True)
+
+
+def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
+    """The history of one network; of several their mean, as far as all went."""
+    kind = member_kind(history.columns)
+    if kind is None:
+        return history
+    reached = int(history.groupby(kind)["epoch"].max().min())
+    return history_mean(history[history["epoch"] <= reached])
 
 
 def _possible(column: str, low: float, high: float) -> tuple[float, float]:

@@ -21,6 +21,17 @@ NEAR = 0.1
 """A best epoch among this share of the epochs at the end says nothing yet about what follows it."""
 
 
+WIDTH_SHARE = 0.15
+LARGEST_WIDTH = 10.0
+"""How far `smooth_both_sides` looks: a share of the epoch's number, and at most so many epochs.
+
+Chosen on Boston (batch 1 and 16), IMDB, Reuters and digits, by `val_loss` and by the metric: the epoch that
+they give from 4 folds was better on the other folds than the raw minimum, in all comparisons but one.
+"""
+
+_REACH = 60
+"""Epochs farther away than this would have a weight below 0.3 %."""
+
 MORE_EPOCHS = "more epochs may help."
 
 
@@ -85,6 +96,39 @@ def smooth(values: pd.Series[float] | Values, factor: float) -> Values:
         previous = point if np.isnan(previous) else previous * factor + point * (1 - factor)
         points[i] = previous
     return points
+
+
+def smoothed_best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | None:
+    """The best epoch (from 1) of a noisy curve, once it is smooth (`smooth_both_sides`).
+
+    Of 4 folds the raw curve's best is partly that epoch's luck. None where no value is finite.
+    """
+    return best_epoch(smooth_both_sides(values), mode)
+
+
+def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
+    """Each epoch as the weighted mean of its neighbours on both sides, so that a minimum stays in its place.
+
+    A moving average as in the book (listing 3.32, `smooth`) looks back alone: with its factor of 0.9 a
+    minimum comes some 10 epochs late. Here the weights fall as exp(-distance / width) both ways. The width is
+    `WIDTH_SHARE` of the epoch's number, since learning curves are steep at first and flat later on, and at
+    most `LARGEST_WIDTH` epochs, the reach of the book's 0.9. So the first epochs stay nearly as they are, and
+    a short curve is smoothed little. A value that is not finite becomes a NaN and leaves the others alone.
+    """
+    points = np.asarray(values, dtype=float)
+    finite = np.isfinite(points)
+    known, weight = np.where(finite, points, 0.0), finite.astype(float)
+    total, weights = known.copy(), weight.copy()
+    width = np.minimum(LARGEST_WIDTH, WIDTH_SHARE * np.arange(1, len(points) + 1))
+    for distance in range(1, min(_REACH, len(points) - 1) + 1):
+        share = np.exp(-distance / width)
+        for here, there in (
+            (slice(distance, None), slice(None, -distance)),
+            (slice(None, -distance), slice(distance, None)),
+        ):
+            total[here] += share[here] * known[there]
+            weights[here] += share[here] * weight[there]
+    return np.where(finite, total / np.where(finite, weights, 1.0), np.nan)
 
 
 def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | None) -> str:

@@ -175,6 +175,27 @@ def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (
+            {"column": "val_mae", "smoothed": True},
+            "Trained for 20 epochs, where the smoothed mean val_mae of small-1 was lowest.",
+        ),
+        (
+            {"column": "val_accuracy", "smoothed": False},
+            "Trained for 20 epochs, where val_accuracy of small-1 was highest.",
+        ),
+        ({"column": "val_loss", "epoch": 40}, ""),  # interrupted before, or a smoke run of two epochs
+        (None, ""),
+    ],
+)
+def test_a_final_run_says_why_it_trained_so_long(chosen: dict[str, Any] | None, sentence: str) -> None:
+    chosen_from = None if chosen is None else {"parent": "small-1", "epoch": 20, "smoothed": False} | chosen
+    blocks = closing(chosen_from=chosen_from, verdict=None, baseline={}, test_uses=[use()])
+    assert blocks[2] == "\n".join(filter(None, [sentence, "This run has looked at the test set once."]))
+
+
 def use(look: int | None = None) -> dict[str, Any]:
     """One look at the test set, as a record has it."""
     return {"command": "evaluate", "at": "noon", "data": "reuters"} | ({"look": look} if look else {})

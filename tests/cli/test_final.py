@@ -58,7 +58,9 @@ def test_the_best_epoch_of_the_mean_over_seeds(folder: Path, capsys: Capture) ->
     assert parent["best_epoch"] < 8
     assert main(["final", "@last", "-q", "--json", "--runs-dir", "seeds"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["epochs_run"], document["parent"]) == (parent["best_epoch"], parent["id"])
+    chosen = document["chosen_from"]
+    assert (document["epochs_run"], document["parent"]) == (chosen["epoch"], parent["id"])
+    assert (chosen["column"], chosen["smoothed"]) == ("val_loss", True)
     assert (document["seed"], document["seeds"]) == (7, None)
 
 

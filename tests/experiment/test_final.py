@@ -19,12 +19,13 @@ from small_experiments import (
     write_small,
 )
 
-from nnrun.errors import DivergedError, UsageError
+from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.final import final_of_run, final_of_spec
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.load import load_spec
+from nnrun.validation.summary import best_epoch, smoothed_best_epoch
 
 # Jumps about, so that the best epoch is not the last one.
 FAST: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 3.0}}, "epochs": 8}
@@ -66,6 +67,12 @@ def test_it_trains_on_all_rows_for_as_long_as_validation_chose(tmp_path: Path) -
         "baseline_on": "test",
     }
     assert {key: record[key] for key in told} == told
+    assert record["chosen_from"] == {
+        "parent": parent.id,
+        "column": "val_loss",
+        "epoch": best,
+        "smoothed": False,
+    }
     assert [use["command"] for use in record["test_uses"]] == ["final"]
 
     # From scratch: it is the run that the spec without validation gives.
@@ -95,7 +102,7 @@ def test_a_number_of_epochs_and_changes_go_before_what_the_run_chose(tmp_path: P
     parent = train(tmp_path)
     made = final_of_run(parent, settings(tmp_path), epochs=5, overrides=["seed=4", "batch_size=48"])
     record = record_of(made.path)
-    assert (record["epochs_run"], record["seed"]) == (5, 4)
+    assert (record["epochs_run"], record["seed"], record["chosen_from"]) == (5, 4, None)
     resolved = load_spec(made.path / "resolved.yaml").spec
     assert (resolved.epochs, resolved.batch_size, resolved.seed) == (5, 48, 4)
 
@@ -104,22 +111,74 @@ def test_of_a_kfold_the_mean_over_the_folds_chose(tmp_path: Path) -> None:
     parent = train(tmp_path, validation=KFOLD, **FAST)
     made = final_of_run(parent, settings(tmp_path))
     record = record_of(made.path)
-    assert record["epochs_run"] == record_of(parent.path)["best_epoch"]
+    curve = parent.read_history_mean()["val_loss_mean"]
+    assert record["epochs_run"] == smoothed_best_epoch(curve, "min")
+    assert record["chosen_from"] == {
+        "parent": parent.id,
+        "column": "val_loss",
+        "epoch": record["epochs_run"],
+        "smoothed": True,
+    }
     assert record["folds"] is None
     assert (made.path / "weights.safetensors").is_file()
     assert made.members() == []
+    # The parent's best epoch is that of its curve as it is.
+    assert record_of(parent.path)["best_epoch"] == best_epoch(curve, "min")
+
+
+def test_of_several_seeds_too(tmp_path: Path) -> None:
+    seeds = settings(tmp_path, selection=Selection(seeds=3))
+    parent = run_experiment(load_small(tmp_path, **FAST), seeds)
+    chosen = record_of(final_of_run(parent, settings(tmp_path)).path)["chosen_from"]
+    curve = parent.read_history_mean()["val_loss_mean"]
+    assert (chosen["epoch"], chosen["smoothed"]) == (smoothed_best_epoch(curve, "min"), True)
+
+
+@pytest.mark.parametrize("selection", [Selection(only_fold=1), Selection(seeds=1)])
+def test_one_fold_or_seed_alone_is_not_smoothed(selection: Selection, tmp_path: Path) -> None:
+    validation = KFOLD if selection.seeds is None else REGRESSION["validation"]
+    loaded = load_small(tmp_path, validation=validation, **FAST)
+    parent = run_experiment(loaded, settings(tmp_path, selection=selection))
+    record = record_of(final_of_run(parent, settings(tmp_path)).path)
+    assert record["epochs_run"] == record_of(parent.path)["best_epoch"]
+    assert record["chosen_from"]["smoothed"] is False
+
+
+def test_epochs_that_not_every_fold_reached_are_not_chosen(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_loss", "patience": 1}
+    parent = train(tmp_path, **FAST | {"validation": KFOLD, "early_stopping": stopping, "epochs": 50})
+    stopped = record_of(parent.path)["stopped_early"].values()
+    assert len(set(stopped)) > 1, "they end at different epochs"
+    assert record_of(final_of_run(parent, settings(tmp_path)).path)["epochs_run"] <= min(stopped)
+
+
+def test_a_monitored_score_chooses_by_its_highest(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_accuracy", "patience": 50}
+    parent = train(tmp_path, BINARY, validation=KFOLD, early_stopping=stopping, epochs=12)
+    chosen = record_of(final_of_run(parent, settings(tmp_path)).path)["chosen_from"]
+    curve = parent.read_history_mean()["val_accuracy_mean"]
+    assert (chosen["column"], chosen["epoch"]) == ("val_accuracy", smoothed_best_epoch(curve, "max"))
+
+
+def test_without_the_history_of_its_folds_nothing_can_be_chosen(tmp_path: Path) -> None:
+    parent = train(tmp_path, validation=KFOLD)
+    (parent.path / "history.csv").unlink()
+    with pytest.raises(DataError) as caught:
+        final_of_run(parent, settings(tmp_path))
+    assert str(caught.value) == f"{parent.path} has no history.csv: no epoch of this run has ended."
+    assert record_of(final_of_run(parent, settings(tmp_path), epochs=1).path)["chosen_from"] is None
 
 
 def test_of_seeds_the_mean_over_them_chose(tmp_path: Path) -> None:
     """Seed 7, which is trained again, would alone have chosen the last epoch."""
     loaded = load_small(tmp_path, seed=7, **FAST)
     parent = run_experiment(loaded, settings(tmp_path, selection=Selection(seeds=3)))
-    best = int(parent.read_history_mean()["val_loss_mean"].to_numpy().argmin()) + 1
-    assert best < 8
+    best = smoothed_best_epoch(parent.read_history_mean()["val_loss_mean"], "min")
+    assert best is not None
     assert record_of(train(tmp_path, seed=7, **FAST).path)["best_epoch"] == 8
     made = final_of_run(parent, settings(tmp_path))
     record = record_of(made.path)
-    assert record_of(parent.path)["best_epoch"] == record["epochs_run"] == best
+    assert record["epochs_run"] == best
     # One network, of the spec's own seed.
     assert (record["seed"], record["seeds"], made.members()) == (7, None, [])
     again = train(tmp_path, **FAST | {"validation": "none", "epochs": best, "seed": 7})

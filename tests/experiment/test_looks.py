@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from small_experiments import BINARY, REGRESSION, load_small, record_of
@@ -17,8 +16,8 @@ from nnrun.records import RunDirectory, all_looks
 from nnrun.records.ledger import LEDGER, read_ledger
 
 
-def settings(folder: Path, **changes: Any) -> Settings:
-    return Settings(**({"command": "train", "runs_dir": folder / "runs"} | changes))
+def settings(folder: Path, *, smoke: bool = False) -> Settings:
+    return Settings("train", folder / "runs", smoke=smoke)
 
 
 def looks_of(run: RunDirectory) -> list[int | None]:

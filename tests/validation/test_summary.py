@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.validation.summary import best_epoch, history_mean, monitor_mode, overfitting_sentence, smooth
+from nnrun.validation.summary import (
+    LARGEST_WIDTH,
+    WIDTH_SHARE,
+    best_epoch,
+    history_mean,
+    monitor_mode,
+    overfitting_sentence,
+    smooth,
+    smooth_both_sides,
+    smoothed_best_epoch,
+)
 
 finite = st.floats(-1e6, 1e6)
 curves = st.lists(finite, min_size=1, max_size=30)
@@ -108,6 +118,62 @@ def test_smoothing(points: list[float], factor: float) -> None:
 def test_smoothing_leaves_a_gap_where_a_value_is_missing() -> None:
     values = smooth(pd.Series([1.0, math.nan, 2.0]), 0.5)
     np.testing.assert_array_equal(values, [1.0, math.nan, 1.5])
+
+
+# --- the best epoch of a noisy curve -----------------------------------------------------------------------
+
+
+@given(st.lists(st.one_of(finite, st.just(math.nan)), min_size=1, max_size=100))
+def test_smoothing_on_both_sides_is_the_weighted_mean_of_all_that_is_known(points: list[float]) -> None:
+    values = np.array(points)
+    epochs = np.arange(1, len(points) + 1)
+    known = np.isfinite(values)
+    expected = []
+    for epoch in epochs:
+        distance = np.abs(epochs - epoch)
+        weights = np.exp(-distance / min(LARGEST_WIDTH, WIDTH_SHARE * epoch)) * (known & (distance <= 60))
+        expected.append(weights[known] @ values[known] / weights.sum() if known[epoch - 1] else math.nan)
+    np.testing.assert_allclose(smooth_both_sides(values), expected, rtol=1e-9, atol=1e-6)
+
+
+def test_a_fold_that_diverged_leaves_a_gap() -> None:
+    smoothed = smooth_both_sides(np.array([2.0, 1.0, math.inf, 1.0, math.nan]))
+    assert np.isfinite(smoothed).tolist() == [True, True, False, True, False]
+    assert smoothed_best_epoch(np.array([math.nan, math.inf]), "min") is None
+    assert smoothed_best_epoch(np.array([]), "min") is None
+
+
+@given(st.integers(1, 250), st.integers(2, 500))
+def test_on_a_curve_without_noise_it_is_the_raw_best_or_near_it(lowest: int, epochs: int) -> None:
+    """Falls fast, then rises slowly, as a validation loss does; for as long again, to be told from an end."""
+    epochs = max(epochs, 2 * lowest)
+    epoch = np.arange(1, epochs + 1)
+    curve = lowest / epoch + np.log(epoch)  # lowest at epoch `lowest`
+    raw = best_epoch(curve, "min")
+    smoothed = smoothed_best_epoch(curve, "min")
+    assert raw == lowest
+    assert smoothed is not None
+    assert abs(smoothed - raw) <= max(2, 0.2 * raw)  # it is flat about its minimum
+    assert curve[smoothed - 1] - curve[raw - 1] <= 0.03
+    assert smoothed_best_epoch(-curve, "max") == smoothed
+
+
+@pytest.mark.parametrize("lowest", [20, 60, 100])
+def test_where_noise_moves_the_minimum_it_is_nearer_to_the_real_one(lowest: int) -> None:
+    epoch = np.arange(1, 501)
+    curve = lowest / epoch + np.log(epoch)
+    rng = np.random.RandomState(0)
+    raw, smoothed = [], []
+    for _ in range(100):
+        noisy = curve + rng.normal(0, 0.2, len(epoch))
+        raw.append(curve[(best_epoch(noisy, "min") or 0) - 1])
+        smoothed.append(curve[(smoothed_best_epoch(noisy, "min") or 0) - 1])
+    best = curve.min()
+    assert np.mean(smoothed) - best < 0.6 * (np.mean(raw) - best)
+
+
+def test_a_curve_that_still_falls_is_best_at_its_end() -> None:
+    assert smoothed_best_epoch(np.linspace(2, 1, 20), "min") == 20
 
 
 def history(loss: list[float], val_loss: list[float], suffix: str = "") -> pd.DataFrame:
