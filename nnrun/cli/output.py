@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from nnrun.errors import NnrunError, SpecError
+
+
+_WIDEST = 110
 
 
 def message(text: str) -> None:
@@ -55,14 +59,20 @@ def times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Rows of text, indented: the first column to the left, the others to the right."""
+def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
+    """Rows of text, indented: the first column to the left (or right), the others to the right."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
     for row in table:
+        first = row[0].rjust(widths[0]) if right_first else row[0].ljust(widths[0])
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append(f"  {'  '.join([f'{row[0]:<{widths[0]}}', *cells])}".rstrip())
+        lines.append(f"  {'  '.join([first, *cells])}".rstrip())
     return "\n".join(lines)
+
+
+def text_width() -> int:
+    """Columns for running text: those of the terminal, and no more than can be read."""
+    return min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
 
 
 def with_std(value: object, std: object = None) -> str:
