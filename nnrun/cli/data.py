@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from enum import Enum
@@ -14,7 +12,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, print_json, text_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show what a data set holds, or one row of it: a token row as words, a table row by column."""
-    from nnrun.data.catalog import entry_for
+    from nnrun.data.catalog import entry_for, token_words_of
     from nnrun.data.describe import describe_row, overview
     from nnrun.data.sources import load_dataset
 
@@ -107,7 +105,7 @@ def show(
         document = overview(dataset)
         text = _overview_text
     else:
-        document = describe_row(dataset, split.value, row, _words(entry, data_dir))
+        document = describe_row(dataset, split.value, row, token_words_of(entry.dataset, data_dir, message))
         text = _row_text
     if as_json:
         print_json(document)
@@ -124,24 +122,6 @@ def _limited(entry: Entry, num_words: int | None) -> schema.Component:
     if not isinstance(entry.dataset, (schema.Imdb, schema.Reuters)):
         raise UsageError(f"--num-words is for imdb and reuters; {entry.name} takes no such limit.")
     return entry.dataset.model_copy(update={"num_words": num_words})
-
-
-def _words(entry: Entry, data_dir: Path | None) -> dict[int, str] | None:
-    """Token → word, where the data set has words and they are on this machine."""
-    from nnrun.data.cache import cache_dir, find
-    from nnrun.data.words import read_word_index, token_words
-
-    if entry.words is None:
-        return None
-    path = find(entry.words, data_dir)
-    if path is None:
-        message(
-            f"{entry.words.name} is not on this machine, so tokens are shown. `nnrun data fetch "
-            f"{entry.name}` "
-            f"downloads it; or put it in {cache_dir()}."
-        )
-        return None
-    return token_words(read_word_index(path))
 
 
 def _entry_document(entry: Entry, place: Path | None) -> dict[str, Any]:
@@ -210,8 +190,7 @@ def _row_text(document: dict[str, Any]) -> str:
     head = f"{document['name']}, {document['split']} row {document['row']}: target {shown}"
     if "tokens" in document:
         words = document.get("words") or [str(token) for token in document["tokens"]]
-        width = min(shutil.get_terminal_size().columns, 110) if sys.stdout.isatty() else 110
-        body = textwrap.fill(" ".join(words), width, break_long_words=False, break_on_hyphens=False)
+        body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
     else:
         body = _table([[name, f"{value:g}"] for name, value in document["values"].items()], right=(1,))
     return f"{head}\n\n{body}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, nth_look, ordinal, print_json, times, with_std
+from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times, with_std
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -27,15 +28,22 @@ class Split(str, Enum):
 def evaluate(
     run: options.Run,
     split: Annotated[Split, typer.Option("--split", help="The rows to measure on.")] = Split.test,
+    mistakes: Annotated[
+        int, typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show.")
+    ] = 5,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     device: options.Device = "auto",
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure a run's networks. Each look at the test set is counted in the run's record."""
+    """Measure a run's networks, and show what lies behind: classes, mistakes, calibration, residuals.
+
+    Each look at the test set is counted in the run's record.
+    """
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.evaluate import evaluate_run
+    from nnrun.experiment.evaluate import evaluate_run, write_figures
     from nnrun.records import find_run
 
     evaluation = evaluate_run(
@@ -43,19 +51,29 @@ def evaluate(
         split="test" if split is Split.test else "validation",
         data_dir=data_dir,
         device=device,
+        mistakes=mistakes,
         listener=listener_for(quiet=quiet, verbose=False),
     )
+    paths = write_figures(evaluation) if figures else []
     if as_json:
-        print_json(_document(evaluation))
+        print_json(_document(evaluation, paths))
     else:
-        print(_text(evaluation))
+        print(printable(_text(evaluation, paths)))
 
 
-def _document(evaluation: Evaluation) -> dict[str, Any]:
-    return {**vars(evaluation), "run": evaluation.run.id}
+def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
+    from nnrun.experiment.analysis import Classification
+
+    document = {**vars(evaluation), "run": evaluation.run.id}
+    analysis = document.pop("analysis")
+    kind = "classification" if isinstance(analysis, Classification) else "residuals"
+    tables: dict[str, Any] = {"classification": None, "residuals": None}
+    if analysis is not None:
+        tables[kind] = analysis.as_document()
+    return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
-def _text(evaluation: Evaluation) -> str:
+def _text(evaluation: Evaluation, figures: list[Path]) -> str:
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
@@ -66,6 +84,9 @@ def _text(evaluation: Evaluation) -> str:
         baseline = with_std(evaluation.baseline.get(name))
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
     lines.append(aligned(table))
+    lines += _tables(evaluation)
+    if figures:
+        lines.append("\n".join(map(str, figures)))
     if evaluation.split == "test":
         lines.append(_look(evaluation))
     return printable("\n\n".join(lines))
@@ -78,3 +99,22 @@ def _look(evaluation: Evaluation) -> str:
         return f"This run has looked at the test set {times(uses)}."
     sentence = nth_look(evaluation.look, evaluation.data, evaluation.name, evaluation.run.runs_dir)
     return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."
+
+
+def _tables(evaluation: Evaluation) -> list[str]:
+    from nnrun.cli.analysis_tables import classification_text, residuals_text
+    from nnrun.experiment.analysis import Classification
+    from nnrun.experiment.combine import combination_text
+
+    analysis = evaluation.analysis
+    if analysis is None:
+        return []
+    lines = []
+    if evaluation.combination != "one_network":
+        how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
+        lines.append(f"Below, each of {analysis.rows:,} rows is predicted {how}.")
+    if isinstance(analysis, Classification):
+        lines.append(classification_text(analysis, text_width()))
+    else:
+        lines.append(residuals_text(analysis, text_width()))
+    return lines

@@ -13,6 +13,8 @@ from typing import Any
 
 from nnrun.errors import NnrunError, SpecError
 
+_WIDEST = 110
+
 
 def message(text: str) -> None:
     """A message for the person at the terminal, on stderr. Where nobody reads it, the work goes on."""
@@ -70,13 +72,14 @@ def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
     return f"This is the {ordinal(look)} look at the {data} test set by {whose}"
 
 
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Rows of text, indented: the first column to the left, the others to the right."""
+def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
+    """Rows of text, indented: the first column to the left (or right), the others to the right."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
     for row in table:
+        first = row[0].rjust(widths[0]) if right_first else row[0].ljust(widths[0])
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append(f"  {'  '.join([f'{row[0]:<{widths[0]}}', *cells])}".rstrip())
+        lines.append(f"  {'  '.join([first, *cells])}".rstrip())
     return "\n".join(lines)
 
 
@@ -109,6 +112,11 @@ def paragraph(text: str, width: int | None) -> str:
 def shortened(text: str, longest: int) -> str:
     """`text`, its end left out where it is longer than that."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def text_width() -> int:
+    """Columns for running text: those of the terminal, and no more than can be read."""
+    return min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
 
 
 def with_std(value: object, std: object = None) -> str:

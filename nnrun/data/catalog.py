@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.cache import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile, fetch, find, is_published
+from nnrun.data.cache import (
+    IMDB,
+    IMDB_WORDS,
+    REUTERS,
+    REUTERS_WORDS,
+    RemoteFile,
+    cache_dir,
+    fetch,
+    find,
+    is_published,
+)
 from nnrun.data.sources import load_dataset
-from nnrun.data.words import read_word_index
+from nnrun.data.words import read_word_index, token_words
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts, dataset_facts
@@ -136,3 +146,24 @@ def fetch_entry(
     if not fetched:
         load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
     return tuple(fetched)
+
+
+def token_words_of(
+    dataset: schema.Component, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
+) -> dict[int, str] | None:
+    """Token → word; None where the data set has no words, or they are not on this machine, which is said.
+
+    Raises:
+        DataError: the word index is damaged.
+    """
+    entry = CATALOG.get(dataset.kind)
+    if entry is None or entry.words is None:
+        return None
+    path = find(entry.words, data_dir)
+    if path is None:
+        on_message(
+            f"{entry.words.name} is not on this machine, so tokens are shown. `nnrun data fetch "
+            f"{entry.name}` downloads it; or put it in {cache_dir()}."
+        )
+        return None
+    return token_words(read_word_index(path))

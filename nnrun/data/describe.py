@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, Samples, TokenRows
-from nnrun.data.words import decode
+from nnrun.data.words import START, decode
 from nnrun.errors import UsageError
 from nnrun.spec.suggest import counted
 
@@ -91,6 +91,22 @@ def describe_row(
         names = _feature_names(dataset.feature_names, samples.inputs.shape[1])
         document["values"] = dict(zip(names, samples.inputs[row].tolist(), strict=True))
     return document
+
+
+def row_in_one_line(
+    inputs: TokenRows | Array,
+    row: int,
+    feature_names: tuple[str, ...] | None = None,
+    words: Mapping[int, str] | None = None,
+) -> str:
+    """A row as its words (or tokens, without `words`), or as its values, by name where columns have names."""
+    if isinstance(inputs, TokenRows):
+        tokens = inputs.row(row)
+        return " ".join(decode(tokens[1:] if len(tokens) and tokens[0] == START else tokens, words))
+    values = [f"{value:g}" for value in inputs[row].tolist()]
+    if feature_names is None or len(feature_names) != len(values):
+        return ", ".join(values)
+    return ", ".join(f"{name} {value}" for name, value in zip(feature_names, values, strict=True))
 
 
 def class_name(dataset: Dataset, label: Any) -> str | None:

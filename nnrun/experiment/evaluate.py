@@ -1,20 +1,31 @@
-"""A run's networks, measured again: on the test set (which is counted) or on their validation rows."""
+"""A run's networks, measured again: on the test set (which is counted) or on their validation rows.
+
+Scores are those of each network and their mean; tables and figures need one prediction per row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 
 from nnrun.data import Dataset, Samples
-from nnrun.errors import UsageError
+from nnrun.data.catalog import token_words_of
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.describe import row_in_one_line
+from nnrun.errors import NnrunError, UsageError
+from nnrun.experiment.analysis import Analysis, Residuals, analyse
 from nnrun.experiment.baseline import mean_of
+from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
 from nnrun.experiment.looks import look_at_test_set
+from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.prepare import folds_of
 from nnrun.experiment.score import Scored, score
 from nnrun.records import MemberKind, RunDirectory
@@ -44,6 +55,9 @@ class Evaluation:
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
+        analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
+            one class nor one number per row.
+        combination: how several networks gave that one prediction.
     """
 
     run: RunDirectory
@@ -59,6 +73,8 @@ class Evaluation:
     baseline: dict[str, float]
     test_uses: int
     look: int | None
+    analysis: Analysis | None
+    combination: Combination
 
 
 def evaluate_run(
@@ -67,9 +83,18 @@ def evaluate_run(
     split: Split = "test",
     data_dir: Path | None = None,
     device: str = "auto",
+    mistakes: int = 5,
     listener: Listener | None = None,
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
+
+    Args:
+        run: the run.
+        split: which rows.
+        data_dir: where data files are looked for first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        mistakes: how many wrong or worst rows to name.
+        listener: is told what takes long.
 
     Raises:
         UsageError: the data set has no such rows.
@@ -92,28 +117,42 @@ def evaluate_run(
     record = run.read_record()
     look = look_at_test_set(run, record, dataset, "evaluate", listener) if split == "test" else None
 
-    def measure(network: TrainedNetwork) -> tuple[int, Scored]:
+    samples: Samples = dataset.train if split == "validation" else test  # type: ignore[assignment]
+    measured: list[Scored] = []
+    predicted: list[tuple[Array, Array]] = []
+    for network in networks:
         fold = _fold_of(network, spec, dataset)
-        samples: Samples = dataset.train.take(fold.validation_rows) if split == "validation" else test  # type: ignore[assignment]
+        rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
+        own = samples.take(rows) if split == "validation" else samples
         known = dataset.train.targets[fold.train_rows]
-        return len(samples), score(spec, network.fitted, network.weights, samples, known, chosen_device)
-
-    measured = [measure(network) for network in networks]
-    scores = [scored.scores for _, scored in measured]
+        measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
+        predicted.append((rows, _in_own_units(network, spec, own, chosen_device)))
+    scores = [scored.scores for scored in measured]
+    combined = combine(predicted)
     evaluation = Evaluation(
         run=run,
         name=spec.name,
         data=dataset.name,
         split=split,
-        rows=measured[0][0],
+        rows=len(predicted[0][0]),
         epoch=_epoch(record.get("weights_epoch")),
         networks=len(networks),
         kind=None if networks[0].member is None else networks[0].member.kind,
         scores=mean_of(scores),
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
-        baseline=mean_of([scored.baseline for _, scored in measured]),
+        baseline=mean_of([scored.baseline for scored in measured]),
         test_uses=len(record.get("test_uses") or []),
         look=look,
+        analysis=analyse(
+            combined.outputs,
+            samples.targets[combined.rows],
+            activation=_last_activation(spec),
+            rows=combined.rows,
+            class_names=dataset.class_names,
+            mistakes=mistakes,
+            text_of=_text_of(spec, samples, dataset, data_dir, listener),
+        ),
+        combination=combined.how,
     )
     if split == "test":
         record["test"] = evaluation.scores
@@ -121,6 +160,66 @@ def evaluate_run(
             record["test_std"] = evaluation.std
         run.write_record(record)
     return evaluation
+
+
+def write_figures(evaluation: Evaluation) -> list[Path]:
+    """Draw what the tables say into the run's folder of figures; each split's figure replaces the one before.
+
+    Raises:
+        NnrunError: a figure cannot be written.
+    """
+    from nnrun.figures import evaluation as figures
+    from nnrun.figures.curves import save
+
+    analysis = evaluation.analysis
+    if analysis is None:
+        return []
+    rows = f"{analysis.rows:,} {evaluation.split} rows"
+    if isinstance(analysis, Residuals):
+        made = {"residuals.png": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
+    else:
+        calibration = analysis.calibration
+        bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
+        names = [of_class.name for of_class in analysis.classes]
+        made = {
+            "confusion.png": figures.confusion_figure(np.array(analysis.confusion), names, rows),
+            "calibration.png": figures.calibration_figure(np.array(bins), calibration.error, rows),
+        }
+    folder = evaluation.run.plots_dir()
+    for name, figure in made.items():
+        try:
+            save(figure, folder / name)
+        except OSError as error:
+            raise NnrunError(f"Cannot write {folder / name}: {error.strerror}.") from error
+    return [folder / name for name in made]
+
+
+def _in_own_units(
+    network: TrainedNetwork, spec: schema.ExperimentSpec, samples: Samples, device: torch.device
+) -> Array:
+    """(N, K) the network's outputs, in the units of the targets where it learned standardized ones."""
+    outputs = network_outputs(spec, network.fitted, network.weights, samples.inputs, device)
+    scale = network.fitted.target_scale()
+    return outputs if scale is None else outputs * scale[1] + scale[0]
+
+
+def _last_activation(spec: schema.ExperimentSpec) -> str:
+    last = spec.layers[-1]
+    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    return last.activation
+
+
+def _text_of(
+    spec: schema.ExperimentSpec, samples: Samples, dataset: Dataset, data_dir: Path | None, listener: Listener
+) -> Callable[[int], str]:
+    """The number of a row → the row in one line. The words are read when the first row is asked for."""
+
+    @cache
+    def words() -> Mapping[int, str] | None:
+        tokens = isinstance(samples.inputs, TokenRows)
+        return token_words_of(spec.dataset, data_dir, listener.message) if tokens else None
+
+    return lambda row: row_in_one_line(samples.inputs, row, dataset.feature_names, words())
 
 
 def _epoch(recorded: object) -> int | None:

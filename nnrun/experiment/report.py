@@ -11,6 +11,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.baseline import SHUFFLED
 from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
@@ -39,7 +40,8 @@ def write_report(
         data_dir: where data files are looked for first.
         listener: is told what happens.
     """
-    text = report_page(runs, {})
+    analyses = {r.id: analysis_blocks(r, data_dir, listener, f"run {i}") for i, r in enumerate(runs)}
+    text = report_page(runs, analyses)
     if output is None:
         return runs[0].write_report(text)
     write_text(output, text)

@@ -88,6 +88,9 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "baseline",
         "test_uses",
         "look",
+        "combination",
+        "residuals",
+        "figures",
     ]
     assert (document["run"], document["split"], document["rows"]) == (record["id"], "test", 12)
     assert (document["scores"], document["test_uses"]) == (record["test"], 1)

@@ -1,0 +1,129 @@
+"""The tables of `nnrun evaluate`: what lies behind the scores, on a screen of a given width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnrun.cli.output import aligned
+
+if TYPE_CHECKING:
+    from nnrun.experiment.analysis import Calibration, Classification, ClassScores, Residuals
+
+_MOST_CLASSES_IN_A_MATRIX = 12
+_INDENT = "      "
+
+
+def classification_text(found: Classification, width: int) -> str:
+    """Scores per class, confusion, mistakes and calibration."""
+    blocks = [_classes(found), _confusion(found, width)]
+    if found.mistakes:
+        table = [["row", "true", "predicted", "probability", "of true"]]
+        for m in found.mistakes:
+            of_mistake = [f"{m.probability:.4f}", f"{m.probability_of_true:.4f}"]
+            table.append([str(m.row), m.true, m.predicted, *of_mistake])
+        head = f"Most confident mistakes, {len(found.mistakes)} of {found.wrong:,}"
+        blocks.append(_with_texts(head, table, [m.text for m in found.mistakes], width))
+    blocks.append(_calibration(found.calibration))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def residuals_text(found: Residuals, width: int) -> str:
+    """Their spread and the worst rows."""
+    names = [f"{share * 100:g} %" for share, _ in found.quantiles]
+    spread = [f"{value:.4g}" for value in (found.mean, found.std, found.mae)]
+    blocks = [
+        f"Residuals (true - predicted) of {found.rows:,} rows, in the target's units\n"
+        + aligned([["mean", "std", "MAE"], spread], right_first=True)
+        + "\n\nQuantiles of the residuals\n"
+        + aligned([names, [f"{value:.4g}" for _, value in found.quantiles]], right_first=True)
+    ]
+    if found.worst:
+        table = [["row", "true", "predicted", "residual"]]
+        for row in found.worst:
+            numbers = [f"{value:.4g}" for value in (row.true, row.predicted, row.residual)]
+            table.append([str(row.row), *numbers])
+        texts = [row.text for row in found.worst]
+        blocks.append(_with_texts("Rows furthest off", table, texts, width))
+    return "\n\n".join(blocks)
+
+
+def _classes(found: Classification) -> str:
+    def line(scores: ClassScores) -> list[str]:
+        values = [f"{value:.4f}" for value in (scores.precision, scores.recall, scores.f1)]
+        return [scores.name, *values, f"{scores.support:,}"]
+
+    seen = [scores for scores in found.classes if scores.support or scores.predicted]
+    table = [["class", "precision", "recall", "F1", "support"]]
+    table += [line(scores) for scores in (*seen, found.macro, found.weighted)]
+    lines = aligned(table).split("\n")
+    lines.insert(len(lines) - 2, "")
+    right = found.rows - found.wrong
+    text = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})\n" + "\n".join(
+        lines
+    )
+    unseen = [scores.name for scores in found.classes if not (scores.support or scores.predicted)]
+    if unseen:
+        text += (
+            f"\n{len(unseen)} of the {len(found.classes)} classes stand neither in these rows nor among the "
+            "predictions; the macro mean counts them as 0."
+        )
+    return text
+
+
+def _confusion(found: Classification, width: int) -> str:
+    names = [scores.name for scores in found.classes]
+    if len(names) <= _MOST_CLASSES_IN_A_MATRIX:
+        head = "Confusion matrix: rows true, columns predicted"
+        named = aligned(
+            [["", *names], *([n, *map(_count, row)] for n, row in zip(names, found.confusion, strict=True))]
+        )
+        numbered = aligned(
+            [
+                ["", *map(str, range(len(names)))],
+                *([f"{i} {names[i]}", *map(_count, row)] for i, row in enumerate(found.confusion)),
+            ]
+        )
+        for matrix in (named, numbered):
+            if max(map(len, matrix.split("\n"))) <= width:
+                return f"{head}\n{matrix}"
+    if not found.confusions:
+        return ""
+    table = [["true", "predicted", "rows", "of true"]]
+    for c in found.confusions:
+        table.append([c.true, c.predicted, f"{c.rows:,}", f"{c.share:.4f}"])
+    return f"Most frequent confusions\n{aligned(table)}"
+
+
+def _calibration(found: Calibration) -> str:
+    table = [["confidence", "rows", "mean", "accuracy"]]
+    for b in found.bins:
+        edges = f"{b.low:.2f} to {b.high:.2f}"
+        table.append([edges, f"{b.rows:,}", f"{b.confidence:.4f}", f"{b.accuracy:.4f}"])
+    return (
+        f"Calibration: expected calibration error {found.error:.4f}; "
+        f"mean confidence {found.confidence:.4f}, accuracy {found.accuracy:.4f}\n{aligned(table)}"
+    )
+
+
+def _with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence[str], width: int) -> str:
+    """A table with the text of each of its rows below it, at most two lines of it."""
+    heading, *lines = aligned(table, right_first=True).split("\n")
+    parts = [head, heading]
+    for line, text in zip(lines, texts, strict=True):
+        parts.append(line)
+        parts += textwrap.wrap(
+            text,
+            width,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            max_lines=2,
+            placeholder=" ...",
+            break_on_hyphens=False,
+        )
+    return "\n".join(parts)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "."

@@ -1,0 +1,113 @@
+"""What a run's predictions on its validation rows show, as blocks of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.analysis import Classification, ClassScores, Residuals
+from nnrun.experiment.combine import combination_text
+from nnrun.experiment.evaluate import evaluate_run
+from nnrun.experiment.listener import Listener
+from nnrun.figures.evaluation import calibration_figure, confusion_figure, residuals_figure
+from nnrun.figures.page import Block, Paragraph, Picture, Table
+from nnrun.figures.svg import inline_svg
+from nnrun.records import RunDirectory
+
+
+def analysis_blocks(
+    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str
+) -> Sequence[Block]:
+    """Tables and figures of the validation rows; the test set is not looked at.
+
+    Where there are no such rows, or the data or the weights are missing, a sentence says so.
+
+    Args:
+        run: the run.
+        data_dir: where data files are looked for first.
+        listener: is told what happens.
+        salt: another for each run of a page.
+    """
+    title = "Predictions on the validation rows"
+    try:
+        evaluation = evaluate_run(run, split="validation", data_dir=data_dir, listener=listener)
+    except (UsageError, DataError) as error:
+        return [Block(title, [Paragraph(str(error), "muted")])]
+    analysis = evaluation.analysis
+    if analysis is None:
+        return [Block(title, [Paragraph("They are neither one class nor one number per row.", "muted")])]
+    rows = f"{analysis.rows:,} validation rows"
+    how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
+    said = Paragraph(f"Each row is predicted {how}.", "muted")
+    if isinstance(analysis, Residuals):
+        return [_residuals(analysis, title, rows, salt, said)]
+    return _classes(analysis, title, rows, salt, said)
+
+
+def _classes(analysis: Classification, title: str, rows: str, salt: str, said: Paragraph) -> list[Block]:
+    names = [of_class.name for of_class in analysis.classes]
+    calibration = analysis.calibration
+    bins = np.array([(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins])
+    confusion = confusion_figure(np.array(analysis.confusion), names, rows)
+    reliability = calibration_figure(bins, calibration.error, rows)
+    scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
+    mistakes = [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}", m.text] for m in analysis.mistakes]
+    return [
+        Block(
+            title,
+            [Paragraph(f"{analysis.wrong:,} of {rows} were taken for another class."), said],
+            tables=[Table(["class", "precision", "recall", "F1", "rows"], scores)],
+        ),
+        Block(
+            "Confusion and calibration",
+            [
+                Paragraph(
+                    f"Expected calibration error {calibration.error:.4f}: mean confidence "
+                    f"{calibration.confidence:.4f}, accuracy {calibration.accuracy:.4f}."
+                )
+            ],
+            [
+                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion")),
+                Picture(inline_svg(reliability, "Reliability diagram", f"{salt} calibration")),
+            ],
+        ),
+        Block(
+            "The most confident mistakes",
+            tables=[Table(["row", "true", "predicted", "probability", ""], mistakes, words=True)]
+            if mistakes
+            else [],
+            paragraphs=[] if mistakes else [Paragraph("None.")],
+        ),
+    ]
+
+
+def _class_row(scores: ClassScores) -> list[str]:
+    return [
+        scores.name,
+        f"{scores.precision:.3f}",
+        f"{scores.recall:.3f}",
+        f"{scores.f1:.3f}",
+        f"{scores.support:,}",
+    ]
+
+
+def _residuals(analysis: Residuals, title: str, rows: str, salt: str, said: Paragraph) -> Block:
+    figure = residuals_figure(analysis.true, analysis.predicted, rows)
+    quantiles = [[f"{share:.0%}", f"{value:.4g}"] for share, value in analysis.quantiles]
+    worst = [[str(w.row), f"{w.true:.4g}", f"{w.predicted:.4g}", f"{w.residual:.4g}"] for w in analysis.worst]
+    text = (
+        f"Residuals are true minus predicted, in the target's own units: mean {analysis.mean:.4g}, standard "
+        f"deviation {analysis.std:.4g}, mean absolute error {analysis.mae:.4g}."
+    )
+    return Block(
+        title,
+        [Paragraph(text), said],
+        [Picture(inline_svg(figure, "Predicted against true values", f"{salt} residuals"))],
+        [
+            Table(["quantile", "residual"], quantiles),
+            Table(["row", "true", "predicted", "residual"], worst, "The rows farthest off."),
+        ],
+    )
