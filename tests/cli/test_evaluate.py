@@ -89,6 +89,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "test_uses",
         "look",
         "combination",
+        "classification",
         "residuals",
         "figures",
     ]
