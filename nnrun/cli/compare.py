@@ -91,7 +91,7 @@ def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> 
     )
     if panels.left_out:
         message(printable(panels.left_out_text([run.label for run, _ in drawn])))
-    return write_figure(panels, output or comparison.runs[0].scores.run.plots_dir() / "compare.png")
+    return write_figure(panels, output or comparison.runs[0].scores.run.figure("compare"))
 
 
 # --- text --------------------------------------------------------------------------------------------------

@@ -110,6 +110,10 @@ class SourceFile:
     path: str | None = None
     note: str = ""
 
+    def as_record(self) -> dict[str, Any]:
+        """What the record of a run or a sweep tells of it."""
+        return {"name": self.name, "sha256": self.sha256, "rows": self.rows, "note": self.note}
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.figures.curves import Curve, curve_of, curves_figure, save
-from nnrun.records import RunDirectory, measures, member_kind
+from nnrun.records import MemberKind, RunDirectory, measures, member_kind
 from nnrun.validation import summary
 
 
@@ -64,7 +64,7 @@ def make_panels(
         DataError: a run has no history, or nothing in it.
     """
     labels = [run.id for run in runs] if labels is None else labels
-    tables = [_table(run, skip) for run in runs]
+    tables, kinds = zip(*(_table(run, skip) for run in runs), strict=True)
     have = [measures(table) for table in tables]
     every = list(dict.fromkeys(measure for names in have for measure in names))
     wanted = [measure for measure in every if all(measure in names for names in have)]
@@ -98,8 +98,8 @@ def make_panels(
             pairs = zip(curves[measure], best_epochs, strict=True)
             curves[measure] = [replace(curve, best_epoch=epoch) for curve, epoch in pairs]
     remarks = []
-    if "loss_mean" in tables[0] and len(runs) == 1:
-        remarks = [f"mean of the {member_kind(runs[0].read_history().columns)}s"]
+    if kinds[0] is not None and len(runs) == 1:
+        remarks = [f"mean of the {kinds[0]}s"]
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     return Panels(curves, ", ".join(remarks), left_out)
@@ -119,15 +119,12 @@ def write_figures(panels: Panels, folder: Path, *, prefix: str = "", suffix: str
 
 
 def _write(curves: dict[str, list[Curve]], note: str, path: Path) -> Path:
-    try:
-        save(curves_figure(curves, note=note), path)
-    except OSError as error:
-        raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+    save(curves_figure(curves, note=note), path)
     return path
 
 
-def _table(run: RunDirectory, skip: int) -> pd.DataFrame:
-    """A run's history; where it has several folds or seeds, their mean."""
+def _table(run: RunDirectory, skip: int) -> tuple[pd.DataFrame, MemberKind | None]:
+    """A run's history; where it has several folds or seeds, their mean and what they are."""
     history = run.read_history()
     if history.empty:
         raise DataError(f"{run.id} has no epochs yet: there is nothing to draw.")
@@ -136,7 +133,7 @@ def _table(run: RunDirectory, skip: int) -> pd.DataFrame:
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
     kind = member_kind(history.columns)
     if kind is None:
-        return history
+        return history, None
     if history[kind].nunique() == 1:
-        return history.drop(columns=kind)
-    return summary.history_mean(history)
+        return history.drop(columns=kind), None
+    return summary.history_mean(history), kind

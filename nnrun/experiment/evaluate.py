@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
 from nnrun.data import Dataset, Samples
 from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
-from nnrun.errors import NnrunError, UsageError
+from nnrun.errors import UsageError
 from nnrun.experiment.analysis import Analysis, Residuals, analyse
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
 from nnrun.experiment.looks import look_at_test_set
-from nnrun.experiment.outputs import network_outputs
+from nnrun.experiment.outputs import in_own_units, network_outputs
 from nnrun.experiment.prepare import folds_of
 from nnrun.experiment.score import Scored, score
 from nnrun.records import MemberKind, RunDirectory
@@ -126,7 +125,8 @@ def evaluate_run(
         own = samples.take(rows) if split == "validation" else samples
         known = dataset.train.targets[fold.train_rows]
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
-        predicted.append((rows, _in_own_units(network, spec, own, chosen_device)))
+        outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
+        predicted.append((rows, in_own_units(network.fitted, outputs)))
     scores = [scored.scores for scored in measured]
     combined = combine(predicted)
     evaluation = Evaluation(
@@ -176,31 +176,19 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
         return []
     rows = f"{analysis.rows:,} {evaluation.split} rows"
     if isinstance(analysis, Residuals):
-        made = {"residuals.png": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
+        made = {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
     else:
         calibration = analysis.calibration
         bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
         names = [of_class.name for of_class in analysis.classes]
         made = {
-            "confusion.png": figures.confusion_figure(np.array(analysis.confusion), names, rows),
-            "calibration.png": figures.calibration_figure(np.array(bins), calibration.error, rows),
+            "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
+            "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),
         }
-    folder = evaluation.run.plots_dir()
-    for name, figure in made.items():
-        try:
-            save(figure, folder / name)
-        except OSError as error:
-            raise NnrunError(f"Cannot write {folder / name}: {error.strerror}.") from error
-    return [folder / name for name in made]
-
-
-def _in_own_units(
-    network: TrainedNetwork, spec: schema.ExperimentSpec, samples: Samples, device: torch.device
-) -> Array:
-    """(N, K) the network's outputs, in the units of the targets where it learned standardized ones."""
-    outputs = network_outputs(spec, network.fitted, network.weights, samples.inputs, device)
-    scale = network.fitted.target_scale()
-    return outputs if scale is None else outputs * scale[1] + scale[0]
+    paths = {evaluation.run.figure(name): figure for name, figure in made.items()}
+    for path, figure in paths.items():
+        save(figure, path)
+    return list(paths)
 
 
 def _last_activation(spec: schema.ExperimentSpec) -> str:

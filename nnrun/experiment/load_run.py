@@ -49,12 +49,12 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = ()) -> LoadedSpec:
 def load_networks(run: RunDirectory) -> list[TrainedNetwork]:
     """The networks that a run kept, fold by fold or seed by seed."""
     members: list[Member | None] = list(run.members()) or [None]
-    return [
-        TrainedNetwork(
-            member, FittedPreprocessing.from_json(run.read_preprocessing(member)), run.read_weights(member)
-        )
-        for member in members
-    ]
+    return [_load_network(run, member) for member in members]
+
+
+def _load_network(run: RunDirectory, member: Member | None) -> TrainedNetwork:
+    fitted = FittedPreprocessing.from_json(run.read_preprocessing(member))
+    return TrainedNetwork(member, fitted, run.read_weights(member))
 
 
 def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
@@ -75,7 +75,7 @@ def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwo
     if wanted not in members:
         there = listing([m.folder for m in members], "and")
         raise UsageError(f"--member {member}: {run.id} has {there}.")
-    return tuple(network for network in load_networks(run) if network.member == wanted)
+    return (_load_network(run, wanted),)
 
 
 def load_run_data(

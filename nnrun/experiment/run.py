@@ -231,9 +231,7 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
             "test": 0 if dataset.test is None else len(dataset.test),
         },
         "parameters": job.groups[0].network.parameter_count,
-        "data": [
-            {"name": s.name, "sha256": s.sha256, "rows": s.rows, "note": s.note} for s in dataset.sources
-        ],
+        "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
         "test_uses": [],

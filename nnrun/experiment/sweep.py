@@ -143,8 +143,7 @@ class _Datasets:
 
     def sources(self) -> list[dict[str, Any]]:
         """The files behind them, as records tell of them."""
-        sources = [source for dataset in self._loaded.values() for source in dataset.sources]
-        return [{"name": s.name, "sha256": s.sha256, "rows": s.rows, "note": s.note} for s in sources]
+        return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
 def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nnrun.errors import NnrunError
 from nnrun.records import SweepDirectory, SweepRecord
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
@@ -43,7 +42,4 @@ def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep
         best=scored.index(record.ranked()[0]),
     )
     sweep.make_plots()
-    try:
-        save(figure, sweep.figure)
-    except OSError as error:
-        raise NnrunError(f"Cannot write {sweep.figure}: {error.strerror}.") from error
+    save(figure, sweep.figure)

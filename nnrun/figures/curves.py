@@ -21,6 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from nnrun.errors import NnrunError
+
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
 
@@ -123,10 +125,17 @@ def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> F
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the name's ending (.png, .svg) is its format. Equal figures give equal files."""
+    """Write a figure; the name's ending (.png, .svg) is its format. Equal figures give equal files.
+
+    Raises:
+        NnrunError: the file cannot be written.
+    """
     # Without a salt and with a date, no two SVG files would be alike.
     with rc_context({"svg.hashsalt": "nnrun"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        try:
+            figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        except OSError as error:
+            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def title_of(measure: str, curves: Sequence[Curve]) -> str:

@@ -196,6 +196,10 @@ class RunDirectory:
         make_folder(folder)
         return folder
 
+    def figure(self, name: str) -> Path:
+        """The file of a figure, in the folder for figures."""
+        return self.plots_dir() / f"{name}.png"
+
     def write_report(self, text: str) -> Path:
         """Keep the page that tells all of the run; its path."""
         path = self.path / _REPORT
