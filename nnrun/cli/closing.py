@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, nth_look, ordinal, times, with_std
+from nnrun.cli.output import aligned, nth_look, ordinal, times
 from nnrun.errors import printable
-from nnrun.experiment.baseline import SHUFFLED
-from nnrun.records import MEMBER_KINDS
+from nnrun.experiment.record_text import baseline_text, interval_text, score_table
+from nnrun.records import members_of_record
 from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
             since; the record tells only which look its own was.
     """
     blocks = [_headline(record)]
-    scores = _score_table(record)
-    if scores:
-        blocks.append(scores)
+    scores = score_table(record)
+    if scores is not None:
+        blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
     remarks = (
         _chosen_from(record),
         record.get("verdict"),
-        _interval(record),
-        _baseline(record),
+        interval_text(record),
+        baseline_text(record),
         _test_uses(run, record, looks),
     )
     if any(remarks):
@@ -57,7 +57,7 @@ def _headline(record: Mapping[str, Any]) -> str:
         text += _of_members(record)
     stopped = record.get("stopped_early")
     if stopped:
-        kind, _ = _members(record)
+        kind, _ = members_of_record(record)
         text += "\nEarly stopping ended it" + (
             f" at epoch {next(iter(stopped.values()))}."
             if kind is None
@@ -68,17 +68,8 @@ def _headline(record: Mapping[str, Any]) -> str:
     return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
 
 
-def _members(record: Mapping[str, Any]) -> tuple[str | None, list[Any]]:
-    """What tells the run's networks apart (None where there is one), and their numbers."""
-    for kind in MEMBER_KINDS:
-        numbers = record.get(f"{kind}s")
-        if isinstance(numbers, list) and numbers:
-            return kind, numbers
-    return None, []
-
-
 def _of_members(record: Mapping[str, Any]) -> str:
-    kind, numbers = _members(record)
+    kind, numbers = members_of_record(record)
     if kind is None:
         return ""
     if len(numbers) == 1:
@@ -86,43 +77,6 @@ def _of_members(record: Mapping[str, Any]) -> str:
     return (
         f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
     )
-
-
-def _score_table(record: Mapping[str, Any]) -> str:
-    """Loss and metrics: training, validation, test, baseline, as far as they are there."""
-    best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
-    scores, std = best or last, record.get("best_std" if best else "last_std") or {}
-    names = [name for name in scores if not name.startswith("val_")] or list(test)
-    if not names:
-        return ""
-    test_std, baseline = record.get("test_std") or {}, record.get("baseline") or {}
-    columns: dict[str, Mapping[str, str]] = {
-        "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
-        "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
-        "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
-        "baseline": {name: with_std(baseline.get(name)) for name in names},
-    }
-    measured = record.get("weights_epoch")  # the test was of these weights, best epoch or not
-    if best and isinstance(measured, int) and measured != record.get("best_epoch"):
-        columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
-    shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    epoch = record.get("best_epoch")
-    last_epoch = record.get("last_epoch", record.get("epochs_run"))
-    head = f"best epoch {epoch}" if best else f"epoch {last_epoch}"
-    head += f" (mean ± std over {_members(record)[0]}s)" if std else ""
-    table = [["", *shown], *([name, *(cells[name] for cells in shown.values())] for name in names)]
-    return f"{head}\n{aligned(table)}"
-
-
-def _interval(record: Mapping[str, Any]) -> str:
-    """Where the means over folds or seeds lie, as far as so few can tell."""
-    intervals = record.get("best_interval") or {}
-    shown = [
-        f"{name} {low:.4g} to {high:.4g}"
-        for name, (low, high) in intervals.items()
-        if name.startswith("val_")
-    ]
-    return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
 
 
 def _chosen_from(record: Mapping[str, Any]) -> str:
@@ -135,19 +89,6 @@ def _chosen_from(record: Mapping[str, Any]) -> str:
     end = "highest" if monitor_mode(column) == "max" else "lowest"
     trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
     return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
-
-
-def _baseline(record: Mapping[str, Any]) -> str:
-    """What the baseline is, in words."""
-    baseline = record.get("baseline") or {}
-    if not baseline:
-        return ""
-    rows = f"{record.get('baseline_on')} rows"
-    if "accuracy" not in baseline:
-        return f"Baseline: the mean of the training targets, for all {rows}."
-    text = f"Baseline: the majority class, for all {rows}"
-    shuffled = baseline.get(SHUFFLED)
-    return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
 
 
 def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) -> str:

@@ -9,8 +9,9 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.differences import check_format, differences_table, print_csv, print_differences
-from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width, with_std
+from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
+from nnrun.spec.suggest import with_std
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,9 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times, with_std
+from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times
 from nnrun.errors import printable
+from nnrun.spec.suggest import with_std
 
 if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation

@@ -117,10 +117,3 @@ def shortened(text: str, longest: int) -> str:
 def text_width() -> int:
     """Columns for running text: those of the terminal, and no more than can be read."""
     return min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
-
-
-def with_std(value: object, std: object = None) -> str:
-    """`0.8123 ± 0.0040`; nothing where there is no number."""
-    if not isinstance(value, (int, float)):
-        return ""
-    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"

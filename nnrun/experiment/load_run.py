@@ -13,7 +13,7 @@ from nnrun.data import Dataset, FittedPreprocessing, load_dataset
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.prepare import Selection
-from nnrun.records import Member, RunDirectory, member_of_folder
+from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text
 from nnrun.spec.overrides import Overrides
@@ -95,11 +95,10 @@ def load_run_data(
 
 def selection_of(record: Mapping[str, Any]) -> Selection:
     """Which networks of its spec a run trained."""
-    folds, seeds = record.get("folds"), record.get("seeds")
-    return Selection(
-        only_fold=folds[0] if isinstance(folds, list) and len(folds) == 1 else None,
-        seeds=len(seeds) if isinstance(seeds, list) else None,
-    )
+    kind, numbers = members_of_record(record)
+    if kind == "seed":
+        return Selection(seeds=len(numbers))
+    return Selection(only_fold=numbers[0] if len(numbers) == 1 else None)
 
 
 def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError
-from nnrun.experiment.baseline import SHUFFLED
 from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.record_text import baseline_text, interval_text, score_table
 from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
-from nnrun.records import MEMBER_KINDS, RunDirectory
+from nnrun.records import RunDirectory, members_of_record
 from nnrun.records.files import write_text
+from nnrun.spec.suggest import counted, with_std
 
 _DONE = {
     "completed": "trained",
@@ -90,77 +91,37 @@ def _summary(record: Mapping[str, Any]) -> Block:
     if uses:
         times = "once" if len(uses) == 1 else f"{len(uses)} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
-    table = _scores(record)
-    return Block(paragraphs=paragraphs, tables=[table] if table.rows else [])
+    return Block(paragraphs=paragraphs, tables=_scores(record))
 
 
 def _headline(record: Mapping[str, Any]) -> str:
     rows = record.get("rows") or {}
     status = _DONE.get(str(record.get("status")), str(record.get("status")))
     epochs = record.get("epochs_run")
-    text = f"{status[:1].upper()}{status[1:]}, {epochs} epoch{'' if epochs == 1 else 's'}"
+    text = f"{status[:1].upper()}{status[1:]}, {counted(epochs or 0, 'epoch')}"
     seconds = record.get("training_seconds")
     text += f" in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
     text += f" on {record.get('device')}"
     if rows.get("train"):
         text += f"; {rows['train']:,} training rows"
         text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
-    kind, members = _members(record)
+    kind, members = members_of_record(record)
     if kind is not None:
-        text += f"; {len(members)} {kind}{'' if len(members) == 1 else 's'}"
+        text += f"; {counted(len(members), kind)}"
     parameters = record.get("parameters")
     return f"{text}; {parameters:,} parameters." if isinstance(parameters, int) else f"{text}."
 
 
-def _members(record: Mapping[str, Any]) -> tuple[str | None, Sequence[Any]]:
-    for kind in MEMBER_KINDS:
-        members = record.get(f"{kind}s")
-        if isinstance(members, list) and members:
-            return kind, members
-    return None, ()
-
-
-def _scores(record: Mapping[str, Any]) -> Table:
-    """Training, validation, test and baseline, as far as they are there."""
-    best, last = record.get("best") or {}, record.get("last") or {}
-    scores, std = best or last, (record.get("best_std") or {}) if best else {}
-    test, test_std = record.get("test") or {}, record.get("test_std") or {}
-    baseline = record.get("baseline") or {}
-    names = [n for n in scores if not n.startswith("val_")] or list(test)
-    columns = {
-        "training": {n: _number(scores.get(n), std.get(n)) for n in names},
-        "validation": {n: _number(scores.get(f"val_{n}"), std.get(f"val_{n}")) for n in names},
-        "test": {n: _number(test.get(n), test_std.get(n)) for n in names},
-        "baseline": {n: _number(baseline.get(n)) for n in names},
-    }
-    shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    where = f"epoch {record.get('epochs_run')}"
-    if best:
-        where = f"best epoch, {record.get('best_epoch')} (by {record.get('chosen_by')})"
-    notes = [f"At the {where}." if best else f"At {where}."]
-    kind, _ = _members(record)
-    if std:
-        notes.append(f"Mean ± standard deviation over the {kind}s.")
-    notes += _interval(record)
-    if baseline:
-        what = "the majority class" if "accuracy" in baseline else "the mean of the training targets"
-        notes.append(f"Baseline: {what}, for all {record.get('baseline_on')} rows.")
-    if SHUFFLED in baseline:
-        notes.append(f"Shuffled labels would score {baseline[SHUFFLED]:.2f}.")
-    rows = [[name_of(n), *(cells[n] for cells in shown.values())] for n in names]
-    return Table(["", *shown], rows, " ".join(notes))
-
-
-def _interval(record: Mapping[str, Any]) -> list[str]:
-    intervals = record.get("best_interval") or {}
-    told = [f"{n} {low:.4g} to {high:.4g}" for n, (low, high) in intervals.items() if n.startswith("val_")]
-    return [f"95 % interval of the mean: {', '.join(told)}."] if told else []
-
-
-def _number(value: object, std: object = None) -> str:
-    if not isinstance(value, (int, float)):
-        return ""
-    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"
+def _scores(record: Mapping[str, Any]) -> list[Table]:
+    """The table of the closing screen, and beneath it what its numbers are."""
+    scores = score_table(record)
+    if scores is None:
+        return []
+    chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
+    chosen += f", chosen by {record['chosen_by']}" if record.get("chosen_by") else ""
+    notes = (f"{chosen}.", interval_text(record), baseline_text(record))
+    headings, *rows = scores.rows(name_of)
+    return [Table(headings, rows, " ".join(note for note in notes if note))]
 
 
 def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]) -> Block:
@@ -174,8 +135,8 @@ def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, A
             [
                 run.id,
                 str(record.get("best_epoch") or ""),
-                *(_number(best.get(name), std.get(name)) for name in names),
-                *(_number(test.get(name)) for name in tests),
+                *(with_std(best.get(name), std.get(name)) for name in names),
+                *(with_std(test.get(name)) for name in tests),
             ]
         )
     headings = ["run", "best epoch", *names, *(f"test {name}" for name in tests)]

@@ -13,7 +13,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
 from nnrun.experiment.run import Settings, run_experiment
-from nnrun.records import MEMBER_KINDS, Member, RunDirectory
+from nnrun.records import Member, RunDirectory, member_kind
 from nnrun.training.choice import Policy
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryCompariso
     for place, (old, new) in enumerate(zip(_rows(then), _rows(now), strict=False)):
         for column, was, is_ in zip(then.columns, old, new, strict=True):
             if repr(was) != repr(is_):
-                kind = next((k for k in MEMBER_KINDS if k in then.columns), None)
+                kind = member_kind(then.columns)
                 member = None if kind is None else f"{kind} {then[kind].iloc[place]}"
                 epoch = int(then["epoch"].iloc[place])
                 return HistoryComparison(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnrun.errors import DataError
-from nnrun.records import MEMBER_KINDS, MemberKind, RunDirectory, is_finite, member_kind
+from nnrun.records import MemberKind, RunDirectory, is_finite, member_kind, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import read_kept_spec
 
@@ -90,7 +90,7 @@ def read_run_scores(run: RunDirectory) -> RunScores:
     record = run.read_record()
     spec = read_run_spec(run)
     best_epoch = _count(record.get("best_epoch")) or None
-    kind, numbers = _members(record, spec)
+    kind, numbers = members_of_record(record)
     test_std = _finite(record.get("test_std"))
     uses = record.get("test_uses")
     return RunScores(
@@ -100,7 +100,7 @@ def read_run_scores(run: RunDirectory) -> RunScores:
         status=_text(record.get("status")),
         smoke=record.get("smoke") is True,
         kind=kind,
-        numbers=numbers,
+        numbers=tuple(sorted(numbers)) or (spec.seed,),
         epochs=_epochs(run, record),
         best_epoch=best_epoch,
         validation={} if best_epoch is None else _at_epoch(run, best_epoch, spec.seed),
@@ -146,16 +146,6 @@ def _score(values: list[float]) -> Score:
     if not np.isfinite(values).all():
         return Score(float("nan"))
     return Score(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
-
-
-def _members(
-    record: Mapping[str, Any], spec: schema.ExperimentSpec
-) -> tuple[MemberKind | None, tuple[int, ...]]:
-    for kind in MEMBER_KINDS:
-        numbers = record.get(f"{kind}s")
-        if isinstance(numbers, list) and numbers and all(isinstance(n, int) for n in numbers):
-            return kind, tuple(sorted(numbers))
-    return None, (spec.seed,)
 
 
 def _tested_epochs(record: Mapping[str, Any]) -> tuple[int, ...]:

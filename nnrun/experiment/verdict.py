@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError
-from nnrun.records import MEMBER_KINDS, RunDirectory, member_kind
+from nnrun.records import RunDirectory, member_kind, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser
 from nnrun.validation.summary import (
@@ -92,8 +92,7 @@ def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | N
     epoch, column = record.get("best_epoch"), record.get("chosen_by")
     if not isinstance(epoch, int) or epoch < 1 or not isinstance(column, str):
         return None
-    kind = next((kind for kind in MEMBER_KINDS if record.get(f"{kind}s")), None)
-    if kind is None or len(record[f"{kind}s"]) < 2:
+    if len(members_of_record(record)[1]) < 2:
         return ChosenFrom(run.id, column, epoch, smoothed=False)
     table = _one_curve(run.read_history())
     if f"{column}_mean" not in table:

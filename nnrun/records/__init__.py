@@ -16,7 +16,14 @@ from nnrun.records.index import (
 from nnrun.records.ledger import Look, looks_of_record
 from nnrun.records.lock import locked
 from nnrun.records.looks import Looks, Numbered, all_looks, count_look
-from nnrun.records.member import MEMBER_KINDS, Member, MemberKind, member_kind, member_of_folder
+from nnrun.records.member import (
+    MEMBER_KINDS,
+    Member,
+    MemberKind,
+    member_kind,
+    member_of_folder,
+    members_of_record,
+)
 from nnrun.records.run_directory import RunDirectory, create_run
 from nnrun.records.sweep_directory import (
     FINISHED,
@@ -62,6 +69,7 @@ __all__ = [
     "measures",
     "member_kind",
     "member_of_folder",
+    "members_of_record",
     "open_sweep",
     "read_weights_file",
     "refuse_to_delete",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 MemberKind = Literal["fold", "seed"]
 MEMBER_KINDS: tuple[MemberKind, ...] = get_args(MemberKind)
@@ -47,3 +47,12 @@ def member_kind(columns: Iterable[object]) -> MemberKind | None:
     """What tells apart the networks of a history with these columns; None where there is one network."""
     names = set(columns)
     return next((kind for kind in MEMBER_KINDS if kind in names), None)
+
+
+def members_of_record(record: Mapping[str, Any]) -> tuple[MemberKind | None, list[int]]:
+    """What tells apart the networks of a run by its record (None for one network), and their numbers."""
+    for kind in MEMBER_KINDS:
+        numbers = record.get(f"{kind}s")
+        if isinstance(numbers, list) and numbers and all(isinstance(number, int) for number in numbers):
+            return kind, numbers
+    return None, []

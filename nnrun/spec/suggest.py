@@ -1,4 +1,4 @@
-"""Words for messages: lists of names, and the name that a mistyped one is nearest to."""
+"""Words for messages: lists of names, numbers, and the name that a mistyped one is nearest to."""
 
 from __future__ import annotations
 
@@ -57,3 +57,10 @@ def letters(place: int) -> str:
         place, letter = divmod(place, 26)
         text, place = chr(ord("A") + letter) + text, place - 1
     return text
+
+
+def with_std(value: object, std: object = None) -> str:
+    """`0.8123 ± 0.0040`; nothing where there is no number."""
+    if not isinstance(value, (int, float)):
+        return ""
+    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"

@@ -1,0 +1,79 @@
+"""What a run's record says of its scores: for its closing screen and for its page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnrun.experiment.baseline import SHUFFLED
+from nnrun.records import members_of_record
+from nnrun.spec.suggest import with_std
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Loss and metrics, as far as the record has them.
+
+    Attributes:
+        heading: of which epoch, and over what the deviations are.
+        names: the measures, a row each.
+        columns: heading (`training`, `validation`, `test`, `baseline`) → measure → text; none is all empty.
+    """
+
+    heading: str
+    names: Sequence[str]
+    columns: Mapping[str, Mapping[str, str]]
+
+    def rows(self, label: Callable[[str], str] = lambda name: name) -> list[list[str]]:
+        """The headings, then a row for each measure, its name as `label` has it."""
+        body = [[label(name), *(cells[name] for cells in self.columns.values())] for name in self.names]
+        return [["", *self.columns], *body]
+
+
+def score_table(record: Mapping[str, Any]) -> ScoreTable | None:
+    """The scores at the best epoch, else at the last; None where there are none."""
+    best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
+    scores, std = best or last, record.get("best_std" if best else "last_std") or {}
+    names = [name for name in scores if not name.startswith("val_")] or list(test)
+    if not names:
+        return None
+    test_std, baseline = record.get("test_std") or {}, record.get("baseline") or {}
+    columns: dict[str, Mapping[str, str]] = {
+        "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
+        "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
+        "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
+        "baseline": {name: with_std(baseline.get(name)) for name in names},
+    }
+    measured = record.get("weights_epoch")  # the test was of these weights, best epoch or not
+    if best and isinstance(measured, int) and measured != record.get("best_epoch"):
+        columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
+    shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
+    last_epoch = record.get("last_epoch", record.get("epochs_run"))
+    heading = f"best epoch {record.get('best_epoch')}" if best else f"epoch {last_epoch}"
+    heading += f" (mean ± std over {members_of_record(record)[0]}s)" if std else ""
+    return ScoreTable(heading, names, shown)
+
+
+def interval_text(record: Mapping[str, Any]) -> str:
+    """Where the means over folds or seeds lie, as far as so few can tell."""
+    intervals = record.get("best_interval") or {}
+    shown = [
+        f"{name} {low:.4g} to {high:.4g}"
+        for name, (low, high) in intervals.items()
+        if name.startswith("val_")
+    ]
+    return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+
+
+def baseline_text(record: Mapping[str, Any]) -> str:
+    """What the baseline is, in words."""
+    baseline = record.get("baseline") or {}
+    if not baseline:
+        return ""
+    rows = f"{record.get('baseline_on')} rows"
+    if "accuracy" not in baseline:
+        return f"Baseline: the mean of the training targets, for all {rows}."
+    text = f"Baseline: the majority class, for all {rows}"
+    shuffled = baseline.get(SHUFFLED)
+    return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
