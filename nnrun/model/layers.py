@@ -64,11 +64,22 @@ class DenseLayer:
         return ACTIVATIONS[self.activation](z_RBU)
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
-        """(R,): the regularization term of each replica, or None where there is none."""
-        if self.l1 == 0 and self.l2 == 0:
+        """(R,): the regularization term of each replica, or None where there is none.
+
+        Replicas may have strengths of their own: (R,) under `strength_names` among the parameters.
+        """
+        l1, l2 = (
+            parameters.get(n, own) for n, own in zip(self.strength_names, (self.l1, self.l2), strict=True)
+        )
+        if isinstance(l1, float) and isinstance(l2, float) and l1 == l2 == 0:
             return None
         kernel_RFU = parameters[f"{self.position}.weight"]
-        return self.l1 * kernel_RFU.abs().sum((1, 2)) + self.l2 * kernel_RFU.square().sum((1, 2))
+        return l1 * kernel_RFU.abs().sum((1, 2)) + l2 * kernel_RFU.square().sum((1, 2))
+
+    @property
+    def strength_names(self) -> tuple[str, str]:
+        """What the strengths of l1 and l2 are called where each replica has its own."""
+        return f"{self.position}.l1", f"{self.position}.l2"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ class Network:
         return sum(int(np.prod(shape)) for shape in self.parameter_shapes.values())
 
     @cached_property
+    def dense(self) -> tuple[DenseLayer, ...]:
+        """The layers that have weights."""
+        return tuple(layer for layer in self.layers if isinstance(layer, DenseLayer))
+
+    @cached_property
     def dropouts(self) -> tuple[DropoutLayer, ...]:
         """The layers that need noise while training."""
         return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))

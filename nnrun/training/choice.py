@@ -69,6 +69,8 @@ def make_engine(
 
 def _obstacle(task: Task) -> str | None:
     """Why this task cannot be compiled, or None."""
+    if task.own:
+        return "replicas with learning rates or regularizers of their own are not compiled so far"
     if not task.inputs.dense:
         return "sparse rows have another shape in each batch, and compiled steps have one"
     if task.device.type != "cpu":

@@ -13,7 +13,7 @@ from nnrun.training.evaluate import Measurement
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, Segment, segments
 from nnrun.training.stack import Block, Stack, first_stack
-from nnrun.training.task import Task
+from nnrun.training.task import OWN_RATE, Task
 
 
 class Engine(Protocol):
@@ -86,7 +86,7 @@ class EagerEngine:
 
     def _step(self, stack: Stack, batch: Any, targets: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        loss_G, outputs_GBK = step_loss(self._task, stack.parameters, batch, targets, noise)
+        loss_G, outputs_GBK = step_loss(self._task, stack.numbers, batch, targets, noise)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
         gradients = dict(zip(stack.parameters, found, strict=True))
@@ -98,17 +98,18 @@ class EagerEngine:
 
     def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
         optimizer, (name, *_) = self._task.optimizer, block.shapes
+        steps_R, rates_R = stack.steps_R, stack.own.get(OWN_RATE)
         if name in stack.seen:
-            optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], stack.steps_R)
+            optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], steps_R, rates_R)
         else:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
-            optimizer.update(block.value, dense, block.slots, stack.steps_R)
+            optimizer.update(block.value, dense, block.slots, steps_R, rates_R)
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
         """Loss and metrics over each replica's rows; changes nothing."""
         if self._measurement is None or not self._measurement.is_of(rows):
             self._measurement = Measurement(self._task, self._data_places, rows)
-        return self._measurement.of(self._stack.parameters)
+        return self._measurement.of(self._stack.numbers)
 
     def parameters(self) -> dict[str, Tensor]:
         """A copy of the stacked parameters, on the CPU."""

@@ -1,8 +1,8 @@
 """Optimizers by their spec names, with Keras 3's update rules (keras/src/optimizers).
 
-An optimizer is two functions: `slots` gives the state of one parameter, `update` changes a parameter and its
+An optimizer is two functions: `slots` gives the state of one parameter, `change` changes a parameter and its
 state. All values are stacked over replicas; `steps_R` counts each replica's updates, the present one
-included, since replicas with fewer rows make fewer.
+included, since replicas with fewer rows make fewer. Replicas may have learning rates of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import Tensor
 from nnrun.spec import schema
 
 Slots = list[Tensor]
+Rate = float | Tensor
+"""A learning rate: one for all, or a tensor that broadcasts against the parameter."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,41 @@ class Optimizer:
     Attributes:
         learning_rate: the step size, as the history records it.
         slots: parameter → its first state, a list of tensors of the parameter's shape.
-        update: (parameter, gradient, its slots, steps_R) → None; changes the parameter and the slots.
+        change: (parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots.
         idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
             it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
     """
 
     learning_rate: float
     slots: Callable[[Tensor], Slots]
-    update: Callable[[Tensor, Tensor, Slots, Tensor], None]
+    change: Callable[[Tensor, Tensor, Slots, Tensor, Rate], None]
     idle_decay: float | None = None
 
+    def update(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        slots: Slots,
+        steps_R: Tensor,
+        rates_R: Tensor | None = None,
+    ) -> None:
+        """Update a parameter, (R, ...).
+
+        `rates_R` are learning rates of the replicas' own, where they have such.
+        """
+        rate: Rate = self.learning_rate
+        if rates_R is not None:
+            rate = rates_R.view(-1, *[1] * (parameter.dim() - 1))
+        self.change(parameter, gradient, slots, steps_R, rate)
+
     def update_rows(
-        self, parameter: Tensor, gradient: Tensor, slots: Slots, seen_RF: Tensor, steps_R: Tensor
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        slots: Slots,
+        seen_RF: Tensor,
+        steps_R: Tensor,
+        rates_R: Tensor | None = None,
     ) -> None:
         """Update the rows of which there is a gradient, as if all rows had been updated at every step.
 
@@ -46,6 +71,7 @@ class Optimizer:
             slots: its state.
             seen_RF: (R, F) the step in which each row was updated last; 0 at first.
             steps_R: the present step of each replica, from 1.
+            rates_R: the replicas' own learning rates, where they have such.
         """
         assert self.idle_decay is not None, "only where idle rows can wait"
         replicas, features, _ = parameter.shape
@@ -61,7 +87,8 @@ class Optimizer:
             factor = self.idle_decay ** (steps - seen[flat] - 1)
             for slot in kept:
                 slot.mul_(factor.unsqueeze(1))
-        self.update(picked, values, kept, steps_R)
+        rate = self.learning_rate if rates_R is None else rates_R[replica].unsqueeze(1)
+        self.change(picked, values, kept, steps_R, rate)
         for whole, part in zip((parameter, *slots), (picked, *kept), strict=True):
             _rows(whole).index_copy_(0, flat, part)
         seen.index_copy_(0, flat, steps)
@@ -76,10 +103,26 @@ def _zeros(count: int) -> Callable[[Tensor], Slots]:
     return lambda parameter: [torch.zeros_like(parameter) for _ in range(count)]
 
 
-def _rmsprop(spec: schema.RmsProp) -> Optimizer:
-    lr, rho, eps = spec.learning_rate, spec.rho, spec.epsilon
+def _add(target: Tensor, a: Tensor, rate: Rate) -> None:
+    """target += rate * a."""
+    if isinstance(rate, Tensor):
+        target.addcmul_(a, rate.to(a.dtype))
+    else:
+        target.add_(a, alpha=rate)
 
-    def update(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor) -> None:
+
+def _add_product(target: Tensor, a: Tensor, b: Tensor, rate: Rate) -> None:
+    """target += rate * a * b."""
+    if isinstance(rate, Tensor):
+        target.addcmul_(a * rate.to(a.dtype), b)
+    else:
+        target.addcmul_(a, b, value=rate)
+
+
+def _rmsprop(spec: schema.RmsProp) -> Optimizer:
+    rho, eps = spec.rho, spec.epsilon
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         square, *rest = slots
         square.mul_(rho).addcmul_(g, g, value=1 - rho)
         if spec.centered:
@@ -91,42 +134,44 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
             inverse_root = square.add(eps).rsqrt_()
         if spec.momentum > 0:
             velocity = rest.pop(0)
-            velocity.mul_(spec.momentum).addcmul_(g, inverse_root, value=lr)
+            _add_product(velocity.mul_(spec.momentum), g, inverse_root, lr)
             w.sub_(velocity)
         else:
-            w.addcmul_(g, inverse_root, value=-lr)
+            _add_product(w, g, inverse_root, -lr)
 
     slots = _zeros(1 + spec.centered + (spec.momentum > 0))
-    return Optimizer(lr, slots, update, idle_decay=rho if spec.momentum == 0 else None)
+    return Optimizer(spec.learning_rate, slots, change, idle_decay=rho if spec.momentum == 0 else None)
 
 
 def _sgd(spec: schema.Sgd) -> Optimizer:
-    lr, momentum = spec.learning_rate, spec.momentum
+    momentum = spec.momentum
 
-    def update(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         if momentum == 0:
-            w.add_(g, alpha=-lr)
+            _add(w, g, -lr)
             return
         (velocity,) = slots
-        velocity.mul_(momentum).add_(g, alpha=-lr)
+        _add(velocity.mul_(momentum), g, -lr)
         if spec.nesterov:
-            w.add_(velocity, alpha=momentum).add_(g, alpha=-lr)
+            _add(w.add_(velocity, alpha=momentum), g, -lr)
         else:
             w.add_(velocity)
 
-    return Optimizer(lr, _zeros(int(momentum > 0)), update, idle_decay=1.0 if momentum == 0 else None)
+    slots = _zeros(int(momentum > 0))
+    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0 if momentum == 0 else None)
 
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
-    lr, b1, b2 = spec.learning_rate, spec.beta_1, spec.beta_2
+    b1, b2 = spec.beta_1, spec.beta_2
     decay = spec.weight_decay if isinstance(spec, schema.AdamW) else 0.0
 
-    def update(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         mean, square, *largest = slots
-        rate_R = lr * (1 - b2**steps_R).sqrt() / (1 - b1**steps_R)
-        rate = rate_R.to(w.dtype).view(-1, *[1] * (w.dim() - 1))
+        steps = steps_R.view(-1, *[1] * (w.dim() - 1))
+        rate = (lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
         if decay:
-            w.mul_(1 - lr * decay)
+            kept = 1 - lr * decay
+            w.mul_(kept.to(w.dtype) if isinstance(kept, Tensor) else kept)
         mean.lerp_(g, 1 - b1)
         square.mul_(b2).addcmul_(g, g, value=1 - b2)
         if largest:
@@ -134,21 +179,23 @@ def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
             square = largest[0].copy_(torch.maximum(largest[0], square))
         w.addcdiv_(mean * rate, square.sqrt().add_(spec.epsilon), value=-1)
 
-    return Optimizer(lr, _zeros(2 + spec.amsgrad), update)
+    return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change)
 
 
 def _adagrad(spec: schema.Adagrad) -> Optimizer:
-    lr = spec.learning_rate
-
     def slots(parameter: Tensor) -> Slots:
         return [torch.full_like(parameter, spec.initial_accumulator_value)]
 
-    def update(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         (accumulator,) = slots
         accumulator.addcmul_(g, g)
-        w.addcdiv_(g, accumulator.add(spec.epsilon).sqrt_(), value=-lr)
+        root = accumulator.add(spec.epsilon).sqrt_()
+        if isinstance(lr, Tensor):
+            w.addcdiv_(g * lr.to(g.dtype), root, value=-1)
+        else:
+            w.addcdiv_(g, root, value=-lr)
 
-    return Optimizer(lr, slots, update, idle_decay=1.0)
+    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0)
 
 
 OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {

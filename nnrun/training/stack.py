@@ -64,6 +64,7 @@ class Stack:
         blocks: the parameters with their slots, as they are updated.
         steps_R: (R,) float64, updates made so far.
         seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
+        own: as the task's, of the replicas that are here. Training does not change it.
         parameters: name → (R, ...) leaves, views of the blocks.
         slots: name → what the optimizer keeps for that parameter, views of the blocks.
     """
@@ -71,6 +72,7 @@ class Stack:
     blocks: Sequence[Block]
     steps_R: Tensor
     seen: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(init=False)
     slots: dict[str, Slots] = field(init=False)
 
@@ -84,6 +86,11 @@ class Stack:
                 for name, view in block.views(slot):
                     self.slots[name].append(view)
 
+    @property
+    def numbers(self) -> Mapping[str, Tensor]:
+        """The parameters, and what the replicas have of their own: what the network computes with."""
+        return {**self.parameters, **self.own} if self.own else self.parameters
+
     def select(self, places: Sequence[int]) -> Stack:
         """A copy of the replicas at these places."""
         index = torch.tensor(list(places), device=self.steps_R.device)
@@ -91,6 +98,7 @@ class Stack:
             [block.select(index) for block in self.blocks],
             self.steps_R[index],
             {name: seen[index] for name, seen in self.seen.items()},
+            {name: own[index] for name, own in self.own.items()},
         )
 
     def put(self, places: Sequence[int], part: Stack) -> None:
@@ -125,7 +133,7 @@ def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -
         shapes = {name: tuple(values[name].shape[1:]) for name in names}
         blocks.append(Block(shapes, value, task.optimizer.slots(value)))
     replicas = len(next(iter(values.values())))
-    return Stack(blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen)
+    return Stack(blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen, task.own)
 
 
 def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric
 from nnrun.training.optimizers import Optimizer
 from nnrun.training.plan import RowNumbers
+
+OWN_RATE = "learning_rate"
+"""The name of the replicas' own learning rates in `Task.own`."""
 
 BLOCK_NUMBERS = 4_000_000
 """Rows are gathered and measured in blocks of about this many numbers: memory must not follow the data."""
@@ -77,6 +80,8 @@ class Task:
         inputs: the rows.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         batch_size: rows per step and replica.
+        own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
+            that the network's penalty knows, regularizer strengths. Empty where they differ in none.
     """
 
     network: Network
@@ -86,6 +91,7 @@ class Task:
     inputs: Rows
     targets: Tensor
     batch_size: int
+    own: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
