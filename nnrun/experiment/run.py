@@ -11,23 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nnrun.data import Dataset, load_dataset
-from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
-from nnrun.experiment.listener import Listener, Start, StopTraining
+from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
+from nnrun.experiment.recorder import Recorder, ending_kept, train_group
+from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.records import (
-    HistoryWriter,
     Member,
     MemberKind,
     RunDirectory,
@@ -40,11 +39,9 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import Choice, Policy, choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
-from nnrun.training.engine import Engine
-from nnrun.training.loop import Replica, Schedule, Trainer
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
-from nnrun.validation.summary import history_mean, monitor_mode
+from nnrun.validation.summary import history_mean
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -85,7 +82,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class Job:
     """Everything that a run needs, prepared.
 
     Attributes:
@@ -161,39 +158,48 @@ def run_experiment(
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
-    given = _given_weights(spec, groups)
+    given = given_weights(spec, groups)
     # What the caller has switched off, in a notebook say, plays no part.
     with torch.inference_mode(False), torch.enable_grad():
         tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
         pairs = list(zip(groups, tasks, strict=True))
-        choices = [choose(settings.compile, task, _steps(spec, group)) for group, task in pairs]
+        choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
         listener.detail(choices[0].reason)
-        threads = max(threads_for(_work_per_step(group, task)) for group, task in pairs)
-        job = _Job(spec, settings, dataset, groups, tasks, choices, given, device, listener)
+        threads = max(threads_for(work_per_step(group, task)) for group, task in pairs)
+        job = Job(spec, settings, dataset, groups, tasks, choices, given, device, listener)
         with ExitStack() as until_the_end:
-            with uninterrupted():  # there is no folder without a record
-                run = create_run(settings.runs_dir, spec.name)
-                run.write_spec(loaded.source_text)
-                run.write_resolved(dump_spec(spec))
-                record = _first_record(run, job, threads)
-                run.write_record(record)
-                until_the_end.enter_context(_ending_kept(run, record))
+            run, record = begin(job, loaded.source_text, threads, until_the_end)
             until_the_end.enter_context(cpu_setup(threads))
             _train(run, record, job)
     return run
 
 
-def _steps(spec: schema.ExperimentSpec, group: Group) -> int:
+def begin(
+    job: Job, source_text: str, threads: int, until_the_end: ExitStack
+) -> tuple[RunDirectory, dict[str, Any]]:
+    """Make a run's folder and its first record, and see to it that the record says how the run ends."""
+    with uninterrupted():  # there is no folder without a record
+        run = create_run(job.settings.runs_dir, job.spec.name)
+        run.write_spec(source_text)
+        run.write_resolved(dump_spec(job.spec))
+        record = _first_record(run, job, threads)
+        run.write_record(record)
+        until_the_end.enter_context(ending_kept(run, record))
+    return run, record
+
+
+def steps_of(spec: schema.ExperimentSpec, group: Group) -> int:
     """How many steps the group makes at most."""
     return spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
 
 
-def _work_per_step(group: Group, task: Task) -> int:
+def work_per_step(group: Group, task: Task) -> int:
     """Multiplications of one forward step of all replicas."""
     return len(group.folds) * task.batch_size * group.network.multiplications(task.inputs.numbers_per_row)
 
 
-def _given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
+def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
+    """The weights to start from, which fit the networks; None where the spec names none."""
     if spec.init_weights is None:
         return None
     given = read_weights_file(Path(spec.init_weights))
@@ -202,7 +208,7 @@ def _given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> We
     return given
 
 
-def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
+def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
     spec, dataset = job.spec, job.dataset
     first = job.groups[0].folds[0]
     return {
@@ -238,42 +244,18 @@ def _first_record(run: RunDirectory, job: _Job, threads: int) -> dict[str, Any]:
     }
 
 
-class RunInterrupted(KeyboardInterrupt):
-    """The user stopped a run; `run` is what there is of it."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        super().__init__(f"interrupted; what there was is kept in {run.path}")
-        self.run = run
-
-
 @contextmanager
-def _ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
-    """Whatever ends the run, its record says so."""
-    try:
-        yield
-        record["status"] = "completed"
-    except KeyboardInterrupt:
-        record["status"] = "interrupted"
-        raise RunInterrupted(run) from None
-    except StopTraining as reason:
-        record |= {"status": "interrupted", "error": str(reason)}
-        raise
-    except DivergedError as error:
-        record |= {"status": "diverged", "error": str(error)}
-        raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
-    except BaseException as error:
-        explained = _out_of_memory(error)
-        record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
-        if explained is not None:
-            raise explained from error
-        raise
-    finally:
-        record["ended"] = now()
-        run.write_record(record)
+def recording(
+    run: RunDirectory, record: dict[str, Any], job: Job, worthless: Mapping[str, float]
+) -> Iterator[Recorder]:
+    """The record of a run's training: what is known before, each epoch, and what follows from all.
 
-
-def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
-    """Train every group, then score the test set where that was asked for."""
+    Args:
+        run: the run's folder.
+        record: what run.json will hold.
+        job: the run.
+        worthless: the baseline's scores.
+    """
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
     for group in job.groups:
@@ -283,7 +265,7 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
     keep_names(run, spec.dataset, job.dataset, widest, job.settings.data_dir, listener)
     columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
     started = time.perf_counter()
-    record["baseline"] = _baseline(job.groups, job.tasks)
+    record["baseline"] = dict(worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
         with run.history_writer(columns) as history:
@@ -300,13 +282,8 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
                     device=str(job.device),
                 )
             )
-            for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
-                if choice.compiled:
-                    listener.message("compiling the training steps, which takes 10 to 20 s the first time")
-                sources = [member.source for member in group.members]
-                first_weights = group.network.initial_parameters(sources, job.given)
-                engine = make_engine(choice, task, first_weights, listener.message)
-                _train_group(run, record, job, group, engine, history)
+            rate = build_optimizer(spec.optimizer).learning_rate
+            yield Recorder(run, record, history, listener, job.kind, rate)
     finally:
         listener.ended()
         record["training_seconds"] = time.perf_counter() - started
@@ -315,64 +292,24 @@ def _train(run: RunDirectory, record: dict[str, Any], job: _Job) -> None:
             record |= verdict(table, spec, record["weights_epoch"])
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
+
+
+def _train(run: RunDirectory, record: dict[str, Any], job: Job) -> None:
+    """Train every group, then score the test set where that was asked for."""
+    spec, listener = job.spec, job.listener
+    with recording(run, record, job, _baseline(job.groups, job.tasks)) as recorder:
+        for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
+            if choice.compiled:
+                listener.message("compiling the training steps, which takes 10 to 20 s the first time")
+            sources = [member.source for member in group.members]
+            first_weights = group.network.initial_parameters(sources, job.given)
+            engine = make_engine(choice, task, first_weights, listener.message)
+            train_group(spec, group, engine, dict.fromkeys((m.number for m in group.members), recorder))
     if job.settings.use_test_set and job.dataset.test is not None:
         look_at_test_set(run, record, job.dataset, job.settings.command, listener)
         fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
-
-
-def _train_group(
-    run: RunDirectory,
-    record: dict[str, Any],
-    job: _Job,
-    group: Group,
-    engine: Engine,
-    history: HistoryWriter,
-) -> None:
-    """Train one group; its weights are kept however it ends."""
-    spec, stopping = job.spec, job.spec.early_stopping
-    trainer = Trainer(
-        engine=engine,
-        replicas=[
-            Replica(m.number, m.fold.train_rows, m.fold.validation_rows, m.source) for m in group.members
-        ],
-        schedule=Schedule(
-            epochs=spec.epochs,
-            shuffle=spec.shuffle,
-            learning_rate=build_optimizer(spec.optimizer).learning_rate,
-            early_stopping=stopping,
-            maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
-        ),
-        kind=job.kind or "replica",
-    )
-    kept: dict[int, dict[str, Tensor]] = {}
-    kept_epochs: dict[int, int] = {}
-    try:
-        for epoch in trainer.epochs():
-            with uninterrupted():  # the weights that are kept are those of the last row
-                for number, row in epoch.rows.items():
-                    place: dict[str, int] = {} if job.kind is None else {job.kind: number}
-                    ending = {"learning_rate": epoch.learning_rate, "seconds": epoch.seconds}
-                    history.append({**place, "epoch": epoch.epoch, **row, **ending})
-                record["epochs_run"] = max(record["epochs_run"], epoch.epoch)
-                kept.update(epoch.weights)
-                kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
-            job.listener.epoch(epoch)
-        kept, kept_epochs = trainer.finished, trainer.finished_epochs
-    finally:
-        if trainer.stopped_epochs:
-            stopped = record.get("stopped_early", {}) | trainer.stopped_epochs
-            record["stopped_early"] = dict(sorted(stopped.items()))
-        for number in trainer.stopped_epochs:
-            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
-        if job.kind is not None:
-            record["weights_epoch"] = record.get("weights_epoch", {}) | kept_epochs
-        else:
-            record["weights_epoch"] = next(iter(kept_epochs.values()), None)
-        for number, parameters in kept.items():
-            weights = group.network.unstack(parameters, 0)
-            run.write_weights(weights, job.member(number))
 
 
 def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, float]:
@@ -389,17 +326,4 @@ def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, flo
             for group, task in zip(groups, tasks, strict=True)
             for place, fold in enumerate(group.folds)
         ]
-    )
-
-
-def _out_of_memory(error: BaseException) -> NnrunError | None:
-    """An error of ours for one that says that memory ran out; None for any other."""
-    ran_out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(
-        error
-    )
-    if not ran_out:
-        return None
-    return NnrunError(
-        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a "
-        "time (--fold, --seeds)."
     )

@@ -71,20 +71,24 @@ class Trainer:
 
     Attributes:
         kind: what its replicas are called in messages: `fold`, `seed`.
+        leave_out_diverged: go on without a replica that diverges, and keep the reason in `diverged`.
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
             Holds those of the last complete epoch until the replica ends, then the best where the spec
             restores them.
         finished_epochs: replica number → the epoch whose weights those are.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
+        diverged: replica number → what became infinite or NaN, as a sentence.
     """
 
     engine: Engine
     replicas: Sequence[Replica]
     schedule: Schedule
     kind: str = "replica"
+    leave_out_diverged: bool = False
     finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     finished_epochs: dict[int, int] = field(default_factory=dict)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
+    diverged: dict[int, str] = field(default_factory=dict)
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
@@ -117,19 +121,21 @@ class Trainer:
                 rows[n] = training.columns(place) | validated
             seconds = time.perf_counter() - started
             parameters = self.engine.parameters()
-            names = [f" of {self.kind} {n}" if len(self.replicas) > 1 else "" for n in numbers]
-            divergence = _divergence(training, validation, parameters, names, epoch)
-            if divergence is not None:
+            named = len(self.replicas) > 1 and not self.leave_out_diverged
+            names = [f" of {self.kind} {n}" if named else "" for n in numbers]
+            found = _divergences(training, validation, parameters, names, epoch)
+            if found and not self.leave_out_diverged:
                 yield EpochRecord(epoch, rows, schedule.learning_rate, seconds)
-                raise DivergedError(divergence)
+                raise DivergedError(next(iter(found.values())))
+            self.diverged.update({numbers[place]: reason for place, reason in found.items()})
             # Kept before the record is given away: whoever stops the loop there has these weights.
-            current = {n: _one(parameters, place) for place, n in enumerate(numbers)}
+            current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
             self.finished.update(current)
-            self.finished_epochs.update(dict.fromkeys(numbers, epoch))
+            self.finished_epochs.update(dict.fromkeys(current, epoch))
             yield EpochRecord(epoch, rows, schedule.learning_rate, seconds, current)
 
             for number, watcher in watchers.items():
-                if number not in rows:
+                if number not in current:
                     continue
                 improved = watcher.improved(epoch, rows[number][watcher.spec.monitor])
                 if watcher.spec.restore_best and improved:
@@ -137,7 +143,8 @@ class Trainer:
                 if watcher.should_stop(epoch):
                     self.stopped_epochs[number] = epoch
                     self._restore_best(number, watcher, best_weights)
-            going_on = [place for place, n in enumerate(numbers) if n not in self.stopped_epochs]
+            left = self.stopped_epochs.keys() | self.diverged.keys()
+            going_on = [place for place, n in enumerate(numbers) if n not in left]
             if not going_on:
                 break
             if len(going_on) < len(active):
@@ -149,7 +156,7 @@ class Trainer:
     def _restore_best(
         self, number: int, watcher: EarlyStopping, best_weights: Mapping[int, dict[str, Tensor]]
     ) -> None:
-        if number in best_weights and watcher.best_epoch is not None:
+        if number in best_weights and number not in self.diverged and watcher.best_epoch is not None:
             self.finished[number] = best_weights[number]
             self.finished_epochs[number] = watcher.best_epoch
 
@@ -161,29 +168,43 @@ def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
 _ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a smaller scale."
 
 
-def _divergence(
+def _divergences(
     training: Phase,
     validation: Phase | None,
     parameters: Mapping[str, Tensor],
     names: Sequence[str],
     epoch: int,
-) -> str | None:
-    """What became infinite or NaN in this epoch, as a sentence; None where nothing did.
+) -> dict[int, str]:
+    """For each replica, by its place, what became infinite or NaN in this epoch, as a sentence.
 
-    `names` tell the replicas apart; empty where there is one.
+    `names` tell the replicas apart; empty texts where nothing need.
     """
-    for place, name in enumerate(names):
-        if training.first_bad_batch[place] is not None:
-            return (
-                f"the training loss{name} stopped being a finite number in epoch {epoch}, batch "
-                f"{training.first_bad_batch[place]}. {_ADVICE}"
-            )
-        # A batch's loss is that before its update, so that no loss shows what the last update did.
-        if not all(bool(torch.isfinite(value[place]).all()) for value in parameters.values()):
-            return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
-        if validation is not None and not math.isfinite(validation.losses[place]):
-            return (
-                f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
-                "learning rate, or look for extreme values among the validation rows."
-            )
+    reasons = {
+        place: _divergence(training, validation, parameters, name, place, epoch)
+        for place, name in enumerate(names)
+    }
+    return {place: reason for place, reason in reasons.items() if reason is not None}
+
+
+def _divergence(
+    training: Phase,
+    validation: Phase | None,
+    parameters: Mapping[str, Tensor],
+    name: str,
+    place: int,
+    epoch: int,
+) -> str | None:
+    if training.first_bad_batch[place] is not None:
+        return (
+            f"the training loss{name} stopped being a finite number in epoch {epoch}, batch "
+            f"{training.first_bad_batch[place]}. {_ADVICE}"
+        )
+    # A batch's loss is that before its update, so that no loss shows what the last update did.
+    if not all(bool(torch.isfinite(value[place]).all()) for value in parameters.values()):
+        return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
+    if validation is not None and not math.isfinite(validation.losses[place]):
+        return (
+            f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
+            "learning rate, or look for extreme values among the validation rows."
+        )
     return None

@@ -1,0 +1,189 @@
+"""What a run's training writes into its record, while it goes on and however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from nnrun.errors import DivergedError, NnrunError
+from nnrun.experiment.environment import now
+from nnrun.experiment.interrupts import uninterrupted
+from nnrun.experiment.listener import Listener, StopTraining
+from nnrun.experiment.prepare import Group
+from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
+from nnrun.spec import schema
+from nnrun.training.engine import Engine
+from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
+from nnrun.training.optimizers import build_optimizer
+from nnrun.validation.summary import monitor_mode
+
+T = TypeVar("T")
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """The user stopped a run; `run` is what there is of it."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(f"interrupted; what there was is kept in {run.path}")
+        self.run = run
+
+
+@contextmanager
+def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
+    """Whatever ends the run, its record says so."""
+    try:
+        yield
+        if record["status"] == "running":
+            record["status"] = "completed"
+    except KeyboardInterrupt:
+        if record["status"] == "running":
+            record["status"] = "interrupted"
+        raise RunInterrupted(run) from None
+    except StopTraining as reason:
+        record |= {"status": "interrupted", "error": str(reason)}
+        raise
+    except DivergedError as error:
+        record |= {"status": "diverged", "error": str(error)}
+        raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
+    except BaseException as error:
+        explained = _out_of_memory(error)
+        record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
+        if explained is not None:
+            raise explained from error
+        raise
+    finally:
+        record["ended"] = now()
+        run.write_record(record)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """Writes what becomes of some replicas into the record of one run.
+
+    Attributes:
+        run: the run's folder.
+        record: what run.json will hold.
+        history: its history.
+        listener: is told of each epoch.
+        kind: what tells the run's networks apart; None where there is one.
+        learning_rate: of its networks.
+    """
+
+    run: RunDirectory
+    record: dict[str, Any]
+    history: HistoryWriter
+    listener: Listener
+    kind: MemberKind | None
+    learning_rate: float
+
+    def epoch(self, epoch: EpochRecord) -> None:
+        """Write an epoch's rows."""
+        for number, row in epoch.rows.items():
+            place: dict[str, int] = {} if self.kind is None else {self.kind: number}
+            ending = {"learning_rate": self.learning_rate, "seconds": epoch.seconds}
+            self.history.append({**place, "epoch": epoch.epoch, **row, **ending})
+        self.record["epochs_run"] = max(self.record["epochs_run"], epoch.epoch)
+
+    def ended(
+        self,
+        group: Group,
+        stopped: Mapping[int, int],
+        epochs: Mapping[int, int],
+        weights: Mapping[int, dict[str, Tensor]],
+    ) -> None:
+        """Keep how networks of a group ended: where they were stopped, and the weights of which epoch."""
+        record = self.record
+        if stopped:
+            record["stopped_early"] = dict(sorted((record.get("stopped_early", {}) | stopped).items()))
+        if self.kind is not None:
+            record["weights_epoch"] = record.get("weights_epoch", {}) | epochs
+        else:
+            record["weights_epoch"] = next(iter(epochs.values()), None)
+        for number, parameters in weights.items():
+            member = None if self.kind is None else Member(self.kind, number)
+            self.run.write_weights(group.network.unstack(parameters, 0), member)
+
+    def diverged(self, reason: str) -> None:
+        """Keep that the run's only network diverged, while others that train beside it go on."""
+        self.record.update(status="diverged", error=reason)
+
+
+def train_group(
+    spec: schema.ExperimentSpec, group: Group, engine: Engine, recorders: Mapping[int, Recorder]
+) -> None:
+    """Train one group; its weights are kept however it ends.
+
+    Args:
+        spec: what decides how long, and when to stop.
+        group: the replicas.
+        engine: holds them.
+        recorders: for each member's number who writes of it. Where there are several, the members are
+            the only networks of different runs, each number 0 there: one that diverges is left out, and the
+            others go on.
+    """
+    stopping = spec.early_stopping
+    every = list(dict.fromkeys(recorders.values()))
+    alone = len(every) == 1
+
+    def part_of(recorder: Recorder, values: Mapping[int, T]) -> dict[int, T]:
+        """The values of one run's networks, by their numbers there."""
+        return {n if alone else 0: value for n, value in values.items() if recorders[n] is recorder}
+
+    trainer = Trainer(
+        engine=engine,
+        replicas=[
+            Replica(m.number, m.fold.train_rows, m.fold.validation_rows, m.source) for m in group.members
+        ],
+        schedule=Schedule(
+            epochs=spec.epochs,
+            shuffle=spec.shuffle,
+            learning_rate=build_optimizer(spec.optimizer).learning_rate,
+            early_stopping=stopping,
+            maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
+        ),
+        kind=every[0].kind or "replica",
+        leave_out_diverged=not alone,
+    )
+    kept: dict[int, dict[str, Tensor]] = {}
+    kept_epochs: dict[int, int] = {}
+    try:
+        for epoch in trainer.epochs():
+            parts = {
+                recorder: replace(epoch, rows=rows, weights=part_of(recorder, epoch.weights))
+                for recorder in every
+                if (rows := part_of(recorder, epoch.rows))
+            }
+            with uninterrupted():  # the weights that are kept are those of the last row
+                for recorder, part in parts.items():
+                    recorder.epoch(part)
+                kept.update(epoch.weights)
+                kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
+                for number in trainer.diverged.keys() & epoch.rows.keys():
+                    recorders[number].diverged(trainer.diverged[number])
+            for recorder, part in parts.items():
+                recorder.listener.epoch(part)
+        kept, kept_epochs = trainer.finished, trainer.finished_epochs
+    finally:
+        for number in trainer.stopped_epochs:
+            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
+        for recorder in every:
+            stopped = part_of(recorder, trainer.stopped_epochs)
+            recorder.ended(group, stopped, part_of(recorder, kept_epochs), part_of(recorder, kept))
+
+
+def _out_of_memory(error: BaseException) -> NnrunError | None:
+    """An error of ours for one that says that memory ran out; None for any other."""
+    ran_out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(
+        error
+    )
+    if not ran_out:
+        return None
+    return NnrunError(
+        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a "
+        "time (--fold, --seeds)."
+    )
