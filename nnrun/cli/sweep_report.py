@@ -116,9 +116,13 @@ def _headline(record: SweepRecord) -> str:
 def _failures(record: SweepRecord) -> str:
     """The trials that went wrong, each with what it said."""
     wrong = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
-    lines = [f"trial {trial.number} {trial.status}: {_first_line(trial)}" for trial in wrong[:MOST_SHOWN]]
+    lines = [f"trial {t.number} {t.status}{_in_run(t)}: {_first_line(t)}" for t in wrong[:MOST_SHOWN]]
     more = [f"... and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
     return "\n".join([*lines, *more])
+
+
+def _in_run(trial: TrialRecord) -> str:
+    return f" in {trial.run}" if trial.run else ""
 
 
 def _first_line(trial: TrialRecord) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnrun.data import Dataset, load_dataset
-from nnrun.errors import DataError, DivergedError, NnrunError, SpecError, UsageError
+from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.environment import now, versions
 from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.progress import means
@@ -22,9 +23,11 @@ from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.experiment.sweep_listener import SweepListener
 from nnrun.experiment.sweep_result import best_text, draw_sweep
 from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
+from nnrun.experiment.together import Candidate, architecture_of, prepare_together, train_together
 from nnrun.experiment.tpe import TpeStudy, require_optuna
 from nnrun.records import (
     FINISHED,
+    RunDirectory,
     SweepDirectory,
     SweepRecord,
     TrialRecord,
@@ -211,8 +214,8 @@ class _Sweep:
         self.save()
         self.listener.began(record)
         try:
-            for trial in self._coming():
-                self._run_trial(trial)
+            for trials in self._coming():
+                self._run(trials)
             if record.ranked():
                 draw_sweep(self._sweep, record, self._plan.sweep)
             record.status = "completed"
@@ -235,13 +238,12 @@ class _Sweep:
         value, _ = means(epoch)[self.record.monitor]
         return self._study.should_stop(trial.number, epoch.epoch, value)
 
-    def _coming(self) -> Iterator[Trial]:
-        """The trials that are left, in order. Those of `tpe` are thought of one by one."""
+    def _coming(self) -> Iterator[Sequence[Trial]]:
+        """The trials that are left, those of one architecture together. `tpe` thinks of them one by one."""
         record = self.record
         if self._study is None:
-            for trial in self._plan.trials:
-                if record.trials[trial.number - 1].status not in FINISHED:
-                    yield trial
+            left = [t for t in self._plan.trials if record.trials[t.number - 1].status not in FINISHED]
+            yield from _alike(left, self._plan.sweep.together)
             return
         for number in range(1, record.total + 1):
             point = self._study.point(number)
@@ -258,9 +260,25 @@ class _Sweep:
                 known.status, known.error = "failed", str(error)
                 self._trial_ended(known)
                 continue
-            yield trial
+            yield [trial]
 
-    def _run_trial(self, trial: Trial) -> None:
+    def _run(self, trials: Sequence[Trial]) -> None:
+        """Run trials of one architecture side by side; where that does not do, each half of them."""
+        dataset = self._datasets.of(trials[0].loaded.spec)
+        candidates = [self._candidate(trial) for trial in trials]
+        if len(trials) == 1:
+            (one,) = candidates
+            with self._endings(trials):
+                run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)
+        elif together := prepare_together(candidates, dataset):
+            with self._endings(trials):
+                train_together(together)
+        else:
+            half = len(trials) // 2
+            self._run(trials[:half])
+            self._run(trials[half:])
+
+    def _candidate(self, trial: Trial) -> Candidate:
         known = self.record.trials[trial.number - 1]
         known.run = None
         settings = replace(
@@ -268,20 +286,30 @@ class _Sweep:
             parent=self._sweep.id,
             trial={"number": trial.number, "values": dict(trial.values)},
         )
-        dataset = self._datasets.of(trial.loaded.spec)
+        return Candidate(trial.loaded, settings, _TrialListener(self, known))
+
+    @contextmanager
+    def _endings(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """Take note of how the trials that run here end."""
+        everyone = [self.record.trials[trial.number - 1] for trial in trials]
+        pruned, error = False, None
         try:
-            run = run_experiment(trial.loaded, settings, _TrialListener(self, known), dataset=dataset)
-            _take_in(known, run.id, run.read_record(), self.record.monitor)
+            yield
         except (RunInterrupted, UsageError):  # what is wrong with the command line is not the trial's fault
-            known.status = "interrupted"
+            for known in everyone:
+                known.status = "interrupted"
             raise
         except StopTraining as reason:
-            known.status, known.error = "pruned", str(reason)
-        except DivergedError as error:
-            known.status, known.error = "diverged", str(error)
-        except NnrunError as error:
-            known.status, known.error = "failed", str(error)
-        self._trial_ended(known)
+            pruned, error = True, str(reason)
+        except NnrunError as reason:
+            error = str(reason)
+        for known in everyone:
+            if known.run is not None and not pruned:
+                found = RunDirectory(self._settings.runs_dir / known.run).read_record()
+                _take_in(known, known.run, found, self.record.monitor)
+            else:
+                known.status, known.error = "pruned" if pruned else "failed", error
+            self._trial_ended(known)
 
     def _trial_ended(self, trial: TrialRecord) -> None:
         record = self.record
@@ -299,6 +327,17 @@ class _Sweep:
         if self._study is None:
             return self._plan.trials[number - 1].loaded.spec
         return self._plan.trial(number, self._study.point(number)).loaded.spec
+
+
+def _alike(trials: Sequence[Trial], at_most: int) -> Iterator[Sequence[Trial]]:
+    """The trials in groups of one architecture, in the order of each group's first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike = architecture_of(trial.loaded.spec) or f"alone {trial.number}"
+        groups.setdefault(alike, []).append(trial)
+    for group in groups.values():
+        for first in range(0, len(group), at_most):
+            yield group[first : first + at_most]
 
 
 class _TrialListener(Listener):

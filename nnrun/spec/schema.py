@@ -637,6 +637,7 @@ class Sweep(Config):
     combination; `random` and `tpe` (Optuna's, which learns from the trials before) try so many `trials`.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
+    Of `grid` and `random` up to `together` trials of one architecture train side by side.
     """
 
     method: Literal["grid", "random", "tpe"] = "grid"
@@ -645,6 +646,7 @@ class Sweep(Config):
     monitor: str | None = None
     seed: Seed | None = None
     prune: bool = True
+    together: Count = 8
 
 
 class ExperimentSpec(Config):

@@ -97,8 +97,8 @@ def test_every_trial_is_a_run_linked_to_the_sweep(tmp_path: Path) -> None:
 
 
 def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
-    """Byte for byte."""
-    sweep(tmp_path)
+    """Byte for byte, where each trains alone."""
+    sweep(tmp_path, sweep={"together": 1})
     for run in runs_of(tmp_path).values():
         values = record_of(run)["trial"]["values"]
         loaded = load_spec(tmp_path / "small.yaml", {**values, "sweep": None})
@@ -106,6 +106,30 @@ def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
         assert without_seconds(alone) == without_seconds(run)
         assert (alone / "resolved.yaml").read_bytes() == (run / "resolved.yaml").read_bytes()
         assert (alone / "weights.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+
+
+def test_trials_of_one_architecture_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to `together`; and where that does not do, in halves."""
+    groups: list[list[int]] = []
+    real = nnrun.experiment.sweep.train_together
+
+    def heard(together: Any) -> Any:
+        groups.append([candidate.settings.trial["number"] for candidate in together.candidates])
+        return real(together)
+
+    monkeypatch.setattr(nnrun.experiment.sweep, "train_together", heard)
+    over = {RATE: [0.01, 0.001, 0.0001], UNITS: [4, 8], "seed": [0, 1]}
+    sweep(tmp_path, over)
+    assert groups == [[1, 2, 5, 6, 9, 10], [3, 4, 7, 8, 11, 12]]
+    groups.clear()
+    sweep(tmp_path, over, sweep={"together": 4})
+    assert groups == [[1, 2, 5, 6], [9, 10], [3, 4, 7, 8], [11, 12]]
+    groups.clear()
+    monkeypatch.setattr("nnrun.experiment.together.MOST_PARAMETERS", 100)  # 4 networks of 21, or 2 of 41
+    made = sweep(tmp_path, over, new=True)
+    assert groups == [[1, 2, 5], [6, 9, 10], [4, 7], [11, 12]]  # and 3 and 8 alone
+    record = made.read_record()
+    assert {trial.status for trial in record.trials} == {"completed"}
 
 
 def test_the_best_spec_repeats_the_best_trial(tmp_path: Path) -> None:
@@ -172,8 +196,9 @@ def test_what_the_spec_says_in_other_words_is_the_same_sweep(tmp_path: Path) -> 
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
+    alone = {"together": 1}
     with pytest.raises(SweepInterrupted) as caught:
-        sweep(tmp_path, heard=Heard(stop_in=2))
+        sweep(tmp_path, heard=Heard(stop_in=2), sweep=alone)
     made = caught.value.sweep
     record = made.read_record()
     assert record.status == "interrupted"
@@ -182,7 +207,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert record_of(before[2])["status"] == "interrupted"
 
     heard = Heard()
-    assert sweep(tmp_path, heard=heard) == made
+    assert sweep(tmp_path, heard=heard, sweep=alone) == made
     assert heard.ended_trials == [2, 3, 4]
     assert heard.said == [f"going on with {made.id}"]
     record = made.read_record()
@@ -234,7 +259,8 @@ def test_a_diverged_trial_has_no_score_and_the_others_go_on(tmp_path: Path) -> N
     record = made.read_record()
     assert [trial.status for trial in record.trials] == ["completed", "diverged", "completed"]
     assert (record.trials[1].score, record.status) == (None, "completed")
-    assert "diverged" in (record.trials[1].error or "") or "not finite" in (record.trials[1].error or "")
+    assert record.trials[1].error == record_of(runs_of(tmp_path)[2])["error"]
+    assert (record.trials[1].error or "").startswith("the training loss stopped being a finite number in ")
     heard = Heard()
     sweep(tmp_path, {"optimizer": rates}, heard=heard)
     assert heard.ended_trials == []
