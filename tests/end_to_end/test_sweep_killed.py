@@ -100,7 +100,11 @@ class Helper:
 
 
 def outcomes(sweep: SweepDirectory) -> list[tuple[Any, ...]]:
-    return [(trial.values, trial.status, trial.score) for trial in sweep.read_record().trials]
+    """How each trial ended; who trained beside it may have rounded its score otherwise."""
+    return [
+        (trial.values, trial.status, None if trial.score is None else pytest.approx(trial.score, rel=1e-5))
+        for trial in sweep.read_record().trials
+    ]
 
 
 def the_sweep(runs_dir: Path) -> SweepDirectory:
@@ -112,7 +116,8 @@ def check_all_ran_once(runs_dir: Path, expected: list[tuple[Any, ...]]) -> None:
     """Each trial has one finished run, and the sweep came to what it would have come to."""
     sweep = the_sweep(runs_dir)
     record = sweep.read_record()
-    assert (record.status, outcomes(sweep)) == ("completed", expected)
+    found = [(trial.values, trial.status, trial.score) for trial in record.trials]
+    assert (record.status, found) == ("completed", expected)
     # A kill may come between a run's folder and its record: such a folder is empty but for the spec.
     records = [record_of(path.parent) for path in runs_dir.glob("*/run.json")]
     assert {run["sweep"] for run in records} == {sweep.id}
@@ -164,7 +169,8 @@ def test_tpe_killed_at_many_moments(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
-    write_small(tmp_path, epochs=2, sweep=GRID)
+    """As long as no more is lost each time than one trial; trials that train together are lost together."""
+    write_small(tmp_path, epochs=2, sweep={**GRID, "together": 1})
     helper = Helper(tmp_path)
     try:
         assert helper.run(tmp_path / "whole") == 0
@@ -180,12 +186,12 @@ def test_a_sweep_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_kill_from_outside_in_the_middle_of_a_training(tmp_path: Path) -> None:
-    write_small(tmp_path, epochs=60, sweep=GRID)
+    write_small(tmp_path, epochs=60, sweep={"over": {**GRID["over"], UNITS: [4, 8, 12]}})
     command = [sys.executable, "-m", "nnrun", "sweep", "small.yaml", "-q", "--json"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if sum(history.read_bytes().count(b"\n") for history in tmp_path.glob("runs/*/history.csv")) > 80:
+        if sum(history.read_bytes().count(b"\n") for history in tmp_path.glob("runs/*/history.csv")) > 150:
             break
         time.sleep(0.01)
     process.kill()
