@@ -17,7 +17,7 @@ _INDENT = "      "
 
 def classification_text(found: Classification, width: int) -> str:
     """Scores per class, confusion, mistakes and calibration."""
-    blocks = [_classes(found), _confusion(found, width)]
+    blocks = [_classes(found, width), _confusion(found, width)]
     if found.mistakes:
         table = [["row", "true", "predicted", "probability", "of true"]]
         for m in found.mistakes:
@@ -25,7 +25,7 @@ def classification_text(found: Classification, width: int) -> str:
             table.append([str(m.row), m.true, m.predicted, *of_mistake])
         head = f"Most confident mistakes, {len(found.mistakes)} of {found.wrong:,}"
         blocks.append(_with_texts(head, table, [m.text for m in found.mistakes], width))
-    blocks.append(_calibration(found.calibration))
+    blocks.append(_calibration(found.calibration, width))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -49,7 +49,7 @@ def residuals_text(found: Residuals, width: int) -> str:
     return "\n\n".join(blocks)
 
 
-def _classes(found: Classification) -> str:
+def _classes(found: Classification, width: int) -> str:
     def line(scores: ClassScores) -> list[str]:
         values = [f"{value:.4f}" for value in (scores.precision, scores.recall, scores.f1)]
         return [scores.name, *values, f"{scores.support:,}"]
@@ -65,10 +65,11 @@ def _classes(found: Classification) -> str:
     )
     unseen = [scores.name for scores in found.classes if not (scores.support or scores.predicted)]
     if unseen:
-        text += (
-            f"\n{len(unseen)} of the {len(found.classes)} classes stand neither in these rows nor among the "
+        sentence = (
+            f"{len(unseen)} of the {len(found.classes)} classes stand neither in these rows nor among the "
             "predictions; the macro mean counts them as 0."
         )
+        text += "\n" + textwrap.fill(sentence, width)
     return text
 
 
@@ -96,15 +97,16 @@ def _confusion(found: Classification, width: int) -> str:
     return f"Most frequent confusions\n{aligned(table)}"
 
 
-def _calibration(found: Calibration) -> str:
+def _calibration(found: Calibration, width: int) -> str:
     table = [["confidence", "rows", "mean", "accuracy"]]
     for b in found.bins:
         edges = f"{b.low:.2f} to {b.high:.2f}"
         table.append([edges, f"{b.rows:,}", f"{b.confidence:.4f}", f"{b.accuracy:.4f}"])
-    return (
+    sentence = (
         f"Calibration: expected calibration error {found.error:.4f}; "
-        f"mean confidence {found.confidence:.4f}, accuracy {found.accuracy:.4f}\n{aligned(table)}"
+        f"mean confidence {found.confidence:.4f}, accuracy {found.accuracy:.4f}"
     )
+    return f"{textwrap.fill(sentence, width)}\n{aligned(table)}"
 
 
 def _with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence[str], width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,7 +114,9 @@ def _tables(evaluation: Evaluation) -> list[str]:
     lines = []
     if evaluation.combination != "one_network":
         how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-        lines.append(f"Below, each of {analysis.rows:,} rows is predicted {how}.")
+        lines.append(
+            textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", text_width())
+        )
     if isinstance(analysis, Classification):
         lines.append(classification_text(analysis, text_width()))
     else:

@@ -155,3 +155,28 @@ def test_a_split_that_is_not_there(folder: Path, capsys: Capture) -> None:
     assert printed.out == ""
     assert "'--split'" in printed.err
     assert "'tset'" in printed.err
+
+
+def test_figures_are_drawn_into_the_run_or_not_at_all(folder: Path, capsys: Capture) -> None:
+    run = only_run(folder / "runs")
+    assert main(["evaluate", "@last", "--split", "validation", "--no-figures"]) == 0
+    assert ".png" not in capsys.readouterr().out
+    assert not (run / "plots" / "residuals.png").exists()
+    assert main(["evaluate", "@last", "--split", "validation", "--json"]) == 0
+    (figure,) = json.loads(capsys.readouterr().out)["figures"]
+    assert Path(figure).resolve() == run / "plots" / "residuals.png"
+    assert (run / "plots" / "residuals.png").stat().st_size > 0
+
+
+def test_as_many_rows_are_shown_as_are_asked_for(folder: Path, capsys: Capture) -> None:
+    arguments = ["evaluate", "@last", "--split", "validation", "--no-figures", "--json", "--mistakes"]
+    assert main([*arguments, "2"]) == 0
+    two = json.loads(capsys.readouterr().out)["residuals"]["worst"]
+    assert main([*arguments, "99"]) == 0
+    every = json.loads(capsys.readouterr().out)["residuals"]["worst"]
+    assert (len(two), len(every)) == (2, 16)
+    assert two == every[:2]
+    sizes = [abs(row["true"] - row["predicted"]) for row in every]
+    assert sizes == sorted(sizes, reverse=True)
+    assert main([*arguments, "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["residuals"]["worst"] == []

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.catalog import CATALOG, entry_for, fetch_entry
-from nnrun.data.describe import describe_row, overview
+from nnrun.data.catalog import CATALOG, entry_for, fetch_entry, token_words_of
+from nnrun.data.dataset import TokenRows
+from nnrun.data.describe import describe_row, overview, row_in_one_line
 from nnrun.errors import DataError, UsageError
 from nnrun.spec import schema
 
@@ -103,3 +104,28 @@ def test_fetching_reads_what_is_here(keras_folder: Path) -> None:
     (keras_folder / "reuters_word_index.json").write_text("<html>")
     with pytest.raises(DataError, match="is not JSON"):
         fetch_entry(entry_for("reuters"), keras_folder)
+
+
+def test_a_row_in_one_line() -> None:
+    tokens = TokenRows.from_lists([[1, 4, 2, 9], []])
+    assert row_in_one_line(tokens, 0, words={2: "<unk>", 4: "the"}) == "the <unk> <9>"
+    assert row_in_one_line(tokens, 0) == "4 <unk> 9"
+    assert row_in_one_line(tokens, 1) == ""
+    table = np.array([[1.5, 2.0]])
+    assert row_in_one_line(table, 0, ("height", "width")) == "height 1.5, width 2"
+    assert row_in_one_line(table, 0) == "1.5, 2"
+    assert row_in_one_line(table, 0, ("height",)) == "1.5, 2"  # names that are not those of the columns
+
+
+def test_words_of_a_data_set_or_word_that_they_are_not_here(keras_folder: Path, empty_cache: Path) -> None:
+    said: list[str] = []
+    words = token_words_of(schema.Reuters(), keras_folder, said.append)
+    assert words is not None
+    assert (words[4], words[2], said) == ("the", "<unk>", [])
+    assert token_words_of(schema.Sklearn(name="iris"), keras_folder, said.append) is None
+    assert said == []
+    assert token_words_of(schema.Imdb(), keras_folder, said.append) is None
+    assert said == [
+        "imdb_word_index.json is not on this machine, so tokens are shown. `nnrun data fetch imdb` "
+        f"downloads it; or put it in {empty_cache}."
+    ]
