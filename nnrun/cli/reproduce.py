@@ -77,8 +77,11 @@ def _text(reproduction: Reproduction) -> str:
         f"history  {_of_history(reproduction.history)}",
         f"weights  {_of_weights(reproduction.weights)}",
     ]
-    changes = [f"{name}: {then} then, {now} now" for name, (then, now) in reproduction.changed.items()]
-    changes = changes or ["nothing in versions, device, threads, compiled steps or data"]
+    changes = [
+        f"{name.replace('_', ' ')}: {then} then, {now} now"
+        for name, (then, now) in reproduction.changed.items()
+    ]
+    changes = changes or ["nothing of versions, device, threads, compiling, networks at once, data"]
     lines += [f"{'changed' if i == 0 else '':<7}  {change}" for i, change in enumerate(changes)]
     if reproduction.test_set_left_out:
         lines.append("The test set was not looked at again.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SECONDS = "seconds"  # the one column that no two runs share
-_CONDITIONS = ("device", "threads", "compiled")
+_CONDITIONS = ("device", "threads", "compiled", "networks_at_once")
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Reproduction:
         original: the run that was to be repeated.
         run: the new one.
         history, weights: what is the same.
-        changed: name → (then, now) of versions, device, threads, compiled steps and data, where the two
-            records differ.
+        changed: name → (then, now) of versions, device, threads, compiled steps, networks trained at once and
+            data, where the two records differ.
         test_set_left_out: whether the original used the test set, which the new run did not look at.
     """
 

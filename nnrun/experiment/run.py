@@ -92,6 +92,7 @@ class Job:
         tasks, choices: for each group what it learns, and whether its steps are compiled.
         given: weights to start from, or None.
         device: where.
+        beside: networks of other runs that train in the same step.
     """
 
     spec: schema.ExperimentSpec
@@ -103,6 +104,12 @@ class Job:
     given: Weights | None
     device: torch.device
     listener: Listener
+    beside: int = 0
+
+    @property
+    def networks_at_once(self) -> int:
+        """How many networks a training step updates: their number decides how sums are rounded."""
+        return max(len(group.members) for group in self.groups) + self.beside
 
     @property
     def kind(self) -> MemberKind | None:
@@ -220,6 +227,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "device": str(job.device),
         "threads": threads,
         "compiled": job.choices[0].compiled,
+        "networks_at_once": job.networks_at_once,
         "started": now(),
         "ended": None,
         "smoke": job.settings.smoke,

@@ -112,8 +112,9 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
             return None
         own = _own_numbers(specs, [single.network for single in alone])
         task = replace(task, own={name: value.to(device) for name, value in own.items()})
+    beside = len(specs) - 1
     jobs = [
-        Job(spec, c.settings, dataset, (single,), (task,), (choice,), given, device, c.listener)
+        Job(spec, c.settings, dataset, (single,), (task,), (choice,), given, device, c.listener, beside)
         for spec, single, c in zip(specs, alone, candidates, strict=True)
     ]
     return Together(candidates, jobs, group, task)

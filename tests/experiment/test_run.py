@@ -126,6 +126,7 @@ def test_the_record_says_how_it_was(tmp_path: Path) -> None:
         "rows": {"train": 32, "validation": 16, "test": 12},
         "parameters": 41,
         "compiled": False,
+        "networks_at_once": 1,
         "test_uses": [],
         "baseline_on": "validation",
         "best_epoch": 3,

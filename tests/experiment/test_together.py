@@ -15,6 +15,7 @@ import nnrun.experiment.together
 from nnrun.data import load_dataset
 from nnrun.errors import DivergedError
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.reproduce import reproduce_run
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.experiment.together import (
     Candidate,
@@ -89,6 +90,7 @@ def check_alike(mine: RunDirectory, reference: RunDirectory) -> None:
     record, other = record_of(mine.path), record_of(reference.path)
     assert record.keys() == other.keys()
     changing = {"id", "started", "ended", "training_seconds", "threads", "best", "last", "best_smoothed"}
+    changing.add("networks_at_once")
     assert {k: v for k, v in record.items() if k not in changing} == {
         k: v for k, v in other.items() if k not in changing
     }
@@ -98,7 +100,10 @@ def check_alike(mine: RunDirectory, reference: RunDirectory) -> None:
 def check(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
     runs = together(folder, specs)
     for run, spec in zip(runs, specs, strict=True):
-        check_alike(run, alone(folder, spec))
+        by_itself = alone(folder, spec)
+        check_alike(run, by_itself)
+        assert record_of(run.path)["networks_at_once"] == len(specs)
+        assert record_of(by_itself.path)["networks_at_once"] == 1
     return runs
 
 
@@ -121,6 +126,12 @@ def test_learning_rates_over_sparse_rows(kind: str, tmp_path: Path) -> None:
     }
     changes: Changes = [{"optimizer": {kind: {"learning_rate": rate}}} for rate in (0.1, 0.001)]
     check(tmp_path, specs_of(tmp_path, changes, spec, arrays=growing_tokens()))
+
+
+def test_repeated_alone_the_reason_of_a_difference_is_told(tmp_path: Path) -> None:
+    run, *_ = together(tmp_path, specs_of(tmp_path, [{"seed": 1}, {"seed": 2}]))
+    repeated = reproduce_run(run, runs_dir=tmp_path / "repeated")
+    assert repeated.changed == {"networks_at_once": (2, 1)}
 
 
 def test_seeds(tmp_path: Path) -> None:
