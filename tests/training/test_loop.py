@@ -86,7 +86,7 @@ def test_a_record_tells_of_every_replica_in_the_columns_of_the_history() -> None
     assert [record.epoch for record in records] == [1, 2]
     for record in records:
         assert list(record.rows) == [0, 1, 2]
-        assert record.learning_rate == 0.02
+        assert record.learning_rates == {0: 0.02, 1: 0.02, 2: 0.02}
         assert record.seconds >= 0
         for row in record.rows.values():
             columns = ["loss", "mse", "accuracy", "val_loss", "val_mse", "val_accuracy"]
