@@ -13,6 +13,7 @@ from torch import Tensor
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.environment import now
 from nnrun.experiment.interrupts import uninterrupted
+from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
 from nnrun.experiment.prepare import Group
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
@@ -114,7 +115,11 @@ class Recorder:
 
 
 def train_group(
-    spec: schema.ExperimentSpec, group: Group, engine: Engine, recorders: Mapping[int, Recorder]
+    spec: schema.ExperimentSpec,
+    group: Group,
+    engine: Engine,
+    recorders: Mapping[int, Recorder],
+    keeper: GroupKeeper | None = None,
 ) -> None:
     """Train one group; its weights are kept however it ends.
 
@@ -125,6 +130,7 @@ def train_group(
         recorders: for each member's number who writes of it. Where there are several, the members are
             the only networks of different runs, each number 0 there: one that diverges is left out, and the
             others go on.
+        keeper: keeps the state at the end of epochs, and may have one to go on from.
     """
     stopping = spec.early_stopping
     every = list(dict.fromkeys(recorders.values()))
@@ -165,6 +171,8 @@ def train_group(
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
     try:
+        if keeper is not None:
+            keeper.begin(trainer)
         for epoch in trainer.epochs():
             parts = {
                 recorder: replace(
@@ -183,6 +191,8 @@ def train_group(
                 kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
                 for number in trainer.diverged.keys() & epoch.rows.keys():
                     recorders[number].diverged(trainer.diverged[number])
+                if keeper is not None:
+                    keeper.epoch_ended(trainer)
             for recorder, part in parts.items():
                 recorder.listener.epoch(part)
         kept, kept_epochs = trainer.finished, trainer.finished_epochs

@@ -16,6 +16,7 @@ from nnrun.data import Dataset, load_dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
+from nnrun.experiment.keeping import Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
@@ -162,6 +163,26 @@ def run_experiment(
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
+    with computing():
+        job, threads = prepare_job(spec, settings, listener, dataset)
+        with ExitStack() as until_the_end:
+            run, record = begin(job, loaded.source_text, threads, until_the_end)
+            until_the_end.enter_context(cpu_setup(threads))
+            train_job(run, record, job)
+    return run
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Gradients, whatever the caller has switched off, in a notebook say."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def prepare_job(
+    spec: schema.ExperimentSpec, settings: Settings, listener: Listener, dataset: Dataset | None = None
+) -> tuple[Job, int]:
+    """Everything that a run needs, and how many CPU threads it is worth; arguments and errors as above."""
     device = resolve_device(settings.device)
     if dataset is None:
         dataset = load_dataset(
@@ -173,19 +194,12 @@ def run_experiment(
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
     given = given_weights(spec, groups)
-    # What the caller has switched off, in a notebook say, plays no part.
-    with torch.inference_mode(False), torch.enable_grad():
-        tasks = [training_task(spec, group, dataset, device) for group in groups]
-        pairs = list(zip(groups, tasks, strict=True))
-        choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
-        listener.detail(choices[0].reason)
-        threads = max(threads_for(work_per_step(group, task)) for group, task in pairs)
-        job = Job(spec, settings, dataset, groups, tasks, choices, given, device, listener)
-        with ExitStack() as until_the_end:
-            run, record = begin(job, loaded.source_text, threads, until_the_end)
-            until_the_end.enter_context(cpu_setup(threads))
-            _train(run, record, job)
-    return run
+    tasks = [training_task(spec, group, dataset, device) for group in groups]
+    pairs = list(zip(groups, tasks, strict=True))
+    choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
+    listener.detail(choices[0].reason)
+    threads = max(threads_for(work_per_step(group, task)) for group, task in pairs)
+    return Job(spec, settings, dataset, groups, tasks, choices, given, device, listener), threads
 
 
 def begin(
@@ -261,7 +275,11 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
 
 @contextmanager
 def recording(
-    run: RunDirectory, record: dict[str, Any], job: Job, worthless: Mapping[str, float]
+    run: RunDirectory,
+    record: dict[str, Any],
+    job: Job,
+    worthless: Mapping[str, float],
+    kept: Kept | None = None,
 ) -> Iterator[Recorder]:
     """The record of a run's training: what is known before, each epoch, and what follows from all.
 
@@ -270,6 +288,7 @@ def recording(
         record: what run.json will hold.
         job: the run.
         worthless: the baseline's scores.
+        kept: what the run goes on from; its history is in the run's folder.
     """
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
@@ -283,7 +302,7 @@ def recording(
     record["baseline"] = dict(worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
-        with run.history_writer(columns) as history:
+        with run.history_writer(columns, go_on=kept is not None) as history:
             listener.started(
                 Start(
                     run=run,
@@ -301,7 +320,8 @@ def recording(
             yield Recorder(run, record, history, listener, job.kind, rate)
     finally:
         listener.ended()
-        record["training_seconds"] = time.perf_counter() - started
+        before = 0.0 if kept is None else kept.seconds
+        record["training_seconds"] = before + time.perf_counter() - started
         if record["epochs_run"]:
             table = run.read_history()
             record |= verdict(table, spec, record["weights_epoch"])
@@ -309,19 +329,32 @@ def recording(
                 run.write_history_mean(history_mean(table))
 
 
-def _train(run: RunDirectory, record: dict[str, Any], job: Job) -> None:
-    """Train every group, then score the test set where that was asked for."""
-    spec, listener = job.spec, job.listener
-    with recording(run, record, job, _baseline(job.groups, job.tasks)) as recorder:
-        for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
+def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | None = None) -> None:
+    """Train every group, then score the test set where that was asked for.
+
+    Args:
+        run: the run's folder.
+        record: what run.json will hold.
+        job: the run.
+        kept: what it goes on from; None for a new run.
+    """
+    spec, listener, settings = job.spec, job.listener, job.settings
+    with recording(run, record, job, _baseline(job.groups, job.tasks), kept) as recorder:
+        # A trial is quickly tried anew, and many of them would fill the disk.
+        keeper = None if settings.trial is not None else Keeper(run, record, settings.use_test_set, kept)
+        for place, (group, task, choice) in enumerate(zip(job.groups, job.tasks, job.choices, strict=True)):
+            if kept is not None and place < kept.group:
+                continue  # it had ended
             if choice.compiled:
                 listener.message("compiling the training steps, which takes 10 to 20 s the first time")
             sources = [member.source for member in group.members]
             first_weights = group.network.initial_parameters(sources, job.given)
             engine = make_engine(choice, task, first_weights, listener.message)
-            train_group(spec, group, engine, dict.fromkeys((m.number for m in group.members), recorder))
-    if job.settings.use_test_set and job.dataset.test is not None:
-        look_at_test_set(run, record, job.dataset, job.settings.command, listener)
+            recorders = dict.fromkeys((m.number for m in group.members), recorder)
+            train_group(spec, group, engine, recorders, None if keeper is None else keeper.of_group(place))
+    if settings.use_test_set and job.dataset.test is not None:
+        if not record["test_uses"]:  # else it was stopped between the look and its score
+            look_at_test_set(run, record, job.dataset, settings.command, listener)
         fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}

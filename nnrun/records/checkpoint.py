@@ -127,9 +127,14 @@ def read_checkpoint(run: Path) -> Checkpoint:
     )
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run's folder holds a checkpoint, whole or not."""
+    return bool(_numbers(run))
+
+
 def remove_unfinished(run: Path) -> None:
     """Remove what a process left that was killed while it wrote a checkpoint."""
-    for entry in run.iterdir():
+    for entry in run.iterdir() if run.is_dir() else ():
         if _UNFINISHED.fullmatch(entry.name):
             shutil.rmtree(entry, ignore_errors=True)
 

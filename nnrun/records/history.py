@@ -63,21 +63,22 @@ def format_value(value: Value) -> str:
 
 
 class HistoryWriter:
-    """Appends rows to a new history file; a context manager.
+    """Appends rows to a new history file, or to one that goes on; a context manager.
 
     Each row is written and flushed as one whole line, so that whoever reads it meanwhile, or after a crash,
     finds complete rows. The disk itself is asked at most once a second, and when the file is closed.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], *, go_on: bool = False) -> None:
         self.path = path
         self.columns = tuple(columns)
         try:
-            self._file = path.open("x", encoding="utf-8", newline="")
+            self._file = path.open("a" if go_on else "x", encoding="utf-8", newline="")
         except OSError as error:
             raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
         self._synced = time.monotonic()
-        self._write_line(",".join(self.columns))
+        if not go_on:
+            self._write_line(",".join(self.columns))
 
     def append(self, row: Mapping[str, Value]) -> None:
         """Write one row. A column that `row` does not name stays empty; a name that is no column is a bug."""

@@ -5,6 +5,7 @@
         labels.json  vocabulary.json
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with the two of each)
         plots/  report.html
+        checkpoint-000012/                              (see nnrun/records/checkpoint.py)
 
 Files appear whole or not at all, except the history, which grows by whole lines.
 """
@@ -23,6 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.checkpoint import (
+    Arrays,
+    Checkpoint,
+    has_checkpoint,
+    read_checkpoint,
+    remove_unfinished,
+    write_checkpoint,
+)
 from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
 from nnrun.records.history import HistoryWriter, read_csv, to_csv
 from nnrun.records.member import Member, member_of_folder
@@ -108,9 +117,17 @@ class RunDirectory:
 
     # --- the history ---
 
-    def history_writer(self, columns: Sequence[str]) -> HistoryWriter:
-        """Start the history. A run has one, so a second start is an error."""
-        return HistoryWriter(self.path / _HISTORY, columns)
+    def history_writer(self, columns: Sequence[str], go_on: bool = False) -> HistoryWriter:
+        """Start the history, or go on with it. A run has one, so a second start is an error."""
+        return HistoryWriter(self.path / _HISTORY, columns, go_on=go_on)
+
+    def history_text(self) -> str:
+        """The history as it stands in its file."""
+        return read_text(self.path / _HISTORY)
+
+    def replace_history(self, text: str) -> None:
+        """Put back a history that `history_text` gave: rows written after it are gone."""
+        write_text(self.path / _HISTORY, text)
 
     def read_history(self) -> pd.DataFrame:
         """The rows that are complete, with the columns of the file."""
@@ -162,6 +179,21 @@ class RunDirectory:
     def read_preprocessing(self, member: Member | None = None) -> dict[str, Any]:
         """What preprocessing learned from the training rows of the run, or of one fold or seed."""
         return read_json_object(self._of_member(_PREPROCESSING, member))
+
+    # --- the state that training goes on from ---
+
+    def write_checkpoint(self, arrays: Arrays, document: Mapping[str, Any]) -> None:
+        """Keep the state at an epoch's end; the one before it goes once this one reads back."""
+        write_checkpoint(self.path, arrays, document)
+
+    def read_checkpoint(self) -> Checkpoint:
+        """The newest state that is whole. What a killed process left unfinished is removed."""
+        remove_unfinished(self.path)
+        return read_checkpoint(self.path)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to go on from; whether it is whole is not asked."""
+        return has_checkpoint(self.path)
 
     # --- what predictions are called ---
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.errors import DataError
 from nnrun.spec.streams import RandomSource
 from nnrun.training.evaluate import Measurement
 from nnrun.training.phase import Phase, Tally
@@ -37,6 +38,18 @@ class Engine(Protocol):
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all that training has changed, on the CPU, by name."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave of an engine for the same task, after the same `keep`.
+
+        Raises:
+            DataError: the state is that of another engine.
+        """
         ...
 
 
@@ -144,3 +157,17 @@ class EagerEngine:
         self._stack = self._stack.select(places)
         self._measurement = None
         self._data_places = [self._data_places[place] for place in places]
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all that training has changed, on the CPU, by name."""
+        return {name: value.to("cpu", copy=True) for name, value in self._stack.state().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave of an engine for the same task, after the same `keep`."""
+        mine = self._stack.state()
+        wanted = {name: (value.shape, value.dtype) for name, value in mine.items()}
+        if wanted != {name: (value.shape, value.dtype) for name, value in state.items()}:
+            raise DataError("The checkpoint's tensors are not those of this spec's networks and optimizer.")
+        with torch.no_grad():
+            for name, value in mine.items():
+                value.copy_(state[name])

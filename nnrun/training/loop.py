@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from nnrun.errors import DivergedError
+from nnrun.errors import DataError, DivergedError
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
@@ -80,6 +80,26 @@ class EpochRecord:
     weights: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a trainer had done when it was kept: an epoch's end is a complete state.
+
+    Early stopping and the learning rates follow from the rows, so nothing of them is kept.
+
+    Attributes:
+        epoch: the last one that ended; 0 before the first.
+        rows: replica number → its columns, epoch by epoch from 1.
+        tensors: the engine's state, and weights of other epochs that are needed, by name.
+    """
+
+    epoch: int
+    rows: Mapping[int, Sequence[Mapping[str, float]]]
+    tensors: Mapping[str, Tensor]
+
+
+_ENGINE, _BEST, _STOPPED = "engine/", "best/", "stopped/"
+
+
 @dataclass
 class Trainer:
     """Trains the replicas of an engine, epoch by epoch.
@@ -87,6 +107,7 @@ class Trainer:
     Attributes:
         kind: what its replicas are called in messages: `fold`, `seed`.
         leave_out_diverged: go on without a replica that diverges, and keep the reason in `diverged`.
+        epoch: the last one that ended; 0 before the first.
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
             Holds those of the last complete epoch until the replica ends, then the best where the spec
             restores them.
@@ -100,10 +121,25 @@ class Trainer:
     schedule: Schedule
     kind: str = "replica"
     leave_out_diverged: bool = False
+    epoch: int = 0
     finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     finished_epochs: dict[int, int] = field(default_factory=dict)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
+    _active: list[Replica] = field(init=False)
+    _watchers: dict[int, EarlyStopping] = field(init=False)
+    _rates: dict[int, LearningRate] = field(init=False)
+    _best_weights: dict[int, dict[str, Tensor]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        stopping = self.schedule.early_stopping
+        self._active = list(self.replicas)
+        self._watchers = {}
+        if stopping is not None:
+            self._watchers = {
+                r.number: EarlyStopping(stopping, self.schedule.maximize) for r in self.replicas
+            }
+        self._rates = {r.number: self._learning_rate(r) for r in self.replicas}
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
@@ -112,22 +148,15 @@ class Trainer:
             DivergedError: after the record of an epoch whose loss is not finite.
         """
         schedule = self.schedule
-        active = list(self.replicas)
-        watchers = {
-            r.number: EarlyStopping(schedule.early_stopping, schedule.maximize)
-            for r in active
-            if schedule.early_stopping is not None
-        }
-        rates = {r.number: self._learning_rate(r) for r in active}
-        best_weights: dict[int, dict[str, Tensor]] = {}
-        for epoch in range(1, schedule.epochs + 1):
+        while not self.is_done:
+            epoch, active = self.epoch + 1, self._active
             started = time.perf_counter()
             numbers = [r.number for r in active]
             orders = [
                 epoch_order(r.train_rows, shuffle=schedule.shuffle, source=r.source, epoch=epoch)
                 for r in active
             ]
-            current_rates = {n: rates[n].of(epoch) for n in numbers}
+            current_rates = {n: self._rates[n].of(epoch) for n in numbers}
             if schedule.rates:
                 self.engine.set_rates(list(current_rates.values()))
             training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
@@ -147,44 +176,104 @@ class Trainer:
                 yield EpochRecord(epoch, rows, current_rates, seconds)
                 raise DivergedError(next(iter(found.values())))
             self.diverged.update({numbers[place]: reason for place, reason in found.items()})
-            # Kept before the record is given away: whoever stops the loop there has these weights.
+            # All is settled before the record is given away: whoever stops there finds this epoch's end.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
-            self.finished.update(current)
-            self.finished_epochs.update(dict.fromkeys(current, epoch))
+            self._end(epoch, {n: rows[n] for n in current}, current)
             yield EpochRecord(epoch, rows, current_rates, seconds, current)
+        self._restore_best(self._watchers)
 
-            for n in current:
-                rates[n].ended(epoch, rows[n])
-            for number, watcher in watchers.items():
-                if number not in current:
-                    continue
-                improved = watcher.improved(epoch, rows[number][watcher.spec.monitor])
-                if watcher.spec.restore_best and improved:
-                    best_weights[number] = current[number]
-                if watcher.should_stop(epoch):
-                    self.stopped_epochs[number] = epoch
-                    self._restore_best(number, watcher, best_weights)
-            left = self.stopped_epochs.keys() | self.diverged.keys()
-            going_on = [place for place, n in enumerate(numbers) if n not in left]
-            if not going_on:
-                break
-            if len(going_on) < len(active):
-                active = [active[place] for place in going_on]
+    @property
+    def is_done(self) -> bool:
+        """Whether no epoch is left."""
+        return not self._active or self.epoch >= self.schedule.epochs
+
+    def past(self) -> Past:
+        """What `go_on` needs to go on after the epoch that ended last; the rows are left to the caller."""
+        tensors = {_ENGINE + name: value for name, value in self.engine.state().items()}
+        going_on = [r.number for r in self._active]
+        for number, weights in self._best_weights.items():
+            if number in going_on:
+                tensors |= {f"{_BEST}{number}/{name}": value for name, value in weights.items()}
+        for number in self.stopped_epochs:
+            tensors |= {f"{_STOPPED}{number}/{name}": v for name, v in self.finished[number].items()}
+        return Past(self.epoch, {}, tensors)
+
+    def go_on(self, past: Past) -> None:
+        """Take over from a trainer of the same replicas; before the first epoch here.
+
+        Raises:
+            DataError: `past` is that of other replicas or of another engine.
+        """
+        places = {r.number: place for place, r in enumerate(self.replicas)}
+        try:
+            best = _by_number(past.tensors, _BEST)
+            for epoch in range(1, past.epoch + 1):
+                rows = {r.number: past.rows[r.number][epoch - 1] for r in self._active}
+                self._end(epoch, rows, {n: best.get(n, {}) for n in rows}, engine_follows=False)
+            stopped = _by_number(past.tensors, _STOPPED)
+            self.finished.update({n: stopped[n] for n in self.stopped_epochs})
+        except (KeyError, IndexError, ValueError):
+            raise DataError("The checkpoint's history is not that of this spec's networks.") from None
+        if self._active:
+            if len(self._active) < len(self.replicas):
+                self.engine.keep([places[r.number] for r in self._active])
+            names = [name for name in past.tensors if name.startswith(_ENGINE)]
+            self.engine.restore({name.removeprefix(_ENGINE): past.tensors[name] for name in names})
+            if past.epoch:
+                parameters = self.engine.parameters()
+                current = {r.number: _one(parameters, place) for place, r in enumerate(self._active)}
+                self.finished.update(current)
+
+    def _end(
+        self,
+        epoch: int,
+        rows: Mapping[int, Mapping[str, float]],
+        weights: Mapping[int, dict[str, Tensor]],
+        *,
+        engine_follows: bool = True,
+    ) -> None:
+        """Settle an epoch: what its columns mean for the rates, for early stopping, and for who goes on."""
+        self.epoch = epoch
+        self.finished.update(weights)
+        self.finished_epochs.update(dict.fromkeys(rows, epoch))
+        for number, columns in rows.items():
+            self._rates[number].ended(epoch, columns)
+            watcher = self._watchers.get(number)
+            if watcher is None:
+                continue
+            if watcher.improved(epoch, columns[watcher.spec.monitor]) and watcher.spec.restore_best:
+                self._best_weights[number] = weights[number]
+            if watcher.should_stop(epoch):
+                self.stopped_epochs[number] = epoch
+                self._restore_best([number])
+        left = self.stopped_epochs.keys() | self.diverged.keys()
+        going_on = [place for place, r in enumerate(self._active) if r.number not in left]
+        if len(going_on) < len(self._active):
+            self._active = [self._active[place] for place in going_on]
+            if engine_follows and going_on:
                 self.engine.keep(going_on)
-        for number, watcher in watchers.items():
-            self._restore_best(number, watcher, best_weights)
 
     def _learning_rate(self, replica: Replica) -> LearningRate:
         schedule = self.schedule
         own = schedule.learning_rate if replica.learning_rate is None else replica.learning_rate
         return LearningRate(own, schedule.rates, maximize=schedule.rates_maximize)
 
-    def _restore_best(
-        self, number: int, watcher: EarlyStopping, best_weights: Mapping[int, dict[str, Tensor]]
-    ) -> None:
-        if number in best_weights and number not in self.diverged and watcher.best_epoch is not None:
-            self.finished[number] = best_weights[number]
-            self.finished_epochs[number] = watcher.best_epoch
+    def _restore_best(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            best_epoch = self._watchers[number].best_epoch
+            if number in self._best_weights and number not in self.diverged and best_epoch is not None:
+                self.finished[number] = self._best_weights[number]
+                self.finished_epochs[number] = best_epoch
+
+
+def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:
+    """Weights that `past` named by replica: number → name → value."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            number, _, name = key.removeprefix(prefix).partition("/")
+            found.setdefault(int(number), {})[name] = value
+    return found
 
 
 def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:

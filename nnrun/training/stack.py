@@ -106,6 +106,14 @@ class Stack:
             rates_R = torch.tensor(rates, dtype=torch.float64, device=self.steps_R.device)
             self.own = {**self.own, OWN_RATE: rates_R}
 
+    def state(self) -> dict[str, Tensor]:
+        """All that training changes, by name; the tensors themselves, no copies."""
+        state = {f"value/{name}": value.detach() for name, value in self.parameters.items()}
+        for name, slots in self.slots.items():
+            state |= {f"slot {i}/{name}": slot for i, slot in enumerate(slots)}
+        state |= {f"seen/{name}": seen for name, seen in self.seen.items()}
+        return state | {"steps": self.steps_R}
+
     def select(self, places: Sequence[int]) -> Stack:
         """A copy of the replicas at these places."""
         index = torch.tensor(list(places), device=self.steps_R.device)

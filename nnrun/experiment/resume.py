@@ -1,0 +1,230 @@
+"""A run that was interrupted goes on in its own folder, as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import UsageError
+from nnrun.experiment.environment import now, versions
+from nnrun.experiment.keeping import Kept, read_kept
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
+from nnrun.experiment.recorder import ending_kept
+from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.records import RunDirectory, locked
+from nnrun.spec import schema
+from nnrun.spec.differences import spec_differences
+from nnrun.spec.dump import dump_spec
+from nnrun.spec.load import read_kept_spec
+from nnrun.spec.overrides import Overrides, with_changes
+from nnrun.training.choice import Policy
+from nnrun.training.device import cpu_setup
+
+_ENDED_FOR_GOOD = {
+    "diverged": "it diverged, and would again: change its spec, and train anew",
+}
+
+
+def resume_run(
+    run: RunDirectory,
+    *,
+    spec: schema.ExperimentSpec | None = None,
+    overrides: Overrides = (),
+    data_dir: Path | None = None,
+    device: str | None = None,
+    allow_inexact: bool = False,
+    listener: Listener | None = None,
+) -> bool:
+    """Go on with a run from the last epoch that was kept.
+
+    On a CPU its weights and its history, the seconds left out, come out as those of a run that was never
+    interrupted, bit for bit.
+
+    Args:
+        run: the run.
+        spec: what it should be the run of, every default filled in; default: its own.
+        overrides: changes of the spec. Nothing but more epochs is allowed.
+        data_dir: where data files are looked for first.
+        device: default: the run's.
+        allow_inexact: go on although versions, device or the like are others, and note it in the record.
+        listener: is told what happens.
+
+    Returns:
+        Whether there was anything to do: a run that has ended is left as it is.
+
+    Raises:
+        LockedError: another process is at work on the run.
+        DataError: there is no whole checkpoint, or the data are others.
+        UsageError: the run or the changes are such that it cannot go on.
+        RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
+    """
+    listener = listener or Listener()
+    with locked(run.path, busy=f"another process is at work on {run.id}; wait until it has ended"):
+        record = run.read_record()
+        _refuse_what_has_ended_for_good(run, record)
+        own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+        wanted = _wanted_spec(run, own, spec, overrides)
+        if wanted.epochs > own.epochs:
+            _refuse_more_epochs(run, record, own, wanted.epochs)
+        if record.get("status") == "completed" and not _goes_further(record, wanted):
+            return False
+        kept = read_kept(run)
+        trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
+        _refuse_differences(run, trained, own, "in its resolved.yaml")
+        settings = _settings(run, record, kept, data_dir, device)
+        with computing():
+            job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            _refuse_other_data(run, record, job)
+            inexact = _other_conditions(kept, job)
+            if inexact and not allow_inexact:
+                raise UsageError(_of_inexact(run, inexact))
+            if wanted.epochs > own.epochs:
+                run.write_resolved(dump_spec(wanted))
+            _go_on(run, record, job, kept, inexact)
+    return True
+
+
+def _go_on(
+    run: RunDirectory,
+    record: dict[str, Any],
+    job: Job,
+    kept: Kept,
+    inexact: Mapping[str, tuple[Any, Any]],
+) -> None:
+    run.replace_history(kept.history)
+    entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
+    if inexact:
+        entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
+    for key in ("stopped_early", "error", "weights_epoch"):
+        record.pop(key, None)
+    record |= dict(kept.record)
+    record |= {
+        "status": "running",
+        "ended": None,
+        "epochs": job.spec.epochs,
+        "device": str(job.device),
+        "versions": versions(),
+        "resumed": [*(record.get("resumed") or []), entry],
+    }
+    with ExitStack() as until_the_end:
+        until_the_end.enter_context(ending_kept(run, record))
+        run.write_record(record)
+        until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
+        job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
+        train_job(run, record, job, kept)
+
+
+def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:
+    reason = _ENDED_FOR_GOOD.get(str(record.get("status")))
+    if reason is not None:
+        raise UsageError(f"{run.id} cannot go on: {reason}.")
+    if record.get("trial") and record.get("status") != "completed":
+        raise UsageError(
+            f"{run.id} is a trial of {record.get('sweep')}, and trials keep no checkpoints. Start the sweep "
+            "again: it trains what has not ended, and nothing twice."
+        )
+
+
+def _wanted_spec(
+    run: RunDirectory,
+    own: schema.ExperimentSpec,
+    spec: schema.ExperimentSpec | None,
+    overrides: Overrides,
+) -> schema.ExperimentSpec:
+    """The run's spec, or one that differs from it in nothing but more epochs."""
+    if spec is not None:
+        wanted = spec
+    elif overrides:
+        # The weights that the run started from may be gone, and are not needed any more.
+        changes = with_changes(overrides, {"init_weights": None})
+        wanted = load_run_spec(run, changes).spec.model_copy(update={"init_weights": own.init_weights})
+    else:
+        return own
+    wanted = wanted.model_copy(update={"sweep": None})
+    _refuse_differences(run, own, wanted, "now")
+    return wanted
+
+
+def _refuse_differences(
+    run: RunDirectory, then: schema.ExperimentSpec, now_: schema.ExperimentSpec, when: str
+) -> None:
+    """Raise UsageError where specs differ in anything but more epochs."""
+    more = {"epochs": max(then.epochs, now_.epochs)}
+    differences = spec_differences([then.model_copy(update=more), now_])
+    if differences:
+        lines = [f"  {d.path}: {d.texts[0]} in the run, {d.texts[1]} {when}" for d in differences]
+        raise UsageError(
+            f"{run.id} cannot go on with another spec; nothing but more epochs may change:\n"
+            + "\n".join(lines)
+            + "\nTake the changes back, or train anew."
+        )
+
+
+def _refuse_more_epochs(
+    run: RunDirectory, record: Mapping[str, Any], own: schema.ExperimentSpec, epochs: int
+) -> None:
+    what = f"{run.id} cannot go on to {epochs} epochs"
+    if record.get("command") == "final":
+        raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
+    for part in own.learning_rate_schedule:
+        if isinstance(part, schema.Cosine):
+            raise UsageError(f"{what}: its cosine schedule was made for {own.epochs}. Train anew.")
+
+
+def _goes_further(record: Mapping[str, Any], wanted: schema.ExperimentSpec) -> bool:
+    """Whether a run that completed would train on: epochs are left, and not all was stopped early."""
+    epochs = record.get("epochs_run")
+    return isinstance(epochs, int) and epochs < wanted.epochs and not record.get("stopped_early")
+
+
+def _settings(
+    run: RunDirectory, record: Mapping[str, Any], kept: Kept, data_dir: Path | None, device: str | None
+) -> Settings:
+    compiled = kept.conditions.get("compiled")
+    policy: Policy = "on" if compiled is True else "off"
+    return Settings(
+        command=str(record.get("command") or "train"),
+        runs_dir=run.runs_dir,
+        data_dir=data_dir,
+        device=device or str(record.get("device") or "auto"),
+        smoke=record.get("smoke") is True,
+        selection=selection_of(record),
+        use_test_set=kept.use_test_set,
+        compile=policy,
+    )
+
+
+def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -> None:
+    then = recorded_data(record)
+    other = {s.name: s.sha256 for s in job.dataset.sources} != then
+    if other:
+        lines = [
+            f"  {source.name}: SHA-256 {then.get(source.name, 'none')} in the run, {source.sha256} now"
+            for source in job.dataset.sources
+            if then.get(source.name) != source.sha256
+        ]
+        raise UsageError(
+            f"{run.id} cannot go on with other data:\n" + "\n".join(lines) + "\nBring back the data, or "
+            "train anew."
+        )
+
+
+def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
+    """Name → (then, now) of what may change how numbers are rounded."""
+    then = {"device": kept.conditions.get("device"), "compiled": kept.conditions.get("compiled")}
+    now_: dict[str, Any] = {"device": str(job.device), "compiled": job.choices[0].compiled}
+    for name, version in dict(kept.conditions.get("versions") or {}).items():
+        then[name], now_[name] = version, versions().get(name)
+    return {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+
+
+def _of_inexact(run: RunDirectory, inexact: Mapping[str, tuple[Any, Any]]) -> str:
+    lines = [f"  {name}: {then} then, {now_} now" for name, (then, now_) in inexact.items()]
+    return (
+        f"{run.id} would not go on exactly as it began:\n"
+        + "\n".join(lines)
+        + "\nGo on all the same with --allow-inexact, which its record will tell."
+    )
