@@ -30,6 +30,7 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
     remarks = (
+        _why_it_ended(record),
         _chosen_from(record),
         record.get("verdict"),
         interval_text(record),
@@ -77,6 +78,12 @@ def _of_members(record: Mapping[str, Any]) -> str:
     return (
         f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
     )
+
+
+def _why_it_ended(record: Mapping[str, Any]) -> str:
+    """Why a run did not complete, where its record knows."""
+    error = str(record.get("error") or "").rstrip(".")
+    return f"{error[:1].upper()}{error[1:]}." if error and record.get("status") != "completed" else ""
 
 
 def _chosen_from(record: Mapping[str, Any]) -> str:

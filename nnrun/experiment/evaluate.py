@@ -6,6 +6,7 @@ Scores are those of each network and their mean; tables and figures need one pre
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -98,10 +99,17 @@ def evaluate_run(
     Raises:
         UsageError: the data set has no such rows.
         DataError: the run's files or data are missing, damaged or changed.
+        LockedError: another process writes into the run's record.
     """
-    listener = listener or Listener()
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
+    with run.owned() if split == "test" else nullcontext():
+        return _evaluated(run, split, data_dir, device, mistakes, listener or Listener())
+
+
+def _evaluated(
+    run: RunDirectory, split: Split, data_dir: Path | None, device: str, mistakes: int, listener: Listener
+) -> Evaluation:
     chosen_device = resolve_device(device)
     spec = load_run_spec(run).spec
     networks = load_networks(run)

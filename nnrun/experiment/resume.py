@@ -14,7 +14,7 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
 from nnrun.experiment.recorder import ending_kept
 from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
-from nnrun.records import RunDirectory, locked
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.differences import spec_differences
 from nnrun.spec.dump import dump_spec
@@ -62,7 +62,7 @@ def resume_run(
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
     listener = listener or Listener()
-    with locked(run.path, busy=f"another process is at work on {run.id}; wait until it has ended"):
+    with run.owned():
         record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
         own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")

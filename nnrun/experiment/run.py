@@ -41,6 +41,7 @@ from nnrun.records import (
     create_run,
     history_columns,
     read_weights_file,
+    refuse_unwritable,
 )
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
@@ -163,6 +164,7 @@ def run_experiment(
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
+    refuse_unwritable(settings.runs_dir)
     with computing():
         job, threads = prepare_job(spec, settings, listener, dataset)
         with ExitStack() as until_the_end:
@@ -208,6 +210,7 @@ def begin(
     """Make a run's folder and its first record, and see to it that the record says how the run ends."""
     with uninterrupted():  # there is no folder without a record
         run = create_run(job.settings.runs_dir, job.spec.name)
+        until_the_end.enter_context(run.owned())
         run.write_spec(source_text)
         run.write_resolved(dump_spec(job.spec))
         record = _first_record(run, job, threads)

@@ -101,7 +101,7 @@ def read_run_scores(run: RunDirectory) -> RunScores:
         smoke=record.get("smoke") is True,
         kind=kind,
         numbers=tuple(sorted(numbers)) or (spec.seed,),
-        epochs=_epochs(run, record),
+        epochs=_count(record.get("epochs_run")),
         best_epoch=best_epoch,
         validation={} if best_epoch is None else _at_epoch(run, best_epoch, spec.seed),
         test={name: Score(v, test_std.get(name)) for name, v in _finite(record.get("test")).items()},
@@ -114,18 +114,6 @@ def read_run_scores(run: RunDirectory) -> RunScores:
 def read_run_spec(run: RunDirectory) -> schema.ExperimentSpec:
     """The spec that a run kept, which need not be one that could run here and now."""
     return read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-
-
-def _epochs(run: RunDirectory, record: Mapping[str, Any]) -> int:
-    """Epochs that have ended; while a run goes on, only its history knows."""
-    recorded = _count(record.get("epochs_run"))
-    if recorded or record.get("status") != "running":
-        return recorded
-    try:
-        table = run.read_history()
-    except DataError:
-        return 0
-    return 0 if table.empty else int(table["epoch"].max())
 
 
 def _at_epoch(run: RunDirectory, epoch: int, seed: int) -> dict[str, dict[int, float]]:

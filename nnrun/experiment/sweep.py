@@ -164,11 +164,11 @@ def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
 def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
     """Bring what sweep.json says of its trials up to what their runs say.
 
-    We hold the sweep's lock, so a run that says `running` is dead.
+    We hold the sweep's lock, so a run that does not know its end is dead.
     """
     trials = {trial.number: trial for trial in record.trials}
     for run, found in runs_of_sweep(record.id, runs_dir):
-        if found.get("status") == "running":
+        if found.get("ended") is None and found.get("status") not in FINISHED:
             dead = {"status": "interrupted", "ended": now(), "error": "its process was killed"}
             run.write_record({**found, **dead})
         number = (found.get("trial") or {}).get("number")

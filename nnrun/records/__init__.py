@@ -24,7 +24,7 @@ from nnrun.records.member import (
     member_of_folder,
     members_of_record,
 )
-from nnrun.records.run_directory import RunDirectory, create_run
+from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
 from nnrun.records.sweep_directory import (
     FINISHED,
     SweepDirectory,
@@ -73,5 +73,6 @@ __all__ = [
     "open_sweep",
     "read_weights_file",
     "refuse_to_delete",
+    "refuse_unwritable",
     "runs_of_sweep",
 ]

@@ -65,7 +65,7 @@ def format_value(value: Value) -> str:
 class HistoryWriter:
     """Appends rows to a new history file, or to one that goes on; a context manager.
 
-    Each row is written and flushed as one whole line, so that whoever reads it meanwhile, or after a crash,
+    Each row is written as one whole line, so that whoever reads it meanwhile, or after a crash,
     finds complete rows. The disk itself is asked at most once a second, and when the file is closed.
     """
 
@@ -73,7 +73,8 @@ class HistoryWriter:
         self.path = path
         self.columns = tuple(columns)
         try:
-            self._file = path.open("a" if go_on else "x", encoding="utf-8", newline="")
+            # Unbuffered: a line that failed is not tried again when it closes.
+            self._file = path.open("ab" if go_on else "xb", buffering=0)
         except OSError as error:
             raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
         self._synced = time.monotonic()
@@ -89,16 +90,19 @@ class HistoryWriter:
 
     def close(self) -> None:
         """Bring everything to the disk and close the file. Closing twice does no harm."""
-        if not self._file.closed:
-            try:
+        if self._file.closed:
+            return
+        try:
+            with self._file:
                 self._sync()
-            finally:
-                self._file.close()
+        except OSError as error:
+            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def _write_line(self, line: str) -> None:
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
+            data = f"{line}\n".encode()
+            while data:
+                data = data[self._file.write(data) :]
             if time.monotonic() - self._synced >= FSYNC_EVERY_SECONDS:
                 self._sync()
         except OSError as error:
@@ -141,6 +145,16 @@ def read_csv(path: Path) -> pd.DataFrame:
             raise DataError(f"{path}, line {number}: {len(columns)} fields expected, {len(row)} found.")
         rows.append(row)
     return pd.DataFrame({name: _column(row[i] for row in rows) for i, name in enumerate(columns)})
+
+
+def epochs_begun(path: Path) -> int:
+    """The last epoch that a history has a whole row of, of any network; 0 where there is none."""
+    try:
+        header, *lines = path.read_bytes().split(b"\n")[:-1]
+        place = header.split(b",").index(b"epoch")
+        return max((int(line.split(b",")[place]) for line in lines), default=0)
+    except (OSError, ValueError, IndexError):  # no history yet, or one that its own reader will complain of
+        return 0
 
 
 def to_csv(frame: pd.DataFrame) -> str:

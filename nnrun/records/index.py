@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.errors import DataError, LockedError, NnrunError, UsageError
 from nnrun.records.history import is_finite
 from nnrun.records.ledger import Look, append_looks, looks_of_record, read_ledger
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
@@ -143,23 +143,31 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
     Its looks at a test set stay counted: those that the ledger lacks are written there first.
     """
     refuse_to_delete(run, runs_dir)
-    known = read_ledger(runs_dir).looks
-    missing = [look for look in looks_of_record(run.read_record()) if look not in known]
-    if missing:
-        append_looks(runs_dir, missing)
-    doomed = run.path.with_name(f".{run.id}.deleted")
-    try:
-        run.path.rename(doomed)  # one step, so that no half of a run is ever listed
-        shutil.rmtree(doomed)
-    except OSError as error:
-        raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
+    with run.owned():
+        known = read_ledger(runs_dir).looks
+        missing = [look for look in looks_of_record(run.read_record()) if look not in known]
+        if missing:
+            append_looks(runs_dir, missing)
+        doomed = run.path.with_name(f".{run.id}.deleted")
+        try:
+            run.path.rename(doomed)  # one step, so that no half of a run is ever listed
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
 
 
 def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
-    """Raise UsageError where `delete_run` would refuse; deletes nothing."""
+    """Raise an error where `delete_run` would refuse; deletes nothing.
+
+    Raises:
+        UsageError: it is not beyond doubt a run of ours.
+        LockedError: a process is at work on it.
+    """
     refusal = _why_not_delete(run, runs_dir)
     if refusal:
         raise UsageError(f"{run.path} was not deleted: {refusal}.")
+    if run.is_owned():
+        raise LockedError(f"{run.path} was not deleted: another process is at work on it. Stop it first.")
 
 
 def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:

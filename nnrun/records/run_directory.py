@@ -12,12 +12,14 @@ Files appear whole or not at all, except the history, which grows by whole lines
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +35,8 @@ from nnrun.records.checkpoint import (
     write_checkpoint,
 )
 from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
-from nnrun.records.history import HistoryWriter, read_csv, to_csv
+from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
+from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder
 from nnrun.records.weights import read_weights_file
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD = "run.json"
+KILLED = "its process was killed, or the machine stopped"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
 
@@ -83,6 +87,20 @@ class RunDirectory:
         """Whether the folder holds the record of a run."""
         return (self.path / RECORD).is_file()
 
+    # --- who is at work on it ---
+
+    def owned(self) -> AbstractContextManager[None]:
+        """Hold the run: no other process writes into it meanwhile, and its record may say `running`.
+
+        Raises:
+            LockedError: another process is at work on it.
+        """
+        return locked(self.path, f"another process is at work on {self.id}. Wait for its end, or stop it.")
+
+    def is_owned(self) -> bool | None:
+        """Whether some process is at work on it; None where that cannot be known."""
+        return is_held(self.path)
+
     # --- the spec ---
 
     def write_spec(self, text: str) -> None:
@@ -112,8 +130,20 @@ class RunDirectory:
         write_text(self.path / RECORD, text + "\n")
 
     def read_record(self) -> dict[str, Any]:
-        """What run.json holds. Its values are as they stand there: only the outermost object is checked."""
-        return read_json_object(self.path / RECORD)
+        """What run.json holds. Its values are as they stand there: only the outermost object is checked.
+
+        While a run goes on, its history tells of more epochs than its record, and they are counted. A run
+        that says `running` while no process is at work on it was killed: it is given as `interrupted`.
+        """
+        record = read_json_object(self.path / RECORD)
+        if record.get("status") != "running":
+            return record
+        if self.is_owned() is False:
+            record = read_json_object(self.path / RECORD)  # it may have ended between the two looks
+            if record.get("status") != "running":
+                return record
+            record |= {"status": "interrupted", "error": KILLED}
+        return record | {"epochs_run": epochs_begun(self.path / _HISTORY)}
 
     # --- the history ---
 
@@ -274,6 +304,22 @@ def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> Run
             raise UsageError(f"Cannot make a run in {runs_dir}: {error.strerror}.") from error
         return RunDirectory(path)
     raise NnrunError(f"Cannot make a run in {runs_dir}: too many runs start with {path.name[:-5]}.")
+
+
+def refuse_unwritable(runs_dir: Path) -> None:
+    """Raise UsageError where no run can be made in a folder. Nothing is made, not even the folder itself."""
+    folder = runs_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"Cannot make the folder {runs_dir}: a file of that name is in the way.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS if read_only else errno.EACCES)
+        raise UsageError(
+            f"Cannot make a run in {runs_dir}: {folder} may not be written ({reason}). Name another folder "
+            "with --runs-dir."
+        )
 
 
 def new_id(name: str, suffix: str = "", *, now: datetime | None = None) -> str:

@@ -86,10 +86,10 @@ def test_the_screen_of_what_is_not_comparable(runs: Path, capsys: Capture) -> No
         test={"loss": 0.3, "auc": 0.9},
         **tested,
     )
-    make_run(runs, "late-20260106T000000Z-dddd", status="running").write_resolved(
-        find_run("one", runs).read_resolved()
-    )
-    assert main(["compare", "one", "other", "late"]) == 0
+    late = make_run(runs, "late-20260106T000000Z-dddd", status="running")
+    late.write_resolved(find_run("one", runs).read_resolved())
+    with late.owned():
+        assert main(["compare", "one", "other", "late"]) == 0
     check_screen("compare_other_rows", capsys.readouterr())
 
 

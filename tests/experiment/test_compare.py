@@ -210,7 +210,9 @@ def test_a_run_without_scores_says_why(tmp_path: Path) -> None:
     whole.write_resolved(
         scored_run(tmp_path, "f", scores_of(0.5), spec={"validation": "none"}).read_resolved()
     )
-    assert compare_runs([first, running, failed, diverged, whole]).notes()[1:] == [
+    with running.owned():
+        notes = compare_runs([first, running, failed, diverged, whole]).notes()
+    assert notes[1:] == [
         "B has no scores: it is still running.",
         "C has no scores: no epoch has ended.",
         "D has no scores: no epoch ended with a finite validation loss.",

@@ -78,7 +78,8 @@ def test_a_run_that_has_not_begun_has_no_scores(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_has_the_epochs_of_its_history(tmp_path: Path) -> None:
     run = scored_run(tmp_path, "a", scores_of(0.5), status="running", epochs_run=0, best_epoch=None)
-    assert read_run_scores(run).epochs == 3
+    with run.owned():
+        assert read_run_scores(run).epochs == 3
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""A disk that is full, a quota, a limit on the size of files, folders that may not be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from provoke import Server
+from small_experiments import nnrun_command, only_run, record_of, write_small
+from whole import check_files
+
+from nnrun.records import RunDirectory, list_runs
+
+TRAIN = ["train", "small.yaml", "-q", "--epochs", "2"]
+
+needs_namespaces = pytest.mark.skipif(
+    sys.platform != "linux"
+    or shutil.which("unshare") is None
+    or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0,
+    reason="needs Linux and leave to mount a file system of one's own (unshare -rm)",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "said"), [(errno.ENOSPC, "No space left on device"), (errno.EDQUOT, "Disk quota exceeded")]
+)
+def test_a_disk_that_fills_at_any_moment(code: int, said: str, faulty: Server, tmp_path: Path) -> None:
+    """A sentence that names the file, and files that are whole."""
+    write_small(tmp_path)
+    moment, refused = 1, 0
+    while True:
+        runs_dir = f"runs-{moment}"
+        outcome = faulty.run(
+            [*TRAIN, "--runs-dir", runs_dir], cwd=tmp_path, fault="fail from", moment=moment, code=code
+        )
+        if outcome.code == 0:
+            break
+        refused += 1
+        assert outcome.err.startswith("error: Cannot "), outcome
+        assert outcome.err.count("\n") == 1
+        assert said in outcome.err
+        assert runs_dir in outcome.err
+        assert outcome.code in (1, 2)
+        for summary in list_runs(tmp_path / runs_dir):
+            check_files(summary.run)
+            assert summary.status in ("interrupted", "failed", "broken", "completed")
+            assert not [path for path in summary.run.path.rglob(".*")]
+        moment += 1 if moment < 40 else 3
+    assert refused > 20
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_for_a_moment(faulty: Server, tmp_path: Path) -> None:
+    """One write fails and the next do not: the record itself says that the run failed, and why."""
+    write_small(tmp_path)
+    moment, failed = 1, 0
+    while True:
+        runs_dir = f"runs-{moment}"
+        outcome = faulty.run(
+            [*TRAIN, "--runs-dir", runs_dir],
+            cwd=tmp_path,
+            fault="fail once",
+            moment=moment,
+            code=errno.ENOSPC,
+        )
+        if outcome.calls < moment:
+            break
+        if outcome.code != 0:
+            assert "No space left on device" in outcome.err
+            for summary in list_runs(tmp_path / runs_dir):
+                check_files(summary.run)
+                if summary.status == "failed":
+                    failed += 1
+                    assert "No space left on device" in record_of(summary.run.path)["error"]
+        moment += 1
+    assert failed > 5
+
+
+@needs_namespaces
+def test_a_real_disk_that_is_full(tmp_path: Path) -> None:
+    """A tmpfs of 200 kB, on which the history of a long run does not fit."""
+    write_small(tmp_path)
+    (tmp_path / "full").mkdir()
+    script = textwrap.dedent(
+        f"""
+        mount -t tmpfs -o size=200k none full
+        {sys.executable} -m nnrun train small.yaml --epochs 100000 --compile off -q --runs-dir full/runs
+        code=$?
+        cp -r full/runs kept
+        {sys.executable} -m nnrun ls --runs-dir full/runs
+        exit $code
+        """
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "interrupted" in done.stdout or "failed" in done.stdout
+    run = RunDirectory(only_run(tmp_path / "kept"))
+    check_files(run)
+    assert len(run.read_history()) > 500
+
+
+def test_a_file_may_not_grow(warm: Server, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE, whose signal would end a process that does not ask for the error instead."""
+    write_small(tmp_path)
+    command = ["train", "small.yaml", "-q", "--epochs", "100000", "--compile", "off"]
+    outcome = warm.run(command, cwd=tmp_path, limits={"RLIMIT_FSIZE": 20_000})
+    assert outcome.code == 1
+    assert "File too large" in outcome.err
+    assert outcome.err.count("\n") == 1
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    check_files(run)
+    record = record_of(run.path)
+    assert record["status"] == "failed"
+    assert "history.csv: File too large" in record["error"]
+    assert record["epochs_run"] == len(run.read_history()) > 100
+    assert run.read_weights()
+
+
+@needs_namespaces
+@pytest.mark.parametrize("command", ["train small.yaml", "kfold small.yaml --k 2", "final small.yaml"])
+def test_a_folder_that_is_read_only_is_said_before_anything_is_loaded(command: str, tmp_path: Path) -> None:
+    write_small(tmp_path)
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "small.npz").unlink()  # the data are not looked for before
+    script = textwrap.dedent(
+        f"""
+        mount -t tmpfs -o ro none locked
+        {sys.executable} -m nnrun {command} --runs-dir locked/runs
+        code=$?
+        {sys.executable} -m nnrun {command} --runs-dir locked
+        exit $code
+        """
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: Cannot make a run in locked/runs: locked may not be written (Read-only file system). Name "
+        "another folder with --runs-dir.\n"
+        "error: Cannot make a run in locked: locked may not be written (Read-only file system). Name another "
+        "folder with --runs-dir.\n"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    (tmp_path / "small.npz").unlink()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    done = nnrun_command("train", "small.yaml", "--runs-dir", "locked", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "locked may not be written (Permission denied)" in done.stderr

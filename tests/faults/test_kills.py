@@ -1,0 +1,139 @@
+"""SIGKILL before, and in the middle of, every system call that changes a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from provoke import KILLED, Fault, Server
+from small_experiments import BINARY, numbers, only_run, record_of, write_small
+from whole import check_files
+
+from nnrun.records import RunDirectory, list_runs
+
+KFOLD = ["kfold", "small.yaml", "--k", "2", "--epochs", "2", "-q"]
+
+
+def ended(folder: Path, prefix: str) -> list[RunDirectory]:
+    """The runs of folders `<prefix>-<moment>`, one each at most."""
+    runs_dirs = sorted(folder.glob(f"{prefix}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return [RunDirectory(run) for runs in runs_dirs for run in runs.iterdir() if not run.name.startswith(".")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill before", "kill amid"])
+def test_a_run_killed_at_any_moment(fault: Fault, faulty: Server, tmp_path: Path) -> None:
+    """Its files are whole, a list tells that it was interrupted, and what has epochs can be looked at."""
+    write_small(tmp_path)
+    assert faulty.run([*KFOLD, "--runs-dir", "whole"], cwd=tmp_path).code == 0
+    other = only_run(tmp_path / "whole")
+    moment = 0
+    while True:
+        moment += 1
+        runs_dir = f"runs-{moment}"
+        outcome = faulty.run([*KFOLD, "--runs-dir", runs_dir], cwd=tmp_path, fault=fault, moment=moment)
+        if outcome.code == 0:
+            break
+        assert (outcome.code, outcome.err) == (KILLED, "")
+    assert moment > 60
+    seen = set()
+    looked = 0
+    for run in ended(tmp_path, "runs"):
+        (summary,) = list_runs(run.runs_dir)
+        seen.add(summary.status)
+        if summary.status == "completed":
+            continue
+        check_files(run)
+        if summary.status == "broken":  # killed between its folder and its record
+            assert "has no run.json" in str(summary.problem)
+            continue
+        record = run.read_record()
+        assert (record["status"], record["epochs_run"]) == ("interrupted", summary.epochs)
+        assert json.loads((run.path / "run.json").read_text())["status"] == "running"
+        commands = [["ls", "--runs-dir", str(run.runs_dir)], ["show", str(run.path)]]
+        commands.append(["compare", str(run.path), str(other)])
+        if summary.epochs and looked % 6 == 0:
+            commands.append(["plot", str(run.path)])
+        looked += 1
+        outcome = faulty.run(*commands, cwd=tmp_path)
+        assert (outcome.code, outcome.err) == (0, ""), run.path
+        assert "interrupted" in outcome.out
+        assert "Its process was killed, or the machine stopped." in outcome.out
+    assert looked > 40
+    assert {"broken", "interrupted"} <= seen
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_at_any_moment(faulty: Server, tmp_path: Path) -> None:
+    """The record is the old one or the new one, and a look that may have been is counted."""
+    write_small(tmp_path)
+    assert faulty.run(["train", "small.yaml", "-q"], cwd=tmp_path).code == 0
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    before = run.read_record()
+    moment = looks = 0
+    while True:
+        moment += 1
+        outcome = faulty.run(["evaluate", "@last", "-q"], cwd=tmp_path, fault="kill before", moment=moment)
+        check_files(run)
+        record = run.read_record()
+        assert record["status"] == "completed"
+        assert {k: v for k, v in record.items() if not k.startswith("test")} == {
+            k: v for k, v in before.items() if not k.startswith("test")
+        }
+        assert len(record["test_uses"]) >= looks
+        looks = len(record["test_uses"])
+        assert "test" not in record or looks > 0
+        if outcome.code == 0:
+            break
+        assert outcome.code == KILLED
+    assert moment > 10
+
+
+def test_predictions_killed_at_any_moment_are_whole_or_not_there(faulty: Server, tmp_path: Path) -> None:
+    write_small(tmp_path, BINARY)
+    np.savetxt(tmp_path / "rows.csv", numbers()["x_test"], delimiter=",")
+    assert faulty.run(["train", "small.yaml", "-q"], cwd=tmp_path).code == 0
+    command = ["predict", "@last", "rows.csv", "-o", "out.csv", "-q"]
+    assert faulty.run(command, cwd=tmp_path).code == 0
+    whole = (tmp_path / "out.csv").read_bytes()
+    (tmp_path / "out.csv").unlink()
+    moment, code = 0, KILLED
+    while code == KILLED:
+        moment += 1
+        code = faulty.run(command, cwd=tmp_path, fault="kill amid", moment=moment).code
+        if (tmp_path / "out.csv").exists():
+            assert (tmp_path / "out.csv").read_bytes() == whole
+            (tmp_path / "out.csv").unlink()
+    assert code == 0
+    assert moment > 4
+
+
+def test_a_run_that_is_killed_from_outside(tmp_path: Path) -> None:
+    """While it goes on a list says `running`; as soon as it is dead, `interrupted`, with the epochs it had."""
+    write_small(tmp_path)
+    command = [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q", "--epochs", "1000000"]
+    process = subprocess.Popen([*command, "--compile", "off"], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if any(h.read_bytes().count(b"\n") > 5 for h in tmp_path.glob("runs/*/history.csv")):
+                break
+            time.sleep(0.02)
+        (summary,) = list_runs(tmp_path / "runs")
+        assert summary.status == "running"
+        assert summary.epochs
+    finally:
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=30) == KILLED
+    (summary,) = list_runs(tmp_path / "runs")
+    assert (summary.status, summary.problem) == ("interrupted", None)
+    assert summary.epochs == len(summary.run.read_history())
+    assert record_of(summary.run.path)["status"] == "running"
+    assert os.listdir(tmp_path / "runs") == [summary.id]
