@@ -126,7 +126,8 @@ def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) 
 
 def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
     path = shlex.quote(str(run.path))
-    steps = [f"nnrun plot {path}"] if record.get("epochs_run") else [f"nnrun show {path}"]
+    steps = [f"nnrun train --resume {path}"] if run.can_go_on(record) else []
+    steps += [f"nnrun plot {path}"] if record.get("epochs_run") else [f"nnrun show {path}"]
     if record.get("best_epoch") is not None and record.get("status") == "completed":
         steps.append(f"nnrun final {path}")
     origin = [f"From   {record['parent']}"] if record.get("parent") else []

@@ -19,7 +19,7 @@ _BEST = "best"
 
 @app.command()
 def final(
-    source: options.SpecOrRun,
+    source: options.SpecOrRunOrNone = None,
     epochs: Annotated[
         str | None,
         typer.Option(
@@ -28,6 +28,8 @@ def final(
             help="How long to train; `best`, the default for a run, is the epoch that its validation chose.",
         ),
     ] = None,
+    resume: options.Resume = None,
+    allow_inexact: options.AllowInexact = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     smoke: options.Smoke = False,
@@ -41,6 +43,23 @@ def final(
 ) -> int:
     """Retrain from scratch on all training rows, then use the test set: the last step of an experiment."""
     number = _number_of_epochs(epochs)
+    if resume is not None:
+        from nnrun.cli.resuming import resume_and_report
+
+        return resume_and_report(
+            resume,
+            changes=options.changes_of(set_, seed=seed, epochs=number),
+            not_with={"SPEC|RUN": source, "--smoke": smoke},
+            runs_dir=runs_dir,
+            data_dir=data_dir,
+            device=device,
+            allow_inexact=allow_inexact,
+            quiet=quiet,
+            verbose=verbose,
+            as_json=as_json,
+        )
+    if source is None:
+        raise UsageError("A spec or a run is missing. Name one, or a run to go on with: --resume RUN.")
     of_spec = options.is_spec(source)
     changes = options.changes_of(set_, seed=seed, epochs=None)
     if of_spec and epochs == _BEST:

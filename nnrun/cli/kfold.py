@@ -12,7 +12,7 @@ from nnrun.cli.app import app
 
 @app.command()
 def kfold(
-    spec: options.Spec,
+    spec: options.SpecOrNone = None,
     k: Annotated[
         int | None, typer.Option("--k", min=2, help="Number of folds; default: as the spec says, else 4.")
     ] = None,
@@ -20,6 +20,8 @@ def kfold(
         int | None, typer.Option("--repeats", min=1, help="Split anew so often; needs shuffle: true.")
     ] = None,
     fold: Annotated[int | None, typer.Option("--fold", min=0, help="Train this fold alone, from 0.")] = None,
+    resume: options.Resume = None,
+    allow_inexact: options.AllowInexact = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: options.Epochs = None,
@@ -35,7 +37,25 @@ def kfold(
     """Train by k-fold, whatever the spec's validation says; the folds train together."""
     from nnrun.spec.load import load_kfold_spec
 
-    loaded = load_kfold_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)
+    changes = options.changes_of(set_, seed=seed, epochs=epochs)
+    if resume is not None:
+        from nnrun.cli.resuming import resume_and_report
+
+        return resume_and_report(
+            resume,
+            spec=None if spec is None else load_kfold_spec(spec, changes, k=k, repeats=repeats),
+            changes=changes,
+            not_with={"--fold": fold, "--smoke": smoke}
+            | ({"--k": k, "--repeats": repeats} if spec is None else {}),
+            runs_dir=runs_dir,
+            data_dir=data_dir,
+            device=device,
+            allow_inexact=allow_inexact,
+            quiet=quiet,
+            verbose=verbose,
+            as_json=as_json,
+        )
+    loaded = load_kfold_spec(options.required(spec), changes, k=k, repeats=repeats)
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.prepare import Selection

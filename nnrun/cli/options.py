@@ -49,12 +49,30 @@ Smoke = Annotated[
 ]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
+SpecOrNone = Annotated[Path | None, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted: path, id, @last."),
+]
+AllowInexact = Annotated[
+    bool,
+    typer.Option(
+        "--allow-inexact",
+        help="With --resume: go on though versions or the device are others; it is recorded.",
+    ),
+]
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id, a prefix of one, or @last.")]
 SpecOrRun = Annotated[
     str, typer.Argument(metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.")
+]
+SpecOrRunOrNone = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.", show_default=False
+    ),
 ]
 Figure = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="One figure: .png or .svg.")
@@ -66,6 +84,13 @@ _SPEC_ENDINGS = (".yaml", ".yml")
 def is_spec(text: str) -> bool:
     """Whether an argument that may name a spec or a run names a spec."""
     return Path(text).suffix.lower() in _SPEC_ENDINGS or Path(text).is_file()
+
+
+def required(spec: Path | None) -> Path:
+    """The spec that a command without --resume needs."""
+    if spec is None:
+        raise UsageError("A spec is missing. Name one, or a run to go on with: --resume RUN.")
+    return spec
 
 
 def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[str]:

@@ -12,11 +12,13 @@ from nnrun.cli.app import app
 
 @app.command()
 def train(
-    spec: options.Spec,
+    spec: options.SpecOrNone = None,
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=1, metavar="N", help="Train with N seeds, from the spec's own upwards."),
     ] = None,
+    resume: options.Resume = None,
+    allow_inexact: options.AllowInexact = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: options.Epochs = None,
@@ -32,7 +34,24 @@ def train(
     """Train what a spec declares: with holdout, with k-fold, or without validation."""
     from nnrun.spec.load import load_spec
 
-    loaded = load_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs))
+    changes = options.changes_of(set_, seed=seed, epochs=epochs)
+    if resume is not None:
+        from nnrun.cli.resuming import resume_and_report
+
+        return resume_and_report(
+            resume,
+            spec=None if spec is None else load_spec(spec, changes),
+            changes=changes,
+            not_with={"--seeds": seeds, "--smoke": smoke},
+            runs_dir=runs_dir,
+            data_dir=data_dir,
+            device=device,
+            allow_inexact=allow_inexact,
+            quiet=quiet,
+            verbose=verbose,
+            as_json=as_json,
+        )
+    loaded = load_spec(options.required(spec), changes)
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.prepare import Selection

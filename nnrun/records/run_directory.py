@@ -221,6 +221,10 @@ class RunDirectory:
         remove_unfinished(self.path)
         return read_checkpoint(self.path)
 
+    def can_go_on(self, record: Mapping[str, Any]) -> bool:
+        """Whether a run with this record, which nobody is at work on, was interrupted and can go on."""
+        return record.get("status") in ("interrupted", "failed") and self.has_checkpoint()
+
     def has_checkpoint(self) -> bool:
         """Whether there is a state to go on from; whether it is whole is not asked."""
         return has_checkpoint(self.path)

@@ -104,7 +104,8 @@ def with_changes(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
     """Overrides and more behind them, which win."""
     if isinstance(overrides, Mapping):
         return {**overrides, **changes}
-    return [*overrides, *(f"{path}={value}" for path, value in changes.items())]
+    texts = (f"{path}={'null' if value is None else value}" for path, value in changes.items())
+    return [*overrides, *texts]
 
 
 def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, int]]:

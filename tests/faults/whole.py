@@ -17,7 +17,8 @@ _KNOWN = {
 def check_files(run: RunDirectory) -> None:
     """Every file is whole or absent, and what was left unfinished has a name that nobody takes for a result."""
     for path in run.path.rglob("*"):
-        if path.is_dir():
+        folder = path.relative_to(run.path).parts[0]
+        if path.is_dir() or folder.startswith((".", "checkpoint-")):
             continue
         if path.name not in _KNOWN and path.suffix != ".png":
             assert path.name.startswith("."), path
@@ -31,6 +32,8 @@ def check_files(run: RunDirectory) -> None:
         folder = run.path if member is None else run.path / member.folder
         if (folder / "weights.safetensors").exists():
             assert run.read_weights(member)
+    if run.has_checkpoint():
+        assert run.read_checkpoint().document["epoch"] >= 0
     check_history(run)
 
 
