@@ -325,8 +325,8 @@ def recording(
         listener.ended()
         before = 0.0 if kept is None else kept.seconds
         record["training_seconds"] = before + time.perf_counter() - started
-        if record["epochs_run"]:
-            table = run.read_history()
+        table = run.read_history() if record["epochs_run"] else None
+        if table is not None and not table.empty:
             record |= verdict(table, spec, record["weights_epoch"])
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))

@@ -30,6 +30,7 @@ import nnrun.experiment.run, nnrun.experiment.evaluate, nnrun.experiment.predict
 import nnrun.cli.app, nnrun.cli.running, nnrun.cli.closing
 from nnrun.cli import main
 torch.set_num_threads(1)
+exec(sys.argv[2])
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
 for line in sys.stdin:
     commands, folder, mode, moment, code, limits = json.loads(line)
@@ -105,11 +106,11 @@ class Server:
 
 
 @contextmanager
-def server(shim: Path | None = None) -> Iterator[Server]:
-    """Start one; it ends with the block."""
+def server(shim: Path | None = None, setup: str = "") -> Iterator[Server]:
+    """Start one, which does `setup`, a piece of Python, once; it ends with the block."""
     preload = {} if shim is None else {"LD_PRELOAD": str(shim)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(shim or "")],
+        [sys.executable, "-c", _SERVER, str(shim or ""), setup],
         env={**os.environ, **preload, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from nnrun.records import RunDirectory
 from nnrun.spec.load import load_spec_text

@@ -1,0 +1,115 @@
+"""A run that is killed at random moments, and goes on each time, ends as one that never was.
+
+Some 30 kills; NNRUN_KILLS=200 makes it so many.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from provoke import KILLED, Server, build_shim, server
+from small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
+from whole import check_files
+
+from nnrun.records import RunDirectory
+
+KILLS = int(os.environ.get("NNRUN_KILLS", "30"))
+
+# Every epoch is kept, so that there is much to kill in a short run.
+SETUP = "import nnrun.experiment.keeping as k; k.EVERY_SECONDS = 0.0; k.COST_SHARE = 1e9"
+
+DROPOUT: list[Any] = [
+    {"dense": {"units": 8, "activation": "relu", "kernel_regularizer": {"l2": 0.001}}},
+    {"dropout": 0.3},
+    {"dense": {"units": 1, "activation": "sigmoid"}},
+]
+PLATEAU = {"reduce_on_plateau": {"patience": 1, "factor": 0.5}}
+STOPPING = {"patience": 2, "restore_best": True}
+
+
+@pytest.fixture(scope="module")
+def diligent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose runs keep every epoch."""
+    with server(build_shim(tmp_path_factory.mktemp("shim")), SETUP) as running:
+        yield running
+
+
+def weights_of(run: RunDirectory) -> dict[str, bytes]:
+    return {
+        f"{member}/{name}": value.tobytes()
+        for member in [*run.members()] or [None]
+        for name, value in run.read_weights(member).items()
+    }
+
+
+def killed_and_resumed(server: Server, folder: Path, command: list[str], kills: int) -> list[RunDirectory]:
+    """Run a command, killed at random moments `kills` times, and let it go on after each.
+
+    Where it comes to its end before, another one begins. All that ended are given.
+    """
+    rng = random.Random(0)
+    calls = server.run([*command, "-q", "--runs-dir", "counted"], cwd=folder, fault="count").calls
+    assert calls > 60
+    ended: list[RunDirectory] = []
+    run: RunDirectory | None = None
+    while kills or run is not None:
+        before = runs_in(folder)
+        going_on = [*command, "--runs-dir", "killed"] if run is None else ["train", "--resume", str(run.path)]
+        fault = rng.choice(("kill before", "kill amid")) if kills else None
+        outcome = server.run([*going_on, "-q"], cwd=folder, fault=fault, moment=rng.randrange(1, calls // 3))
+        new = [RunDirectory(path) for path in runs_in(folder) - before]
+        run = run or next((made for made in new if made.has_checkpoint()), None)
+        if outcome.code == 0:
+            assert run is not None
+            ended.append(run)
+            run = None
+            continue
+        assert outcome.code == KILLED, outcome.err
+        kills -= 1
+        if run is not None:
+            check_files(run)
+    return ended
+
+
+def runs_in(folder: Path) -> set[Path]:
+    return {path for path in (folder / "killed").glob("small-*") if path.is_dir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "command"),
+    [
+        ({"epochs": 8, "optimizer": "adam", "layers": DROPOUT}, ["kfold", "small.yaml", "--k", "3"]),
+        (
+            {"epochs": 8, "early_stopping": STOPPING, "learning_rate_schedule": PLATEAU},
+            ["train", "small.yaml", "--seeds", "2"],
+        ),
+        (
+            {"epochs": 5, "preprocessing": {"inputs": "multi_hot"}, "batch_size": 4},
+            ["kfold", "small.yaml", "--k", "3"],
+        ),
+        ({"epochs": 8, "validation": "none"}, ["final", "small.yaml"]),
+    ],
+    ids=["folds, dropout, adam", "seeds, plateau, early stopping", "folds of several widths", "final"],
+)
+def test_it_ends_as_one_that_never_was_killed(
+    spec: dict[str, Any], command: list[str], diligent: Server, tmp_path: Path
+) -> None:
+    tokens = "multi_hot" in str(spec)
+    write_small(tmp_path, BINARY, growing_tokens() if tokens else None, **spec)
+    assert diligent.run([*command, "-q", "--runs-dir", "whole"], cwd=tmp_path).code == 0
+    whole = RunDirectory(only_run(tmp_path / "whole"))
+    expected = whole.read_record()
+    for run in killed_and_resumed(diligent, tmp_path, command, KILLS // 4 or 1):
+        assert without_seconds(run.path) == without_seconds(whole.path)
+        assert weights_of(run) == weights_of(whole)
+        record = run.read_record()
+        assert record["status"] == "completed"
+        for key in ("best_epoch", "best", "test", "stopped_early", "weights_epoch", "epochs_run", "verdict"):
+            assert record.get(key) == expected.get(key), key
+        assert len(record["test_uses"]) == len(expected["test_uses"])
