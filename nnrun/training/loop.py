@@ -180,7 +180,7 @@ class Trainer:
             current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
             self._end(epoch, {n: rows[n] for n in current}, current)
             yield EpochRecord(epoch, rows, current_rates, seconds, current)
-        self._restore_best(self._watchers)
+        self._restore_best([n for n in self._watchers if n not in self.stopped_epochs])
 
     @property
     def is_done(self) -> bool:
