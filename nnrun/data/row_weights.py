@@ -9,8 +9,8 @@ from nnrun.data.dataset import Array
 from nnrun.errors import DataError
 
 
-def row_weights(values: Array, where: str) -> npt.NDArray[np.float32]:
-    """What the loss of each row counts: (N,) numbers that are finite and not negative, not all of them 0.
+def row_weights(values: Array, where: str) -> npt.NDArray[np.float64]:
+    """What the loss of each row counts: (N,) finite float32 numbers, none negative, not all of them 0.
 
     Args:
         values: one for each row.
@@ -22,8 +22,8 @@ def row_weights(values: Array, where: str) -> npt.NDArray[np.float32]:
     rule = "Weights are one number for each row, finite and not negative."
     if values.ndim != 1 or values.dtype.kind not in "buif":
         raise DataError(f"{where} has shape {values.shape} and the type {values.dtype}. {rule}")
-    weights = values.astype(np.float32)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    weights = values.astype(np.float64)
+    wrong = np.flatnonzero(~((weights >= 0) & (weights <= np.finfo(np.float32).max)))
     if wrong.size:
         row = int(wrong[0])
         raise DataError(f"{where} holds {values[row]} in row {row}. {rule}")
