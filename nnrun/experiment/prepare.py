@@ -176,6 +176,7 @@ def make_task(
         inputs=make_inputs(fitted, samples.inputs, device),
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
+        spec=spec,
     )
 
 

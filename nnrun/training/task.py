@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric
@@ -82,6 +83,7 @@ class Task:
         batch_size: rows per step and replica.
         own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
             that the network's penalty knows, regularizer strengths. Empty where they differ in none.
+        spec: what all of this was built from, for an engine that computes it in a way of its own.
     """
 
     network: Network
@@ -92,6 +94,7 @@ class Task:
     targets: Tensor
     batch_size: int
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    spec: schema.ExperimentSpec | None = None
 
     @property
     def device(self) -> torch.device:
