@@ -299,8 +299,6 @@ def _train(run: RunDirectory, record: dict[str, Any], job: Job) -> None:
     spec, listener = job.spec, job.listener
     with recording(run, record, job, _baseline(job.groups, job.tasks)) as recorder:
         for group, task, choice in zip(job.groups, job.tasks, job.choices, strict=True):
-            if choice.compiled:
-                listener.message("compiling the training steps, which takes 10 to 20 s the first time")
             sources = [member.source for member in group.members]
             first_weights = group.network.initial_parameters(sources, job.given)
             engine = make_engine(choice, task, first_weights, listener.message)

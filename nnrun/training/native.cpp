@@ -45,12 +45,11 @@ struct Layer {
     float l1, l2;              // dense
 };
 
+// What the schema says of an optimizer; what it does not have is 0.
 struct Rule {
-    double learning_rate;
-    double decay, decay_2;  // rho; beta_1 and beta_2
-    double momentum, epsilon, weight_decay;
+    double learning_rate, rho, beta_1, beta_2, momentum, epsilon, weight_decay;
     Optimizer kind;
-    std::int32_t variant;  // rmsprop: centered; sgd: nesterov; adam and adamw: amsgrad
+    std::int32_t centered, nesterov, amsgrad;
 };
 
 // Some steps of each of several replicas.
@@ -96,6 +95,25 @@ inline float dot(const float* __restrict a, const float* __restrict b, Index n) 
 #pragma omp simd reduction(+ : sum)
     for (Index j = 0; j < n; ++j) sum += a[j] * b[j];
     return sum;
+}
+
+// y[i] = sum over j of rows[i * n + j] * x[j] for `count` rows. Four at a time, so that none waits for another.
+inline void dot_rows(float* __restrict y, const float* __restrict rows, Index count, const float* __restrict x,
+                     Index n) {
+    Index i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const float* __restrict r = rows + i * n;
+        float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+        for (Index j = 0; j < n; ++j) {
+            s0 += r[j] * x[j];
+            s1 += r[n + j] * x[j];
+            s2 += r[2 * n + j] * x[j];
+            s3 += r[3 * n + j] * x[j];
+        }
+        y[i] = s0, y[i + 1] = s1, y[i + 2] = s2, y[i + 3] = s3;
+    }
+    for (; i < count; ++i) y[i] = dot(rows + i * n, x, n);
 }
 
 // --- activations -------------------------------------------------------------------------------------------
@@ -249,22 +267,22 @@ void update(const Rule& rule, double step, const Parameter& parameter, Index fir
     float* __restrict s1 = parameter.slots[1] ? parameter.slots[1] + first : nullptr;
     float* __restrict s2 = parameter.slots[2] ? parameter.slots[2] + first : nullptr;
     const float rate = rule.learning_rate, eps = rule.epsilon, momentum = rule.momentum;
-    const float kept = rule.decay, fresh = 1 - rule.decay;
     switch (rule.kind) {
         case Optimizer::rmsprop: {
-            float* velocity = rule.variant ? s2 : s1;
-            if (!rule.variant && momentum == 0) {
+            const float rho = rule.rho, fresh = 1 - rule.rho;
+            float* velocity = rule.centered ? s2 : s1;
+            if (!rule.centered && momentum == 0) {
                 for (Index j = 0; j < count; ++j) {
-                    s0[j] = kept * s0[j] + fresh * (g[j] * g[j]);
+                    s0[j] = rho * s0[j] + fresh * (g[j] * g[j]);
                     w[j] -= rate * g[j] / std::sqrt(s0[j] + eps);
                 }
                 break;
             }
             for (Index j = 0; j < count; ++j) {
-                s0[j] = kept * s0[j] + fresh * (g[j] * g[j]);
+                s0[j] = rho * s0[j] + fresh * (g[j] * g[j]);
                 float spread = s0[j];
-                if (rule.variant) {
-                    s1[j] = kept * s1[j] + fresh * g[j];
+                if (rule.centered) {
+                    s1[j] = rho * s1[j] + fresh * g[j];
                     spread -= s1[j] * s1[j];
                     spread = spread < 0 ? 0 : spread;  // rounding may leave less than nothing
                 }
@@ -277,7 +295,7 @@ void update(const Rule& rule, double step, const Parameter& parameter, Index fir
         case Optimizer::sgd:
             if (momentum == 0) {
                 for (Index j = 0; j < count; ++j) w[j] -= rate * g[j];
-            } else if (rule.variant) {
+            } else if (rule.nesterov) {
                 for (Index j = 0; j < count; ++j) {
                     s0[j] = momentum * s0[j] - rate * g[j];
                     w[j] += momentum * s0[j] - rate * g[j];
@@ -288,15 +306,15 @@ void update(const Rule& rule, double step, const Parameter& parameter, Index fir
             break;
         case Optimizer::adam:
         case Optimizer::adamw: {
-            const float kept_2 = rule.decay_2, fresh_2 = 1 - rule.decay_2;
-            const float corrected = rule.learning_rate * std::sqrt(1 - std::pow(rule.decay_2, step)) /
-                                    (1 - std::pow(rule.decay, step));
+            const float fresh = 1 - rule.beta_1, kept_2 = rule.beta_2, fresh_2 = 1 - rule.beta_2;
+            const float corrected = rule.learning_rate * std::sqrt(1 - std::pow(rule.beta_2, step)) /
+                                    (1 - std::pow(rule.beta_1, step));
             const float decayed = 1 - rule.learning_rate * rule.weight_decay;
             for (Index j = 0; j < count; ++j) {
                 s0[j] += fresh * (g[j] - s0[j]);
                 s1[j] = kept_2 * s1[j] + fresh_2 * (g[j] * g[j]);
                 float square = s1[j];
-                if (rule.variant) square = s2[j] = s2[j] > square ? s2[j] : square;
+                if (rule.amsgrad) square = s2[j] = s2[j] > square ? s2[j] : square;
                 w[j] = decayed * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
             }
             break;
@@ -475,7 +493,7 @@ class Replica {
             if (U == 1)
                 for (Index i = first; i < last; ++i) y[i] = w[i - first] * *d;
             else
-                for (Index i = first; i < last; ++i) y[i] = dot(w + (i - first) * U, d, U);
+                dot_rows(y + first, w, last - first, d, U);
         }
     }
 

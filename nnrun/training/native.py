@@ -1,7 +1,7 @@
 """Steps of dense stacks in C++ of our own, for runs of many small steps.
 
-A small step's time is nearly all the cost of starting PyTorch's operations one by one. `native.cpp` makes all
-steps of a segment in one call, replica by replica, and needs no more than the C++ compiler: two seconds, once.
+A small step's time is nearly all the cost of starting PyTorch's operations one by one. `native.cpp` makes
+all steps of a segment in one call, replica by replica. It is compiled once for all specs, in two seconds.
 It knows the layers, losses and optimizers named here; a spec with anything else is an obstacle.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,8 +86,8 @@ def obstacle(task: Task) -> str | None:
         return "the task does not say what spec it comes from"
     if task.device.type != "cpu" or not task.inputs.dense:
         return "it trains dense rows on the CPU"
-    set_ = {field.name for field in fields(task) if getattr(task, field.name) is not field.default}
-    if task.own or set_ - _TASK:
+    given = {field.name for field in fields(task) if getattr(task, field.name) is not field.default}
+    if task.own or given - _TASK:
         return "replicas or rows have numbers of their own"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
     for part in (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
@@ -146,13 +145,16 @@ class _Layer(ctypes.Structure):
 class _Rule(ctypes.Structure):
     _fields_ = (
         ("learning_rate", ctypes.c_double),
-        ("decay", ctypes.c_double),
-        ("decay_2", ctypes.c_double),
+        ("rho", ctypes.c_double),
+        ("beta_1", ctypes.c_double),
+        ("beta_2", ctypes.c_double),
         ("momentum", ctypes.c_double),
         ("epsilon", ctypes.c_double),
         ("weight_decay", ctypes.c_double),
         ("kind", ctypes.c_int32),
-        ("variant", ctypes.c_int32),
+        ("centered", ctypes.c_int32),
+        ("nesterov", ctypes.c_int32),
+        ("amsgrad", ctypes.c_int32),
     )
 
 
@@ -190,7 +192,8 @@ class NativeEngine(EagerEngine):
         super().__init__(task, parameters, joined=False)
         assert task.spec is not None, "an obstacle otherwise"
         self._spec = task.spec
-        self._rule = _rule(task.spec.optimizer)
+        self._rule = _Rule(kind=_OPTIMIZERS.index(task.spec.optimizer.kind))
+        _fill(self._rule, task.spec.optimizer)
         self._train = library.train
         self._train.argtypes, self._train.restype = [ctypes.POINTER(_Job)], None
 
@@ -204,25 +207,24 @@ class NativeEngine(EagerEngine):
         outputs = torch.empty(replicas, rows, task.network.outputs)
         classes = targets.dtype == torch.int64
         layers = self._layers(stack, noise, inputs.shape[2])
-        self._train(
-            _Job(
-                replicas=replicas,
-                steps=segment.steps,
-                batch=segment.batch_size,
-                layers=len(layers),
-                first_row=segment.first_row,
-                layer=layers,
-                rule=ctypes.pointer(self._rule),
-                inputs=inputs.data_ptr(),
-                targets=None if classes else targets.data_ptr(),
-                classes=targets.data_ptr() if classes else None,
-                updates=stack.steps_R.data_ptr(),
-                losses=losses.data_ptr(),
-                outputs=outputs.data_ptr(),
-                loss=_LOSSES.index(self._spec.loss.kind),
-                delta=getattr(self._spec.loss, "delta", 0.0),
-            )
+        job = _Job(
+            replicas=replicas,
+            steps=segment.steps,
+            batch=segment.batch_size,
+            layers=len(layers),
+            first_row=segment.first_row,
+            layer=layers,
+            rule=ctypes.pointer(self._rule),
+            inputs=inputs.data_ptr(),
+            targets=None if classes else targets.data_ptr(),
+            classes=targets.data_ptr() if classes else None,
+            updates=stack.steps_R.data_ptr(),
+            losses=losses.data_ptr(),
+            outputs=outputs.data_ptr(),
+            loss=_LOSSES.index(self._spec.loss.kind),
         )
+        _fill(job, self._spec.loss)
+        self._train(job)
         tally.add(segment.places, losses, segment.batch_size, outputs, targets)
 
     def _layers(self, stack: Stack, noise: Any, features: int) -> ctypes.Array[_Layer]:
@@ -236,8 +238,7 @@ class NativeEngine(EagerEngine):
             else:
                 width = spec.units
                 layer.activation = _ACTIVATIONS.index(spec.activation)
-                layer.l1 = getattr(spec.kernel_regularizer, "l1", 0.0)
-                layer.l2 = getattr(spec.kernel_regularizer, "l2", 0.0)
+                _fill(layer, spec.kernel_regularizer)
                 layer.kernel = _parameter(stack, f"{position}.weight")
                 if spec.use_bias:
                     layer.bias = _parameter(stack, f"{position}.bias")
@@ -252,16 +253,8 @@ def _parameter(stack: Stack, name: str) -> _Parameter:
     return _Parameter(value, (ctypes.c_void_p * _MOST_SLOTS)(*slots))
 
 
-def _rule(spec: schema.Component) -> _Rule:
-    """The optimizer's numbers; those that it has not are 0."""
-    variant = any(getattr(spec, name, False) for name in ("centered", "nesterov", "amsgrad"))
-    return _Rule(
-        learning_rate=getattr(spec, "learning_rate", 0.0),
-        decay=getattr(spec, "rho", getattr(spec, "beta_1", 0.0)),
-        decay_2=getattr(spec, "beta_2", 0.0),
-        momentum=getattr(spec, "momentum", 0.0),
-        epsilon=getattr(spec, "epsilon", 0.0),
-        weight_decay=getattr(spec, "weight_decay", 0.0),
-        kind=_OPTIMIZERS.index(spec.kind),
-        variant=int(variant),
-    )
+def _fill(structure: ctypes.Structure, part: schema.Config | None) -> None:
+    """Copy what a part of a spec has in common with a structure; all else stays as it is, 0 at first."""
+    for name in () if part is None else type(part).model_fields:
+        if hasattr(structure, name):
+            setattr(structure, name, getattr(part, name))

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +31,7 @@ class NotCompiledError(NnrunError):
 def load_library() -> ctypes.CDLL:
     """The library, from nnrun's cache or else compiled, which takes about two seconds.
 
-    Its name holds a hash of all that decides what is in it: the source, the compiler's path, the options and
-    the CPU. Where the cache cannot be written, the library is made anew in each process.
+    Where the cache cannot be written, the library is made anew in each process.
 
     Raises:
         NotCompiledError: there is no compiler, it fails, or what it makes cannot be loaded.
@@ -39,22 +39,26 @@ def load_library() -> ctypes.CDLL:
     compiler = cxx_compiler()
     if compiler is None:
         raise NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")
-    content = [SOURCE.read_text(encoding="utf-8"), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
-    name = f"steps-{hashlib.sha256(chr(0).join(content).encode()).hexdigest()[:32]}.so"
-    kept = cache_dir() / "compiled" / name
-    try:
+    kept = library_path(compiler)
+    # One that is damaged is written anew.
+    with suppress(OSError):
         if kept.is_file():
             return ctypes.CDLL(str(kept))
-    except OSError:
-        kept.unlink(missing_ok=True)  # damaged: it is written anew below
     with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
-        made = Path(folder) / name
+        made = Path(folder) / kept.name
         _compile(compiler, made)
         try:
             path = _keep(made, kept)
             return ctypes.CDLL(str(path))
         except OSError as error:
             raise NotCompiledError(f"the compiled steps cannot be loaded: {error}") from error
+
+
+def library_path(compiler: str) -> Path:
+    """Where it is kept, by a hash of what decides its content: source, compiler's path, options and CPU."""
+    content = [SOURCE.read_text(encoding="utf-8"), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
+    digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
+    return cache_dir() / "compiled" / f"steps-{digest[:32]}.so"
 
 
 def _compile(compiler: str, target: Path) -> None:
