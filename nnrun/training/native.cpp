@@ -54,7 +54,7 @@ struct Rule {
 
 // Some steps of each of several replicas.
 struct Job {
-    Index replicas, steps, batch, layers;
+    Index steps, batch, layers;
     Index first_row;             // where in the epoch's order the first batch starts
     const Layer* layer;
     const Rule* rule;
@@ -509,9 +509,8 @@ class Replica {
 
 }  // namespace
 
-extern "C" void train(const Job* job) {
-    for (Index r = 0; r < job->replicas; ++r) {
-        Replica replica(*job, r);
-        for (Index s = 0; s < job->steps; ++s) job->losses[r * job->steps + s] = replica.step(s * job->batch);
-    }
+// All steps of one replica.
+extern "C" void train(const Job* job, Index number) {
+    Replica replica(*job, number);
+    for (Index s = 0; s < job->steps; ++s) job->losses[number * job->steps + s] = replica.step(s * job->batch);
 }

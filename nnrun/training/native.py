@@ -1,7 +1,7 @@
 """Steps of dense stacks in C++ of our own, for runs of many small steps.
 
 A small step's time is nearly all the cost of starting PyTorch's operations one by one. `native.cpp` makes
-all steps of a segment in one call, replica by replica. It is compiled once for all specs, in two seconds.
+all steps of a segment in one call for each replica. It is compiled once for all specs, in two seconds.
 It knows the layers, losses and optimizers named here; a spec with anything else is an obstacle.
 """
 
@@ -160,7 +160,6 @@ class _Rule(ctypes.Structure):
 
 class _Job(ctypes.Structure):
     _fields_ = (
-        ("replicas", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("batch", ctypes.c_int64),
         ("layers", ctypes.c_int64),
@@ -179,7 +178,7 @@ class _Job(ctypes.Structure):
 
 
 class NativeEngine(EagerEngine):
-    """As `EagerEngine`, with all steps of a segment made by one call into C++.
+    """As `EagerEngine`, with the steps of a segment made in C++.
 
     Args:
         task: what is learned; without an `obstacle`.
@@ -195,7 +194,7 @@ class NativeEngine(EagerEngine):
         self._rule = _Rule(kind=_OPTIMIZERS.index(task.spec.optimizer.kind))
         _fill(self._rule, task.spec.optimizer)
         self._train = library.train
-        self._train.argtypes, self._train.restype = [ctypes.POINTER(_Job)], None
+        self._train.argtypes, self._train.restype = [ctypes.POINTER(_Job), ctypes.c_int64], None
 
     def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
         task, replicas, rows = self._task, len(segment.places), segment.rows_GN.shape[1]
@@ -208,7 +207,6 @@ class NativeEngine(EagerEngine):
         classes = targets.dtype == torch.int64
         layers = self._layers(stack, noise, inputs.shape[2])
         job = _Job(
-            replicas=replicas,
             steps=segment.steps,
             batch=segment.batch_size,
             layers=len(layers),
@@ -224,7 +222,8 @@ class NativeEngine(EagerEngine):
             loss=_LOSSES.index(self._spec.loss.kind),
         )
         _fill(job, self._spec.loss)
-        self._train(job)
+        for replica in range(replicas):  # one by one, so that Ctrl-C need not wait for all
+            self._train(job, replica)
         tally.add(segment.places, losses, segment.batch_size, outputs, targets)
 
     def _layers(self, stack: Stack, noise: Any, features: int) -> ctypes.Array[_Layer]:
