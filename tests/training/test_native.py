@@ -207,6 +207,30 @@ def test_what_diverges_is_seen() -> None:
         assert found == [(3,), (3,)], activation
 
 
+@needs_compiler
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy", "mse"])
+def test_large_values_before_a_softmax(loss: str) -> None:
+    """Exponentials of which none fits a float32."""
+    targets = CLASSES if loss.startswith("sparse") else np.eye(3, dtype=np.float32)[CLASSES]
+    x = 1000 * rows(1, N, 6)
+    assert_alike(
+        make_task([SOFTMAX], loss=loss, metrics=[], x_SNF=x, targets=targets, optimizer={"sgd": 1e-6})
+    )
+
+
+@needs_compiler
+def test_a_gradient_that_does_not_change() -> None:
+    """Its mean square minus its squared mean is nothing but rounding, of either sign."""
+    x = np.repeat(1000 * rows(1, 1, 50), N, axis=1)
+    targets = np.full((1, N, 1), 1e9, np.float32)
+    centered = {"rmsprop": {"centered": True, "rho": 0.3}}
+    task = make_task([{"dense": 1}], loss="mae", metrics=[], x_SNF=x, targets=targets, optimizer=centered)
+    engine = engines(task, 2)[1]
+    for number in range(1, 25):
+        epoch(engine, (N, N), number)
+    assert all(bool(value.isfinite().all()) for value in engine.parameters().values())
+
+
 # --- what it does not know ---------------------------------------------------------------------------------
 
 
