@@ -75,12 +75,15 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
+    from nnrun.experiment.rates_in_words import rates_in_words
     from nnrun.spec.dump import dump_spec
 
     blocks = [dump_spec(loaded.spec).rstrip()]
     if description.layers:
         blocks.append(_network(description))
     blocks.append(_data(description))
+    if rates := rates_in_words(loaded.spec):
+        blocks.append(rates)
     if run is not None:
         from nnrun.cli.closing import closing_text
 

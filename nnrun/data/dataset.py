@@ -75,10 +75,13 @@ class Samples:
     Attributes:
         inputs: token rows, or an array (N, F).
         targets: (N,) or (N, K). Class labels are integers from 0.
+        weights: (N,) what the loss of each row counts, in training and wherever the loss is measured; metrics
+            do not know them. None where all count 1. `nnrun.data.row_weights` checks them.
     """
 
     inputs: TokenRows | Array
     targets: Array
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -89,7 +92,7 @@ class Samples:
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
         inputs = self.inputs.take(rows) if isinstance(self.inputs, TokenRows) else self.inputs[rows]
-        return Samples(inputs, self.targets[rows])
+        return Samples(inputs, self.targets[rows], None if self.weights is None else self.weights[rows])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnrun.training.phase import Tally
 from nnrun.training.plan import RowNumbers
-from nnrun.training.task import Task
+from nnrun.training.task import Task, mean_loss
 
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (book, listing 3.21)."""
@@ -38,16 +38,18 @@ def baseline(
     """
     known = task.targets_of([place], train_rows[None])
     targets = task.targets_of([place], scored_rows[None])
-    return constant_scores(task, activation, known, targets)
+    return constant_scores(task, activation, known, targets, task.weights_of([place], scored_rows[None]))
 
 
-def constant_scores(task: Task, activation: str, known: Tensor, targets: Tensor) -> dict[str, float]:
-    """The same from targets, (1, n, K) or (1, n) class indices."""
+def constant_scores(
+    task: Task, activation: str, known: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> dict[str, float]:
+    """The same from targets, (1, n, K) or (1, n) class indices, and the weights of their rows, (1, n)."""
     rows = targets.shape[1]
     z_1K, output_1K = _constant(known, activation, task.network.outputs)
     z, outputs = z_1K.expand(1, rows, -1), output_1K.expand(1, rows, -1)
     tally = Tally(task.metrics, 1)
-    loss = task.loss(z, outputs, targets).double().mean(1)
+    loss = mean_loss(task.loss(z, outputs, targets).double(), weights)
     tally.add([0], loss[:, None], rows, outputs, targets)
     scores = tally.phase().columns(0)
     labels = _labels(targets)

@@ -9,7 +9,6 @@ from nnrun.spec.differences import spec_differences
 # Keys of a data set that change what the rows hold, not which rows there are. The hash stands for the path.
 _NO_ROWS = ("num_words", "skip_top", "path")
 
-_SAME_LOSS = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
 _IN_UNITS_OF_THE_TARGET = ("loss", "mae", "mse", "rmse")
 
 
@@ -53,7 +52,11 @@ def other_measure(first: RunScores, second: RunScores, measure: str) -> str | No
     """
     a, b = first.spec, second.spec
     if measure == "loss":
-        same_family = isinstance(a.loss, _SAME_LOSS) and isinstance(b.loss, _SAME_LOSS)
+        same_family = all(
+            isinstance(loss, schema.SparseCategoricalCrossentropy)
+            or (isinstance(loss, schema.CategoricalCrossentropy) and not loss.label_smoothing)
+            for loss in (a.loss, b.loss)
+        )
         if a.loss != b.loss and not same_family:
             return "the losses are different ones"
         if _penalties(a) != _penalties(b):

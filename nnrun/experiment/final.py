@@ -9,6 +9,7 @@ from typing import Any, Literal
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data
+from nnrun.experiment.replay import refuse_without_validation, replayed_schedule, watched_by_schedule
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.experiment.verdict import chosen_epoch
 from nnrun.records import RunDirectory
@@ -37,6 +38,8 @@ def final_of_run(
         overrides: changes of the spec.
         listener: is told what happens.
 
+    Where validation decided the learning rates (`reduce_on_plateau`), those of `parent` are taken again.
+
     Raises:
         UsageError: `parent` has no best epoch and no number was given.
     """
@@ -49,8 +52,14 @@ def final_of_run(
             )
         epochs = chosen.epoch
     smoke = settings.smoke or record.get("smoke") is True
+    loaded = load_run_spec(parent, overrides)
+    if watched_by_schedule(loaded.spec) is not None:
+        rates, sentence = replayed_schedule(parent, loaded.spec)
+        changes = {"learning_rate_schedule": [rates]}
+        loaded = replace(loaded, spec=loaded.spec.model_copy(update=changes))
+        (listener or Listener()).message(sentence)
     return final_of_spec(
-        load_run_spec(parent, overrides),
+        loaded,
         replace(
             settings,
             parent=parent.id,
@@ -79,14 +88,19 @@ def final_of_spec(
 ) -> RunDirectory:
     """Train a spec on all training rows and use the test set.
 
-    Early stopping is left out: nothing is validated, and the number of epochs is decided.
+    Early stopping is left out: nothing is validated, and the number of epochs is decided. A schedule that
+    follows from the epoch means what it means in the spec: a cosine is as long as the spec's epochs.
 
     Args:
         loaded: the spec.
         settings: how and where; the command and the use of the test set are set here.
         epochs: how long to train; default: as the spec says.
         listener: is told what happens.
+
+    Raises:
+        UsageError: `epochs` is no such number, or the learning rates would follow from validation.
     """
+    refuse_without_validation(loaded.spec)
     if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     changes = {

@@ -7,7 +7,7 @@ group; token folds of different vocabularies make several, which train one after
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -16,12 +16,14 @@ import torch
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.errors import UsageError
+from nnrun.experiment.class_weights import class_weight_of_rows
 from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
+from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
@@ -108,6 +110,7 @@ def prepare_groups(
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
+    class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
     by_width: dict[int, list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
@@ -166,8 +169,9 @@ def make_task(
     samples: Samples,
     device: torch.device,
 ) -> Task:
-    """What replicas learn from these samples, or are measured on, each by its own preprocessing."""
+    """What replicas are measured on, or learn but for class weights, each by its own preprocessing."""
     last = network.last
+    weights = _on_device(samples.weights, device)
     return Task(
         network=network,
         loss=build_loss(spec.loss),
@@ -176,8 +180,30 @@ def make_task(
         inputs=make_inputs(fitted, samples.inputs, device),
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
+        weights=weights,
+        training_weights=weights,
+        clip=build_clip(spec.gradient_clip),
         spec=spec,
     )
+
+
+def training_task(spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device) -> Task:
+    """What a group learns: `make_task` of the training rows, each replica with its weights of classes."""
+    task = make_task(spec, group.network, group.fitted, dataset.train, device)
+    found = [class_weight_of_rows(spec, dataset, fold.train_rows) for fold in group.folds]
+    of_classes = [weights for weights in found if weights is not None]
+    if not of_classes:
+        return task
+    if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
+        of_classes = of_classes[:1]  # replicas share them
+    weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
+    weights_SN = weights_SN if task.weights is None else weights_SN * task.weights
+    return replace(task, training_weights=weights_SN)
+
+
+def _on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
+    """(1, N), or None."""
+    return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
 
 
 def make_inputs(

@@ -71,7 +71,7 @@ class Recorder:
         history: its history.
         listener: is told of each epoch.
         kind: what tells the run's networks apart; None where there is one.
-        learning_rate: of its networks.
+        learning_rate: of its networks, before the schedule.
     """
 
     run: RunDirectory
@@ -85,7 +85,7 @@ class Recorder:
         """Write an epoch's rows."""
         for number, row in epoch.rows.items():
             place: dict[str, int] = {} if self.kind is None else {self.kind: number}
-            ending = {"learning_rate": self.learning_rate, "seconds": epoch.seconds}
+            ending = {"learning_rate": epoch.learning_rates[number], "seconds": epoch.seconds}
             self.history.append({**place, "epoch": epoch.epoch, **row, **ending})
         self.record["epochs_run"] = max(self.record["epochs_run"], epoch.epoch)
 
@@ -137,7 +137,14 @@ def train_group(
     trainer = Trainer(
         engine=engine,
         replicas=[
-            Replica(m.number, m.fold.train_rows, m.fold.validation_rows, m.source) for m in group.members
+            Replica(
+                m.number,
+                m.fold.train_rows,
+                m.fold.validation_rows,
+                m.source,
+                recorders[m.number].learning_rate,
+            )
+            for m in group.members
         ],
         schedule=Schedule(
             epochs=spec.epochs,
@@ -145,6 +152,12 @@ def train_group(
             learning_rate=build_optimizer(spec.optimizer).learning_rate,
             early_stopping=stopping,
             maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
+            rates=spec.learning_rate_schedule,
+            rates_maximize=any(
+                monitor_mode(part.monitor) == "max"
+                for part in spec.learning_rate_schedule
+                if isinstance(part, schema.ReduceOnPlateau)
+            ),
         ),
         kind=every[0].kind or "replica",
         leave_out_diverged=not alone,
@@ -154,7 +167,12 @@ def train_group(
     try:
         for epoch in trainer.epochs():
             parts = {
-                recorder: replace(epoch, rows=rows, weights=part_of(recorder, epoch.weights))
+                recorder: replace(
+                    epoch,
+                    rows=rows,
+                    learning_rates=part_of(recorder, epoch.learning_rates),
+                    weights=part_of(recorder, epoch.weights),
+                )
                 for recorder in every
                 if (rows := part_of(recorder, epoch.rows))
             }

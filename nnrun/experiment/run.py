@@ -20,7 +20,14 @@ from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.names import keep_names
-from nnrun.experiment.prepare import EVERYTHING, Group, Selection, kind_of_members, make_task, prepare_groups
+from nnrun.experiment.prepare import (
+    EVERYTHING,
+    Group,
+    Selection,
+    kind_of_members,
+    prepare_groups,
+    training_task,
+)
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
@@ -161,7 +168,7 @@ def run_experiment(
     given = given_weights(spec, groups)
     # What the caller has switched off, in a notebook say, plays no part.
     with torch.inference_mode(False), torch.enable_grad():
-        tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
+        tasks = [training_task(spec, group, dataset, device) for group in groups]
         pairs = list(zip(groups, tasks, strict=True))
         choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
         listener.detail(choices[0].reason)

@@ -50,5 +50,8 @@ def score(
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
     known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
-    every = task.targets_of([0], np.arange(len(samples))[None])
-    return Scored(phase.columns(0), constant_scores(task, network.last.activation, known, every))
+    every = np.arange(len(samples))[None]
+    targets, row_weights = task.targets_of([0], every), task.weights_of([0], every)
+    return Scored(
+        phase.columns(0), constant_scores(task, network.last.activation, known, targets, row_weights)
+    )

@@ -18,7 +18,7 @@ from nnrun.data import Dataset
 from nnrun.errors import NnrunError
 from nnrun.experiment.baseline import baseline
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.prepare import Group, GroupMember, make_task, prepare_groups
+from nnrun.experiment.prepare import Group, GroupMember, prepare_groups, training_task
 from nnrun.experiment.recorder import train_group
 from nnrun.experiment.run import Job, Settings, begin, given_weights, recording, steps_of, work_per_step
 from nnrun.experiment.smoke import smoke_spec
@@ -106,7 +106,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]
     group = Group(tuple(members), network)
     with torch.inference_mode(False):
-        task = make_task(specs[0], network, group.fitted, dataset.train, device)
+        task = training_task(specs[0], group, dataset, device)
         choice = choose(settings.compile, task, steps_of(specs[0], group))
         if choice.compiled:
             return None

@@ -21,7 +21,9 @@ from nnrun.spec.yaml_scalars import bool_hint, number_hint
 
 def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
     """The problems behind pydantic's errors (`ValidationError.errors()`)."""
-    errors = list(errors)
+    errors = [
+        {**error, "loc": [part for part in error["loc"] if part not in schema.TAGS]} for error in errors
+    ]
     misspelled = _misspelled_keys(root, errors)
     problems = []
     for error in errors:
@@ -86,12 +88,14 @@ def _unknown_key(root: MapNode, location: Location) -> Problem:
     message = f"unknown key {quoted(key)}{where}"
     if isinstance(form, Record):
         name, colon, _ = key.partition(":")
-        match = nearest(key, form.fields)
+        homes = _homes(key)
+        # At the top, a parameter's own name says more than a key that looks like it.
+        match = None if homes and not parent else nearest(key, form.fields)
         if colon and name in form.fields:
             message += f"; write a blank after the ':' of `{name}:`"
         elif match:
             message += f"; did you mean {quoted(match)}?"
-        elif homes := _homes(key):
+        elif homes:
             message += f"; {key} is a parameter {listing(f'of `{home}`' for home in homes)}"
         if not form.fields:
             message += f"; {spell_path(parent)} takes no parameters"
@@ -129,7 +133,9 @@ def _wrong_value(spot: Spot, path: str) -> str:
     if isinstance(form, Items):
         return f"{path} must be {form.describe()}; found {describe(node)}{_list_hint(form, node)}"
     if isinstance(form, Keys):
-        return f"{path} must be {form.describe()}; found {describe(node)}"
+        match = nearest(node.written, [form.word]) if form.word and isinstance(node, ScalarNode) else None
+        hint = f"; did you mean {quoted(match)}?" if match else ""
+        return f"{path} must be {form.describe()}; found {describe(node)}{hint}"
     if isinstance(form, Choice):
         return _wrong_component(form, node, path)
     if isinstance(form, Record):

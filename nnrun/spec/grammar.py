@@ -60,7 +60,8 @@ class Items:
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
         if isinstance(self.item, Scalar):
-            size = "a list" if self.most is None else f"a list of {self.most}"
+            least = f" of at least {self.least}" if self.least else ""
+            size = f"a list{least}" if self.most is None else f"a list of {self.most}"
             return f"{size}, each of it {self.item.describe()}"
         return f"a list of at least {counted(self.least, 'entry')}" if self.least else "a list"
 
@@ -88,7 +89,11 @@ class Record:
 
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
-        return f"a map of {listing(self.fields, 'and')}" if self.fields else "an empty map"
+        if not self.fields:
+            return "an empty map"
+        bare = self.model.bare
+        single = "" if bare is None else f"{self.form(bare).describe()}, or "
+        return f"{single}a map of {listing(self.fields, 'and')}"
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Keys:
-    """A map whose keys are the user's own, with `value` under each."""
+    """A map whose keys are the user's own, each with a `value`; or, where there is one, the word `word`."""
 
     value: Form
     optional: bool = False
+    word: str | None = None
 
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
+        if self.word is not None:
+            return f"{self.word}, or a map from classes to their weights"
         return "a map from keys of the spec, spelled as for --set, to the values to try"
 
 
@@ -131,14 +139,17 @@ Form = Scalar | Items | Record | Choice | Keys
 
 ROOT = Record(schema.ExperimentSpec)
 
+_ONE_IS_ENOUGH = ((schema.Preprocessing, "inputs"), (schema.ExperimentSpec, "learning_rate_schedule"))
+
 
 @cache
 def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
     forms = {key: _form(info.annotation, tuple(info.metadata)) for key, info in model.model_fields.items()}
-    if model is schema.Preprocessing:
-        inputs = forms["inputs"]
-        assert isinstance(inputs, Items)
-        forms["inputs"] = replace(inputs, one_is_enough=True)
+    for holder, key in _ONE_IS_ENOUGH:
+        if model is holder:
+            items = forms[key]
+            assert isinstance(items, Items)
+            forms[key] = replace(items, one_is_enough=True)
     return forms
 
 
@@ -161,6 +172,10 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         return _form(wanted, metadata, optional=True)
     if arguments:
         members = [get_args(member)[0] for member in arguments]
+        if get_origin(members[0]) is Literal:  # a word, or a map
+            (word,), map_form = get_args(members[0]), _form(members[1])
+            assert isinstance(map_form, Keys)
+            return replace(map_form, optional=optional, word=word)
         classes = [member for member in members if get_origin(member) is not list]
         or_values = len(classes) < len(members)
         return Choice(tuple((cls.kind, cls) for cls in classes), optional, or_values)

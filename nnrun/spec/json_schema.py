@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -67,9 +68,15 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
             document = {"anyOf": [item, document]}
     elif isinstance(form, Record):
         document = _record(form, definitions)
+        if form.model.bare is not None:
+            document = {
+                "anyOf": [document, _form(replace(form.form(form.model.bare), optional=False), definitions)]
+            }
     elif isinstance(form, Keys):
         values = _form(form.value, definitions)
         document = {"type": "object", "minProperties": 1, "additionalProperties": values}
+        if form.word is not None:
+            document = {"anyOf": [{"enum": [form.word]}, document]}
     else:
         document = {"anyOf": [_component(form, cls, definitions) for cls in form.components.values()]}
         if form.or_values:

@@ -18,13 +18,16 @@ from nnrun.spec.schema import (
     CategoricalCrossentropy,
     ClassIndexTargets,
     Component,
+    Cosine,
     ExperimentSpec,
     Holdout,
     KFold,
+    LearningRateSchedule,
     NoTargetStep,
     Npz,
     OneHotTargets,
     SparseCategoricalCrossentropy,
+    Warmup,
 )
 from nnrun.spec.source import MapNode, SourceText, plain, spell_path
 from nnrun.spec.spec_file import read_spec_file
@@ -204,6 +207,7 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
     targets = spec.preprocessing.targets or _targets_for(spec.loss)
     changes: dict[str, object] = {
         "name": spec.name or default_name,
+        "learning_rate_schedule": _with_length(spec),
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
     if isinstance(spec.dataset, Npz):
@@ -220,6 +224,16 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
     ):
         changes["validation"] = validation.model_copy(update={"shuffle": False})
     return spec.model_copy(update=changes)
+
+
+def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
+    """The schedule, its cosine as long as the training that follows the warm-up."""
+    warmup = sum(part.epochs for part in spec.learning_rate_schedule if isinstance(part, Warmup))
+    length = {"epochs": max(1, spec.epochs - warmup)}
+    return [
+        part.model_copy(update=length) if isinstance(part, Cosine) and part.epochs is None else part
+        for part in spec.learning_rate_schedule
+    ]
 
 
 def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTargetStep:

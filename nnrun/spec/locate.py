@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnrun.spec import schema
 from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record
 from nnrun.spec.source import ListNode, MapNode, Node, Place, ScalarNode
 
@@ -70,7 +69,7 @@ def _step(spot: Spot, part: str | int) -> Spot:
             if part in node.entries:
                 entry = node.entries[part]
                 return Spot(inner_form, entry.value, entry.key_place)
-        elif issubclass(form.model, schema.Component) and part == form.model.bare:
+        elif part == form.model.bare:
             return Spot(inner_form, node, spot.key_place)
         return Spot(inner_form, None, spot.key_place)
     return Spot(None, node, spot.key_place)

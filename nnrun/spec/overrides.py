@@ -167,6 +167,8 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         return _write_item(form, node, parts, done, value)
     if isinstance(form, Keys):
         here = _behind(parts, done)
+        if form.word is not None:
+            raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
     if isinstance(part.key, int):
         raise _Refused(f"{_behind(parts, done)} is no list, and has no [{part.key}]", part)
@@ -265,7 +267,7 @@ def _as_map(form: Record, node: Node | None, place: Place) -> MapNode:
     """The map form of a record: nothing is an empty map, a bare value stands under its parameter's name."""
     if isinstance(node, MapNode):
         return node
-    bare = form.model.bare if issubclass(form.model, schema.Component) else None
+    bare = form.model.bare
     empty = node is None or (isinstance(node, ScalarNode) and node.value is None)
     if node is None or empty or bare is None:
         return MapNode({}, place)

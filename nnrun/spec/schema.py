@@ -36,6 +36,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 Activation = Literal[
     "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
@@ -59,9 +60,14 @@ ALIASES: Mapping[str, str] = {
 
 
 class Config(BaseModel):
-    """Base of everything in a spec: strict types, no unknown keys, immutable."""
+    """Base of everything in a spec: strict types, no unknown keys, immutable.
+
+    Class attributes:
+        bare: the field that a bare value fills (`dense: 64`, `gradient_clip: 1.0`), or None.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    bare: ClassVar[str | None] = None
 
 
 class Component(Config):
@@ -69,11 +75,9 @@ class Component(Config):
 
     Class attributes:
         kind: the name that a spec uses.
-        bare: the field that a bare value fills (`dense: 64`), or None.
     """
 
     kind: ClassVar[str]
-    bare: ClassVar[str | None] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -111,6 +115,13 @@ def _component_tag(value: Any) -> str | None:
 
 
 COMPONENT = Discriminator(_component_tag)
+
+
+def _with_list(value: Any, key: str) -> Any:
+    """The map with a list under `key`, where a single item stands there."""
+    if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
+        return {**value, key: [value[key]]}
+    return value
 
 
 # --- data sets ---------------------------------------------------------------------------------------------
@@ -262,9 +273,7 @@ class Preprocessing(Config):
     @model_validator(mode="before")
     @classmethod
     def _one_step_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and not isinstance(value.get("inputs", []), list):
-            return {**value, "inputs": [value["inputs"]]}
-        return value
+        return _with_list(value, "inputs")
 
 
 # --- layers ------------------------------------------------------------------------------------------------
@@ -332,15 +341,23 @@ Layer = Annotated[Union[Annotated[Dense, Tag("dense")], Annotated[Dropout, Tag("
 
 
 class BinaryCrossentropy(Component):
-    """For 0/1 targets and sigmoid outputs."""
+    """For 0/1 targets and sigmoid outputs.
+
+    `label_smoothing` s trains and validates against targets * (1 - s) + s / 2.
+    """
 
     kind = "binary_crossentropy"
+    label_smoothing: Decay = 0.0
 
 
 class CategoricalCrossentropy(Component):
-    """For one-hot targets and a softmax output."""
+    """For one-hot targets and a softmax output.
+
+    `label_smoothing` s trains and validates against targets * (1 - s) + s / K, for K classes.
+    """
 
     kind = "categorical_crossentropy"
+    label_smoothing: Decay = 0.0
 
 
 class SparseCategoricalCrossentropy(Component):
@@ -451,6 +468,129 @@ Optimizer = Annotated[
         Annotated[Adagrad, Tag("adagrad")],
     ],
     COMPONENT,
+]
+
+
+# --- learning-rate schedules -------------------------------------------------------------------------------
+#
+# A rate holds for a whole epoch: it follows from the number of the epoch and from the history before it, and
+# from nothing else, so that an epoch boundary is a complete state. `rate` below is the optimizer's.
+
+
+class Step(Component):
+    """rate * factor ** n after every n-th `every` epochs: `step: 10` divides it by 10 every 10 epochs."""
+
+    kind = "step"
+    bare = "every"
+    every: Count
+    factor: Share = 0.1
+
+
+class Exponential(Component):
+    """rate * factor in each epoch anew (Keras's `ExponentialDecay` with one epoch as `decay_steps`)."""
+
+    kind = "exponential"
+    bare = "factor"
+    factor: Share
+
+
+class Cosine(Component):
+    """Half a cosine from the rate down to `minimum` * rate (Keras's `CosineDecay` at the epochs' beginnings).
+
+    It takes `epochs`, by default all that the spec trains for (after a warm-up), and then stays there.
+    """
+
+    kind = "cosine"
+    bare = "epochs"
+    epochs: Count | None = None
+    minimum: Decay = 0.0
+
+
+class ReduceOnPlateau(Component):
+    """Keras's `ReduceLROnPlateau`, of each fold or seed for itself.
+
+    rate * `factor`, not below `min_learning_rate`, once `monitor` has not improved by more than `min_delta`
+    for `patience` epochs; then `cooldown` epochs of grace.
+    """
+
+    kind = "reduce_on_plateau"
+    bare = "patience"
+    monitor: str = "val_loss"
+    factor: Fraction = 0.1
+    patience: NonNegativeInt = 10
+    min_delta: NonNegative = 1e-4
+    cooldown: NonNegativeInt = 0
+    min_learning_rate: NonNegative = 0.0
+
+
+class Warmup(Component):
+    """From `start` * rate up to the rate, along a line over `epochs` epochs.
+
+    An epoch has the rate that the line has in its middle: half the rate for a warm-up of one epoch from 0.
+    """
+
+    kind = "warmup"
+    bare = "epochs"
+    epochs: Count = 1
+    start: Decay = 0.0
+
+
+class Rates(Component):
+    """The rate of each epoch, written out; after the last of them it stays. The optimizer's plays no part."""
+
+    kind = "rates"
+    bare = "rates"
+    rates: Annotated[list[NonNegative], Field(min_length=1)]
+
+
+LearningRateSchedule = Annotated[
+    Union[
+        Annotated[Step, Tag("step")],
+        Annotated[Exponential, Tag("exponential")],
+        Annotated[Cosine, Tag("cosine")],
+        Annotated[ReduceOnPlateau, Tag("reduce_on_plateau")],
+        Annotated[Warmup, Tag("warmup")],
+        Annotated[Rates, Tag("rates")],
+    ],
+    COMPONENT,
+]
+
+
+# --- gradients and the weights of rows ---------------------------------------------------------------------
+
+
+class GradientClip(Config):
+    """One of two limits. A bare number is a `norm`.
+
+    `norm`: where the norm of all gradients of a network is larger, all are scaled down to it (Keras's
+    `global_clipnorm`). `value`: no entry of a gradient is larger, or smaller than its negative (`clipvalue`).
+    """
+
+    bare = "norm"
+    norm: Positive | None = None
+    value: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_a_norm(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"norm": value} if is_number else value
+
+
+BALANCED = "balanced"
+"""The word that stands for the weights that make all classes count alike."""
+
+TAGS = ("(word)", "(map)")
+"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
+
+ClassWeight = Annotated[
+    Union[
+        Annotated[Literal["balanced"], Tag(TAGS[0])],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+    ],
+    Discriminator(
+        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+    ),
 ]
 
 
@@ -653,6 +793,10 @@ class ExperimentSpec(Config):
     """One experiment: everything that decides what is computed.
 
     `name` defaults to the file's stem; paths are absolute after loading.
+
+    `learning_rate_schedule` is one schedule, or `warmup` and one that follows it. `class_weight` multiplies
+    the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
+    a map from classes, by name or label, to weights; a class that is not in it has 1.
     """
 
     name: str = ""
@@ -663,7 +807,10 @@ class ExperimentSpec(Config):
     layers: Annotated[list[Layer], Field(min_length=1)]
     init_weights: str | None = None
     loss: Loss
+    class_weight: ClassWeight | None = None
     optimizer: Optimizer = RmsProp()
+    learning_rate_schedule: list[LearningRateSchedule] = []
+    gradient_clip: GradientClip | None = None
     metrics: list[Metric] = []
     epochs: Count = 1
     batch_size: Count = 32
@@ -671,6 +818,11 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_schedule_is_a_list(cls, value: Any) -> Any:
+        return _with_list(value, "learning_rate_schedule")
 
 
 def components(union: Any) -> dict[str, type[Component]]:

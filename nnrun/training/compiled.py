@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
-from nnrun.training.engine import EagerEngine, step_loss
+from nnrun.training.engine import EagerEngine, split_weights, step_loss
 from nnrun.training.optimizers import Slots
 from nnrun.training.phase import Tally
 from nnrun.training.plan import Segment
@@ -80,18 +80,28 @@ class CompiledEngine(EagerEngine):
     def _train_compiled(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
         task, size = self._task, segment.batch_size
         targets = task.targets_of(self._data_places, segment.rows_GN)
+        weights = task.weights_of(self._data_places, segment.rows_GN, training=True)
         rows_per_call = size * STEPS_PER_CALL
         parameters = {name: value.detach() for name, value in stack.parameters.items()}
+        # A tensor, since a number would be compiled into the function.
+        rates_R = stack.rates
+        if isinstance(rates_R, float):
+            rates_R = torch.full_like(stack.steps_R, rates_R)
         losses, outputs = [], []
         batches = task.inputs.batches(self._data_places, segment.rows_GN, rows_per_call)
         with torch.no_grad():
-            for call, (x, y) in enumerate(zip(batches, torch.split(targets, rows_per_call, 1), strict=True)):
+            rest = zip(
+                torch.split(targets, rows_per_call, 1),
+                split_weights(weights, rows_per_call, segment.steps // STEPS_PER_CALL),
+                strict=True,
+            )
+            for call, (x, (y, w)) in enumerate(zip(batches, rest, strict=True)):
                 call_noise = None
                 if noise is not None:
                     first = torch.tensor(segment.first_row + call * rows_per_call, device=task.device)
                     call_noise = noise.starting_at(first)
                 loss_GS, outputs_GNK = self._several(
-                    task, parameters, stack.slots, stack.steps_R, x, y, call_noise
+                    task, parameters, stack.slots, stack.steps_R, x, y, call_noise, w, rates_R
                 )
                 losses.append(loss_GS)
                 outputs.append(outputs_GNK)
@@ -111,6 +121,8 @@ def _several_steps(
     x_RNF: Tensor,
     targets: Tensor,
     noise: Any,
+    row_weights: Tensor | None,
+    rates_R: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Make STEPS_PER_CALL updates in place. Returns (R, steps) losses and (R, n, K) outputs."""
     size = x_RNF.shape[1] // STEPS_PER_CALL
@@ -118,18 +130,25 @@ def _several_steps(
     for step in range(STEPS_PER_CALL):
         rows = slice(step * size, (step + 1) * size)
         x, y = x_RNF[:, rows], targets[:, rows]
+        w = None if row_weights is None else row_weights[:, rows]
         step_noise = None if noise is None else noise.starting_at(noise.first_row + step * size)
 
         def total(
-            weights: dict[str, Tensor], x: Tensor = x, y: Tensor = y, step_noise: Any = step_noise
+            weights: dict[str, Tensor],
+            x: Tensor = x,
+            y: Tensor = y,
+            w: Tensor | None = w,
+            step_noise: Any = step_noise,
         ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            loss_R, outputs_RBK = step_loss(task, weights, x, y, step_noise)
+            loss_R, outputs_RBK = step_loss(task, weights, x, y, step_noise, w)
             return loss_R.sum(), (loss_R, outputs_RBK)
 
         gradients, (loss_R, outputs_RBK) = torch.func.grad(total, has_aux=True)(parameters)
+        if task.clip is not None:
+            gradients = task.clip(gradients)
         steps_R += 1
         for name, parameter in parameters.items():
-            task.optimizer.update(parameter, gradients[name], slots[name], steps_R)
+            task.optimizer.update(parameter, gradients[name], slots[name], steps_R, rates_R)
         losses.append(loss_R)
         outputs.append(outputs_RBK)
     return torch.stack(losses, 1), torch.cat(outputs, 1)

@@ -13,7 +13,7 @@ from nnrun.training.evaluate import Measurement
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, Segment, segments
 from nnrun.training.stack import Block, Stack, first_stack
-from nnrun.training.task import OWN_RATE, Task
+from nnrun.training.task import Task, mean_loss
 
 
 class Engine(Protocol):
@@ -21,6 +21,10 @@ class Engine(Protocol):
 
     def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
         """One epoch over each replica's rows, in the given order; updates the parameters."""
+        ...
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """From now on the replicas train at these learning rates, one for each."""
         ...
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
@@ -37,14 +41,24 @@ class Engine(Protocol):
 
 
 def step_loss(
-    task: Task, parameters: Mapping[str, Tensor], batch: Any, targets: Tensor, noise: Any
+    task: Task,
+    parameters: Mapping[str, Tensor],
+    batch: Any,
+    targets: Tensor,
+    noise: Any,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(R,) each replica's loss on its batch, penalty included, and (R, B, K) its outputs."""
     z_RBK = task.network.forward(parameters, batch, noise)
     outputs_RBK = task.network.activate(z_RBK)
-    loss_R = task.loss(z_RBK, outputs_RBK, targets).mean(1)
+    loss_R = mean_loss(task.loss(z_RBK, outputs_RBK, targets), weights)
     penalty_R = task.network.penalty(parameters)
     return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK
+
+
+def split_weights(weights_GN: Tensor | None, size: int, parts: int) -> Sequence[Tensor | None]:
+    """The weights of rows in parts of `size` rows; as many None where all weights are 1."""
+    return [None] * parts if weights_GN is None else torch.split(weights_GN, size, 1)
 
 
 class EagerEngine:
@@ -75,22 +89,28 @@ class EagerEngine:
         task, size = self._task, segment.batch_size
         data_places = [self._data_places[place] for place in segment.places]
         targets = task.targets_of(data_places, segment.rows_GN)
+        weights = task.weights_of(data_places, segment.rows_GN, training=True)
         outputs, losses = [], []
         batches = task.inputs.batches(data_places, segment.rows_GN, size)
-        for step, (batch, targets_GB) in enumerate(zip(batches, torch.split(targets, size, 1), strict=True)):
+        rest = zip(torch.split(targets, size, 1), split_weights(weights, size, segment.steps), strict=True)
+        for step, (batch, (targets_GB, weights_GB)) in enumerate(zip(batches, rest, strict=True)):
             step_noise = None if noise is None else noise.starting_at(segment.first_row + step * size)
-            loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise)
+            loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB)
             losses.append(loss_G)
             outputs.append(outputs_GBK)
         tally.add(segment.places, torch.stack(losses, 1), size, torch.cat(outputs, 1), targets)
 
-    def _step(self, stack: Stack, batch: Any, targets: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, stack: Stack, batch: Any, targets: Tensor, noise: Any, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        loss_G, outputs_GBK = step_loss(self._task, stack.numbers, batch, targets, noise)
+        loss_G, outputs_GBK = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
         gradients = dict(zip(stack.parameters, found, strict=True))
         with torch.no_grad():
+            if self._task.clip is not None:
+                gradients = self._task.clip(gradients)
             stack.steps_R += 1
             for block in stack.blocks:
                 self._update(block, block.joined(gradients), stack)
@@ -98,12 +118,16 @@ class EagerEngine:
 
     def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
         optimizer, (name, *_) = self._task.optimizer, block.shapes
-        steps_R, rates_R = stack.steps_R, stack.own.get(OWN_RATE)
+        steps_R, rates_R = stack.steps_R, stack.rates
         if name in stack.seen:
             optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], steps_R, rates_R)
         else:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
             optimizer.update(block.value, dense, block.slots, steps_R, rates_R)
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """From now on the replicas train at these learning rates, one for each."""
+        self._stack.set_rates(rates)
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
         """Loss and metrics over each replica's rows; changes nothing."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, segments
-from nnrun.training.task import Task
+from nnrun.training.task import Task, mean_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +23,14 @@ class MeasuredRows:
         rows: how many of each.
         batch: their inputs.
         targets: (G, rows, K) or (G, rows).
+        weights: (G, rows) what the loss of each row counts; None where all count 1.
     """
 
     places: list[int]
     rows: int
     batch: Any
     targets: Tensor
+    weights: Tensor | None = None
 
 
 def measured_rows(
@@ -45,7 +47,8 @@ def measured_rows(
         of_data = [data_places[place] for place in segment.places]
         (batch,) = task.inputs.batches(of_data, segment.rows_GN, segment.batch_size)
         targets = task.targets_of(of_data, segment.rows_GN)
-        yield MeasuredRows(list(segment.places), segment.batch_size, batch, targets)
+        weights = task.weights_of(of_data, segment.rows_GN)
+        yield MeasuredRows(list(segment.places), segment.batch_size, batch, targets, weights)
 
 
 def measure(
@@ -68,7 +71,7 @@ def measure(
                 own = {name: value[block.places] for name, value in parameters.items()}
             z = task.network.forward(own, block.batch)
             outputs = task.network.activate(z)
-            loss_G = task.loss(z, outputs, block.targets).double().mean(1)
+            loss_G = mean_loss(task.loss(z, outputs, block.targets).double(), block.weights)
             if penalty_R is not None:
                 loss_G = loss_G + penalty_R[block.places]
             tally.add(block.places, loss_G[:, None], block.rows, outputs, block.targets)

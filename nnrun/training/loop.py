@@ -15,6 +15,7 @@ from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
+from nnrun.training.learning_rate import LearningRate
 from nnrun.training.phase import Phase
 from nnrun.training.plan import RowNumbers, epoch_order
 
@@ -27,23 +28,37 @@ class Replica:
         number: its name among the replicas, such as the index of its fold.
         train_rows, validation_rows: its row numbers; validation_rows may be empty.
         source: of its random streams.
+        learning_rate: its own, where it has one.
     """
 
     number: int
     train_rows: RowNumbers
     validation_rows: RowNumbers
     source: RandomSource
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and in what order to train."""
+    """How long, in what order and how fast to train.
+
+    Attributes:
+        epochs: how many.
+        shuffle: whether each epoch has an order of its own.
+        learning_rate: of replicas without one of their own, before the schedule.
+        early_stopping: when to end before that, or None.
+        maximize: whether the column that it watches is better the larger it is.
+        rates: what becomes of the learning rates; empty where they stay as they are.
+        rates_maximize: as `maximize`, of the column that a plateau is looked for in.
+    """
 
     epochs: int
     shuffle: bool
     learning_rate: float
     early_stopping: schema.EarlyStopping | None = None
     maximize: bool = False
+    rates: Sequence[schema.Component] = ()
+    rates_maximize: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,14 +68,14 @@ class EpochRecord:
     Attributes:
         epoch: from 1.
         rows: replica number → its columns: loss, metrics, val_loss, val_ metrics.
-        learning_rate: of the epoch.
+        learning_rates: replica number → its learning rate in this epoch.
         seconds: wall time, of all replicas together.
         weights: replica number → its weights at the end, stacked form with a leading dimension of 1.
     """
 
     epoch: int
     rows: Mapping[int, Mapping[str, float]]
-    learning_rate: float
+    learning_rates: Mapping[int, float]
     seconds: float
     weights: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -103,6 +118,7 @@ class Trainer:
             for r in active
             if schedule.early_stopping is not None
         }
+        rates = {r.number: self._learning_rate(r) for r in active}
         best_weights: dict[int, dict[str, Tensor]] = {}
         for epoch in range(1, schedule.epochs + 1):
             started = time.perf_counter()
@@ -111,6 +127,9 @@ class Trainer:
                 epoch_order(r.train_rows, shuffle=schedule.shuffle, source=r.source, epoch=epoch)
                 for r in active
             ]
+            current_rates = {n: rates[n].of(epoch) for n in numbers}
+            if schedule.rates:
+                self.engine.set_rates(list(current_rates.values()))
             training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
             validation = None
             if len(active[0].validation_rows):
@@ -125,15 +144,17 @@ class Trainer:
             names = [f" of {self.kind} {n}" if named else "" for n in numbers]
             found = _divergences(training, validation, parameters, names, epoch)
             if found and not self.leave_out_diverged:
-                yield EpochRecord(epoch, rows, schedule.learning_rate, seconds)
+                yield EpochRecord(epoch, rows, current_rates, seconds)
                 raise DivergedError(next(iter(found.values())))
             self.diverged.update({numbers[place]: reason for place, reason in found.items()})
             # Kept before the record is given away: whoever stops the loop there has these weights.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
             self.finished.update(current)
             self.finished_epochs.update(dict.fromkeys(current, epoch))
-            yield EpochRecord(epoch, rows, schedule.learning_rate, seconds, current)
+            yield EpochRecord(epoch, rows, current_rates, seconds, current)
 
+            for n in current:
+                rates[n].ended(epoch, rows[n])
             for number, watcher in watchers.items():
                 if number not in current:
                     continue
@@ -152,6 +173,11 @@ class Trainer:
                 self.engine.keep(going_on)
         for number, watcher in watchers.items():
             self._restore_best(number, watcher, best_weights)
+
+    def _learning_rate(self, replica: Replica) -> LearningRate:
+        schedule = self.schedule
+        own = schedule.learning_rate if replica.learning_rate is None else replica.learning_rate
+        return LearningRate(own, schedule.rates, maximize=schedule.rates_maximize)
 
     def _restore_best(
         self, number: int, watcher: EarlyStopping, best_weights: Mapping[int, dict[str, Tensor]]

@@ -25,12 +25,22 @@ class RowLoss(Protocol):
 
 
 def _binary_crossentropy(spec: schema.BinaryCrossentropy) -> RowLoss:
+    smoothing = spec.label_smoothing
+    if smoothing:
+        return lambda z, outputs, targets: _mean_over_outputs(
+            F.binary_cross_entropy_with_logits(z, targets * (1 - smoothing) + smoothing / 2, reduction="none")
+        )
     return lambda z, outputs, targets: _mean_over_outputs(
         F.binary_cross_entropy_with_logits(z, targets, reduction="none")
     )
 
 
 def _categorical_crossentropy(spec: schema.CategoricalCrossentropy) -> RowLoss:
+    smoothing = spec.label_smoothing
+    if smoothing:
+        return lambda z, outputs, targets: (
+            -((targets * (1 - smoothing) + smoothing / targets.shape[-1]) * torch.log_softmax(z, -1)).sum(-1)
+        )
     return lambda z, outputs, targets: -(targets * torch.log_softmax(z, -1)).sum(-1)
 
 

@@ -43,15 +43,15 @@ class Optimizer:
         gradient: Tensor,
         slots: Slots,
         steps_R: Tensor,
-        rates_R: Tensor | None = None,
+        rates_R: Rate | None = None,
     ) -> None:
         """Update a parameter, (R, ...).
 
-        `rates_R` are learning rates of the replicas' own, where they have such.
+        `rates_R` is another learning rate than the optimizer's: one for all replicas, or one for each.
         """
-        rate: Rate = self.learning_rate
-        if rates_R is not None:
-            rate = rates_R.view(-1, *[1] * (parameter.dim() - 1))
+        rate = self.learning_rate if rates_R is None else rates_R
+        if isinstance(rate, Tensor):
+            rate = rate.view(-1, *[1] * (parameter.dim() - 1))
         self.change(parameter, gradient, slots, steps_R, rate)
 
     def update_rows(
@@ -61,7 +61,7 @@ class Optimizer:
         slots: Slots,
         seen_RF: Tensor,
         steps_R: Tensor,
-        rates_R: Tensor | None = None,
+        rates_R: Rate | None = None,
     ) -> None:
         """Update the rows of which there is a gradient, as if all rows had been updated at every step.
 
@@ -71,7 +71,7 @@ class Optimizer:
             slots: its state.
             seen_RF: (R, F) the step in which each row was updated last; 0 at first.
             steps_R: the present step of each replica, from 1.
-            rates_R: the replicas' own learning rates, where they have such.
+            rates_R: as for `update`.
         """
         assert self.idle_decay is not None, "only where idle rows can wait"
         replicas, features, _ = parameter.shape
@@ -87,7 +87,9 @@ class Optimizer:
             factor = self.idle_decay ** (steps - seen[flat] - 1)
             for slot in kept:
                 slot.mul_(factor.unsqueeze(1))
-        rate = self.learning_rate if rates_R is None else rates_R[replica].unsqueeze(1)
+        rate = self.learning_rate if rates_R is None else rates_R
+        if isinstance(rate, Tensor):
+            rate = rate[replica].unsqueeze(1)
         self.change(picked, values, kept, steps_R, rate)
         for whole, part in zip((parameter, *slots), (picked, *kept), strict=True):
             _rows(whole).index_copy_(0, flat, part)

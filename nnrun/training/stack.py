@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnrun.training.optimizers import Slots
-from nnrun.training.task import Task
+from nnrun.training.optimizers import Rate, Slots
+from nnrun.training.task import OWN_RATE, Task
 
 # Starting an operation takes longer than computing it on so few numbers: such parameters share a block.
 _SMALL = 4096
@@ -64,7 +64,9 @@ class Stack:
         blocks: the parameters with their slots, as they are updated.
         steps_R: (R,) float64, updates made so far.
         seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
-        own: as the task's, of the replicas that are here. Training does not change it.
+        own: as the task's, of the replicas that are here. Training does not change it; a schedule may
+            give the replicas learning rates of their own in it.
+        rate: the learning rate of all replicas in this epoch, where a schedule gives them one; else None.
         parameters: name → (R, ...) leaves, views of the blocks.
         slots: name → what the optimizer keeps for that parameter, views of the blocks.
     """
@@ -73,6 +75,7 @@ class Stack:
     steps_R: Tensor
     seen: Mapping[str, Tensor] = field(default_factory=dict)
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    rate: float | None = None
     parameters: dict[str, Tensor] = field(init=False)
     slots: dict[str, Slots] = field(init=False)
 
@@ -91,6 +94,18 @@ class Stack:
         """The parameters, and what the replicas have of their own: what the network computes with."""
         return {**self.parameters, **self.own} if self.own else self.parameters
 
+    @property
+    def rates(self) -> Rate | None:
+        """The learning rates of the replicas; None where they are the optimizer's."""
+        return self.own.get(OWN_RATE) if self.rate is None else self.rate
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """From now on these are the replicas' learning rates."""
+        self.rate = rates[0] if len(set(rates)) == 1 else None
+        if self.rate is None:
+            rates_R = torch.tensor(rates, dtype=torch.float64, device=self.steps_R.device)
+            self.own = {**self.own, OWN_RATE: rates_R}
+
     def select(self, places: Sequence[int]) -> Stack:
         """A copy of the replicas at these places."""
         index = torch.tensor(list(places), device=self.steps_R.device)
@@ -99,6 +114,7 @@ class Stack:
             self.steps_R[index],
             {name: seen[index] for name, seen in self.seen.items()},
             {name: own[index] for name, own in self.own.items()},
+            self.rate,
         )
 
     def put(self, places: Sequence[int], part: Stack) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
+from nnrun.training.clipping import Clip
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric
 from nnrun.training.optimizers import Optimizer
@@ -83,6 +84,9 @@ class Task:
         batch_size: rows per step and replica.
         own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
             that the network's penalty knows, regularizer strengths. Empty where they differ in none.
+        weights: (S, N) what the loss of each row counts, wherever it is measured; None where all count 1.
+        training_weights: (S, N) the same while training, where the weights of classes come in; or None.
+        clip: what is done to gradients before they are used, or None.
         spec: what all of this was built from, for an engine that computes it in a way of its own.
     """
 
@@ -94,6 +98,9 @@ class Task:
     targets: Tensor
     batch_size: int
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Tensor | None = None
+    training_weights: Tensor | None = None
+    clip: Clip | None = None
     spec: schema.ExperimentSpec | None = None
 
     @property
@@ -108,8 +115,25 @@ class Task:
 
     def targets_of(self, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
         """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""
-        index = torch.from_numpy(rows_GN).to(self.device)
-        if self.targets.shape[0] == 1:
-            return self.targets[0][index]
-        own = torch.tensor(list(places), device=self.device)
-        return self.targets[own[:, None], index]
+        return _taken(self.targets, places, rows_GN)
+
+    def weights_of(
+        self, places: Sequence[int], rows_GN: RowNumbers, *, training: bool = False
+    ) -> Tensor | None:
+        """(G, n): the weights of the same rows; None where all are 1."""
+        weights = self.training_weights if training else self.weights
+        return None if weights is None else _taken(weights, places, rows_GN)
+
+
+def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:
+    """(R,): the loss of a batch. Weighted rows are divided by their number, as Keras has it."""
+    return (losses_RB if weights_RB is None else losses_RB * weights_RB).mean(1)
+
+
+def _taken(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
+    """Values that all replicas share (S = 1), or that each has for itself."""
+    index = torch.from_numpy(rows_GN).to(values_SN.device)
+    if values_SN.shape[0] == 1:
+        return values_SN[0][index]
+    own = torch.tensor(list(places), device=values_SN.device)
+    return values_SN[own[:, None], index]

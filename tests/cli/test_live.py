@@ -45,7 +45,7 @@ def start(epochs: int, *, folds: int = 0, validated: bool = True) -> Start:
 
 def losses(*values: float) -> Iterator[EpochRecord]:
     for epoch, value in enumerate(values, start=1):
-        yield EpochRecord(epoch, {0: {"loss": 1 / epoch, "val_loss": value}}, 0.001, 0.25)
+        yield EpochRecord(epoch, {0: {"loss": 1 / epoch, "val_loss": value}}, {0: 0.001}, 0.25)
 
 
 def last_picture(start: Start, records: Iterator[EpochRecord]) -> list[str]:
@@ -78,7 +78,7 @@ def test_the_whole_screen() -> None:
 
 def test_folds_show_their_mean_and_deviation() -> None:
     rows = {0: {"loss": 1.0, "val_loss": 2.0}, 1: {"loss": 3.0, "val_loss": 2.0}}
-    heading, row, _ = last_picture(start(1, folds=2), iter([EpochRecord(1, rows, 0.001, 0.25)]))
+    heading, row, _ = last_picture(start(1, folds=2), iter([EpochRecord(1, rows, {0: 0.001}, 0.25)]))
     assert heading == "epoch          loss    val_loss  seconds"
     assert row == "    1  2.0000 ± 1.4  2.0000 ± 0     0.25  best"
 
@@ -91,7 +91,7 @@ def test_no_row_takes_more_than_a_line(width: int) -> None:
     stream = io.StringIO()
     listener = LiveListener(Console(file=stream, force_terminal=True, width=width))
     listener.started(start(2, folds=3))
-    listener.epoch(EpochRecord(1, rows, 0.001, 0.25))
+    listener.epoch(EpochRecord(1, rows, {0: 0.001}, 0.25))
     listener.ended()
     picture = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue()).rstrip().splitlines()
     heading, row, _ = picture[-3:]
@@ -118,7 +118,7 @@ def test_a_low_terminal_shows_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_validation_no_epoch_is_called_best() -> None:
     """The loss that a network was trained on chooses nothing."""
-    records = (EpochRecord(epoch, {0: {"loss": 1 / epoch}}, 0.001, 0.25) for epoch in range(1, 21))
+    records = (EpochRecord(epoch, {0: {"loss": 1 / epoch}}, {0: 0.001}, 0.25) for epoch in range(1, 21))
     *table, _ = last_picture(start(20, validated=False), records)
     assert [int(line.split()[0]) for line in table[1:]] == list(range(9, 21))
     assert not any("best" in line for line in table)
@@ -132,7 +132,7 @@ def test_the_weights_of_past_epochs_are_not_held() -> None:
     for epoch in range(1, 21):
         weights = torch.zeros(3)
         held.append(weakref.ref(weights))
-        listener.epoch(EpochRecord(epoch, {0: {"loss": 1.0}}, 0.001, 0.25, {0: {"0.weight": weights}}))
+        listener.epoch(EpochRecord(epoch, {0: {"loss": 1.0}}, {0: 0.001}, 0.25, {0: {"0.weight": weights}}))
     del weights
     gc.collect()
     assert sum(reference() is not None for reference in held) == 0

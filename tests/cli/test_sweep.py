@@ -267,7 +267,7 @@ def test_the_live_board(monkeypatch: pytest.MonkeyPatch) -> None:
     made = record(*trials, TrialRecord(13, {UNITS: 32, "loss": "mse"}, "running", "run-13"))
     board.began(made)
     board.trial_began(made.trials[12], Start(RunDirectory(Path("x")), "small", None, [0], 20, 1, 1, 1, "cpu"))
-    board.epoch(made.trials[12], EpochRecord(7, {0: {"val_accuracy": 0.5}}, 0.001, 0.1))
+    board.epoch(made.trials[12], EpochRecord(7, {0: {"val_accuracy": 0.5}}, {0: 0.001}, 0.1))
     picture = io.StringIO()
     Console(file=picture, width=100).print(board._screen())
     board.trial_ended(made.trials[12])

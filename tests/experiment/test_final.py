@@ -21,6 +21,7 @@ from small_experiments import (
 
 from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.final import final_of_run, final_of_spec
+from nnrun.experiment.listener import Listener
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
@@ -223,6 +224,109 @@ def test_tokens_that_no_training_row_has_are_left_out_of_the_test_rows(tmp_path:
     record = record_of(final_of_spec(loaded, settings(tmp_path)).path)
     assert record["status"] == "completed"
     assert set(record["test"]) == {"loss", "accuracy"}
+
+
+# --- learning rates ----------------------------------------------------------------------------------------
+
+PLATEAU: dict[str, Any] = {
+    "learning_rate_schedule": {"reduce_on_plateau": {"patience": 1, "factor": 0.5}},
+    "optimizer": {"rmsprop": {"learning_rate": 3.0}},
+    "epochs": 8,
+}
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def test_a_cosine_is_as_long_as_that_of_the_run_that_chose_the_epoch(tmp_path: Path) -> None:
+    schedule = {"learning_rate_schedule": ["warmup", "cosine"]}
+    parent = train(tmp_path, **FAST | schedule)
+    made = final_of_run(parent, settings(tmp_path), epochs=3)
+    rates = parent.read_history()["learning_rate"].tolist()
+    assert rates[0] == 1.5
+    assert len(set(rates)) == 8
+    assert made.read_history()["learning_rate"].tolist() == rates[:3]
+    # And so is that of a spec.
+    made = final_of_spec(load_small(tmp_path, **FAST | schedule), settings(tmp_path), epochs=3)
+    assert made.read_history()["learning_rate"].tolist() == rates[:3]
+
+
+def test_the_rates_that_validation_decided_are_taken_again(tmp_path: Path) -> None:
+    parent = train(tmp_path, **PLATEAU)
+    rates = parent.read_history()["learning_rate"].tolist()
+    assert len(set(rates)) > 1
+    heard = Heard()
+    made = final_of_run(parent, settings(tmp_path), epochs=8, listener=heard)
+    assert made.read_history()["learning_rate"].tolist() == rates
+    assert heard.messages == [
+        f"nothing is validated here, so each epoch has the learning rate that it had in {parent.id}"
+    ]
+    # Its own resolved spec says them, so that it can be repeated without its parent.
+    spec = load_spec(made.path / "resolved.yaml").spec
+    (schedule,) = spec.learning_rate_schedule
+    assert schedule.model_dump() == {"rates": {"rates": rates}}
+    again = run_experiment(load_spec(made.path / "resolved.yaml"), settings(tmp_path))
+    assert without_seconds(again.path) == without_seconds(made.path)
+
+
+def test_of_folds_each_epoch_has_the_median_of_their_rates(tmp_path: Path) -> None:
+    """Of those that reached it; of an even number the lower of the two in the middle."""
+    parent = train(tmp_path, **PLATEAU, validation={"kfold": 4}, early_stopping={"patience": 4})
+    history = parent.read_history()
+    heard = Heard()
+    made = final_of_run(parent, settings(tmp_path), epochs=9, listener=heard)
+    expected, several = [], 0
+    for epoch in range(1, int(history["epoch"].max()) + 1):
+        rates = sorted(history[history["epoch"] == epoch]["learning_rate"])
+        several += len(set(rates)) > 1
+        expected.append(rates[(len(rates) - 1) // 2])
+    assert several, "the folds must have rates of their own"
+    expected += [expected[-1]] * (9 - len(expected))
+    assert made.read_history()["learning_rate"].tolist() == expected
+    assert heard.messages[0].endswith(f"it had in {parent.id}, the median over its folds")
+
+
+def test_a_plateau_of_the_training_loss_needs_no_validation(tmp_path: Path) -> None:
+    plateau = {"reduce_on_plateau": {"monitor": "loss", "patience": 1, "min_delta": 1000.0}}
+    parent = train(tmp_path, learning_rate_schedule=plateau, epochs=4)
+    heard = Heard()
+    made = final_of_run(parent, settings(tmp_path), epochs=4, listener=heard)
+    assert made.read_history()["learning_rate"].tolist() == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    assert heard.messages == []
+    assert load_spec(made.path / "resolved.yaml").spec.learning_rate_schedule[0].kind == "reduce_on_plateau"
+
+
+def test_a_spec_whose_rates_validation_decides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        final_of_spec(load_small(tmp_path, **PLATEAU), settings(tmp_path))
+    assert str(caught.value) == (
+        "reduce_on_plateau watches val_loss, and a final run validates nothing. Name a run of this spec "
+        "instead of the spec, and the rates of its epochs are taken again; or set learning_rate_schedule, "
+        "such as --set learning_rate_schedule=[]."
+    )
+    assert not (tmp_path / "runs").exists()
+    path = tmp_path / "small.yaml"
+    made = final_of_spec(load_spec(path, ["learning_rate_schedule=[]"]), settings(tmp_path))
+    assert set(made.read_history()["learning_rate"]) == {3.0}
+
+
+def test_rates_of_another_learning_rate_are_not_taken_again(tmp_path: Path) -> None:
+    parent = train(tmp_path, **PLATEAU)
+    slower = ["optimizer.rmsprop.learning_rate=0.5"]
+    with pytest.raises(UsageError) as caught:
+        final_of_run(parent, settings(tmp_path), overrides=slower)
+    assert str(caught.value) == (
+        f"The learning rates of {parent.id} follow from its val_loss and begin at 3, so they say nothing "
+        "about a learning rate of 0.5. Leave it as it was, or set learning_rate_schedule as well."
+    )
+    changes = [*slower, "learning_rate_schedule=[step: 1]"]
+    made = final_of_run(parent, settings(tmp_path), epochs=2, overrides=changes)
+    assert made.read_history()["learning_rate"].tolist() == pytest.approx([0.5, 0.05])
 
 
 # --- runs that chose no epoch ------------------------------------------------------------------------------

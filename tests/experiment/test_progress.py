@@ -30,7 +30,7 @@ def start(**changes: Any) -> Start:
 
 def record(*rows: dict[str, float], epoch: int = 3, numbers: list[int] | None = None) -> EpochRecord:
     places = numbers or range(len(rows))
-    return EpochRecord(epoch, dict(zip(places, rows, strict=True)), 0.001, 0.3456)
+    return EpochRecord(epoch, dict(zip(places, rows, strict=True)), {0: 0.001}, 0.3456)
 
 
 KFOLD = {"kind": "fold", "numbers": [0, 1, 2]}

@@ -77,7 +77,7 @@ def told(listener: SweepListener) -> None:
     listener.detail("a detail")
     listener.began(record(trial))
     listener.trial_began(trial, START)
-    listener.epoch(trial, EpochRecord(1, {0: {"loss": 0.5, "val_loss": 0.25}}, 0.001, 0.1))
+    listener.epoch(trial, EpochRecord(1, {0: {"loss": 0.5, "val_loss": 0.25}}, {0: 0.001}, 0.1))
     listener.trial_ended(trial)
     listener.ended()
 

@@ -153,6 +153,37 @@ def test_all_at_once(tmp_path: Path) -> None:
     check(tmp_path, specs_of(tmp_path, changes))
 
 
+SCHEDULES: list[Any] = [
+    {"step": {"every": 1, "factor": 0.5}},
+    [{"warmup": 1}, "cosine"],
+    {"reduce_on_plateau": {"patience": 1, "min_delta": 1000.0}},
+    {"reduce_on_plateau": {"patience": 1, "monitor": "val_mae"}},
+    {"rates": [0.1, 0.01]},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=json.dumps)
+@pytest.mark.parametrize("kind", ["rmsprop", "adam"])
+def test_schedules_of_their_own_rates(kind: str, schedule: Any, tmp_path: Path) -> None:
+    spec = {**REGRESSION, "learning_rate_schedule": schedule, "gradient_clip": {"norm": 0.5}, "epochs": 5}
+    changes: Changes = [
+        {"optimizer": {kind: {"learning_rate": rate}}, "seed": seed} for rate, seed in ((0.3, 1), (0.01, 2))
+    ]
+    runs = check(tmp_path, specs_of(tmp_path, changes, spec))
+    rates = [run.read_history()["learning_rate"].tolist() for run in runs]
+    assert (rates[0] == rates[1]) == (schedule == {"rates": [0.1, 0.01]})
+
+
+def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> None:
+    spec = {**BINARY, "class_weight": "balanced", "validation": {"holdout": {"fraction": 0.4}}}
+    specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
+    found = prepared(tmp_path, specs)
+    assert found is not None
+    assert found.task.training_weights is not None
+    assert found.task.training_weights.shape == (3, 48)
+    check(tmp_path, specs)
+
+
 def test_one_that_stops_early_goes_and_the_others_go_on(tmp_path: Path) -> None:
     spec = {
         **REGRESSION,
@@ -238,6 +269,8 @@ UNLIKE: Changes = [
     {"preprocessing": {"inputs": "none"}},
     {"early_stopping": {"patience": 1}},
     {"shuffle": False},
+    {"learning_rate_schedule": {"step": 2}},
+    {"gradient_clip": 1.0},
 ]
 
 

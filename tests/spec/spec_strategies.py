@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
 from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
@@ -33,14 +33,14 @@ def _scalar(form: Scalar) -> st.SearchStrategy[Any]:
     if form.kind == "bool":
         return st.booleans()
     low = next((b.ge if isinstance(b, Ge) else b.gt for b in form.bounds if isinstance(b, (Ge, Gt))), None)
-    high = next((b.lt for b in form.bounds if isinstance(b, Lt)), None)
+    high = next((b.lt if isinstance(b, Lt) else b.le for b in form.bounds if isinstance(b, (Lt, Le))), None)
     if form.kind == "int":
         return st.integers(low, (high or 10**9) - 1)
     return st.floats(
         low,
         high,
         exclude_min=any(isinstance(b, Gt) for b in form.bounds),
-        exclude_max=high is not None,
+        exclude_max=any(isinstance(b, Lt) for b in form.bounds),
         allow_nan=False,
         allow_infinity=False,
     )
@@ -58,6 +58,8 @@ def values(form: Form) -> st.SearchStrategy[Any]:
         strategy = st.fixed_dictionaries(required, optional=optional)
     elif isinstance(form, Keys):
         strategy = st.dictionaries(TEXT, values(form.value), min_size=1, max_size=3)
+        if form.word is not None:
+            strategy |= st.just(form.word)
     else:
         strategy = st.one_of([_component(kind, Record(cls)) for kind, cls in form.kinds])
         if form.or_values:

@@ -98,7 +98,7 @@ def with_overrides(base: ExperimentSpec, overrides: list[str]) -> ExperimentSpec
 def test_set_turns_one_spec_into_the_other(values: dict[str, Any], other: dict[str, Any]) -> None:
     """What is shown of the second spec, written behind --set, changes the first into it."""
     # --set changes entries of a list and adds none, so the lists are made as long as each other.
-    for key in ("layers", "metrics"):
+    for key in ("layers", "metrics", "learning_rate_schedule"):
         length = min(len(values.get(key) or []), len(other.get(key) or []))
         for held in (values, other):
             if key in held:

@@ -51,9 +51,12 @@ layers:
   - dropout: {rate: 0.5}
   - dense: {units: 46, activation: softmax, use_bias: true, kernel_regularizer: {l2: {l2: 0.01}}}
 init_weights: null
-loss: categorical_crossentropy
+loss: {categorical_crossentropy: {label_smoothing: 0.0}}
+class_weight: null
 optimizer:
   rmsprop: {learning_rate: 0.0001, rho: 0.9, momentum: 0.0, epsilon: 1.0e-07, centered: false}
+learning_rate_schedule: []
+gradient_clip: null
 metrics: [accuracy, {top_k: {k: 5}}]
 epochs: 1
 batch_size: 32

@@ -30,15 +30,17 @@ class Case:
     targets: str
     layers: list[Any]
     spec: Spec
+    row_weights: bool = False
 
 
 @dataclass(frozen=True)
 class CaseData:
-    """What both sides start from: N rows, and weights by their key in a safetensors file."""
+    """What both sides start from: N rows, weights by their key in a safetensors file, weights of the rows."""
 
     x_NF: np.ndarray
     y: np.ndarray
     weights: dict[str, np.ndarray]
+    row_weights: np.ndarray | None
 
 
 def dense(units: int, activation: str = "linear", **params: Any) -> Spec:
@@ -232,6 +234,134 @@ CASES = (
             "early_stopping": {"monitor": "loss", "patience": 1, "min_delta": 0.02, "restore_best": True},
         },
     ),
+    Case(
+        "class_weight_binary",
+        "yes or no",
+        [dense(8, "tanh"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"rmsprop": 0.01},
+            "class_weight": {"0": 0.3, "1": 2.5},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "class_weight_of_some_classes",
+        "class",
+        [dense(8, "tanh", kernel_regularizer={"l2": 0.02}), dense(5, "softmax")],
+        {
+            "loss": "categorical_crossentropy",
+            "optimizer": {"sgd": 0.1},
+            "class_weight": {"0": 4.0, "3": 0.25},
+            "metrics": ["accuracy"],
+            "batch_size": 13,
+        },
+    ),
+    Case(
+        "row_weights",
+        "two numbers",
+        [dense(8, "relu"), dense(2)],
+        {"loss": "mse", "optimizer": {"adam": 0.02}, "metrics": ["mae", "rmse"], "batch_size": 16},
+        row_weights=True,
+    ),
+    Case(
+        "clip_norm",
+        "one number",
+        [dense(8, "tanh", kernel_regularizer={"l2": 0.1}), dense(8, "relu"), dense(1)],
+        {
+            "loss": "mse",
+            "optimizer": {"sgd": {"learning_rate": 0.1, "momentum": 0.9}},
+            "gradient_clip": {"norm": 0.7},
+            "batch_size": 13,
+        },
+    ),
+    Case(
+        "clip_value",
+        "one number",
+        [dense(8, "tanh", kernel_regularizer={"l1": 0.1}), dense(1)],
+        {"loss": "mse", "optimizer": "adamw", "gradient_clip": {"value": 0.05}, "batch_size": 7},
+    ),
+    Case(
+        "label_smoothing_binary",
+        "three labels",
+        [dense(8, "relu"), dense(3, "sigmoid")],
+        {
+            "loss": {"binary_crossentropy": {"label_smoothing": 0.2}},
+            "optimizer": {"adam": 0.02},
+            "metrics": ["mse"],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "label_smoothing_categorical",
+        "class",
+        [dense(8, "relu"), dense(5, "softmax")],
+        {
+            "loss": {"categorical_crossentropy": {"label_smoothing": 0.3}},
+            "optimizer": {"adam": 0.02},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "reduce_on_plateau",
+        "noise",
+        [dense(16, "relu"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"adam": 0.02},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+            "epochs": 12,
+            "learning_rate_schedule": {
+                "reduce_on_plateau": {
+                    "factor": 0.3,
+                    "patience": 2,
+                    "min_delta": 0.01,
+                    "cooldown": 1,
+                    "min_learning_rate": 0.0005,
+                }
+            },
+        },
+    ),
+    Case(
+        "reduce_on_plateau_of_a_score",
+        "noise",
+        [dense(16, "relu"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"rmsprop": {"learning_rate": 0.01, "momentum": 0.5}},
+            "metrics": ["accuracy"],
+            "batch_size": 7,
+            "epochs": 8,
+            "learning_rate_schedule": {
+                "reduce_on_plateau": {"monitor": "val_accuracy", "factor": 0.5, "patience": 1}
+            },
+        },
+    ),
+    Case(
+        "schedule_exponential",
+        "one number",
+        [dense(8, "relu"), dense(1)],
+        {
+            "loss": "mse",
+            "optimizer": {"sgd": {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}},
+            "learning_rate_schedule": {"exponential": 0.5},
+            "batch_size": 7,
+        },
+    ),
+    Case(
+        "schedule_cosine",
+        "one number",
+        [dense(8, "relu"), dense(1)],
+        {
+            "loss": "mse",
+            "optimizer": {"adagrad": 0.1},
+            "learning_rate_schedule": {"cosine": {"epochs": 3, "minimum": 0.1}},
+            "batch_size": 7,
+        },
+    ),
 )
 
 
@@ -265,7 +395,9 @@ def case_data(case: Case) -> CaseData:
         if layer["dense"].get("use_bias", True):
             weights[f"{i}.bias"] = (0.2 * wave(units, offset=2400 + 500 * i)).astype(np.float32)
         inputs = units
-    return CaseData(x_NF.astype(np.float32), y.astype(np.float32) if y.dtype == np.float64 else y, weights)
+    row_weights = (1.5 + 1.5 * wave(ROWS, offset=1601)).astype(np.float32) if case.row_weights else None
+    y = y.astype(np.float32) if y.dtype == np.float64 else y
+    return CaseData(x_NF.astype(np.float32), y, weights, row_weights)
 
 
 def full_spec(case: Case) -> Spec:

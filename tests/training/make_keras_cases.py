@@ -25,6 +25,7 @@ BARE = {
     "precision": "threshold",
     "recall": "threshold",
     "holdout": "first",
+    "exponential": "factor",
 }
 OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
@@ -102,12 +103,33 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     return weights
 
 
+def clipping(spec: Spec) -> dict[str, float]:
+    """The optimizer's parameters that clip gradients."""
+    names = {"norm": "global_clipnorm", "value": "clipvalue"}
+    return {names[kind]: limit for kind, limit in spec.get("gradient_clip", {}).items()}
+
+
+def schedule(value: Any, optimizer: keras.optimizers.Optimizer, steps: int) -> keras.callbacks.Callback:
+    """What changes the rate of each epoch; Keras's own schedules are asked at an epoch's first step."""
+    name, params = component(value)
+    if name == "reduce_on_plateau":
+        params = dict(params)
+        return keras.callbacks.ReduceLROnPlateau(min_lr=params.pop("min_learning_rate", 0.0), **params)
+    rate = float(optimizer.learning_rate.numpy())
+    if name == "exponential":
+        curve = keras.optimizers.schedules.ExponentialDecay(rate, steps, params["factor"])
+    else:
+        curve = keras.optimizers.schedules.CosineDecay(rate, steps * params["epochs"], params["minimum"])
+    return keras.callbacks.LearningRateScheduler(lambda epoch: float(curve(epoch * steps)))
+
+
 def train(
     spec: Spec,
     x_NF: np.ndarray,
     y: np.ndarray,
     weights: dict[str, np.ndarray],
     validation_rows: np.ndarray | None = None,
+    row_weights: np.ndarray | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Train what the spec says on the given arrays; gives the history and the final weights.
 
@@ -120,7 +142,7 @@ def train(
     set_weights(model, weights)
     model.compile(
         loss=LOSSES[loss](**loss_params),
-        optimizer=OPTIMIZERS[optimizer](**optimizer_params),
+        optimizer=OPTIMIZERS[optimizer](**optimizer_params, **clipping(spec)),
         metrics=[build_metric(metric, loss) for metric in spec.get("metrics", [])],
     )
 
@@ -138,23 +160,35 @@ def train(
         params = dict(spec["early_stopping"])
         restore_best = params.pop("restore_best", False)
         callbacks = [keras.callbacks.EarlyStopping(**params, restore_best_weights=restore_best)]
+    if "learning_rate_schedule" in spec:
+        steps = -(-len(training_rows) // spec["batch_size"])
+        callbacks.append(schedule(spec["learning_rate_schedule"], model.optimizer, steps))
+    validation_data = [x_NF[validation_rows], y[validation_rows]]
+    weighted: dict[str, Any] = {}
+    if row_weights is not None:
+        weighted = {"sample_weight": row_weights[training_rows]}
+        validation_data.append(row_weights[validation_rows])
+    if "class_weight" in spec:
+        weighted["class_weight"] = {int(label): weight for label, weight in spec["class_weight"].items()}
 
     history = model.fit(
         x_NF[training_rows],
         y[training_rows],
-        validation_data=(x_NF[validation_rows], y[validation_rows]) if len(validation_rows) else None,
+        validation_data=tuple(validation_data) if len(validation_rows) else None,
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
         shuffle=False,
         callbacks=callbacks,
         verbose=0,
+        **weighted,
     ).history
     return {name: [float(v) for v in values] for name, values in history.items()}, get_weights(model)
 
 
 def answer(case: Case) -> dict[str, Any]:
     data = case_data(case)
-    history, weights = train(full_spec(case), data.x_NF, data.y, data.weights)
+    spec, row_weights = full_spec(case), data.row_weights
+    history, weights = train(spec, data.x_NF, data.y, data.weights, row_weights=row_weights)
     last_kernel = weights[f"{len(case.layers) - 1}.weight"]
     return {
         "history": {name: [float(f"{v:.9g}") for v in values] for name, values in history.items()},

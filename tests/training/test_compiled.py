@@ -1,6 +1,7 @@
 """Compiled steps compute what plain ones do. Most are only traced (`aot_eager`): compiling takes seconds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from small_tasks import assert_same, first_weights, make_task, rows, several_row
 
 from nnrun.spec import schema
 from nnrun.spec.streams import sources_of
+from nnrun.training.clipping import build_clip
 from nnrun.training.compiled import STEPS_PER_CALL, CompiledEngine
 from nnrun.training.engine import EagerEngine
 from nnrun.training.phase import Phase
@@ -46,10 +48,22 @@ def train(engine: EagerEngine, lengths: Sequence[int], epochs: int = 2) -> list[
     return [engine.train_epoch(several_rows(lengths, seed=e), sources, e) for e in range(1, epochs + 1)]
 
 
-def assert_alike(task: Task, lengths: Sequence[int], backend: str) -> None:
+def train_at(engine: EagerEngine, lengths: Sequence[int], rates: Sequence[Sequence[float]]) -> list[Phase]:
+    """As `train`, with the replicas' rates of each epoch."""
+    sources, phases = sources_of(0, range(len(lengths))), []
+    for epoch, of_epoch in enumerate(rates, start=1):
+        engine.set_rates(of_epoch)
+        phases.append(engine.train_epoch(several_rows(lengths, seed=epoch), sources, epoch))
+    return phases
+
+
+def assert_alike(
+    task: Task, lengths: Sequence[int], backend: str, rates: Sequence[Sequence[float]] = ()
+) -> None:
     weights = first_weights(task, range(len(lengths)))
     plain, compiled = EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, backend)
-    for one, other in zip(train(plain, lengths), train(compiled, lengths), strict=True):
+    pair = [train_at(e, lengths, rates) if rates else train(e, lengths) for e in (plain, compiled)]
+    for one, other in zip(*pair, strict=True):
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-4)
         for mine, theirs in zip(other.metrics, one.metrics, strict=True):
             assert mine == pytest.approx(theirs, rel=1e-4)
@@ -70,6 +84,31 @@ def test_every_loss_traced(loss: str) -> None:
         layers, loss=loss, optimizer="sgd", metrics=["mse"][: last not in (SOFTMAX,)], targets=targets
     )
     assert_alike(task, (40,), "aot_eager")
+
+
+RATES = ((0.01, 0.01), (0.003, 0.01), (0.001, 0.001))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_rates_that_change_traced(optimizer: Any) -> None:
+    """From epoch to epoch, alike for both replicas and not."""
+    assert_alike(make_task(optimizer=optimizer, batch_size=7), (58, 53), "aot_eager", RATES)
+
+
+@pytest.mark.parametrize("clip", [schema.GradientClip(norm=0.05), schema.GradientClip(value=0.01)], ids=str)
+def test_limits_and_weights_traced(clip: schema.GradientClip) -> None:
+    weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (2, 60)).astype(np.float32))
+    task = replace(make_task(batch_size=7), clip=build_clip(clip), training_weights=weights)
+    assert_alike(task, (58, 53), "aot_eager", RATES)
+
+
+@pytest.mark.slow
+def test_the_compiler_s_own_code_with_all_of_them(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (1, 60)).astype(np.float32))
+    clip = build_clip(schema.GradientClip(norm=0.05))
+    task = replace(make_task(optimizer="rmsprop", batch_size=4), clip=clip, training_weights=weights)
+    assert_alike(task, (58, 53), "inductor", RATES)
 
 
 @pytest.mark.slow

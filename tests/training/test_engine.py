@@ -27,6 +27,7 @@ from torch import Tensor
 from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
 from nnrun.spec.streams import sources_of
+from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.phase import Phase
@@ -255,6 +256,120 @@ def test_columns_that_no_batch_meets_for_a_while_end_as_if_they_had_not_waited(
     for phase, dense_phase in zip(phases, dense_phases, strict=True):
         for place in range(len(phase.losses)):
             assert phase.columns(place) == pytest.approx(dense_phase.columns(place), rel=1e-5)
+
+
+# --- rates, weights and limits -----------------------------------------------------------------------------
+
+CLIPS = [schema.GradientClip(norm=0.05), schema.GradientClip(value=0.01)]
+
+
+def weights_of_rows(copies: int, seed: int = 8) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).uniform(0, 3, (copies, N)).astype(np.float32))
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=str)
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_clipped_and_weighted_replicas_do_what_each_does_alone(
+    clip: schema.GradientClip, optimizer: str
+) -> None:
+    """Unequal numbers of steps, short last batches, and weights of each replica's own."""
+    weights = weights_of_rows(3)
+    changes = {"clip": build_clip(clip), "training_weights": weights}
+    task = replace(make_task(optimizer=optimizer, metrics=["mse"], batch_size=4), **changes)
+    orders = several_rows([40, 9, 17])
+    engine, phases = train(task, [0, 1, 2], orders)
+    unlimited, _ = train(replace(task, clip=None), [0, 1, 2], orders)
+    assert not torch.equal(engine.parameters()["1.weight"], unlimited.parameters()["1.weight"])
+    for place in range(3):
+        mine = replace(task, training_weights=weights[place : place + 1])
+        alone, phases_alone = train(mine, [place], [orders[place]])
+        found = {name: value[place : place + 1] for name, value in engine.parameters().items()}
+        assert_same(found, alone.parameters())
+        for together, apart in zip(phases, phases_alone, strict=True):
+            assert together.columns(place) == pytest.approx(apart.columns(0), rel=1e-5)
+
+
+def test_the_loss_of_weighted_rows_is_their_weighted_sum_by_their_number() -> None:
+    """An epoch that is one batch, at a rate that changes nothing: its loss is that of the first weights."""
+    weights = weights_of_rows(1)
+    task = make_task([{"dense": 1}], loss="mse", optimizer={"sgd": 1e-30}, metrics=["mse"], batch_size=60)
+    (order,) = several_rows([60])
+    _, (plain,) = train(task, [0], [order], epochs=1)
+    _, (found,) = train(replace(task, training_weights=weights), [0], [order], epochs=1)
+    assert isinstance(task.inputs, DenseInputs)
+    first = first_weights(task, [0])
+    outputs = task.inputs.x_SNF[0] @ first["0.weight"][0] + first["0.bias"][0]
+    losses = (outputs - task.targets[0]).square()[:, 0]
+    assert found.losses[0] == pytest.approx(float((losses * weights[0]).sum() / 60), rel=1e-5)
+    assert found.metrics == plain.metrics
+
+
+def test_rows_of_weight_2_train_as_rows_that_are_there_twice() -> None:
+    """And rows of weight 0 as rows that are not there, but for the number by which the sum is divided."""
+    task = make_task(optimizer={"sgd": 0.1}, layers=LINEAR_LAYERS, loss="mse", metrics=[], batch_size=60)
+    weights = torch.ones(1, N)
+    weights[0, :10], weights[0, 10:20] = 2, 0
+    weighted, _ = train(replace(task, training_weights=weights), [0], [np.arange(N)])
+    order = np.concatenate([np.arange(10), np.arange(10), np.arange(20, N)])
+    repeated, _ = train(task, [0], [order])
+    assert_same(weighted.parameters(), repeated.parameters())
+
+
+@pytest.mark.parametrize("clip", [None, *CLIPS], ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_sparse_rows_are_clipped_and_weighted_as_dense_ones(
+    optimizer: Any, clip: schema.GradientClip | None
+) -> None:
+    """Columns that wait, rates that change from epoch to epoch and differ, and a replica that leaves."""
+    rng = np.random.default_rng(6)
+    x_SNF = np.zeros((1, N, 300), np.float32)
+    for row in x_SNF[0]:
+        row[rng.choice(40, 3) * 7] = rng.normal(size=3)
+    layers = [
+        {"dense": {"units": 4, "activation": "tanh"}},
+        {"dense": {"units": 1, "activation": "sigmoid"}},
+    ]
+
+    def trained(*, sparse: bool) -> tuple[EagerEngine, list[Phase]]:
+        task = make_task(
+            layers, optimizer=optimizer, metrics=["mse"], x_SNF=x_SNF, sparse=sparse, batch_size=4
+        )
+        task = replace(task, clip=build_clip(clip), training_weights=weights_of_rows(1))
+        engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
+        orders = several_rows([40, 9, 17])
+        phases = []
+        for epoch, rates in ((1, [0.1, 0.1, 0.1]), (2, [0.1, 0.03, 0.02])):
+            engine.set_rates(rates)
+            phases.append(engine.train_epoch(orders, sources_of(0, [0, 1, 2]), epoch))
+        engine.keep([2, 0])
+        phases.append(engine.train_epoch([orders[2], orders[0]], sources_of(0, [2, 0]), 3))
+        return engine, phases
+
+    (sparse, phases), (dense, dense_phases) = trained(sparse=True), trained(sparse=False)
+    assert_same(sparse.parameters(), dense.parameters())
+    for phase, dense_phase in zip(phases, dense_phases, strict=True):
+        for place in range(len(phase.losses)):
+            assert phase.columns(place) == pytest.approx(dense_phase.columns(place), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", schema.components(schema.Optimizer))
+def test_a_rate_that_is_set_is_that_of_the_optimizer_to_the_last_bit(kind: str) -> None:
+    """Where all replicas have the same one; else it is theirs, each its own, also of those that stay."""
+    orders = several_rows([40, 17])
+    set_, expected = make_task(optimizer={kind: 0.5}), make_task(optimizer={kind: 0.01})
+    reference, phases = train(expected, [0, 1], orders)
+    engine = EagerEngine(set_, first_weights(set_, [0, 1]))
+    engine.set_rates([0.01, 0.01])
+    assert [engine.train_epoch(orders, sources_of(0, [0, 1]), epoch) for epoch in (1, 2)] == phases
+    assert_same(engine.parameters(), reference.parameters(), exactly=True)
+
+    engine = EagerEngine(set_, first_weights(set_, [0, 1]))
+    engine.set_rates([0.2, 0.01])
+    engine.train_epoch(orders, sources_of(0, [0, 1]), 1)
+    engine.keep([1])
+    engine.train_epoch(orders[1:], sources_of(0, [1]), 2)
+    mine = {name: value[1:] for name, value in reference.parameters().items()}
+    assert_same(engine.parameters(), mine)
 
 
 # --- looking -----------------------------------------------------------------------------------------------

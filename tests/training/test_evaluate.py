@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,27 @@ def test_each_replica_is_measured_on_its_own_rows(lengths: list[int], own_data: 
         expected = by_hand(task, weights, place, numbers)
         assert phase.columns(place) == pytest.approx(expected, rel=1e-5)
         assert list(phase.columns(place, "val_")) == ["val_loss", "val_accuracy", "val_mse"]
+
+
+def test_weights_of_rows_count_in_the_loss_and_in_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the data, which all replicas share; those of classes play no part. Also block by block."""
+    weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (1, N)).astype(np.float32))
+    task = make_task(metrics=["accuracy", "mse"])
+    weighted = replace(task, weights=weights, training_weights=weights * 7)
+    parameters, orders = first_weights(task, range(2)), several_rows([25, 31])
+    plain, found = measured(task, parameters, orders), measured(weighted, parameters, orders)
+    assert found.metrics == plain.metrics
+    for place, numbers in enumerate(orders):
+        rows_alone = [
+            by_hand(task, parameters, place, numbers[i : i + 1])["loss"] for i in range(len(numbers))
+        ]
+        penalty = 0.01 * float(parameters["1.weight"][place].double().square().sum())
+        losses = np.array(rows_alone) - penalty
+        expected = float((losses * weights[0].numpy()[numbers]).mean()) + penalty
+        assert found.losses[place] == pytest.approx(expected, rel=1e-5)
+    monkeypatch.setattr("nnrun.training.task.BLOCK_NUMBERS", 7 * 8)
+    in_blocks = measured(replace(weighted), parameters, orders)
+    assert in_blocks.losses == pytest.approx(found.losses, rel=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 7, 25, 1000])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from keras_cases import ANSWERS, CASES, Case, expected, expected_last_kernel, write_case
+from keras_cases import ANSWERS, CASES, Case, case_data, expected, expected_last_kernel, write_case
 
 import nnrun
+from nnrun.data import load_dataset
+from nnrun.experiment.run import Settings, run_experiment
+from nnrun.spec.load import load_spec
 
 # Not Keras's columns: the epoch's number, its settings and its time.
 OURS = {"epoch", "learning_rate", "seconds"}
@@ -25,9 +29,17 @@ def test_every_case_has_its_answers() -> None:
     assert list(answers) == [case.name for case in CASES]
 
 
+def train(case: Case, folder: Path) -> nnrun.Run:
+    loaded = load_spec(write_case(case, folder))
+    dataset = load_dataset(loaded.spec.dataset)
+    train = replace(dataset.train, weights=case_data(case).row_weights)
+    settings = Settings("train", folder / "runs")
+    return nnrun.Run(run_experiment(loaded, settings, dataset=replace(dataset, train=train)).path)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
-    run = nnrun.train(write_case(case, tmp_path), runs_dir=tmp_path / "runs")
+    run = train(case, tmp_path)
 
     history, answers = run.history, expected(case)
     assert set(history.columns) == set(answers) | OURS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_early_stopping import keras_would
+from keras_plateau import keras_rates
 from small_tasks import LINEAR_LAYERS, N, assert_same, first_weights, make_task, rows, zeros_and_ones
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from nnrun.spec.streams import RandomSource
 from nnrun.training.engine import EagerEngine
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
 from nnrun.training.phase import Phase
-from nnrun.training.plan import RowNumbers
+from nnrun.training.plan import RowNumbers, epoch_order
 from nnrun.training.task import Task
 
 NOBODY = np.arange(0)
@@ -50,9 +51,10 @@ def trainer(
     shuffle: bool = True,
     stopping: schema.EarlyStopping | None = None,
     maximize: bool = False,
+    rates: Sequence[schema.Component] = (),
 ) -> Trainer:
     engine = EagerEngine(task, first_weights(task, [r.number for r in replicas], replicas[0].source.seed))
-    schedule = Schedule(epochs, shuffle, task.optimizer.learning_rate, stopping, maximize)
+    schedule = Schedule(epochs, shuffle, task.optimizer.learning_rate, stopping, maximize, rates)
     return Trainer(engine, replicas, schedule, kind="fold")
 
 
@@ -86,7 +88,7 @@ def test_a_record_tells_of_every_replica_in_the_columns_of_the_history() -> None
     assert [record.epoch for record in records] == [1, 2]
     for record in records:
         assert list(record.rows) == [0, 1, 2]
-        assert record.learning_rate == 0.02
+        assert record.learning_rates == {0: 0.02, 1: 0.02, 2: 0.02}
         assert record.seconds >= 0
         for row in record.rows.values():
             columns = ["loss", "mse", "accuracy", "val_loss", "val_mse", "val_accuracy"]
@@ -225,6 +227,78 @@ def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> Non
     assert list(made.finished) == [0, 1, 2]
     for number, weights in expected.finished.items():
         assert_same(made.finished[number], weights, exactly=True)
+
+
+# --- learning rates ----------------------------------------------------------------------------------------
+
+PLATEAU = schema.ReduceOnPlateau(patience=1, factor=0.5)
+
+
+def rates_of(records: Sequence[EpochRecord]) -> dict[int, list[float]]:
+    """Replica number → its learning rate, epoch by epoch."""
+    found: dict[int, list[float]] = {}
+    for record in records:
+        assert record.learning_rates.keys() == record.rows.keys()
+        for number, rate in record.learning_rates.items():
+            found.setdefault(number, []).append(rate)
+    return found
+
+
+@pytest.mark.parametrize("schedule", [[schema.Step(every=9)], [schema.Rates(rates=[0.02])]], ids=str)
+def test_a_schedule_that_changes_nothing_changes_no_bit(schedule: list[schema.Component]) -> None:
+    task = make_task(optimizer={"adam": 0.02})
+    plain, records = run(task, folds())
+    made, scheduled = run(task, folds(), rates=schedule)
+    assert [record.rows for record in scheduled] == [record.rows for record in records]
+    for number, weights in plain.finished.items():
+        assert_same(made.finished[number], weights, exactly=True)
+    assert rates_of(records) == rates_of(scheduled) == {n: [0.02] * 3 for n in (0, 1, 2)}
+
+
+def test_an_epoch_is_trained_at_the_rate_that_its_record_tells() -> None:
+    """The same rates, an epoch at a time by hand."""
+    task = make_task(optimizer={"rmsprop": 0.02})
+    made, records = run(task, folds(), rates=[schema.Exponential(factor=0.5)])
+    assert rates_of(records) == {n: [0.02, 0.01, 0.005] for n in (0, 1, 2)}
+    engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
+    for epoch, rate in enumerate([0.02, 0.01, 0.005], start=1):
+        engine.set_rates([rate] * 3)
+        orders = [epoch_order(r.train_rows, shuffle=True, source=r.source, epoch=epoch) for r in folds()]
+        engine.train_epoch(orders, [r.source for r in folds()], epoch)
+    for number in range(3):
+        mine = {name: value[number : number + 1] for name, value in engine.parameters().items()}
+        assert_same(made.finished[number], mine, exactly=True)
+
+
+def test_a_plateau_is_each_replica_s_own_also_while_others_end() -> None:
+    """Noise is learned: val_loss rises early, in an epoch of its own for each, and some stop."""
+    task = make_task(optimizer={"adam": 0.05}, metrics=["mse"])
+    stopping = schema.EarlyStopping(patience=4)
+    replicas = folds((40, 37, 25, 45, 33))
+    made, records = run(task, replicas, epochs=20, stopping=stopping, rates=[PLATEAU])
+    assert len(set(made.stopped_epochs.values())) > 1, "they must end in different epochs"
+    found = rates_of(records)
+    assert len({tuple(rates) for rates in found.values()}) > 1, "they must have different rates"
+    for replica in replicas:
+        number = replica.number
+        losses = [row["val_loss"] for row in histories(records)[number]]
+        expected = keras_rates(
+            losses, 0.05, factor=0.5, patience=1, min_delta=1e-4, cooldown=0, min_lr=0, maximize=False
+        )
+        assert found[number] == expected[:-1]
+        alone, alone_records = run(task, [replica], epochs=20, stopping=stopping, rates=[PLATEAU])
+        assert rates_of(alone_records)[number] == found[number]
+        assert_same(made.finished[number], alone.finished[number])
+        assert_same_history(histories(records)[number], histories(alone_records)[number])
+
+
+def test_a_replica_s_own_rate_is_what_its_schedule_begins_with() -> None:
+    task = make_task(optimizer={"adam": 0.02})
+    replicas = [replace(r, learning_rate=rate) for r, rate in zip(folds(), (0.1, 0.01, 0.001), strict=True)]
+    made, records = run(task, replicas, rates=[schema.Exponential(factor=0.5)])
+    assert rates_of(records) == {0: [0.1, 0.05, 0.025], 1: [0.01, 0.005, 0.0025], 2: [0.001, 0.0005, 0.00025]}
+    alone, _ = run(task, [replicas[1]], rates=[schema.Exponential(factor=0.5)])
+    assert_same(made.finished[1], alone.finished[1])
 
 
 # --- early stopping ----------------------------------------------------------------------------------------

@@ -185,3 +185,18 @@ def test_a_cross_entropy_stays_finite_where_probabilities_round_to_zero(size: fl
         (gradient,) = torch.autograd.grad(losses.sum(), z)
         assert torch.isfinite(gradient).all()
         assert (gradient[0, 0] != 0).all(), "a wrong answer that is sure of itself still learns"
+
+
+# --- label smoothing ---------------------------------------------------------------------------------------
+
+
+@given(smoothing=st.floats(0.01, 0.99))
+@pytest.mark.parametrize("kind", ["binary_crossentropy", "categorical_crossentropy"])
+def test_smoothed_labels_are_a_mixture_with_equal_shares(kind: str, smoothing: float) -> None:
+    """The loss is linear in the targets: a share of the loss against equal shares, of two or of K."""
+    targets = targets_for(kind, np.random.default_rng(3))
+    equal = torch.full_like(targets, 1 / 2 if kind == "binary_crossentropy" else 1 / OUTPUTS)
+    plain, z = KINDS[kind](), logits()
+    expected = (1 - smoothing) * row_losses(plain, z, targets) + smoothing * row_losses(plain, z, equal)
+    found = row_losses(KINDS[kind].model_validate({"label_smoothing": smoothing}), z, targets)
+    torch.testing.assert_close(found, expected)

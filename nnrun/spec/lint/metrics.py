@@ -99,28 +99,30 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
 
 def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`monitor` names a column that the history will have."""
-    if spec.early_stopping is None:
-        return
-    monitor = spec.early_stopping.monitor
+    if spec.early_stopping is not None:
+        message = not_a_column(spec, spec.early_stopping.monitor, "early stopping")
+        if message is not None:
+            yield Finding(("early_stopping", "monitor"), message)
+
+
+def not_a_column(spec: schema.ExperimentSpec, monitor: str, watcher: str) -> str | None:
+    """Why `watcher` cannot watch the column `monitor`; None where the history will have it."""
     trained = trained_columns(spec)
     validated = [f"val_{column}" for column in trained]
     columns = [*validated_columns(spec), *trained]
     if monitor in columns:
-        return
-    at: Location = ("early_stopping", "monitor")
+        return None
     prefix = "val_" if monitor.startswith("val_") else ""
     canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
     if columns == trained and {monitor, canonical} & set(validated):
-        yield Finding(
-            at,
-            f"early stopping watches {monitor}, and validation is none, so there is none; set validation, "
-            f"or watch {listing(columns)}",
+        return (
+            f"{watcher} watches {monitor}, and validation is none, so there is none; set validation, "
+            f"or watch {listing(columns)}"
         )
-        return
     match = canonical if canonical in columns else nearest(monitor, columns)
     message = f"no column is called {quoted(monitor)}"
     message += f"; did you mean {quoted(match)}?" if match else "."
-    yield Finding(at, f"{message} This run has {listing(columns, 'and')}")
+    return f"{message} This run has {listing(columns, 'and')}"
 
 
 RULES: tuple[Rule, ...] = (
