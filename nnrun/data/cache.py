@@ -23,6 +23,7 @@ from typing import Final
 
 import numpy as np
 
+from nnrun.cache_folder import cache_dir as cache_dir
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
@@ -55,16 +56,6 @@ REUTERS = RemoteFile(
 )
 IMDB_WORDS = RemoteFile("imdb_word_index.json", "md5", "bfafd718b763782e994055a2d397834f")
 REUTERS_WORDS = RemoteFile("reuters_word_index.json", "md5", "4d44cc38712099c9e383dc6e5f11a921")
-
-
-def cache_dir() -> Path:
-    """nnrun's cache: NNRUN_CACHE_DIR, or the system's folder for caches."""
-    chosen = os.environ.get("NNRUN_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("nnrun"))
 
 
 def search_folders(data_dir: Path | None) -> tuple[Path, ...]:

@@ -183,6 +183,7 @@ def make_task(
         weights=weights,
         training_weights=weights,
         clip=build_clip(spec.gradient_clip),
+        spec=spec,
     )
 
 

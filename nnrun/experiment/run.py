@@ -348,8 +348,6 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         for place, (group, task, choice) in enumerate(zip(job.groups, job.tasks, job.choices, strict=True)):
             if kept is not None and place < kept.group:
                 continue  # it had ended
-            if choice.compiled:
-                listener.message("compiling the training steps, which takes 10 to 20 s the first time")
             sources = [member.source for member in group.members]
             first_weights = group.network.initial_parameters(sources, job.given)
             engine = make_engine(choice, task, first_weights, listener.message)

@@ -294,9 +294,10 @@ def _divergences(
 
     `names` tell the replicas apart; empty texts where nothing need.
     """
+    finite_R = torch.stack([value.isfinite().flatten(1).all(1) for value in parameters.values()]).all(0)
     reasons = {
-        place: _divergence(training, validation, parameters, name, place, epoch)
-        for place, name in enumerate(names)
+        place: _divergence(training, validation, finite, name, place, epoch)
+        for place, (name, finite) in enumerate(zip(names, finite_R.tolist(), strict=True))
     }
     return {place: reason for place, reason in reasons.items() if reason is not None}
 
@@ -304,7 +305,7 @@ def _divergences(
 def _divergence(
     training: Phase,
     validation: Phase | None,
-    parameters: Mapping[str, Tensor],
+    finite_weights: bool,
     name: str,
     place: int,
     epoch: int,
@@ -315,7 +316,7 @@ def _divergence(
             f"{training.first_bad_batch[place]}. {_ADVICE}"
         )
     # A batch's loss is that before its update, so that no loss shows what the last update did.
-    if not all(bool(torch.isfinite(value[place]).all()) for value in parameters.values()):
+    if not finite_weights:
         return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
     if validation is not None and not math.isfinite(validation.losses[place]):
         return (

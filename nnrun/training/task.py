@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 from nnrun.training.clipping import Clip
 from nnrun.training.losses import RowLoss
@@ -86,6 +87,7 @@ class Task:
         weights: (S, N) what the loss of each row counts, wherever it is measured; None where all count 1.
         training_weights: (S, N) the same while training, where the weights of classes come in; or None.
         clip: what is done to gradients before they are used, or None.
+        spec: what all of this was built from, for an engine that computes it in a way of its own.
     """
 
     network: Network
@@ -99,6 +101,7 @@ class Task:
     weights: Tensor | None = None
     training_weights: Tensor | None = None
     clip: Clip | None = None
+    spec: schema.ExperimentSpec | None = None
 
     @property
     def device(self) -> torch.device:

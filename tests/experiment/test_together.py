@@ -343,6 +343,6 @@ def test_many_rows_of_which_each_run_needs_its_own_copy_train_one_by_one(
 
 
 def test_what_would_be_compiled_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.training.choice.WORTH_STEPS", 1)
+    monkeypatch.setattr("nnrun.training.choice.WORTH_NATIVE_STEPS", 1)
     monkeypatch.setattr("nnrun.training.choice.cxx_compiler", lambda: "c++")
     assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is None

@@ -74,6 +74,7 @@ def make_task(
         inputs=SparseInputs(scipy.sparse.csr_array(x_SNF[0]), False, CPU) if sparse else dense,
         targets=torch.from_numpy(targets),
         batch_size=batch_size,
+        spec=spec,
     )
 
 

@@ -1,0 +1,83 @@
+"""Where steps in C++ beat PyTorch's: both make the same epochs, in turn, for stacks of many sizes.
+
+    python tests/benchmarks/native_step.py
+
+Each line gives the multiplications of a step of one network, the microseconds of a step of all networks each
+way, and their ratio. `MOST_MULTIPLICATIONS` in `nnrun/training/native.py` keeps the border.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from nnrun.model.inputs import DenseInputs
+from nnrun.model.network import build_network
+from nnrun.spec import schema
+from nnrun.spec.streams import sources_of
+from nnrun.training import native
+from nnrun.training.device import cpu_setup
+from nnrun.training.engine import EagerEngine
+from nnrun.training.losses import build_loss
+from nnrun.training.metrics import build_metrics
+from nnrun.training.native_library import load_library
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.task import Task
+
+STEPS, REPEATS = 20, 7
+SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]
+
+
+def make_task(features: int, units: int, batch_size: int) -> Task:
+    """Noise, two hidden layers, one output."""
+    hidden = {"dense": {"units": units, "activation": "relu"}}
+    spec = schema.ExperimentSpec.model_validate(
+        {"dataset": {"npz": "unread.npz"}, "layers": [hidden, hidden, {"dense": 1}], "loss": "mse"}
+    )
+    network = build_network(spec.layers, features)
+    rng = np.random.default_rng(0)
+    rows = STEPS * batch_size
+    return Task(
+        network=network,
+        loss=build_loss(spec.loss),
+        optimizer=build_optimizer(spec.optimizer),
+        metrics=build_metrics(spec.metrics, "linear"),
+        inputs=DenseInputs(torch.from_numpy(rng.normal(size=(1, rows, features)).astype(np.float32))),
+        targets=torch.from_numpy(rng.normal(size=(1, rows, 1)).astype(np.float32)),
+        batch_size=batch_size,
+        spec=spec,
+    )
+
+
+def compare(features: int, units: int, batch_size: int, replicas: int) -> str:
+    """One line of the table."""
+    task = make_task(features, units, batch_size)
+    sources = sources_of(0, range(replicas))
+    weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
+    engines = [EagerEngine(task, weights), native.NativeEngine(task, weights, load_library())]
+    orders = [np.arange(STEPS * batch_size)] * replicas
+    best = [float("inf")] * 2
+    for repeat in range(REPEATS):
+        for place, engine in enumerate(engines):
+            started = time.perf_counter()
+            engine.train_epoch(orders, sources, repeat + 1)
+            best[place] = min(best[place], (time.perf_counter() - started) / STEPS * 1e6)
+    eager, own = best
+    work = batch_size * (features * units + units * units + units)
+    size = f"{features:4} {units:4} {batch_size:6} {replicas:9} {work:12,}"
+    return f"{size} {eager:8.0f} {own:8.0f} {eager / own:6.1f}"
+
+
+def main() -> None:
+    print("   F    U  batch  networks  products/net  PyTorch   native  ratio")
+    with cpu_setup(1):
+        for features, units in SIZES:
+            for batch_size in (1, 8, 32, 128, 512):
+                for replicas in (1, 4):
+                    print(compare(features, units, batch_size, replicas), flush=True)
+
+
+if __name__ == "__main__":
+    main()

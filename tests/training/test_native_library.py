@@ -1,0 +1,119 @@
+"""`native.cpp` is compiled once, kept, and found again; whatever goes wrong is one sentence."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nnrun.training import native_library
+from nnrun.training.compiler import cxx_compiler
+from nnrun.training.native_library import NotCompiledError, library_path, load_library
+
+needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
+SMALL = 'extern "C" int answer() { return %s; }\n'
+
+
+@pytest.fixture(autouse=True)
+def _small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A source that takes no time to compile, and a cache of the test's own."""
+    source = tmp_path / "small.cpp"
+    source.write_text(SMALL % 42, encoding="utf-8")
+    monkeypatch.setattr(native_library, "SOURCE", source)
+    monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "cache"))
+    load_library.cache_clear()
+    yield
+    load_library.cache_clear()
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "compiled").glob("*"))
+
+
+def compiler_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    script = tmp_path / "cxx"
+    script.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+
+
+@needs_compiler
+def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_library().answer() == 42
+    (one,) = kept(tmp_path)
+    before = one.stat().st_mtime_ns
+    load_library.cache_clear()
+    monkeypatch.setattr(native_library, "_compile", pytest.fail)
+    assert load_library().answer() == 42
+    assert [path.stat().st_mtime_ns for path in kept(tmp_path)] == [before]
+
+
+@needs_compiler
+def test_another_source_is_another_library(tmp_path: Path) -> None:
+    load_library()
+    native_library.SOURCE.write_text(SMALL % 43, encoding="utf-8")
+    load_library.cache_clear()
+    assert load_library().answer() == 43
+    assert len(kept(tmp_path)) == 2
+
+
+@needs_compiler
+def test_a_damaged_one_is_made_anew() -> None:
+    path = library_path(cxx_compiler() or "")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged")
+    assert load_library().answer() == 42
+    assert path.read_bytes() != b"damaged"
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "file"))
+    assert load_library().answer() == 42
+
+
+@needs_compiler
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+def test_a_compiler_that_does_not_know_the_cpu_is_asked_for_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cxx_compiler()
+    body = f'case "$*" in *march*) echo "error: unknown -march" >&2; exit 1;; esac\nexec {real} "$@"'
+    compiler_script(tmp_path, monkeypatch, body)
+    assert load_library().answer() == 42
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            'echo "small.cpp:1: note" >&2; echo "small.cpp:2: error: no" >&2; exit 1',
+            "fails: small.cpp:2: error: no",
+        ),
+        ("echo oh >&2; exit 1", "fails: oh"),
+    ],
+)
+def test_what_the_compiler_says(
+    body: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler_script(tmp_path, monkeypatch, body)
+    with pytest.raises(NotCompiledError) as caught:
+        load_library()
+    assert str(caught.value) == f"{tmp_path / 'cxx'} {said}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+def test_what_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler_script(tmp_path, monkeypatch, 'for last; do :; done; echo "no library" > "$last"')
+    with pytest.raises(NotCompiledError, match=r"^the compiled steps cannot be loaded: "):
+        load_library()
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(NotCompiledError, match=r"^there is no C\+\+ compiler"):
+        load_library()
