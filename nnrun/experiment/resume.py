@@ -73,7 +73,7 @@ def resume_run(
             return False
         kept = read_kept(run)
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
-        _refuse_differences(run, trained, own, "in its resolved.yaml")
+        _refuse_differences(run, trained, own, "in its folder")
         settings = _settings(run, record, kept, data_dir, device)
         with computing():
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)

@@ -249,7 +249,7 @@ def test_an_edited_spec_is_refused(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     resolved = run.path / "resolved.yaml"
     resolved.write_text(resolved.read_text().replace("batch_size: 8", "batch_size: 4"))
-    with pytest.raises(UsageError, match=r"batch_size: 8 in the run, 4 in its resolved\.yaml"):
+    with pytest.raises(UsageError, match=r"batch_size: 8 in the run, 4 in its folder"):
         resume_run(run)
 
 
