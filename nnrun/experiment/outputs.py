@@ -45,7 +45,7 @@ def output_function(
     device: torch.device,
 ) -> OutputFunction:
     """`network_outputs` for rows that come in several blocks: the network is built once."""
-    network = build_network(spec.layers, fitted.width)
+    network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
 

@@ -261,8 +261,8 @@ def recording(
     for group in job.groups:
         for member in group.members:
             run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
-    widest = max(group.network.inputs for group in job.groups)
-    keep_names(run, spec.dataset, job.dataset, widest, job.settings.data_dir, listener)
+    tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
+    keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = dict(worthless)

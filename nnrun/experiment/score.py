@@ -44,7 +44,7 @@ def score(
         known_targets: the targets of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = build_network(spec.layers, fitted.width)
+    network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     task = make_task(spec, network, [fitted], samples, device)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}

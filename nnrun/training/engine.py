@@ -28,7 +28,7 @@ class Engine(Protocol):
         ...
 
     def parameters(self) -> dict[str, Tensor]:
-        """A copy of the stacked parameters, on the CPU."""
+        """A copy of the stacked parameters and the network's state, on the CPU."""
         ...
 
     def keep(self, places: Sequence[int]) -> None:
@@ -38,13 +38,14 @@ class Engine(Protocol):
 
 def step_loss(
     task: Task, parameters: Mapping[str, Tensor], batch: Any, targets: Tensor, noise: Any
-) -> tuple[Tensor, Tensor]:
-    """(R,) each replica's loss on its batch, penalty included, and (R, B, K) its outputs."""
-    z_RBK = task.network.forward(parameters, batch, noise)
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """(R,) each replica's loss on its batch, penalty included; (R, B, K) its outputs; the new state."""
+    moved: dict[str, Tensor] = {}
+    z_RBK = task.network.forward(parameters, batch, noise, moved)
     outputs_RBK = task.network.activate(z_RBK)
     loss_R = task.loss(z_RBK, outputs_RBK, targets).mean(1)
     penalty_R = task.network.penalty(parameters)
-    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK
+    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK, moved
 
 
 class EagerEngine:
@@ -86,7 +87,7 @@ class EagerEngine:
 
     def _step(self, stack: Stack, batch: Any, targets: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        loss_G, outputs_GBK = step_loss(self._task, stack.numbers, batch, targets, noise)
+        loss_G, outputs_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
         gradients = dict(zip(stack.parameters, found, strict=True))
@@ -94,6 +95,7 @@ class EagerEngine:
             stack.steps_R += 1
             for block in stack.blocks:
                 self._update(block, block.joined(gradients), stack)
+            stack.move(moved)
         return loss_G.detach(), outputs_GBK.detach()
 
     def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
@@ -112,8 +114,8 @@ class EagerEngine:
         return self._measurement.of(self._stack.numbers)
 
     def parameters(self) -> dict[str, Tensor]:
-        """A copy of the stacked parameters, on the CPU."""
-        return {name: value.detach().to("cpu", copy=True) for name, value in self._stack.parameters.items()}
+        """A copy of the stacked parameters and the network's state, on the CPU."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._stack.kept.items()}
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only."""
