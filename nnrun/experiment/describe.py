@@ -25,7 +25,6 @@ class Description:
         features: F, the width of a row; None where only missing data could tell.
         layers: what each layer gives and learns; empty where `features` is None.
         parameters: numbers to learn in one network, or None.
-        state: numbers that one network keeps beside them, such as moving means.
         replicas: networks that train side by side.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
         train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
@@ -33,13 +32,13 @@ class Description:
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
         memory: what a run takes; None without the data.
+        state: numbers that one network keeps beside its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
     """
 
     features: int | None
     layers: tuple[LayerShape, ...]
     parameters: int | None
-    state: int
     replicas: int
     kind: MemberKind | None
     train_rows: int | None
@@ -49,6 +48,7 @@ class Description:
     bytes: int | None = None
     dense_bytes: int | None = None
     memory: Memory | None = None
+    state: int = 0
     missing: str | None = None
 
 

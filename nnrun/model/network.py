@@ -79,7 +79,10 @@ class Network:
         return frozenset(name for name, weight in self.weights.items() if not weight.learned)
 
     def multiplications(self, numbers_per_row: int) -> int:
-        """Multiplications of one row, forward; the first kernel meets `numbers_per_row` non-zeros."""
+        """Multiplications of one row, forward, that threads can share, to choose their number by.
+
+        The first kernel meets `numbers_per_row` non-zeros.
+        """
         whole = sum(layer.multiplications for layer in self.layers)
         first = next(layer for layer in self.layers if layer.weights)
         if isinstance(first, DenseLayer) and len(first.input_shape) == 1:

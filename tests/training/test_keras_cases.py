@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from keras_cases import ANSWERS, CASES, Case, expected, expected_last_kernel, write_case
+from keras_cases import (
+    ANSWERS,
+    CASES,
+    Case,
+    expected,
+    expected_last_kernel,
+    expected_marks,
+    marks,
+    write_case,
+)
+from keras_layer_cases import LAYER_CASES
 
 import nnrun
 
@@ -22,10 +32,10 @@ def has_denormal_numbers() -> bool:
 
 def test_every_case_has_its_answers() -> None:
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
-    assert list(answers) == [case.name for case in CASES]
+    assert list(answers) == [case.name for case in (*CASES, *LAYER_CASES)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *LAYER_CASES], ids=lambda case: case.name)
 def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
     run = nnrun.train(write_case(case, tmp_path), runs_dir=tmp_path / "runs")
 
@@ -36,7 +46,12 @@ def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
     for column, values in answers.items():
         assert history[column].tolist() == pytest.approx(values, rel=1e-3, abs=1e-4), column
 
-    kernel = run.weights()[f"{len(case.layers) - 1}.weight"]
+    weights = run.weights()
+    if case.shapes:
+        assert {name: value.shape for name, value in weights.items()} == case.shapes
+        for name, values in expected_marks(case).items():
+            assert marks(weights[name]) == pytest.approx(values, rel=2e-3, abs=2e-4), name
+    kernel = weights[f"{len(case.layers) - 1}.weight"]
     assert kernel == pytest.approx(expected_last_kernel(case), rel=1e-3, abs=1e-4)
 
 

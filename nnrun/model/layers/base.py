@@ -121,7 +121,7 @@ class Layer(ABC, Generic[S]):
 
     @property
     def multiplications(self) -> int:
-        """About how many one row takes, forward."""
+        """About how many one row takes, forward, that threads can share."""
         return 0
 
     @property

@@ -64,9 +64,8 @@ class RecurrentLayer(Layer[T], Generic[T]):
 
     @property
     def multiplications(self) -> int:
-        """Both kernels', at each step."""
-        steps, features = self.input_shape
-        return steps * (features + self.spec.units) * self.gates * self.spec.units
+        """Of one step: threads can share no more, since each step waits for the one before it."""
+        return (self.input_shape[1] + self.spec.units) * self.gates * self.spec.units
 
     @property
     def numbers(self) -> int:
