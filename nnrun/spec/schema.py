@@ -54,20 +54,11 @@ ALIASES: Mapping[str, str] = {
     "boston": "boston_housing",
 }
 
+ActivationName = Literal[
+    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
+]
 Activation = Annotated[
-    Literal[
-        "linear",
-        "relu",
-        "tanh",
-        "sigmoid",
-        "softmax",
-        "elu",
-        "selu",
-        "gelu",
-        "swish",
-        "softplus",
-        "leaky_relu",
-    ],
+    ActivationName,
     BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
 ]
 Padding = Literal["valid", "same"]
