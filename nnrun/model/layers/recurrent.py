@@ -78,26 +78,29 @@ class RecurrentLayer(Layer[T], Generic[T]):
         """(R, B, steps, features) → (R, B, units), or (R, B, steps, units) with `return_sequences`."""
         replicas, rows, steps, _ = x.shape
         kernel = parameters[self.name("weight_ih")]
-        flat = x.flatten(1, 2)
+        flat = x.transpose(1, 2).flatten(1, 2)  # step by step
         bias = self.input_bias(parameters)
         projected = torch.bmm(flat, kernel) if bias is None else torch.baddbmm(bias, flat, kernel)
-        of_steps = projected.view(replicas, rows, steps, -1).unbind(2)
-        outputs = self.run(parameters, of_steps, x.new_zeros(replicas, rows, self.spec.units))
-        return torch.stack(outputs, 2) if self.spec.return_sequences else outputs[-1]
+        of_steps = projected.view(replicas, steps, rows, -1).transpose(0, 1)
+        given = self.run(parameters, of_steps)
+        return given.movedim(0, 2) if self.spec.return_sequences else given[-1]
 
     @abstractmethod
     def input_bias(self, parameters: Parameters) -> Tensor | None:
         """(R, 1, gates * units): what is added to a step's part in the gates, or None."""
 
     @abstractmethod
-    def run(self, parameters: Parameters, of_steps: tuple[Tensor, ...], start: Tensor) -> list[Tensor]:
-        """What is given for each step, (R, B, units).
+    def run(self, parameters: Parameters, of_steps: Tensor) -> Tensor:
+        """What is given for each step, (T, R, B, units).
 
         Args:
             parameters: stacked.
-            of_steps: each step's part in the gates, (R, B, gates * units).
-            start: zeros, (R, B, units).
+            of_steps: each step's part in the gates, (T, R, B, gates * units).
         """
+
+    def start(self, of_steps: Tensor) -> Tensor:
+        """(R, B, units): zeros, given before the first step."""
+        return of_steps.new_zeros(*of_steps.shape[1:-1], self.spec.units)
 
     def activate(self, x: Tensor) -> Tensor:
         """The activation of what is given."""
@@ -130,18 +133,18 @@ class LstmLayer(RecurrentLayer[schema.Lstm]):
         """The bias."""
         return parameters[self.name("bias")] if self.spec.use_bias else None
 
-    def run(self, parameters: Parameters, of_steps: tuple[Tensor, ...], start: Tensor) -> list[Tensor]:
+    def run(self, parameters: Parameters, of_steps: Tensor) -> Tensor:
         """c = forget * c + input * cell; h = output * activation(c)."""
         kernel = parameters[self.name("weight_hh")]
-        h, c = start, start
+        h = c = self.start(of_steps)
         outputs = []
-        for of_step in of_steps:
+        for of_step in of_steps.unbind():
             z = torch.baddbmm(of_step, h, kernel)
             z_input, z_forget, z_cell, z_output = z.chunk(4, -1)
             c = self.gate(z_forget) * c + self.gate(z_input) * self.activate(z_cell)
             h = self.gate(z_output) * self.activate(c)
             outputs.append(h)
-        return outputs
+        return torch.stack(outputs)
 
 
 @dataclass(frozen=True)
@@ -160,14 +163,14 @@ class GruLayer(RecurrentLayer[schema.Gru]):
         """The step's bias."""
         return parameters[self.name("bias")][:, :1] if self.spec.use_bias else None
 
-    def run(self, parameters: Parameters, of_steps: tuple[Tensor, ...], start: Tensor) -> list[Tensor]:
+    def run(self, parameters: Parameters, of_steps: Tensor) -> Tensor:
         """h = update * h + (1 - update) * candidate."""
-        units, h, outputs = self.spec.units, start, []
-        for of_step in of_steps:
+        units, h, outputs = self.spec.units, self.start(of_steps), []
+        for of_step in of_steps.unbind():
             update, candidate = self._gates(parameters, of_step, h, units)
             h = update * h + (1 - update) * candidate
             outputs.append(h)
-        return outputs
+        return torch.stack(outputs)
 
     def _gates(self, parameters: Parameters, of_step: Tensor, h: Tensor, units: int) -> tuple[Tensor, Tensor]:
         kernel = parameters[self.name("weight_hh")]
