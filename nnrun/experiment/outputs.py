@@ -13,6 +13,7 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.experiment.prepare import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.task import BLOCK_NUMBERS
 
 _ROWS_AT_ONCE = 4096
@@ -54,7 +55,8 @@ def output_function(
     def outputs(inputs: TokenRows | Array) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
-        with torch.inference_mode():
+        threads = threads_for(at_once * network.multiplications(rows.numbers_per_row))
+        with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, len(inputs), at_once):
                 numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
                 (batch,) = rows.batches([0], numbers, numbers.shape[1])
