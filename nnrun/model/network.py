@@ -99,7 +99,7 @@ class Network:
         """Numbers that one replica keeps beside them."""
         return sum(layer.state for layer in self.layers)
 
-    @cached_property
+    @property
     def kernels(self) -> tuple[KernelLayer[Any], ...]:
         """The layers whose kernels may be regularized."""
         return tuple(layer for layer in self.layers if isinstance(layer, KernelLayer))

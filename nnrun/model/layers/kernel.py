@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -36,7 +35,7 @@ def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray[
 class KernelLayer(Layer[K], Generic[K]):
     """A layer with one kernel, `<i>.weight`, that may be regularized, a bias and an activation."""
 
-    @cached_property
+    @property
     def strengths(self) -> tuple[float, float]:
         """Of l1 and l2."""
         regularizer = self.spec.kernel_regularizer
