@@ -159,6 +159,11 @@ def run_experiment(
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
     given = given_weights(spec, groups)
+    if len(groups) > 1:
+        listener.message(
+            f"the {kind_of_members(spec, settings.selection)}s need {len(groups)} different networks, by the "
+            "width or the words of their rows: these train one after the other, with the same results"
+        )
     # What the caller has switched off, in a notebook say, plays no part.
     with torch.inference_mode(False), torch.enable_grad():
         tasks = [make_task(spec, g.network, g.fitted, dataset.train, device) for g in groups]
