@@ -101,8 +101,9 @@ def _text(exported: Exported) -> str:
 
 def _input(exported: Exported) -> str:
     shape = f"(N, {exported.features}) {exported.dtype}"
-    if exported.multi_hot:
-        return f"{shape}: multi-hot rows; making tokens of texts, and such rows of tokens, is not inside"
+    if exported.rows_of != "features":
+        rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[exported.rows_of]
+        return f"{shape}: {rows}; making tokens of texts, and such rows of tokens, is not inside"
     return f"{shape}: raw features; their preprocessing is inside"
 
 

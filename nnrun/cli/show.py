@@ -107,9 +107,17 @@ def _looks(run: RunDirectory, record: Mapping[str, Any]) -> int | None:
 def _network(description: Description) -> str:
     rows = [["layer", "output", "parameters"], ["inputs", f"{description.features:,}", ""]]
     for layer in description.layers:
-        rows.append([f"{layer.position}: {layer.description}", f"{layer.outputs:,}", f"{layer.parameters:,}"])
+        rows.append(
+            [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]
+        )
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
-    return f"{aligned(rows)}\n  {description.parameters:,} parameters{networks}"
+    kept = f" and {description.state:,} moving statistics, which are not learned" if description.state else ""
+    return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{networks}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    """A single number as it is, several as `(8, 8, 32)`."""
+    return f"{shape[0]:,}" if len(shape) == 1 else f"({', '.join(map(str, shape))})"
 
 
 def _data(description: Description) -> str:

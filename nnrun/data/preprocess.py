@@ -10,13 +10,14 @@ Letters in names: N rows, F features, K classes or output columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, Dataset, TokenRows
+from nnrun.data.pad import FittedPad, fit_pad, pad_from_json
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -66,7 +67,8 @@ class FittedStandardize:
             x_NF[:, columns] = (x_NF[:, columns] - mean) / std
 
 
-InputState: TypeAlias = FittedMultiHot | FittedStandardize
+InputState: TypeAlias = FittedMultiHot | FittedPad | FittedStandardize
+TokenStep: TypeAlias = FittedMultiHot | FittedPad
 
 
 # Rows are encoded in blocks of about so many tokens: what that takes on the way must not follow the data.
@@ -283,13 +285,23 @@ class FittedPreprocessing:
         first = self.inputs[0] if self.inputs else None
         if isinstance(first, FittedMultiHot):
             return first.dimension
-        assert self.n_features is not None, "only multi_hot takes token rows"
+        if isinstance(first, FittedPad):
+            return first.length
+        assert self.n_features is not None, "only multi_hot and pad take token rows"
         return self.n_features
+
+    @property
+    def tokens(self) -> int | None:
+        """The number that all tokens are below which a network sees; None for a table."""
+        first = self.inputs[0] if self.inputs else None
+        if isinstance(first, FittedMultiHot):
+            return first.dimension
+        return first.tokens if isinstance(first, FittedPad) else None
 
     def transform_inputs(self, inputs: TokenRows | Array) -> DenseRows | SparseRows:
         """Inputs as the network takes them. Tables are computed in float64 and rounded to float32 once."""
         if isinstance(inputs, TokenRows):
-            if self.n_features is not None or not isinstance(self.inputs[0], FittedMultiHot):
+            if self.n_features is not None or not isinstance(self.inputs[0], (FittedMultiHot, FittedPad)):
                 raise DataError(
                     f"These inputs are token lists, but a table of {self.n_features} columns is needed."
                 )
@@ -360,7 +372,7 @@ class FittedPreprocessing:
             targets = _target_from_json(document["targets"], n_outputs)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise DataError("The preprocessing's JSON is damaged.") from None
-        if (n_features is None) != any(isinstance(step, FittedMultiHot) for step in inputs):
+        if (n_features is None) != any(isinstance(step, (FittedMultiHot, FittedPad)) for step in inputs):
             raise DataError("The preprocessing's JSON is damaged: its steps do not fit its inputs.")
         return cls(inputs, targets, n_features, n_outputs)
 
@@ -393,25 +405,31 @@ def fit_preprocessing(
     )
 
 
-def _fit_tokens(spec: schema.Preprocessing, dataset: Dataset, rows: TokenRows) -> FittedMultiHot:
+def _fit_tokens(spec: schema.Preprocessing, dataset: Dataset, rows: TokenRows) -> TokenStep:
     steps = [step for step in spec.inputs if not isinstance(step, schema.NoInputStep)]
-    if not steps or not isinstance(steps[0], schema.MultiHot):
+    first = steps[0] if steps else None
+    if not isinstance(first, (schema.MultiHot, schema.Pad)):
         raise DataError(
             f"The inputs of {dataset.name} are lists of tokens, of differing lengths. Make rows of "
             "numbers of them "
             "first, with preprocessing.inputs: multi_hot."
         )
     if len(steps) > 1:
-        raise DataError(f"{steps[1].kind} does not apply to multi_hot rows, which are 0 and 1 already.")
-    return _fit_multi_hot(steps[0], dataset, rows)
+        held = "0 and 1 already" if isinstance(first, schema.MultiHot) else "word indices"
+        raise DataError(f"{steps[1].kind} does not apply to {first.kind} rows, which are {held}.")
+    if isinstance(first, schema.Pad):
+        return fit_pad(first, dataset, rows)
+    return _fit_multi_hot(first, dataset, rows)
 
 
 def _fit_table(spec: schema.Preprocessing, dataset: Dataset, inputs: Array) -> tuple[FittedStandardize, ...]:
     fitted: list[FittedStandardize] = []
     x_NF: Floats | None = None
     for step in spec.inputs:
-        if isinstance(step, schema.MultiHot):
-            raise DataError(f"multi_hot needs lists of tokens, but the inputs of {dataset.name} are a table.")
+        if isinstance(step, (schema.MultiHot, schema.Pad)):
+            raise DataError(
+                f"{step.kind} needs lists of tokens, but the inputs of {dataset.name} are a table."
+            )
         if isinstance(step, schema.Standardize):
             if x_NF is None:
                 x_NF = inputs.astype(np.float64, copy=False)
@@ -442,6 +460,8 @@ def _float32(values: Array, what: str, first_row: int = 0) -> npt.NDArray[np.flo
 def _step_to_json(step: InputState) -> dict[str, Any]:
     if isinstance(step, FittedMultiHot):
         return {"multi_hot": {"dimension": step.dimension}}
+    if isinstance(step, FittedPad):
+        return {"pad": asdict(step)}
     columns = None if step.columns is None else list(step.columns)
     return {"standardize": {"columns": columns, "mean": list(step.mean), "std": list(step.std)}}
 
@@ -462,6 +482,8 @@ def _step_from_json(document: Mapping[str, Any], n_features: int | None) -> Inpu
     ((name, values),) = document.items()
     if name == "multi_hot":
         return FittedMultiHot(_count(values["dimension"]))
+    if name == "pad":
+        return pad_from_json(values)
     if name != "standardize" or n_features is None:
         raise ValueError(name)
     columns = None if values["columns"] is None else tuple(_count(c, least=0) for c in values["columns"])

@@ -94,7 +94,7 @@ def _without_repeats(validation: schema.Component) -> schema.Component:
 
 def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
     penalties: list[schema.Component | None] = [
-        layer.kernel_regularizer for layer in spec.layers if isinstance(layer, schema.Dense)
+        layer.kernel_regularizer for layer in spec.layers if isinstance(layer, schema.KernelLayer)
     ]
     return penalties if any(penalties) else []
 

@@ -14,6 +14,7 @@ from nnrun.model.network import LayerShape, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.facts import dataset_facts
+from nnrun.spec.shapes import row_shape
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Description:
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
         memory: what a run takes; None without the data.
+        state: numbers that one network keeps beside its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
     """
 
@@ -46,6 +48,7 @@ class Description:
     bytes: int | None = None
     dense_bytes: int | None = None
     memory: Memory | None = None
+    state: int = 0
     missing: str | None = None
 
 
@@ -79,6 +82,7 @@ def describe_spec(
         features=group.network.inputs,
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
+        state=group.network.state_count,
         replicas=sum(len(g.folds) for g in groups),
         kind=kind_of_members(spec, selection),
         train_rows=len(fold.train_rows),
@@ -93,15 +97,17 @@ def describe_spec(
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
     facts = dataset_facts(spec.dataset)
-    features = facts.features
-    for step in spec.preprocessing.inputs:
-        if isinstance(step, schema.MultiHot):
-            features = step.dimension or facts.num_words
-    network = None if features is None else build_network(spec.layers, features)
+    (features,) = row_shape(spec, facts)
+    words, first = facts.num_words, spec.layers[0]
+    if isinstance(first, schema.Embedding):
+        words = first.input_dim or words
+        features = None if words is None else features
+    network = None if features is None else build_network(spec.layers, features, words)
     return Description(
         features=features,
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
+        state=0 if network is None else network.state_count,
         replicas=_replicas(spec.validation, selection),
         kind=kind_of_members(spec, selection),
         train_rows=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, load_dataset
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.pad import FittedPad
 from nnrun.data.preprocess import FittedStandardize
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.experiment.export_formats import FORMATS, Export, FormatName, metadata_of, require_onnx
@@ -51,7 +53,7 @@ class Exported:
         member: which of its networks, as its folder is named; None where there is one.
         features: F, the width of a row.
         dtype: the type of the rows that a program takes; None for a file that is none.
-        multi_hot: whether rows are multi-hot rows, made outside; else raw features.
+        rows_of: what a row is: `features`, raw ones; or `multi_hot` or `pad`, a row of tokens made outside.
         outputs: K.
         meaning: what the outputs mean.
         rows: how many rows were compared.
@@ -65,7 +67,7 @@ class Exported:
     member: str | None
     features: int
     dtype: str | None
-    multi_hot: bool
+    rows_of: Literal["features", "multi_hot", "pad"]
     outputs: int
     meaning: Meaning
     rows: int
@@ -114,9 +116,9 @@ def export_run(
         labels=labels.to_json(),
         vocabulary=run.read_vocabulary(),
     )
-    multi_hot = fitted.n_features is None
-    wide = float64 and not multi_hot
-    narrow = kind.program and not wide and not multi_hot
+    tokens = fitted.n_features is None
+    wide = float64 and not tokens
+    narrow = kind.program and not wide and not tokens
     export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
     own = in_own_units(fitted, network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
@@ -134,13 +136,19 @@ def export_run(
         member=metadata.get("member"),
         features=fitted.width,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
-        multi_hot=multi_hot,
+        rows_of=_rows_of(fitted),
         outputs=fitted.n_outputs,
         meaning=meaning_of(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
         difference=found[0],
     )
+
+
+def _rows_of(fitted: FittedPreprocessing) -> Literal["features", "multi_hot", "pad"]:
+    if fitted.n_features is not None:
+        return "features"
+    return "pad" if isinstance(fitted.inputs[0], FittedPad) else "multi_hot"
 
 
 def _one_network(run: RunDirectory, member: str | None) -> TrainedNetwork:
@@ -195,7 +203,7 @@ def generated_rows(fitted: FittedPreprocessing, rows: int) -> TokenRows | Array:
     rng = np.random.default_rng(0)
     if fitted.n_features is None:
         lengths = rng.integers(1, 200, rows)
-        return TokenRows.from_lists([rng.integers(0, fitted.width, n).tolist() for n in lengths])
+        return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
     x_NF = rng.normal(size=(rows, fitted.n_features))
     for step in reversed(fitted.inputs):
         if isinstance(step, FittedStandardize):

@@ -52,7 +52,7 @@ class Export:
 
     @property
     def features(self) -> int:
-        """F, the width of a row as a program takes it: raw features, or a multi-hot row."""
+        """F, the width of a row as a program takes it: raw features, a multi-hot row, or a padded one."""
         return self.network.fitted.width
 
     def module(self) -> StandaloneNetwork:
@@ -60,7 +60,7 @@ class Export:
         fitted = self.network.fitted
         scale = fitted.target_scale()
         module = StandaloneNetwork(
-            build_network(self.spec.layers, fitted.width),
+            build_network(self.spec.layers, fitted.width, fitted.tokens),
             self.network.weights,
             [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
             None if scale is None else Scale(scale[0].tolist(), scale[1].tolist()),
@@ -75,8 +75,7 @@ class Export:
         """Rows of a data set as a program takes them."""
         if isinstance(inputs, TokenRows):
             rows = self.network.fitted.transform_inputs(inputs)
-            assert isinstance(rows, SparseRows), "token rows become multi-hot rows"
-            return torch.from_numpy(rows.to_dense())
+            return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
         return torch.from_numpy(np.ascontiguousarray(inputs)).to(self.dtype)
 
 

@@ -20,6 +20,8 @@ _FLOAT = 4
 _COPIES_OF_A_PARAMETER = 5
 # Of each layer's outputs of a block: before and after the activation, and one on the way.
 _COPIES_OF_AN_OUTPUT = 3
+# Of all layers' outputs of a training batch, until the gradients are there: before and after the activation.
+_COPIES_FOR_GRADIENTS = 2
 
 
 # Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
@@ -65,7 +67,12 @@ def estimate_memory(
     data = sum(_bytes(part.inputs) + part.targets.nbytes for part in samples)
     slots = len(build_optimizer(spec.optimizer).slots(torch.empty(0)))
     of_groups = [
-        len(g.members) * g.network.parameter_count * _FLOAT * (_COPIES_OF_A_PARAMETER + slots + 1)
+        len(g.members)
+        * _FLOAT
+        * (
+            g.network.parameter_count * (_COPIES_OF_A_PARAMETER + slots + 1)
+            + g.network.state_count * (_COPIES_OF_A_PARAMETER - 1)
+        )
         for g in groups
     ]
     # Dense rows that folds standardize differently are kept once for each of them.
@@ -82,12 +89,17 @@ def estimate_memory(
 
 
 def _work(spec: schema.ExperimentSpec, group: Group, rows: DenseRows | SparseRows) -> int:
-    """Bytes of the largest block of rows that is gathered at a time, and of its outputs."""
+    """Bytes of the largest block of rows that is gathered at a time, and of what the layers make of it.
+
+    A block is measured layer by layer; of a training batch the outputs of all layers are there together.
+    """
     of_row = math.ceil(rows.nbytes / max(1, rows.n_rows) / _FLOAT)
     most = max(1, BLOCK_NUMBERS // max(of_row, group.network.widest))
     longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest
-    return len(group.members) * min(max(most, spec.batch_size), longest) * numbers * _FLOAT
+    measured = min(max(most, spec.batch_size), longest) * numbers
+    trained = min(spec.batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.numbers)
+    return len(group.members) * max(measured, trained) * _FLOAT
 
 
 def _bytes(inputs: TokenRows | Array) -> int:

@@ -30,7 +30,7 @@ def keep_names(
         run: the run's folder.
         declared: the data set as the spec has it.
         dataset: the same, loaded.
-        width: F of the widest network: tokens from there on are not seen.
+        width: the number that all tokens are below which a network sees.
         data_dir: where data files are looked for first.
         listener: is told where the words are not at hand; training goes on without.
     """

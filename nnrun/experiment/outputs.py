@@ -13,6 +13,8 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.experiment.prepare import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.training.device import cpu_setup, threads_for
+from nnrun.training.task import BLOCK_NUMBERS
 
 _ROWS_AT_ONCE = 4096
 
@@ -45,16 +47,18 @@ def output_function(
     device: torch.device,
 ) -> OutputFunction:
     """`network_outputs` for rows that come in several blocks: the network is built once."""
-    network = build_network(spec.layers, fitted.width)
+    network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_NUMBERS // network.widest))
 
     def outputs(inputs: TokenRows | Array) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
-        with torch.inference_mode():
-            for first in range(0, len(inputs), _ROWS_AT_ONCE):
-                numbers = np.arange(first, min(first + _ROWS_AT_ONCE, len(inputs)))[None]
+        threads = threads_for(at_once * network.multiplications(rows.numbers_per_row))
+        with torch.inference_mode(), cpu_setup(threads):
+            for first in range(0, len(inputs), at_once):
+                numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
                 (batch,) = rows.batches([0], numbers, numbers.shape[1])
                 blocks.append(network.activate(network.forward(parameters, batch))[0].cpu().numpy())
         return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)

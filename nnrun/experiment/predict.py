@@ -107,7 +107,9 @@ def load_predictor(
     fitted = networks[0].fitted
     codec: Codec[Any]
     if fitted.n_features is None:
-        codec = _token_codec(run, spec.dataset, max(n.fitted.width for n in networks), data_dir, listener)
+        codec = _token_codec(
+            run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener
+        )
     else:
         names = labels.feature_names
         known = names if names is not None and len(names) == fitted.n_features else None

@@ -111,12 +111,14 @@ def prepare_groups(
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
-    by_width: dict[int, list[GroupMember]] = {}
+    by_width: dict[tuple[int, int | None], list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
-        by_width.setdefault(fitted.width, []).append(GroupMember(number, source, fold, fitted))
+        group = by_width.setdefault((fitted.width, fitted.tokens), [])
+        group.append(GroupMember(number, source, fold, fitted))
     return tuple(
-        Group(tuple(members), build_network(spec.layers, width)) for width, members in by_width.items()
+        Group(tuple(members), build_network(spec.layers, width, tokens))
+        for (width, tokens), members in by_width.items()
     )
 
 

@@ -196,6 +196,11 @@ def prepare_job(
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
     given = given_weights(spec, groups)
+    if len(groups) > 1:
+        listener.message(
+            f"the {kind_of_members(spec, settings.selection)}s need {len(groups)} different networks, by the "
+            "width or the words of their rows: these train one after the other, with the same results"
+        )
     tasks = [training_task(spec, group, dataset, device) for group in groups]
     pairs = list(zip(groups, tasks, strict=True))
     choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
@@ -298,8 +303,8 @@ def recording(
     for group in job.groups:
         for member in group.members:
             run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
-    widest = max(group.network.inputs for group in job.groups)
-    keep_names(run, spec.dataset, job.dataset, widest, job.settings.data_dir, listener)
+    tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
+    keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = dict(worthless)

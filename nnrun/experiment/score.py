@@ -15,6 +15,7 @@ from nnrun.experiment.baseline import constant_scores
 from nnrun.experiment.prepare import make_task
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.evaluate import evaluate
 
 
@@ -44,11 +45,13 @@ def score(
         known_targets: the targets of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = build_network(spec.layers, fitted.width)
+    network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     task = make_task(spec, network, [fitted], samples, device)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
+    work = task.rows_at_once * network.multiplications(task.inputs.numbers_per_row)
+    with cpu_setup(threads_for(work)):
+        phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
     known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
     every = np.arange(len(samples))[None]
     targets, row_weights = task.targets_of([0], every), task.weights_of([0], every)

@@ -75,8 +75,9 @@ def architecture_of(spec: schema.ExperimentSpec) -> str | None:
     for parameters in values["optimizer"].values():
         del parameters["learning_rate"]
     for layer in values["layers"]:
-        for parameters in layer.values():
-            parameters.pop("kernel_regularizer", None)
+        if isinstance(layer, dict):  # else it is a name without parameters
+            for parameters in layer.values():
+                parameters.pop("kernel_regularizer", None)
     return json.dumps(values)
 
 
@@ -98,7 +99,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     except NnrunError:
         return None
     network = alone[0].network
-    if any(group.network.inputs != network.inputs for group in alone):
+    if any(group.network.weights != network.weights for group in alone):
         return None
     same_rows = all(group.fitted[0].inputs == alone[0].fitted[0].inputs for group in alone)
     if not same_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
@@ -147,9 +148,9 @@ def _own_numbers(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Netw
     """What the runs differ in: name → (R,)."""
     rates = [build_optimizer(spec.optimizer).learning_rate for spec in specs]
     found: dict[str, tuple[list[float], torch.dtype]] = {OWN_RATE: (rates, torch.float64)}
-    for layers in zip(*(network.dense for network in networks), strict=True):
-        for name, strength in zip(layers[0].strength_names, ("l1", "l2"), strict=True):
-            found[name] = [getattr(layer, strength) for layer in layers], torch.float32
+    for layers in zip(*(network.kernels for network in networks), strict=True):
+        for place, name in enumerate(layers[0].strength_names):
+            found[name] = [layer.strengths[place] for layer in layers], torch.float32
     return {
         name: torch.tensor(values, dtype=dtype)
         for name, (values, dtype) in found.items()

@@ -50,6 +50,16 @@ class SparseBatch:
         """The same non-zeros with other values, (nnz,)."""
         return replace(self, values=values, prepared=None)
 
+    def to_dense(self) -> Tensor:
+        """(R, B, F) float32, for a layer that needs every number."""
+        row = torch.repeat_interleave(
+            torch.arange(len(self.row_starts) - 1, device=self.columns.device), self.row_starts.diff()
+        )
+        place = (row - row // self.rows) * self.features + self.columns  # columns are moved by r * F already
+        x = torch.zeros(self.replicas * self.rows * self.features, device=self.columns.device)
+        x[place] = 1.0 if self.values is None else self.values.to(torch.float32)
+        return x.view(self.replicas, self.rows, self.features)
+
     @cached_property
     def by_column(self) -> ByColumn:
         """The same matrix column by column."""

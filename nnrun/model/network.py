@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nnrun.errors import DataError
-from nnrun.model.inputs import Batch
-from nnrun.model.layers import BUILDERS, DenseLayer, DropoutLayer, Layer, Parameters
+from nnrun.model.inputs import Batch, SparseBatch
+from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, Layer, Parameters, Weight
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
+from nnrun.spec.shapes import ShapeError, trace
 from nnrun.spec.streams import RandomSource
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """One row of a network's summary: what the layer is, the width it gives, the parameters it has."""
+    """One row of a network's summary: what the layer is, the shape it gives, the numbers it has.
+
+    `parameters` are learned; `state` is kept beside them, such as moving means.
+    """
 
     position: int
     description: str
-    outputs: int
+    outputs: tuple[int, ...]
     parameters: int
+    state: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Network:
     """A stack of layers that ends in a dense layer. Holds no weights."""
 
     inputs: int
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer[Any], ...]
 
     @cached_property
     def last(self) -> DenseLayer:
@@ -42,10 +48,15 @@ class Network:
         assert isinstance(last, DenseLayer), "lint lets only a dense layer end the stack"
         return last
 
-    @property
+    @cached_property
     def widest(self) -> int:
-        """The most units of a layer."""
-        return max(layer.units for layer in self.layers)
+        """The most numbers that a layer makes of one row."""
+        return max(layer.numbers for layer in self.layers)
+
+    @property
+    def numbers(self) -> int:
+        """The numbers that all layers make of one row."""
+        return sum(layer.numbers for layer in self.layers)
 
     @property
     def outputs(self) -> int:
@@ -53,49 +64,82 @@ class Network:
         return self.last.units
 
     @cached_property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of one replica's parameters: kernels (in, out), biases (1, out)."""
-        return {
-            k: v
-            for layer in self.layers
-            if isinstance(layer, DenseLayer)
-            for k, v in layer.parameter_shapes.items()
-        }
-
-    def multiplications(self, numbers_per_row: int) -> int:
-        """Multiplications of one row, forward; the first layer meets `numbers_per_row` non-zeros."""
-        shapes = [shape for name, shape in self.parameter_shapes.items() if is_kernel(name)]
-        return numbers_per_row * shapes[0][1] + sum(rows * columns for rows, columns in shapes[1:])
-
-    @property
-    def parameter_count(self) -> int:
-        """Numbers to learn in one replica."""
-        return sum(int(np.prod(shape)) for shape in self.parameter_shapes.values())
+    def weights(self) -> dict[str, Weight]:
+        """Name → what one replica has under it: parameters and state, layer by layer."""
+        return {name: weight for layer in self.layers for name, weight in layer.weights.items()}
 
     @cached_property
-    def dense(self) -> tuple[DenseLayer, ...]:
-        """The layers that have weights."""
-        return tuple(layer for layer in self.layers if isinstance(layer, DenseLayer))
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape of one replica's parameters, which are learned."""
+        return {name: weight.shape for name, weight in self.weights.items() if weight.learned}
+
+    @cached_property
+    def state_names(self) -> frozenset[str]:
+        """The names of what training keeps beside the parameters, such as moving means."""
+        return frozenset(name for name, weight in self.weights.items() if not weight.learned)
+
+    def multiplications(self, numbers_per_row: int) -> int:
+        """Multiplications of one row, forward, that threads can share, to choose their number by.
+
+        The first kernel meets `numbers_per_row` non-zeros.
+        """
+        whole = sum(layer.multiplications for layer in self.layers)
+        first = next(layer for layer in self.layers if layer.weights)
+        if isinstance(first, DenseLayer) and len(first.input_shape) == 1:
+            whole += (numbers_per_row - first.input_shape[0]) * first.units
+        return whole
+
+    @cached_property
+    def parameter_count(self) -> int:
+        """Numbers to learn in one replica."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @cached_property
+    def state_count(self) -> int:
+        """Numbers that one replica keeps beside them."""
+        return sum(layer.state for layer in self.layers)
+
+    @property
+    def kernels(self) -> tuple[KernelLayer[Any], ...]:
+        """The layers whose kernels may be regularized."""
+        return tuple(layer for layer in self.layers if isinstance(layer, KernelLayer))
 
     @cached_property
     def dropouts(self) -> tuple[DropoutLayer, ...]:
         """The layers that need noise while training."""
         return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))
 
-    def forward(self, parameters: Parameters, x: Batch, noise: Noise | None = None) -> Tensor:
+    @cached_property
+    def sparse_kernel(self) -> str | None:
+        """The kernel that sparse rows meet as they are; None where a layer before it makes them dense."""
+        first = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
+        return first.name("weight") if isinstance(first, DenseLayer) else None
+
+    @cached_property
+    def not_compilable(self) -> str | None:
+        """The kind of a layer for which compiled steps are not made; None where there is none."""
+        return next((layer.spec.kind for layer in self.layers if not layer.compilable), None)
+
+    def forward(
+        self,
+        parameters: Parameters,
+        x: Batch,
+        noise: Noise | None = None,
+        moved: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """(R, B, K): the output layer's values before its activation.
 
         Args:
-            parameters: stacked, (R, ...).
+            parameters: stacked, (R, ...), with the state.
             x: a batch of inputs.
             noise: dropout's random numbers; None when not training.
+            moved: where given, this is a training step, and the new state is put here by its names.
         """
         h: Batch = x
         for layer in self.layers[:-1]:
-            if isinstance(layer, DenseLayer):
-                h = layer.activate(layer.linear(parameters, h))
-            elif noise is not None:
-                h = layer.drop(h, noise)
+            if isinstance(h, SparseBatch) and not layer.takes_sparse:
+                h = h.to_dense()
+            h = layer.forward(parameters, h, noise, moved)
         return self.last.linear(parameters, h)
 
     def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Noise | None:
@@ -117,25 +161,21 @@ class Network:
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """(R,): the sum of the layers' regularization terms, or None where there are none."""
-        terms = [layer.penalty(parameters) for layer in self.layers if isinstance(layer, DenseLayer)]
+        terms = [layer.penalty(parameters) for layer in self.kernels]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
 
     def summary(self) -> list[LayerShape]:
         """What `nnrun show` prints of each layer."""
-        rows = []
-        for layer in self.layers:
-            if isinstance(layer, DenseLayer):
-                count = sum(int(np.prod(shape)) for shape in layer.parameter_shapes.values())
-                rows.append(LayerShape(layer.position, f"dense, {layer.activation}", layer.units, count))
-            else:
-                rows.append(LayerShape(layer.position, f"dropout {layer.rate:g}", layer.units, 0))
-        return rows
+        return [
+            LayerShape(layer.position, layer.description, layer.output_shape, layer.parameters, layer.state)
+            for layer in self.layers
+        ]
 
     def initial_parameters(
         self, sources: Sequence[RandomSource], given: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Tensor]:
-        """Stacked first weights of replicas, on the CPU.
+        """Stacked first weights and state of replicas, on the CPU.
 
         Each replica's weights depend on (its source, the layer's position) alone.
 
@@ -148,17 +188,17 @@ class Network:
         stacks: dict[str, list[np.ndarray]] = {}
         for source in sources:
             for layer in self.layers:
-                if not isinstance(layer, DenseLayer):
+                if not layer.weights:
                     continue
                 purpose = f"initial weights of layer {layer.position}"
                 rng = np.random.default_rng(source.derive(purpose=purpose))
-                for name, value in layer.initial_parameters(rng).items():
+                for name, value in layer.initial(rng).items():
                     stacks.setdefault(name, []).append(value)
-        return {name: torch.from_numpy(np.stack(values)) for name, values in stacks.items()}
+        return {name: torch.from_numpy(np.stack(stacks[name])) for name in self.weights}
 
     def check_weights(self, weights: Mapping[str, np.ndarray], source: str) -> None:
-        """Raise DataError unless `weights`, which `source` holds, are exactly this network's parameters."""
-        expected = {name: file_shape(name, shape) for name, shape in self.parameter_shapes.items()}
+        """Raise DataError unless `weights`, which `source` holds, are exactly this network's."""
+        expected = {name: weight.file_shape for name, weight in self.weights.items()}
         found = {name: tuple(value.shape) for name, value in weights.items()}
         if found == expected:
             broken = [name for name, value in weights.items() if not np.isfinite(value).all()]
@@ -173,51 +213,58 @@ class Network:
         raise DataError(f"The weights in {source} do not fit the network:\n" + "\n".join(lines))
 
     def stack(self, weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Weights files' contents, one for each replica → stacked parameters."""
+        """Weights files' contents, one for each replica → stacked parameters and state."""
         return {
-            name: torch.from_numpy(
-                np.stack([from_file_layout(name, w[name]).reshape(shape).astype(np.float32) for w in weights])
-            )
-            for name, shape in self.parameter_shapes.items()
+            name: torch.from_numpy(np.stack([weight.from_file(w[name]) for w in weights]))
+            for name, weight in self.weights.items()
         }
 
     def unstack(self, parameters: Parameters, index: int) -> dict[str, np.ndarray]:
-        """The parameters of the replica at `index`, in the layout of a weights file."""
+        """What the replica at `index` has, in the layout of a weights file."""
         return {
-            name: to_file_layout(name, value[index].detach().cpu().numpy())
-            for name, value in parameters.items()
+            name: weight.to_file(parameters[name][index].detach().cpu().numpy())
+            for name, weight in self.weights.items()
         }
 
 
-# A weights file follows PyTorch: `<i>.weight` is (out, in), `<i>.bias` is (out,).
+def build_network(layers: Sequence[schema.Component], inputs: int, tokens: int | None = None) -> Network:
+    """The network that a spec's `layers` declare.
 
+    Args:
+        layers: the spec's.
+        inputs: F, the numbers of a row.
+        tokens: where these are word indices, the number that they are below.
 
-def is_kernel(name: str) -> bool:
-    """Whether a parameter of this name is a kernel; else it is a bias."""
-    return name.endswith(".weight")
-
-
-def file_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A parameter's shape in a weights file."""
-    return (shape[1], shape[0]) if is_kernel(name) else (shape[-1],)
-
-
-def to_file_layout(name: str, value: np.ndarray) -> np.ndarray:
-    """(in, out) → (out, in); (1, out) → (out,)."""
-    return np.ascontiguousarray(value.T if is_kernel(name) else value.reshape(-1))
-
-
-def from_file_layout(name: str, value: np.ndarray) -> np.ndarray:
-    """(out, in) → (in, out); a bias stays as it is."""
-    return np.ascontiguousarray(value.T if is_kernel(name) else value)
-
-
-def build_network(layers: Sequence[schema.Component], inputs: int) -> Network:
-    """The network that a spec's `layers` declare, for rows of `inputs` features."""
-    built: list[Layer] = []
-    width = inputs
-    for position, spec in enumerate(layers):
-        layer = BUILDERS[type(spec)](spec, position, width)
-        built.append(layer)
-        width = layer.units
+    Raises:
+        DataError: a layer cannot take what it is given, which only the data could tell.
+    """
+    known = [_with_input_dim(layer, tokens) for layer in layers]
+    try:
+        shapes: list[tuple[int, ...]] = [(inputs,), *trace(known, (inputs,))]  # type: ignore[list-item]  # all known
+    except ShapeError as error:
+        raise DataError(f"layers[{error.position}] does not fit the data: {error}.") from None
+    built = [
+        LAYERS[type(layer)](layer, position, shapes[position], shapes[position + 1])
+        for position, layer in enumerate(known)
+    ]
     return Network(inputs, tuple(built))
+
+
+def _with_input_dim(layer: schema.Component, tokens: int | None) -> schema.Component:
+    """An embedding for all word indices that there are."""
+    if not isinstance(layer, schema.Embedding):
+        return layer
+    if tokens is None:
+        raise DataError(
+            "embedding looks up word indices, and the inputs are a table of numbers; it follows "
+            "preprocessing.inputs: pad."
+        )
+    if layer.input_dim is None:
+        return layer.model_copy(update={"input_dim": tokens})
+    if layer.input_dim < tokens:
+        raise DataError(
+            f"embedding: the training rows hold tokens up to {tokens - 1:,}, but input_dim is "
+            f"{layer.input_dim:,}; every token must be below it. Set input_dim to {tokens:,} at least, or "
+            "leave it out."
+        )
+    return layer

@@ -6,6 +6,7 @@ same on every device, in every batch layout, and whoever trains beside this repl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -38,12 +39,12 @@ class Noise:
         """The noise of the same epoch for a batch that starts at another row of its order."""
         return replace(self, first_row=first_row)
 
-    def dense(self, position: int, x_RBU: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) of the shape of `x_RBU`."""
-        _, rows, units = x_RBU.shape
-        places_BU = torch.arange(rows * units, device=x_RBU.device).view(rows, units)
+    def dense(self, position: int, x: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of `x`, (R, B, ...)."""
+        rows, units = x.shape[1], math.prod(x.shape[2:])
+        places_BU = torch.arange(rows * units, device=x.device).view(rows, units)
         counter_BU = places_BU + self.first_row * units
-        return uniform(self.keys[position][:, None, None], counter_BU)
+        return uniform(self.keys[position][:, None, None], counter_BU).view(x.shape)
 
     def sparse(self, position: int, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""

@@ -39,7 +39,7 @@ class StandaloneNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self._network = network
-        self._names = tuple(network.parameter_shapes)
+        self._names = tuple(network.weights)
         for name, value in network.stack([weights]).items():
             self.register_buffer(_buffer_name(name), value)
         self._scales = len(inputs)

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -38,10 +39,6 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-Activation = Literal[
-    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
-]
-
 # Other usual spellings of a name, as Keras and scikit-learn accept them.
 ALIASES: Mapping[str, str] = {
     "mean_squared_error": "mse",
@@ -57,6 +54,26 @@ ALIASES: Mapping[str, str] = {
     "silu": "swish",
     "boston": "boston_housing",
 }
+
+ActivationName = Literal[
+    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
+]
+Activation = Annotated[
+    ActivationName,
+    BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
+]
+Padding = Literal["valid", "same"]
+
+
+def _as_list(value: Any) -> Any:
+    """A whole number as a list of one; anything else as it is."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ONE_IS_ENOUGH = BeforeValidator(_as_list)
+"""Marks a list for which a single number may stand: a size that is the same along every axis."""
+
+Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_IS_ENOUGH]
 
 
 class Config(BaseModel):
@@ -210,6 +227,22 @@ class Standardize(Component):
     columns: list[NonNegativeInt] | None = None
 
 
+class Pad(Component):
+    """Token lists to rows of `length` tokens each, for `embedding` (Keras's `pad_sequences`).
+
+    A shorter list gets `value` at the `side` given; of a longer one that end is cut off which `truncate`
+    names. Default for `length`: the longest training row. Tokens that no training row can hold (from the data
+    set's num_words on, else above the highest of the training rows) are left out.
+    """
+
+    kind = "pad"
+    bare = "length"
+    length: Count | None = None
+    side: Literal["pre", "post"] = "pre"
+    truncate: Literal["pre", "post"] = "pre"
+    value: NonNegativeInt = 0
+
+
 class NoInputStep(Component):
     """Take the inputs as they are."""
 
@@ -219,6 +252,7 @@ class NoInputStep(Component):
 InputStep = Annotated[
     Union[
         Annotated[MultiHot, Tag("multi_hot")],
+        Annotated[Pad, Tag("pad")],
         Annotated[Standardize, Tag("standardize")],
         Annotated[NoInputStep, Tag("none")],
     ],
@@ -309,7 +343,10 @@ Regularizer = Annotated[
 
 
 class Dense(Component):
-    """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias."""
+    """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias.
+
+    Of rows with more than one axis the last is multiplied, for each place along the others alike.
+    """
 
     kind = "dense"
     bare = "units"
@@ -317,13 +354,6 @@ class Dense(Component):
     activation: Activation = "linear"
     use_bias: bool = True
     kernel_regularizer: Regularizer | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _activation_aliases(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("activation") in ("silu",):
-            return {**value, "activation": ALIASES[value["activation"]]}
-        return value
 
 
 class Dropout(Component):
@@ -334,7 +364,178 @@ class Dropout(Component):
     rate: Annotated[float, Field(ge=0, lt=1)]
 
 
-Layer = Annotated[Union[Annotated[Dense, Tag("dense")], Annotated[Dropout, Tag("dropout")]], COMPONENT]
+class Embedding(Component):
+    """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
+
+    Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
+    Uniform from -0.05 to 0.05 at first. Padding is a word like any other (Keras's mask_zero: false).
+    """
+
+    kind = "embedding"
+    bare = "output_dim"
+    output_dim: Count
+    input_dim: Count | None = None
+
+
+class Flatten(Component):
+    """All numbers of a row one behind the other, the last axis fastest."""
+
+    kind = "flatten"
+
+
+class Reshape(Component):
+    """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
+
+    kind = "reshape"
+    bare = "target_shape"
+    target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
+
+
+class GlobalAveragePooling(Component):
+    """The mean over all axes but the last: over the steps, or over height and width."""
+
+    kind = "global_average_pooling"
+
+
+class MaxPooling(Component):
+    """The largest number of each window, channel by channel, along the steps or along height and width.
+
+    `pool_size` and `strides` are one number for every axis, or a list; default for `strides`: the pool size.
+    """
+
+    kind = "max_pooling"
+    bare = "pool_size"
+    pool_size: Sizes = [2]
+    strides: Sizes | None = None
+    padding: Padding = "valid"
+
+
+class Conv1D(Component):
+    """Windows of `kernel_size` steps times a kernel, (steps, channels) to (steps, filters).
+
+    Glorot-uniform kernel, zero bias. Padding `same` is TensorFlow's: what cannot be halved goes to the end.
+    """
+
+    kind = "conv1d"
+    filters: Count
+    kernel_size: Count
+    strides: Count = 1
+    padding: Padding = "valid"
+    activation: Activation = "linear"
+    use_bias: bool = True
+    kernel_regularizer: Regularizer | None = None
+
+
+class Conv2D(Component):
+    """Windows of `kernel_size` times a kernel, (height, width, channels) to (height, width, filters).
+
+    Glorot-uniform kernel, zero bias. Padding `same` is TensorFlow's: what cannot be halved goes to the end.
+    `kernel_size` and `strides` are one number for both axes, or a list of two.
+    """
+
+    kind = "conv2d"
+    filters: Count
+    kernel_size: Sizes
+    strides: Sizes = [1]
+    padding: Padding = "valid"
+    activation: Activation = "linear"
+    use_bias: bool = True
+    kernel_regularizer: Regularizer | None = None
+
+
+class Lstm(Component):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
+
+    Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
+    zero bias, but 1 for the forget gate with `unit_forget_bias`. Gives the last step, or with
+    `return_sequences` all. Padding is not masked.
+    """
+
+    kind = "lstm"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    recurrent_activation: Activation = "sigmoid"
+    use_bias: bool = True
+    unit_forget_bias: bool = True
+    return_sequences: bool = False
+
+
+class Gru(Component):
+    """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
+
+    Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
+    then has a bias of its own. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
+    last step, or with `return_sequences` all. Padding is not masked.
+    """
+
+    kind = "gru"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    recurrent_activation: Activation = "sigmoid"
+    use_bias: bool = True
+    reset_after: bool = True
+    return_sequences: bool = False
+
+
+class BatchNormalization(Component):
+    """(x - mean) / sqrt(variance + epsilon) of each number along the last axis, then scaled and centred.
+
+    While training mean and variance are the batch's (variance with ddof 0). Afterwards they are moving ones,
+    moved by each batch: moving = momentum * moving + (1 - momentum) * batch. (PyTorch's momentum is 1 minus
+    Keras's, its epsilon 1e-5, and its moving variance has ddof 1.)
+    """
+
+    kind = "batch_normalization"
+    momentum: Decay = 0.99
+    epsilon: Positive = 1e-3
+    center: bool = True
+    scale: bool = True
+
+
+class LayerNormalization(Component):
+    """(x - mean) / sqrt(variance + epsilon) along the last axis of each row, then scaled and centred.
+
+    (PyTorch's epsilon is 1e-5.)
+    """
+
+    kind = "layer_normalization"
+    epsilon: Positive = 1e-3
+    center: bool = True
+    scale: bool = True
+
+
+class ActivationLayer(Component):
+    """An activation function on its own: `activation: relu`."""
+
+    kind = "activation"
+    bare = "activation"
+    activation: Activation
+
+
+Layer = Annotated[
+    Union[
+        Annotated[Dense, Tag("dense")],
+        Annotated[Dropout, Tag("dropout")],
+        Annotated[Embedding, Tag("embedding")],
+        Annotated[Flatten, Tag("flatten")],
+        Annotated[Reshape, Tag("reshape")],
+        Annotated[GlobalAveragePooling, Tag("global_average_pooling")],
+        Annotated[MaxPooling, Tag("max_pooling")],
+        Annotated[Conv1D, Tag("conv1d")],
+        Annotated[Conv2D, Tag("conv2d")],
+        Annotated[Lstm, Tag("lstm")],
+        Annotated[Gru, Tag("gru")],
+        Annotated[BatchNormalization, Tag("batch_normalization")],
+        Annotated[LayerNormalization, Tag("layer_normalization")],
+        Annotated[ActivationLayer, Tag("activation")],
+    ],
+    COMPONENT,
+]
+
+KernelLayer = Dense | Conv1D | Conv2D
+"""The layers that take a `kernel_regularizer`."""
 
 
 # --- losses ------------------------------------------------------------------------------------------------

@@ -92,6 +92,8 @@ def _obstacle(task: Task) -> str | None:
         return "replicas with learning rates or regularizers of their own are not compiled so far"
     if not task.inputs.dense:
         return "sparse rows have another shape in each batch, and compiled steps have one"
+    if task.network.not_compilable is not None:
+        return f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
     if task.device.type != "cpu":
         return "compiled steps are for the CPU so far"
     if cxx_compiler() is None:

@@ -101,7 +101,16 @@ class CompiledEngine(EagerEngine):
                     first = torch.tensor(segment.first_row + call * rows_per_call, device=task.device)
                     call_noise = noise.starting_at(first)
                 loss_GS, outputs_GNK = self._several(
-                    task, parameters, stack.slots, stack.steps_R, x, y, call_noise, w, rates_R
+                    task,
+                    parameters,
+                    dict(stack.state),
+                    stack.slots,
+                    stack.steps_R,
+                    x,
+                    y,
+                    call_noise,
+                    w,
+                    rates_R,
                 )
                 losses.append(loss_GS)
                 outputs.append(outputs_GNK)
@@ -116,6 +125,7 @@ class CompiledEngine(EagerEngine):
 def _several_steps(
     task: Task,
     parameters: dict[str, Tensor],
+    state: dict[str, Tensor],
     slots: dict[str, Slots],
     steps_R: Tensor,
     x_RNF: Tensor,
@@ -139,16 +149,18 @@ def _several_steps(
             y: Tensor = y,
             w: Tensor | None = w,
             step_noise: Any = step_noise,
-        ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            loss_R, outputs_RBK = step_loss(task, weights, x, y, step_noise, w)
-            return loss_R.sum(), (loss_R, outputs_RBK)
+        ) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor]]]:
+            loss_R, outputs_RBK, moved = step_loss(task, {**weights, **state}, x, y, step_noise, w)
+            return loss_R.sum(), (loss_R, outputs_RBK, moved)
 
-        gradients, (loss_R, outputs_RBK) = torch.func.grad(total, has_aux=True)(parameters)
+        gradients, (loss_R, outputs_RBK, moved) = torch.func.grad(total, has_aux=True)(parameters)
         if task.clip is not None:
             gradients = task.clip(gradients)
         steps_R += 1
         for name, parameter in parameters.items():
             task.optimizer.update(parameter, gradients[name], slots[name], steps_R, rates_R)
+        for name, value in moved.items():
+            state[name].copy_(value)
         losses.append(loss_R)
         outputs.append(outputs_RBK)
     return torch.stack(losses, 1), torch.cat(outputs, 1)

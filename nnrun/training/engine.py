@@ -33,7 +33,7 @@ class Engine(Protocol):
         ...
 
     def parameters(self) -> dict[str, Tensor]:
-        """A copy of the stacked parameters, on the CPU."""
+        """A copy of the stacked parameters and the network's state, on the CPU."""
         ...
 
     def keep(self, places: Sequence[int]) -> None:
@@ -60,13 +60,14 @@ def step_loss(
     targets: Tensor,
     noise: Any,
     weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(R,) each replica's loss on its batch, penalty included, and (R, B, K) its outputs."""
-    z_RBK = task.network.forward(parameters, batch, noise)
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """(R,) each replica's loss on its batch, penalty included; (R, B, K) its outputs; the new state."""
+    moved: dict[str, Tensor] = {}
+    z_RBK = task.network.forward(parameters, batch, noise, moved)
     outputs_RBK = task.network.activate(z_RBK)
     loss_R = mean_loss(task.loss(z_RBK, outputs_RBK, targets), weights)
     penalty_R = task.network.penalty(parameters)
-    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK
+    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK, moved
 
 
 def split_weights(weights_GN: Tensor | None, size: int, parts: int) -> Sequence[Tensor | None]:
@@ -117,7 +118,7 @@ class EagerEngine:
         self, stack: Stack, batch: Any, targets: Tensor, noise: Any, weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        loss_G, outputs_GBK = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
+        loss_G, outputs_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
         gradients = dict(zip(stack.parameters, found, strict=True))
@@ -127,6 +128,7 @@ class EagerEngine:
             stack.steps_R += 1
             for block in stack.blocks:
                 self._update(block, block.joined(gradients), stack)
+            stack.move(moved)
         return loss_G.detach(), outputs_GBK.detach()
 
     def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
@@ -149,8 +151,8 @@ class EagerEngine:
         return self._measurement.of(self._stack.numbers)
 
     def parameters(self) -> dict[str, Tensor]:
-        """A copy of the stacked parameters, on the CPU."""
-        return {name: value.detach().to("cpu", copy=True) for name, value in self._stack.parameters.items()}
+        """A copy of the stacked parameters and the network's state, on the CPU."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._stack.kept.items()}
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only."""
@@ -160,11 +162,11 @@ class EagerEngine:
 
     def state(self) -> dict[str, Tensor]:
         """A copy of all that training has changed, on the CPU, by name."""
-        return {name: value.to("cpu", copy=True) for name, value in self._stack.state().items()}
+        return {name: value.to("cpu", copy=True) for name, value in self._stack.everything().items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave of an engine for the same task, after the same `keep`."""
-        mine = self._stack.state()
+        mine = self._stack.everything()
         wanted = {name: (value.shape, value.dtype) for name, value in mine.items()}
         if wanted != {name: (value.shape, value.dtype) for name, value in state.items()}:
             raise DataError("The checkpoint's tensors are not those of this spec's networks and optimizer.")

@@ -235,6 +235,7 @@ class NativeEngine(EagerEngine):
                 layer.keys = noise.keys[position].data_ptr()
                 layer.rate, layer.scale = spec.rate, 1.0 / (1.0 - spec.rate)
             else:
+                assert isinstance(spec, schema.Dense), "an obstacle otherwise"
                 width = spec.units
                 layer.activation = _ACTIVATIONS.index(spec.activation)
                 _fill(layer, spec.kernel_regularizer)

@@ -66,6 +66,7 @@ class Stack:
         seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
         own: as the task's, of the replicas that are here. Training does not change it; a schedule may
             give the replicas learning rates of their own in it.
+        state: name → (R, ...) what is kept beside the parameters and has no gradient, such as moving means.
         rate: the learning rate of all replicas in this epoch, where a schedule gives them one; else None.
         parameters: name → (R, ...) leaves, views of the blocks.
         slots: name → what the optimizer keeps for that parameter, views of the blocks.
@@ -75,6 +76,7 @@ class Stack:
     steps_R: Tensor
     seen: Mapping[str, Tensor] = field(default_factory=dict)
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
     rate: float | None = None
     parameters: dict[str, Tensor] = field(init=False)
     slots: dict[str, Slots] = field(init=False)
@@ -91,8 +93,20 @@ class Stack:
 
     @property
     def numbers(self) -> Mapping[str, Tensor]:
-        """The parameters, and what the replicas have of their own: what the network computes with."""
-        return {**self.parameters, **self.own} if self.own else self.parameters
+        """Parameters, state, and what the replicas have of their own: what the network computes with."""
+        if not (self.own or self.state):
+            return self.parameters
+        return {**self.parameters, **self.state, **self.own}
+
+    @property
+    def kept(self) -> Mapping[str, Tensor]:
+        """Parameters and state: what a weights file holds."""
+        return {**self.parameters, **self.state}
+
+    def move(self, moved: Mapping[str, Tensor]) -> None:
+        """Take the new values of the state."""
+        for name, value in moved.items():
+            self.state[name].copy_(value)
 
     @property
     def rates(self) -> Rate | None:
@@ -106,13 +120,14 @@ class Stack:
             rates_R = torch.tensor(rates, dtype=torch.float64, device=self.steps_R.device)
             self.own = {**self.own, OWN_RATE: rates_R}
 
-    def state(self) -> dict[str, Tensor]:
+    def everything(self) -> dict[str, Tensor]:
         """All that training changes, by name; the tensors themselves, no copies."""
-        state = {f"value/{name}": value.detach() for name, value in self.parameters.items()}
+        found = {f"value/{name}": value.detach() for name, value in self.parameters.items()}
         for name, slots in self.slots.items():
-            state |= {f"slot {i}/{name}": slot for i, slot in enumerate(slots)}
-        state |= {f"seen/{name}": seen for name, seen in self.seen.items()}
-        return state | {"steps": self.steps_R}
+            found |= {f"slot {i}/{name}": slot for i, slot in enumerate(slots)}
+        found |= {f"seen/{name}": seen for name, seen in self.seen.items()}
+        found |= {f"state/{name}": state for name, state in self.state.items()}
+        return found | {"steps": self.steps_R}
 
     def select(self, places: Sequence[int]) -> Stack:
         """A copy of the replicas at these places."""
@@ -122,6 +137,7 @@ class Stack:
             self.steps_R[index],
             {name: seen[index] for name, seen in self.seen.items()},
             {name: own[index] for name, own in self.own.items()},
+            {name: state[index] for name, state in self.state.items()},
             self.rate,
         )
 
@@ -132,18 +148,22 @@ class Stack:
             mine.put(index, theirs)
         for name, seen in part.seen.items():
             self.seen[name][index] = seen
+        for name, state in part.state.items():
+            self.state[name][index] = state
         self.steps_R[index] = part.steps_R
 
 
 def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -> Stack:
-    """The state before the first step: copies of these parameters on the task's device, fresh slots.
+    """What there is before the first step: copies of these parameters on the task's device, fresh slots.
 
     Args:
         task: what is learned.
-        parameters: stacked.
+        parameters: stacked, with the network's state.
         joined: put small parameters into one block, which saves operations and scatters replicas in memory.
     """
-    values = {name: value.to(task.device, copy=True) for name, value in parameters.items()}
+    everything = {name: value.to(task.device, copy=True) for name, value in parameters.items()}
+    values = {name: value for name, value in everything.items() if name not in task.network.state_names}
+    state = {name: value for name, value in everything.items() if name in task.network.state_names}
     seen = _first_seen(task, values)
     small = []
     if joined:
@@ -157,13 +177,18 @@ def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -
         shapes = {name: tuple(values[name].shape[1:]) for name in names}
         blocks.append(Block(shapes, value, task.optimizer.slots(value)))
     replicas = len(next(iter(values.values())))
-    return Stack(blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen, task.own)
+    return Stack(
+        blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen, task.own, state
+    )
 
 
 def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Zeros for the kernel that meets sparse rows, where a batch meets so few that the rest can wait."""
-    name, kernel = next(iter(parameters.items()))
+    name = task.network.sparse_kernel
+    if task.inputs.dense or name is None:
+        return {}
+    kernel = parameters[name]
     few = task.batch_size * task.inputs.numbers_per_row < kernel.shape[1]
-    if task.inputs.dense or not few or task.optimizer.idle_decay is None:
+    if not few or task.optimizer.idle_decay is None:
         return {}
     return {name: torch.zeros(kernel.shape[:2], device=task.device)}

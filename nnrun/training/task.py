@@ -35,11 +35,32 @@ class Network(Protocol):
 
     @property
     def widest(self) -> int:
-        """The most units of a layer."""
+        """The most numbers that a layer makes of one row."""
         ...
 
-    def forward(self, parameters: Mapping[str, Tensor], x: Any, noise: Any = None) -> Tensor:
-        """(R, B, K): the output layer's values before its activation."""
+    @property
+    def state_names(self) -> frozenset[str]:
+        """What training keeps beside the parameters."""
+        ...
+
+    @property
+    def sparse_kernel(self) -> str | None:
+        """The kernel that sparse rows meet as they are."""
+        ...
+
+    @property
+    def not_compilable(self) -> str | None:
+        """The kind of a layer for which compiled steps are not made."""
+        ...
+
+    def forward(
+        self,
+        parameters: Mapping[str, Tensor],
+        x: Any,
+        noise: Any = None,
+        moved: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """(R, B, K): the output layer's values before its activation; a training step fills `moved`."""
         ...
 
     def activate(self, z_RBK: Tensor) -> Tensor:

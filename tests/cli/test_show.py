@@ -148,10 +148,17 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     assert document == {
         "features": 3,
         "layers": [
-            {"position": 0, "description": "dense, relu", "outputs": 8, "parameters": 32},
-            {"position": 1, "description": "dense, linear", "outputs": 1, "parameters": 9},
+            {"position": 0, "description": "dense, relu", "outputs": [8], "parameters": 32, "state": 0},
+            {
+                "position": 1,
+                "description": "dense, linear",
+                "outputs": [1],
+                "parameters": 9,
+                "state": 0,
+            },
         ],
         "parameters": 41,
+        "state": 0,
         "replicas": 1,
         "kind": None,
         "train_rows": 32,

@@ -14,7 +14,7 @@ from nnrun.experiment.prepare import Selection
 from nnrun.model.network import LayerShape
 from nnrun.spec.load import load_spec
 
-LAYERS = (LayerShape(0, "dense, relu", 8, 32), LayerShape(1, "dense, linear", 1, 9))
+LAYERS = (LayerShape(0, "dense, relu", (8,), 32), LayerShape(1, "dense, linear", (1,), 9))
 DROPPED = [{"dropout": 0.25}, *REGRESSION["layers"]]
 
 
@@ -47,9 +47,9 @@ def test_a_table(changes: dict[str, Any], replicas: int, rows: tuple[int, int], 
 def test_each_layer_is_named_with_its_place(tmp_path: Path) -> None:
     described = describe_spec(load_small(tmp_path, layers=DROPPED).spec, None)
     assert described.layers == (
-        LayerShape(0, "dropout 0.25", 3, 0),
-        LayerShape(1, "dense, relu", 8, 32),
-        LayerShape(2, "dense, linear", 1, 9),
+        LayerShape(0, "dropout 0.25", (3,), 0),
+        LayerShape(1, "dense, relu", (8,), 32),
+        LayerShape(2, "dense, linear", (1,), 9),
     )
 
 
@@ -79,9 +79,9 @@ def test_without_its_data_a_spec_tells_what_it_can(
     monkeypatch.setenv("NO_PROXY", "")
     described = describe_spec(load_spec(specs_dir / "reuters.yaml").spec, None)
     assert described.layers == (
-        LayerShape(0, "dense, relu", 64, 640_064),
-        LayerShape(1, "dense, relu", 64, 4_160),
-        LayerShape(2, "dense, softmax", 46, 2_990),
+        LayerShape(0, "dense, relu", (64,), 640_064),
+        LayerShape(1, "dense, relu", (64,), 4_160),
+        LayerShape(2, "dense, softmax", (46,), 2_990),
     )
     assert (described.features, described.parameters, described.replicas) == (10_000, 647_214, 1)
     assert described.test_rows == 2_246

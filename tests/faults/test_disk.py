@@ -51,7 +51,7 @@ def test_a_disk_that_fills_at_any_moment(code: int, said: str, faulty: Server, t
         for summary in list_runs(tmp_path / runs_dir):
             check_files(summary.run)
             assert summary.status in ("interrupted", "failed", "broken", "completed")
-            assert not [path for path in summary.run.path.rglob(".*")]
+            assert not list(summary.run.path.rglob(".*"))
         moment += 1 if moment < 40 else 3
     assert refused > 20
 

@@ -31,7 +31,7 @@ FORMULAS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def test_a_spec_may_name_these_and_no_others() -> None:
-    assert set(ACTIVATIONS) == set(get_args(schema.Activation))
+    assert set(ACTIVATIONS) == set(get_args(schema.ActivationName))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
-from nnrun.model.layers import BUILDERS, DenseLayer, DropoutLayer
+from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
@@ -22,66 +23,121 @@ from nnrun.spec.streams import sources_of
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)
-FEATURES, REPLICAS, ROWS = 5, 3, 4
+FEATURES, REPLICAS, ROWS, WORDS = 5, 3, 4, 9
+
+# What a layer is given, and what a spec says of it, where that is not a row of numbers and nothing at all.
+TAKES: dict[str, list[int]] = {
+    "lstm": [4, 3],
+    "gru": [4, 3],
+    "conv1d": [4, 3],
+    "conv2d": [3, 4, 2],
+    "max_pooling": [4, 4, 2],
+    "global_average_pooling": [2, 3, 4],
+}
+SAYS: dict[str, Any] = {
+    "dropout": 0.25,
+    "conv1d": {"filters": 6, "kernel_size": 2},
+    "conv2d": {"filters": 6, "kernel_size": [2, 3]},
+    "reshape": [2, -1],
+    "activation": "tanh",
+    **dict.fromkeys(("dense", "embedding", "lstm", "gru"), 6),
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "conv1d_same": {"conv1d": {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}},
+    "conv2d_l2": {"conv2d": {"filters": 5, "kernel_size": 2, "kernel_regularizer": "l2"}},
+    "dense_of_steps": {"dense": 5},
+    "dropout_of_steps": {"dropout": 0.25},
+    "gru_reset_before": {"gru": {"units": 5, "reset_after": False, "return_sequences": True}},
+    "lstm_of_all_steps": {"lstm": {"units": 5, "return_sequences": True, "use_bias": False}},
+    "batch_normalization_of_steps": {"batch_normalization": {"scale": False}},
+    "layer_normalization_of_steps": {"layer_normalization": {"center": False}},
+}
+CASES = [*KINDS, *VARIANTS]
 
 
-def example(kind: str) -> schema.Component:
-    """A layer with nothing but what a spec must say of it."""
-    cls = KINDS[kind]
-    values = {int: 6, float: 0.25}
-    required = {k: field.annotation for k, field in cls.model_fields.items() if field.is_required()}
-    return cls.model_validate({name: values[annotation] for name, annotation in required.items()})
+def layer_of(value: Any) -> schema.Component:
+    """A layer as a spec has it."""
+    return schema.ExperimentSpec.model_validate({"dataset": "imdb", "layers": [value], "loss": "mse"}).layers[
+        0
+    ]
 
 
 def inputs(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
 
 
-def between(kind: str) -> Network:
-    """The layer as the second of three, its own parameters and those around it."""
-    return build_network([schema.Dense(units=FEATURES), example(kind), schema.Dense(units=2)], 3)
+def between(case: str) -> tuple[Network, torch.Tensor]:
+    """The layer as the second of several, its own parameters and those around it; and rows for them."""
+    value = VARIANTS.get(case, {case: SAYS.get(case)})
+    (kind,) = value
+    last: list[Any] = ["flatten", {"dense": 2}]
+    if kind == "embedding":
+        x = torch.from_numpy(np.random.default_rng(1).integers(0, WORDS, (REPLICAS, ROWS, 7)))
+        return build_network([layer_of(v) for v in ({"embedding": 6}, *last)], 7, WORDS), x.float()
+    takes = TAKES.get(kind, [4, 3] if case in VARIANTS else [6])
+    first = [{"dense": int(np.prod(takes))}, {"reshape": takes}]
+    made = build_network([layer_of(v) for v in (*first, value, *last)], 3)
+    return made, inputs(REPLICAS, ROWS, 3)
+
+
+def place_of(case: str) -> int:
+    return 0 if case == "embedding" else 2
+
+
+def lively(network: Network) -> dict[str, torch.Tensor]:
+    """First weights, none of them zero or one, so that each has its part in what comes out."""
+    parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
+    rng = np.random.default_rng(3)
+    return {
+        name: value + torch.from_numpy(rng.uniform(0.05, 0.2, value.shape).astype(np.float32))
+        for name, value in parameters.items()
+    }
 
 
 # --- the contract ------------------------------------------------------------------------------------------
 
 
-def test_every_layer_of_the_schema_has_its_builder() -> None:
-    assert set(BUILDERS) == set(KINDS.values())
+def test_every_layer_of_the_schema_has_its_class() -> None:
+    assert set(LAYERS) == set(KINDS.values())
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", CASES)
 def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
-    kind: str, training: bool
+    case: str, training: bool
 ) -> None:
-    network = between(kind)
-    layer, shown = network.layers[1], network.summary()[1]
-    parameters = {
-        k: v.requires_grad_() for k, v in network.initial_parameters(sources_of(0, range(REPLICAS))).items()
-    }
+    network, x = between(case)
+    place = place_of(case)
+    layer, shown = network.layers[place], network.summary()[place]
+    everything = lively(network)
+    learned = {k: v.requires_grad_() for k, v in everything.items() if k not in network.state_names}
     noise = network.noise(sources_of(0, range(REPLICAS)), 1, CPU) if training else None
-    outputs = network.forward(parameters, inputs(REPLICAS, ROWS, 3), noise)
+    moved: dict[str, torch.Tensor] | None = {} if training else None
 
+    h: Any = x
+    for before in network.layers[: place + 1]:
+        h = before.forward(everything, h, noise, moved)
+    assert h.shape == (REPLICAS, ROWS, *layer.output_shape)
+    assert (shown.position, shown.outputs) == (place, layer.output_shape)
+    own = {k: v for k, v in everything.items() if k.startswith(f"{place}.")}
+    assert shown.parameters == sum(v[0].numel() for k, v in own.items() if k in learned)
+    assert shown.state == sum(v[0].numel() for k, v in own.items() if k not in learned)
+    assert own.keys() == layer.weights.keys()
+
+    outputs = network.forward(everything, x, noise, moved)
     assert outputs.shape == (REPLICAS, ROWS, 2)
     assert torch.isfinite(outputs).all()
-    # The last kernel multiplies what the layer gives: its width is the layer's, or `forward` had failed.
-    assert network.parameter_shapes["2.weight"] == (layer.units, 2)
-    assert (shown.position, shown.outputs) == (1, layer.units)
-    own = {k: v for k, v in parameters.items() if k.startswith("1.")}
-    assert shown.parameters == sum(v[0].numel() for v in own.values())
-
-    gradients = torch.autograd.grad(outputs.square().sum(), list(parameters.values()))
-    for name, gradient in zip(parameters, gradients, strict=True):
+    assert set(moved or {}) == (network.state_names if training else set())
+    gradients = torch.autograd.grad(outputs.square().sum(), list(learned.values()))
+    for name, gradient in zip(learned, gradients, strict=True):
         assert torch.isfinite(gradient).all(), name
         assert (gradient.flatten(1) != 0).any(1).all(), f"{name}: some replica gets no gradient"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_survives_a_save(kind: str, tmp_path: Path) -> None:
-    network = between(kind)
-    parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
-    for value in parameters.values():
-        value += 0.1  # zero biases would prove little
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_survives_a_save(case: str, tmp_path: Path) -> None:
+    network, _ = between(case)
+    parameters = lively(network)
     files = []
     for replica in range(REPLICAS):
         save_file(network.unstack(parameters, replica), tmp_path / "weights.safetensors")
@@ -93,30 +149,47 @@ def test_a_layer_survives_a_save(kind: str, tmp_path: Path) -> None:
         assert torch.equal(again[name], value), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_computes_each_replica_apart_from_the_others(kind: str) -> None:
-    network = between(kind)
-    parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
-    x = inputs(REPLICAS, ROWS, 3)
-    together = network.forward(parameters, x, network.noise(sources_of(0, range(REPLICAS)), 1, CPU))
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_computes_each_replica_apart_from_the_others(case: str, training: bool) -> None:
+    network, x = between(case)
+    parameters = lively(network)
+
+    def computed(parameters: dict[str, torch.Tensor], x: torch.Tensor, numbers: list[int]) -> Any:
+        noise = network.noise(sources_of(0, numbers), 1, CPU) if training else None
+        moved: dict[str, torch.Tensor] | None = {} if training else None
+        outputs = network.forward(parameters, x, noise, moved)
+        penalty = network.penalty(parameters)
+        return {"outputs": outputs, **(moved or {}), **({} if penalty is None else {"penalty": penalty})}
+
+    together = computed(parameters, x, list(range(REPLICAS)))
     for replica in range(REPLICAS):
         own = {k: v[replica : replica + 1] for k, v in parameters.items()}
-        alone = network.forward(
-            own, x[replica : replica + 1], network.noise(sources_of(0, [replica]), 1, CPU)
-        )
-        torch.testing.assert_close(alone[0], together[replica], rtol=1e-5, atol=1e-6)
+        for name, alone in computed(own, x[replica : replica + 1], [replica]).items():
+            torch.testing.assert_close(alone[0], together[name][replica], rtol=1e-5, atol=1e-5)
 
 
 # --- dense -------------------------------------------------------------------------------------------------
 
 
+def dense_layer(position: int, activation: Any, use_bias: bool) -> DenseLayer:
+    spec = schema.Dense(units=6, activation=activation, use_bias=use_bias)
+    return DenseLayer(spec, position, (FEATURES,), (6,))
+
+
+def dropout_layer(rate: float, units: int = FEATURES) -> DropoutLayer:
+    return DropoutLayer(schema.Dropout(rate=rate), 1, (units,), (units,))
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_dense_is_activation_of_x_times_kernel_plus_bias(activation: str, use_bias: bool) -> None:
-    layer = DenseLayer(4, FEATURES, 6, activation, use_bias, l1=0, l2=0)
+    layer = dense_layer(4, activation, use_bias)
     kernel, bias, x = inputs(2, FEATURES, 6, seed=2), inputs(2, 1, 6, seed=3), inputs(2, ROWS, FEATURES)
     parameters = {"4.weight": kernel, "4.bias": bias} if use_bias else {"4.weight": kernel}
-    assert list(layer.parameter_shapes.items()) == [(k, tuple(v.shape[1:])) for k, v in parameters.items()]
+    assert [(k, w.shape) for k, w in layer.weights.items()] == [
+        (k, tuple(v.shape[1:])) for k, v in parameters.items()
+    ]
     expected = ACTIVATIONS[activation](
         torch.einsum("rbf,rfu->rbu", x.double(), kernel.double()) + (bias.double() if use_bias else 0)
     )
@@ -126,7 +199,7 @@ def test_dense_is_activation_of_x_times_kernel_plus_bias(activation: str, use_bi
 
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_dense_takes_sparse_rows_as_it_takes_dense_ones(use_bias: bool) -> None:
-    layer = DenseLayer(0, FEATURES, 6, "linear", use_bias, l1=0, l2=0)
+    layer = dense_layer(0, "linear", use_bias)
     parameters = {"0.weight": inputs(2, FEATURES, 6, seed=2), "0.bias": inputs(2, 1, 6, seed=3)}
     batch, x_RBF = sparse_and_dense()
     expected = layer.linear(parameters, x_RBF)
@@ -134,8 +207,8 @@ def test_dense_takes_sparse_rows_as_it_takes_dense_ones(use_bias: bool) -> None:
 
 
 def test_the_first_kernel_is_glorot_uniform_and_the_first_bias_zero() -> None:
-    layer = DenseLayer(0, 300, 200, "relu", use_bias=True, l1=0, l2=0)
-    weights = layer.initial_parameters(np.random.default_rng(5))
+    layer = build_network([schema.Dense(units=200, activation="relu")], 300).last
+    weights = layer.initial(np.random.default_rng(5))
     kernel, limit = weights["0.weight"], np.sqrt(6 / 500)
     assert {k: (v.shape, v.dtype.name) for k, v in weights.items()} == {
         "0.weight": ((300, 200), "float32"),
@@ -198,7 +271,7 @@ def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:
 def test_dropout_zeroes_the_share_it_says_and_scales_the_rest(percent: int) -> None:
     rate = percent / 100
     x = torch.full((2, 500, 20), 3.0)
-    found = DropoutLayer(1, 20, rate).drop(x, KEYS)
+    found = dropout_layer(rate, 20).drop(x, KEYS)
     assert isinstance(found, torch.Tensor)
     dropped = found == 0
     torch.testing.assert_close(found[~dropped], torch.full(found[~dropped].shape, 3.0 / (1 - rate)))
@@ -208,7 +281,7 @@ def test_dropout_zeroes_the_share_it_says_and_scales_the_rest(percent: int) -> N
 
 def test_dropout_of_nothing_leaves_every_bit() -> None:
     x = inputs(2, ROWS, FEATURES)
-    found = DropoutLayer(1, FEATURES, 0.0).drop(x, KEYS)
+    found = dropout_layer(0.0).drop(x, KEYS)
     assert isinstance(found, torch.Tensor)
     assert torch.equal(found, x)
 
@@ -216,7 +289,7 @@ def test_dropout_of_nothing_leaves_every_bit() -> None:
 @pytest.mark.parametrize("values", [True, False])
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
 def test_dropout_of_sparse_rows_is_that_of_dense_ones(rate: float, values: bool) -> None:
-    layer = DropoutLayer(1, FEATURES, rate)
+    layer = dropout_layer(rate)
     batch, x_RBF = sparse_and_dense(values)
     dropped_batch, dropped = layer.drop(batch, KEYS), layer.drop(x_RBF, KEYS)
     assert isinstance(dropped_batch, SparseBatch)
@@ -225,7 +298,7 @@ def test_dropout_of_sparse_rows_is_that_of_dense_ones(rate: float, values: bool)
     assert torch.equal(dropped_batch.columns, batch.columns)
     assert torch.equal(dropped_batch.row_starts, batch.row_starts)
     # Both go through a dense layer, forth and back: what was dropped is dropped in the gradient too.
-    dense = DenseLayer(2, FEATURES, 6, "linear", False, l1=0, l2=0)
+    dense = dense_layer(2, "linear", False)
     found = []
     for x in (dropped_batch, dropped):
         kernel = inputs(2, FEATURES, 6, seed=2).requires_grad_()

@@ -43,9 +43,9 @@ def test_the_shapes_of_a_network() -> None:
         "2.bias": (1, 3),
     }
     assert made.summary() == [
-        LayerShape(0, "dense, relu", 6, 36),
-        LayerShape(1, "dropout 0.5", 6, 0),
-        LayerShape(2, "dense, softmax", 3, 21),
+        LayerShape(0, "dense, relu", (6,), 36),
+        LayerShape(1, "dropout 0.5", (6,), 0),
+        LayerShape(2, "dense, softmax", (3,), 21),
     ]
     assert (made.inputs, made.outputs, made.widest, made.parameter_count) == (5, 3, 6, 57)
     assert [layer.position for layer in made.dropouts] == [1]

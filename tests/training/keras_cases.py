@@ -7,7 +7,7 @@ stored, in `keras_cases.json`. `make_keras_cases.py` computes them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,28 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A spec without its data paths, and the kind of targets that it learns."""
+    """A spec without its data paths, and the kind of targets that it learns.
+
+    `features` are numbers of a row; 0 for lists of tokens. `shapes` are those of the first weights in a
+    weights file, where the layers are not dense ones alone. `backend` is Keras's, where it matters.
+    """
 
     name: str
     targets: str
     layers: list[Any]
     spec: Spec
     row_weights: bool = False
+    features: int = FEATURES
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    backend: str = "tensorflow"
 
 
 @dataclass(frozen=True)
 class CaseData:
-    """What both sides start from: N rows, weights by their key in a safetensors file, weights of the rows."""
+    """What both sides start from: N rows or token lists, weights by their key in a safetensors file, and
+    weights of the rows."""
 
-    x_NF: np.ndarray
+    x_NF: Any
     y: np.ndarray
     weights: dict[str, np.ndarray]
     row_weights: np.ndarray | None
@@ -373,8 +381,9 @@ def wave(*shape: int, offset: int) -> np.ndarray:
 
 def case_data(case: Case) -> CaseData:
     """The rows and the first weights of a case: Glorot's limits for the kernels, small biases."""
-    x_NF = wave(ROWS, FEATURES, offset=1)
-    scores_NK = x_NF @ wave(FEATURES, 5, offset=1001) + 0.5 * x_NF[:, :5] * x_NF[:, 1:]
+    x_NF = wave(ROWS, case.features or FEATURES, offset=1)
+    some_NF = x_NF[:, :FEATURES]
+    scores_NK = some_NF @ wave(FEATURES, 5, offset=1001) + 0.5 * some_NF[:, :5] * some_NF[:, 1:]
     y = {
         "one number": scores_NK[:, 0] * 3 + 2,
         "two numbers": scores_NK[:, :2] * 3 + 2,
@@ -384,10 +393,10 @@ def case_data(case: Case) -> CaseData:
         "noise": (wave(ROWS, offset=1501) > 0).astype(np.int64),
     }[case.targets]
 
-    weights: dict[str, np.ndarray] = {}
+    weights = {name: _first(name, shape) for name, shape in case.shapes.items()}
     inputs = FEATURES
     for i, layer in enumerate(case.layers):
-        if "dense" not in layer:
+        if "dense" not in layer or case.shapes:
             continue
         units = layer["dense"]["units"]
         limit = np.sqrt(6 / (inputs + units))
@@ -396,8 +405,24 @@ def case_data(case: Case) -> CaseData:
             weights[f"{i}.bias"] = (0.2 * wave(units, offset=2400 + 500 * i)).astype(np.float32)
         inputs = units
     row_weights = (1.5 + 1.5 * wave(ROWS, offset=1601)).astype(np.float32) if case.row_weights else None
+    inputs_N = x_NF.astype(np.float32) if case.features else _token_lists()
     y = y.astype(np.float32) if y.dtype == np.float64 else y
-    return CaseData(x_NF.astype(np.float32), y, weights, row_weights)
+    return CaseData(inputs_N, y, weights, row_weights)
+
+
+def _token_lists() -> np.ndarray:
+    """Lists of 3 to 9 tokens from 1 to 19; each token occurs in the rows that are trained on."""
+    lists = [[(7 * row + place * place) % 19 + 1 for place in range(3 + row % 7)] for row in range(ROWS)]
+    tokens = np.empty(ROWS, object)
+    tokens[:] = lists
+    return tokens
+
+
+def _first(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The first values of an array: small ones, around 1 for what multiplies."""
+    values = wave(*shape, offset=2000 + 500 * int(name.partition(".")[0]) + len(name))
+    around_one = name.endswith("running_var") or (name.endswith(".weight") and len(shape) == 1)
+    return (values * 0.3 + 1.0 if around_one else values * 0.5).astype(np.float32)
 
 
 def full_spec(case: Case) -> Spec:
@@ -433,6 +458,18 @@ def expected(case: Case) -> dict[str, list[float]]:
 def expected_last_kernel(case: Case) -> np.ndarray:
     """The last layer's kernel (out, in) after Keras's training."""
     return np.array(_answers()[case.name]["last_kernel"], dtype=np.float32)
+
+
+def expected_marks(case: Case) -> dict[str, list[float]]:
+    """Of each array after Keras's training what `marks` gives."""
+    found: dict[str, list[float]] = _answers()[case.name]["marks"]
+    return found
+
+
+def marks(value: np.ndarray) -> list[float]:
+    """What tells an array from others: its sum, its sum of squares, its first and its last number."""
+    flat = value.astype(np.float64).ravel()
+    return [float(flat.sum()), float((flat**2).sum()), float(flat[0]), float(flat[-1])]
 
 
 def load_cases() -> list[tuple[str, Spec, dict[str, list[float]]]]:

@@ -1,7 +1,8 @@
 """Compute `keras_cases.json` with Keras. Needed only when a case is added or changed.
 
-    pip install keras tensorflow-cpu safetensors pyyaml
+    pip install keras tensorflow-cpu jax safetensors pyyaml
     KERAS_BACKEND=tensorflow python tests/training/make_keras_cases.py
+    KERAS_BACKEND=jax python tests/training/make_keras_cases.py
 
 Parameters that a spec leaves out are left to Keras, so that nnrun's defaults are tested too.
 """
@@ -13,7 +14,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras_cases import ANSWERS, CASES, Case, Spec, case_data, full_spec
+from keras_cases import ANSWERS, CASES, Case, Spec, case_data, full_spec, marks
+from keras_layer_cases import LAYER_CASES
 
 BARE = {
     "dense": "units",
@@ -26,6 +28,13 @@ BARE = {
     "recall": "threshold",
     "holdout": "first",
     "exponential": "factor",
+    "reshape": "target_shape",
+    "max_pooling": "pool_size",
+    "embedding": "output_dim",
+    "lstm": "units",
+    "gru": "units",
+    "activation": "activation",
+    "pad": "length",
 }
 OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
@@ -45,6 +54,29 @@ LOSSES = {
 REGULARIZERS = {"l1": keras.regularizers.L1, "l2": keras.regularizers.L2, "l1_l2": keras.regularizers.L1L2}
 
 
+LAYERS = {
+    "dense": keras.layers.Dense,
+    "dropout": keras.layers.Dropout,
+    "flatten": keras.layers.Flatten,
+    "reshape": keras.layers.Reshape,
+    "conv1d": keras.layers.Conv1D,
+    "conv2d": keras.layers.Conv2D,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "batch_normalization": keras.layers.BatchNormalization,
+    "layer_normalization": keras.layers.LayerNormalization,
+    "activation": keras.layers.Activation,
+}
+# By the axes of what they take.
+POOLING = {
+    ("max_pooling", 3): keras.layers.MaxPooling1D,
+    ("max_pooling", 4): keras.layers.MaxPooling2D,
+    ("global_average_pooling", 3): keras.layers.GlobalAveragePooling1D,
+    ("global_average_pooling", 4): keras.layers.GlobalAveragePooling2D,
+}
+KINDS_OF_NORM = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+
+
 def component(value: Any) -> tuple[str, dict[str, Any]]:
     """A component's name and parameters, from any of the forms that a spec allows."""
     if isinstance(value, str):
@@ -53,18 +85,20 @@ def component(value: Any) -> tuple[str, dict[str, Any]]:
     return name, params if isinstance(params, dict) else {BARE.get(name, "learning_rate"): params}
 
 
-def build_model(layers: list[Any], features: int) -> keras.Model:
+def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
     model = keras.Sequential([keras.Input((features,))])
     for layer in layers:
         name, params = component(layer)
-        if name == "dropout":
-            model.add(keras.layers.Dropout(**params))
-            continue
         params = dict(params)
         if "kernel_regularizer" in params:
             kind, strength = component(params["kernel_regularizer"])
             params["kernel_regularizer"] = REGULARIZERS[kind](**strength)
-        model.add(keras.layers.Dense(**params))
+        if name == "embedding":
+            model.add(keras.layers.Embedding(**{"input_dim": words, **params}))
+        elif name in LAYERS:
+            model.add(LAYERS[name](**params))
+        else:
+            model.add(POOLING[name, len(model.output_shape)](**params))
     return model
 
 
@@ -88,18 +122,38 @@ def build_metric(value: Any, loss: str) -> Any:
     return kinds[name](name=name)
 
 
+def names_and_axes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...] | None]]:
+    """Of each array of a Keras layer its name in a weights file, and how its axes are ordered there."""
+    if isinstance(layer, keras.layers.Embedding):
+        return [("weight", None)]
+    if isinstance(layer, KINDS_OF_NORM):
+        learned = [("weight", layer.scale), ("bias", layer.center)]
+        moving = ["running_mean", "running_var"] if isinstance(layer, KINDS_OF_NORM[0]) else []
+        return [(name, None) for name in [n for n, there in learned if there] + moving]
+    if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
+        return [("weight_ih", (1, 0)), ("weight_hh", (1, 0)), ("bias", None)]
+    axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
+    return [("weight", axes[layer.weights[0].ndim]), ("bias", None)]
+
+
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     for i, layer in enumerate(model.layers):
         if layer.weights:
-            kernel = weights[f"{i}.weight"].T
-            layer.set_weights([kernel, weights[f"{i}.bias"]] if layer.use_bias else [kernel])
+            values = []
+            for (name, axes), own in zip(names_and_axes(layer), layer.get_weights(), strict=False):
+                value = weights[f"{i}.{name}"]
+                values.append(value if axes is None else value.transpose(np.argsort(axes)))
+                assert values[-1].shape == own.shape, (i, name, own.shape)
+            layer.set_weights(values)
 
 
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     weights = {}
     for i, layer in enumerate(model.layers):
-        for key, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
-            weights[f"{i}.{key}"] = np.ascontiguousarray(value.T)
+        if layer.weights:
+            for (name, axes), value in zip(names_and_axes(layer), layer.get_weights(), strict=False):
+                turned = value if axes is None else value.transpose(axes)
+                weights[f"{i}.{name}"] = np.ascontiguousarray(turned)
     return weights
 
 
@@ -123,6 +177,12 @@ def schedule(value: Any, optimizer: keras.optimizers.Optimizer, steps: int) -> k
     return keras.callbacks.LearningRateScheduler(lambda epoch: float(curve(epoch * steps)))
 
 
+def pad(spec: Spec, lists: np.ndarray) -> np.ndarray:
+    _, params = component(spec["preprocessing"]["inputs"])
+    names = {"length": "maxlen", "side": "padding", "truncate": "truncating", "value": "value"}
+    return keras.utils.pad_sequences(list(lists), **{names[key]: value for key, value in params.items()})
+
+
 def train(
     spec: Spec,
     x_NF: np.ndarray,
@@ -138,7 +198,11 @@ def train(
     keras.utils.clear_session()
     loss, loss_params = component(spec["loss"])
     optimizer, optimizer_params = component(spec.get("optimizer", "rmsprop"))
-    model = build_model(spec["layers"], x_NF.shape[1])
+    words = 0
+    if x_NF.dtype == object:
+        words = 1 + max(max(row) for row in x_NF)
+        x_NF = pad(spec, x_NF)
+    model = build_model(spec["layers"], x_NF.shape[1], words)
     set_weights(model, weights)
     model.compile(
         loss=LOSSES[loss](**loss_params),
@@ -193,13 +257,28 @@ def answer(case: Case) -> dict[str, Any]:
     return {
         "history": {name: [float(f"{v:.9g}") for v in values] for name, values in history.items()},
         "last_kernel": [[float(f"{w:.9g}") for w in row] for row in last_kernel],
+        **(
+            {"marks": {name: _rounded(marks(value)) for name, value in weights.items()}}
+            if case.shapes
+            else {}
+        ),
     }
 
 
+def _rounded(values: list[float]) -> list[float]:
+    return [float(f"{value:.9g}") for value in values]
+
+
 def main() -> None:
-    lines = [f"  {json.dumps(case.name)}: {json.dumps(answer(case))}" for case in CASES]
-    versions = f'"keras": "{keras.version()}", "backend": "{keras.backend.backend()}"'
-    ANSWERS.write_text(f'{{{versions}, "cases": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+    present = keras.backend.backend()
+    answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
+    for case in (*CASES, *LAYER_CASES):
+        if case.backend == present:
+            answers[case.name] = answer(case)
+    names = [case.name for case in (*CASES, *LAYER_CASES)]
+    lines = [f"  {json.dumps(name)}: {json.dumps(answers[name])}" for name in names]
+    version = f'"keras": "{keras.version()}"'
+    ANSWERS.write_text(f'{{{version}, "cases": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -117,6 +117,24 @@ def test_the_compiler_s_own_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch)
     assert_alike(make_task(optimizer="rmsprop", batch_size=4), (58, 53), "inductor")
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"dense": {"units": 5, "kernel_regularizer": "l2"}},
+        "batch_normalization",
+        "layer_normalization",
+        {"activation": "tanh"},
+        {"reshape": [3, 2]},
+    ],
+    ids=str,
+)
+def test_a_network_that_nothing_was_asked_of_before_is_compiled(hidden: Any) -> None:
+    """What a layer works out once and keeps, it must not work out for the first time while it is traced."""
+    task = make_task([hidden, "flatten", SIGMOID], optimizer="sgd")
+    engine = CompiledEngine(task, first_weights(task, [0]), no_failure, "aot_eager")
+    train(engine, (48,))
+
+
 def test_engines_share_no_code() -> None:
     """`torch.compile` keeps what it compiled by code object: a second task must not meet the first one's."""
     for optimizer, units in (("sgd", 3), ("adam", 4)):

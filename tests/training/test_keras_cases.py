@@ -9,7 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from keras_cases import ANSWERS, CASES, Case, case_data, expected, expected_last_kernel, write_case
+from keras_cases import (
+    ANSWERS,
+    CASES,
+    Case,
+    case_data,
+    expected,
+    expected_last_kernel,
+    expected_marks,
+    marks,
+    write_case,
+)
+from keras_layer_cases import LAYER_CASES
 
 import nnrun
 from nnrun.data import load_dataset
@@ -26,7 +37,7 @@ def has_denormal_numbers() -> bool:
 
 def test_every_case_has_its_answers() -> None:
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
-    assert list(answers) == [case.name for case in CASES]
+    assert list(answers) == [case.name for case in (*CASES, *LAYER_CASES)]
 
 
 def train(case: Case, folder: Path) -> nnrun.Run:
@@ -37,7 +48,7 @@ def train(case: Case, folder: Path) -> nnrun.Run:
     return nnrun.Run(run_experiment(loaded, settings, dataset=replace(dataset, train=train)).path)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *LAYER_CASES], ids=lambda case: case.name)
 def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
     run = train(case, tmp_path)
 
@@ -48,7 +59,12 @@ def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
     for column, values in answers.items():
         assert history[column].tolist() == pytest.approx(values, rel=1e-3, abs=1e-4), column
 
-    kernel = run.weights()[f"{len(case.layers) - 1}.weight"]
+    weights = run.weights()
+    if case.shapes:
+        assert {name: value.shape for name, value in weights.items()} == case.shapes
+        for name, values in expected_marks(case).items():
+            assert marks(weights[name]) == pytest.approx(values, rel=2e-3, abs=2e-4), name
+    kernel = weights[f"{len(case.layers) - 1}.weight"]
     assert kernel == pytest.approx(expected_last_kernel(case), rel=1e-3, abs=1e-4)
 
 

@@ -9,6 +9,7 @@ from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.locate import Location
+from nnrun.spec.shapes import ShapeError, row_shape, trace
 from nnrun.spec.suggest import counted
 
 CROSSENTROPIES = (
@@ -52,12 +53,13 @@ def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
     """Predictions come from a dense layer."""
     last = spec.layers[-1]
     if not isinstance(last, schema.Dense):
-        reason = (
-            "it would drop predictions" if isinstance(last, schema.Dropout) else "predictions come from dense"
-        )
+        reason, instead = "predictions come from dense", "end the layers with a dense layer"
+        if isinstance(last, schema.Dropout):
+            reason = "it would drop predictions"
+        if isinstance(last, schema.ActivationLayer):
+            instead = f"write `activation: {last.activation}` in the dense layer before it"
         yield Finding(
-            ("layers", len(spec.layers) - 1, last.kind),
-            f"the last layer is {last.kind}: {reason}; end the layers with a dense layer",
+            ("layers", len(spec.layers) - 1, last.kind), f"the last layer is {last.kind}: {reason}; {instead}"
         )
 
 
@@ -255,8 +257,12 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
     if output is None or output.layer.activation != "softmax" or output.layer.units <= 2:
         return
     classes = facts.classes or output.layer.units
-    for position, layer in enumerate(spec.layers[:-1]):
-        if isinstance(layer, schema.Dense) and layer.units < classes:
+    try:
+        shapes = trace(spec.layers, row_shape(spec, facts))
+    except ShapeError:
+        return  # a finding of its own
+    for position, (layer, shape) in enumerate(zip(spec.layers[:-1], shapes, strict=False)):
+        if isinstance(layer, schema.Dense) and layer.units < classes and len(shape) == 1:
             yield Finding(
                 ("layers", position, "dense", "units"),
                 f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
@@ -269,11 +275,11 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`l1_l2` is 0 and 0 unless it is told otherwise."""
     for position, layer in enumerate(spec.layers):
-        if isinstance(layer, schema.Dense) and isinstance(layer.kernel_regularizer, schema.L1L2):
+        if isinstance(layer, schema.KernelLayer) and isinstance(layer.kernel_regularizer, schema.L1L2):
             regularizer = layer.kernel_regularizer
             if regularizer.l1 == 0 and regularizer.l2 == 0:
                 yield Finding(
-                    ("layers", position, "dense", "kernel_regularizer", "l1_l2"),
+                    ("layers", position, layer.kind, "kernel_regularizer", "l1_l2"),
                     "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
                     "warning",
                 )

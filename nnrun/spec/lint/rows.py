@@ -33,32 +33,43 @@ def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
 def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Each step takes what the one before it gives."""
     steps = spec.preprocessing.inputs
-    hot: int | None = None
+    made: schema.Component | None = None  # the step that made rows of one width of the tokens
     for position, step in enumerate(steps):
         if isinstance(step, schema.NoInputStep) and len(steps) > 1:
             yield Finding(
                 _at(position, step), "none takes the inputs as they are, so it stands alone; remove it"
             )
-        elif isinstance(step, schema.MultiHot):
-            if hot is not None:
+        elif isinstance(step, (schema.MultiHot, schema.Pad)):
+            if made is not None:
+                twice = type(step) is type(made)
                 yield Finding(
                     _at(position, step),
-                    "multi_hot is in the list twice; its rows are no token lists any more",
+                    "multi_hot is in the list twice; its rows are no token lists any more"
+                    if twice and isinstance(step, schema.MultiHot)
+                    else f"{step.kind} takes lists of word indices, and {made.kind} made rows of them "
+                    "already; keep one of the two",
                 )
             elif facts.inputs == "table":
                 yield Finding(
                     _at(position, step),
-                    f"multi_hot is for lists of word indices, and {dataset_name(spec)} is a table; "
+                    f"{step.kind} is for lists of word indices, and {dataset_name(spec)} is a table; "
                     "remove it, or use standardize",
                 )
-            hot = position
+            made = step
         elif isinstance(step, schema.Standardize):
-            yield from _standardize(spec, facts, position, step, after_multi_hot=hot is not None)
-    if facts.inputs == "tokens" and hot is None and not any(isinstance(s, schema.Standardize) for s in steps):
+            yield from _standardize(spec, facts, position, step, after=made)
+    if (
+        facts.inputs == "tokens"
+        and made is None
+        and not any(isinstance(s, schema.Standardize) for s in steps)
+    ):
+        embedded = isinstance(spec.layers[0], schema.Embedding)
+        layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
+        taken = "rows of one length" if embedded else "rows of numbers"
         yield Finding(
             ("preprocessing", "inputs"),
-            f"{dataset_name(spec)} gives lists of word indices, and a dense layer takes rows of numbers; "
-            "add `preprocessing: {inputs: multi_hot}`",
+            f"{dataset_name(spec)} gives lists of word indices, and {layer} takes {taken}; "
+            f"add `preprocessing: {{inputs: {step_kind}}}`",
         )
 
 
@@ -68,9 +79,9 @@ def _standardize(
     position: int,
     step: schema.Standardize,
     *,
-    after_multi_hot: bool,
+    after: schema.Component | None,
 ) -> Iterator[Finding]:
-    if after_multi_hot:
+    if isinstance(after, schema.MultiHot):
         yield Finding(
             _at(position, step),
             "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, "
@@ -78,7 +89,7 @@ def _standardize(
             "a hundred times the memory; remove it",
         )
         return
-    if facts.inputs == "tokens":
+    if facts.inputs == "tokens" or after is not None:
         yield Finding(
             _at(position, step),
             f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "

@@ -1,0 +1,48 @@
+"""Layers: what each needs to start from, and what it computes. They hold no weights.
+
+A new one is a type in `nnrun.spec.schema`, its shape in `nnrun.spec.shapes`, and a class here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.convolution import ConvolutionLayer
+from nnrun.model.layers.dense import DenseLayer
+from nnrun.model.layers.embedding import EmbeddingLayer
+from nnrun.model.layers.kernel import KernelLayer
+from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
+from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
+from nnrun.model.layers.recurrent import GruLayer, LstmLayer
+from nnrun.model.layers.simple import ActivationFunction, DropoutLayer, Reshaped
+from nnrun.spec import schema
+
+LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
+    schema.Dense: DenseLayer,
+    schema.Dropout: DropoutLayer,
+    schema.Embedding: EmbeddingLayer,
+    schema.Flatten: Reshaped,
+    schema.Reshape: Reshaped,
+    schema.GlobalAveragePooling: GlobalAveragePoolingLayer,
+    schema.MaxPooling: MaxPoolingLayer,
+    schema.Conv1D: ConvolutionLayer,
+    schema.Conv2D: ConvolutionLayer,
+    schema.Lstm: LstmLayer,
+    schema.Gru: GruLayer,
+    schema.BatchNormalization: BatchNormalizationLayer,
+    schema.LayerNormalization: LayerNormalizationLayer,
+    schema.ActivationLayer: ActivationFunction,
+}
+
+__all__ = [
+    "LAYERS",
+    "DenseLayer",
+    "DropoutLayer",
+    "EmbeddingLayer",
+    "KernelLayer",
+    "Layer",
+    "Parameters",
+    "Weight",
+]

@@ -1,0 +1,143 @@
+"""What every layer is: a spec, a place in the stack, shapes, weights by name, and one function.
+
+Weights of R replicas are stacked along a leading dimension, so one call computes a layer for all replicas,
+and a single network is the case R = 1. Inputs are (R, B, *shape of a row), channels and features last.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from nnrun.model.inputs import Batch
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+Parameters = Mapping[str, Tensor]
+Shape = tuple[int, ...]
+S = TypeVar("S", bound=schema.Component)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One array of a layer.
+
+    Attributes:
+        shape: of one replica's, as it is computed with.
+        layout: how a weights file has it: `same`; `transposed`, (in, out) as (out, in); `row`, (1, out) as
+            (out,).
+        learned: whether the optimizer changes it; else it is state that training keeps, as moving means are.
+    """
+
+    shape: Shape
+    layout: Literal["same", "transposed", "row"] = "same"
+    learned: bool = True
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one replica has."""
+        return math.prod(self.shape)
+
+    @property
+    def file_shape(self) -> Shape:
+        """Its shape in a weights file."""
+        return {"same": self.shape, "transposed": self.shape[::-1], "row": self.shape[1:]}[self.layout]
+
+    def to_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """One replica's array as a weights file has it."""
+        turned = value.T if self.layout == "transposed" else value
+        return np.ascontiguousarray(turned).reshape(self.file_shape)
+
+    def from_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The same backwards, as float32."""
+        turned = value.T if self.layout == "transposed" else value
+        return np.ascontiguousarray(turned, np.float32).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Layer(ABC, Generic[S]):
+    """One layer of a network. It holds no weights.
+
+    Attributes:
+        spec: what the experiment says of it.
+        position: its place among the layers, from 0.
+        input_shape, output_shape: of one row.
+    """
+
+    spec: S
+    position: int
+    input_shape: Shape
+    output_shape: Shape
+
+    takes_sparse: ClassVar[bool] = False
+    """Whether a sparse batch stays sparse here; else it is made dense first."""
+
+    compilable: ClassVar[bool] = True
+    """Whether compiling training steps gains anything."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Its arrays by their names in a weights file, `<position>.<name>`."""
+        return {}
+
+    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        """One replica's first weights, float32: zeros where a layer says nothing else."""
+        return {name: np.zeros(weight.shape, np.float32) for name, weight in self.weights.items()}
+
+    @abstractmethod
+    def forward(
+        self, parameters: Parameters, x: Any, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Batch:
+        """What the layer gives, (R, B, *output_shape).
+
+        Args:
+            parameters: stacked weights of all layers.
+            x: (R, B, *input_shape); a sparse batch where the layer takes such.
+            noise: random numbers for a training step, where a layer of the network needs any; else None.
+            moved: takes the new values of the layer's state, in a training step; None otherwise.
+        """
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+        return self.spec.kind
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that one replica learns."""
+        return sum(weight.numbers for weight in self.weights.values() if weight.learned)
+
+    @property
+    def state(self) -> int:
+        """Numbers that one replica keeps and does not learn."""
+        return sum(weight.numbers for weight in self.weights.values() if not weight.learned)
+
+    @property
+    def multiplications(self) -> int:
+        """About how many one row takes, forward, that threads can share."""
+        return 0
+
+    @property
+    def numbers(self) -> int:
+        """About how many numbers of one row are in memory at a time."""
+        return math.prod(self.output_shape)
+
+    def name(self, name: str) -> str:
+        """The full name of one of its arrays."""
+        return f"{self.position}.{name}"
+
+    def penalty(self, parameters: Parameters) -> Tensor | None:
+        """(R,): the regularization term of each replica, or None where there is none."""
+        return None
+
+
+def along_last(value: Tensor, like: Tensor) -> Tensor:
+    """(R, C) stacked vectors as (R, 1, ..., 1, C), to meet a tensor (R, B, ..., C)."""
+    return value.view(value.shape[0], *[1] * (like.dim() - 2), value.shape[1])

@@ -1,0 +1,76 @@
+"""Dense layers: activation(x @ kernel + bias)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnrun.model.inputs import Batch, multiply
+from nnrun.model.layers.base import Parameters, Weight
+from nnrun.model.layers.kernel import KernelLayer, glorot_uniform
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+
+@dataclass(frozen=True)
+class DenseLayer(KernelLayer[schema.Dense]):
+    """A kernel (R, in, out), a bias (R, 1, out). A weights file follows PyTorch: (out, in) and (out,)."""
+
+    takes_sparse: ClassVar[bool] = True
+
+    @property
+    def units(self) -> int:
+        """Numbers that it gives along the last axis."""
+        return self.spec.units
+
+    @property
+    def activation(self) -> str:
+        """The name of its activation."""
+        return self.spec.activation
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Kernel and bias."""
+        kernel = {self.name("weight"): Weight((self.input_shape[-1], self.units), "transposed")}
+        bias = {self.name("bias"): Weight((1, self.units), "row")} if self.spec.use_bias else {}
+        return kernel | bias
+
+    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        """A Glorot-uniform kernel, a zero bias."""
+        shape = (self.input_shape[-1], self.units)
+        return {**super().initial(rng), self.name("weight"): glorot_uniform(rng, shape, *shape)}
+
+    @property
+    def description(self) -> str:
+        """With its activation."""
+        return f"dense, {self.spec.activation}"
+
+    @property
+    def multiplications(self) -> int:
+        """One for each weight and place."""
+        return math.prod(self.input_shape) * self.units
+
+    def linear(self, parameters: Parameters, x: Batch) -> Tensor:
+        """x @ kernel + bias, (R, B, U); of more axes the last is multiplied."""
+        kernel_RFU = parameters[self.name("weight")]
+        if isinstance(x, Tensor) and x.dim() > 3:
+            return self.linear(parameters, x.flatten(1, -2)).view(*x.shape[:-1], self.units)
+        if not self.spec.use_bias:
+            return multiply(x, kernel_RFU)
+        bias_R1U = parameters[self.name("bias")]
+        if isinstance(x, Tensor):
+            return torch.baddbmm(bias_R1U, x, kernel_RFU)
+        return multiply(x, kernel_RFU) + bias_R1U
+
+    def forward(
+        self, parameters: Parameters, x: Batch, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """activation(x @ kernel + bias)."""
+        return self.activate(self.linear(parameters, x))

@@ -1,0 +1,48 @@
+"""Embedding: a learned vector for each word index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+_LIMIT = 0.05  # Keras's `uniform`
+
+
+@dataclass(frozen=True)
+class EmbeddingLayer(Layer[schema.Embedding]):
+    """A table (R, V, D) of one vector for each index; in a weights file (V, D), as in PyTorch."""
+
+    compilable: ClassVar[bool] = False
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """The table."""
+        assert self.spec.input_dim is not None, "the network fills it in"
+        return {self.name("weight"): Weight((self.spec.input_dim, self.spec.output_dim))}
+
+    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        """Uniform from -0.05 to 0.05."""
+        ((name, weight),) = self.weights.items()
+        return {name: rng.uniform(-_LIMIT, _LIMIT, weight.shape).astype(np.float32)}
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, steps) indices, as float32 or not → (R, B, steps, D)."""
+        table_RVD = parameters[self.name("weight")]
+        replicas, words, _ = table_RVD.shape
+        index = x.round().to(torch.int64)
+        if replicas > 1:  # the tables lie one behind the other
+            index = index + torch.arange(replicas, device=x.device).view(-1, 1, 1) * words
+        return F.embedding(index, table_RVD.flatten(0, 1))

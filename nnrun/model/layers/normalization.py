@@ -1,0 +1,94 @@
+"""Normalization: over the rows of a batch, or over the features of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+
+def _scaled(
+    layer: BatchNormalizationLayer | LayerNormalizationLayer, parameters: Parameters, x: Tensor
+) -> Tensor:
+    """x * weight + bias, as far as the layer has them."""
+    if layer.spec.scale:
+        x = x * along_last(parameters[layer.name("weight")], x)
+    if layer.spec.center:
+        x = x + along_last(parameters[layer.name("bias")], x)
+    return x
+
+
+def _scale_and_center(layer: BatchNormalizationLayer | LayerNormalizationLayer) -> dict[str, Weight]:
+    vector = Weight(layer.input_shape[-1:])
+    weights = {layer.name("weight"): vector} if layer.spec.scale else {}
+    return weights | ({layer.name("bias"): vector} if layer.spec.center else {})
+
+
+def _ones(layer: Layer[Any], *names: str) -> dict[str, np.ndarray[Any, Any]]:
+    full = [layer.name(name) for name in names]
+    return {name: np.ones(layer.weights[name].shape, np.float32) for name in full if name in layer.weights}
+
+
+@dataclass(frozen=True)
+class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
+    """Each number along the last axis by its mean and variance over the batch (Ioffe & Szegedy 2015).
+
+    A weights file has PyTorch's names: weight (gamma), bias (beta), running_mean, running_var, each (C,).
+    """
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Scale and centre, which are learned; moving mean and variance, which are kept."""
+        kept = Weight(self.input_shape[-1:], learned=False)
+        names = (self.name("running_mean"), self.name("running_var"))
+        return _scale_and_center(self) | dict.fromkeys(names, kept)
+
+    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        """Scale and variance 1, centre and mean 0."""
+        return {**super().initial(rng), **_ones(self, "weight", "running_var")}
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """By the batch's statistics while training (each replica by its own), else by the moving ones."""
+        names = (self.name("running_mean"), self.name("running_var"))
+        if moved is None:
+            mean, variance = (along_last(parameters[name], x) for name in names)
+        else:
+            axes = tuple(range(1, x.dim() - 1))
+            variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+            for name, batch in zip(names, (mean, variance), strict=True):
+                moving = parameters[name]
+                step = (batch.detach().reshape(moving.shape) - moving) * (1 - self.spec.momentum)
+                moved[name] = moving + step
+        return _scaled(self, parameters, (x - mean) * torch.rsqrt(variance + self.spec.epsilon))
+
+
+@dataclass(frozen=True)
+class LayerNormalizationLayer(Layer[schema.LayerNormalization]):
+    """The last axis of each row by its mean and variance (Ba et al. 2016). In a file: weight, bias: (C,)."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Scale and centre."""
+        return _scale_and_center(self)
+
+    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        """Scale 1, centre 0."""
+        return {**super().initial(rng), **_ones(self, "weight")}
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Training makes no difference."""
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return _scaled(self, parameters, (x - mean) * torch.rsqrt(variance + self.spec.epsilon))

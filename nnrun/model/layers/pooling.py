@@ -1,0 +1,55 @@
+"""Pooling: the largest number of each window, or the mean over all places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnrun.model.layers.base import Layer, Parameters
+from nnrun.model.layers.windows import channels_first, channels_last, padded
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+from nnrun.spec.shapes import along
+
+
+@dataclass(frozen=True)
+class MaxPoolingLayer(Layer[schema.MaxPooling]):
+    """The largest number of each window along one or two axes, channel by channel."""
+
+    compilable: ClassVar[bool] = False
+
+    @property
+    def description(self) -> str:
+        """With its window."""
+        return f"{self.spec.kind} {'x'.join(map(str, self._window))}"
+
+    @property
+    def _window(self) -> list[int]:
+        return along(self.spec.pool_size, len(self.input_shape) - 1)
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Replicas and rows are pooled alike."""
+        window = self._window
+        strides = along(self.spec.strides or self.spec.pool_size, len(window))
+        pool = F.max_pool1d if len(window) == 1 else F.max_pool2d
+        images = channels_first(x.flatten(0, 1))
+        if self.spec.padding == "same":
+            images = padded(images, window, strides, float("-inf"))
+        pooled: Tensor = pool(images, window, strides)
+        return channels_last(pooled).reshape(*x.shape[:2], *self.output_shape)
+
+
+@dataclass(frozen=True)
+class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
+    """The mean over all axes of a row but the last."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, ..., C) → (R, B, C)."""
+        return x.flatten(2, -2).mean(2)

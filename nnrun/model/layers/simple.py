@@ -1,0 +1,71 @@
+"""Layers that learn nothing: dropout, activation, other shapes of the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.inputs import Batch
+from nnrun.model.layers.base import Layer, Parameters
+from nnrun.model.noise import Noise
+from nnrun.spec import schema
+
+
+@dataclass(frozen=True)
+class DropoutLayer(Layer[schema.Dropout]):
+    """Zero a share `rate` of the inputs while training, scale the rest (Srivastava et al. 2014, inverted)."""
+
+    takes_sparse: ClassVar[bool] = True
+
+    @property
+    def description(self) -> str:
+        """With its rate."""
+        return f"dropout {self.spec.rate:g}"
+
+    def forward(
+        self, parameters: Parameters, x: Batch, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Batch:
+        """`x` as it is, but while training."""
+        return x if noise is None else self.drop(x, noise)
+
+    def drop(self, x: Batch, noise: Noise) -> Batch:
+        """`x` where the noise in [0, 1) is at least `rate`; zero elsewhere. A sparse batch stays sparse."""
+        if isinstance(x, Tensor):
+            return x * self._factor(noise.dense(self.position, x))
+        factor = self._factor(noise.sparse(self.position, x))
+        return x.with_values(factor if x.values is None else x.values * factor)
+
+    def _factor(self, noise: Tensor) -> Tensor:
+        rate = self.spec.rate
+        return (noise >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
+
+
+@dataclass(frozen=True)
+class ActivationFunction(Layer[schema.ActivationLayer]):
+    """An activation function on its own."""
+
+    @property
+    def description(self) -> str:
+        """Its name."""
+        return f"activation, {self.spec.activation}"
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """activation(x)."""
+        return ACTIVATIONS[self.spec.activation](x)
+
+
+@dataclass(frozen=True)
+class Reshaped(Layer[schema.Flatten | schema.Reshape]):
+    """The same numbers in another shape, the last axis fastest: flatten and reshape."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, *output_shape)."""
+        return x.reshape(*x.shape[:2], *self.output_shape)
