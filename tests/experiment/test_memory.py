@@ -63,3 +63,13 @@ def test_token_lists_are_held_three_times_while_they_are_read(tmp_path: Path) ->
     words = sum(len(row) for row in arrays["x_train"])
     assert found.data == words * 4 + (24 + 1) * 8 + np.asarray(arrays["y_train"]).astype(np.int64).nbytes
     assert found.reading == 3 * found.data
+
+
+def test_a_convolution_s_images_count(tmp_path: Path) -> None:
+    """Of a training batch the outputs of every layer are there until its gradients are."""
+    conv = {"conv2d": {"filters": 64, "kernel_size": 3, "padding": "same"}}
+    layers = [{"dense": 64}, {"reshape": [8, 8, 1]}, conv, conv, conv, "flatten", {"dense": 1}]
+    found = memory(tmp_path, layers=layers, batch_size=16)
+    of_row = 64 + 64 + 3 * 8 * 8 * 64 + 8 * 8 * 64 + 1
+    block = 32 * (3 + 3 * 8 * 8 * 64)
+    assert found.work == max(16 * (3 + 2 * of_row), block) * 4

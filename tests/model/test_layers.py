@@ -317,3 +317,54 @@ def test_dropout_is_for_training_alone() -> None:
     assert torch.equal(network.forward(parameters, x), plain.forward(of_plain, x))
     trained = network.forward(parameters, x, network.noise(sources_of(0, [0]), 1, CPU))
     assert not torch.equal(trained, plain.forward(of_plain, x))
+
+
+# --- first weights of the others ---------------------------------------------------------------------------
+
+
+def first(layers: list[Any], width: int, tokens: int | None = None) -> dict[str, np.ndarray]:
+    network = build_network([layer_of(value) for value in layers], width, tokens)
+    return network.unstack(network.initial_parameters(sources_of(0, [0])), 0)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
+def test_recurrent_kernels_are_orthogonal_and_kernels_glorot_uniform_over_all_gates(
+    kind: str, gates: int
+) -> None:
+    weights = first([{"reshape": [4, 30]}, {kind: 20}, {"dense": 1}], 120)
+    kernel, recurrent = weights["1.weight_ih"], weights["1.weight_hh"]
+    assert (kernel.shape, recurrent.shape) == ((gates * 20, 30), (gates * 20, 20))
+    np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(20), atol=1e-5)
+    limit = np.sqrt(6 / (30 + gates * 20))
+    assert 0.98 * limit < np.abs(kernel).max() <= np.float32(limit)
+
+
+def test_the_forget_gate_begins_open() -> None:
+    stack: list[Any] = [{"reshape": [2, 3]}, {"lstm": 2}, {"dense": 1}]
+    assert first(stack, 6)["1.bias"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    stack[1] = {"lstm": {"units": 2, "unit_forget_bias": False}}
+    assert not first(stack, 6)["1.bias"].any()
+
+
+def test_a_convolution_counts_its_window_in_its_fans() -> None:
+    conv = {"conv2d": {"filters": 40, "kernel_size": [3, 2]}}
+    weights = first([{"reshape": [8, 8, 5]}, conv, "flatten", {"dense": 1}], 320)
+    limit = np.sqrt(6 / (6 * 5 + 6 * 40))
+    assert weights["1.weight"].shape == (40, 5, 3, 2)
+    assert 0.98 * limit < np.abs(weights["1.weight"]).max() <= np.float32(limit)
+    assert not weights["1.bias"].any()
+
+
+def test_an_embedding_begins_within_a_twentieth() -> None:
+    table = first([{"embedding": 8}, "flatten", {"dense": 1}], 3, tokens=500)["0.weight"]
+    assert table.shape == (500, 8)
+    assert 0.0499 < np.abs(table).max() <= np.float32(0.05)
+
+
+def test_words_are_looked_up_as_they_are_numbered() -> None:
+    network = build_network([layer_of(v) for v in ({"embedding": 2}, "flatten", {"dense": 1})], 3, 5)
+    tables = torch.arange(20, dtype=torch.float32).view(2, 5, 2)
+    words = torch.tensor([[[0.0, 4.0, 1.0]], [[2.0, 2.0, 3.0]]])
+    found = network.layers[0].forward({"0.weight": tables}, words, None, None)
+    assert isinstance(found, torch.Tensor)
+    assert found.tolist() == [[[[0, 1], [8, 9], [2, 3]]], [[[14, 15], [14, 15], [16, 17]]]]
