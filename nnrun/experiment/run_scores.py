@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.errors import DataError
 from nnrun.records import MemberKind, RunDirectory, is_finite, member_kind, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import read_kept_spec

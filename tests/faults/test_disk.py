@@ -51,7 +51,7 @@ def test_a_disk_that_fills_at_any_moment(code: int, said: str, faulty: Server, t
         for summary in list_runs(tmp_path / runs_dir):
             check_files(summary.run)
             assert summary.status in ("interrupted", "failed", "broken", "completed")
-            assert not [path for path in summary.run.path.rglob(".*")]
+            assert not list(summary.run.path.rglob(".*"))
         moment += 1 if moment < 40 else 3
     assert refused > 20
 
@@ -64,7 +64,11 @@ def test_a_disk_that_was_full_for_a_moment(faulty: Server, tmp_path: Path) -> No
     while True:
         runs_dir = f"runs-{moment}"
         outcome = faulty.run(
-            [*TRAIN, "--runs-dir", runs_dir], cwd=tmp_path, fault="fail once", moment=moment, code=errno.ENOSPC
+            [*TRAIN, "--runs-dir", runs_dir],
+            cwd=tmp_path,
+            fault="fail once",
+            moment=moment,
+            code=errno.ENOSPC,
         )
         if outcome.calls < moment:
             break

@@ -80,9 +80,7 @@ def test_an_evaluation_killed_at_any_moment(faulty: Server, tmp_path: Path) -> N
     moment = looks = 0
     while True:
         moment += 1
-        outcome = faulty.run(
-            ["evaluate", "@last", "-q"], cwd=tmp_path, fault="kill before", moment=moment
-        )
+        outcome = faulty.run(["evaluate", "@last", "-q"], cwd=tmp_path, fault="kill before", moment=moment)
         check_files(run)
         record = run.read_record()
         assert record["status"] == "completed"
@@ -118,7 +116,7 @@ def test_predictions_killed_at_any_moment_are_whole_or_not_there(faulty: Server,
 
 
 def test_a_run_that_is_killed_from_outside(tmp_path: Path) -> None:
-    """While it goes on a list says `running`; as soon as it is dead, `interrupted`, with the epochs it had."""
+    """While it goes on a list says `running`; once it is dead, `interrupted`, with the epochs it had."""
     write_small(tmp_path)
     command = [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q", "--epochs", "1000000"]
     process = subprocess.Popen([*command, "--compile", "off"], cwd=tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from nnrun.records import RunDirectory
 from nnrun.spec.load import load_spec_text
@@ -15,7 +14,7 @@ _KNOWN = {
 
 
 def check_files(run: RunDirectory) -> None:
-    """Every file is whole or absent, and what was left unfinished has a name that nobody takes for a result."""
+    """Every file is whole or absent; what was left unfinished has a name that nobody takes for a result."""
     for path in run.path.rglob("*"):
         if path.is_dir():
             continue
