@@ -54,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         if debug:
             raise
+        from nnrun.experiment.out_of_memory import out_of_memory
+
+        ran_out = out_of_memory(error)
+        if ran_out is not None:
+            _say(f"error: {ran_out}", "MemoryError", 1, as_json)
+            return 1
         if isinstance(error, OSError):
             _say(f"error: {error}", "OSError", 1, as_json)
             return 1
