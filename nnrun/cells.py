@@ -21,7 +21,8 @@ def cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+    formula = len(text) > 1 and text.startswith(_FORMULA) and not _is_number(text)
+    return f"'{text}" if formula else text
 
 
 def json_text(document: Any, *, indent: int | None = None) -> str:

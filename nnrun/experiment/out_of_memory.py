@@ -33,8 +33,8 @@ def out_of_memory(error: BaseException) -> NnrunError | None:
         facts.append(f"{_size(free)} are free{' on the GPU' if on_gpu else ''}")
     known = f"{facts[0]}: {', and '.join(facts[1:])}" if facts[1:] else facts[0]
     return NnrunError(
-        f"{known}. Use a smaller batch_size, fewer units, fewer words or columns, or fewer folds or seeds at a "
-        "time (--fold, --seeds). `nnrun show` tells what a spec takes."
+        f"{known}. Use a smaller batch_size, fewer units, fewer words or columns, or fewer folds or seeds at "
+        "a time (--fold, --seeds). `nnrun show` tells what a spec takes."
     )
 
 

@@ -270,7 +270,8 @@ def refuse_unwritable(runs_dir: Path) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise UsageError(f"Cannot make the folder {runs_dir}: a file of that name is in the way.")
+        file = "a file of that name is in the way" if folder == runs_dir else f"{folder} is a file"
+        raise UsageError(f"Cannot make the folder {runs_dir}: {file}.")
     if not os.access(folder, os.W_OK | os.X_OK):
         read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
         reason = os.strerror(errno.EROFS if read_only else errno.EACCES)

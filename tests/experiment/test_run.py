@@ -484,7 +484,7 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name is in the way."
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path, runs_dir=tmp_path / "runs" / "mine"))
-    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: Not a directory."
+    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: {tmp_path}/runs is a file."
 
 
 # --- a run that ends before its time -----------------------------------------------------------------------

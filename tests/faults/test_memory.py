@@ -102,7 +102,9 @@ def test_a_gpu_s_own_words() -> None:
             )
         )
     )
-    assert said.startswith("memory ran out: 2.1 GB more were needed at once, and 1.3 GB are free on the GPU. ")
+    assert said.startswith(
+        "memory ran out: 2.1 GB more were needed at once, and 1.3 GB are free on the GPU. "
+    )
 
 
 def test_other_errors_are_none_of_memory() -> None:

@@ -47,9 +47,7 @@ HOSTILE = {
     "a shape that overflows": with_header(f'{{"a":{entry([2**63, 2**63], 0, 8)}}}', b"\0" * 8),
     "a negative shape": with_header(f'{{"a":{entry([-1], 0, 8)}}}', b"\0" * 8),
     "offsets beyond the end": with_header(f'{{"a":{entry([2], 0, 2**40)}}}', b"\0" * 8),
-    "offsets that overlap": with_header(
-        f'{{"a":{entry([2], 0, 8)},"b":{entry([2], 0, 8)}}}', b"\0" * 8
-    ),
+    "offsets that overlap": with_header(f'{{"a":{entry([2], 0, 8)},"b":{entry([2], 0, 8)}}}', b"\0" * 8),
     "a hole": with_header(f'{{"a":{entry([1], 4, 8)}}}', b"\0" * 8),
     "a type that nobody knows": with_header(f'{{"a":{entry([2], 0, 8, "F99")}}}', b"\0" * 8),
     "bfloat16": with_header(f'{{"a":{entry([4], 0, 8, "BF16")}}}', b"\0" * 8),
@@ -133,7 +131,11 @@ def test_a_run_whose_weights_changed_predicts_nothing(
     content[-7] ^= 0x10
     path.write_bytes(content)
     capsys.readouterr()
-    for command in (["predict", "@last", "rows.csv"], ["evaluate", "@last"], ["export", "@last", "-o", "x.pt2"]):
+    for command in (
+        ["predict", "@last", "rows.csv"],
+        ["evaluate", "@last"],
+        ["export", "@last", "-o", "x.pt2"],
+    ):
         assert main(command) == 4
         printed = capsys.readouterr()
         assert "is damaged: its arrays are not those that were written" in printed.err
