@@ -5,10 +5,11 @@ Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported be
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 
@@ -16,8 +17,9 @@ from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
     from nnrun.cli.app import app
+    from nnrun.cli.streams import replace_closed_streams, write_to_nobody
 
-    _replace_closed_streams()
+    replace_closed_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
@@ -29,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("interrupted", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _write_to_nobody()
+        write_to_nobody()
         return 0
     except SystemExit as leaving:
         if not isinstance(leaving.__context__, BrokenPipeError):
             raise
-        _write_to_nobody()  # Click met the broken pipe first, and would leave with 1
+        write_to_nobody()  # Click met the broken pipe first, and would leave with 1
         return 0
     except NnrunError as error:
         if debug:
@@ -52,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         if debug:
             raise
+        from nnrun.experiment.out_of_memory import out_of_memory
+
+        ran_out = out_of_memory(error)
+        if ran_out is not None:
+            _say(f"error: {ran_out}", "MemoryError", 1, as_json)
+            return 1
         if isinstance(error, OSError):
             _say(f"error: {error}", "OSError", 1, as_json)
             return 1
@@ -72,38 +80,41 @@ def _say(text: str, kind: str, exit_code: int, as_json: bool) -> None:
 
     message(text)
     if as_json:
-        print_json({"error": kind, "exit_code": exit_code, "message": text.removeprefix("error: ")})
-
-
-def _replace_closed_streams() -> None:
-    """A stream that was closed before nnrun began (`2>&-`) is None; what is written to it goes nowhere."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it is open as long as the process
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-
-
-def _write_to_nobody() -> None:
-    """The reader went away (`nnrun ls | head -1`), which is no fault: what is left to write is dropped."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (BrokenPipeError, ValueError):
-            os.dup2(nowhere, stream.fileno())
+        with contextlib.suppress(OSError):
+            print_json({"error": kind, "exit_code": exit_code, "message": text.removeprefix("error: ")})
 
 
 def entry_point() -> None:
-    """The installed `nnrun` command. SIGTERM and SIGHUP end it as Ctrl-C does, with codes of their own."""
+    """The installed `nnrun` command. SIGTERM and SIGHUP end it as Ctrl-C does, with codes of their own.
+
+    A second request does not wait for what the first began: the process ends at once.
+    """
+    from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
+
+    replace_closed_streams()
+    sys.stderr = cast(TextIO, Unheard(sys.stderr))
     came: list[int] = []
+    stopping: list[int] = []
 
     def stop(number: int, frame: object) -> None:
         came.append(number)
+        for each in stopping:
+            signal.signal(each, signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name, untouched in _REQUESTS.items():
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it: so do we
+        if number is not None and signal.getsignal(number) is untouched:  # nohup ignores it: so do we
+            stopping.append(number)
             signal.signal(number, stop)
     code = main()
+    write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
     sys.exit(128 + came[0] if came and code == EXIT_INTERRUPTED else code)
+
+
+_REQUESTS = {
+    "SIGINT": signal.default_int_handler,
+    "SIGTERM": signal.SIG_DFL,
+    "SIGHUP": signal.SIG_DFL,
+}
+"""Signals that ask a process to stop, and how they are answered where nobody has changed that."""

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnrun.cells import cell
 from nnrun.cli.output import in_blocks, print_json, shortened, terminal_width
 from nnrun.errors import UsageError, printable
 
@@ -69,5 +70,5 @@ def _cut(texts: Sequence[str], longest: int) -> list[str]:
 def print_csv(rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as CSV; floats as they read back bit for bit, nothing for None."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
     print(printable(text.getvalue()), end="")

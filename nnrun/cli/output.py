@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 import textwrap
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnrun.cells import json_text
 from nnrun.errors import NnrunError, SpecError
 
 _WIDEST = 110
@@ -24,7 +24,7 @@ def message(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout (NaN and infinity as null: JSON has no word for them)."""
-    print(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+    print(json_text(_finite(document), indent=2))
 
 
 def _finite(value: Any) -> Any:

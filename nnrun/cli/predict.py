@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
+from nnrun.cells import cell, json_text
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json
@@ -161,11 +161,12 @@ def _write(
     for block in predicted:
         if format_ is Format.jsonl:
             documents = meaning.documents(block, probabilities=probabilities)
-            file.writelines(json.dumps(document, ensure_ascii=False) + "\n" for document in documents)
+            file.writelines(json_text(document) + "\n" for document in documents)
         else:
             if first:  # where the rows cannot be read at all, nothing is written
-                table.writerow(meaning.columns(probabilities=probabilities))
-            table.writerows(meaning.table(block, probabilities=probabilities))
+                table.writerow(map(cell, meaning.columns(probabilities=probabilities)))
+            rows_of_block = meaning.table(block, probabilities=probabilities)
+            table.writerows([cell(value) for value in row] for row in rows_of_block)
         first = False
         rows += len(block)
     return rows

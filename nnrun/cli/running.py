@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -42,7 +43,9 @@ def train_and_report(
     try:
         run = start(listener_for(quiet=quiet, verbose=verbose))
     except RunInterrupted as interruption:
-        _report(interruption.run, as_json)
+        with contextlib.suppress(OSError):  # a terminal that was closed asked for the end, and reads nothing
+            _report(interruption.run, as_json)
+            sys.stdout.flush()
         return EXIT_INTERRUPTED
     _report(run, as_json)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -51,10 +52,13 @@ def sweep_and_report(
     except SweepInterrupted as interruption:
         sweep, interrupted = interruption.sweep, True
     record = sweep.read_record()
-    if as_json:
-        print_json(_document(sweep, record))
-    else:
-        print(closing_text(sweep, record))
+    # A terminal that was closed asked for the end, and reads nothing.
+    with contextlib.suppress(*([OSError] if interrupted else [])):
+        if as_json:
+            print_json(_document(sweep, record))
+        else:
+            print(closing_text(sweep, record))
+        sys.stdout.flush()
     return EXIT_INTERRUPTED if interrupted else 0 if record.ranked() else 1
 
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from nnrun.errors import DivergedError, NnrunError
+from nnrun.errors import DivergedError
 from nnrun.experiment.environment import now
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
+from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.experiment.prepare import Group
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
 from nnrun.spec import schema
@@ -52,7 +52,7 @@ def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
         record |= {"status": "diverged", "error": str(error)}
         raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
     except BaseException as error:
-        explained = _out_of_memory(error)
+        explained = out_of_memory(error)
         record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
         if explained is not None:
             raise explained from error
@@ -202,16 +202,3 @@ def train_group(
         for recorder in every:
             stopped = part_of(recorder, trainer.stopped_epochs)
             recorder.ended(group, stopped, part_of(recorder, kept_epochs), part_of(recorder, kept))
-
-
-def _out_of_memory(error: BaseException) -> NnrunError | None:
-    """An error of ours for one that says that memory ran out; None for any other."""
-    ran_out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(
-        error
-    )
-    if not ran_out:
-        return None
-    return NnrunError(
-        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a "
-        "time (--fold, --seeds)."
-    )

@@ -32,6 +32,7 @@ from nnrun.records import (
     SweepRecord,
     TrialRecord,
     open_sweep,
+    refuse_unwritable,
     runs_of_sweep,
 )
 from nnrun.spec import schema
@@ -72,6 +73,7 @@ def run_sweep(
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
     """
     listener = listener or SweepListener()
+    refuse_unwritable(settings.runs_dir)
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()

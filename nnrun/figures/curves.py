@@ -5,6 +5,8 @@ Figures are made with matplotlib's objects, without pyplot: no window, no displa
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,17 +127,27 @@ def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> F
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the name's ending (.png, .svg) is its format. Equal figures give equal files.
+    """Write a figure, whole or not at all; the name's ending (.png, .svg) is its format.
+
+    Equal figures give equal files.
 
     Raises:
         NnrunError: the file cannot be written.
     """
     # Without a salt and with a date, no two SVG files would be alike.
+    kind = path.suffix.lower().removeprefix(".")
+    drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": "nnrun"}):
+        figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
         try:
-            figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-        except OSError as error:
-            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+            unfinished.write_bytes(drawn.getvalue())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def title_of(measure: str, curves: Sequence[Curve]) -> str:

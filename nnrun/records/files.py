@@ -70,6 +70,8 @@ def write_text(path: Path, text: str) -> None:
 
 def read_text(path: Path) -> str:
     """A UTF-8 text file, its line ends as they are."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise DataError(f"{path} is damaged: it is no ordinary file.")
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:

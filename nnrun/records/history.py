@@ -125,6 +125,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     """A history as it was written, bit for bit. A torn last line (a crash) is dropped."""
     import pandas as pd
 
+    if path.exists() and not path.is_file():
+        raise DataError(f"Cannot read {path}: it is no ordinary file.")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -149,6 +151,8 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def epochs_begun(path: Path) -> int:
     """The last epoch that a history has a whole row of, of any network; 0 where there is none."""
+    if not path.is_file():
+        return 0
     try:
         header, *lines = path.read_bytes().split(b"\n")[:-1]
         place = header.split(b",").index(b"epoch")

@@ -34,11 +34,11 @@ from nnrun.records.checkpoint import (
     remove_unfinished,
     write_checkpoint,
 )
-from nnrun.records.files import make_folder, plain, read_json_object, read_text, replace_file, write_text
+from nnrun.records.files import make_folder, plain, read_json_object, read_text, write_text
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder
-from nnrun.records.weights import read_weights_file
+from nnrun.records.weights import read_weights_file, write_weights_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,17 +180,7 @@ class RunDirectory:
         self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None = None
     ) -> None:
         """Keep the weights of the run's network, or of one fold's or seed's."""
-        import numpy as np
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-
-        # safetensors writes an array's memory as it lies, so each must lie in C order.
-        arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-        target = self._of_member(_WEIGHTS, member)
-        try:
-            replace_file(target, lambda path: save_file(arrays, path))
-        except SafetensorError as error:  # its own kind, for a full disk too
-            raise NnrunError(f"Cannot write {target}: {error}.") from error
+        write_weights_file(self._of_member(_WEIGHTS, member), tensors)
 
     def read_weights(self, member: Member | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """The weights of the run's network, or of one fold's or seed's."""
@@ -316,7 +306,8 @@ def refuse_unwritable(runs_dir: Path) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise UsageError(f"Cannot make the folder {runs_dir}: a file of that name is in the way.")
+        file = "a file of that name is in the way" if folder == runs_dir else f"{folder} is a file"
+        raise UsageError(f"Cannot make the folder {runs_dir}: {file}.")
     if not os.access(folder, os.W_OK | os.X_OK):
         read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
         reason = os.strerror(errno.EROFS if read_only else errno.EACCES)

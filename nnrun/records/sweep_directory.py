@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError
 from nnrun.records.files import make_folder, plain, read_json_object, write_text
 from nnrun.records.lock import locked
@@ -173,9 +174,10 @@ class SweepDirectory:
         columns = ("number", "status", "score", "epoch", "seconds", "run")
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["trial", "status", record.monitor, *columns[3:], *keys])
+        table.writerow(map(cell, ["trial", "status", record.monitor, *columns[3:], *keys]))
         for trial in record.trials:
-            table.writerow([*(getattr(trial, name) for name in columns), *map(_cell, trial.values.values())])
+            row = [*(getattr(trial, name) for name in columns), *map(_field, trial.values.values())]
+            table.writerow(map(cell, row))
         write_text(self.path / _TRIALS, text.getvalue())
 
     def write_best(self, text: str) -> None:
@@ -198,7 +200,7 @@ class SweepDirectory:
         return path.absolute()
 
 
-def _cell(value: Any) -> str:
+def _field(value: Any) -> str:
     """A value as the table holds it: text as it is, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

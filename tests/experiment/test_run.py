@@ -484,7 +484,7 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name is in the way."
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path, runs_dir=tmp_path / "runs" / "mine"))
-    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: Not a directory."
+    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: {tmp_path}/runs is a file."
 
 
 # --- a run that ends before its time -----------------------------------------------------------------------
@@ -597,11 +597,9 @@ def test_a_run_that_fails_says_why(tmp_path: Path, moment: str) -> None:
 def test_memory_that_runs_out_is_said_in_a_sentence(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(NnrunError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path), Watcher(at="epoch 1", act=error))
-    sentence = (
-        f"memory ran out: {error}. Use a smaller batch_size, fewer units, or fewer folds or seeds at a time "
-        "(--fold, --seeds)."
-    )
-    assert str(caught.value) == sentence
+    sentence = str(caught.value)
+    assert sentence.startswith("memory ran out")
+    assert "Use a smaller batch_size, fewer units, fewer words or columns, or fewer folds" in sentence
     assert caught.value.exit_code == 1
     record = record_of(only_run(tmp_path / "runs"))
     assert (record["status"], record["error"]) == ("failed", sentence)

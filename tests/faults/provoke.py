@@ -43,6 +43,8 @@ for line in sys.stdin:
             os.dup2(pipes[number - 1][1], number)
         sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
         for name, most in limits.items():
+            if name == "RLIMIT_AS":
+                most += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
             resource.setrlimit(getattr(resource, name), (most, most))
         if shim is not None:
             shim.fault_arm(mode, moment, code)
@@ -94,7 +96,7 @@ class Server:
             commands: each as `nnrun` would get it.
             cwd: where.
             fault, moment, code: the system call that goes wrong, how, and the error that it gives.
-            limits: names of `resource`'s limits, and what they are set to.
+            limits: names of `resource`'s limits, and what they are set to (of memory: what may be added).
         """
         mode = 0 if fault is None else _MODES.index(fault) + 1
         order = [[list(command) for command in commands], str(cwd), mode, moment, code, limits or {}]

@@ -116,7 +116,7 @@ def test_predictions_killed_at_any_moment_are_whole_or_not_there(faulty: Server,
 
 
 def test_a_run_that_is_killed_from_outside(tmp_path: Path) -> None:
-    """While it goes on a list says `running`; as soon as it is dead, `interrupted`, with the epochs it had."""
+    """While it goes on a list says `running`; once it is dead, `interrupted`, with the epochs it had."""
     write_small(tmp_path)
     command = [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q", "--epochs", "1000000"]
     process = subprocess.Popen([*command, "--compile", "off"], cwd=tmp_path)

@@ -14,7 +14,7 @@ _KNOWN = {
 
 
 def check_files(run: RunDirectory) -> None:
-    """Every file is whole or absent, and what was left unfinished has a name that nobody takes for a result."""
+    """Every file is whole or absent; what was left unfinished has a name that nobody takes for a result."""
     for path in run.path.rglob("*"):
         folder = path.relative_to(run.path).parts[0]
         if path.is_dir() or folder.startswith((".", "checkpoint-")):

@@ -1,0 +1,43 @@
+"""Texts from files and records as fields of CSV and JSON, which end up in terminals and in spreadsheets."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from nnrun.errors import printable
+
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def cell(value: Any) -> Any:
+    """A value for a field of CSV. A name that a spreadsheet would compute gets an apostrophe before it.
+
+    So OWASP advises ("CSV injection"). Numbers stay as they are, and so does a text that is one: `-1`. What a
+    terminal could take for a command is written as an escape. JSON holds every name as it is.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    formula = len(text) > 1 and text.startswith(_FORMULA) and not _is_number(text)
+    return f"'{text}" if formula else text
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """JSON with letters of any script as they are; what no terminal should get, as JSON's own escapes.
+
+    It reads back as the same text. NaN and infinity must have been dealt with.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

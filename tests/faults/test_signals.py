@@ -1,0 +1,217 @@
+"""Requests to stop, terminals that close, readers that go away."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from provoke import Server
+from runs_on_disk import make_run
+from small_experiments import only_run, record_of, write_small
+from whole import check_files
+
+from nnrun.records import RunDirectory, list_runs
+
+ENDLESS = ["--epochs", "1000000", "--compile", "off"]
+COMMANDS = {
+    "train": ["train", "small.yaml", *ENDLESS],
+    "kfold": ["kfold", "small.yaml", "--k", "2", *ENDLESS],
+    "final": ["final", "small.yaml", *ENDLESS],
+}
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnrun", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def epochs_in(folder: Path) -> int:
+    return sum(history.read_bytes().count(b"\n") - 1 for history in folder.glob("runs/*/history.csv"))
+
+
+def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    try:
+        return process.communicate(timeout=30)
+    finally:
+        process.kill()  # nothing to kill, unless it did not end
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.mark.parametrize(
+    ("request_to_stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_request_to_stop(
+    command: list[str], request_to_stop: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """The epoch that is under way is dropped; the weights are those of the last whole one."""
+    write_small(tmp_path)
+    process = start(tmp_path, *command, "-q")
+    wait_for(lambda: epochs_in(tmp_path) > 3)
+    process.send_signal(request_to_stop)
+    out, err = end(process)
+    assert (process.returncode, err) == (code, "")
+    assert "interrupted" in out
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    check_files(run)
+    record = record_of(run.path)
+    assert record["status"] == "interrupted"
+    kept = record["weights_epoch"]
+    history = run.read_history()
+    assert record["epochs_run"] == history["epoch"].max()
+    assert set(kept.values() if isinstance(kept, dict) else [kept]) == {record["epochs_run"]}
+    assert "test" not in record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_request_leaves_at_once(request_to_stop: signal.Signals, tmp_path: Path) -> None:
+    """Whatever the first had begun: files are whole, and a list says that the run was interrupted."""
+    write_small(tmp_path)
+    for attempt, pause in enumerate([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01]):
+        folder = tmp_path / f"runs-{attempt}"
+        process = start(tmp_path, *COMMANDS["kfold"], "-q", "--runs-dir", folder.name)
+        wait_for(lambda at=folder: any(h.stat().st_size > 300 for h in at.glob("*/history.csv")))
+        process.send_signal(request_to_stop)
+        time.sleep(pause)
+        process.send_signal(request_to_stop)
+        began = time.monotonic()
+        _, err = end(process)
+        assert time.monotonic() - began < 10
+        assert process.returncode in (-request_to_stop, 128 + request_to_stop)  # a shell says 130 of both
+        assert "Traceback" not in err
+        run = RunDirectory(only_run(folder))
+        check_files(run)
+        assert run.read_record()["status"] == "interrupted"
+
+
+def test_a_second_request_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
+    """A listener that never returns stands for a computation that no request can interrupt."""
+    write_small(tmp_path)
+    script = (
+        "import sys, time, signal\n"
+        "from nnrun.experiment import recorder\n"
+        "from nnrun.records import RunDirectory\n"
+        "def hang(*_):\n"
+        "    open('saving', 'w').close()\n"
+        "    time.sleep(1000)\n"
+        "RunDirectory.write_weights = hang\n"
+        "from nnrun.cli import entry_point\n"
+        f"sys.argv = ['nnrun', *{[*COMMANDS['train'], '-q']!r}]\n"
+        "entry_point()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: epochs_in(tmp_path) > 1)
+    process.send_signal(signal.SIGINT)
+    wait_for((tmp_path / "saving").exists)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = end(process)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+    assert time.monotonic() - began < 5
+    assert list_runs(tmp_path / "runs")[0].status == "interrupted"
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    command = f"trap '' HUP; exec {sys.executable} -m nnrun train small.yaml -q {' '.join(ENDLESS)}"
+    process = subprocess.Popen(
+        ["bash", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: epochs_in(tmp_path) > 3)
+    process.send_signal(signal.SIGHUP)
+    before = epochs_in(tmp_path)
+    wait_for(lambda: epochs_in(tmp_path) > before + 3)
+    process.send_signal(signal.SIGTERM)
+    end(process)
+    assert process.returncode == 143
+
+
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    """With the live screen on it, which can be drawn nowhere any more."""
+    write_small(tmp_path)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, "-m", "nnrun", *COMMANDS["train"]])
+    shown = b""
+
+    def enough() -> bool:
+        nonlocal shown
+        if select.select([terminal], [], [], 0)[0]:
+            shown += os.read(terminal, 1 << 16)
+        return epochs_in(tmp_path) > 20 and b"epoch" in shown
+
+    wait_for(enough)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert b"Traceback" not in shown
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    check_files(run)
+    record = record_of(run.path)
+    assert (record["status"], record.get("error")) == ("interrupted", None)
+    assert record["weights_epoch"] == record["epochs_run"] > 0
+
+
+@pytest.mark.parametrize(
+    "command", ["ls", "show {run}", "ls --json", "schema", "data ls", "check small.yaml"]
+)
+def test_a_reader_that_leaves(command: str, tmp_path: Path) -> None:
+    """`nnrun ls | head -1`, with more to say than a pipe holds, and with nobody there from the start."""
+    write_small(tmp_path)
+    long = tmp_path / "runs"
+    for number in range(1000 if command.startswith("ls") else 3):
+        make_run(long, f"many-20260101T000000Z-{number:04x}", best={"val_loss": 0.5}, best_epoch=1)
+    run = make_run(long, "one-20260102T000000Z-0000")
+    run.write_resolved((tmp_path / "small.yaml").read_text().replace('"small.npz"', '"../../small.npz"'))
+    nnrun = f"{sys.executable} -m nnrun {command.format(run=run.path)}"
+    for reader in ("head -1", "true"):
+        line = f"{nnrun} 2>said | {reader} >/dev/null; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False)
+        assert ((tmp_path / "said").read_text(), done.returncode) == ("", 0)
+
+
+def test_progress_into_a_full_disk_does_not_stop_the_training(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    command = f"{sys.executable} -m nnrun train small.yaml 2>/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "small: trained" in done.stdout
+
+
+def test_results_into_a_full_disk_are_a_failure(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    command = f"{sys.executable} -m nnrun check small.yaml --json >/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+def test_a_server_of_the_tests_says_what_commands_say(warm: Server, tmp_path: Path) -> None:
+    """What the other tests rest on."""
+    assert warm.run(["train", "nothing.yaml"], cwd=tmp_path).code == 2
