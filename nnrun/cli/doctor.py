@@ -7,7 +7,9 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
@@ -25,12 +27,21 @@ _DATA_FILES = (
 
 @app.command()
 def doctor(
+    verify_resume: Annotated[
+        bool,
+        typer.Option("--verify-resume", help="Try whether a run that goes on is exact on --device, too."),
+    ] = False,
+    device: options.Device = "auto",
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> int:
     """Look at what nnrun needs: versions, devices, compiler, data files, a place for runs."""
     report = examine(runs_dir, data_dir)
+    if verify_resume:
+        report["resume"] = _resume_facts(device)
+        if not report["resume"]["exact"]:
+            report["problems"].append(f"Runs on {report['resume']['device']} do not go on exactly.")
     if as_json:
         print_json(report)
     else:
@@ -76,9 +87,28 @@ def render(report: dict[str, Any]) -> str:
     lines.append(("runs", f"{runs_dir['path']} ({'writable' if runs_dir['writable'] else 'not writable'})"))
     for folder in report["data"]:
         lines.append(("data", f"{folder['path']}: {', '.join(folder['files']) or 'no known data file'}"))
+    if "resume" in report:
+        lines.append(("resume", report["resume"]["finding"]))
     width = max(len(name) for name, _ in lines)
     closing = report["problems"] or ["Everything that nnrun needs is here."]
     return "\n".join([*(f"{name:<{width}}  {finding}" for name, finding in lines), "", *closing])
+
+
+def _resume_facts(device: str) -> dict[str, Any]:
+    from nnrun.experiment.verify_resume import EPOCHS, STOPPED_AFTER, verify_resume
+
+    found = verify_resume(device)
+    what = f"{EPOCHS} epochs, stopped after {STOPPED_AFTER}, on {found.device}"
+    if found.exact:
+        finding = f"exact: {what}: history and weights are identical to those of a run in one go"
+    else:
+        parts = [
+            name
+            for name, part in (("history", found.history), ("weights", found.weights))
+            if not part.identical
+        ]
+        finding = f"not exact: {what}: {' and '.join(parts)} differ from those of a run in one go"
+    return {"device": found.device, "exact": found.exact, "finding": finding}
 
 
 def _package_versions() -> dict[str, str | None]:

@@ -86,10 +86,10 @@ def is_spec(text: str) -> bool:
     return Path(text).suffix.lower() in _SPEC_ENDINGS or Path(text).is_file()
 
 
-def required(spec: Path | None) -> Path:
+def required(spec: Path | None, what: str = "run") -> Path:
     """The spec that a command without --resume needs."""
     if spec is None:
-        raise UsageError("A spec is missing. Name one, or a run to go on with: --resume RUN.")
+        raise UsageError(f"A spec is missing. Name one, or a {what} to go on with: --resume {what.upper()}.")
     return spec
 
 

@@ -9,6 +9,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
+from nnrun.errors import UsageError
 
 
 class Method(str, Enum):
@@ -21,7 +22,7 @@ class Method(str, Enum):
 
 @app.command()
 def sweep(
-    spec: options.Spec,
+    spec: options.SpecOrNone = None,
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,6 +44,10 @@ def sweep(
     new: Annotated[
         bool, typer.Option("--new", help="Begin anew, where the same sweep was begun before.")
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="SWEEP", help="Go on with a sweep: path, id, @last."),
+    ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     epochs: options.Epochs = None,
@@ -57,13 +62,23 @@ def sweep(
 ) -> int:
     """Try values of a spec's keys, each trial a run of its own, and say which was best.
 
-    A sweep that was stopped or killed goes on when it is started again.
+    A sweep that was stopped or killed goes on when it is started again, by its spec or by --resume.
     """
     from nnrun.spec.sweep import load_sweep
 
     asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
     changes = {key: value for key, value in asked.items() if value is not None}
-    plan = load_sweep(spec, options.changes_of(set_, seed=seed, epochs=epochs), over or (), changes)
+    of_spec = options.changes_of(set_, seed=seed, epochs=epochs)
+    if resume is not None:
+        if spec is not None or over or changes or of_spec or smoke or new:
+            raise UsageError(
+                "--resume SWEEP goes on with what was begun; leave out whatever would change it."
+            )
+        from nnrun.records import find_sweep
+
+        begun = find_sweep(resume, runs_dir)
+        spec, smoke, runs_dir = begun.resolved_spec, begun.read_record().smoke, begun.path.parent
+    plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)
 
     from nnrun.cli.sweep_report import sweep_and_report
     from nnrun.experiment.run import Settings

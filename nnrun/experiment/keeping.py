@@ -88,12 +88,14 @@ class Keeper:
         record: what its run.json will hold.
         use_test_set: whether the test set is scored at the end.
         kept: what the run goes on from, or None.
+        every_epoch: keep the state after each.
     """
 
     run: RunDirectory
     record: Mapping[str, Any]
     use_test_set: bool
     kept: Kept | None = None
+    every_epoch: bool = False
     _started: float = field(default_factory=time.perf_counter)
     _next: float = 0.0
 
@@ -103,7 +105,7 @@ class Keeper:
 
     def due(self) -> bool:
         """Whether it is time."""
-        return time.perf_counter() >= self._next
+        return self.every_epoch or time.perf_counter() >= self._next
 
     def keep(self, trainer: Trainer, place: int) -> None:
         """Keep the state of a group, which ended an epoch."""

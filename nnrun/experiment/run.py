@@ -73,6 +73,7 @@ class Settings:
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
+        keep_every_epoch: keep the state after each, and not only where a second has passed.
     """
 
     command: str
@@ -88,6 +89,7 @@ class Settings:
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
+    keep_every_epoch: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,7 +351,9 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
     spec, listener, settings = job.spec, job.listener, job.settings
     with recording(run, record, job, _baseline(job.groups, job.tasks), kept) as recorder:
         # A trial is quickly tried anew, and many of them would fill the disk.
-        keeper = None if settings.trial is not None else Keeper(run, record, settings.use_test_set, kept)
+        keeper = None
+        if settings.trial is None:
+            keeper = Keeper(run, record, settings.use_test_set, kept, every_epoch=settings.keep_every_epoch)
         for place, (group, task, choice) in enumerate(zip(job.groups, job.tasks, job.choices, strict=True)):
             if kept is not None and place < kept.group:
                 continue  # it had ended

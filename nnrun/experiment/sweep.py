@@ -99,11 +99,8 @@ def run_sweep(
             trials=[TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials],
         )
 
-    with open_sweep(settings.runs_dir, spec.name, content, first, plan.base.source_text, new=new) as (
-        sweep,
-        record,
-        there,
-    ):
+    texts = plan.base.source_text, dump_spec(spec)
+    with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new) as (sweep, record, there):
         if record.status == "completed":
             listener.message(f"{sweep.id} has come to its end already. To run it again: --new.")
             return sweep

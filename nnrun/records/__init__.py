@@ -31,6 +31,7 @@ from nnrun.records.sweep_directory import (
     SweepRecord,
     TrialRecord,
     TrialStatus,
+    find_sweep,
     list_sweeps,
     open_sweep,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "delete_run",
     "find_run",
     "find_runs",
+    "find_sweep",
     "history_columns",
     "is_finite",
     "list_runs",

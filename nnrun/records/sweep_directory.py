@@ -1,7 +1,7 @@
 """One sweep's folder: every file in it is read and written here, and named nowhere else.
 
     runs/<name>-sweep-<UTC time>-<4 hex>/
-        spec.yaml  sweep.json  trials.csv  best.yaml
+        spec.yaml  resolved.yaml  sweep.json  trials.csv  best.yaml
         study.log       (of `tpe`: what Optuna knows)
         plots/
 
@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from nnrun.cells import cell
-from nnrun.errors import DataError, NnrunError
+from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.files import make_folder, plain, read_json_object, write_text
 from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
+from nnrun.spec.suggest import listing
 
 SWEEP_RECORD = "sweep.json"
 
 _SPEC = "spec.yaml"
+_RESOLVED = "resolved.yaml"
 _TRIALS = "trials.csv"
 _BEST = "best.yaml"
 _STUDY = "study.log"
@@ -145,6 +147,22 @@ class SweepDirectory:
         """Keep the spec as it was written."""
         write_text(self.path / _SPEC, text)
 
+    def write_resolved(self, text: str) -> None:
+        """Keep the spec with every default and what the command line changed: it repeats the sweep."""
+        write_text(self.path / _RESOLVED, text)
+
+    @property
+    def resolved_spec(self) -> Path:
+        """The file of the spec that repeats the sweep.
+
+        Raises:
+            DataError: it is not there, as in a sweep of an older nnrun.
+        """
+        path = self.path / _RESOLVED
+        if not path.is_file():
+            raise DataError(f"{self.path} has no {_RESOLVED}. Start its spec again: that goes on with it.")
+        return path
+
     def write_record(self, record: SweepRecord) -> None:
         """Replace sweep.json: whoever reads it meanwhile finds the old one or the new one."""
         text = json.dumps(plain(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
@@ -213,9 +231,39 @@ def list_sweeps(runs_dir: Path) -> list[SweepDirectory]:
     return [sweep for sweep in found if sweep.is_sweep()]
 
 
+def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
+    """The sweep that a user means by a path, an id, a unique beginning of one, or `@last`.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    as_path = SweepDirectory(Path(reference))
+    if reference and as_path.is_sweep():
+        return as_path
+    sweeps = list_sweeps(runs_dir)
+    if reference == "@last" and sweeps:
+        return max(sweeps, key=lambda sweep: sweep.read_record().started)
+    found = [sweep for sweep in sweeps if reference and sweep.id.startswith(reference)]
+    exact = [sweep for sweep in found if sweep.id == reference]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if found:
+        ids = "\n".join(f"  {sweep.id}" for sweep in found)
+        raise UsageError(f"'{reference}' is the beginning of {len(found)} sweeps; say which:\n{ids}")
+    there = f"The sweeps there are: {listing([s.id for s in sweeps], 'and')}." if sweeps else "There is none."
+    raise UsageError(f"No sweep '{reference}' in {runs_dir}. {there}")
+
+
 @contextmanager
 def open_sweep(
-    runs_dir: Path, name: str, content: str, first: Callable[[str], SweepRecord], spec: str, *, new: bool
+    runs_dir: Path,
+    name: str,
+    content: str,
+    first: Callable[[str], SweepRecord],
+    spec: str,
+    resolved: str,
+    *,
+    new: bool,
 ) -> Iterator[tuple[SweepDirectory, SweepRecord, bool]]:
     """Hold a sweep: the newest of this content, or a new one. No other process can hold it meanwhile.
 
@@ -225,6 +273,7 @@ def open_sweep(
         content: what is tried; a sweep of the same content is the same sweep.
         first: id → the record of a new sweep.
         spec: the spec as it was written.
+        resolved: the spec with every default, and with what the command line changed.
         new: begin a new one in any case.
 
     Yields:
@@ -238,7 +287,7 @@ def open_sweep(
         with locked(runs_dir):  # two processes that begin the same sweep at once make one folder
             found = None if new else _newest(runs_dir, content)
             there = found is not None
-            sweep = found or _create(runs_dir, name, first, spec)
+            sweep = found or _create(runs_dir, name, first, spec, resolved)
             busy = f"another process is running {sweep.id}. Wait for its end, or begin another with --new."
             held.enter_context(locked(sweep.path, busy))
         yield sweep, sweep.read_record(), there
@@ -257,12 +306,15 @@ def _newest(runs_dir: Path, content: str) -> SweepDirectory | None:
     return newest[1] if newest else None
 
 
-def _create(runs_dir: Path, name: str, first: Callable[[str], SweepRecord], spec: str) -> SweepDirectory:
+def _create(
+    runs_dir: Path, name: str, first: Callable[[str], SweepRecord], spec: str, resolved: str
+) -> SweepDirectory:
     """Make a sweep's folder, which is never without its record: it is filled under another name."""
     while True:
         path = runs_dir / new_id(name, "" if name.endswith("sweep") else "-sweep")
         hidden = SweepDirectory(path.with_name(f".{path.name}.new"))
         hidden.write_spec(spec)
+        hidden.write_resolved(resolved)
         hidden.write_record(first(path.name))
         try:
             if not path.exists():

@@ -1,10 +1,12 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nnrun.cli import doctor, main
+from nnrun.training.loop import Past, Trainer
 
 REPORT = {
     "versions": {"nnrun": "0.1.0", "python": "3.11.2", "torch": "2.9.0", "pandas": None},
@@ -69,3 +71,26 @@ def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert doctor.examine(tmp_path / "runs", None)["runs_dir"]["writable"] is False
     tmp_path.chmod(0o700)
+
+
+def test_verify_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It trains, stops and goes on; nothing is left where runs are kept, and a difference is exit code 1."""
+    assert main(["doctor", "--verify-resume", "--device", "cpu", "--runs-dir", str(tmp_path / "runs")]) == 0
+    (line,) = (line for line in capsys.readouterr().out.split("\n") if line.startswith("resume"))
+    assert line.split(maxsplit=1)[1] == (
+        "exact: 6 epochs, stopped after 3, on cpu: history and weights are identical to those of a run in one go"
+    )
+    assert not (tmp_path / "runs").exists()
+    go_on = Trainer.go_on
+
+    def forgetful(trainer: Trainer, past: Past) -> None:
+        tensors = {name: value * 0 if "/slot" in name else value for name, value in past.tensors.items()}
+        go_on(trainer, replace(past, tensors=tensors))
+
+    monkeypatch.setattr(Trainer, "go_on", forgetful)
+    assert main(["doctor", "--verify-resume", "--device", "cpu", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["resume"]["exact"] is False
+    assert report["problems"] == ["Runs on cpu do not go on exactly."]

@@ -179,6 +179,45 @@ def test_an_interrupted_sweep_says_how_to_go_on(
     check_screen("sweep_interrupted", capsys.readouterr())
 
 
+def test_resume_goes_on_with_what_the_command_line_began(folder: Path, capsys: Capture) -> None:
+    """Neither the spec nor the options are needed again; the trials are those of the first start."""
+    assert main(["sweep", "small.yaml", *OVER, "--epochs", "2", "-q"]) == 0
+    sweep = the_sweep(folder)
+    record = sweep.read_record()
+    record.status, record.trials[1].status = "interrupted", "waiting"
+    sweep.write_record(record)
+    last = RunDirectory(folder / "runs" / str(record.trials[1].run))
+    last.write_record(last.read_record() | {"status": "interrupted"})
+    (folder / "small.yaml").unlink()
+    capsys.readouterr()
+    for reference in ("@last", sweep.id, sweep.id[:-2], str(sweep.path)):
+        assert main(["sweep", "--resume", reference]) == 0
+        said = capsys.readouterr().err
+    assert f"{sweep.id} has come to its end already" in said
+    ended = sweep.read_record()
+    assert ended.status == "completed"
+    assert [trial.values for trial in ended.trials] == [trial.values for trial in record.trials]
+    assert [trial.run == before.run for trial, before in zip(ended.trials, record.trials, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("screen", "command"),
+    [
+        ("sweep_resume_changed", ["--resume", "@last", "--epochs", "9"]),
+        ("sweep_resume_nowhere", ["--resume", "nowhere"]),
+        ("sweep_no_spec", []),
+    ],
+)
+def test_what_resume_refuses(screen: str, command: list[str], folder: Path, capsys: Capture) -> None:
+    assert main(["sweep", *command]) == 2
+    check_screen(screen, capsys.readouterr())
+
+
 def test_trials_are_listed_and_a_sweep_is_not(folder: Path, capsys: Capture) -> None:
     assert main(["sweep", "small.yaml", *OVER, "-q"]) == 0
     capsys.readouterr()

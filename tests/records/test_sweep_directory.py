@@ -46,7 +46,7 @@ def first(id_: str, content: str = "a", **changes: Any) -> SweepRecord:
 
 
 def hold(runs_dir: Path, content: str = "a", *, new: bool = False) -> Any:
-    return open_sweep(runs_dir, "small", content, lambda id_: first(id_, content), "epochs: 1\n", new=new)
+    return open_sweep(runs_dir, "small", content, lambda id_: first(id_, content), "epochs: 1\n", "", new=new)
 
 
 def test_the_same_content_is_the_same_sweep(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_same_content_is_the_same_sweep(tmp_path: Path) -> None:
 
 
 def test_a_name_that_ends_with_sweep_does_not_say_so_twice(tmp_path: Path) -> None:
-    with open_sweep(tmp_path, "my_sweep", "a", first, "", new=False) as (sweep, _, _):
+    with open_sweep(tmp_path, "my_sweep", "a", first, "", "", new=False) as (sweep, _, _):
         assert sweep.id.startswith("my_sweep-2")
 
 
@@ -77,7 +77,7 @@ def test_the_folder_is_never_without_its_record(tmp_path: Path) -> None:
 
     with (
         pytest.raises(KeyboardInterrupt),
-        open_sweep(tmp_path, "small", "a", broken, "", new=False),
+        open_sweep(tmp_path, "small", "a", broken, "", "", new=False),
     ):
         pass
     assert list_sweeps(tmp_path) == []
