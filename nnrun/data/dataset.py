@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.rows import gather_ragged
+from nnrun.data.table import Table
 from nnrun.spec.facts import Task
 
 Array = npt.NDArray[Any]
@@ -73,12 +74,18 @@ class Samples:
     """Inputs and their targets, row by row.
 
     Attributes:
-        inputs: token rows, or an array (N, F).
+        inputs: token rows, an array (N, F), or a table of named columns.
         targets: (N,) or (N, K). Class labels are integers from 0.
+        weights: (N,) float64, none negative: how much each row counts in the loss; None where all do alike.
+        groups: (N,) integers: rows of one group are never split; None where there are no groups.
+        aside: columns that are no inputs and that the validation needs; None where there are none.
     """
 
-    inputs: TokenRows | Array
+    inputs: TokenRows | Array | Table
     targets: Array
+    weights: npt.NDArray[np.float64] | None = None
+    groups: npt.NDArray[np.int64] | None = None
+    aside: Table | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -88,8 +95,14 @@ class Samples:
         rows = np.asarray(rows)
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
-        inputs = self.inputs.take(rows) if isinstance(self.inputs, TokenRows) else self.inputs[rows]
-        return Samples(inputs, self.targets[rows])
+        inputs = self.inputs[rows] if isinstance(self.inputs, np.ndarray) else self.inputs.take(rows)
+        return Samples(
+            inputs,
+            self.targets[rows],
+            None if self.weights is None else self.weights[rows],
+            None if self.groups is None else self.groups[rows],
+            None if self.aside is None else self.aside.take(rows),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from nnrun.spec.suggest import counted, listing
 class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
-    kind: Literal["int", "float", "bool", "str", "enum"]
+    kind: Literal["int", "float", "bool", "str", "enum", "column", "value"]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     optional: bool = False
@@ -31,9 +31,14 @@ class Scalar:
         """What is allowed, as it follows on 'must be'."""
         if self.kind == "enum":
             return listing(self.choices)
-        words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[
-            self.kind
-        ]
+        words = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "str": "text",
+            "column": "a column's name, or its position from 0",
+            "value": "a number, a text, true or false",
+        }[self.kind]
         limits = []
         for bound in self.bounds:
             if isinstance(bound, Gt):
@@ -124,6 +129,8 @@ class Keys:
 
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
+        if isinstance(self.value, Scalar):
+            return f"a map from names to {self.value.describe()}"
         return "a map from keys of the spec, spelled as for --set, to the values to try"
 
 
@@ -148,12 +155,16 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         for entry in more:
             metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    kind = next((entry for entry in metadata if entry in ("column", "value")), None)
+    if kind is not None:
+        return Scalar(kind, optional=optional)
     if origin is Literal:
         return Scalar("enum", choices=arguments, optional=optional)
     if origin is list:
         least = max((bound.min_length for bound in metadata if isinstance(bound, MinLen)), default=0)
         most = max((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), default=None)
-        return Items(_form(arguments[0]), least, most, optional=optional)
+        one_is_enough = schema.ONE_IS_ENOUGH in metadata
+        return Items(_form(arguments[0]), least, most, one_is_enough, optional=optional)
     if origin is dict:
         return Keys(_form(arguments[1]), optional)
     if type(None) in arguments:

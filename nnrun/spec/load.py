@@ -24,7 +24,9 @@ from nnrun.spec.schema import (
     NoTargetStep,
     Npz,
     OneHotTargets,
+    RowFile,
     SparseCategoricalCrossentropy,
+    TextFolder,
 )
 from nnrun.spec.source import MapNode, SourceText, plain, spell_path
 from nnrun.spec.spec_file import read_spec_file
@@ -206,8 +208,8 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
         "name": spec.name or default_name,
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
-    if isinstance(spec.dataset, Npz):
-        changes["dataset"] = spec.dataset.model_copy(update={"path": _absolute(base, spec.dataset.path)})
+    if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
+        changes["dataset"] = _with_absolute_paths(spec.dataset, base)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base, spec.init_weights)
     validation = spec.validation
@@ -228,6 +230,14 @@ def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTarge
     if isinstance(loss, SparseCategoricalCrossentropy):
         return ClassIndexTargets()
     return NoTargetStep()
+
+
+def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base: Path) -> Component:
+    changes: dict[str, object] = {"path": _absolute(base, dataset.path)}
+    test = getattr(dataset, "test", None)
+    if test is not None and test.path is not None:
+        changes["test"] = test.model_copy(update={"path": _absolute(base, test.path)})
+    return dataset.model_copy(update=changes)
 
 
 def _absolute(base: Path, written: str) -> str:
