@@ -66,7 +66,8 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         member=None,
         features=3,
         dtype="float32",
-        multi_hot=False,
+        rows_of="features",
+        columns=(),
         outputs=1,
         meaning=exported.meaning,
         rows=48,
@@ -108,7 +109,7 @@ def test_a_program_gives_probabilities(tmp_path: Path) -> None:
 def test_a_token_network_takes_multi_hot_rows(tmp_path: Path) -> None:
     run = train_tokens(tmp_path)
     exported = export_run(run, tmp_path / "m.pt2", "pt2", float64=True)
-    assert (exported.multi_hot, exported.dtype, exported.rows_from) == (True, "float32", "training")
+    assert (exported.rows_of, exported.dtype, exported.rows_from) == ("multi_hot", "float32", "training")
     rows = TokenRows.from_lists([[1, 5], [7, 7, 2]])
     multi_hot = torch.zeros(2, exported.features)
     multi_hot[0, [1, 5]] = 1
@@ -263,7 +264,7 @@ def test_onnx(changes: dict[str, Any], float64: bool, tmp_path: Path, onnxruntim
 def test_onnx_of_tokens(tmp_path: Path, onnxruntime: Any) -> None:
     run = train_tokens(tmp_path)
     exported = export_run(run, tmp_path / "m.onnx", "onnx")
-    assert (exported.multi_hot, exported.rows_from) == (True, "training")
+    assert (exported.rows_of, exported.rows_from) == ("multi_hot", "training")
 
 
 def test_without_its_packages_onnx_says_what_to_install(

@@ -74,6 +74,11 @@ class FittedPreprocessing:
         return self.n_features
 
     @property
+    def tokens(self) -> int | None:
+        """The number that all word indices are below which a network sees; None for other inputs."""
+        return self._token_steps[-1].dimension if self._token_steps else None
+
+    @property
     def sparse(self) -> bool:
         """Whether transformed rows are sparse."""
         return bool(self._token_steps) or (self.table is not None and self.table.sparse)
