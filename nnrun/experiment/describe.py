@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnrun.data import SparseRows, load_dataset
 from nnrun.errors import DataError
+from nnrun.experiment.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.memory import Memory, estimate_memory
 from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, prepare_groups
@@ -32,6 +33,8 @@ class Description:
         dense_bytes: what the same rows would take as dense float32.
         memory: what a run takes; None without the data.
         missing: why the data could not be looked at, or None.
+        columns: of a table what becomes of each column; empty for other inputs.
+        all_ones: whether every entry of sparse rows is 1.
     """
 
     features: int | None
@@ -47,6 +50,8 @@ class Description:
     dense_bytes: int | None = None
     memory: Memory | None = None
     missing: str | None = None
+    columns: tuple[PlannedColumn, ...] = ()
+    all_ones: bool = True
 
 
 def describe_spec(
@@ -88,6 +93,8 @@ def describe_spec(
         bytes=rows.nbytes,
         dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
         memory=estimate_memory(spec, dataset, groups, rows),
+        columns=column_plan(spec, dataset, group.fitted[0]),
+        all_ones=not isinstance(rows, SparseRows) or rows.values is None,
     )
 
 
