@@ -191,7 +191,7 @@ class FittedPreprocessing:
             DataError: the document is something else.
         """
         try:
-            if document["version"] not in (_JSON_VERSION, _JSON_VERSION_OF_TABLES):
+            if checked.count(document["version"]) not in (_JSON_VERSION, _JSON_VERSION_OF_TABLES):
                 raise DataError(
                     f"The preprocessing has version {document['version']}; {_JSON_VERSION} and "
                     f"{_JSON_VERSION_OF_TABLES} are read."

@@ -37,8 +37,9 @@ class CutTexts:
         """(N, words) CSR of int32: how often each text holds each word."""
         from scipy.sparse import csr_array
 
+        # Copies, since the sum is made in place.
         counted = csr_array(
-            (np.ones(len(self.numbers), np.int32), self.numbers, self.indptr),
+            (np.ones(len(self.numbers), np.int32), self.numbers.copy(), self.indptr.copy()),
             shape=(len(self.indptr) - 1, len(self.words)),
         )
         counted.sum_duplicates()
