@@ -11,7 +11,7 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import print_json
-from nnrun.errors import UsageError
+from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.experiment.export import Exported
@@ -101,9 +101,17 @@ def _text(exported: Exported) -> str:
 
 def _input(exported: Exported) -> str:
     shape = f"(N, {exported.features}) {exported.dtype}"
-    if exported.rows_of != "features":
+    if exported.rows_of in ("multi_hot", "pad"):
         rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[exported.rows_of]
         return f"{shape}: {rows}; making tokens of texts, and such rows of tokens, is not inside"
+    if exported.rows_of == "prepared":
+        return (
+            f"{shape}: prepared rows; some columns are no numbers, so the preprocessing is not inside: the "
+            "run's preprocessing.json says how they are made"
+        )
+    if exported.columns:
+        names = printable(", ".join(exported.columns))
+        return f"{shape}: {names}, NaN where one is missing; their preprocessing is inside"
     return f"{shape}: raw features; their preprocessing is inside"
 
 

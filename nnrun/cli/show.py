@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, message, print_json
+from nnrun.cli.output import aligned, message, print_json, shortened
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
+    from nnrun.experiment.column_plan import PlannedColumn
     from nnrun.experiment.describe import Description
     from nnrun.records import RunDirectory
     from nnrun.spec.load import LoadedSpec
 
+_MOST_COLUMNS = 40
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -79,6 +81,8 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     from nnrun.spec.dump import dump_spec
 
     blocks = [dump_spec(loaded.spec).rstrip()]
+    if description.columns:
+        blocks.append(_columns(description.columns))
     if description.layers:
         blocks.append(_network(description))
     blocks.append(_data(description))
@@ -102,6 +106,25 @@ def _looks(run: RunDirectory, record: Mapping[str, Any]) -> int | None:
     if looks.problem is not None:
         message(printable(looks.problem))
     return looks.of_record(record)
+
+
+def _columns(columns: Sequence[PlannedColumn]) -> str:
+    """What becomes of each column of a table."""
+    shown = columns[:_MOST_COLUMNS]
+    rows = [["column", "type", "steps", "features"]]
+    for column in shown:
+        steps = ", ".join(column.steps) or "none"
+        marked = f"{steps} (default)" if column.default else steps
+        features = f"{column.features:,}{', sparse' if column.sparse else ''}"
+        rows.append([shortened(column.name, 30), column.kind, marked, features])
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        "  " + "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
+    if len(columns) > len(shown):
+        lines.append(f"  ... and {len(columns) - len(shown):,} more columns (--json has them all)")
+    return "\n".join(lines)
 
 
 def _network(description: Description) -> str:
@@ -129,7 +152,8 @@ def _data(description: Description) -> str:
     rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
     held = f"{_size(description.bytes)} in memory"
     if description.ones is not None:
-        held = f"{description.ones:,} ones in {held} (as dense rows: {_size(description.dense_bytes)})"
+        entries = "ones" if description.all_ones else "entries"
+        held = f"{description.ones:,} {entries} in {held} (as dense rows: {_size(description.dense_bytes)})"
     memory = description.memory
     if memory is None:
         return f"{rows}\n{held}"

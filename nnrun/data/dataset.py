@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.rows import gather_ragged
+from nnrun.data.table import Table
 from nnrun.spec.facts import Task
 
 Array = npt.NDArray[Any]
@@ -68,20 +69,31 @@ class TokenRows:
         return cls(indptr, np.fromiter((t for row in lists for t in row), np.int32, int(indptr[-1])))
 
 
+RawInputs: TypeAlias = TokenRows | Array | Table
+"""Inputs before any preprocessing: token rows, an array (N, F), or a table of named columns."""
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Inputs and their targets, row by row.
 
     Attributes:
-        inputs: token rows, or an array (N, F).
+        inputs: token rows, an array (N, F), or a table of named columns.
         targets: (N,) or (N, K). Class labels are integers from 0.
-        weights: (N,) what the loss of each row counts, in training and wherever the loss is measured; metrics
-            do not know them. None where all count 1. `nnrun.data.row_weights` checks them.
+        weights: (N,) float64, none negative: what the loss of each row counts, in training and wherever the
+            loss is measured; metrics do not know them. None where all count 1. `nnrun.data.row_weights`
+            checks them.
+        groups: (N,) integers: rows of one group are never split; None where there are no groups.
+        aside: columns that the validation needs; None where there are none.
+        lines: (N,) where each row stands in its file, for messages; None where there is no file of rows.
     """
 
-    inputs: TokenRows | Array
+    inputs: RawInputs
     targets: Array
-    weights: Array | None = None
+    weights: npt.NDArray[np.float64] | None = None
+    groups: npt.NDArray[np.int64] | None = None
+    aside: Table | None = None
+    lines: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -91,8 +103,15 @@ class Samples:
         rows = np.asarray(rows)
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
-        inputs = self.inputs.take(rows) if isinstance(self.inputs, TokenRows) else self.inputs[rows]
-        return Samples(inputs, self.targets[rows], None if self.weights is None else self.weights[rows])
+        inputs = self.inputs[rows] if isinstance(self.inputs, np.ndarray) else self.inputs.take(rows)
+        return Samples(
+            inputs,
+            self.targets[rows],
+            None if self.weights is None else self.weights[rows],
+            None if self.groups is None else self.groups[rows],
+            None if self.aside is None else self.aside.take(rows),
+            None if self.lines is None else self.lines[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,7 @@ class Dataset:
         classes: number of classes, for classification.
         class_names: their names, in the order of the labels.
         feature_names: the names of the columns of a table.
+        target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
         smoke: the rows are a small stand-in for a trial of the machinery.
     """
@@ -143,5 +163,6 @@ class Dataset:
     classes: int | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, TokenRows
+from nnrun.data.dataset import TokenRows
 from nnrun.data.rows import DenseRows
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -34,6 +34,11 @@ class FittedPad:
     value: int
     tokens: int
 
+    @property
+    def width(self) -> int:
+        """F."""
+        return self.length
+
     def transform(self, rows: TokenRows) -> DenseRows:
         """(N, length) float32."""
         x_NF = np.full((len(rows), self.length), self.value, np.float32)
@@ -53,10 +58,10 @@ class FittedPad:
         x_NF[row, place + target[row]] = rows.tokens[place + source[row]]
 
 
-def fit_pad(step: schema.Pad, dataset: Dataset, rows: TokenRows) -> FittedPad:
+def fit_pad(step: schema.Pad, num_words: int | None, rows: TokenRows) -> FittedPad:
     """The length and the number of tokens, from the training rows and the data set's num_words."""
     highest = int(rows.tokens.max(initial=0))
-    tokens = max(dataset.num_words or highest + 1, step.value + 1)
+    tokens = max(num_words or highest + 1, step.value + 1)
     if highest >= tokens:
         raise DataError(
             f"pad: the training rows hold the token {highest:,}, but the data set's num_words is {tokens:,}."

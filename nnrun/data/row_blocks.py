@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from nnrun.data.archive import Archive
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import RawInputs
 from nnrun.data.row_source import RawRow, RowSource, Unreadable, raw_rows
 from nnrun.errors import DataError
 
@@ -50,7 +50,7 @@ class Block:
 
     rows: list[int]
     lines: list[int | None]
-    inputs: TokenRows | Array
+    inputs: RawInputs
     bad: list[BadRow]
 
 
@@ -66,7 +66,7 @@ class Codec(Protocol[V]):
         """Line and content of each row. A first line of names is used up."""
         ...
 
-    def build(self, values: list[V]) -> TokenRows | Array:
+    def build(self, values: list[V]) -> RawInputs:
         """The contents of rows as a data set has them."""
         ...
 

@@ -38,11 +38,17 @@ def baseline(
     """
     known = task.targets_of([place], train_rows[None])
     targets = task.targets_of([place], scored_rows[None])
-    return constant_scores(task, activation, known, targets, task.weights_of([place], scored_rows[None]))
+    weights = task.weights_of([place], scored_rows[None])
+    return constant_scores(task, activation, known, targets, weights, place)
 
 
 def constant_scores(
-    task: Task, activation: str, known: Tensor, targets: Tensor, weights: Tensor | None = None
+    task: Task,
+    activation: str,
+    known: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    place: int = 0,
 ) -> dict[str, float]:
     """The same from targets, (1, n, K) or (1, n) class indices, and the weights of their rows, (1, n)."""
     rows = targets.shape[1]
@@ -50,7 +56,7 @@ def constant_scores(
     z, outputs = z_1K.expand(1, rows, -1), output_1K.expand(1, rows, -1)
     tally = Tally(task.metrics, 1)
     loss = mean_loss(task.loss(z, outputs, targets).double(), weights)
-    tally.add([0], loss[:, None], rows, outputs, targets)
+    tally.add([0], loss[:, None], rows, *task.in_own_units([place], outputs, targets))
     scores = tally.phase().columns(0)
     labels = _labels(targets)
     if "accuracy" in scores and labels is not None:

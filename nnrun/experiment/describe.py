@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnrun.data import SparseRows, load_dataset
 from nnrun.errors import DataError
+from nnrun.experiment.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.memory import Memory, estimate_memory
 from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, prepare_groups
@@ -34,6 +35,8 @@ class Description:
         memory: what a run takes; None without the data.
         state: numbers that one network keeps beside its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
+        columns: of a table what becomes of each column; empty for other inputs.
+        all_ones: whether every entry of sparse rows is 1.
     """
 
     features: int | None
@@ -50,6 +53,8 @@ class Description:
     memory: Memory | None = None
     state: int = 0
     missing: str | None = None
+    columns: tuple[PlannedColumn, ...] = ()
+    all_ones: bool = True
 
 
 def describe_spec(
@@ -92,6 +97,8 @@ def describe_spec(
         bytes=rows.nbytes,
         dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
         memory=estimate_memory(spec, dataset, groups, rows),
+        columns=column_plan(spec, dataset, group.fitted[0]),
+        all_ones=not isinstance(rows, SparseRows) or rows.values is None,
     )
 
 

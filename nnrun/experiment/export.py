@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from nnrun.data import FittedPreprocessing, load_dataset
 from nnrun.data.catalog import is_at_hand
-from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.pad import FittedPad
-from nnrun.data.preprocess import FittedStandardize
+from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.preprocess import FittedColumn, FittedStandardize
+from nnrun.data.preprocess.categories import OneHotColumn, OrdinalColumn
+from nnrun.data.preprocess.numbers import Log1pColumn, MinMaxColumn, StandardizeColumn
+from nnrun.data.preprocess.texts import TokensColumn, WordsColumn
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.experiment.export_formats import FORMATS, Export, FormatName, metadata_of, require_onnx
+from nnrun.experiment.export_formats import (
+    FORMATS,
+    Export,
+    FormatName,
+    RowsOf,
+    metadata_of,
+    require_onnx,
+    rows_of,
+)
 from nnrun.experiment.load_run import (
     TrainedNetwork,
     choose_networks,
@@ -53,7 +63,8 @@ class Exported:
         member: which of its networks, as its folder is named; None where there is one.
         features: F, the width of a row.
         dtype: the type of the rows that a program takes; None for a file that is none.
-        rows_of: what a row is: `features`, raw ones; or `multi_hot` or `pad`, a row of tokens made outside.
+        rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
+        columns: the names of raw features of a table, in order.
         outputs: K.
         meaning: what the outputs mean.
         rows: how many rows were compared.
@@ -67,7 +78,8 @@ class Exported:
     member: str | None
     features: int
     dtype: str | None
-    rows_of: Literal["features", "multi_hot", "pad"]
+    rows_of: RowsOf
+    columns: tuple[str, ...]
     outputs: int
     meaning: Meaning
     rows: int
@@ -116,9 +128,9 @@ def export_run(
         labels=labels.to_json(),
         vocabulary=run.read_vocabulary(),
     )
-    tokens = fitted.n_features is None
-    wide = float64 and not tokens
-    narrow = kind.program and not wide and not tokens
+    raw = rows_of(fitted) == "features"
+    wide = float64 and raw
+    narrow = kind.program and not wide and raw
     export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
     own = in_own_units(fitted, network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
@@ -134,21 +146,16 @@ def export_run(
         format=format_,
         run=run,
         member=metadata.get("member"),
-        features=fitted.width,
+        features=export.features,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
-        rows_of=_rows_of(fitted),
+        rows_of=export.rows_of,
+        columns=export.columns,
         outputs=fitted.n_outputs,
         meaning=meaning_of(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
         difference=found[0],
     )
-
-
-def _rows_of(fitted: FittedPreprocessing) -> Literal["features", "multi_hot", "pad"]:
-    if fitted.n_features is not None:
-        return "features"
-    return "pad" if isinstance(fitted.inputs[0], FittedPad) else "multi_hot"
 
 
 def _one_network(run: RunDirectory, member: str | None) -> TrainedNetwork:
@@ -181,7 +188,7 @@ def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
 
 def _rows_to_compare(
     run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
-) -> tuple[TokenRows | Array, str]:
+) -> tuple[RawInputs, str]:
     """Some training rows where the data are here, else generated rows of their shape."""
     rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
     record = run.read_record()
@@ -198,9 +205,12 @@ def _rows_to_compare(
     return generated_rows(fitted, rows), "generated"
 
 
-def generated_rows(fitted: FittedPreprocessing, rows: int) -> TokenRows | Array:
+def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     """Random rows that a network's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
+    if fitted.table is not None:
+        table = Table(tuple(_generated_column(column, rng, rows) for column in fitted.table.columns), rows)
+        return table if fitted.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
     if fitted.n_features is None:
         lengths = rng.integers(1, 200, rows)
         return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
@@ -210,3 +220,33 @@ def generated_rows(fitted: FittedPreprocessing, rows: int) -> TokenRows | Array:
             columns = slice(None) if step.columns is None else list(step.columns)
             x_NF[:, columns] = x_NF[:, columns] * np.array(step.std) + np.array(step.mean)
     return x_NF
+
+
+_MOST_WORDS = 50  # of a generated text
+
+
+def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:
+    """Random values of one column that its steps take."""
+    levels: tuple[str, ...] = ("a", "b")
+    for step in reversed(column.steps):
+        if isinstance(step, (OneHotColumn, OrdinalColumn)):
+            levels = step.levels or levels
+        elif isinstance(step, (WordsColumn, TokensColumn)):
+            levels = step.words or levels
+    if column.kind == "category":
+        return CategoryColumn(column.name, rng.integers(0, len(levels), rows).astype(np.int32), levels)
+    if column.kind == "text":
+        texts = np.empty(rows, object)
+        texts[:] = [" ".join(rng.choice(levels, rng.integers(1, _MOST_WORDS))) for _ in range(rows)]
+        return TextColumn(column.name, texts)
+    values = rng.normal(size=rows)
+    for step in reversed(column.steps):
+        if isinstance(step, OrdinalColumn | OneHotColumn):
+            values = rng.choice([float(level) for level in levels], rows)
+        elif isinstance(step, StandardizeColumn):
+            values = values * step.std + step.mean
+        elif isinstance(step, MinMaxColumn):
+            values = values * step.range + step.low
+        elif isinstance(step, Log1pColumn):
+            values = np.expm1(np.abs(values))
+    return NumberColumn(column.name, values)

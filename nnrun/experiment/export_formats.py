@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,18 +18,30 @@ import numpy as np
 import torch
 
 from nnrun.data import FittedPreprocessing, SparseRows
-from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.preprocess import FittedStandardize
+from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.preprocess import FittedStandardize, FittedTable
+from nnrun.data.preprocess.numbers import (
+    NUMBER_STATES,
+    ImputeColumn,
+    Log1pColumn,
+    MinMaxColumn,
+    StandardizeColumn,
+)
+from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import UsageError
 from nnrun.experiment.load_run import TrainedNetwork
 from nnrun.experiment.outputs import in_own_units, network_outputs
 from nnrun.model.network import build_network
-from nnrun.model.standalone import Scale, StandaloneNetwork
+from nnrun.model.standalone import NumberColumns, NumberStep, Scale, StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.load import load_spec_text
 
 FormatName = Literal["safetensors", "pt2", "onnx"]
+RowsOf = Literal["features", "multi_hot", "pad", "prepared"]
+"""`features`: raw ones, NaN where one is missing; else rows that are made outside: of tokens, or of columns
+of which some are no numbers."""
+NUMBERS = tuple(NUMBER_STATES.values())
 INPUT, OUTPUT = "rows", "predictions"  # what an ONNX file calls them
 _EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _CPU = torch.device("cpu")
@@ -52,8 +65,14 @@ class Export:
 
     @property
     def features(self) -> int:
-        """F, the width of a row as a program takes it: raw features, a multi-hot row, or a padded one."""
-        return self.network.fitted.width
+        """The width of a row as a program takes it: raw features, or a row that is prepared outside."""
+        fitted = self.network.fitted
+        return fitted.n_features or 0 if self.rows_of == "features" else fitted.width
+
+    @property
+    def rows_of(self) -> RowsOf:
+        """What a row is that a program takes."""
+        return rows_of(self.network.fitted)
 
     def module(self) -> StandaloneNetwork:
         """The network with its preprocessing inside."""
@@ -64,6 +83,7 @@ class Export:
             self.network.weights,
             [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
             None if scale is None else Scale(scale[0].tolist(), scale[1].tolist()),
+            number_columns(fitted.table) if fitted.table and self.rows_of == "features" else None,
         )
         return module.eval()
 
@@ -71,12 +91,23 @@ class Export:
         """Rows to trace with. Their number means nothing, but for 0 and 1, which would be taken for fixed."""
         return torch.zeros(3, self.features, dtype=self.dtype)
 
-    def program_rows(self, inputs: TokenRows | Array) -> torch.Tensor:
+    def program_rows(self, inputs: RawInputs) -> torch.Tensor:
         """Rows of a data set as a program takes them."""
-        if isinstance(inputs, TokenRows):
+        if self.rows_of != "features":
             rows = self.network.fitted.transform_inputs(inputs)
             return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
+        if isinstance(inputs, Table):
+            columns = [inputs.by_name[name] for name in self.columns]
+            inputs = np.stack([c.values for c in columns if isinstance(c, NumberColumn)], axis=1)
+        assert isinstance(inputs, np.ndarray), "token rows are prepared outside"
         return torch.from_numpy(np.ascontiguousarray(inputs)).to(self.dtype)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the raw features that a program takes, in order; empty where they are no table."""
+        table = self.network.fitted.table
+        of_table = table is not None and self.rows_of == "features"
+        return tuple(column.name for column in table.columns) if table is not None and of_table else ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +124,49 @@ class Format:
     suffix: str
     program: bool
     write: Callable[[Export, Path], None]
-    ask: Callable[[Export, Path, TokenRows | Array], Array]
+    ask: Callable[[Export, Path, RawInputs], Array]
+
+
+def rows_of(fitted: FittedPreprocessing) -> RowsOf:
+    """What a row is that a program takes: what is no number must become one outside."""
+    if fitted.tokens is not None:
+        if fitted.table is not None:
+            return "prepared"
+        return "multi_hot" if fitted.sparse else "pad"
+    if fitted.table is None:
+        return "features"
+    numbers = all(isinstance(step, NUMBERS) for column in fitted.table.columns for step in column.steps)
+    return "features" if numbers else "prepared"
+
+
+def number_columns(table: FittedTable) -> NumberColumns:
+    """The steps of a table of numbers, side by side: step i of every column that has one."""
+    depth = max(len(column.steps) for column in table.columns)
+    steps, indicators = [], []
+    for i in range(depth):
+        each = [column.steps[i] if i < len(column.steps) else None for column in table.columns]
+        scales = [
+            (s.mean, s.std)
+            if isinstance(s, StandardizeColumn)
+            else (s.low, s.range)
+            if isinstance(s, MinMaxColumn)
+            else (0.0, 1.0)
+            for s in each
+        ]
+        steps.append(
+            NumberStep(
+                fill=[s.value if isinstance(s, ImputeColumn) else math.nan for s in each],
+                log=[isinstance(s, Log1pColumn) for s in each],
+                mean=[mean for mean, _ in scales],
+                std=[std for _, std in scales],
+            )
+        )
+        indicators += [(i, c) for c, s in enumerate(each) if isinstance(s, ImputeColumn) and s.indicator]
+    order = []
+    for place, _ in enumerate(table.columns):
+        behind = [len(table.columns) + k for k, (_, column) in enumerate(indicators) if column == place]
+        order += [place, *behind]
+    return NumberColumns(steps, indicators, order)
 
 
 def _scale_of(step: FittedStandardize, width: int) -> Scale:
@@ -114,7 +187,7 @@ def _write_safetensors(export: Export, path: Path) -> None:
     save_file(arrays, path, metadata=dict(export.metadata))
 
 
-def _ask_safetensors(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
     """From the file alone: its weights, and its spec and preprocessing."""
     from safetensors import safe_open
 
@@ -137,7 +210,7 @@ def _write_pt2(export: Export, path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
-def _ask_pt2(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+def _ask_pt2(export: Export, path: Path, inputs: RawInputs) -> Array:
     with _quiet(), path.open("rb") as file, torch.inference_mode():
         program = torch.export.load(io.BytesIO(file.read()))
         outputs: torch.Tensor = program.module()(export.program_rows(inputs))
@@ -176,7 +249,7 @@ def _write_onnx(export: Export, path: Path) -> None:
     onnx.save_model(model, path)
 
 
-def _ask_onnx(export: Export, path: Path, inputs: TokenRows | Array) -> Array:
+def _ask_onnx(export: Export, path: Path, inputs: RawInputs) -> Array:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])

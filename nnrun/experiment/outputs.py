@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nnrun.data import FittedPreprocessing
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.prepare import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
@@ -18,14 +18,14 @@ from nnrun.training.task import BLOCK_NUMBERS
 
 _ROWS_AT_ONCE = 4096
 
-OutputFunction = Callable[[TokenRows | Array], Array]
+OutputFunction = Callable[[RawInputs], Array]
 
 
 def network_outputs(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    inputs: TokenRows | Array,
+    inputs: RawInputs,
     device: torch.device,
 ) -> Array:
     """(N, K) float32: probabilities after a sigmoid or softmax, else the output layer's values.
@@ -52,7 +52,7 @@ def output_function(
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_NUMBERS // network.widest))
 
-    def outputs(inputs: TokenRows | Array) -> Array:
+    def outputs(inputs: RawInputs) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
         threads = threads_for(at_once * network.multiplications(rows.numbers_per_row))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.named_rows import NamedCodec, missing_texts
 from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
 from nnrun.data.row_source import Kind, RowSource
 from nnrun.data.table_rows import TableCodec
@@ -52,11 +53,13 @@ class Predictor:
     @property
     def kind_of_lines(self) -> Kind:
         """How rows are written where no file's name says it."""
+        if isinstance(self.codec, NamedCodec):
+            return "txt" if self.codec.takes_lines else "csv"
         if isinstance(self.codec, TokenCodec):
             return "txt" if self.codec.knows_words else "jsonl"
         return "csv"
 
-    def outputs(self, inputs: TokenRows | Array) -> Array:
+    def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
         each = [
             in_own_units(network.fitted, function(inputs))
@@ -64,12 +67,13 @@ class Predictor:
         ]
         return np.asarray(np.mean(each, axis=0))
 
-    def within_range(self, inputs: TokenRows | Array) -> npt.NDArray[np.bool_]:
-        """Which rows every network can take."""
-        if isinstance(inputs, TokenRows):
-            return np.ones(len(inputs), bool)
-        each = [network.fitted.within_range(inputs) for network in self.networks]
-        return np.asarray(np.all(each, axis=0))
+    def problems(self, inputs: RawInputs) -> dict[int, str]:
+        """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
+        found: dict[int, str] = {}
+        for network in self.networks:
+            for row, reason in network.fitted.problems(inputs).items():
+                found.setdefault(row, reason)
+        return found
 
 
 def load_predictor(
@@ -106,7 +110,9 @@ def load_predictor(
     labels = load_labels(run)
     fitted = networks[0].fitted
     codec: Codec[Any]
-    if fitted.n_features is None:
+    if fitted.table is not None and fitted.of_table:
+        codec = NamedCodec.of(fitted.table, missing_texts(spec.dataset), listener.message)
+    elif fitted.n_features is None:
         codec = _token_codec(
             run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener
         )
@@ -172,11 +178,14 @@ def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
 def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, list[BadRow]]:
     """Numbers and outputs of the good rows of a block, and all bad ones."""
     inputs = block.inputs
-    usable = predictor.within_range(inputs)
+    problems = predictor.problems(inputs)
+    usable = np.ones(len(inputs), bool)
+    usable[list(problems)] = False
     rows = np.array(block.rows, np.int64)
-    bad = block.bad + _bad_rows(block, ~usable, "holds a number that is too large for the network")
-    if not usable.all():
-        inputs, rows = inputs[usable], rows[usable]  # type: ignore[index]  # all token rows are usable
+    bad = block.bad + [BadRow(block.rows[i], block.lines[i], reason) for i, reason in problems.items()]
+    if problems:
+        inputs = inputs[usable] if isinstance(inputs, np.ndarray) else inputs.take(np.flatnonzero(usable))
+        rows = rows[usable]
     outputs = predictor.outputs(inputs)
     finite = np.isfinite(outputs).all(axis=1)
     if not finite.all():

@@ -22,7 +22,7 @@ from nnrun.spec.suggest import counted, listing
 class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
-    kind: Literal["int", "float", "bool", "str", "enum"]
+    kind: Literal["int", "float", "bool", "str", "enum", "column", "value"]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     optional: bool = False
@@ -31,9 +31,14 @@ class Scalar:
         """What is allowed, as it follows on 'must be'."""
         if self.kind == "enum":
             return listing(self.choices)
-        words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[
-            self.kind
-        ]
+        words = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "str": "text",
+            "column": "a column's name, or its position from 0",
+            "value": "a number, a text, true or false",
+        }[self.kind]
         limits = []
         for bound in self.bounds:
             if isinstance(bound, Gt):
@@ -134,6 +139,8 @@ class Keys:
         """What is allowed, as it follows on 'must be'."""
         if self.word is not None:
             return f"{self.word}, or a map from classes to their weights"
+        if isinstance(self.value, Scalar):
+            return f"a map from names to {self.value.describe()}"
         return "a map from keys of the spec, spelled as for --set, to the values to try"
 
 
@@ -161,6 +168,9 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         for entry in more:
             metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    kind = next((entry for entry in metadata if entry in ("column", "value")), None)
+    if kind is not None:
+        return Scalar(kind, optional=optional)
     if origin is Literal:
         return Scalar("enum", choices=arguments, optional=optional)
     if origin is list:

@@ -17,7 +17,14 @@ from nnrun.spec import schema
 from nnrun.spec.dump import dump_value
 from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
 
-_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
+_TYPES = {
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "str": "string",
+    "column": ["integer", "string"],
+    "value": ["number", "string", "boolean"],
+}
 _BOUNDS = {Gt: "exclusiveMinimum", Ge: "minimum", Lt: "exclusiveMaximum", Le: "maximum"}
 
 

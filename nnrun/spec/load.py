@@ -26,7 +26,9 @@ from nnrun.spec.schema import (
     NoTargetStep,
     Npz,
     OneHotTargets,
+    RowFile,
     SparseCategoricalCrossentropy,
+    TextFolder,
     Warmup,
 )
 from nnrun.spec.source import MapNode, SourceText, plain, spell_path
@@ -210,8 +212,8 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
         "learning_rate_schedule": _with_length(spec),
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
-    if isinstance(spec.dataset, Npz):
-        changes["dataset"] = spec.dataset.model_copy(update={"path": _absolute(base, spec.dataset.path)})
+    if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
+        changes["dataset"] = _with_absolute_paths(spec.dataset, base)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base, spec.init_weights)
     validation = spec.validation
@@ -242,6 +244,14 @@ def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTarge
     if isinstance(loss, SparseCategoricalCrossentropy):
         return ClassIndexTargets()
     return NoTargetStep()
+
+
+def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base: Path) -> Component:
+    changes: dict[str, object] = {"path": _absolute(base, dataset.path)}
+    test = getattr(dataset, "test", None)
+    if test is not None and test.path is not None:
+        changes["test"] = test.model_copy(update={"path": _absolute(base, test.path)})
+    return dataset.model_copy(update=changes)
 
 
 def _absolute(base: Path, written: str) -> str:

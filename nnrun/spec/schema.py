@@ -38,6 +38,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+ColumnName = Annotated[Union[NonNegativeInt, str], "column"]
+"""A column by its name or, from 0, by its position among the inputs."""
+Value = Annotated[Union[bool, int, float, str], "value"]
+"""A single value of a file, as YAML reads it."""
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+ONE_IS_ENOUGH = BeforeValidator(_as_list)
+"""Marks a list of which a single entry may stand alone: `columns: age`, one size along all axes."""
+Columns = Annotated[list[ColumnName], ONE_IS_ENOUGH]
+Names = Annotated[list[str], Field(min_length=1), ONE_IS_ENOUGH]
 
 # Other usual spellings of a name, as Keras and scikit-learn accept them.
 ALIASES: Mapping[str, str] = {
@@ -53,6 +67,7 @@ ALIASES: Mapping[str, str] = {
     "r2_score": "r2",
     "silu": "swish",
     "boston": "boston_housing",
+    "tsv": "csv",
 }
 
 ActivationName = Literal[
@@ -63,16 +78,6 @@ Activation = Annotated[
     BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
 ]
 Padding = Literal["valid", "same"]
-
-
-def _as_list(value: Any) -> Any:
-    """A whole number as a list of one; anything else as it is."""
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-ONE_IS_ENOUGH = BeforeValidator(_as_list)
-"""Marks a list for which a single number may stand: a size that is the same along every axis."""
-
 Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_IS_ENOUGH]
 
 
@@ -189,6 +194,82 @@ class Npz(Component):
     path: str
 
 
+class TestRows(Config):
+    """The test set: a `fraction` of the rows, those with a `value` in a `column`, or another file.
+
+    A fraction is drawn at random with a seed of its own, so that a spec's seeds share one test set; with
+    `shuffle: false` it is the last rows. `path` is a file of the same columns.
+    """
+
+    fraction: Fraction | None = None
+    shuffle: bool = True
+    stratify: bool = False
+    seed: Seed = 0
+    path: str | None = None
+    column: str | None = None
+    value: Value | None = None
+
+
+ColumnType = Literal["number", "category", "text"]
+
+
+class RowFile(Component):
+    """A file of rows with named columns.
+
+    `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
+    `inputs` default to every column that has no other part. `test` says which rows are the test set; default:
+    none. `drop_missing` leaves out rows where an input is missing (rows without a target are refused). Rows
+    of one `group` are never split between training and validation. `weight` is how much a row counts in the
+    loss. `types` overrides what the values of a column look like.
+    """
+
+    bare = "path"
+    path: str
+    target: Names
+    inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
+    test: TestRows | None = None
+    drop_missing: bool = False
+    group: str | None = None
+    weight: str | None = None
+    types: dict[str, ColumnType] = {}
+
+
+class Csv(RowFile):
+    """A CSV file with a header, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
+
+    `delimiter` defaults to what the name and the header say. `missing` lists texts that mean a missing value,
+    besides an empty field; default: those of pandas (NA, NaN, null, ...).
+    """
+
+    kind = "csv"
+    delimiter: str | None = None
+    missing: list[str] | None = None
+
+
+class Parquet(RowFile):
+    """A Parquet file. Needs the extra `nnrun[parquet]`."""
+
+    kind = "parquet"
+
+
+class Jsonl(RowFile):
+    """A file with one JSON object a line."""
+
+    kind = "jsonl"
+
+
+class TextFolder(Component):
+    """Texts in one folder for each class: `<class>/*.txt`, or train/<class>/ and test/<class>/.
+
+    The inputs have one column, `text`. `test` is for a folder without train/ and test/.
+    """
+
+    kind = "text_folder"
+    bare = "path"
+    path: str
+    test: TestRows | None = None
+
+
 Dataset = Annotated[
     Union[
         Annotated[Imdb, Tag("imdb")],
@@ -196,6 +277,10 @@ Dataset = Annotated[
         Annotated[BostonHousing, Tag("boston_housing")],
         Annotated[Sklearn, Tag("sklearn")],
         Annotated[Npz, Tag("npz")],
+        Annotated[Csv, Tag("csv")],
+        Annotated[Parquet, Tag("parquet")],
+        Annotated[Jsonl, Tag("jsonl")],
+        Annotated[TextFolder, Tag("text_folder")],
     ],
     COMPONENT,
 ]
@@ -218,13 +303,114 @@ class MultiHot(Component):
 class Standardize(Component):
     """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
 
-    `columns` are positions from 0; default: all. The standard deviation is the population's (ddof 0, as
-    NumPy, the book and scikit-learn have it); a constant column is only centred.
+    `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
+    (ddof 0, as NumPy, the book and scikit-learn have it); a constant column is only centred. Missing values
+    stay missing.
     """
 
     kind = "standardize"
     bare = "columns"
-    columns: list[NonNegativeInt] | None = None
+    columns: Columns | None = None
+
+
+class MinMax(Component):
+    """Move and scale to 0 for the least and 1 for the greatest of the training rows (`MinMaxScaler`)."""
+
+    kind = "min_max"
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class Log1p(Component):
+    """log(1 + x), for amounts from 0 with a long tail."""
+
+    kind = "log1p"
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class Impute(Component):
+    """Put a value where one is missing: of the training rows (`SimpleImputer`), or `value` for `constant`.
+
+    `indicator` adds a column that is 1 where the value was missing. Categories take `most_frequent` or
+    `constant`. Default columns: all numbers.
+    """
+
+    kind = "impute"
+    bare = "strategy"
+    strategy: Literal["mean", "median", "most_frequent", "constant"] = "mean"
+    columns: Columns | None = None
+    value: Value | None = None
+    indicator: bool = False
+
+
+class OneHot(Component):
+    """One column of 0 and 1 for each value that the training rows hold `min_count` times or more.
+
+    Rarer values, and with `unknown: ignore` those that the training rows do not hold, are all 0; with
+    `unknown: error` the latter stop the run. A missing value is a value of its own where the training rows
+    miss some. Default columns: all categories.
+    """
+
+    kind = "one_hot"
+    bare = "columns"
+    columns: Columns | None = None
+    min_count: Count = 1
+    unknown: Literal["ignore", "error"] = "ignore"
+
+
+class Ordinal(Component):
+    """Each value's place, from 0, in `order`, or in the sorted order of the training rows' values.
+
+    What the training rows do not hold becomes -1 with `unknown: ignore`, and stops the run with `error`.
+    """
+
+    kind = "ordinal"
+    bare = "columns"
+    columns: Columns | None = None
+    order: list[str] | None = None
+    unknown: Literal["ignore", "error"] = "error"
+
+
+class Hashing(Component):
+    """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
+
+    kind = "hashing"
+    bare = "columns"
+    columns: Columns | None = None
+    buckets: Annotated[int, Field(ge=2)] = 1024
+
+
+class Text(Component):
+    """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
+
+    Words are the `num_words` most frequent of the training rows that at least `min_count` of them hold.
+    `ngrams` also takes runs of up to so many words. Default column: all texts.
+    """
+
+    kind = "text"
+    bare = "num_words"
+    num_words: Count = 10_000
+    column: ColumnName | None = None
+    lower: bool = True
+    ngrams: Count = 1
+    min_count: Count = 1
+    weighting: Literal["binary", "count", "tf_idf"] = "binary"
+
+
+class Tokens(Component):
+    """Words of the only text column to word indices: 1 for the rarer and unknown, then by frequency from 2.
+
+    0 is left for `pad`. `num_words` counts these two. The rows are as those of a data set of tokens: `pad` or
+    `multi_hot` follow.
+    """
+
+    kind = "tokens"
+    bare = "num_words"
+    num_words: Annotated[int, Field(ge=3)] = 10_000
+    column: ColumnName | None = None
+    lower: bool = True
+    min_count: Count = 1
 
 
 class Pad(Component):
@@ -254,6 +440,14 @@ InputStep = Annotated[
         Annotated[MultiHot, Tag("multi_hot")],
         Annotated[Pad, Tag("pad")],
         Annotated[Standardize, Tag("standardize")],
+        Annotated[MinMax, Tag("min_max")],
+        Annotated[Log1p, Tag("log1p")],
+        Annotated[Impute, Tag("impute")],
+        Annotated[OneHot, Tag("one_hot")],
+        Annotated[Ordinal, Tag("ordinal")],
+        Annotated[Hashing, Tag("hashing")],
+        Annotated[Text, Tag("text")],
+        Annotated[Tokens, Tag("tokens")],
         Annotated[NoInputStep, Tag("none")],
     ],
     COMPONENT,
@@ -273,7 +467,11 @@ class ClassIndexTargets(Component):
 
 
 class StandardizeTargets(Component):
-    """Standardize the target by the training rows; metrics are then in units of its standard deviation."""
+    """Standardize the target, column by column, by the mean and deviation of the training rows.
+
+    The loss is computed of standardized targets. `mae`, `mse` and `rmse`, of training and validation, are in
+    the target's own units (as `r2` would be the same in both); predictions are too.
+    """
 
     kind = "standardize"
 
@@ -890,28 +1088,47 @@ class EarlyStopping(Config):
 
 
 class Holdout(Component):
-    """Keep some training rows for validation: the `first` N, or a `fraction` of them.
+    """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
-    rows (Keras's `validation_split`). Default: a fraction of 0.2.
+    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, whole groups
+    are drawn.
     """
 
     kind = "holdout"
     first: Count | None = None
     fraction: Fraction | None = None
+    column: str | None = None
+    value: Value | None = None
     shuffle: bool = True
     stratify: bool = False
 
 
 class KFold(Component):
-    """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat."""
+    """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
+
+    `group` is a column whose equal values stay together in one fold; default: the data set's `group`.
+    """
 
     kind = "kfold"
     bare = "k"
     k: Annotated[int, Field(ge=2)] = 4
     shuffle: bool = False
     stratify: bool = False
+    group: str | None = None
     repeats: Count = 1
+
+
+class TimeSeries(Component):
+    """k folds that validate on rows later than those trained on (scikit-learn's `TimeSeriesSplit`).
+
+    The rows are ordered by `column`; default: as they come. Fold i trains on the first i + 1 of k + 1 parts.
+    """
+
+    kind = "time_series"
+    bare = "k"
+    k: Annotated[int, Field(ge=2)] = 4
+    column: str | None = None
 
 
 class NoValidation(Component):
@@ -924,6 +1141,7 @@ Validation = Annotated[
     Union[
         Annotated[Holdout, Tag("holdout")],
         Annotated[KFold, Tag("kfold")],
+        Annotated[TimeSeries, Tag("time_series")],
         Annotated[NoValidation, Tag("none")],
     ],
     COMPONENT,

@@ -20,6 +20,7 @@ class MeasuredRows:
 
     Attributes:
         places: the replicas, by their place among all.
+        data_places: where their data stand in the task's inputs and targets.
         rows: how many of each.
         batch: their inputs.
         targets: (G, rows, K) or (G, rows).
@@ -27,6 +28,7 @@ class MeasuredRows:
     """
 
     places: list[int]
+    data_places: list[int]
     rows: int
     batch: Any
     targets: Tensor
@@ -48,7 +50,8 @@ def measured_rows(
         (batch,) = task.inputs.batches(of_data, segment.rows_GN, segment.batch_size)
         targets = task.targets_of(of_data, segment.rows_GN)
         weights = task.weights_of(of_data, segment.rows_GN)
-        yield MeasuredRows(list(segment.places), segment.batch_size, batch, targets, weights)
+        places = list(segment.places)
+        yield MeasuredRows(places, of_data, segment.batch_size, batch, targets, weights)
 
 
 def measure(
@@ -74,7 +77,8 @@ def measure(
             loss_G = mean_loss(task.loss(z, outputs, block.targets).double(), block.weights)
             if penalty_R is not None:
                 loss_G = loss_G + penalty_R[block.places]
-            tally.add(block.places, loss_G[:, None], block.rows, outputs, block.targets)
+            measured = task.in_own_units(block.data_places, outputs, block.targets)
+            tally.add(block.places, loss_G[:, None], block.rows, *measured)
     return tally.phase()
 
 

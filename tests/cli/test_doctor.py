@@ -80,7 +80,8 @@ def test_verify_resume(
     assert main(["doctor", "--verify-resume", "--device", "cpu", "--runs-dir", str(tmp_path / "runs")]) == 0
     (line,) = (line for line in capsys.readouterr().out.split("\n") if line.startswith("resume"))
     assert line.split(maxsplit=1)[1] == (
-        "exact: 6 epochs, stopped after 3, on cpu: history and weights are identical to those of a run in one go"
+        "exact: 6 epochs, stopped after 3, on cpu: "
+        "history and weights are identical to those of a run in one go"
     )
     assert not (tmp_path / "runs").exists()
     go_on = Trainer.go_on

@@ -122,4 +122,4 @@ def test_what_cannot_be_padded() -> None:
     with pytest.raises(
         DataError, match=r"tokens up to 16,777,216 are too many; 16,777,216 can be told apart"
     ):
-        fit_pad(schema.Pad(), dataset([[1 << 24]]), TokenRows.from_lists([[1 << 24]]))
+        fit_pad(schema.Pad(), None, TokenRows.from_lists([[1 << 24]]))

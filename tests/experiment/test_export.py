@@ -67,6 +67,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         features=3,
         dtype="float32",
         rows_of="features",
+        columns=(),
         outputs=1,
         meaning=exported.meaning,
         rows=48,

@@ -1,0 +1,261 @@
+"""Rows of named columns to predict: found by the names that the columns had in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnrun.data.archive import Archive
+from nnrun.data.preprocess import FittedColumn, FittedTable
+from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
+from nnrun.data.row_blocks import Block, OnMessage, collect
+from nnrun.data.row_source import RawRow, RowSource, Unreadable, is_utf8, shown
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
+from nnrun.errors import DataError, printable
+from nnrun.spec import schema
+from nnrun.spec.suggest import counted, quoted
+
+Values = list[Any]
+"""The values of a row, in the order of the columns: a float, a text, or None where one is missing."""
+Parsed = tuple[int | None, "Values | Unreadable"]
+
+_TRUTH = {"true": "True", "false": "False"}
+_MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+_MOST_NAMES = 12  # that a message lists
+
+
+def missing_texts(declared: schema.Component) -> frozenset[str]:
+    """The fields of CSV that mean a missing value, as the run's data set has it."""
+    own = declared.missing if isinstance(declared, schema.Csv) else None
+    return frozenset(_MISSING if own is None else ["", *own])
+
+
+@dataclass(frozen=True)
+class NamedColumn:
+    """A column that the network takes.
+
+    Attributes:
+        name, kind: as in training.
+        truth: whether its values are True and False, which files write in many ways.
+    """
+
+    name: str
+    kind: str
+    truth: bool
+
+    @classmethod
+    def of(cls, fitted: FittedColumn) -> NamedColumn:
+        """The column that these steps take."""
+        levels: set[str] = set()
+        for step in fitted.steps:
+            if isinstance(step, (OneHotColumn, OrdinalColumn)):
+                levels |= set(step.levels)
+            elif isinstance(step, FillCategory):
+                levels.add(step.value)
+        return cls(fitted.name, fitted.kind, bool(levels) and levels <= set(_TRUTH.values()))
+
+    def value(self, field: Any) -> Any:
+        """A field of a file as a value, or what is wrong with it."""
+        if field is None or (isinstance(field, float) and math.isnan(field)):
+            return None
+        if self.kind == "number":
+            return self._number(field)
+        if isinstance(field, str):
+            if not is_utf8(field):
+                return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+            field = field.strip()
+        elif isinstance(field, (bool, np.bool_)):
+            field = str(bool(field))
+        elif isinstance(field, (int, float, np.number)):
+            field = number_text(float(field))
+        else:
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
+        return _TRUTH.get(field.lower(), field) if self.truth else field
+
+    def _number(self, field: Any) -> Any:
+        try:
+            number = float(field)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if isinstance(field, (bool, list, dict)) or not math.isfinite(number) or "_" in str(field):
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no finite number")
+        return number
+
+
+@dataclass(frozen=True)
+class NamedCodec:
+    """Rows of a table whose columns have names. Columns that the network does not take are left out.
+
+    Attributes:
+        columns: that the network takes.
+        missing: fields of CSV that mean a missing value.
+        on_message: is told once what is not used.
+    """
+
+    columns: tuple[NamedColumn, ...]
+    missing: frozenset[str]
+    on_message: OnMessage = lambda text: None
+
+    @classmethod
+    def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedCodec:
+        """For networks with this preprocessing."""
+        return cls(tuple(map(NamedColumn.of, table.columns)), missing, on_message)
+
+    @property
+    def numbers_per_row(self) -> int:
+        """The columns."""
+        return len(self.columns)
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether a line of plain text is a row: the only column is a text."""
+        return len(self.columns) == 1 and self.columns[0].kind == "text"
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [column.name for column in self.columns]
+
+    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+        """The values of each row.
+
+        Raises:
+            DataError: the first line lacks a column, or the file holds plain text and the network takes more.
+        """
+        if source.kind == "txt":
+            if not self.takes_lines:
+                raise DataError(
+                    f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV or "
+                    "JSON lines."
+                )
+            return ((row.line, self._of_fields([row.value])) for row in raw)
+        if source.kind == "jsonl":
+            return self._of_json(raw, source.name)
+        return self._of_csv(raw, source.name)
+
+    def build(self, values: list[Values]) -> Table:
+        """The rows as a table."""
+        columns = zip(*values, strict=True) if values else ((),) * len(self.columns)
+        made = tuple(_column(column, of_rows) for column, of_rows in zip(self.columns, columns, strict=True))
+        return Table(made, len(values))
+
+    def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+        first = next(raw, None)
+        if first is None:
+            return
+        if isinstance(first.value, Unreadable):
+            raise DataError(f"{where}: the first line {first.value.reason}.")
+        header = [name.strip() for name in first.value]
+        places = self._places(header, where)
+        for row in raw:
+            fields = row.value
+            if isinstance(fields, Unreadable):
+                yield row.line, fields
+            elif len(fields) != len(header):
+                counts = f"has {counted(len(fields), 'field')}; its first line has {len(header)}"
+                yield row.line, Unreadable(counts)
+            else:
+                chosen = [fields[place] for place in places]
+                gaps = [None if field.strip() in self.missing else field for field in chosen]
+                yield row.line, self._of_fields(gaps)
+
+    def _places(self, header: Sequence[str], where: str) -> list[int]:
+        """The position of each column in a line of names."""
+        lacking = [name for name in self.names if name not in header]
+        if lacking:
+            raise DataError(
+                f"{where} lacks {counted(len(lacking), 'column')} that the network takes: "
+                f"{_listed(lacking)}. Its first line has: {_listed(header)}."
+            )
+        twice = [name for name in self.names if header.count(name) > 1]
+        if twice:
+            raise DataError(f"{where} names {_listed(twice)} more than once.")
+        self._say_unused([name for name in header if name not in self.names], where)
+        return [header.index(name) for name in self.names]
+
+    def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+        told = False
+        for row in raw:
+            value = row.value
+            if isinstance(value, Mapping) and not told:
+                unused = [str(name) for name in value if name not in self.names]
+                told = bool(unused)
+                self._say_unused(unused, where)
+            yield row.line, self._of_value(value)
+
+    def _of_value(self, value: Any) -> Values | Unreadable:
+        """The values of an object; of a text, where the only column is one."""
+        if isinstance(value, Unreadable):
+            return value
+        if isinstance(value, str) and self.takes_lines:
+            return self._of_fields([value])
+        if not isinstance(value, Mapping):
+            return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
+        lacking = [name for name in self.names if name not in value]
+        if lacking:
+            return Unreadable(f"lacks {_listed(lacking)} (null stands for a missing value)")
+        return self._of_fields([value[name] for name in self.names])
+
+    def _of_fields(self, fields: Sequence[Any]) -> Values | Unreadable:
+        values = [column.value(field) for column, field in zip(self.columns, fields, strict=True)]
+        return next((value for value in values if isinstance(value, Unreadable)), values)
+
+    def of_archive(self, archive: Archive) -> Iterator[Block]:
+        """An archive has no named columns."""
+        raise DataError(
+            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV or JSON lines."
+        )
+
+    def of_python(self, inputs: Any) -> Iterator[Block]:
+        """A data frame, or a list of dicts; of texts, where the only column is a text."""
+        where = "The table of inputs"
+        if isinstance(inputs, np.ndarray):
+            raise DataError(f"{where} is an array, but this network takes {self._needed()}.")
+        if hasattr(inputs, "columns"):
+            self._places([str(name) for name in inputs.columns], where)
+            columns = [_plain(inputs[name]) for name in self.names]
+            rows = (
+                RawRow(None, dict(zip(self.names, row, strict=True))) for row in zip(*columns, strict=True)
+            )
+            return collect(self._of_json(rows, where), self)
+        return collect(self._of_json((RawRow(None, value) for value in inputs), where), self)
+
+    def _needed(self) -> str:
+        return f"{counted(len(self.columns), 'named column')}: {_listed(self.names)}"
+
+    def _say_unused(self, names: Sequence[str], where: str) -> None:
+        if names:
+            self.on_message(f"{where}: not used: {_listed(names)}")
+
+
+def _plain(series: Any) -> list[Any]:
+    """The values of a column of a data frame, None where one is missing."""
+    missing = series.isna().to_numpy()
+    return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
+
+
+def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
+    if column.kind == "number":
+        numbers = [math.nan if value is None else value for value in values]
+        return NumberColumn(column.name, np.array(numbers, np.float64))
+    if column.kind == "text":
+        texts = np.empty(len(values), object)
+        texts[:] = values
+        return TextColumn(column.name, texts)
+    levels = sorted({value for value in values if value is not None})
+    place = {level: i for i, level in enumerate(levels)}
+    codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
+    return CategoryColumn(column.name, codes, tuple(levels))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for a message: the first dozen of many."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return printable(", ".join(name[:60] for name in names[:_MOST_NAMES])) + more
