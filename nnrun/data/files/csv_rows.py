@@ -36,7 +36,7 @@ MISSING: Final = (
 
 
 class CsvRows:
-    """A CSV file with a header; `.gz` is unpacked.
+    """A CSV file with a header; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
 
     Attributes:
         path, name, names, lines, typed: as of a `RowReader`.
@@ -58,11 +58,6 @@ class CsvRows:
         self.name = shown_path(path)
         self.lines = LineNumbers()
         self.missing = MISSING if missing is None else ("", *missing)
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
-            raise DataError(
-                f"The delimiter {quoted(delimiter)} must be a single ASCII character, and no quote or line "
-                f"end."
-            )
         with opened(path) as file:
             head = file.read(_HEAD_BYTES)
             refuse_wide(head, self.name)
