@@ -208,7 +208,7 @@ def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) 
     doubts: list[Doubt] = []
     if missing:
         doubts.append(Doubt("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
-    why = _declared(declared) or f"{words:.0f} words in a value on average, most of them different"
+    why = _declared(declared) or f"{words:.0f} words a value, many of them different"
     constant = not raw.levels or (len(raw.levels) == 1 and not missing)
     if constant:
         said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"

@@ -27,7 +27,7 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         parts.append(((*at, "test", "column"), test, "what tells the test rows apart"))
     taken: dict[str, str] = {}
     for location, name, part in parts:
-        if name in taken and not {part, taken[name]} == {"the group", "what tells the test rows apart"}:
+        if name in taken and {part, taken[name]} != {"the group", "what tells the test rows apart"}:
             again = "twice among the targets" if part == taken[name] else f"{taken[name]} already"
             yield Finding(location, f"{quoted(name)} is {again}; name another column, or remove it")
         taken.setdefault(name, part)
