@@ -70,7 +70,7 @@ class CsvRows:
             if cut:
                 first = first[:cut]
             else:
-                while not cut and len(first) <= MAX_LINE and (more := file.read(_HEAD_BYTES)):
+                while not cut and len(first) <= MAX_LINE and (more := file.read(BLOCK_BYTES)):
                     first += more
                     cut = first.rfind(b"\n") + 1
                 if not cut and len(first) > MAX_LINE:
@@ -78,6 +78,12 @@ class CsvRows:
                         f"{self.name}, line {self._blank_lines + 1} is longer than {MAX_LINE:,} bytes: it "
                         f"is no file of rows."
                     )
+        if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
+            first = first.replace(b"\r", b"\n")
+            raise DataError(
+                f"{self.name} has no newline: its lines end with carriage returns, {first.count(NEWLINE):,} "
+                f"of them. Convert the line ends, for example: tr '\\r' '\\n'."
+            )
         header = first.split(b"\n", 1)[0]
         if header.count(b'"') % 2:
             header = first  # a name goes over several lines
