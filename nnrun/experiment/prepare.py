@@ -17,7 +17,12 @@ from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseR
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import UsageError
 from nnrun.experiment.class_weights import class_weight_of_rows
-from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
+from nnrun.experiment.targets import (
+    effective_preprocessing,
+    outputs_of,
+    refuse_unknown_classes,
+    refuse_unsuitable_targets,
+)
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberKind
@@ -113,6 +118,7 @@ def prepare_groups(
     class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
     by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
+        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(number, source, fold, fitted))

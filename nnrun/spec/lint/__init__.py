@@ -7,13 +7,14 @@ findings. A new rule goes into the module of its subject and into that module's 
 from __future__ import annotations
 
 from nnrun.spec.facts import DatasetFacts, dataset_facts
-from nnrun.spec.lint import layers, metrics, network, rows, steps, sweeps, training
+from nnrun.spec.lint import files, layers, metrics, network, rows, steps, sweeps, training
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.schema import ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
     *layers.RULES,
     *network.RULES,
+    *files.RULES,
     *steps.RULES,
     *rows.RULES,
     *metrics.RULES,
