@@ -247,7 +247,7 @@ def kfold(
     smoke: bool = False,
     verbose: bool = False,
 ) -> Run:
-    """Train a spec by k-fold, whatever its validation says; the folds train together.
+    """Train a spec by k-fold, unless its folds are a time series; the folds train together.
 
     Args:
         spec: the YAML file.

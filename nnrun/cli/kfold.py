@@ -32,7 +32,7 @@ def kfold(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train by k-fold, whatever the spec's validation says; the folds train together."""
+    """Train by k-fold, unless the spec's folds are a time series; the folds train together."""
     from nnrun.spec.load import load_kfold_spec
 
     loaded = load_kfold_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)

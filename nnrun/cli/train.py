@@ -29,7 +29,7 @@ def train(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train what a spec declares: with holdout, with k-fold, or without validation."""
+    """Train what a spec declares: with a holdout, with folds, or without validation."""
     from nnrun.spec.load import load_spec
 
     loaded = load_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs))

@@ -14,6 +14,7 @@ from nnrun.model.network import LayerShape, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.facts import dataset_facts
+from nnrun.spec.folds import number_of_folds
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,4 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
 def _replicas(validation: schema.Validation, selection: Selection) -> int:
     if selection.seeds is not None:
         return selection.seeds
-    if isinstance(validation, schema.KFold) and selection.only_fold is None:
-        return validation.k * validation.repeats
-    return 1
+    return number_of_folds(validation) if selection.only_fold is None else 1

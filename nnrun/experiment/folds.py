@@ -1,0 +1,108 @@
+"""How a spec splits the rows of its data: what `nnrun.validation.splits` needs, taken from a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnrun.data import Dataset
+from nnrun.data.dataset import Array
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+from nnrun.errors import DataError, printable
+from nnrun.spec import schema
+from nnrun.spec.folds import columns_needed
+from nnrun.spec.suggest import counted
+from nnrun.validation.splits import Fold, make_folds
+
+
+def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
+    """How a spec with this seed splits the training rows.
+
+    Raises:
+        DataError: the data do not allow it, or a class would be among the validation rows of a fold alone.
+    """
+    groups, column = dataset.train.groups, None
+    for name in columns_needed(spec.validation):
+        found = _column(dataset, name)
+        if isinstance(spec.validation, schema.KFold):
+            groups = _groups_of(found)
+        else:
+            column = _values(found)
+    labels = labels_of(dataset)
+    folds = make_folds(spec.validation, len(dataset.train), labels, seed, groups=groups, column=column)
+    if labels is not None and _are_classes(spec, dataset) and not dataset.smoke:
+        for fold in folds:
+            _refuse_unknown_classes(spec, dataset, fold, labels, len(folds))
+    return folds
+
+
+def labels_of(dataset: Dataset) -> Array | None:
+    """The class of each training row, to stratify by; None for what are no classes."""
+    targets = dataset.train.targets
+    return None if dataset.task == "regression" or targets.ndim != 1 else targets
+
+
+def _are_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> bool:
+    """Whether the targets are classes of a person's own; where the data cannot tell, the loss does."""
+    if not isinstance(spec.dataset, (schema.RowFile, schema.TextFolder)):
+        return False  # a published set's classes are known, and a rare one may be missing
+    if dataset.task is not None:
+        return dataset.task != "regression"
+    return isinstance(
+        spec.loss,
+        (schema.BinaryCrossentropy, schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy),
+    )
+
+
+def _column(dataset: Dataset, name: str) -> Column:
+    """A column that the validation names: one that was put aside, or an input."""
+    tables = [dataset.train.aside, dataset.train.inputs]
+    for table in tables:
+        if isinstance(table, Table) and name in table.by_name:
+            return table.by_name[name]
+    raise DataError(f"validation: {dataset.name} has no column {printable(name)!r} to split by.")
+
+
+def _values(column: Column) -> Array:
+    """(N,) numbers with NaN, or texts with None, where a value is missing."""
+    if isinstance(column, NumberColumn):
+        return column.values.astype(np.float64)
+    if isinstance(column, CategoryColumn):
+        return np.array([*column.levels, None], object)[column.codes]
+    return column.values
+
+
+def _groups_of(column: Column) -> Array:
+    """(N,) a number for each different value."""
+    missing = column.missing
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise DataError(
+            f"validation.kfold.group: column {printable(column.name)!r} has no value in training row {row} "
+            "(from 0), and each row needs a group. Leave out such rows, or name another column."
+        )
+    return np.unique(_values(column), return_inverse=True)[1].astype(np.int64)
+
+
+def _refuse_unknown_classes(
+    spec: schema.ExperimentSpec, dataset: Dataset, fold: Fold, labels: Array, n_folds: int
+) -> None:
+    """A network cannot be right about a class that it never saw: such a score says nothing of the network."""
+    unknown = np.setdiff1d(labels[fold.validation_rows], labels[fold.train_rows])
+    if not len(unknown):
+        return
+    number = int(unknown[0])
+    names = dataset.class_names
+    name = str(number) if names is None else printable(repr(names[number]))
+    rows = int((labels == number).sum())
+    where = (
+        f"the training rows of fold {fold.index}, whose" if n_folds > 1 else "the rows to train on, and the"
+    )
+    advice = {
+        "holdout": "Set `stratify: true` with a fraction, or hold out other rows.",
+        "kfold": "Set `shuffle: true` and `stratify: true`, or lower k.",
+        "time_series": "Lower k, or leave the class out.",
+    }[spec.validation.kind]
+    raise DataError(
+        f"Class {name} is validated, and none of its {counted(rows, 'row')} is among {where} network could "
+        f"not learn it. {advice}"
+    )
