@@ -78,7 +78,8 @@ class Samples:
         targets: (N,) or (N, K). Class labels are integers from 0.
         weights: (N,) float64, none negative: how much each row counts in the loss; None where all do alike.
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
-        aside: columns that are no inputs and that the validation needs; None where there are none.
+        aside: columns that the validation needs; None where there are none.
+        lines: (N,) where each row stands in its file, for messages; None where there is no file of rows.
     """
 
     inputs: TokenRows | Array | Table
@@ -86,6 +87,7 @@ class Samples:
     weights: npt.NDArray[np.float64] | None = None
     groups: npt.NDArray[np.int64] | None = None
     aside: Table | None = None
+    lines: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -102,6 +104,7 @@ class Samples:
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
             None if self.aside is None else self.aside.take(rows),
+            None if self.lines is None else self.lines[rows],
         )
 
 
@@ -141,6 +144,7 @@ class Dataset:
         classes: number of classes, for classification.
         class_names: their names, in the order of the labels.
         feature_names: the names of the columns of a table.
+        target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
         smoke: the rows are a small stand-in for a trial of the machinery.
     """
@@ -153,5 +157,6 @@ class Dataset:
     classes: int | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False

@@ -5,7 +5,7 @@ A module is imported when a spec asks for its kind, and not before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +20,10 @@ LOADERS: Mapping[str, str] = {
     "boston_housing": "boston_housing",
     "sklearn": "sklearn_sets",
     "npz": "npz",
+    "csv": "row_file",
+    "parquet": "row_file",
+    "jsonl": "row_file",
+    "text_folder": "text_folder",
 }
 
 
@@ -28,6 +32,7 @@ def load_dataset(
     *,
     data_dir: Path | None = None,
     smoke: bool = False,
+    aside: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda text: None,
 ) -> Dataset:
     """Load a data set as a spec declares it.
@@ -36,12 +41,13 @@ def load_dataset(
         dataset: the spec's data set.
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
+        aside: columns of a file that the validation needs. They are no inputs unless the spec names them.
         on_message: is told what takes long or went differently.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
     module = import_module(f"{__name__}.{LOADERS[dataset.kind]}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message))
+    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(aside)))
     assert isinstance(loaded, Dataset)
     return loaded

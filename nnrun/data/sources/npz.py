@@ -115,7 +115,7 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
 def _check_alike(path: Path, train: Samples, test: Samples) -> None:
     if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
         raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
-    if not isinstance(train.inputs, TokenRows) and not isinstance(test.inputs, TokenRows):
+    if isinstance(train.inputs, np.ndarray) and isinstance(test.inputs, np.ndarray):
         a, b = train.inputs.shape[1], test.inputs.shape[1]
         if a != b:
             raise DataError(f"{path}: x_train has {a:,} features a row, but x_test has {b:,}.")

@@ -1,0 +1,151 @@
+"""JSON lines: one object a line, each with the same keys; values are numbers, texts, true, false or null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
+from nnrun.data.files.opened import opened, shown_path, whole_lines
+from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
+from nnrun.errors import DataError, printable
+from nnrun.spec.suggest import listing, quoted
+
+BLOCK_BYTES: Final = 8 * 2**20
+_HEAD_BYTES: Final = 2**16
+
+
+class JsonlRows:
+    """A file with one JSON object a line; `.gz` is unpacked.
+
+    Attributes:
+        path, name, names, lines, typed: as of a `RowReader`.
+    """
+
+    typed = True
+
+    def __init__(self, path: Path) -> None:
+        """Read the first object.
+
+        Raises:
+            DataError: there is none.
+        """
+        self.path = path
+        self.name = shown_path(path)
+        self.lines = LineNumbers()
+        first = next(self._objects(_HEAD_BYTES), None)
+        if first is None:
+            raise DataError(f"{self.name} is empty: it holds no rows.")
+        self.names: tuple[str, ...] = tuple(first[1])
+        if not self.names:
+            raise DataError(
+                f"{self.name}, line {first[0]} holds an object without keys, so there are no columns."
+            )
+
+    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+        """As of a `RowReader`."""
+        self.lines.clear()
+        row = 0
+        for objects, done in self._blocks_of_objects(BLOCK_BYTES):
+            if not objects:
+                continue
+            self.lines.add_lines(row, np.array([line for line, _ in objects], np.int64))
+            for line, value in objects:
+                self._refuse_other_keys(line, value)
+            read = {name: self._column(name, objects, name in as_text) for name in columns}
+            yield Block(len(objects), read, done)
+            row += len(objects)
+
+    def _objects(self, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        for objects, _ in self._blocks_of_objects(size):
+            yield from objects
+
+    def _blocks_of_objects(self, size: int) -> Iterator[tuple[list[tuple[int, dict[str, Any]]], float]]:
+        with opened(self.path) as file:
+            for data, first_line in whole_lines(file, size):
+                if first_line == 1:
+                    refuse_wide(data, self.name)
+                    data = data.removeprefix(BOM)
+                refuse_what_is_no_text(data, first_line, self.name)
+                lines = enumerate(data.split(b"\n"), start=first_line)
+                yield [(line, self._object(line, text)) for line, text in lines if text.strip()], file.done
+
+    def _object(self, line: int, text: bytes) -> dict[str, Any]:
+        where = f"{self.name}, line {line}"
+        try:
+            value = json.loads(text, object_pairs_hook=_without_twins)
+        except _TwinError as error:
+            raise DataError(f"{where} has the key {quoted(str(error))} twice.") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{where} is not JSON: {printable(str(error))}. Each line must be one object: "
+                '{"age": 3, "sex": "female"}.'
+            ) from None
+        if not isinstance(value, dict):
+            kind = "a list" if isinstance(value, list) else "a single value"
+            raise DataError(
+                f'{where} holds {kind}. Each line must be one object: {{"age": 3, "sex": "female"}}.'
+            )
+        return value
+
+    def _refuse_other_keys(self, line: int, value: Mapping[str, Any]) -> None:
+        if len(value) == len(self.names) and all(name in value for name in self.names):
+            return
+        absent = [quoted(name) for name in self.names if name not in value]
+        new = [quoted(name) for name in value if name not in self.names]
+        found = [f"lacks the key {listing(absent, 'and')}"] if absent else []
+        found += [f"has the key {listing(new, 'and')}"] if new else []
+        raise DataError(
+            f"{self.name}, line {line} {' and '.join(found)}, unlike the first line. Each line must have "
+            f"the same keys; write null where a value is missing."
+        )
+
+    def _column(
+        self, name: str, objects: Sequence[tuple[int, Mapping[str, Any]]], as_text: bool
+    ) -> Numbers | Texts:
+        values = [value[name] for _, value in objects]
+        for value, (line, _) in zip(values, objects, strict=True):
+            if isinstance(value, (list, dict)):
+                kind = "a list" if isinstance(value, list) else "an object"
+                raise DataError(
+                    f"{self.name}, line {line}, column {quoted(name)} holds {kind}. A value must be a "
+                    "number, a text, true, false or null."
+                )
+        if not as_text and all(type(value) in (int, float, type(None)) for value in values):
+            return np.array([_finite_float(value) for value in values], np.float64)
+        texts = [None if value is None else _text(value) for value in values]
+        levels = sorted({text for text in texts if text is not None})
+        places = {text: place for place, text in enumerate(levels)}
+        codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
+        return Texts(codes, levels)
+
+
+class _TwinError(Exception):
+    """A key stands twice in an object."""
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwinError(next(key for key in keys if keys.count(key) > 1))
+    return value
+
+
+def _finite_float(value: float | None) -> float:
+    """NaN is missing. What no float can hold is infinite."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,115 @@
+"""Parquet, read by pyarrow in batches. pyarrow is an extra: it is larger than all of nnrun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
+from nnrun.data.files.opened import shown_path
+from nnrun.errors import DataError, printable
+from nnrun.spec.suggest import quoted
+
+_BATCH_ROWS: Final = 131_072
+
+
+class ParquetRows:
+    """A Parquet file. Its rows count from 0.
+
+    Attributes:
+        path, name, names, lines, typed: as of a `RowReader`.
+    """
+
+    typed = True
+
+    def __init__(self, path: Path) -> None:
+        """Read the schema.
+
+        Raises:
+            DataError: pyarrow is not installed, or the file is no Parquet file.
+        """
+        self.path = path
+        self.name = shown_path(path)
+        self.lines = LineNumbers("row")
+        file = self._open()
+        names = [str(name) for name in file.schema_arrow.names]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"{self.name} has two columns called {quoted(name)}.")
+        self.names: tuple[str, ...] = tuple(names)
+
+    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+        """As of a `RowReader`."""
+        import pyarrow as pa
+
+        file = self._open()
+        for name in columns:
+            type_ = file.schema_arrow.field(name).type
+            if pa.types.is_nested(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
+                raise DataError(
+                    f"{self.name}, column {quoted(name)} holds {type_}. A value must be a number, a text or "
+                    f"a truth value."
+                )
+        total = max(1, file.metadata.num_rows)
+        rows = 0
+        batches = file.iter_batches(_BATCH_ROWS, columns=list(columns))
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(error) from None
+            if batch is None:
+                return
+            rows += batch.num_rows
+            read = {
+                name: _column(batch.column(batch.schema.get_field_index(name)), name in as_text)
+                for name in columns
+            }
+            yield Block(batch.num_rows, read, rows / total)
+
+    def _open(self) -> Any:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet
+        except ImportError:
+            raise DataError(
+                f"{self.name}: reading Parquet needs pyarrow, which is not installed: pip install "
+                f"'nnrun[parquet]'."
+            ) from None
+        try:
+            return pyarrow.parquet.ParquetFile(self.path)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> DataError:
+        reason = printable(str(error).split("\n")[0].rstrip("."))[:200]
+        return DataError(f"{self.name} cannot be read as Parquet: {reason}.")
+
+
+def _column(values: Any, as_text: bool) -> Numbers | Texts:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    type_ = values.type
+    is_number = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    if is_number or pa.types.is_null(type_):
+        numbers = values.cast(pa.float64(), safe=False)
+        if not as_text:
+            return np.asarray(numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False), np.float64)
+        if pa.types.is_floating(type_):
+            # as the same number is written in CSV: 3 for 3.0
+            from nnrun.data.infer import number_name
+
+            texts = [None if v is None or v != v else number_name(v) for v in numbers.to_pylist()]
+            values = pa.array(texts, pa.string())
+    if not pa.types.is_dictionary(values.type):
+        if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
+            values = values.cast(pa.string())
+        values = pc.dictionary_encode(values)
+    codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    levels = values.dictionary.to_pylist()
+    places = np.array([-1 if level is None else i for i, level in enumerate(levels)] + [-1], np.int32)
+    return Texts(places[codes], ["" if level is None else str(level) for level in levels])

@@ -1,0 +1,159 @@
+"""A file of rows to a table: in blocks, telling how long it takes; a large one is kept for the next time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nnrun.data.files.blocks import LineNumbers, RowReader
+from nnrun.data.files.columns import Raw, RawNumbers, TableBuilder
+from nnrun.data.files.kept import Kept, kept_or_read
+from nnrun.data.infer import Inferred, infer
+from nnrun.data.table import Table
+from nnrun.errors import DataError
+from nnrun.spec.schema import ColumnType
+from nnrun.spec.suggest import counted, quoted
+
+OnMessage = Callable[[str], None]
+_SECONDS_BETWEEN_MESSAGES: Final = 3.0
+_MOST_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTable:
+    """A file's columns.
+
+    Attributes:
+        name: of the file, for messages.
+        sha256: of its bytes.
+        columns: name → the column and what it was taken for, in the order they were asked for.
+        n_rows: N.
+        lines: where the rows stand in the file.
+    """
+
+    name: str
+    sha256: str
+    columns: Mapping[str, Inferred]
+    n_rows: int
+    lines: LineNumbers
+
+    @property
+    def table(self) -> Table:
+        """The columns without what is known about them."""
+        return Table(tuple(inferred.column for inferred in self.columns.values()), self.n_rows)
+
+    def at(self, row: int, column: str) -> str:
+        """`data.csv, line 7, column 'age'`: the beginning of a message."""
+        return f"{self.name}, {self.lines.place(row)}, column {quoted(column)}"
+
+
+def read_table(
+    reader: RowReader,
+    sha256: str,
+    options: Mapping[str, object],
+    columns: Sequence[str],
+    types: Mapping[str, ColumnType],
+    on_message: OnMessage = lambda text: None,
+    *,
+    most_rows: int | None = None,
+) -> ReadTable:
+    """Read columns of a file.
+
+    Args:
+        reader: of the file.
+        sha256: of its bytes.
+        options: what else decides how it is read, for the key of the cache.
+        columns: names of columns that the file has.
+        types: column → its type, where that is known.
+        on_message: is told how far reading is.
+        most_rows: stop after about so many; default: read all.
+
+    Raises:
+        DataError: the file is damaged, or holds a number that is not finite.
+    """
+    key = {**options, "columns": list(columns), "types": dict(types), "most_rows": most_rows}
+    kept = kept_or_read(
+        sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
+    )
+    if not kept.n_rows:
+        raise DataError(f"{reader.name} has names of columns and no rows.")
+    reader.lines = kept.lines
+    inferred = {}
+    for name, raw in kept.columns.items():
+        _refuse_infinite(reader, name, raw)
+        inferred[name] = infer(name, raw, types.get(name), typed=reader.typed)
+    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines)
+
+
+def _read(
+    reader: RowReader,
+    columns: Sequence[str],
+    types: Mapping[str, ColumnType],
+    on_message: OnMessage,
+    most_rows: int | None,
+    folder: Callable[[], Path | None],
+) -> Kept:
+    """Read until every column is throughout what it was taken for."""
+    missing = frozenset(getattr(reader, "missing", ()))
+    as_text = {name for name in columns if types.get(name) in ("category", "text")}
+    for _ in range(_MOST_ATTEMPTS):
+        builder = TableBuilder({name: name in as_text for name in columns}, missing)
+        progress = _Progress(reader.name, on_message)
+        try:
+            for block in reader.blocks(columns, frozenset(as_text)):
+                builder.add(block)
+                if builder.surprises and builder.n_rows == block.n_rows:
+                    break  # the first block tells most, and the rest need not be read for it
+                if builder.is_large and (place := folder()) is not None:
+                    builder.spill(place)
+                if most_rows is not None and builder.n_rows >= most_rows:
+                    break
+                progress.tell(builder.n_rows, block.done)
+        finally:
+            builder.close()
+        if not builder.surprises:
+            progress.end(builder.n_rows)
+            return Kept(builder.built(), builder.n_rows, reader.lines)
+        as_text |= builder.surprises
+    raise AssertionError("a column that is read as text cannot surprise again")
+
+
+class _Progress:
+    def __init__(self, name: str, on_message: OnMessage) -> None:
+        self._name, self._on_message = name, on_message
+        self._started = self._told = time.monotonic()
+
+    def tell(self, rows: int, done: float) -> None:
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN_MESSAGES or done <= 0:
+            return
+        self._told = now
+        left = (now - self._started) * (1 - done) / done
+        self._on_message(
+            f"reading {self._name}: {counted(rows, 'row')}, {100 * done:.0f} %, about {left:.0f} s left"
+        )
+
+    def end(self, rows: int) -> None:
+        seconds = time.monotonic() - self._started
+        if self._told > self._started:
+            self._on_message(f"read {self._name}: {counted(rows, 'row')} in {seconds:.0f} s")
+
+
+def _refuse_infinite(reader: RowReader, name: str, raw: Raw) -> None:
+    if not isinstance(raw, RawNumbers):
+        return
+    size = 1 << 22
+    for start in range(0, len(raw.values), size):
+        infinite = np.isinf(raw.values[start : start + size])
+        if infinite.any():
+            row = start + int(np.argmax(infinite))
+            raise DataError(
+                f"{reader.name}, {reader.lines.place(row)}, column {quoted(name)} holds an infinite number, "
+                f"or one beyond {'3.4e38' if raw.values.dtype == np.float32 else '1.8e308'}. Every value "
+                f"must be a finite number; leave the field empty where it is missing."
+            )

@@ -1,0 +1,284 @@
+"""What a column of a file is: numbers, a category, or texts. The rules, in this order:
+
+1. A column that the spec's `types` names is what it says there.
+2. All values are `true` or `false` (in any case): a category of `False` and `True`.
+3. All values are finite numbers: numbers, also where there are only a few different ones.
+4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
+   is a category, and the first value that is no number is told; what needs the column refuses it.
+5. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
+6. Everything else: a category.
+
+There is no type for dates: they are categories, which is told. In JSON and Parquet a text is a text, also
+where it looks like a number. Blanks around a value do not count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
+from nnrun.spec.schema import ColumnType
+from nnrun.spec.suggest import counted, quoted
+
+_MOSTLY: Final = 0.95
+_ENOUGH_VALUES: Final = 20
+_WORDS_OF_A_TEXT: Final = 4
+_MANY_TEXTS: Final = 100
+_NEARLY_UNIQUE: Final = 0.5
+_MOST_COUNTED: Final = 1_000_000
+_TRUTH = {"true": "True", "false": "False"}
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that does not fit its column.
+
+    Attributes:
+        row: from 0.
+        value: as the file has it.
+        numbers: how many of the column's values are numbers, and of how many.
+    """
+
+    row: int
+    value: str
+    numbers: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What a person should know of a column.
+
+    Attributes:
+        kind: `names` for values that nothing general can be learned from.
+        text: a sentence without its subject, which is the column.
+    """
+
+    kind: Literal["missing", "constant", "mixed", "names"]
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """A column and what it was taken for.
+
+    Attributes:
+        column: its values.
+        type: what it is.
+        why: the rule, as the end of a sentence that begins with the type.
+        missing: rows without a value.
+        distinct: different values; None for more numbers than are worth counting.
+        doubts: what a person should know before it is an input.
+        wrong: the first value that breaks a column of numbers, or None.
+        constant: all rows have the same value, or none.
+    """
+
+    column: Column
+    type: ColumnType
+    why: str
+    missing: int
+    distinct: int | None
+    doubts: tuple[Doubt, ...] = ()
+    wrong: Wrong | None = None
+    constant: bool = False
+
+
+def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: bool = False) -> Inferred:
+    """The column that raw values are, by the rules above.
+
+    Args:
+        name: the column's.
+        raw: its values.
+        declared: its type by the spec.
+        typed: texts are texts, also where they look like numbers.
+    """
+    if isinstance(raw, RawNumbers):
+        if declared in ("category", "text"):
+            raw = _as_texts(raw)
+        else:
+            return _numbers(name, raw.values, declared)
+    return _of_texts(name, raw, declared, typed)
+
+
+def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool) -> Inferred:
+    counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
+    total = int(counts.sum())
+    if not total and declared in (None, "number"):
+        return _numbers(name, np.full(len(raw.codes), np.nan), declared)
+    truth = {level.lower() for level in raw.levels} <= _TRUTH.keys()
+    if truth and declared in (None, "category"):
+        return _category(name, _truth(raw), counts, "all values are true or false", declared)
+    numbers = np.array([_number(level) for level in raw.levels], np.float64)
+    is_number = ~np.isnan(numbers)
+    good = int(counts[is_number].sum())
+    if declared == "number" or (declared is None and not typed and good == total):
+        if good == total:
+            values = np.append(numbers, np.nan)[raw.codes]
+            return _numbers(name, values, declared)
+        return _category(name, raw, counts, "not all values are numbers", None, _first_wrong(raw, is_number))
+    if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
+        wrong = _first_wrong(raw, is_number)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong)
+    words = sum(int(n) * len(level.split()) for level, n in zip(raw.levels, counts, strict=True)) / max(
+        1, total
+    )
+    distinct = len(raw.levels)
+    if declared == "text" or (
+        declared is None
+        and words >= _WORDS_OF_A_TEXT
+        and (distinct > _MANY_TEXTS or distinct > _NEARLY_UNIQUE * total)
+    ):
+        return _texts(name, raw, declared, words)
+    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared)
+
+
+# --- the three types ---------------------------------------------------------------------------------------
+
+
+def _numbers(name: str, values: npt.NDArray[np.floating[Any]], declared: ColumnType | None) -> Inferred:
+    missing = int(np.isnan(values).sum())
+    present = len(values) - missing
+    distinct = _distinct(values)
+    doubts: list[Doubt] = []
+    if not present:
+        doubts.append(Doubt("constant", "has no value in any row"))
+    elif missing:
+        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
+    why = _declared(declared) or ("all values are numbers" if present else "no value says otherwise")
+    same = bool(present) and not missing and values.min() == values.max()
+    if same:
+        doubts.append(Doubt("constant", f"is {values[0]:g} in every row"))
+    return Inferred(
+        NumberColumn(name, values), "number", why, missing, distinct, tuple(doubts), None, same or not present
+    )
+
+
+def _category(
+    name: str,
+    raw: RawTexts,
+    counts: npt.NDArray[np.integer],
+    why: str,
+    declared: ColumnType | None,
+    wrong: Wrong | None = None,
+) -> Inferred:
+    total = int(counts.sum())
+    missing, distinct = len(raw.codes) - total, len(raw.levels)
+    doubts: list[Doubt] = []
+    if missing:
+        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(raw.codes))}"))
+    constant = distinct == 1 and not missing
+    if constant:
+        doubts.append(Doubt("constant", f"is {quoted(raw.levels[0])} in every row"))
+    elif not distinct:
+        constant, doubts = True, [Doubt("constant", "has no value in any row")]
+    if wrong is not None:
+        numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
+        doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is none"))
+    elif _looks_like_dates(raw, counts):
+        doubts.append(
+            Doubt("names", "looks like dates, for which there is no type: each date is a name of its own")
+        )
+    elif total >= _ENOUGH_VALUES and distinct > _NEARLY_UNIQUE * total:
+        different = f"has {distinct:,} different values in {total:,} rows"
+        doubts.append(
+            Doubt(
+                "names",
+                f"{different}: nothing general can be learned from such names; leave it out of `inputs`",
+            )
+        )
+    column = CategoryColumn(name, raw.codes, raw.levels)
+    return Inferred(
+        column, "category", _declared(declared) or why, missing, distinct, tuple(doubts), wrong, constant
+    )
+
+
+def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> Inferred:
+    missing = int((raw.codes < 0).sum())
+    levels = np.empty(len(raw.levels) + 1, object)
+    levels[:-1] = raw.levels
+    levels[-1] = None
+    doubts: list[Doubt] = []
+    if missing:
+        doubts.append(Doubt("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
+    why = _declared(declared) or f"{words:.0f} words in a value on average, most of them different"
+    constant = not raw.levels or (len(raw.levels) == 1 and not missing)
+    if constant:
+        said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"
+        doubts = [Doubt("constant", said)]
+    column = TextColumn(name, levels[raw.codes])
+    return Inferred(column, "text", why, missing, len(raw.levels), tuple(doubts), None, constant)
+
+
+def _as_texts(raw: RawNumbers) -> RawTexts:
+    """Numbers of a file whose numbers are numbers (JSON, Parquet) as the names of a category."""
+    present = ~np.isnan(raw.values)
+    different, places = np.unique(raw.values[present], return_inverse=True)
+    names = [number_name(value) for value in different.tolist()]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ranks = np.empty(len(names), np.int32)
+    ranks[order] = np.arange(len(names), dtype=np.int32)
+    codes = np.full(len(raw.values), -1, np.int32)
+    codes[present] = ranks[places]
+    return RawTexts(codes, tuple(names[i] for i in order))
+
+
+def number_name(value: float) -> str:
+    """A number as the name of a class: `3` for 3.0."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _truth(raw: RawTexts) -> RawTexts:
+    levels = tuple(sorted({_TRUTH[level.lower()] for level in raw.levels}))
+    places = np.array([levels.index(_TRUTH[level.lower()]) for level in raw.levels] + [-1], np.int32)
+    return RawTexts(places[raw.codes], levels)
+
+
+# --- small questions ---------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float:
+    """The finite number that a text is; NaN where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in text else math.nan
+
+
+def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
+    present = raw.codes >= 0
+    good = np.append(is_number, True)[raw.codes]
+    row = int(np.flatnonzero(present & ~good)[0])
+    return Wrong(row, raw.levels[raw.codes[row]], int((good & present).sum()), int(present.sum()))
+
+
+def _looks_like_dates(raw: RawTexts, counts: npt.NDArray[np.integer]) -> bool:
+    total = int(counts.sum())
+    if not total or not _DATE.fullmatch(raw.levels[0]):
+        return False
+    dates = sum(int(n) for level, n in zip(raw.levels, counts, strict=True) if _DATE.fullmatch(level))
+    return dates > _MOSTLY * total
+
+
+def _distinct(values: npt.NDArray[np.floating[Any]]) -> int | None:
+    if len(values) > _MOST_COUNTED:
+        return None
+    import pandas as pd
+
+    return int(pd.unique(np.asarray(values[~np.isnan(values)])).size)
+
+
+def _declared(declared: ColumnType | None) -> str:
+    return "" if declared is None else "the spec's `types` says so"
+
+
+def _share(rows: int, of: int) -> str:
+    return f"{counted(rows, 'row')} ({100 * rows / of:.1f} %)"

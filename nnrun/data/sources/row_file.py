@@ -1,0 +1,433 @@
+"""A file of rows with named columns: which columns are what, and which rows are the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.files.blocks import RowReader
+from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.read import ReadTable, read_table
+from nnrun.data.held_back import rows_of_fraction
+from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.table_targets import Targets, refuse_wrong, targets_of
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.suggest import counted, listing, nearest, quoted
+
+_MOST_NAMES = 12
+_SMOKE_ROWS = 20_000  # that a smoke run reads of a large file
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each column of a file is for.
+
+    Attributes:
+        inputs: in order.
+        targets: in order.
+        aside: columns that the validation needs and that are no inputs.
+        group, weight, test: further columns, or None.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    aside: tuple[str, ...] = ()
+    group: str | None = None
+    weight: str | None = None
+    test: str | None = None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        others = (*self.targets, *self.aside, self.group, self.weight, self.test)
+        return tuple(dict.fromkeys((*self.inputs, *(name for name in others if name is not None))))
+
+
+def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
+    """The file's samples.
+
+    A smoke run takes a few hundred of the rows, evenly spread: only the file knows its shape.
+    """
+    reader = reader_of(spec, Path(spec.path))
+    parts = parts_of(spec, reader, context.aside)
+    file = _read(spec, reader, parts.all, spec.types, context)
+    targets = targets_of(file, spec.target)
+    _refuse_useless_inputs(file, parts, context)
+    test = spec.test
+    weights, groups = _weights(file, parts.weight), _groups(file, parts.group)
+    everything = _samples(file, parts, targets, weights, groups)
+    chosen = _complete_rows(file, parts, spec, context)
+    sources = [_source(file, Path(spec.path), len(chosen))]
+    test_samples: Samples | None = None
+    train_rows = chosen
+    if test is not None and test.path is not None:
+        test_samples, source = _test_file(spec, test.path, parts, file, targets, context)
+        sources.append(source)
+    elif test is not None:
+        is_test = np.zeros(file.n_rows, bool)
+        if test.fraction is not None:
+            values = targets.values
+            picked = rows_of_fraction(
+                test,
+                len(chosen),
+                values[chosen] if targets.task != "regression" else None,
+                None if groups is None else groups[chosen],
+                file.name,
+            )
+            is_test[chosen[picked]] = True
+        else:
+            is_test[chosen] = _rows_with_value(file, test)[chosen]
+        train_rows, test_rows = chosen[~is_test[chosen]], chosen[is_test[chosen]]
+        _refuse_one_sided(file, test, train_rows, test_rows)
+        _refuse_untrained_class(file, spec.target, targets, train_rows, test_rows)
+        test_samples = everything.take(test_rows)
+    train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
+    if train.weights is not None and not train.weights.any():
+        raise DataError(
+            f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
+        )
+    if context.smoke:
+        train, test_samples, sources = _cut(train, test_samples, sources)
+    return Dataset(
+        name=Path(spec.path).name.split(".")[0],
+        train=train,
+        test=test_samples,
+        sources=tuple(sources),
+        task=targets.task,
+        classes=targets.classes,
+        class_names=targets.class_names,
+        feature_names=parts.inputs,
+        target_names=tuple(spec.target),
+        smoke=context.smoke,
+    )
+
+
+def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
+    """How the file of a data set is read.
+
+    Raises:
+        DataError: there is no file, or it has no readable header.
+    """
+    refuse_what_is_no_file(path, spec.kind)
+    match spec:
+        case schema.Csv():
+            from nnrun.data.files.csv_rows import CsvRows
+
+            return CsvRows(path, spec.delimiter, spec.missing)
+        case schema.Jsonl():
+            from nnrun.data.files.jsonl_rows import JsonlRows
+
+            return JsonlRows(path)
+        case _:
+            from nnrun.data.files.parquet_rows import ParquetRows
+
+            return ParquetRows(path)
+
+
+def _read(
+    spec: schema.RowFile,
+    reader: RowReader,
+    columns: Sequence[str],
+    types: Mapping[str, schema.ColumnType],
+    context: LoadContext,
+) -> ReadTable:
+    path = Path(reader.path)
+    options: dict[str, object] = {"kind": spec.kind}
+    if isinstance(spec, schema.Csv):
+        options |= {"delimiter": spec.delimiter, "missing": spec.missing}
+    large = path.stat().st_size > 64 * 2**20
+    return read_table(
+        reader,
+        sha256_of(path),
+        options,
+        columns,
+        {name: type_ for name, type_ in types.items() if name in columns},
+        context.on_message,
+        most_rows=_SMOKE_ROWS if context.smoke and large else None,
+    )
+
+
+# --- columns -----------------------------------------------------------------------------------------------
+
+
+def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> Parts:
+    """What each column is for.
+
+    Raises:
+        DataError: the spec names a column that the file does not have, or no input is left.
+    """
+    test = spec.test.column if spec.test is not None else None
+    named = [("target", name) for name in spec.target]
+    named += [("inputs", name) for name in spec.inputs or ()]
+    named += [("types", name) for name in spec.types]
+    named += [("validation", name) for name in aside]
+    further = (("group", spec.group), ("weight", spec.weight), ("test", test))
+    named += [(part, name) for part, name in further if name is not None]
+    for part, name in named:
+        _refuse_unknown(reader, part, name)
+    special = {*spec.target, spec.group, spec.weight, test}
+    inputs = spec.inputs
+    if inputs is None:
+        inputs = [name for name in reader.names if name not in special and name not in aside]
+    if not inputs:
+        raise DataError(
+            f"{reader.name} has no column left for the inputs: each of {listing(reader.names, 'and')} has "
+            f"another part in the spec."
+        )
+    return Parts(
+        tuple(inputs),
+        tuple(spec.target),
+        tuple(name for name in dict.fromkeys(aside)),
+        spec.group,
+        spec.weight,
+        test,
+    )
+
+
+def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
+    if name in reader.names:
+        return
+    match = nearest(name, reader.names)
+    hint = f" Did you mean {quoted(match)}?" if match else ""
+    more = len(reader.names) - _MOST_NAMES
+    columns = listing([quoted(n) for n in reader.names[:_MOST_NAMES]], "and" if more <= 0 else ",")
+    if more > 0:
+        columns = ", ".join(quoted(n) for n in reader.names[:_MOST_NAMES]) + f" and {more:,} more"
+    if len(reader.names) == 1:
+        delimiter = getattr(reader, "delimiter", None)
+        has = f"It has a single column, {columns}."
+        if delimiter is not None:
+            has += f" Fields are separated by {delimiter!r}: set `delimiter` if that is wrong."
+    else:
+        has = f"It has {columns}."
+    raise DataError(f"{reader.name} has no column {quoted(name)}, which {part} names.{hint} {has}")
+
+
+def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) -> None:
+    for name in parts.inputs:
+        inferred = file.columns[name]
+        if inferred.wrong is not None:
+            refuse_wrong(file, name)
+        if inferred.constant:
+            others = [other for other in parts.inputs if other != name and not file.columns[other].constant]
+            advice = "Leave it out of `inputs`"
+            if 0 < len(others) <= _MOST_NAMES:
+                advice += f": [{', '.join(others)}]"
+            (said,) = (doubt.text for doubt in inferred.doubts if doubt.kind == "constant")
+            raise DataError(
+                f"{file.name}, column {quoted(name)} {said}, so nothing can be learned from it. {advice}."
+            )
+        for doubt in inferred.doubts:
+            if doubt.kind == "names":
+                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+
+
+def _samples(
+    file: ReadTable,
+    parts: Parts,
+    targets: Targets,
+    weights: npt.NDArray[np.float64] | None,
+    groups: npt.NDArray[np.int64] | None,
+) -> Samples:
+    table = file.table
+    aside = [name for name in parts.aside if name in file.columns]
+    return Samples(
+        table.select(parts.inputs),
+        targets.values,
+        weights,
+        groups,
+        table.select(aside) if aside else None,
+        file.lines.of_rows(np.arange(file.n_rows)),
+    )
+
+
+def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | None:
+    if name is None:
+        return None
+    inferred = file.columns[name]
+    if inferred.wrong is not None:
+        refuse_wrong(file, name)
+    column = inferred.column
+    if not isinstance(column, NumberColumn):
+        raise DataError(f"{file.name}, column {quoted(name)}: a weight must be a number of 0 or more.")
+    values = column.values.astype(np.float64)
+    wrong = np.flatnonzero(~(values >= 0))
+    if len(wrong):
+        row = int(wrong[0])
+        found = "is missing" if np.isnan(values[row]) else f"is {values[row]:g}"
+        raise DataError(
+            f"{file.at(row, name)}: the weight {found}. Every weight must be a number of 0 or more."
+        )
+    return np.asarray(values)
+
+
+def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
+    if name is None:
+        return None
+    column = file.columns[name].column
+    missing = column.missing
+    if missing.any():
+        raise DataError(
+            f"{file.at(int(np.argmax(missing)), name)}: the group is missing. Every row needs one."
+        )
+    if isinstance(column, CategoryColumn):
+        return np.asarray(column.codes, np.int64)
+    return np.asarray(np.unique(column.values, return_inverse=True)[1], np.int64)
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def _complete_rows(
+    file: ReadTable, parts: Parts, spec: schema.RowFile, context: LoadContext
+) -> npt.NDArray[np.int64]:
+    """All rows; with `drop_missing` those in which no input is missing, which is told."""
+    rows = np.arange(file.n_rows)
+    if not spec.drop_missing:
+        return rows
+    incomplete = np.zeros(file.n_rows, bool)
+    lacking = []
+    for name in parts.inputs:
+        if file.columns[name].missing:
+            incomplete |= file.columns[name].column.missing
+            lacking.append(f"{quoted(name)} {file.columns[name].missing:,}")
+    left = rows[~incomplete]
+    if lacking:
+        many = f", and {len(lacking) - _MOST_NAMES:,} more" if len(lacking) > _MOST_NAMES else ""
+        said = f"{file.name}: {counted(int(incomplete.sum()), 'row')} of {file.n_rows:,} "
+        if not len(left):
+            raise DataError(
+                f"{said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and drop_missing leaves "
+                f"none. Leave such a column out of `inputs`, or use impute instead."
+            )
+        context.on_message(
+            f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})"
+        )
+    return left
+
+
+def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.bool_]:
+    assert test.column is not None
+    assert test.value is not None
+    column = file.columns[test.column].column
+    if isinstance(column, NumberColumn):
+        number = _as_number(test.value)
+        return np.asarray(column.values == column.values.dtype.type(number))
+    text = str(test.value)
+    if isinstance(column, CategoryColumn):
+        code = column.levels.index(text) if text in column.levels else -2
+        return np.asarray(column.codes == code)
+    return np.array([value == text for value in column.values], bool)
+
+
+def _as_number(value: object) -> float:
+    try:
+        return float(str(value)) if not isinstance(value, bool) else float(value)
+    except ValueError:
+        return np.nan
+
+
+def _refuse_one_sided(
+    file: ReadTable, test: schema.TestRows, train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]
+) -> None:
+    if len(train) and len(held):
+        return
+    if test.fraction is not None:
+        raise DataError(f"{file.name}: test.fraction {test.fraction} leaves no row on one side.")
+    name = quoted(str(test.column))
+    if not len(train):
+        raise DataError(
+            f"{file.name}: column {name} is {test.value} in every row, so none is left to train on."
+        )
+    column = file.columns[str(test.column)].column
+    if isinstance(column, CategoryColumn):
+        match = nearest(str(test.value), column.levels)
+        hint = f" Did you mean {quoted(match)}?" if match else ""
+        values = listing([quoted(level) for level in column.levels[:_MOST_NAMES]], "and")
+        has = f"{hint} It holds {values}{' and more' if len(column.levels) > _MOST_NAMES else ''}."
+    elif isinstance(column, NumberColumn):
+        has = f" It holds numbers from {np.nanmin(column.values):g} to {np.nanmax(column.values):g}."
+    else:
+        has = ""
+    raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")
+
+
+def _refuse_untrained_class(
+    file: ReadTable,
+    names: Sequence[str],
+    targets: Targets,
+    train: npt.NDArray[np.int64],
+    held: npt.NDArray[np.int64],
+) -> None:
+    if targets.class_names is None:
+        return
+    trained = np.zeros(len(targets.class_names), bool)
+    trained[targets.values[train]] = True
+    unknown = held[~trained[targets.values[held]]]
+    if len(unknown):
+        row = int(unknown[0])
+        raise DataError(
+            f"{file.at(row, names[0])}: only test rows have the class "
+            f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. Use "
+            f"stratify: true for the test rows, or take the class out."
+        )
+
+
+def _test_file(
+    spec: schema.RowFile,
+    written: str,
+    parts: Parts,
+    file: ReadTable,
+    targets: Targets,
+    context: LoadContext,
+) -> tuple[Samples, SourceFile]:
+    """The samples of a second file, which has the same columns."""
+    path = Path(written)
+    reader = reader_of(spec, path)
+    parts = replace(parts, aside=(), group=None)
+    absent = [name for name in parts.all if name not in reader.names]
+    if absent:
+        shown = listing([quoted(name) for name in absent[:_MOST_NAMES]], "and")
+        raise DataError(
+            f"{reader.name}, the file of test rows, has not the columns of {file.name}: it lacks {shown}"
+            f"{' and more' if len(absent) > _MOST_NAMES else ''}."
+        )
+    types = {name: file.columns[name].type for name in parts.all}
+    held = _read(spec, reader, parts.all, types, context)
+    for name in parts.inputs:
+        if held.columns[name].wrong is not None:
+            refuse_wrong(held, name)
+    known = targets_of(held, spec.target, targets, constant_is_wrong=False)
+    samples = _samples(held, parts, known, _weights(held, parts.weight), None)
+    rows = _complete_rows(held, parts, spec, context)
+    return samples.take(rows), _source(held, path, len(rows))
+
+
+def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
+    return SourceFile(path.name, file.sha256, rows, str(path))
+
+
+def _cut(
+    train: Samples, test: Samples | None, sources: Sequence[SourceFile]
+) -> tuple[Samples, Samples | None, list[SourceFile]]:
+    """A few hundred rows, evenly spread."""
+    train = train.take(_spread(len(train), TRAIN_ROWS))
+    test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
+    rows = len(train) + (0 if test is None else len(test))
+    return (
+        train,
+        test,
+        [replace(source, rows=min(source.rows, rows), note="some rows only") for source in sources],
+    )
+
+
+def _spread(n_rows: int, wanted: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

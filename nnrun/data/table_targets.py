@@ -1,0 +1,192 @@
+"""Columns of a file as targets: numbers as they are, names of classes as labels from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnrun.data.dataset import Array
+from nnrun.data.files.read import ReadTable
+from nnrun.data.infer import Inferred
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn
+from nnrun.errors import DataError
+from nnrun.spec.facts import Task
+from nnrun.spec.suggest import listing, quoted
+
+_ENOUGH_ROWS = 20
+_TRUTH = ("False", "True")
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Targets of all rows of a file.
+
+    Attributes:
+        values: (N,) int64 labels or whole numbers, (N,) float64, or (N, K) float64 for several columns.
+        task: what they are, or None where only the spec's loss can tell.
+        class_names: in the order of the labels.
+    """
+
+    values: Array
+    task: Task | None
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """How many there are, where the targets are classes for sure."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        return 2 if self.task == "binary" else None
+
+
+def targets_of(
+    file: ReadTable, names: Sequence[str], known: Targets | None = None, *, constant_is_wrong: bool = True
+) -> Targets:
+    """The targets that columns hold.
+
+    Args:
+        file: with these columns.
+        names: of the columns.
+        known: the training rows' targets, for a file of test rows: its labels are the same.
+        constant_is_wrong: refuse targets that are the same in every row.
+
+    Raises:
+        DataError: a target is missing, is no target, or is the same in every row; names the row.
+    """
+    for name in names:
+        _refuse_missing(file, name)
+        if constant_is_wrong:
+            _refuse_constant(file, name)
+    if len(names) > 1:
+        columns = [_number_of_several(file, name) for name in names]
+        values = np.column_stack(columns)
+        whole = all(np.array_equal(column, np.round(column)) for column in columns)
+        return Targets(values, None if whole else "regression")
+    inferred = file.columns[names[0]]
+    if isinstance(inferred.column, NumberColumn) and not (known and known.class_names):
+        return _numbers(inferred.column)
+    return _classes(file, names[0], inferred, known)
+
+
+def _numbers(column: NumberColumn) -> Targets:
+    whole = np.asarray(column.values.astype(np.float64))
+    if not np.array_equal(whole, np.round(whole)) or np.abs(whole).max(initial=0) > 2**53:
+        return Targets(whole, "regression")
+    labels = whole.astype(np.int64)
+    binary = labels.min(initial=0) == 0 and labels.max(initial=0) == 1
+    return Targets(labels, "binary" if binary else None)
+
+
+def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | None) -> Targets:
+    column = _as_category(inferred)
+    if inferred.wrong is not None:
+        refuse_wrong(file, name)
+    if known is not None and known.class_names is None:
+        raise DataError(
+            f"{file.at(0, name)} holds {quoted(column.levels[column.codes[0]])}, and the training rows have "
+            f"numbers there."
+        )
+    if known is None:
+        if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+            raise DataError(
+                f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
+                f"{len(column.codes):,} rows; these are no classes. Is another column meant?"
+            )
+        names = column.levels
+        labels = column.codes.astype(np.int64)
+    else:
+        names = known.class_names or ()
+        place = {level: label for label, level in enumerate(names)}
+        labels = np.array([place.get(level, -1) for level in column.levels], np.int64)[column.codes]
+        unknown = np.flatnonzero(labels < 0)
+        if len(unknown):
+            row = int(unknown[0])
+            raise DataError(
+                f"{file.at(row, name)} holds the class {quoted(column.levels[column.codes[row]])}, which the "
+                f"training rows do not have. They have: {_some(names)}."
+            )
+    return Targets(labels, "binary" if len(names) == 2 else "multiclass", names)
+
+
+def _number_of_several(file: ReadTable, name: str) -> Array:
+    column = file.columns[name].column
+    if isinstance(column, NumberColumn):
+        return column.values.astype(np.float64)
+    if isinstance(column, CategoryColumn) and set(column.levels) <= set(_TRUTH):
+        return np.array([_TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
+    refuse_wrong(file, name)
+    raise AssertionError("a column that is no numbers was refused")
+
+
+def refuse_wrong(file: ReadTable, name: str) -> None:
+    """Raise DataError with the first value of a column that is no number."""
+    inferred = file.columns[name]
+    wrong = inferred.wrong
+    if wrong is not None:
+        row, value, of = (
+            wrong.row,
+            wrong.value,
+            f", and {wrong.numbers:,} of the {wrong.of:,} values are numbers",
+        )
+    else:
+        row = int(np.argmax(~inferred.column.missing))
+        column = _as_category(inferred)
+        value, of = column.levels[column.codes[row]], ", and several targets must all be numbers"
+    advice = "" if wrong is None else _correct(name, value, inferred)
+    raise DataError(f"{file.at(row, name)}: {quoted(value)} is not a number{of}.{advice}")
+
+
+def _correct(name: str, value: str, inferred: Inferred) -> str:
+    return (
+        f" Correct it, or tell csv that it means a missing value (`missing: [{value}]`), or that the column "
+        f"is a category (`types: {{{name}: category}}`)."
+    )
+
+
+def _as_category(inferred: Inferred) -> CategoryColumn:
+    """Few-worded or not: texts that are targets name classes."""
+    column = inferred.column
+    if isinstance(column, CategoryColumn):
+        return column
+    if isinstance(column, TextColumn):
+        levels, codes = np.unique(column.values.astype(str), return_inverse=True)
+        return CategoryColumn(column.name, codes.astype(np.int32), tuple(str(level) for level in levels))
+    from nnrun.data.infer import number_name
+
+    names = [number_name(value) for value in column.values.tolist()]
+    levels_of = sorted(set(names))
+    places = {level: code for code, level in enumerate(levels_of)}
+    return CategoryColumn(column.name, np.array([places[n] for n in names], np.int32), tuple(levels_of))
+
+
+def _refuse_missing(file: ReadTable, name: str) -> None:
+    missing = file.columns[name].column.missing
+    if missing.any():
+        rows = int(missing.sum())
+        others = "" if rows == 1 else f", as in {rows - 1:,} later row{'s' if rows > 2 else ''}"
+        raise DataError(
+            f"{file.at(int(np.argmax(missing)), name)}: the target is missing{others}. Every row needs one: "
+            f"fill it in, or take the row out."
+        )
+
+
+def _refuse_constant(file: ReadTable, name: str) -> None:
+    inferred = file.columns[name]
+    if not inferred.constant:
+        return
+    value = (
+        f"{inferred.column.values[0]:g}"
+        if isinstance(inferred.column, NumberColumn)
+        else quoted(_as_category(inferred).levels[0])
+    )
+    raise DataError(
+        f"{file.name}, column {quoted(name)}: the target is {value} in every row, so there is nothing to "
+        f"learn. Is another column meant, or are rows missing?"
+    )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = listing([quoted(name) for name in names[:most]], "and")
+    return shown if len(names) <= most else f"{shown}, and {len(names) - most:,} more"
