@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,10 @@ class TokenRows:
         return cls(indptr, np.fromiter((t for row in lists for t in row), np.int32, int(indptr[-1])))
 
 
+RawInputs: TypeAlias = TokenRows | Array | Table
+"""Inputs before any preprocessing: token rows, an array (N, F), or a table of named columns."""
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Inputs and their targets, row by row.
@@ -82,7 +86,7 @@ class Samples:
         lines: (N,) where each row stands in its file, for messages; None where there is no file of rows.
     """
 
-    inputs: TokenRows | Array | Table
+    inputs: RawInputs
     targets: Array
     weights: npt.NDArray[np.float64] | None = None
     groups: npt.NDArray[np.int64] | None = None

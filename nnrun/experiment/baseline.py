@@ -38,17 +38,19 @@ def baseline(
     """
     known = task.targets_of([place], train_rows[None])
     targets = task.targets_of([place], scored_rows[None])
-    return constant_scores(task, activation, known, targets)
+    return constant_scores(task, activation, known, targets, place)
 
 
-def constant_scores(task: Task, activation: str, known: Tensor, targets: Tensor) -> dict[str, float]:
+def constant_scores(
+    task: Task, activation: str, known: Tensor, targets: Tensor, place: int = 0
+) -> dict[str, float]:
     """The same from targets, (1, n, K) or (1, n) class indices."""
     rows = targets.shape[1]
     z_1K, output_1K = _constant(known, activation, task.network.outputs)
     z, outputs = z_1K.expand(1, rows, -1), output_1K.expand(1, rows, -1)
     tally = Tally(task.metrics, 1)
     loss = task.loss(z, outputs, targets).double().mean(1)
-    tally.add([0], loss[:, None], rows, outputs, targets)
+    tally.add([0], loss[:, None], rows, *task.in_own_units([place], outputs, targets))
     scores = tally.phase().columns(0)
     labels = _labels(targets)
     if "accuracy" in scores and labels is not None:

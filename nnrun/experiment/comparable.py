@@ -11,7 +11,6 @@ from nnrun.spec.folds import has_folds
 _NO_ROWS = ("num_words", "skip_top", "path")
 
 _SAME_LOSS = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
-_IN_UNITS_OF_THE_TARGET = ("loss", "mae", "mse", "rmse")
 
 
 def other_data(first: RunScores, second: RunScores) -> str | None:
@@ -50,7 +49,8 @@ def drawn_by_seed(validation: schema.Component) -> bool:
 def other_measure(first: RunScores, second: RunScores, measure: str) -> str | None:
     """Why a measure (without `val_`) does not mean the same in two runs; None where it does.
 
-    The loss includes the penalty of the regularizers, as Keras's does.
+    The loss includes the penalty of the regularizers, as Keras's does, and is computed of standardized
+    targets, where they are; metrics are in the targets' own units.
     """
     a, b = first.spec, second.spec
     if measure == "loss":
@@ -59,13 +59,13 @@ def other_measure(first: RunScores, second: RunScores, measure: str) -> str | No
             return "the losses are different ones"
         if _penalties(a) != _penalties(b):
             return "the loss includes the regularizers' penalty, and the regularizers differ"
+        scaled = [isinstance(spec.preprocessing.targets, schema.StandardizeTargets) for spec in (a, b)]
+        if scaled[0] != scaled[1]:
+            return "only one of the two standardizes the targets, so that the units of the loss differ"
     else:
         metrics = [[m for m in spec.metrics if m.kind == measure] for spec in (a, b)]
         if metrics[0] != metrics[1]:
             return "the metric's parameters differ"
-    scaled = [isinstance(spec.preprocessing.targets, schema.StandardizeTargets) for spec in (a, b)]
-    if scaled[0] != scaled[1] and measure in _IN_UNITS_OF_THE_TARGET:
-        return "only one of the two standardizes the targets, so that the units differ"
     return None
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from nnrun.data import Dataset, DenseRows, SparseRows
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import RawInputs, TokenRows
+from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.experiment.prepare import Group
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
@@ -68,8 +69,8 @@ def estimate_memory(
         len(g.members) * g.network.parameter_count * _FLOAT * (_COPIES_OF_A_PARAMETER + slots + 1)
         for g in groups
     ]
-    # Dense rows that folds standardize differently are kept once for each of them.
-    shared = all(f.inputs == g.fitted[0].inputs for g in groups for f in g.fitted)
+    # Rows that folds prepare differently are kept once for each of them.
+    shared = all(g.fitted[0].does_the_same_to_inputs(f) for g in groups for f in g.fitted)
     copies = 1 if shared else max(len(g.members) for g in groups)
     tokens = isinstance(dataset.train.inputs, TokenRows)
     return Memory(
@@ -90,7 +91,16 @@ def _work(spec: schema.ExperimentSpec, group: Group, rows: DenseRows | SparseRow
     return len(group.members) * min(max(most, spec.batch_size), longest) * numbers * _FLOAT
 
 
-def _bytes(inputs: TokenRows | Array) -> int:
+def _bytes(inputs: RawInputs) -> int:
+    if isinstance(inputs, Table):
+        return sum(_bytes_of_column(column) for column in inputs.columns)
     if isinstance(inputs, TokenRows):
         return int(inputs.indptr.nbytes + inputs.tokens.nbytes)
     return int(inputs.nbytes)
+
+
+def _bytes_of_column(column: Column) -> int:
+    if isinstance(column, CategoryColumn):
+        return int(column.codes.nbytes)
+    of_texts = sum(map(len, filter(None, column.values))) if isinstance(column, TextColumn) else 0
+    return int(column.values.nbytes) + of_texts

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 
 from nnrun.data import FittedPreprocessing
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.prepare import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
 
 _ROWS_AT_ONCE = 4096
 
-OutputFunction = Callable[[TokenRows | Array], Array]
+OutputFunction = Callable[[RawInputs], Array]
 
 
 def network_outputs(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    inputs: TokenRows | Array,
+    inputs: RawInputs,
     device: torch.device,
 ) -> Array:
     """(N, K) float32: probabilities after a sigmoid or softmax, else the output layer's values.
@@ -49,7 +49,7 @@ def output_function(
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
 
-    def outputs(inputs: TokenRows | Array) -> Array:
+    def outputs(inputs: RawInputs) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
         with torch.inference_mode():

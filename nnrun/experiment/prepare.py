@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import UsageError
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
@@ -110,12 +110,13 @@ def prepare_groups(
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    by_width: dict[int, list[GroupMember]] = {}
+    by_width: dict[tuple[int, bool], list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
-        by_width.setdefault(fitted.width, []).append(GroupMember(number, source, fold, fitted))
+        member = GroupMember(number, source, fold, fitted)
+        by_width.setdefault((fitted.width, fitted.sparse), []).append(member)
     return tuple(
-        Group(tuple(members), build_network(spec.layers, width)) for width, members in by_width.items()
+        Group(tuple(members), build_network(spec.layers, width)) for (width, _), members in by_width.items()
     )
 
 
@@ -168,36 +169,49 @@ def make_task(
         inputs=make_inputs(fitted, samples.inputs, device),
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
+        units=_units(fitted, device),
     )
 
 
-def make_inputs(
-    fitted: Sequence[FittedPreprocessing], inputs: TokenRows | Array, device: torch.device
-) -> Inputs:
+def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
     # Replicas share the rows where their preprocessing does the same to them.
-    shared = all(f.inputs == fitted[0].inputs for f in fitted)
+    shared = all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
     rows = [f.transform_inputs(inputs) for f in (fitted[:1] if shared else fitted)]
-    if isinstance(rows[0], SparseRows):
-        assert len(rows) == 1, "multi-hot rows of one width are the same for every fold"
-        return _sparse_inputs(rows[0], device)
+    sparse = [r for r in rows if isinstance(r, SparseRows)]
+    if sparse:
+        return _sparse_inputs(sparse, device)
     dense = [r.x_NF for r in rows if isinstance(r, DenseRows)]
     return DenseInputs(torch.from_numpy(_stacked(dense)).to(device))
 
 
-def _sparse_inputs(rows: SparseRows, device: torch.device) -> SparseInputs:
-    ones = rows.values is None
-    values = np.ones(rows.nnz, np.int8) if rows.values is None else rows.values
-    # SciPy takes the wider of both index types for both; 32 bits are enough for two billion ones.
-    indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
-    matrix = scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
-    return SparseInputs(matrix, ones, device)
+def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseInputs:
+    """One matrix for all networks, or one for each."""
+    ones = all(rows.values is None for rows in parts)
+    each = []
+    for rows in parts:
+        values = rows.values
+        if values is None:
+            values = np.ones(rows.nnz, np.int8 if ones else np.float32)
+        # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
+        indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
+        each.append(
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+        )
+    matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
+    return SparseInputs(matrix, ones, device, len(each))
 
 
 def _targets(fitted: Sequence[FittedPreprocessing], samples: Samples, device: torch.device) -> torch.Tensor:
     shared = all(f.targets == fitted[0].targets for f in fitted)
     targets = [f.transform_targets(samples.targets) for f in (fitted[:1] if shared else fitted)]
     return torch.from_numpy(_stacked(targets)).to(device)
+
+
+def _units(fitted: Sequence[FittedPreprocessing], device: torch.device) -> torch.Tensor | None:
+    """(S, K) what targets were divided by, for each network where they differ; None where they were not."""
+    scales = [scale[1] for f in fitted if (scale := f.target_scale()) is not None]
+    return torch.from_numpy(np.stack(scales)).to(device) if scales else None
 
 
 def _stacked(arrays: Sequence[Array]) -> Array:

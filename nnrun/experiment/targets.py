@@ -65,7 +65,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         inputs="tokens" if isinstance(inputs, TokenRows) else "table",
         task=dataset.task,
         classes=dataset.classes,
-        features=None if isinstance(inputs, TokenRows) else int(inputs.shape[1]),
+        features=int(inputs.shape[1]) if isinstance(inputs, np.ndarray) else None,
     )
     errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
     if errors:

@@ -171,19 +171,22 @@ def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> 
 
 @dataclass(frozen=True)
 class SparseInputs:
-    """Sparse rows that all replicas share: CSR in main memory, batches sent to `device` one by one.
+    """Sparse rows: CSR in main memory, batches sent to `device` one by one.
 
     Sending a batch's column numbers costs far less than keeping or moving dense rows.
 
     Attributes:
-        matrix: (N, F); int8 where all stored values are 1, else float32.
+        matrix: (S*N, F), where S is 1 (all replicas share the rows) or R (the rows of each, one below the
+            other); int8 where all stored values are 1, else float32.
         all_ones: whether every stored value is 1, so that values need not be multiplied.
         device: where batches go.
+        matrices: S.
     """
 
     matrix: scipy.sparse.csr_array
     all_ones: bool
     device: torch.device
+    matrices: int = 1
 
     @property
     def features(self) -> int:
@@ -201,11 +204,14 @@ class SparseInputs:
         return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
 
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
-        """The rows, batch by batch. `places` do not matter: the rows are shared.
+        """The rows, batch by batch. `places` do not matter where the rows are shared.
 
         Of several batches, which are there to train on, the next ones and their transposes are prepared while
         the present one is in use.
         """
+        if self.matrices > 1:
+            rows = self.matrix.shape[0] // self.matrices
+            rows_GN = rows_GN + np.asarray(places, np.int64)[:, None] * rows
         steps = rows_GN.shape[1] // batch_size
         if steps <= 1 or steps * batch_size < rows_GN.shape[1]:
             for first in range(0, rows_GN.shape[1], batch_size):

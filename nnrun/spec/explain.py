@@ -24,8 +24,14 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
     errors = list(errors)
     misspelled = _misspelled_keys(root, errors)
     problems = []
+    seen: set[Location] = set()  # of values that may be of several types: pydantic has an error for each
     for error in errors:
         location: Location = tuple(error["loc"])
+        if isinstance(locate(root, location[:-1]).form, Scalar):
+            location = location[:-1]
+            if location in seen:
+                continue
+            seen.add(location)
         if error["type"] == "missing":
             holder = locate(root, location[:-1]).node
             refused = isinstance(holder, MapNode) and holder.incomplete
@@ -258,6 +264,8 @@ def _example(form: Form | None) -> str:
             "float": "0.5",
             "bool": "true",
             "str": "FILE",
+            "column": "NAME",
+            "value": "1",
             "enum": (form.choices or ("",))[0],
         }[form.kind]
     return "..."

@@ -433,7 +433,11 @@ class ClassIndexTargets(Component):
 
 
 class StandardizeTargets(Component):
-    """Standardize the target by the training rows; metrics are then in units of its standard deviation."""
+    """Standardize the target, column by column, by the mean and deviation of the training rows.
+
+    The loss is computed of standardized targets. `mae`, `mse` and `rmse`, of training and validation, are in
+    the target's own units (as `r2` would be the same in both); predictions are too.
+    """
 
     kind = "standardize"
 

@@ -95,7 +95,8 @@ class CompiledEngine(EagerEngine):
                 )
                 losses.append(loss_GS)
                 outputs.append(outputs_GNK)
-        tally.add(segment.places, torch.cat(losses, 1), size, torch.cat(outputs, 1), targets)
+        measured = task.in_own_units(self._data_places, torch.cat(outputs, 1), targets)
+        tally.add(segment.places, torch.cat(losses, 1), size, *measured)
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only, step by step: another shape is another function."""

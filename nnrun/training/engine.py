@@ -82,7 +82,8 @@ class EagerEngine:
             loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise)
             losses.append(loss_G)
             outputs.append(outputs_GBK)
-        tally.add(segment.places, torch.stack(losses, 1), size, torch.cat(outputs, 1), targets)
+        measured = task.in_own_units(data_places, torch.cat(outputs, 1), targets)
+        tally.add(segment.places, torch.stack(losses, 1), size, *measured)
 
     def _step(self, stack: Stack, batch: Any, targets: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""

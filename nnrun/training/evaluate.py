@@ -20,12 +20,14 @@ class MeasuredRows:
 
     Attributes:
         places: the replicas, by their place among all.
+        data_places: where their data stand in the task's inputs and targets.
         rows: how many of each.
         batch: their inputs.
         targets: (G, rows, K) or (G, rows).
     """
 
     places: list[int]
+    data_places: list[int]
     rows: int
     batch: Any
     targets: Tensor
@@ -45,7 +47,7 @@ def measured_rows(
         of_data = [data_places[place] for place in segment.places]
         (batch,) = task.inputs.batches(of_data, segment.rows_GN, segment.batch_size)
         targets = task.targets_of(of_data, segment.rows_GN)
-        yield MeasuredRows(list(segment.places), segment.batch_size, batch, targets)
+        yield MeasuredRows(list(segment.places), of_data, segment.batch_size, batch, targets)
 
 
 def measure(
@@ -71,7 +73,8 @@ def measure(
             loss_G = task.loss(z, outputs, block.targets).double().mean(1)
             if penalty_R is not None:
                 loss_G = loss_G + penalty_R[block.places]
-            tally.add(block.places, loss_G[:, None], block.rows, outputs, block.targets)
+            measured = task.in_own_units(block.data_places, outputs, block.targets)
+            tally.add(block.places, loss_G[:, None], block.rows, *measured)
     return tally.phase()
 
 

@@ -80,6 +80,8 @@ class Task:
         inputs: the rows.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         batch_size: rows per step and replica.
+        units: (S, K) float64, where targets were divided by it: metrics are computed of outputs and targets
+            times this, in the targets' own units, and the loss is not. None where targets are as they were.
         own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
             that the network's penalty knows, regularizer strengths. Empty where they differ in none.
     """
@@ -92,6 +94,7 @@ class Task:
     targets: Tensor
     batch_size: int
     own: Mapping[str, Tensor] = field(default_factory=dict)
+    units: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -102,6 +105,18 @@ class Task:
     def rows_at_once(self) -> int:
         """About how many rows of one replica to hold in memory at a time."""
         return max(1, BLOCK_NUMBERS // max(self.inputs.numbers_per_row, self.network.widest))
+
+    def in_own_units(
+        self, places: Sequence[int], outputs_GNK: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of the replicas at `places` in units of the data, for metrics.
+
+        The mean that standardizing subtracted is not added again: metrics of numbers compare differences.
+        """
+        if self.units is None:
+            return outputs_GNK, targets
+        units = self.units[[0] * len(places) if len(self.units) == 1 else list(places)][:, None]
+        return outputs_GNK * units, targets * units
 
     def targets_of(self, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
         """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""

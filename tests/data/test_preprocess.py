@@ -157,7 +157,7 @@ def test_large_inputs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     x = np.random.RandomState(0).normal(3, 2, (100, 3))
     fitted = fit(table(x, np.zeros(100)), "standardize")
     whole = dense(fitted, x)
-    monkeypatch.setattr("nnrun.data.preprocess._BLOCK_VALUES", 21)
+    monkeypatch.setattr("nnrun.data.preprocess.arrays._BLOCK_VALUES", 21)
     assert np.array_equal(dense(fitted, x), whole)
 
 
@@ -343,7 +343,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     "document",
     [
         {},
-        changed(version=2),
+        changed(version=3),
         changed(n_outputs=0),
         changed(n_features="3"),
         changed(n_features=None),

@@ -311,4 +311,7 @@ def test_data_that_do_not_suit_the_spec_are_refused(tmp_path: Path) -> None:
     spec = load_small(tmp_path, REGRESSION, preprocessing={"inputs": "multi_hot"}).spec
     with pytest.raises(DataError) as caught:
         prepare_groups(spec, load_dataset(spec.dataset))
-    assert str(caught.value) == "multi_hot needs lists of tokens, but the inputs of small are a table."
+    assert str(caught.value) == (
+        "multi_hot needs lists of tokens, but the inputs of small are a table. For texts, put `tokens` "
+        "before it, or use `text` alone."
+    )

@@ -30,6 +30,10 @@ def _scalar(form: Scalar) -> st.SearchStrategy[Any]:
         return st.sampled_from(form.choices)
     if form.kind == "str":
         return TEXT
+    if form.kind == "column":
+        return st.integers(0, 10**9) | TEXT
+    if form.kind == "value":
+        return st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | TEXT
     if form.kind == "bool":
         return st.booleans()
     low = next((b.ge if isinstance(b, Ge) else b.gt for b in form.bounds if isinstance(b, (Ge, Gt))), None)

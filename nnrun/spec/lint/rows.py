@@ -1,4 +1,4 @@
-"""How rows are prepared, split and batched, against what is known of the data set."""
+"""How rows are chosen, split and batched, against what is known of the data set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ from nnrun.spec.locate import Location
 from nnrun.spec.suggest import listing, quoted
 
 
-def _at(position: int, step: schema.Component, *key: str | int) -> Location:
-    return ("preprocessing", "inputs", position, step.kind, *key)
-
-
 def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`skip_top` drops the most frequent words, and `num_words` the rare ones."""
     match spec.dataset:
@@ -29,105 +25,6 @@ def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
                     ("dataset", spec.dataset.kind, "skip_top"),
                     f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top",
                 )
-
-
-def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Each step takes what the one before it gives."""
-    steps = spec.preprocessing.inputs
-    hot: int | None = None
-    for position, step in enumerate(steps):
-        if isinstance(step, schema.NoInputStep) and len(steps) > 1:
-            yield Finding(
-                _at(position, step), "none takes the inputs as they are, so it stands alone; remove it"
-            )
-        elif isinstance(step, schema.MultiHot):
-            if hot is not None:
-                yield Finding(
-                    _at(position, step),
-                    "multi_hot is in the list twice; its rows are no token lists any more",
-                )
-            elif facts.inputs == "table":
-                yield Finding(
-                    _at(position, step),
-                    f"multi_hot is for lists of word indices, and {dataset_name(spec)} is a table; "
-                    "remove it, or use standardize",
-                )
-            hot = position
-        elif isinstance(step, schema.Standardize):
-            yield from _standardize(spec, facts, position, step, after_multi_hot=hot is not None)
-    if facts.inputs == "tokens" and hot is None and not any(isinstance(s, schema.Standardize) for s in steps):
-        yield Finding(
-            ("preprocessing", "inputs"),
-            f"{dataset_name(spec)} gives lists of word indices, and a dense layer takes rows of numbers; "
-            "add `preprocessing: {inputs: multi_hot}`",
-        )
-
-
-def _standardize(
-    spec: schema.ExperimentSpec,
-    facts: DatasetFacts,
-    position: int,
-    step: schema.Standardize,
-    *,
-    after_multi_hot: bool,
-) -> Iterator[Finding]:
-    if after_multi_hot:
-        yield Finding(
-            _at(position, step),
-            "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, "
-            "and would take "
-            "a hundred times the memory; remove it",
-        )
-        return
-    if facts.inputs == "tokens":
-        yield Finding(
-            _at(position, step),
-            f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
-            "multi_hot",
-        )
-        return
-    earlier = [s for s in spec.preprocessing.inputs[:position] if isinstance(s, schema.Standardize)]
-    mine = None if step.columns is None else set(step.columns)
-    if any(mine is None or s.columns is None or mine & set(s.columns) for s in earlier):
-        yield Finding(
-            _at(position, step), "an earlier standardize has done these columns; remove one of the two"
-        )
-    for index, column in enumerate(step.columns or ()):
-        if facts.features is not None and column >= facts.features:
-            yield Finding(
-                _at(position, step, "columns", index),
-                f"{dataset_name(spec)} has columns 0 to {facts.features - 1}; found {column}",
-            )
-        elif column in (step.columns or ())[:index]:
-            yield Finding(_at(position, step, "columns", index), f"column {column} is in the list twice")
-    if step.columns == []:
-        yield Finding(
-            _at(position, step, "columns"), "an empty list standardizes nothing; remove it for all columns"
-        )
-
-
-def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Every word index has a column."""
-    if facts.inputs != "tokens":
-        return
-    for position, step in enumerate(spec.preprocessing.inputs):
-        if not isinstance(step, schema.MultiHot) or step.dimension is None:
-            continue
-        if facts.num_words is None:
-            yield Finding(
-                _at(position, step, "dimension"),
-                f"{dataset_name(spec)} without num_words has word indices beyond most dimensions, and "
-                "such a row "
-                f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
-                "warning",
-            )
-        elif step.dimension < facts.num_words:
-            yield Finding(
-                _at(position, step, "dimension"),
-                f"dimension {step.dimension:,} has no column for word indices up to num_words "
-                f"{facts.num_words:,}; "
-                "leave the dimension out, or make it as large",
-            )
 
 
 def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -280,8 +177,6 @@ def nesterov_has_momentum(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
 
 RULES: tuple[Rule, ...] = (
     some_words_are_left,
-    steps_follow_each_other,
-    multi_hot_is_wide_enough,
     holdout_is_possible,
     kfold_is_possible,
     time_series_is_possible,
