@@ -258,9 +258,9 @@ def kfold(
     """
     from nnrun.experiment.prepare import Selection
     from nnrun.experiment.run import Settings, run_experiment
-    from nnrun.spec.load import load_kfold_spec
+    from nnrun.experiment.spec_data import load_for_kfold
 
-    loaded = load_kfold_spec(spec, overrides, k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, overrides, k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     return Run(run_experiment(loaded, settings, _listener(verbose)).path)

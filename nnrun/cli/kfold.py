@@ -33,9 +33,9 @@ def kfold(
     verbose: options.Verbose = False,
 ) -> int:
     """Train by k-fold, unless the spec's folds are a time series; the folds train together."""
-    from nnrun.spec.load import load_kfold_spec
+    from nnrun.experiment.spec_data import load_for_kfold
 
-    loaded = load_kfold_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, options.changes_of(set_, seed=seed, epochs=epochs), k=k, repeats=repeats)
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.prepare import Selection

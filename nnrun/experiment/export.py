@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnrun.data import FittedPreprocessing, load_dataset
+from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess import FittedStandardize
@@ -24,6 +24,7 @@ from nnrun.experiment.load_run import (
 from nnrun.experiment.meaning import Meaning, meaning_of
 from nnrun.experiment.names import load_labels
 from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.spec_data import load_spec_data
 from nnrun.records import RunDirectory
 from nnrun.records.files import replace_file
 from nnrun.spec import schema
@@ -180,7 +181,7 @@ def _rows_to_compare(
     smoke = record.get("smoke") is True
     try:
         if smoke or is_at_hand(spec.dataset, data_dir):
-            dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke)
+            dataset = load_spec_data(spec, data_dir=data_dir, smoke=smoke)
             refuse_changed_data(dataset, recorded_data(record), run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
             fitted.transform_inputs(chosen.inputs)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnrun.data import Dataset, load_dataset
+from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
@@ -25,6 +25,7 @@ from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
+from nnrun.experiment.spec_data import load_spec_data
 from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.records import (
     Member,
@@ -150,8 +151,8 @@ def run_experiment(
         spec = spec.model_copy(update={"sweep": None})
     device = resolve_device(settings.device)
     if dataset is None:
-        dataset = load_dataset(
-            spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
+        dataset = load_spec_data(
+            spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
         )
     if settings.parent_data is not None:
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")

@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.data import Dataset, load_dataset
+from nnrun.data import Dataset
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.environment import now, versions
 from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.progress import means
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.spec_data import load_spec_data
 from nnrun.experiment.sweep_listener import SweepListener
 from nnrun.experiment.sweep_result import best_text, draw_sweep
 from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
@@ -36,6 +37,7 @@ from nnrun.records import (
 )
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec, dump_value
+from nnrun.spec.folds import columns_needed
 from nnrun.spec.labels import values_label
 from nnrun.spec.sweep import SweepPlan, Trial
 from nnrun.training.device import resolve_device
@@ -121,10 +123,10 @@ class _Datasets:
 
     def of(self, spec: schema.ExperimentSpec) -> Dataset:
         """The data of a trial."""
-        key = json.dumps(dump_value(spec.dataset))
+        key = json.dumps([dump_value(spec.dataset), columns_needed(spec.validation)])
         if key not in self._loaded:
-            self._loaded[key] = load_dataset(
-                spec.dataset,
+            self._loaded[key] = load_spec_data(
+                spec,
                 data_dir=self._settings.data_dir,
                 smoke=self._settings.smoke,
                 on_message=self._listener.message,

@@ -761,8 +761,8 @@ class Holdout(Component):
     """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
-    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, whole groups
-    are drawn.
+    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, a fraction is
+    of whole groups. A `column` that splits the rows is no input, unless the data set lists it in `inputs`.
     """
 
     kind = "holdout"
@@ -777,7 +777,8 @@ class Holdout(Component):
 class KFold(Component):
     """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
 
-    `group` is a column whose equal values stay together in one fold; default: the data set's `group`.
+    `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds of
+    groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
     """
 
     kind = "kfold"
@@ -792,7 +793,8 @@ class KFold(Component):
 class TimeSeries(Component):
     """k folds that validate on rows later than those trained on (scikit-learn's `TimeSeriesSplit`).
 
-    The rows are ordered by `column`; default: as they come. Fold i trains on the first i + 1 of k + 1 parts.
+    The rows are ordered by `column` (numbers, or texts in ISO form); default: as they come. Fold i trains on
+    the first i + 1 of k + 1 parts and validates on the next, so that the first part is never validated.
     """
 
     kind = "time_series"

@@ -121,7 +121,7 @@ def test_what_follows_a_time_series(tmp_path: Path) -> None:
     assert scored.analysis is not None
     assert scored.analysis.rows == 36  # 13 of 49 rows are never validated
     assert scored.combination == "out_of_fold"
-    assert reproduce_run(run, tmp_path / "runs").identical
+    assert reproduce_run(run, runs_dir=tmp_path / "runs").identical
     final = final_of_run(run, Settings("final", tmp_path / "runs"))
     record = record_of(final.path)
     assert record["rows"]["train"] == 49
