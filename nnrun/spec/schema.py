@@ -777,8 +777,8 @@ class Holdout(Component):
 class KFold(Component):
     """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
 
-    `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds of
-    groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
+    `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds
+    of groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
     """
 
     kind = "kfold"
