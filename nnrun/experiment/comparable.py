@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnrun.experiment.run_scores import RunScores
 from nnrun.spec import schema
+from nnrun.spec.columns import metric_column
 from nnrun.spec.differences import spec_differences
 from nnrun.spec.folds import has_folds
 
@@ -63,7 +64,7 @@ def other_measure(first: RunScores, second: RunScores, measure: str) -> str | No
         if scaled[0] != scaled[1]:
             return "only one of the two standardizes the targets, so that the units of the loss differ"
     else:
-        metrics = [[m for m in spec.metrics if m.kind == measure] for spec in (a, b)]
+        metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (a, b)]
         if metrics[0] != metrics[1]:
             return "the metric's parameters differ"
     return None

@@ -69,6 +69,8 @@ def describe_spec(
         selection: which networks.
     """
     listener = listener or Listener()
+    if _has_custom_steps(spec):
+        return _without_data(spec, selection, "the shapes follow from custom code, which is not run here")
     try:
         dataset = load_spec_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
@@ -93,10 +95,16 @@ def describe_spec(
     )
 
 
+def _has_custom_steps(spec: schema.ExperimentSpec) -> bool:
+    return any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
+
+
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
     facts = dataset_facts(spec.dataset)
     features = facts.features
     for step in spec.preprocessing.inputs:
+        if isinstance(step, schema.Custom):
+            features = None
         if isinstance(step, schema.MultiHot):
             features = step.dimension or facts.num_words
     network = None if features is None else build_network(spec.layers, features)

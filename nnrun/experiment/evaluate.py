@@ -29,6 +29,7 @@ from nnrun.experiment.outputs import in_own_units, network_outputs
 from nnrun.experiment.score import Scored, score
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
@@ -104,6 +105,7 @@ def evaluate_run(
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     chosen_device = resolve_device(device)
     spec = load_run_spec(run).spec
+    refuse_what_is_not_allowed(spec)
     networks = load_networks(run)
     dataset = load_run_data(run, spec, data_dir, listener)
     test = dataset.test

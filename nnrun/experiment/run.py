@@ -36,6 +36,8 @@ from nnrun.records import (
     read_weights_file,
 )
 from nnrun.spec import schema
+from nnrun.spec.columns import trained_columns
+from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import Choice, Policy, choose, make_engine
@@ -149,6 +151,7 @@ def run_experiment(
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
+    refuse_what_is_not_allowed(spec)
     device = resolve_device(settings.device)
     if dataset is None:
         dataset = load_spec_data(
@@ -241,6 +244,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
+        **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
     }
 
@@ -264,7 +268,7 @@ def recording(
             run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
     widest = max(group.network.inputs for group in job.groups)
     keep_names(run, spec.dataset, job.dataset, widest, job.settings.data_dir, listener)
-    columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
+    columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = dict(worthless)
     record["baseline_on"] = "validation" if validated else "training"

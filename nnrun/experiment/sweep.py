@@ -36,6 +36,7 @@ from nnrun.records import (
     runs_of_sweep,
 )
 from nnrun.spec import schema
+from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec, dump_value
 from nnrun.spec.folds import columns_needed
 from nnrun.spec.labels import values_label
@@ -74,6 +75,9 @@ def run_sweep(
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
     """
     listener = listener or SweepListener()
+    for trial in plan.trials:
+        refuse_what_is_not_allowed(trial.loaded.spec)
+    refuse_what_is_not_allowed(plan.base.spec)
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()

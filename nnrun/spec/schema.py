@@ -129,6 +129,19 @@ def _component_tag(value: Any) -> str | None:
 COMPONENT = Discriminator(_component_tag)
 
 
+class Custom(Component):
+    """Python code of one's own, `package.module:name`, called with `parameters`.
+
+    It runs only where the command says `--allow-custom package.module`; see `nnrun.spec.custom` for what it
+    must be.
+    """
+
+    kind = "custom"
+    bare = "object"
+    object: str
+    parameters: dict[str, Value] = {}
+
+
 # --- data sets ---------------------------------------------------------------------------------------------
 
 
@@ -415,6 +428,7 @@ InputStep = Annotated[
         Annotated[Text, Tag("text")],
         Annotated[Tokens, Tag("tokens")],
         Annotated[NoInputStep, Tag("none")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -586,6 +600,7 @@ Loss = Annotated[
         Annotated[Mse, Tag("mse")],
         Annotated[Mae, Tag("mae")],
         Annotated[Huber, Tag("huber")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -726,6 +741,15 @@ class R2(Component):
     kind = "r2"
 
 
+class CustomMetric(Custom):
+    """A metric of one's own. Its column has the function's name, or `name`.
+
+    As in scikit-learn, a name that ends in `_score` is better the higher it is, every other the lower.
+    """
+
+    name: str | None = None
+
+
 Metric = Annotated[
     Union[
         Annotated[Accuracy, Tag("accuracy")],
@@ -737,6 +761,7 @@ Metric = Annotated[
         Annotated[MseMetric, Tag("mse")],
         Annotated[Rmse, Tag("rmse")],
         Annotated[R2, Tag("r2")],
+        Annotated[CustomMetric, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -905,8 +930,11 @@ class ExperimentSpec(Config):
 
 
 def components(union: Any) -> dict[str, type[Component]]:
-    """The registry behind a union such as `Layer`: canonical name → class, in the order of the union."""
+    """The registry behind a union such as `Layer`: canonical name → class, in the order of the union.
+
+    `custom` is none of nnrun's own and not in it.
+    """
     union_type = get_args(union)[0]
     members = get_args(union_type) if get_origin(union_type) is Union else (union_type,)
     classes = [get_args(member)[0] for member in members]
-    return {cls.kind: cls for cls in classes}
+    return {cls.kind: cls for cls in classes if not issubclass(cls, Custom)}
