@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,6 +123,7 @@ def train(
     device: str = "auto",
     smoke: bool = False,
     verbose: bool = False,
+    allow_custom: Sequence[str] = (),
 ) -> Run:
     """Train what a spec declares: holdout, k-fold or without validation.
 
@@ -134,6 +136,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
         verbose: print one line per epoch to stderr.
+        allow_custom: modules of your own that the spec names and that may run (`nnrun.spec.custom`).
 
     Raises:
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
@@ -146,7 +149,8 @@ def train(
         raise UsageError(f"seeds is {seeds!r}; it must be a whole number from 1.")
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
-    return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+    with allowing(allow_custom):
+        return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,7 @@ def sweep(
     device: str = "auto",
     smoke: bool = False,
     verbose: bool = False,
+    allow_custom: Sequence[str] = (),
 ) -> Sweep:
     """Try values of a spec's keys, each trial a run of its own; go on with the same sweep where there is one.
 
@@ -220,7 +225,7 @@ def sweep(
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
         method, trials, monitor: instead of what the sweep section says.
         new: begin anew in any case.
-        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.run import Settings
     from nnrun.experiment.sweep import run_sweep
@@ -231,7 +236,9 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    return Sweep(run_sweep(load_sweep(spec, overrides, over, changes), settings, listener, new=new).path)
+    plan = load_sweep(spec, overrides, over, changes)
+    with allowing(allow_custom):
+        return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
 
 def kfold(
@@ -246,24 +253,26 @@ def kfold(
     device: str = "auto",
     smoke: bool = False,
     verbose: bool = False,
+    allow_custom: Sequence[str] = (),
 ) -> Run:
-    """Train a spec by k-fold, whatever its validation says; the folds train together.
+    """Train a spec by k-fold, unless its folds are a time series; the folds train together.
 
     Args:
         spec: the YAML file.
         k: number of folds; default: as the spec says, else the schema's default.
         repeats: how often to split anew; needs `shuffle: true`.
         fold: train this fold alone, from 0.
-        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.prepare import Selection
+    from nnrun.experiment.revalidated import load_for_kfold
     from nnrun.experiment.run import Settings, run_experiment
-    from nnrun.spec.load import load_kfold_spec
 
-    loaded = load_kfold_spec(spec, overrides, k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, overrides, k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
-    return Run(run_experiment(loaded, settings, _listener(verbose)).path)
+    with allowing(allow_custom):
+        return Run(run_experiment(loaded, settings, _listener(verbose)).path)
 
 
 def final(
@@ -276,13 +285,14 @@ def final(
     device: str = "auto",
     smoke: bool = False,
     verbose: bool = False,
+    allow_custom: Sequence[str] = (),
 ) -> Run:
     """Retrain from scratch on all training rows, then use the test set; a run of its own.
 
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
-        overrides, runs_dir, data_dir, device, smoke, verbose: as for `train`.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.final import final_of_run, final_of_spec
     from nnrun.experiment.run import Settings
@@ -292,13 +302,15 @@ def final(
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
-        made = final_of_run(
-            source._directory, settings, epochs=wanted, overrides=overrides, listener=listener
-        )
+        with allowing(allow_custom):
+            made = final_of_run(
+                source._directory, settings, epochs=wanted, overrides=overrides, listener=listener
+            )
     else:
         if epochs == "best":
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
-        made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
+        with allowing(allow_custom):
+            made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
     return Run(made.path)
 
 
@@ -308,11 +320,13 @@ def evaluate(
     split: Literal["test", "validation"] = "test",
     data_dir: PathLike | None = None,
     device: str = "auto",
+    allow_custom: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a run's networks on the test set (counted in its record) or its validation rows."""
     from nnrun.experiment.evaluate import evaluate_run
 
-    return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+    with allowing(allow_custom):
+        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
 
 
 def predict(
@@ -322,6 +336,7 @@ def predict(
     member: str | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
+    allow_custom: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Ask a run's networks about new rows. Needs the run alone, and no data set.
 
@@ -332,6 +347,7 @@ def predict(
         member: one of several networks: `fold-2`, `seed-7`.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        allow_custom: as for `train`.
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
@@ -339,8 +355,9 @@ def predict(
     """
     from nnrun.experiment.predict import load_predictor, predict_values
 
-    predictor = load_predictor(run._directory, member=member, data_dir=_data_dir(data_dir), device=device)
-    return predict_values(predictor, inputs)
+    with allowing(allow_custom):
+        predictor = load_predictor(run._directory, member=member, data_dir=_data_dir(data_dir), device=device)
+        return predict_values(predictor, inputs)
 
 
 def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:

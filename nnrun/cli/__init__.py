@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
+from nnrun.spec.allowed import allowing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
     try:
-        result = app(args, standalone_mode=False, prog_name="nnrun")
+        with allowing():  # what one command was allowed, the next is not
+            result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
     except KeyboardInterrupt:
         _say("interrupted", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json)

@@ -35,6 +35,7 @@ def evaluate(
     ] = 5,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     device: options.Device = "auto",
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

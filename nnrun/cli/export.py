@@ -43,6 +43,7 @@ def export(
     float64: Annotated[
         bool, typer.Option("--float64", help="A program that takes tables of float64, not float32.")
     ] = False,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

@@ -35,6 +35,7 @@ def final(
     smoke: options.Smoke = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

@@ -28,14 +28,15 @@ def kfold(
     smoke: options.Smoke = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train by k-fold, whatever the spec's validation says; the folds train together."""
-    from nnrun.spec.load import load_kfold_spec
+    """Train by k-fold, unless the spec's folds are a time series; the folds train together."""
+    from nnrun.experiment.revalidated import load_for_kfold
 
     changes = options.changes_of(set_, seed=seed, epochs=epochs)
     if resume is not None:
@@ -43,7 +44,7 @@ def kfold(
 
         return resume_and_report(
             resume,
-            spec=None if spec is None else load_kfold_spec(spec, changes, k=k, repeats=repeats),
+            spec=None if spec is None else load_for_kfold(spec, changes, k=k, repeats=repeats),
             changes=changes,
             not_with={"--fold": fold, "--smoke": smoke}
             | ({"--k": k, "--repeats": repeats} if spec is None else {}),
@@ -55,7 +56,7 @@ def kfold(
             verbose=verbose,
             as_json=as_json,
         )
-    loaded = load_kfold_spec(options.required(spec), changes, k=k, repeats=repeats)
+    loaded = load_for_kfold(options.required(spec), changes, k=k, repeats=repeats)
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.prepare import Selection

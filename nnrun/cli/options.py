@@ -27,6 +27,24 @@ DataDir = Annotated[
 ]
 
 
+def _allow(modules: list[str] | None) -> list[str] | None:
+    from nnrun.spec.allowed import allow
+
+    allow(modules or ())
+    return modules
+
+
+AllowCustom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-custom",
+        metavar="MODULE",
+        callback=_allow,
+        help="Let this Python module, which the spec names, run here. Only for code that you trust.",
+    ),
+]
+
+
 class CompilePolicy(str, Enum):
     """Whether training steps are compiled."""
 

@@ -22,6 +22,7 @@ def report(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE.html", help="Default: in the first run's folder."),
     ] = None,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

@@ -27,6 +27,7 @@ def reproduce(
         options.CompilePolicy | None,
         typer.Option("--compile", help="Compile training steps; default: as the run's were."),
     ] = None,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

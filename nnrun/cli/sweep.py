@@ -54,6 +54,7 @@ def sweep(
     smoke: options.Smoke = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,

@@ -25,13 +25,14 @@ def train(
     smoke: options.Smoke = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
+    allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train what a spec declares: with holdout, with k-fold, or without validation."""
+    """Train what a spec declares: with a holdout, with folds, or without validation."""
     from nnrun.spec.load import load_spec
 
     changes = options.changes_of(set_, seed=seed, epochs=epochs)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from nnrun.experiment.run_scores import RunScores
 from nnrun.spec import schema
+from nnrun.spec.columns import metric_column
 from nnrun.spec.differences import spec_differences
+from nnrun.spec.folds import has_folds
 
 # Keys of a data set that change what the rows hold, not which rows there are. The hash stands for the path.
 _NO_ROWS = ("num_words", "skip_top", "path")
@@ -30,7 +32,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
     paths = [difference.path for difference in spec_differences(pair)]
     if paths:
         return f"{_below('validation', paths)} differs"
-    by_folds = isinstance(first.spec.validation, schema.KFold)
+    by_folds = has_folds(first.spec.validation)
     if by_folds and drawn_by_seed(first.spec.validation) and first.spec.seed != second.spec.seed:
         return "the seed draws the folds, and the seeds differ"
     return None
@@ -39,7 +41,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
 def drawn_by_seed(validation: schema.Component) -> bool:
     """Whether the seed decides which rows validate."""
     if isinstance(validation, schema.Holdout):
-        return validation.first is None and (validation.shuffle or validation.stratify)
+        return validation.fraction is not None and (validation.shuffle or validation.stratify)
     return isinstance(validation, schema.KFold) and validation.shuffle
 
 
@@ -64,7 +66,7 @@ def other_measure(first: RunScores, second: RunScores, measure: str) -> str | No
         if scaled[0] != scaled[1]:
             return "only one of the two standardizes the targets, so that the units of the loss differ"
     else:
-        metrics = [[m for m in spec.metrics if m.kind == measure] for spec in (a, b)]
+        metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (a, b)]
         if metrics[0] != metrics[1]:
             return "the metric's parameters differ"
     return None

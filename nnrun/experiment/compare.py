@@ -17,12 +17,17 @@ from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.differences import SpecDifference, spec_differences
+from nnrun.spec.folds import has_folds
 from nnrun.spec.suggest import letters
 from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
 from nnrun.validation.summary import monitor_mode
 
 _SINGLE = "one network of each tells nothing of how far chance reaches"
 _NO_PAIRS = "no two seeds are in both"
+_IN_TIME = (
+    "the folds of a time series train on one another's validation rows, each on more of them, and no test is "
+    "known to allow for that"
+)
 
 TEST = "test_"
 """What the name of a score on the test set begins with, as `val_` begins those of validation."""
@@ -157,6 +162,9 @@ def _validation_score(
     bad = [number for number in common if not (math.isfinite(a[number]) and math.isfinite(b[number]))]
     if bad:
         return ScoreComparison(name, no_test=f"{name} of {kind} {bad[0]} is not a finite number")
+    if isinstance(first.spec.validation, schema.TimeSeries):
+        gain = sum(b[n] - a[n] for n in common) / len(common)
+        return ScoreComparison(name, gain, no_test=_IN_TIME)
     test = paired_test([a[n] for n in common], [b[n] for n in common], overlap=overlap(first))
     return ScoreComparison(name, test.mean, test)
 
@@ -179,7 +187,7 @@ def _difference(first: float, second: float) -> float | None:
 
 def _rows_of_their_own(validation: schema.Component) -> bool:
     """Whether the networks of one run are validated on different rows."""
-    return isinstance(validation, schema.KFold) or drawn_by_seed(validation)
+    return has_folds(validation) or drawn_by_seed(validation)
 
 
 def _kind(first: RunScores, second: RunScores) -> str:
@@ -273,7 +281,7 @@ def _of_tests(comparison: Comparison) -> list[str]:
 
 
 def _how_to_test(validation: schema.Component) -> str:
-    if isinstance(validation, schema.KFold):
+    if has_folds(validation):
         return "A test needs two folds or more of each run: nnrun kfold SPEC, without --fold."
     return "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10."
 

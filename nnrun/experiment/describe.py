@@ -16,6 +16,7 @@ from nnrun.model.network import LayerShape, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.facts import dataset_facts
+from nnrun.spec.folds import number_of_folds
 from nnrun.spec.shapes import row_shape
 
 
@@ -76,6 +77,8 @@ def describe_spec(
         selection: which networks.
     """
     listener = listener or Listener()
+    if _has_custom_steps(spec):
+        return _without_data(spec, selection, "the shapes follow from custom code, which is not run here")
     try:
         dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
@@ -103,6 +106,10 @@ def describe_spec(
     )
 
 
+def _has_custom_steps(spec: schema.ExperimentSpec) -> bool:
+    return any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
+
+
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
     facts = dataset_facts(spec.dataset)
     (features,) = row_shape(spec, facts)
@@ -110,6 +117,8 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     if isinstance(first, schema.Embedding):
         words = first.input_dim or words
         features = None if words is None else features
+    if _has_custom_steps(spec):
+        features = None
     network = None if features is None else build_network(spec.layers, features, words)
     return Description(
         features=features,
@@ -128,6 +137,4 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
 def _replicas(validation: schema.Validation, selection: Selection) -> int:
     if selection.seeds is not None:
         return selection.seeds
-    if isinstance(validation, schema.KFold) and selection.only_fold is None:
-        return validation.k * validation.repeats
-    return 1
+    return number_of_folds(validation) if selection.only_fold is None else 1

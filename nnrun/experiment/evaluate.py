@@ -22,14 +22,15 @@ from nnrun.errors import UsageError
 from nnrun.experiment.analysis import Analysis, Residuals, analyse
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
+from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import in_own_units, network_outputs
-from nnrun.experiment.prepare import folds_of
 from nnrun.experiment.score import Scored, score
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
@@ -112,6 +113,7 @@ def _evaluated(
 ) -> Evaluation:
     chosen_device = resolve_device(device)
     spec = load_run_spec(run).spec
+    refuse_what_is_not_allowed(spec)
     networks = load_networks(run)
     dataset = load_run_data(run, spec, data_dir, listener)
     test = dataset.test

@@ -10,6 +10,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data
 from nnrun.experiment.replay import refuse_without_validation, replayed_schedule, watched_by_schedule
+from nnrun.experiment.revalidated import with_validation
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.experiment.verdict import chosen_epoch
 from nnrun.records import RunDirectory
@@ -104,10 +105,9 @@ def final_of_spec(
     if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     changes = {
-        "validation": schema.NoValidation(),
         "early_stopping": None,
         "epochs": loaded.spec.epochs if epochs is None else epochs,
     }
-    spec = loaded.spec.model_copy(update=changes)
+    spec = with_validation(loaded.spec, schema.NoValidation()).model_copy(update=changes)
     settings = replace(settings, command="final", use_test_set=True)
     return run_experiment(replace(loaded, spec=spec), settings, listener)

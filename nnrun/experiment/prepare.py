@@ -17,6 +17,7 @@ from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseR
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import UsageError
 from nnrun.experiment.class_weights import class_weight_of_rows
+from nnrun.experiment.folds import folds_of
 from nnrun.experiment.targets import (
     effective_preprocessing,
     outputs_of,
@@ -27,13 +28,14 @@ from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
+from nnrun.spec.folds import has_folds
 from nnrun.spec.streams import RandomSource
 from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
-from nnrun.validation.splits import Fold, make_folds
+from nnrun.validation.splits import Fold
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def kind_of_members(spec: schema.ExperimentSpec, selection: Selection) -> Member
     """What tells the run's networks apart; None where there is one."""
     if selection.seeds is not None:
         return "seed"
-    return "fold" if isinstance(spec.validation, schema.KFold) else None
+    return "fold" if has_folds(spec.validation) else None
 
 
 def prepare_groups(
@@ -128,19 +130,15 @@ def prepare_groups(
     )
 
 
-def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
-    """How a spec with this seed splits the training rows."""
-    return make_folds(spec.validation, len(dataset.train), labels_of(dataset), seed)
-
-
 def _selected(
     spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
     """Number, source and rows of each network."""
     if selection.seeds is not None:
-        if isinstance(spec.validation, schema.KFold):
+        if has_folds(spec.validation):
             raise UsageError(
-                "--seeds trains one split with several seeds, and this spec declares k-fold. For several "
+                "--seeds trains one split with several seeds, and this spec declares "
+                f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
                 "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
             )
         end = spec.seed + selection.seeds
@@ -162,12 +160,6 @@ def _selected(
         folds = (folds[selection.only_fold],)
     for fold in folds:
         yield fold.index, RandomSource(spec.seed, fold.index), fold
-
-
-def labels_of(dataset: Dataset) -> Array | None:
-    """The class of each training row, to stratify by; None for what are no classes."""
-    targets = dataset.train.targets
-    return None if dataset.task == "regression" or targets.ndim != 1 else targets
 
 
 def make_task(

@@ -45,6 +45,8 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
+from nnrun.spec.columns import trained_columns
+from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import Choice, Policy, choose, make_engine
@@ -188,6 +190,7 @@ def prepare_job(
     spec: schema.ExperimentSpec, settings: Settings, listener: Listener, dataset: Dataset | None = None
 ) -> tuple[Job, int]:
     """Everything that a run needs, and how many CPU threads it is worth; arguments and errors as above."""
+    refuse_what_is_not_allowed(spec)
     device = resolve_device(settings.device)
     if dataset is None:
         dataset = load_data(
@@ -280,6 +283,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
+        **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
     }
 
@@ -308,7 +312,7 @@ def recording(
             run.write_preprocessing(member.fitted.to_json(), job.member(member.number))
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
-    columns = history_columns([m.kind for m in spec.metrics], validated, job.kind)
+    columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
     started = time.perf_counter()
     record["baseline"] = dict(worthless)
     record["baseline_on"] = "validation" if validated else "training"

@@ -14,6 +14,6 @@ def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
     if isinstance(validation, schema.Holdout) and validation.first is not None:
         first = min(validation.first, TRAIN_ROWS // 4)
         validation = validation.model_copy(update={"first": first})
-    if isinstance(validation, schema.KFold):
+    if isinstance(validation, (schema.KFold, schema.TimeSeries)):
         validation = validation.model_copy(update={"k": min(validation.k, TRAIN_ROWS // 4)})
     return spec.model_copy(update={"epochs": min(spec.epochs, EPOCHS), "validation": validation})

@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.data import Dataset, load_dataset
+from nnrun.data import Dataset
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.environment import now, versions
 from nnrun.experiment.listener import Listener, Start, StopTraining
-from nnrun.experiment.load_data import columns_aside
+from nnrun.experiment.load_data import columns_aside, load_data
 from nnrun.experiment.progress import means
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.experiment.sweep_listener import SweepListener
 from nnrun.experiment.sweep_result import best_text, draw_sweep
-from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets, with_classes
+from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
 from nnrun.experiment.together import Candidate, architecture_of, prepare_together, train_together
 from nnrun.experiment.tpe import TpeStudy, require_optuna
 from nnrun.records import (
@@ -37,6 +37,7 @@ from nnrun.records import (
     runs_of_sweep,
 )
 from nnrun.spec import schema
+from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec, dump_value
 from nnrun.spec.labels import values_label
 from nnrun.spec.sweep import SweepPlan, Trial
@@ -74,6 +75,9 @@ def run_sweep(
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
     """
     listener = listener or SweepListener()
+    for trial in plan.trials:
+        refuse_what_is_not_allowed(trial.loaded.spec)
+    refuse_what_is_not_allowed(plan.base.spec)
     refuse_unwritable(settings.runs_dir)
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
@@ -121,17 +125,15 @@ class _Datasets:
 
     def of(self, spec: schema.ExperimentSpec) -> Dataset:
         """The data of a trial."""
-        aside = columns_aside(spec.validation)
-        key = json.dumps([dump_value(spec.dataset), aside])
+        key = json.dumps([dump_value(spec.dataset), columns_aside(spec.validation)])
         if key not in self._loaded:
-            self._loaded[key] = load_dataset(
-                spec.dataset,
+            self._loaded[key] = load_data(
+                spec,
                 data_dir=self._settings.data_dir,
                 smoke=self._settings.smoke,
-                aside=aside,
                 on_message=self._listener.message,
             )
-        return with_classes(spec, self._loaded[key])
+        return self._loaded[key]
 
     def check(self, plan: SweepPlan) -> None:
         """Load what the trials need, and refuse a trial that its data do not suit."""

@@ -26,6 +26,7 @@ from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_value
+from nnrun.spec.folds import has_folds
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
@@ -68,7 +69,7 @@ class Together:
 
 def architecture_of(spec: schema.ExperimentSpec) -> str | None:
     """A text that specs have in common which can train side by side; None for one of several networks."""
-    if isinstance(spec.validation, schema.KFold):
+    if has_folds(spec.validation):
         return None
     values: dict[str, Any] = dump_value(spec)
     del values["seed"]

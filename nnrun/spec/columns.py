@@ -7,7 +7,14 @@ from nnrun.spec import schema
 
 def trained_columns(spec: schema.ExperimentSpec) -> list[str]:
     """The loss and the metrics of the training rows."""
-    return ["loss", *(metric.kind for metric in spec.metrics)]
+    return ["loss", *map(metric_column, spec.metrics)]
+
+
+def metric_column(metric: schema.Component) -> str:
+    """The name of a metric's column: its own, or that of the custom function."""
+    if isinstance(metric, schema.CustomMetric):
+        return metric.name or metric.object.rpartition(":")[2]
+    return metric.kind
 
 
 def validated_columns(spec: schema.ExperimentSpec) -> list[str]:

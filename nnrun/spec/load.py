@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nnrun.errors import Problem, SpecError
+from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec.explain import explain
+from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.locate import locate
 from nnrun.spec.overrides import Overrides, apply_overrides, with_changes
@@ -29,6 +30,7 @@ from nnrun.spec.schema import (
     RowFile,
     SparseCategoricalCrossentropy,
     TextFolder,
+    TimeSeries,
     Warmup,
 )
 from nnrun.spec.source import MapNode, SourceText, plain, spell_path
@@ -101,18 +103,25 @@ def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
 def load_kfold_spec(
     path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
 ) -> LoadedSpec:
-    """A spec with k-fold validation: its own or the default one, changed by `k` and `repeats`.
+    """A spec with folds: its own, else the default k-fold, changed by `k` and `repeats`.
 
     Raises:
         UsageError, SpecError: as `load_spec`.
     """
     loaded = load_spec(path, overrides)
+    kind = loaded.spec.validation.kind
     changes: dict[str, str | int] = {}
-    if not isinstance(loaded.spec.validation, KFold):
-        changes["validation"] = KFold.kind
+    if not has_folds(loaded.spec.validation):
+        changes["validation"] = kind = KFold.kind
     if k is not None:
-        changes["validation.kfold.k"] = k
-    if repeats is not None:
+        changes[f"validation.{kind}.k"] = k
+    if repeats is not None and kind == TimeSeries.kind:
+        if repeats > 1:
+            raise UsageError(
+                f"--repeats {repeats}: {path} declares time_series, and time has one order; leave it out, or "
+                "use --set validation=kfold for folds in any order."
+            )
+    elif repeats is not None:
         changes["validation.kfold.repeats"] = repeats
     return load_spec(path, with_changes(overrides, changes)) if changes else loaded
 
@@ -217,14 +226,8 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base, spec.init_weights)
     validation = spec.validation
-    if isinstance(validation, Holdout) and validation.first is None and validation.fraction is None:
-        changes["validation"] = validation.model_copy(update={"fraction": DEFAULT_HOLDOUT_FRACTION})
-    elif (
-        isinstance(validation, Holdout)
-        and validation.first is not None
-        and "shuffle" not in validation.model_fields_set
-    ):
-        changes["validation"] = validation.model_copy(update={"shuffle": False})
+    if isinstance(validation, Holdout):
+        changes["validation"] = _filled_in_holdout(validation)
     return spec.model_copy(update=changes)
 
 
@@ -236,6 +239,15 @@ def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
         part.model_copy(update=length) if isinstance(part, Cosine) and part.epochs is None else part
         for part in spec.learning_rate_schedule
     ]
+
+
+def _filled_in_holdout(holdout: Holdout) -> Holdout:
+    """A fraction where nothing else says which rows; only a fraction is shuffled."""
+    if holdout.first is None and holdout.fraction is None and holdout.column is None:
+        return holdout.model_copy(update={"fraction": DEFAULT_HOLDOUT_FRACTION})
+    if holdout.fraction is None and "shuffle" not in holdout.model_fields_set:
+        return holdout.model_copy(update={"shuffle": False})
+    return holdout
 
 
 def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTargetStep:

@@ -146,6 +146,19 @@ def _with_list(value: Any, key: str) -> Any:
     return value
 
 
+class Custom(Component):
+    """Python code of one's own, `package.module:name`, called with `parameters`.
+
+    It runs only where the command says `--allow-custom package.module`; see `nnrun.spec.custom` for what it
+    must be.
+    """
+
+    kind = "custom"
+    bare = "object"
+    object: str
+    parameters: dict[str, Value] = {}
+
+
 # --- data sets ---------------------------------------------------------------------------------------------
 
 
@@ -452,6 +465,7 @@ InputStep = Annotated[
         Annotated[Text, Tag("text")],
         Annotated[Tokens, Tag("tokens")],
         Annotated[NoInputStep, Tag("none")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -796,6 +810,7 @@ Loss = Annotated[
         Annotated[Mse, Tag("mse")],
         Annotated[Mae, Tag("mae")],
         Annotated[Huber, Tag("huber")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -1059,6 +1074,15 @@ class R2(Component):
     kind = "r2"
 
 
+class CustomMetric(Custom):
+    """A metric of one's own. Its column has the function's name, or `name`.
+
+    As in scikit-learn, a name that ends in `_score` is better the higher it is, every other the lower.
+    """
+
+    name: str | None = None
+
+
 Metric = Annotated[
     Union[
         Annotated[Accuracy, Tag("accuracy")],
@@ -1070,6 +1094,7 @@ Metric = Annotated[
         Annotated[MseMetric, Tag("mse")],
         Annotated[Rmse, Tag("rmse")],
         Annotated[R2, Tag("r2")],
+        Annotated[CustomMetric, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -1094,8 +1119,8 @@ class Holdout(Component):
     """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
-    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, whole groups
-    are drawn.
+    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, a fraction is
+    of whole groups. A `column` that splits the rows is no input, unless the data set lists it in `inputs`.
     """
 
     kind = "holdout"
@@ -1110,7 +1135,8 @@ class Holdout(Component):
 class KFold(Component):
     """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
 
-    `group` is a column whose equal values stay together in one fold; default: the data set's `group`.
+    `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds
+    of groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
     """
 
     kind = "kfold"
@@ -1125,7 +1151,8 @@ class KFold(Component):
 class TimeSeries(Component):
     """k folds that validate on rows later than those trained on (scikit-learn's `TimeSeriesSplit`).
 
-    The rows are ordered by `column`; default: as they come. Fold i trains on the first i + 1 of k + 1 parts.
+    The rows are ordered by `column` (numbers, or texts in ISO form); default: as they come. Fold i trains on
+    the first i + 1 of k + 1 parts and validates on the next, so that the first part is never validated.
     """
 
     kind = "time_series"
@@ -1248,8 +1275,11 @@ class ExperimentSpec(Config):
 
 
 def components(union: Any) -> dict[str, type[Component]]:
-    """The registry behind a union such as `Layer`: canonical name → class, in the order of the union."""
+    """The registry behind a union such as `Layer`: canonical name → class, in the order of the union.
+
+    `custom` is none of nnrun's own and not in it.
+    """
     union_type = get_args(union)[0]
     members = get_args(union_type) if get_origin(union_type) is Union else (union_type,)
     classes = [get_args(member)[0] for member in members]
-    return {cls.kind: cls for cls in classes}
+    return {cls.kind: cls for cls in classes if not issubclass(cls, Custom)}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnrun.errors import UsageError
 from nnrun.training.compiler import cxx_compiler
+from nnrun.training.custom import CustomLoss
 from nnrun.training.engine import EagerEngine, Engine
 from nnrun.training.native import NativeEngine
 from nnrun.training.native import obstacle as native_obstacle
@@ -88,6 +89,8 @@ def make_engine(
 
 def _obstacle(task: Task) -> str | None:
     """Why this task cannot be compiled, or None."""
+    if isinstance(task.loss, CustomLoss):
+        return "a custom loss is not compiled"
     if task.own:
         return "replicas with learning rates or regularizers of their own are not compiled so far"
     if not task.inputs.dense:

@@ -78,5 +78,13 @@ LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
 
 
 def build_loss(spec: schema.Component) -> RowLoss:
-    """The loss that a spec names."""
+    """The loss that a spec names.
+
+    Raises:
+        UsageError: it is custom code that may not be run, or that is not there.
+    """
+    if isinstance(spec, schema.Custom):
+        from nnrun.training.custom import CustomLoss
+
+        return CustomLoss(spec)
     return LOSSES[type(spec)](spec)

@@ -180,7 +180,15 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
 
 def build_metrics(specs: Sequence[schema.Component], activation: str) -> tuple[Metric, ...]:
     """The metrics that a spec names, for a network whose outputs come from `activation`."""
-    return tuple(METRICS[type(spec)](spec, activation) for spec in specs)
+    return tuple(_build(spec, activation) for spec in specs)
+
+
+def _build(spec: schema.Component, activation: str) -> Metric:
+    if isinstance(spec, schema.CustomMetric):
+        from nnrun.training.custom import custom_metric
+
+        return custom_metric(spec, activation)
+    return METRICS[type(spec)](spec, activation)
 
 
 class MetricTotals:

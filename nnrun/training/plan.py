@@ -1,7 +1,8 @@
 """Which rows each replica takes, step by step, in one epoch.
 
-Replicas step together as long as all of them have a full batch. Folds differ by a row, so at the end some
-have a shorter batch, or none: those steps are made by the replicas concerned alone, and nobody is padded.
+Replicas step together as long as all of them have a full batch. Folds of k-fold differ by a row, those of a
+time series by many, so that later some have a shorter batch, or none: the steps that are left are made by the
+replicas concerned alone, and nobody is padded.
 """
 
 from __future__ import annotations
@@ -64,21 +65,20 @@ def segments(orders: Sequence[RowNumbers], batch_size: int, *, rows_at_once: int
         rows_at_once: about how many rows of one replica a segment may hold (it bounds memory).
     """
     lengths = [len(order) for order in orders]
-    everyone = tuple(range(len(orders)))
-    common_steps = min(lengths) // batch_size
     steps_at_once = max(1, rows_at_once // batch_size)
-    for first in range(0, common_steps, steps_at_once):
-        last = min(first + steps_at_once, common_steps)
-        cut = slice(first * batch_size, last * batch_size)
-        yield Segment(everyone, cut.start, batch_size, np.stack([order[cut] for order in orders]))
-    done = common_steps * batch_size
+    done = 0
     while done < max(lengths):
-        by_size: dict[int, list[int]] = {}
+        full = [place for place, length in enumerate(lengths) if length - done >= batch_size]
+        shorter: dict[int, list[int]] = {}
         for place, length in enumerate(lengths):
-            if length > done:
-                by_size.setdefault(min(batch_size, length - done), []).append(place)
-        for size, places in by_size.items():
-            yield Segment(
-                tuple(places), done, size, np.stack([orders[p][done : done + size] for p in places])
-            )
-        done += batch_size
+            if 0 < length - done < batch_size:
+                shorter.setdefault(length - done, []).append(place)
+        steps = min([(lengths[place] - done) // batch_size for place in full], default=1)
+        steps = min(steps, steps_at_once)
+        for size, rows, places in (
+            *(((batch_size, steps * batch_size, full),) if full else ()),
+            *((size, size, places) for size, places in shorter.items()),
+        ):
+            cut = slice(done, done + rows)
+            yield Segment(tuple(places), done, size, np.stack([orders[p][cut] for p in places]))
+        done += steps * batch_size

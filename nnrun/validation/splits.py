@@ -1,7 +1,8 @@
 """Which training rows each fold trains on and which it validates on. Row indices only, no data.
 
-Sizes and order are scikit-learn's (`train_test_split`, `KFold`, `StratifiedKFold`), so that a spec splits as
-the reader expects. Rows keep their order within a fold: shuffling decides which rows validate, and no more.
+Sizes and order are scikit-learn's (`train_test_split`, `KFold`, `StratifiedKFold`; with groups
+`GroupShuffleSplit`, `GroupKFold`, `StratifiedGroupKFold`; `TimeSeriesSplit`), so that a spec splits as the
+reader expects. Rows keep their order within a fold: shuffling decides which rows validate, and no more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ import numpy.typing as npt
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.streams import derive_seed
+from nnrun.validation.by_column import FieldValues, rows_in_order_of_time, rows_with_value
+from nnrun.validation.by_group import (
+    Groups,
+    group_parts,
+    held_out_groups,
+    refuse_a_split_group,
+    stratified_group_parts,
+    stratified_held_out_groups,
+)
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[Any]
@@ -30,7 +40,8 @@ class Fold:
         index: from 0 over all repeats: `repeat * k + fold`.
         repeat: from 0.
         fold: from 0 within its repeat.
-        train_rows, validation_rows: ascending; together they are all rows, and no row is in both.
+        train_rows, validation_rows: ascending, and no row is in both. Together they are all rows, but for a
+            time series, whose later rows are in neither.
     """
 
     index: int
@@ -41,30 +52,45 @@ class Fold:
 
 
 def make_folds(
-    validation: schema.Component, n_rows: int, labels: Labels | None, seed: int
+    validation: schema.Component,
+    n_rows: int,
+    labels: Labels | None,
+    seed: int,
+    *,
+    groups: Groups | None = None,
+    column: FieldValues | None = None,
 ) -> tuple[Fold, ...]:
     """The folds that a spec's `validation` declares, for data of `n_rows` training rows.
 
     The same arguments give the same folds, whatever else is computed before or beside.
 
     Args:
-        validation: `schema.Holdout`, `schema.KFold` or `schema.NoValidation`.
+        validation: `schema.Holdout`, `schema.KFold`, `schema.TimeSeries` or `schema.NoValidation`.
         n_rows: number of training rows.
         labels: the class of each row (n_rows,); needed where the split is stratified.
         seed: the spec's seed.
+        groups: (n_rows,) the group of each row; no group is ever split. None where there are none.
+        column: (n_rows,) the values of the column that a holdout or a time series names.
 
     Raises:
-        DataError: the data have too few rows, or too few of a class, for what is asked.
+        DataError: the data have too few rows, groups or rows of a class for what is asked, or a column
+            has no such value.
     """
     if n_rows < 1:
         raise DataError("There are no training rows to split.")
     if isinstance(validation, schema.NoValidation):
         return (_fold(n_rows, np.empty(0, np.int64)),)
     if isinstance(validation, schema.Holdout):
-        return (_fold(n_rows, _holdout_rows(validation, n_rows, labels, seed)),)
+        if validation.column is not None:
+            return (_fold(n_rows, rows_with_value(validation, column, groups)),)
+        return (_fold(n_rows, _holdout_rows(validation, n_rows, labels, seed, groups)),)
     if isinstance(validation, schema.KFold):
-        return tuple(_kfold(validation, n_rows, labels, seed))
-    raise TypeError(f"validation must be a holdout, kfold or none of the schema, but got {validation!r}")
+        return tuple(_kfold(validation, n_rows, labels, seed, groups))
+    if isinstance(validation, schema.TimeSeries):
+        return tuple(_time_series(validation, n_rows, column))
+    raise TypeError(
+        f"validation must be a holdout, kfold, time_series or none of the schema, but got {validation!r}"
+    )
 
 
 def _fold(n_rows: int, validation_rows: Rows, index: int = 0, repeat: int = 0, fold: int = 0) -> Fold:
@@ -73,13 +99,16 @@ def _fold(n_rows: int, validation_rows: Rows, index: int = 0, repeat: int = 0, f
     return Fold(index, repeat, fold, np.flatnonzero(~validates), np.flatnonzero(validates))
 
 
-def _holdout_rows(holdout: schema.Holdout, n_rows: int, labels: Labels | None, seed: int) -> Rows:
+def _holdout_rows(
+    holdout: schema.Holdout, n_rows: int, labels: Labels | None, seed: int, groups: Groups | None
+) -> Rows:
     if holdout.first is not None:
         if holdout.first >= n_rows:
             raise DataError(
                 f"validation.holdout.first is {holdout.first}, but there are {n_rows} training rows: "
                 "at least one row must be left to train on."
             )
+        refuse_a_split_group("first", groups, holdout.first)
         return np.arange(holdout.first)
     fraction = 0.2 if holdout.fraction is None else holdout.fraction
     n_validation = math.ceil(fraction * n_rows)  # as train_test_split rounds
@@ -90,13 +119,21 @@ def _holdout_rows(holdout: schema.Holdout, n_rows: int, labels: Labels | None, s
         )
     random = _random_state(seed, repeat=0)
     if holdout.stratify:
-        return _stratified_rows(_classes_of(labels, n_rows, "holdout"), n_validation, random)
-    if holdout.shuffle:
-        return random.permutation(n_rows)[:n_validation]
-    return np.arange(n_rows - n_validation, n_rows)
+        classes = _classes_of(labels, n_rows, "holdout")
+        if groups is not None:
+            return stratified_held_out_groups(fraction, classes, groups, random)
+        return _stratified_rows(classes, n_validation, random)
+    if not holdout.shuffle:
+        refuse_a_split_group("fraction", groups, n_rows - n_validation)
+        return np.arange(n_rows - n_validation, n_rows)
+    if groups is not None:
+        return held_out_groups(fraction, groups, random)
+    return random.permutation(n_rows)[:n_validation]
 
 
-def _kfold(kfold: schema.KFold, n_rows: int, labels: Labels | None, seed: int) -> Iterator[Fold]:
+def _kfold(
+    kfold: schema.KFold, n_rows: int, labels: Labels | None, seed: int, groups: Groups | None
+) -> Iterator[Fold]:
     if kfold.k > n_rows:
         raise DataError(
             f"validation.kfold.k is {kfold.k}, but there are {n_rows} training rows: "
@@ -105,11 +142,16 @@ def _kfold(kfold: schema.KFold, n_rows: int, labels: Labels | None, seed: int) -
     classes = _classes_of(labels, n_rows, "kfold", kfold.k) if kfold.stratify else None
     for repeat in range(kfold.repeats):
         random = _random_state(seed, repeat) if kfold.shuffle else None
-        parts = (
-            _parts(kfold.k, n_rows, random)
-            if classes is None
-            else _stratified_parts(kfold.k, classes, random)
-        )
+        if groups is not None:
+            parts = (
+                group_parts(kfold.k, groups, random)
+                if classes is None
+                else stratified_group_parts(kfold.k, classes, groups, random)
+            )
+        elif classes is not None:
+            parts = _stratified_parts(kfold.k, classes, random)
+        else:
+            parts = _parts(kfold.k, n_rows, random)
         for fold, rows in enumerate(parts):
             yield _fold(n_rows, rows, index=repeat * kfold.k + fold, repeat=repeat, fold=fold)
 
@@ -118,6 +160,20 @@ def _parts(k: int, n_rows: int, random: np.random.RandomState | None) -> list[Ro
     """k parts of all rows; the first n_rows % k are one row longer."""
     order = np.arange(n_rows) if random is None else random.permutation(n_rows)
     return np.array_split(order, k)
+
+
+def _time_series(series: schema.TimeSeries, n_rows: int, column: FieldValues | None) -> Iterator[Fold]:
+    """Train on all parts before one, validate on it: `TimeSeriesSplit`, whose first part takes the rest."""
+    if series.k >= n_rows:
+        raise DataError(
+            f"validation.time_series.k is {series.k}, but there are {n_rows} training rows: "
+            "k must be below the number of rows, so that each of k + 1 parts has one."
+        )
+    order = np.arange(n_rows) if series.column is None else rows_in_order_of_time(series, column)
+    size = n_rows // (series.k + 1)
+    for fold in range(series.k):
+        begin = n_rows - (series.k - fold) * size
+        yield Fold(fold, 0, fold, np.sort(order[:begin]), np.sort(order[begin : begin + size]))
 
 
 def _stratified_parts(k: int, classes: Labels, random: np.random.RandomState | None) -> list[Rows]:

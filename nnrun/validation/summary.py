@@ -14,6 +14,9 @@ Values = npt.NDArray[np.float64]
 
 _HIGHER_IS_BETTER = frozenset({"accuracy", "top_k", "precision", "recall", "auc", "r2"})
 
+_SCORE = "_score"
+"""What the name of a custom metric that is better the higher it is ends in (scikit-learn's convention)."""
+
 FLAT = 0.01
 """A curve that moves by less than this share of its value is called flat."""
 
@@ -71,7 +74,7 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tu
 def monitor_mode(column: str) -> Mode:
     """Whether the best value of a column is its lowest (`min`: losses and errors) or its highest (`max`)."""
     measure = column.removesuffix("_mean").removeprefix("val_")
-    return "max" if measure in _HIGHER_IS_BETTER else "min"
+    return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 
 def best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | None:

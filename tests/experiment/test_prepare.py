@@ -14,7 +14,8 @@ from small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_sm
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.prepare import Group, Selection, labels_of, make_task, outputs_of, prepare_groups
+from nnrun.experiment.folds import labels_of
+from nnrun.experiment.prepare import Group, Selection, make_task, outputs_of, prepare_groups
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 

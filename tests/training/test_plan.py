@@ -71,6 +71,12 @@ def test_folds_that_differ_by_a_row_step_together_but_for_the_end(
     assert len(found) <= 3  # the common batches, and the last ones of two lengths
 
 
+def test_folds_of_a_time_series_step_together_as_far_as_each_goes() -> None:
+    """Each time that one has come to its end, the others go on in one segment, not step by step."""
+    found = list(segments(orders_of([20, 40, 60]), 2, rows_at_once=10**6))
+    assert [(s.places, s.steps) for s in found] == [((0, 1, 2), 10), ((1, 2), 10), ((2,), 10)]
+
+
 @given(steps=st.integers(1, 9), batch_size=st.integers(1, 5), first_row=st.integers(0, 50), data=st.data())
 def test_a_segment_is_split_between_two_steps(
     steps: int, batch_size: int, first_row: int, data: st.DataObject

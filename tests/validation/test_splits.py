@@ -148,6 +148,18 @@ def test_stratified_folds_hold_each_class_alike() -> None:
     assert rows_of(contiguous) == [rows.tolist() for _, rows in StratifiedKFold(5).split(labels, labels)]
 
 
+@given(st.lists(st.integers(0, 3), min_size=8, max_size=120), st.integers(2, 5), st.booleans(), seeds)
+def test_stratified_shares_are_right_to_a_row(classes: list[int], k: int, shuffle: bool, seed: int) -> None:
+    labels = np.array(classes)
+    counts = np.bincount(labels, minlength=4)
+    k = min([k, *(int(count) for count in counts if count)])
+    if k < 2:
+        return
+    for fold in make_folds(schema.KFold(k=k, shuffle=shuffle, stratify=True), len(labels), labels, seed):
+        found = np.bincount(labels[fold.validation_rows], minlength=4)
+        assert (np.abs(found - counts / k) < 1 + 1e-9).all()
+
+
 def test_a_stratified_holdout_holds_each_class_alike() -> None:
     labels = np.repeat([0, 1], [80, 20])
     (fold,) = make_folds(schema.Holdout(fraction=0.25, stratify=True), 100, labels, seed=0)

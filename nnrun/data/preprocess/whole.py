@@ -6,7 +6,7 @@ Letters in names: N rows, F features, K output columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from nnrun.data.preprocess.arrays import (
 )
 from nnrun.data.preprocess.checked import Floats
 from nnrun.data.preprocess.columns import FittedTable, fit_table
+from nnrun.data.preprocess.custom import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.plan import kind_of, plan_columns
 from nnrun.data.preprocess.targets import (
     FittedTargetScale,
@@ -61,6 +62,7 @@ class FittedPreprocessing:
         n_outputs: units of the last layer.
         table: the fitted steps of each column of a table; None for token rows, and for arrays that are
             standardized or taken as they are.
+        custom: steps of a person's own, on the rows that the others make.
     """
 
     inputs: tuple[TokenState | FittedStandardize, ...]
@@ -68,10 +70,13 @@ class FittedPreprocessing:
     n_features: int | None
     n_outputs: int
     table: FittedTable | None = None
+    custom: tuple[FittedCustom, ...] = ()
 
     @property
     def width(self) -> int:
         """F, the width of a transformed row."""
+        if self.custom:
+            return self.custom[-1].width
         if self._token_steps:
             return self._token_steps[-1].width
         if self.table is not None:
@@ -87,6 +92,10 @@ class FittedPreprocessing:
     @property
     def sparse(self) -> bool:
         """Whether transformed rows are sparse."""
+        return not self.custom and self._makes_sparse
+
+    @property
+    def _makes_sparse(self) -> bool:
         if self._token_steps:
             return isinstance(self._token_steps[-1], FittedMultiHot)
         return self.table is not None and self.table.sparse
@@ -99,7 +108,7 @@ class FittedPreprocessing:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the F features, where the inputs have named columns."""
-        return None if self.table is None or self._token_steps else tuple(self.table.features)
+        return None if self.table is None or self._token_steps or self.custom else tuple(self.table.features)
 
     @property
     def _token_steps(self) -> list[TokenState]:
@@ -107,10 +116,15 @@ class FittedPreprocessing:
 
     def does_the_same_to_inputs(self, other: FittedPreprocessing) -> bool:
         """Whether another one gives the same rows."""
-        return self.inputs == other.inputs and self.table == other.table
+        return (self.inputs, self.table, self.custom) == (other.inputs, other.table, other.custom)
 
     def transform_inputs(self, inputs: RawInputs) -> DenseRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once."""
+        rows = self._transform(inputs)
+        return transform_custom(self.custom, rows) if self.custom else rows
+
+    def _transform(self, inputs: RawInputs) -> DenseRows | SparseRows:
+        """What all steps but the custom ones make."""
         inputs = self._checked(inputs)
         if isinstance(inputs, Table):
             assert self.table is not None, "checked above"
@@ -189,6 +203,8 @@ class FittedPreprocessing:
             ],
             "targets": target_to_json(self.targets),
         }
+        if self.custom:
+            document["custom"] = [step.to_json() for step in self.custom]
         return document if self.table is None else {**document, "table": self.table.to_json()}
 
     @classmethod
@@ -229,7 +245,8 @@ class FittedPreprocessing:
                 raise ValueError(step)
         if makes_tokens and len(steps) != 1:
             raise ValueError(steps)
-        return cls(tuple(steps), targets, n_features, n_outputs, table)
+        custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
+        return cls(tuple(steps), targets, n_features, n_outputs, table, custom)
 
 
 def fit_preprocessing(
@@ -245,10 +262,18 @@ def fit_preprocessing(
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
+        UsageError: a step is custom code that may not be run, or that is not there.
     """
     chosen = None if rows is None else np.asarray(rows)
     if chosen is not None and chosen.dtype == bool:
         chosen = np.flatnonzero(chosen)
+    custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
+    if custom:
+        others = [step for step in spec.inputs if not isinstance(step, schema.Custom)]
+        before = spec.model_copy(update={"inputs": others})
+        fitted = fit_preprocessing(before, dataset, chosen, n_outputs=n_outputs)
+        trained_on = dataset.train if chosen is None else dataset.train.take(chosen)
+        return replace(fitted, custom=fit_custom(custom, fitted.transform_inputs(trained_on.inputs)))
     samples = dataset.train
     if not (len(samples) if chosen is None else len(chosen)):
         raise DataError("There are no training rows to fit the preprocessing on.")

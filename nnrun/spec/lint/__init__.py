@@ -7,7 +7,7 @@ findings. A new rule goes into the module of its subject and into that module's 
 from __future__ import annotations
 
 from nnrun.spec.facts import DatasetFacts, dataset_facts
-from nnrun.spec.lint import files, layers, metrics, network, rows, steps, sweeps, training
+from nnrun.spec.lint import custom, files, layers, metrics, network, rows, steps, sweeps, training
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.schema import ExperimentSpec
 
@@ -20,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     *metrics.RULES,
     *training.RULES,
     *sweeps.RULES,
+    *custom.RULES,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.columns import trained_columns, validated_columns
+from nnrun.spec.columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network import CROSSENTROPIES, dataset_name, output_of, targets_kind
@@ -13,6 +13,8 @@ from nnrun.spec.locate import Location
 from nnrun.spec.suggest import listing, nearest, quoted
 
 _CLASS_METRICS = (schema.Accuracy, schema.TopK, schema.Precision, schema.Recall, schema.Auc)
+
+_TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
 
 def _at(position: int, metric: schema.Component, *key: str) -> Location:
@@ -23,11 +25,17 @@ def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator
     """Each metric is a column of its own."""
     seen: set[str] = set()
     for position, metric in enumerate(spec.metrics):
-        if metric.kind in seen:
+        column = metric_column(metric)
+        if isinstance(metric, schema.CustomMetric) and column in _TAKEN:
             yield Finding(
-                _at(position, metric), f"{metric.kind} is in the list twice; each metric is one column"
+                _at(position, metric), f"a column of another kind is called {quoted(column)}; give it a name"
             )
-        seen.add(metric.kind)
+        elif column in seen:
+            advice = "; give one of them a name" if isinstance(metric, schema.CustomMetric) else ""
+            yield Finding(
+                _at(position, metric), f"{column} is in the list twice; each metric is one column{advice}"
+            )
+        seen.add(column)
 
 
 def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network import dataset_name
 from nnrun.spec.locate import Location
+from nnrun.spec.suggest import listing, quoted
 
 
 def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -33,10 +34,25 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
         return
     at: Location = ("validation", "holdout")
     rows, name = facts.train_rows, dataset_name(spec)
-    if holdout.first is not None and holdout.fraction is not None:
+    given = [key for key in ("first", "fraction", "column") if getattr(holdout, key) is not None]
+    if len(given) > 1:
         yield Finding(
-            (*at, "fraction"), "first and fraction both say which rows are held out; keep one of them"
+            (*at, given[-1]),
+            f"{listing(given, 'and')} {'both' if len(given) == 2 else 'all'} say which rows are held out; "
+            "keep one of them",
         )
+    elif holdout.column is None and holdout.value is not None:
+        yield Finding((*at, "value"), "value is that of a column; add column, or remove it")
+    elif holdout.column is not None:
+        if holdout.value is None:
+            yield Finding(
+                (*at, "column"), f"column {quoted(holdout.column)} says where; add the value to hold out"
+            )
+        for key in ("shuffle", "stratify"):
+            if getattr(holdout, key):
+                yield Finding(
+                    (*at, key), f"column takes every row with the value, so {key} has no say; remove it"
+                )
     elif holdout.first is not None:
         if holdout.stratify:
             yield Finding(
@@ -90,6 +106,38 @@ def kfold_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
         )
 
 
+def time_series_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each part has a row, and no group is split."""
+    series = spec.validation
+    if not isinstance(series, schema.TimeSeries):
+        return
+    at: Location = ("validation", "time_series")
+    if facts.train_rows is not None and series.k >= facts.train_rows:
+        yield Finding(
+            (*at, "k"),
+            f"{dataset_name(spec)} has {facts.train_rows:,} training rows, too few for "
+            f"{series.k + 1:,} parts",
+        )
+    if isinstance(spec.dataset, schema.RowFile) and spec.dataset.group is not None:
+        yield Finding(
+            ("dataset", spec.dataset.kind, "group"),
+            "time_series cuts by time, which would split groups; remove group, or use kfold",
+        )
+
+
+def columns_have_names(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Only rows of a file with named columns can be split by one."""
+    if isinstance(spec.dataset, schema.RowFile):
+        return
+    for key in ("column", "group"):
+        name = getattr(spec.validation, key, None)
+        if name is not None:
+            yield Finding(
+                ("validation", spec.validation.kind, key),
+                f"{dataset_name(spec)} has no columns with names, so {quoted(name)} cannot be one; remove it",
+            )
+
+
 def batches_are_smaller_than_the_data(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A batch larger than the training rows makes each epoch a single update."""
     rows = _rows_trained_on(spec, facts)
@@ -113,6 +161,8 @@ def _rows_trained_on(spec: schema.ExperimentSpec, facts: DatasetFacts) -> int | 
             return rows - math.ceil(rows * fraction)
         case schema.KFold(k=k):
             return rows - math.ceil(rows / k)
+        case schema.TimeSeries(k=k):
+            return rows - rows // (k + 1)
     return rows
 
 
@@ -129,6 +179,8 @@ RULES: tuple[Rule, ...] = (
     some_words_are_left,
     holdout_is_possible,
     kfold_is_possible,
+    time_series_is_possible,
+    columns_have_names,
     batches_are_smaller_than_the_data,
     nesterov_has_momentum,
 )

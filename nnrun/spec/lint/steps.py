@@ -55,7 +55,7 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                 f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
                 "multi_hot",
             )
-        elif facts.inputs == "tokens" and not isinstance(step, schema.NoInputStep):
+        elif facts.inputs == "tokens" and not isinstance(step, (schema.NoInputStep, schema.Custom)):
             yield Finding(
                 _at(position, step),
                 f"{step.kind} is for columns of a table, and {dataset_name(spec)} gives lists of word "
@@ -64,7 +64,11 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     embedded = isinstance(spec.layers[0], schema.Embedding)
     layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
     taken = "rows of one length" if embedded else "rows of numbers"
-    if facts.inputs == "tokens" and rows_by is None and all(isinstance(s, schema.NoInputStep) for s in steps):
+    if (
+        facts.inputs == "tokens"
+        and rows_by is None
+        and all(isinstance(s, (schema.NoInputStep, schema.Custom)) for s in steps)
+    ):
         yield Finding(
             ("preprocessing", "inputs"),
             f"{dataset_name(spec)} gives lists of word indices, and {layer} takes {taken}; "
@@ -89,7 +93,7 @@ def _around_tokens(
 ) -> Iterator[Finding]:
     """`tokens` takes the only column there is, and something makes rows of numbers of what it gives."""
     for position, step in enumerate(steps):
-        if position != made and not isinstance(step, (*TOKEN_STEPS, schema.NoInputStep)):
+        if position != made and not isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
             yield Finding(
                 _at(position, step),
                 f"{step.kind} has no column left: tokens takes the only one, and gives word indices; remove "
@@ -109,11 +113,11 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
         return
     steps = spec.preprocessing.inputs
     for position, step in enumerate(steps):
-        if isinstance(step, (*TOKEN_STEPS, schema.NoInputStep)):
+        if isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
             continue
         yield from _columns_are_there(spec, facts, position, step)
         for earlier in steps[:position]:
-            if isinstance(earlier, (*TOKEN_STEPS, schema.NoInputStep, schema.Tokens)):
+            if isinstance(earlier, (*TOKEN_STEPS, schema.NoInputStep, schema.Tokens, schema.Custom)):
                 continue
             found = _clash(earlier, step)
             if found is not None:

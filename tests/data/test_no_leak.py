@@ -1,0 +1,105 @@
+"""No step learns anything from validation rows: whatever becomes of them, the fitted state is the same.
+
+Over every step of the registry: a new one is found here, and needs an example.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.data import Dataset, Samples, fit_preprocessing
+from nnrun.data.dataset import TokenRows
+from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
+from nnrun.spec import schema
+
+TRAIN = np.arange(12)
+ROWS = 20
+LEVELS = ("a", "b", "c", "new", "other")
+WORDS = ("good", "bad", "film", "plot", "never", "always")
+
+numbers = st.lists(st.floats(0, 1e6) | st.just(float("nan")), min_size=8, max_size=8)
+codes = st.lists(st.integers(-1, len(LEVELS) - 1), min_size=8, max_size=8)
+texts = st.lists(
+    st.none() | st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), min_size=8, max_size=8
+)
+tokens = st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size=8, max_size=8)
+
+# A step alone, or with what must come before or after it.
+STEPS: dict[str, list[Any]] = {
+    "multi_hot": ["multi_hot"],
+    "standardize": ["impute", "standardize", "one_hot", "text"],
+    "min_max": ["impute", "min_max", "one_hot", "text"],
+    "log1p": ["impute", "log1p", "one_hot", "text"],
+    "impute": [{"impute": {"strategy": "median", "indicator": True}}, "one_hot", "text"],
+    "one_hot": ["impute", {"one_hot": {"min_count": 2}}, "text"],
+    "ordinal": ["impute", {"ordinal": {"unknown": "ignore"}}, "text"],
+    "hashing": ["impute", {"hashing": {"buckets": 4}}, "text"],
+    "text": ["impute", "one_hot", {"text": {"min_count": 2, "weighting": "tf_idf"}}],
+    "tokens": [{"tokens": {"num_words": 10}}, "multi_hot"],
+    "none": ["none"],
+}
+
+
+def inputs_of(kind: str, x: Any, c: Any, t: Any, w: Any) -> Table | TokenRows | np.ndarray:
+    rng = np.random.default_rng(0)
+    if kind == "multi_hot":
+        return TokenRows.from_lists([*rng.integers(1, 15, (len(TRAIN), 6)).tolist(), *w])
+    amounts = np.concatenate([rng.uniform(0, 9, len(TRAIN)), x])
+    if kind == "none":
+        return np.nan_to_num(amounts)[:, None]
+    values = np.empty(ROWS, object)
+    values[:] = [" ".join(rng.choice(WORDS[:4], 5)) for _ in TRAIN] + t
+    text = TextColumn("text", values)
+    if kind == "tokens":
+        return Table((text,), ROWS)
+    levels = np.concatenate([rng.integers(0, 3, len(TRAIN)), c]).astype(np.int32)
+    return Table((NumberColumn("x", amounts), CategoryColumn("c", levels, LEVELS), text), ROWS)
+
+
+def fitted(step: list[Any], targets_step: str, inputs: Any, targets: np.ndarray) -> dict[str, Any]:
+    preprocessing = schema.Preprocessing.model_validate({"inputs": step, "targets": targets_step})
+    task: Any = "multiclass" if targets.dtype.kind == "i" else "regression"
+    dataset = Dataset("rows", Samples(inputs, targets), None, (), task, classes=3 if task else None)
+    return fit_preprocessing(
+        preprocessing, dataset, TRAIN, n_outputs=3 if task == "multiclass" else 1
+    ).to_json()
+
+
+@pytest.mark.parametrize("kind", schema.components(schema.InputStep))
+@given(x=numbers, c=codes, t=texts, w=tokens)
+def test_input_steps(kind: str, x: Any, c: Any, t: Any, w: Any) -> None:
+    targets = np.arange(ROWS) % 3
+    calm = inputs_of(kind, [1.0] * 8, [0] * 8, ["good film"] * 8, [[1, 2, 3]] * 8)
+    changed = inputs_of(kind, x, c, t, w)
+    found = [fitted(STEPS[kind], "one_hot", inputs, targets) for inputs in (calm, changed)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", schema.components(schema.TargetStep))
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), labels=st.permutations([0, 1, 2] * 3))
+def test_target_steps(kind: str, values: list[float], labels: list[int]) -> None:
+    inputs = np.ones((ROWS, 2))
+    classes = kind in ("one_hot", "class_index")
+    known = np.arange(len(TRAIN)) % 3 if classes else np.linspace(0, 5, len(TRAIN))
+    endings = ([0] * 8, labels[:8]) if classes else ([0.0] * 8, values)
+    found = [fitted(["none"], kind, inputs, np.concatenate([known, ending])) for ending in endings]
+    assert found[0] == found[1]
+
+
+def test_the_training_rows_do_count() -> None:
+    """What the law above cannot tell: a step that learns nothing at all would keep it."""
+    states = []
+    for first in (1.0, 100.0):
+        inputs = inputs_of("standardize", [1.0] * 8, [0] * 8, ["good"] * 8, [])
+        assert isinstance(inputs, Table)
+        (column, *others) = inputs.columns
+        assert isinstance(column, NumberColumn)
+        column.values[0] = first
+        table = Table((column, *others), ROWS)
+        states.append(fitted(STEPS["standardize"], "one_hot", table, np.arange(ROWS) % 3))
+    assert states[0] != states[1]
