@@ -1,4 +1,4 @@
-"""`native.cpp`, compiled for this machine and loaded."""
+"""The C++ code in `cpp/`, compiled for this machine and loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnrun.cache_folder import cache_dir
 from nnrun.errors import NnrunError
 from nnrun.training.compiler import cxx_compiler
 
-SOURCE = Path(__file__).with_name("native.cpp")
+SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
 
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _OF_THIS_CPU = "-march=native"  # which not every compiler knows
@@ -55,8 +55,9 @@ def load_library() -> ctypes.CDLL:
 
 
 def library_path(compiler: str) -> Path:
-    """Where it is kept, by a hash of what decides its content: source, compiler's path, options and CPU."""
-    content = [SOURCE.read_text(encoding="utf-8"), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
+    """Where it is kept, by a hash of what decides its content: sources, compiler's path, options and CPU."""
+    files = [SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
+    content = [*(file.read_text(encoding="utf-8") for file in files), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
     return cache_dir() / "compiled" / f"steps-{digest[:32]}.so"
 
