@@ -43,8 +43,9 @@ from nnrun.records import (
 )
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
+from nnrun.spec.facts import dataset_facts
 from nnrun.spec.load import LoadedSpec
-from nnrun.training.choice import Choice, Policy, choose, make_engine
+from nnrun.training.choice import Choice, Policy, begin_compiling, choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
@@ -156,10 +157,14 @@ def run_experiment(
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
     device = resolve_device(settings.device)
+    expected = dataset_facts(spec.dataset).train_rows
+    if dataset is None and not settings.smoke and expected is not None:
+        begin_compiling(settings.compile, spec, expected, device)
     if dataset is None:
         dataset = load_dataset(
             spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
         )
+    begin_compiling(settings.compile, spec, len(dataset.train), device)
     if settings.parent_data is not None:
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
     for source in dataset.sources:

@@ -26,8 +26,8 @@ from nnrun.training.plan import RowNumbers, Segment, segments
 from nnrun.training.stack import Stack
 from nnrun.training.task import Task
 
-MOST_MULTIPLICATIONS = 2_000_000
-"""How many a step of one network may make, forward; PyTorch's matrix products are faster for larger ones."""
+MOST_MULTIPLICATIONS = 4_000_000
+"""How many a step of one network may make, forward, in dense layers; PyTorch is faster from there on."""
 
 # The parameters of each component that the C++ code computes with. One that is not named here, and that a
 # spec sets, is an obstacle: nothing that is added to the schema is left out in silence.
@@ -51,7 +51,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     # Of the whole spec: what others deal with, before, between or after the steps.
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
-        "optimizer", "metrics", "class_weight", "learning_rate_schedule", 
+        "optimizer", "metrics", "class_weight", "learning_rate_schedule",
         "epochs", "batch_size", "shuffle", "early_stopping", "validation", "sweep",
     },
 }  # fmt: skip
@@ -71,11 +71,9 @@ def obstacle(task: Task) -> str | None:
         return "the task does not say what spec it comes from"
     if task.device.type != "cpu":
         return "it trains on the CPU"
-    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
-    for part in (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
-        unknown = _unknown(part)
-        if unknown is not None:
-            return f"it does not know {unknown}"
+    unknown = unknown_in(spec)
+    if unknown is not None:
+        return f"it does not know {unknown}"
     given = {field.name for field in fields(task) if getattr(task, field.name) is not field.default}
     if given - _TASK:
         return f"it does not know `{min(given - _TASK)}` of a task"
@@ -83,6 +81,13 @@ def obstacle(task: Task) -> str | None:
     if work > MOST_MULTIPLICATIONS:
         return f"a step of one network makes {work:,} multiplications, more than {MOST_MULTIPLICATIONS:,}"
     return None
+
+
+def unknown_in(spec: schema.ExperimentSpec) -> str | None:
+    """What a spec holds that the C++ code does not know; None where it knows all."""
+    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
+    parts = (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer)
+    return next((unknown for part in parts if (unknown := _unknown(part)) is not None), None)
 
 
 def _unknown(part: schema.Config) -> str | None:
@@ -98,9 +103,9 @@ def _unknown(part: schema.Config) -> str | None:
 
 
 def _multiplications(spec: schema.ExperimentSpec, task: Task) -> int:
-    """Of one row, forward."""
+    """Of one row, forward, by layers that meet dense rows."""
     units = [layer.units for layer in spec.layers if isinstance(layer, schema.Dense)]
-    inputs = [task.inputs.numbers_per_row, *units]
+    inputs = [task.inputs.numbers_per_row if task.inputs.dense else 0, *units]
     return sum(a * b for a, b in zip(inputs, units, strict=False))
 
 

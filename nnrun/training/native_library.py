@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,9 @@ class NotCompiledError(NnrunError):
     """The library could not be made; the message is one line."""
 
 
-@cache
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def load_library() -> ctypes.CDLL:
     """The library, from nnrun's cache or else compiled, which takes about two seconds.
 
@@ -36,6 +39,25 @@ def load_library() -> ctypes.CDLL:
     Raises:
         NotCompiledError: there is no compiler, it fails, or what it makes cannot be loaded.
     """
+    with _ONE_AT_A_TIME:
+        return _load()
+
+
+def begin_loading() -> None:
+    """Compile the library in the background, where it is not there; `load_library` waits for what is left."""
+    compiler = cxx_compiler()
+    if compiler is None or library_path(compiler).is_file():
+        return
+
+    def quietly() -> None:
+        with suppress(NotCompiledError):  # `load_library` tries again, and says so
+            load_library()
+
+    threading.Thread(target=quietly, name="compiling").start()
+
+
+@cache
+def _load() -> ctypes.CDLL:
     compiler = cxx_compiler()
     if compiler is None:
         raise NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")

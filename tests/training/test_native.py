@@ -242,7 +242,7 @@ def test_obstacles() -> None:
     unsaid = dataclasses.replace(make_task(), spec=None)
     assert obstacle(unsaid) == "the task does not say what spec it comes from"
     large = make_task([{"dense": 100_000}, SIGMOID])
-    assert obstacle(large) == ("a step of one network makes 5,600,000 multiplications, more than 2,000,000")
+    assert obstacle(large) == ("a step of one network makes 5,600,000 multiplications, more than 4,000,000")
 
 
 def with_spec(**changes: Any) -> Task:

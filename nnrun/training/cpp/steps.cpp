@@ -30,6 +30,7 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
 }
 
 constexpr Index gradient_block = 1024;  // numbers of a gradient that are computed before they are used
+constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
 
 class Replica {
@@ -54,7 +55,7 @@ class Replica {
         delta_.resize(job.batch * widest);
         if (!training) return;
         below_.resize(job.batch * widest);
-        if (sparse()) met_.resize(first_dense().inputs, first_dense().units);
+        if (sparse()) sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
     }
 
     // The batch starts at row `first` of the job's rows. Returns its loss.
@@ -263,7 +264,7 @@ class Replica {
             else if (B < few_rows)
                 for (Index i = first; i < last; ++i) add_rows(g + (i - first) * U, U, x + i, F, delta_.data(), U, B);
             else add_product(g, last - first, U, x + first, 1, F, delta_.data(), B);
-            regularize(layer, first * U, size);
+            regularize(layer, first * U, g, size);
             update(layer.kernel, first * U, g, size);
         }
         learn_bias(layer, update);
@@ -280,11 +281,11 @@ class Replica {
         update(layer.bias, 0, g, U);
     }
 
-    // gradient_ is that of `size` numbers of the kernel, from `first` on: add that of the penalty.
-    void regularize(const Layer& layer, Index first, Index size) {
+    // g is the gradient of `size` numbers of the kernel, from `first` on: add that of the penalty.
+    void regularize(const Layer& layer, Index first, float* g, Index size) const {
         const float sizes = l1(layer), squares = 2 * l2(layer), *w = layer.kernel.value + first;
         if (sizes != 0 || squares != 0)
-            for (Index k = 0; k < size; ++k) gradient_[k] += sizes * sign(w[k]) + squares * w[k];
+            for (Index k = 0; k < size; ++k) g[k] += sizes * sign(w[k]) + squares * w[k];
     }
 
     // below_[b, i] = sum over j of kernel[i, j] * delta_[b, j]
@@ -305,41 +306,56 @@ class Replica {
     }
 
     void learn_sparse(const Layer& layer, const Update& update) {
-        const Index F = layer.inputs, U = layer.units;
-        for (Index b = 0; b < batch_; ++b) met_.add(sparse_rows_[b], &delta_[b * U]);
+        sums_.sum(sparse_rows_, delta_.data());
         if (layer.seen) {
-            for (std::size_t place = 0; place < met_.met().size(); ++place)
-                update_met_row(layer, update, met_.met()[place], met_.sum(place));
+            const std::vector<std::int32_t>& met = sums_.met();
+            for (std::size_t place = 0; place < met.size(); ++place) {
+                ask_for_row(layer, met[std::min(place + ahead, met.size() - 1)]);
+                update_met_row(layer, update, met[place], sums_.at(place));
+            }
+            sums_.forget_met();
         } else {
-            const Index rows_at_once = std::max<Index>(1, gradient_block / U);
+            const Index F = layer.inputs, U = layer.units, rows_at_once = std::max<Index>(1, gradient_block / U);
             for (Index first = 0; first < F; first += rows_at_once) {
-                const Index last = std::min(F, first + rows_at_once), size = (last - first) * U;
-                float* g = gradient_.data();
-                for (Index i = first; i < last; ++i, g += U) {
-                    const float* sum = met_.of(i);
-                    if (sum) std::copy(sum, sum + U, g);
-                    else std::fill(g, g + U, 0);
-                }
-                regularize(layer, first * U, size);
-                update(layer.kernel, first * U, gradient_.data(), size);
+                const Index size = std::min(F - first, rows_at_once) * U;
+                float* g = sums_.at(first);
+                regularize(layer, first * U, g, size);
+                update(layer.kernel, first * U, g, size);
+                std::fill(g, g + size, 0);
             }
         }
-        met_.clear();
         learn_bias(layer, update);
+    }
+
+    static void ask_for_row(const Layer& layer, Index row) {
+        __builtin_prefetch(layer.seen + row);
+        for (Index j = 0; j < layer.units; j += 16) {
+            __builtin_prefetch(layer.kernel.value + row * layer.units + j);
+            if (layer.kernel.slots[0]) __builtin_prefetch(layer.kernel.slots[0] + row * layer.units + j);
+        }
     }
 
     // A row that waited is first brought to where updates without a gradient would have led it.
     void update_met_row(const Layer& layer, const Update& update, Index row, const float* g) {
         const Index U = layer.units;
-        const float now = job_.updates[number_], waited = now - layer.seen[row] - 1;
+        const float now = job_.updates[number_];
+        const Index waited = now - layer.seen[row] - 1;
         if (waited > 0 && job_.rule->idle_decay != 1) {
-            const float kept = std::pow(job_.rule->idle_decay, double(waited));
+            const float kept = kept_after(waited);
             for (float* slot : layer.kernel.slots)
                 if (slot)
                     for (Index j = 0; j < U; ++j) slot[row * U + j] *= kept;
         }
         update(layer.kernel, row * U, g, U);
         layer.seen[row] = now;
+    }
+
+    float kept_after(Index waited) {
+        if (waited >= Index(kept_.size())) {
+            if (waited >= most_kept) return std::pow(job_.rule->idle_decay, double(waited));
+            for (Index k = kept_.size(); k <= waited; ++k) kept_.push_back(std::pow(job_.rule->idle_decay, double(k)));
+        }
+        return kept_[waited];
     }
 
     const Job& job_;
@@ -353,7 +369,8 @@ class Replica {
     std::vector<std::vector<float>> before_, after_;
     std::vector<float> gradient_, delta_, below_, turned_, dropped_;
     std::vector<SparseRow> sparse_rows_;
-    MetRows met_;
+    KernelGradient sums_;
+    std::vector<float> kept_;  // what is left of a slot after so many updates without a gradient
 };
 
 }  // namespace

@@ -33,6 +33,7 @@ struct Strip {};
 template <class Do>
 inline void strips(Index units, Do run) {
     Index j = 0;
+    for (; j + 64 <= units; j += 64) run(Strip<Float16, 4>{}, j);
     for (; j + 32 <= units; j += 32) run(Strip<Float16, 2>{}, j);
     if (j + 16 <= units) run(Strip<Float16, 1>{}, j), j += 16;
     if (j + 8 <= units) run(Strip<Float8, 1>{}, j), j += 8;
