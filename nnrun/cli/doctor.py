@@ -24,6 +24,8 @@ _DATA_FILES = (
     "reuters_word_index.json",
 )
 
+_NO_COMPILER = "no C++ compiler found: training works, but long runs go step by step (install g++ or clang++)"
+
 
 @app.command()
 def doctor(
@@ -82,7 +84,10 @@ def render(report: dict[str, Any]) -> str:
     lines += [("device", device) for device in report["devices"]]
     if report["threads"] is not None:
         lines.append(("threads", f"{report['threads']} of {report['cpus']} CPUs"))
-    lines.append(("compiler", report["compiler"] or "none found: training works, torch.compile does not"))
+    compiler = (
+        f"{report['compiler']} (C++, for compiled training steps)" if report["compiler"] else _NO_COMPILER
+    )
+    lines.append(("compiler", compiler))
     runs_dir = report["runs_dir"]
     lines.append(("runs", f"{runs_dir['path']} ({'writable' if runs_dir['writable'] else 'not writable'})"))
     for folder in report["data"]:

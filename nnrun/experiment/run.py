@@ -48,8 +48,9 @@ from nnrun.spec import schema
 from nnrun.spec.columns import trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
+from nnrun.spec.facts import dataset_facts
 from nnrun.spec.load import LoadedSpec
-from nnrun.training.choice import Choice, Policy, choose, make_engine
+from nnrun.training.choice import Choice, Policy, begin_compiling, choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
@@ -192,10 +193,14 @@ def prepare_job(
     """Everything that a run needs, and how many CPU threads it is worth; arguments and errors as above."""
     refuse_what_is_not_allowed(spec)
     device = resolve_device(settings.device)
+    expected = dataset_facts(spec.dataset).train_rows
+    if dataset is None and not settings.smoke and expected is not None:
+        begin_compiling(settings.compile, spec, expected, device)
     if dataset is None:
         dataset = load_data(
             spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
         )
+    begin_compiling(settings.compile, spec, len(dataset.train), device)
     if settings.parent_data is not None:
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
     for source in dataset.sources:

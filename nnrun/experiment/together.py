@@ -85,8 +85,8 @@ def architecture_of(spec: schema.ExperimentSpec) -> str | None:
 def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Together | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
-    So it is where they are too large, where their steps would be compiled, where their inputs have different
-    widths, and where one of them cannot be prepared, which it will say itself when it is alone.
+    So it is where they are too large, where torch.compile would make their steps, where their inputs have
+    different widths, and where one of them cannot be prepared, which it will say itself when it is alone.
     """
     settings = candidates[0].settings
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
@@ -110,7 +110,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     with torch.inference_mode(False):
         task = training_task(specs[0], group, dataset, device)
         choice = choose(settings.compile, task, steps_of(specs[0], group))
-        if choice.compiled:
+        if choice.way == "torch.compile":
             return None
         own = _own_numbers(specs, [single.network for single in alone])
         task = replace(task, own={name: value.to(device) for name, value in own.items()})

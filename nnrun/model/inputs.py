@@ -213,15 +213,21 @@ class SparseInputs:
         """The non-zeros of a row, on average."""
         return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
 
+    def rows_in_matrix(self, places: Sequence[int], rows_GN: RowNumbers) -> RowNumbers:
+        """Where the rows `rows_GN[g]` of the replica at `places[g]` stand in the matrix."""
+        if self.matrices == 1:
+            return rows_GN
+        rows = self.matrix.shape[0] // self.matrices
+        moved: RowNumbers = rows_GN + np.asarray(places, np.int64)[:, None] * rows
+        return moved
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
         """The rows, batch by batch. `places` do not matter where the rows are shared.
 
         Of several batches, which are there to train on, the next ones and their transposes are prepared while
         the present one is in use.
         """
-        if self.matrices > 1:
-            rows = self.matrix.shape[0] // self.matrices
-            rows_GN = rows_GN + np.asarray(places, np.int64)[:, None] * rows
+        rows_GN = self.rows_in_matrix(places, rows_GN)
         steps = rows_GN.shape[1] // batch_size
         if steps <= 1 or steps * batch_size < rows_GN.shape[1]:
             for first in range(0, rows_GN.shape[1], batch_size):

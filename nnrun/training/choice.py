@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from nnrun.errors import UsageError
+from nnrun.spec import schema
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.custom import CustomLoss
 from nnrun.training.engine import EagerEngine, Engine
-from nnrun.training.native import NativeEngine
+from nnrun.training.native import NativeEngine, unknown_in
 from nnrun.training.native import obstacle as native_obstacle
-from nnrun.training.native_library import NotCompiledError, load_library
+from nnrun.training.native_library import NotCompiledError, begin_loading, load_library
 from nnrun.training.task import Task
 
 Policy = Literal["auto", "on", "off"]
@@ -28,7 +30,20 @@ On 2 cores compiling takes 10 to 20 s, and a small step takes 0.3 ms step by ste
 """
 
 WORTH_NATIVE_STEPS = 5_000
-"""The same of `native.cpp`, which takes 2 s to compile, once for all specs, and 0.01 ms for a small step."""
+"""The same of our own C++, which takes 2 s to compile, once for all specs, and 0.01 ms for a small step."""
+
+WORTH_SECONDS = 0.1
+"""What steps over sparse rows must be expected to save where there are fewer of them.
+
+Texts take longer to read than the code takes to compile, which goes on meanwhile (`begin_compiling`).
+"""
+
+# Seconds that C++ saves in a step of sparse rows, and for each number of its batch; IMDB's 600 steps of 67,000
+# numbers save 0.34 s.
+_SAVED_A_STEP, _SAVED_A_NUMBER = 3e-4, 4e-9
+
+# How many numbers a row of a text has, before the data are there.
+_NUMBERS_OF_A_TEXT = 100
 
 
 @dataclass(frozen=True)
@@ -57,17 +72,41 @@ def choose(policy: Policy, task: Task, steps: int) -> Choice:
     """
     if policy == "off":
         return Choice("eager", "step by step, as --compile off says")
-    obstacle = _obstacle(task)
-    way: Way = "torch.compile" if native_obstacle(task) else "native"
+    way, obstacle = _compiled_way(task)
     if policy == "on":
         if obstacle:
             raise UsageError(f"--compile on: {obstacle}. Use --compile auto, or leave it out.")
         return Choice(way, "compiled, as --compile on says")
-    if steps < (WORTH_NATIVE_STEPS if way == "native" else WORTH_STEPS):
+    numbers = None if task.inputs.dense else task.batch_size * task.inputs.numbers_per_row
+    if not (_native_pays(steps, numbers) if way == "native" else steps >= WORTH_STEPS):
         return Choice("eager", f"step by step: {steps:,} steps are too few for compiling to pay")
     if obstacle:
         return Choice("eager", f"step by step: {obstacle}")
     return Choice(way, f"compiled, for {steps:,} steps")
+
+
+def _native_pays(steps: int, sparse_numbers: int | None) -> bool:
+    """Whether so many steps are worth it, each over so many numbers of sparse rows, or over dense rows."""
+    if steps >= WORTH_NATIVE_STEPS or sparse_numbers is None:
+        return steps >= WORTH_NATIVE_STEPS
+    return steps * (_SAVED_A_STEP + _SAVED_A_NUMBER * sparse_numbers) >= WORTH_SECONDS
+
+
+def begin_compiling(policy: Policy, spec: schema.ExperimentSpec, rows: int, device: torch.device) -> None:
+    """Compile our own C++ in the background where it looks as if the run will want it, and it is not there.
+
+    Nothing is decided here: `choose` does that, once the data are known.
+
+    Args:
+        policy, spec, device: of the run.
+        rows: to train on, about.
+    """
+    if policy == "off" or device.type != "cpu" or unknown_in(spec) is not None:
+        return
+    sparse = any(isinstance(step, schema.MultiHot) for step in spec.preprocessing.inputs)
+    numbers = spec.batch_size * _NUMBERS_OF_A_TEXT if sparse else None
+    if policy == "on" or _native_pays(spec.epochs * -(-rows // spec.batch_size), numbers):
+        begin_loading()
 
 
 def make_engine(
@@ -87,18 +126,24 @@ def make_engine(
     return EagerEngine(task, parameters)
 
 
-def _obstacle(task: Task) -> str | None:
-    """Why this task cannot be compiled, or None."""
+def _compiled_way(task: Task) -> tuple[Way, str | None]:
+    """How this task would be compiled, and why it cannot be, if so."""
+    way: Way = "torch.compile" if native_obstacle(task) else "native"
     if isinstance(task.loss, CustomLoss):
-        return "a custom loss is not compiled"
-    if task.own:
-        return "replicas with learning rates or regularizers of their own are not compiled so far"
-    if not task.inputs.dense:
-        return "sparse rows have another shape in each batch, and compiled steps have one"
+        return way, "a custom loss is not compiled"
     if task.network.not_compilable is not None:
-        return f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
+        return way, f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
     if task.device.type != "cpu":
-        return "compiled steps are for the CPU so far"
+        return way, "compiled steps are for the CPU so far"
     if cxx_compiler() is None:
-        return "there is no C++ compiler on this machine (c++, g++ or clang++)"
-    return None
+        return way, "there is no C++ compiler on this machine (c++, g++ or clang++)"
+    if way == "native":
+        return way, None
+    if task.own:
+        return way, "replicas with learning rates or regularizers of their own are not compiled so far"
+    if not task.inputs.dense:
+        return way, (
+            "sparse rows have another shape in each batch, and torch.compile needs one; C++ does not do it "
+            f"since {native_obstacle(task)}"
+        )
+    return way, None

@@ -1,55 +1,33 @@
-"""Steps of dense stacks in C++ of our own, for runs of many small steps.
+"""Steps of stacks of dense and dropout layers in C++ of our own, and their measurement.
 
-A small step's time is nearly all the cost of starting PyTorch's operations one by one. `native.cpp` makes
-all steps of a segment in one call for each replica. It is compiled once for all specs, in two seconds.
+A small step's time is nearly all the cost of starting PyTorch's operations one by one. The C++ code makes all
+steps of a segment in one call for each replica. It is compiled once for all specs, in two seconds.
+Sparse rows it takes from the matrix of all rows, by their numbers.
 It knows the layers, losses and optimizers named here; a spec with anything else is an obstacle.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnrun.spec import schema
+from nnrun.training import native_job
 from nnrun.training.engine import EagerEngine
-from nnrun.training.phase import Tally
-from nnrun.training.plan import Segment
+from nnrun.training.native_job import address
+from nnrun.training.phase import Phase, Tally
+from nnrun.training.plan import RowNumbers, Segment, segments
 from nnrun.training.stack import Stack
 from nnrun.training.task import Task
 
-MOST_MULTIPLICATIONS = 2_000_000
-"""How many a step of one network may make, forward; PyTorch's matrix products are faster for larger ones."""
-
-# What is declared here is declared in native.cpp too, in the same order.
-_KINDS = ("dense", "dropout")
-_ACTIVATIONS = (
-    "linear",
-    "relu",
-    "tanh",
-    "sigmoid",
-    "softmax",
-    "elu",
-    "selu",
-    "gelu",
-    "swish",
-    "softplus",
-    "leaky_relu",
-)
-_LOSSES = (
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-    "mse",
-    "mae",
-    "huber",
-)
-_OPTIMIZERS = ("rmsprop", "sgd", "adam", "adamw", "adagrad")
-_MOST_SLOTS = 3
+MOST_MULTIPLICATIONS = 4_000_000
+"""How many a step of one network may make, forward, in dense layers; PyTorch is faster from there on."""
 
 # The parameters of each component that the C++ code computes with. One that is not named here, and that a
 # spec sets, is an obstacle: nothing that is added to the schema is left out in silence.
@@ -59,8 +37,8 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.L1: {"l1"},
     schema.L2: {"l2"},
     schema.L1L2: {"l1", "l2"},
-    schema.BinaryCrossentropy: set(),
-    schema.CategoricalCrossentropy: set(),
+    schema.BinaryCrossentropy: {"label_smoothing"},
+    schema.CategoricalCrossentropy: {"label_smoothing"},
     schema.SparseCategoricalCrossentropy: set(),
     schema.Mse: set(),
     schema.Mae: set(),
@@ -73,10 +51,17 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     # Of the whole spec: what others deal with, before, between or after the steps.
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
-        "optimizer", "metrics", "epochs", "batch_size", "shuffle", "early_stopping", "validation", "sweep",
+        "optimizer", "metrics", "class_weight", "learning_rate_schedule",
+        "epochs", "batch_size", "shuffle", "early_stopping", "validation", "sweep",
     },
 }  # fmt: skip
-_TASK = {"network", "loss", "optimizer", "metrics", "inputs", "targets", "batch_size", "own", "spec"}
+_TASK = {
+    "network", "loss", "optimizer", "metrics", "inputs", "targets", "batch_size", "own", "spec", "weights",
+    "training_weights", "units",
+}  # fmt: skip
+
+# Rows that are measured at a time: so few that what lies between layers stays in the CPU's caches.
+_MEASURED_AT_ONCE = 256
 
 
 def obstacle(task: Task) -> str | None:
@@ -84,20 +69,25 @@ def obstacle(task: Task) -> str | None:
     spec = task.spec
     if spec is None:
         return "the task does not say what spec it comes from"
-    if task.device.type != "cpu" or not task.inputs.dense:
-        return "it trains dense rows on the CPU"
+    if task.device.type != "cpu":
+        return "it trains on the CPU"
+    unknown = unknown_in(spec)
+    if unknown is not None:
+        return f"it does not know {unknown}"
     given = {field.name for field in fields(task) if getattr(task, field.name) is not field.default}
-    if task.own or given - _TASK:
-        return "replicas or rows have numbers of their own"
-    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
-    for part in (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
-        unknown = _unknown(part)
-        if unknown is not None:
-            return f"it does not know {unknown}"
+    if given - _TASK:
+        return f"it does not know `{min(given - _TASK)}` of a task"
     work = task.batch_size * _multiplications(spec, task)
     if work > MOST_MULTIPLICATIONS:
         return f"a step of one network makes {work:,} multiplications, more than {MOST_MULTIPLICATIONS:,}"
     return None
+
+
+def unknown_in(spec: schema.ExperimentSpec) -> str | None:
+    """What a spec holds that the C++ code does not know; None where it knows all."""
+    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
+    parts = (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer)
+    return next((unknown for part in parts if (unknown := _unknown(part)) is not None), None)
 
 
 def _unknown(part: schema.Config) -> str | None:
@@ -113,72 +103,60 @@ def _unknown(part: schema.Config) -> str | None:
 
 
 def _multiplications(spec: schema.ExperimentSpec, task: Task) -> int:
-    """Of one row, forward."""
+    """Of one row, forward, by layers that meet dense rows."""
     units = [layer.units for layer in spec.layers if isinstance(layer, schema.Dense)]
-    inputs = [task.inputs.numbers_per_row, *units]
+    inputs = [task.inputs.numbers_per_row if task.inputs.dense else 0, *units]
     return sum(a * b for a, b in zip(inputs, units, strict=False))
 
 
-# --- what C++ is given -------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class _Matrix:
+    """Sparse rows as C++ reads them; a row's columns may stand in any order."""
+
+    row_starts: Tensor
+    columns: Tensor
+    values: Tensor | None
+
+    @classmethod
+    def of(cls, inputs: Any) -> _Matrix:
+        """That of `nnrun.model.inputs.SparseInputs`; nothing is copied that has the right type."""
+        matrix = inputs.matrix
+        return cls(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(np.ascontiguousarray(matrix.indices, dtype=np.int32)),
+            None
+            if inputs.all_ones
+            else torch.from_numpy(np.ascontiguousarray(matrix.data, dtype=np.float32)),
+        )
 
 
-class _Parameter(ctypes.Structure):
-    _fields_ = (("value", ctypes.c_void_p), ("slots", ctypes.c_void_p * _MOST_SLOTS))
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some rows of some replicas, as C++ takes them.
 
+    Attributes:
+        places: the replicas, by their place among all.
+        data_places: where their data stand in the task's inputs and targets.
+        numbers: (G, n) row numbers; of sparse rows, those in the matrix.
+        inputs: (G, n, F), or None where rows are sparse.
+        targets: (G, n, K) or (G, n).
+        smoothed: the targets that the loss is computed with.
+        weights: (G, n), or None.
+    """
 
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        ("inputs", ctypes.c_int64),
-        ("units", ctypes.c_int64),
-        ("keys", ctypes.c_void_p),
-        ("kernel", _Parameter),
-        ("bias", _Parameter),
-        ("kind", ctypes.c_int32),
-        ("activation", ctypes.c_int32),
-        ("rate", ctypes.c_float),
-        ("scale", ctypes.c_float),
-        ("l1", ctypes.c_float),
-        ("l2", ctypes.c_float),
-    )
-
-
-class _Rule(ctypes.Structure):
-    _fields_ = (
-        ("learning_rate", ctypes.c_double),
-        ("rho", ctypes.c_double),
-        ("beta_1", ctypes.c_double),
-        ("beta_2", ctypes.c_double),
-        ("momentum", ctypes.c_double),
-        ("epsilon", ctypes.c_double),
-        ("weight_decay", ctypes.c_double),
-        ("kind", ctypes.c_int32),
-        ("centered", ctypes.c_int32),
-        ("nesterov", ctypes.c_int32),
-        ("amsgrad", ctypes.c_int32),
-    )
-
-
-class _Job(ctypes.Structure):
-    _fields_ = (
-        ("steps", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("layers", ctypes.c_int64),
-        ("first_row", ctypes.c_int64),
-        ("layer", ctypes.POINTER(_Layer)),
-        ("rule", ctypes.POINTER(_Rule)),
-        ("inputs", ctypes.c_void_p),
-        ("targets", ctypes.c_void_p),
-        ("classes", ctypes.c_void_p),
-        ("updates", ctypes.c_void_p),
-        ("losses", ctypes.c_void_p),
-        ("outputs", ctypes.c_void_p),
-        ("loss", ctypes.c_int32),
-        ("delta", ctypes.c_float),
-    )
+    places: tuple[int, ...]
+    data_places: list[int]
+    numbers: Tensor
+    inputs: Tensor | None
+    targets: Tensor
+    smoothed: Tensor
+    weights: Tensor | None
 
 
 class NativeEngine(EagerEngine):
-    """As `EagerEngine`, with the steps of a segment made in C++.
+    """As `EagerEngine`, with the steps of a segment made in C++, and rows measured there.
+
+    Replicas are computed one by one, so that what one of them computes does not depend on the others.
 
     Args:
         task: what is learned; without an `obstacle`.
@@ -191,70 +169,162 @@ class NativeEngine(EagerEngine):
         super().__init__(task, parameters, joined=False)
         assert task.spec is not None, "an obstacle otherwise"
         self._spec = task.spec
-        self._rule = _Rule(kind=_OPTIMIZERS.index(task.spec.optimizer.kind))
-        _fill(self._rule, task.spec.optimizer)
-        self._train = library.train
-        self._train.argtypes, self._train.restype = [ctypes.POINTER(_Job), ctypes.c_int64], None
+        kind, idle_decay = native_job.OPTIMIZERS.index(task.spec.optimizer.kind), task.optimizer.idle_decay
+        self._rule = native_job.Rule(kind=kind, idle_decay=1.0 if idle_decay is None else idle_decay)
+        native_job.fill(self._rule, task.spec.optimizer)
+        self._matrix = None if task.inputs.dense else _Matrix.of(task.inputs)
+        self._measured: tuple[list[RowNumbers], list[_Rows]] | None = None
+        job = ctypes.POINTER(native_job.Job)
+        self._train, self._measure = library.train, library.measure
+        self._train.argtypes, self._train.restype = [job, ctypes.c_int64], None
+        self._measure.argtypes, self._measure.restype = [job, ctypes.c_int64, ctypes.c_int64], ctypes.c_double
 
     def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
-        task, replicas, rows = self._task, len(segment.places), segment.rows_GN.shape[1]
-        data_places = [self._data_places[place] for place in segment.places]
-        (inputs,) = task.inputs.batches(data_places, segment.rows_GN, rows)
-        targets = task.targets_of(data_places, segment.rows_GN).contiguous()
-        inputs = inputs.contiguous()
+        rows = self._rows(segment, training=True)
+        replicas, count = rows.numbers.shape
         losses = torch.empty(replicas, segment.steps)
-        outputs = torch.empty(replicas, rows, task.network.outputs)
-        classes = targets.dtype == torch.int64
-        layers = self._layers(stack, noise, inputs.shape[2])
-        job = _Job(
-            steps=segment.steps,
-            batch=segment.batch_size,
-            layers=len(layers),
-            first_row=segment.first_row,
-            layer=layers,
-            rule=ctypes.pointer(self._rule),
-            inputs=inputs.data_ptr(),
-            targets=None if classes else targets.data_ptr(),
-            classes=targets.data_ptr() if classes else None,
-            updates=stack.steps_R.data_ptr(),
-            losses=losses.data_ptr(),
-            outputs=outputs.data_ptr(),
-            loss=_LOSSES.index(self._spec.loss.kind),
-        )
-        _fill(job, self._spec.loss)
+        outputs = torch.empty(replicas, count, self._task.network.outputs)
+        job = self._job(rows, stack, noise, segment.batch_size, outputs)
+        job.first_row, job.losses = segment.first_row, address(losses)
         for replica in range(replicas):  # one by one, so that Ctrl-C need not wait for all
             self._train(job, replica)
-        tally.add(segment.places, losses, segment.batch_size, outputs, targets)
+        measured = self._task.in_own_units(rows.data_places, outputs, rows.targets)
+        tally.add(rows.places, losses, segment.batch_size, *measured)
 
-    def _layers(self, stack: Stack, noise: Any, features: int) -> ctypes.Array[_Layer]:
-        layers = (_Layer * len(self._spec.layers))()
-        width = features
+    def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
+        """Loss and metrics over each replica's rows; changes nothing."""
+        tally = Tally(self._task.metrics, len(rows))
+        for block in self._measured_rows(rows):
+            replicas, count = block.numbers.shape
+            outputs = torch.empty(replicas, count, self._task.network.outputs)
+            job = self._job(block, self._stack, None, _MEASURED_AT_ONCE, outputs)
+            losses = [self._measure(job, number, place) for place, number in enumerate(block.places)]
+            tally.add(
+                block.places,
+                torch.tensor(losses, dtype=torch.float64)[:, None],
+                count,
+                *self._task.in_own_units(block.data_places, outputs, block.targets),
+            )
+        return tally.phase()
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with the replicas at these places only."""
+        super().keep(places)
+        self._measured = None
+
+    # --- rows ----------------------------------------------------------------------------------------------
+
+    def _rows(self, segment: Segment, *, training: bool) -> _Rows:
+        task, numbers = self._task, np.ascontiguousarray(segment.rows_GN)
+        data_places = [self._data_places[place] for place in segment.places]
+        inputs = None
+        if self._matrix is None:
+            (inputs,) = task.inputs.batches(data_places, numbers, numbers.shape[1])
+            inputs = inputs.contiguous()
+        targets = task.targets_of(data_places, numbers).contiguous()
+        weights = task.weights_of(data_places, numbers, training=training)
+        if self._matrix is not None:
+            inputs_of_task: Any = task.inputs
+            numbers = np.ascontiguousarray(inputs_of_task.rows_in_matrix(data_places, numbers))
+        return _Rows(
+            places=segment.places,
+            data_places=data_places,
+            numbers=torch.from_numpy(numbers),
+            inputs=inputs,
+            targets=targets,
+            smoothed=_smoothed(targets, self._spec.loss),
+            weights=None if weights is None else weights.contiguous(),
+        )
+
+    def _measured_rows(self, rows: Sequence[RowNumbers]) -> list[_Rows] | Any:
+        """The rows block by block; gathered once where they fit into one block."""
+        at_once = self._task.rows_at_once
+        blocks = (self._rows(part, training=False) for part in segments(rows, at_once, rows_at_once=at_once))
+        if max(map(len, rows)) > at_once:
+            return blocks
+        known = self._measured
+        if (
+            known is None
+            or len(rows) != len(known[0])
+            or any(a is not b for a, b in zip(rows, known[0], strict=True))
+        ):
+            known = self._measured = (list(rows), list(blocks))
+        return known[1]
+
+    # --- what C++ is given ---------------------------------------------------------------------------------
+
+    def _job(self, rows: _Rows, stack: Stack, noise: Any, batch: int, outputs: Tensor) -> native_job.Job:
+        classes = rows.smoothed.dtype == torch.int64
+        replicas = len(stack.steps_R)
+        rates = self._task.optimizer.learning_rate if stack.rates is None else stack.rates
+        if not isinstance(rates, Tensor):
+            rates = torch.full((replicas,), rates, dtype=torch.float64)
+        strengths = self._strengths(stack, replicas)
+        layers = self._layers(stack, noise, strengths)
+        job = native_job.Job(
+            count=rows.numbers.shape[1],
+            batch=batch,
+            layers=len(layers),
+            layer=layers,
+            rule=ctypes.pointer(self._rule),
+            inputs=address(rows.inputs),
+            targets=None if classes else address(rows.smoothed),
+            classes=address(rows.smoothed) if classes else None,
+            weights=address(rows.weights),
+            rates=address(rates),
+            updates=address(stack.steps_R),
+            outputs=address(outputs),
+            loss=native_job.LOSSES.index(self._spec.loss.kind),
+        )
+        if self._matrix is not None:
+            job.rows, job.values = address(rows.numbers), address(self._matrix.values)
+            job.row_starts, job.columns = address(self._matrix.row_starts), address(self._matrix.columns)
+        native_job.fill(job, self._spec.loss)
+        job.kept = (rates, strengths)  # as long as the job, which holds their addresses
+        return job
+
+    def _strengths(self, stack: Stack, replicas: int) -> dict[str, Tensor]:
+        """Name → (R,) the strengths of the regularizers that are there, the replicas' own or the spec's."""
+        found = {}
+        for position, spec in enumerate(self._spec.layers):
+            regularizer = getattr(spec, "kernel_regularizer", None)
+            for kind in ("l1", "l2"):
+                name, strength = f"{position}.{kind}", getattr(regularizer, kind, 0.0)
+                if name in stack.own:
+                    found[name] = stack.own[name].contiguous()
+                elif strength:
+                    found[name] = torch.full((replicas,), strength)
+        return found
+
+    def _layers(
+        self, stack: Stack, noise: Any, strengths: Mapping[str, Tensor]
+    ) -> ctypes.Array[native_job.Layer]:
+        layers = (native_job.Layer * len(self._spec.layers))()
+        width = stack.parameters[next(iter(stack.parameters))].shape[1]
         for position, (layer, spec) in enumerate(zip(layers, self._spec.layers, strict=True)):
-            layer.inputs, layer.kind = width, _KINDS.index(spec.kind)
+            layer.inputs, layer.kind = width, native_job.KINDS.index(spec.kind)
             if isinstance(spec, schema.Dropout):
-                layer.keys = noise.keys[position].data_ptr()
+                layer.keys = None if noise is None else address(noise.keys[position])
                 layer.rate, layer.scale = spec.rate, 1.0 / (1.0 - spec.rate)
             else:
                 assert isinstance(spec, schema.Dense), "an obstacle otherwise"
-                width = spec.units
-                layer.activation = _ACTIVATIONS.index(spec.activation)
-                _fill(layer, spec.kernel_regularizer)
-                layer.kernel = _parameter(stack, f"{position}.weight")
+                width, kernel = spec.units, f"{position}.weight"
+                layer.activation = native_job.ACTIVATIONS.index(spec.activation)
+                layer.kernel = native_job.parameter_of(stack, kernel)
                 if spec.use_bias:
-                    layer.bias = _parameter(stack, f"{position}.bias")
+                    layer.bias = native_job.parameter_of(stack, f"{position}.bias")
+                l1, l2 = strengths.get(f"{position}.l1"), strengths.get(f"{position}.l2")
+                layer.l1, layer.l2 = address(l1), address(l2)
+                if l1 is None and l2 is None:  # a penalty leaves no row as it is
+                    layer.seen = address(stack.seen.get(kernel))
             layer.units = width
         return layers
 
 
-def _parameter(stack: Stack, name: str) -> _Parameter:
-    held = [stack.parameters[name], *stack.slots[name]]
-    assert all(tensor.is_contiguous() and tensor.dtype == torch.float32 for tensor in held)
-    value, *slots = (tensor.data_ptr() for tensor in held)
-    return _Parameter(value, (ctypes.c_void_p * _MOST_SLOTS)(*slots))
-
-
-def _fill(structure: ctypes.Structure, part: schema.Config | None) -> None:
-    """Copy what a part of a spec has in common with a structure; all else stays as it is, 0 at first."""
-    for name in () if part is None else type(part).model_fields:
-        if hasattr(structure, name):
-            setattr(structure, name, getattr(part, name))
+def _smoothed(targets: Tensor, loss: schema.Component) -> Tensor:
+    """The targets that a cross-entropy with label smoothing is computed with, as losses.py has them."""
+    smoothing = getattr(loss, "label_smoothing", 0.0)
+    if not smoothing:
+        return targets
+    classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]
+    return targets * (1 - smoothing) + smoothing / classes

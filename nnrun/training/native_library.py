@@ -1,4 +1,4 @@
-"""`native.cpp`, compiled for this machine and loaded."""
+"""The C++ code in `cpp/`, compiled for this machine and loaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from nnrun.cache_folder import cache_dir
 from nnrun.errors import NnrunError
 from nnrun.training.compiler import cxx_compiler
 
-SOURCE = Path(__file__).with_name("native.cpp")
+SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
 
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _OF_THIS_CPU = "-march=native"  # which not every compiler knows
@@ -27,7 +28,9 @@ class NotCompiledError(NnrunError):
     """The library could not be made; the message is one line."""
 
 
-@cache
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def load_library() -> ctypes.CDLL:
     """The library, from nnrun's cache or else compiled, which takes about two seconds.
 
@@ -36,6 +39,25 @@ def load_library() -> ctypes.CDLL:
     Raises:
         NotCompiledError: there is no compiler, it fails, or what it makes cannot be loaded.
     """
+    with _ONE_AT_A_TIME:
+        return _load()
+
+
+def begin_loading() -> None:
+    """Compile the library in the background, where it is not there; `load_library` waits for what is left."""
+    compiler = cxx_compiler()
+    if compiler is None or library_path(compiler).is_file():
+        return
+
+    def quietly() -> None:
+        with suppress(NotCompiledError):  # `load_library` tries again, and says so
+            load_library()
+
+    threading.Thread(target=quietly, name="compiling").start()
+
+
+@cache
+def _load() -> ctypes.CDLL:
     compiler = cxx_compiler()
     if compiler is None:
         raise NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")
@@ -55,8 +77,9 @@ def load_library() -> ctypes.CDLL:
 
 
 def library_path(compiler: str) -> Path:
-    """Where it is kept, by a hash of what decides its content: source, compiler's path, options and CPU."""
-    content = [SOURCE.read_text(encoding="utf-8"), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
+    """Where it is kept, by a hash of what decides its content: sources, compiler's path, options and CPU."""
+    files = [SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
+    content = [*(file.read_text(encoding="utf-8") for file in files), compiler, *_FLAGS, _OF_THIS_CPU, _cpu()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
     return cache_dir() / "compiled" / f"steps-{digest[:32]}.so"
 

@@ -2,13 +2,23 @@
 
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from small_tasks import first_weights, make_task, rows
+import torch
+from small_tasks import first_weights, make_task
 
 from nnrun.errors import UsageError
+from nnrun.spec import schema
 from nnrun.training import choice as choice_module
-from nnrun.training.choice import WORTH_NATIVE_STEPS, WORTH_STEPS, Choice, choose, make_engine
+from nnrun.training.choice import (
+    WORTH_NATIVE_STEPS,
+    WORTH_STEPS,
+    Choice,
+    begin_compiling,
+    choose,
+    make_engine,
+)
 from nnrun.training.compiled import CompiledEngine
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import EagerEngine
@@ -17,7 +27,10 @@ from nnrun.training.native_library import NotCompiledError
 from nnrun.training.task import Task
 
 NO_COMPILER = "there is no C++ compiler on this machine (c++, g++ or clang++)"
-SPARSE = "sparse rows have another shape in each batch, and compiled steps have one"
+SPARSE = (
+    "sparse rows have another shape in each batch, and torch.compile needs one; C++ does not do it since a "
+    "step of one network makes 12,800,000 multiplications, more than 4,000,000"
+)
 FEW = "step by step: {} steps are too few for compiling to pay"
 
 
@@ -28,7 +41,20 @@ def small() -> Task:
 
 def large() -> Task:
     """One whose steps are too large for it."""
-    return make_task([{"dense": 40_000}, {"dense": {"units": 1, "activation": "sigmoid"}}])
+    return make_task([{"dense": 80_000}, {"dense": {"units": 1, "activation": "sigmoid"}}])
+
+
+def sparse() -> Task:
+    """One over sparse rows, 8 x 7 numbers in a batch."""
+    return make_task(sparse=True)
+
+
+def large_and_sparse() -> Task:
+    """One that nothing compiles."""
+    hidden = {"dense": 1_600_000}
+    return make_task(
+        [{"dense": 1}, hidden, {"dense": {"units": 1, "activation": "sigmoid"}}], sparse=True, batch_size=4
+    )
 
 
 @pytest.fixture
@@ -46,6 +72,9 @@ def compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
         ("on", large, 1, Choice("torch.compile", "compiled, as --compile on says")),
         ("auto", small, WORTH_NATIVE_STEPS, Choice("native", "compiled, for 5,000 steps")),
         ("auto", small, WORTH_NATIVE_STEPS - 1, Choice("eager", FEW.format("4,999"))),
+        ("on", sparse, 1, Choice("native", "compiled, as --compile on says")),
+        ("auto", sparse, 334, Choice("native", "compiled, for 334 steps")),
+        ("auto", sparse, 333, Choice("eager", FEW.format("333"))),
         ("auto", large, WORTH_STEPS, Choice("torch.compile", "compiled, for 60,000 steps")),
         ("auto", large, WORTH_STEPS - 1, Choice("eager", FEW.format("59,999"))),
     ],
@@ -67,12 +96,48 @@ def test_without_a_compiler_nothing_is_compiled() -> None:
 
 
 @pytest.mark.usefixtures("compiler")
-def test_sparse_rows_are_not_compiled() -> None:
-    task = make_task(x_SNF=rows(1, 60, 6), sparse=True)
+def test_large_steps_over_sparse_rows_are_not_compiled() -> None:
+    task = large_and_sparse()
     assert choose("auto", task, 10**6) == Choice("eager", f"step by step: {SPARSE}")
     with pytest.raises(UsageError) as caught:
         choose("on", task, 1)
     assert str(caught.value) == f"--compile on: {SPARSE}. Use --compile auto, or leave it out."
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "rows", "begun"),
+    [
+        ("auto", {}, 15_000, True),  # IMDB's 600 steps
+        ("auto", {}, 300, False),
+        ("auto", {"gradient_clip": {"norm": 1.0}}, 15_000, False),
+        ("auto", {"preprocessing": {}, "epochs": 170}, 15_000, True),
+        ("auto", {"preprocessing": {}, "epochs": 166}, 15_000, False),
+        ("off", {}, 15_000, False),
+        ("on", {}, 300, True),
+    ],
+)
+def test_compiling_begins_early_where_it_looks_worth_it(
+    policy: choice_module.Policy,
+    changes: dict[str, Any],
+    rows: int,
+    begun: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(choice_module, "begin_loading", lambda: calls.append(1))
+    spec = schema.ExperimentSpec.model_validate(
+        {
+            "dataset": "imdb",
+            "preprocessing": {"inputs": [{"multi_hot": {"dimension": 10_000}}]},
+            "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+            "loss": "binary_crossentropy",
+            "epochs": 20,
+            "batch_size": 512,
+            **changes,
+        }
+    )
+    begin_compiling(policy, spec, rows, torch.device("cpu"))
+    assert bool(calls) == begun
 
 
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")

@@ -1,7 +1,8 @@
-"""`native.cpp` is compiled once, kept, and found again; whatever goes wrong is one sentence."""
+"""The C++ code is compiled once, kept, and found again; whatever goes wrong is one sentence."""
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +23,9 @@ def _small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     source.write_text(SMALL % 42, encoding="utf-8")
     monkeypatch.setattr(native_library, "SOURCE", source)
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "cache"))
-    load_library.cache_clear()
+    native_library._load.cache_clear()
     yield
-    load_library.cache_clear()
+    native_library._load.cache_clear()
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -43,17 +44,42 @@ def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load_library().answer() == 42
     (one,) = kept(tmp_path)
     before = one.stat().st_mtime_ns
-    load_library.cache_clear()
+    native_library._load.cache_clear()
     monkeypatch.setattr(native_library, "_compile", pytest.fail)
     assert load_library().answer() == 42
     assert [path.stat().st_mtime_ns for path in kept(tmp_path)] == [before]
 
 
 @needs_compiler
+def test_it_is_compiled_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native_library.begin_loading()
+    assert load_library().answer() == 42  # waits for what was begun
+    (one,) = kept(tmp_path)
+    monkeypatch.setattr(threading, "Thread", pytest.fail)
+    native_library.begin_loading()
+    assert kept(tmp_path) == [one]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+def test_what_fails_in_the_background_is_said_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler_script(tmp_path, monkeypatch, "echo oh >&2; exit 1")
+    native_library.begin_loading()
+    with pytest.raises(NotCompiledError, match=r"fails: oh$"):
+        load_library()
+
+
+@needs_compiler
+def test_a_header_belongs_to_the_source() -> None:
+    before = library_path("c++")
+    native_library.SOURCE.with_name("small.h").write_text("// more", encoding="utf-8")
+    assert library_path("c++") != before
+
+
+@needs_compiler
 def test_another_source_is_another_library(tmp_path: Path) -> None:
     load_library()
     native_library.SOURCE.write_text(SMALL % 43, encoding="utf-8")
-    load_library.cache_clear()
+    native_library._load.cache_clear()
     assert load_library().answer() == 43
     assert len(kept(tmp_path)) == 2
 

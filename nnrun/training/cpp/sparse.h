@@ -1,0 +1,128 @@
+// Sparse rows times a kernel, and the gradient of that kernel: only rows of the kernel that a batch meets.
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "vectors.h"
+
+// The numbers of one row that are not zero.
+struct SparseRow {
+    const std::int32_t* columns;
+    const float* values;  // null where all are 1
+    Index count;
+};
+
+// How many numbers ahead of their use rows of a large kernel are asked for.
+constexpr Index ahead = 12;
+
+template <class T, int C>
+inline void ask_for(const float* place) {
+    for (int c = 0; c < C; ++c) __builtin_prefetch(place + c * width<T>);
+}
+
+// z[c] += sum over the row's numbers of number * kernel[column, c], for the columns of a strip.
+// Two sums in turn, so that one need not wait for the other.
+template <class T, int C>
+inline void add_picked(Strip<T, C>, float* z, const SparseRow& row, const float* kernel, Index units) {
+    const auto picked = [=](Index k) { return kernel + row.columns[k] * units; };
+    const auto prefetch = [=](Index k) { ask_for<T, C>(picked(std::min(k + ahead, row.count - 1))); };
+    T even[C], odd[C] = {};
+    for (int c = 0; c < C; ++c) even[c] = load<T>(z + c * width<T>);
+    Index k = 0;
+    if (row.values) {
+        for (; k < row.count; ++k) {
+            prefetch(k);
+            for (int c = 0; c < C; ++c) even[c] += row.values[k] * load<T>(picked(k) + c * width<T>);
+        }
+    } else {
+        for (; k + 2 <= row.count; k += 2) {
+            prefetch(k), prefetch(k + 1);
+            for (int c = 0; c < C; ++c) {
+                even[c] += load<T>(picked(k) + c * width<T>);
+                odd[c] += load<T>(picked(k + 1) + c * width<T>);
+            }
+        }
+        if (k < row.count)
+            for (int c = 0; c < C; ++c) even[c] += load<T>(picked(k) + c * width<T>);
+    }
+    for (int c = 0; c < C; ++c) store<T>(z + c * width<T>, even[c] + odd[c]);
+}
+
+// The gradient of a kernel with F rows of U numbers, as sums for its rows.
+class KernelGradient {
+  public:
+    // With `met_alone`, only rows that a batch meets have a place, in the order of meeting.
+    void resize(Index features, Index units, bool met_alone) {
+        met_alone_ = met_alone;
+        units_ = units;
+        if (met_alone) place_.assign(features, -1);
+        else sums_.assign(features * units, 0);
+    }
+
+    // `delta` is the gradient of the product of `rows` with the kernel, (B, U). All sums are 0 before.
+    void sum(const std::vector<SparseRow>& rows, const float* delta) {
+        if (met_alone_) {
+            find_places(rows);
+            sums_.assign(met_.size() * units_, 0);
+        }
+        strips(units_, [&](auto strip, Index j) {
+            const std::int32_t* places = places_.data();
+            for (std::size_t b = 0; b < rows.size(); ++b) {
+                add_scaled(strip, &sums_[j], met_alone_ ? places : rows[b].columns, rows[b], delta + b * units_ + j);
+                places += rows[b].count;
+            }
+        });
+    }
+
+    // The rows of the kernel that have a place, by place.
+    const std::vector<std::int32_t>& met() const { return met_; }
+
+    // The sums from a place on, or from a row on where all have one.
+    float* at(Index place) { return &sums_[place * units_]; }
+
+    void forget_met() {
+        for (const std::int32_t column : met_) place_[column] = -1;
+        met_.clear();
+    }
+
+  private:
+    void find_places(const std::vector<SparseRow>& rows) {
+        Index size = 0;
+        for (const SparseRow& row : rows) size += row.count;
+        places_.resize(size);
+        std::int32_t* places = places_.data();
+        for (const SparseRow& row : rows)
+            for (Index k = 0; k < row.count; ++k) {
+                std::int32_t& place = place_[row.columns[k]];
+                if (place < 0) {
+                    place = met_.size();
+                    met_.push_back(row.columns[k]);
+                }
+                *places++ = place;
+            }
+    }
+
+    template <class T, int C>
+    void add_scaled(Strip<T, C>, float* sums, const std::int32_t* places, const SparseRow& row,
+                    const float* d) const {
+        T own[C];
+        for (int c = 0; c < C; ++c) own[c] = load<T>(d + c * width<T>);
+        for (Index k = 0; k < row.count; ++k) {
+            float* sum = sums + places[k] * units_;
+            ask_for<T, C>(sums + places[std::min(k + ahead, row.count - 1)] * units_);
+            for (int c = 0; c < C; ++c) {
+                const T part = row.values ? row.values[k] * own[c] : own[c];
+                store<T>(sum + c * width<T>, load<T>(sum + c * width<T>) + part);
+            }
+        }
+    }
+
+    // Of each row of the kernel its place among the sums, or -1; the rows that were met; and of each number of
+    // the batch the place of its column.
+    std::vector<std::int32_t> place_, met_, places_;
+    std::vector<float> sums_;
+    Index units_ = 0;
+    bool met_alone_ = false;
+};
