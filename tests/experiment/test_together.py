@@ -26,6 +26,7 @@ from nnrun.experiment.together import (
 )
 from nnrun.records import RunDirectory
 from nnrun.spec.load import LoadedSpec, load_spec
+from nnrun.training.compiler import cxx_compiler
 from nnrun.training.loop import EpochRecord
 from nnrun.training.task import OWN_RATE
 
@@ -343,7 +344,23 @@ def test_many_rows_of_which_each_run_needs_its_own_copy_train_one_by_one(
     assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is not None
 
 
-def test_what_would_be_compiled_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.training.choice.WORTH_NATIVE_STEPS", 1)
+def test_what_torch_compiles_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnrun.training.choice.WORTH_STEPS", 1)
+    monkeypatch.setattr("nnrun.training.choice.native_obstacle", lambda task: "it may not")
     monkeypatch.setattr("nnrun.training.choice.cxx_compiler", lambda: "c++")
     assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is None
+
+
+@pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
+def test_in_cpp_each_computes_what_it_does_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit."""
+    monkeypatch.setattr("nnrun.training.choice.WORTH_NATIVE_STEPS", 1)
+    changes: Changes = [{"optimizer": {"rmsprop": {"learning_rate": rate}}} for rate in (0.03, 0.001)]
+    specs = specs_of(tmp_path, changes)
+    for run, spec in zip(together(tmp_path, specs), specs, strict=True):
+        single = alone(tmp_path, spec)
+        assert record_of(run.path)["compiled"] is True
+        ours, theirs = (r.read_history().drop(columns="seconds") for r in (run, single))
+        assert ours.equals(theirs)
+        weights, expected = (load_file(r.path / "weights.safetensors") for r in (run, single))
+        assert all(np.array_equal(weights[name], expected[name]) for name in expected)

@@ -92,16 +92,17 @@ class KernelGradient {
         Index size = 0;
         for (const SparseRow& row : rows) size += row.count;
         places_.resize(size);
-        std::int32_t* places = places_.data();
+        met_.resize(size);
+        std::int32_t *places = places_.data(), next = 0;
         for (const SparseRow& row : rows)
             for (Index k = 0; k < row.count; ++k) {
-                std::int32_t& place = place_[row.columns[k]];
-                if (place < 0) {
-                    place = met_.size();
-                    met_.push_back(row.columns[k]);
-                }
-                *places++ = place;
+                const std::int32_t column = row.columns[k], known = place_[column];
+                const bool first = known < 0;  // added, not jumped over: nobody could foretell where to
+                *places++ = place_[column] = first ? next : known;
+                met_[next] = column;
+                next += first;
             }
+        met_.resize(next);
     }
 
     template <class T, int C>

@@ -340,7 +340,7 @@ class Replica {
         const Index U = layer.units;
         const float now = job_.updates[number_];
         const Index waited = now - layer.seen[row] - 1;
-        if (waited > 0 && job_.rule->idle_decay != 1) {
+        if (job_.rule->idle_decay != 1) {
             const float kept = kept_after(waited);
             for (float* slot : layer.kernel.slots)
                 if (slot)
