@@ -408,7 +408,10 @@ def _test_file(
     known = targets_of(held, spec.target, targets, constant_is_wrong=False)
     samples = _samples(held, parts, known, _weights(held, parts.weight), None)
     rows = _complete_rows(held, parts, spec, context)
-    return samples.take(rows), _source(held, path, len(rows))
+    source = _source(held, path, len(rows))
+    if path.name == Path(spec.path).name:  # records tell files apart by their names
+        source = replace(source, name=f"{path.parent.name}/{path.name}")
+    return samples.take(rows), source
 
 
 def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
