@@ -43,7 +43,7 @@ def values(file: ReadTable, name: str) -> list[object]:
         return column.values.tolist()
     if isinstance(column, CategoryColumn):
         return [None if code < 0 else column.levels[code] for code in column.codes]
-    return list(column.values)
+    return [*column.values]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_blocks_end_where_rows_do(
 
 
 NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="\r\0", exclude_categories=("Cs",)), max_size=12
+    st.characters(codec="utf-8", exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=12
 )
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
