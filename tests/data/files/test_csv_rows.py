@@ -43,7 +43,8 @@ def values(file: ReadTable, name: str) -> list[object]:
         return column.values.tolist()
     if isinstance(column, CategoryColumn):
         return [None if code < 0 else column.levels[code] for code in column.codes]
-    return [*column.values]
+    texts: list[object] = column.values.tolist()
+    return texts
 
 
 @pytest.mark.parametrize(
