@@ -40,7 +40,7 @@ def written(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
 def values(file: ReadTable, name: str) -> list[object]:
     column = file.columns[name].column
     if isinstance(column, NumberColumn):
-        return column.values.tolist()
+        return [*column.values.tolist()]
     if isinstance(column, CategoryColumn):
         return [None if code < 0 else column.levels[code] for code in column.codes]
     texts: list[object] = column.values.tolist()
