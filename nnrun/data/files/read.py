@@ -106,13 +106,16 @@ def _read(
     for _ in range(_MOST_ATTEMPTS):
         builder = TableBuilder({name: name in as_text for name in columns}, missing)
         progress = _Progress(reader.name, on_message)
+        asked = False  # for a place outside the memory
         try:
             for block in reader.blocks(columns, frozenset(as_text)):
                 builder.add(block)
                 if builder.surprises and builder.n_rows == block.n_rows:
                     break  # the first block tells most, and the rest need not be read for it
-                if builder.is_large and (place := folder()) is not None:
-                    builder.spill(place)
+                if builder.is_large and not asked:
+                    asked = True
+                    if (place := folder()) is not None:
+                        builder.spill(place)
                 if most_rows is not None and builder.n_rows >= most_rows:
                     break
                 progress.tell(builder.n_rows, block.done)
