@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,20 +10,24 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json, text_width
+from nnrun.cli.data_text import file_text, number, overview_text, row_text, table
+from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.data.catalog import Entry
     from nnrun.spec import schema
 
-_MOST_COLUMNS_SHOWN = 64
-
 data = typer.Typer(help="List, fetch and look into data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data")
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name that `nnrun data ls` shows, or a path ending in .npz.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name that `nnrun data ls` shows, or a file: .npz, .csv, .tsv, .jsonl, .parquet; or a folder "
+        "of texts.",
+    ),
 ]
 
 
@@ -52,8 +54,8 @@ def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
         place = places[entry.name]
         where = f"comes with {entry.home}" if entry.home else str(place) if place else "missing"
         facts = entry.facts
-        rows.append([entry.name, entry.what, _number(facts.train_rows), _number(facts.test_rows), where])
-    print(_table(rows, right=(2, 3)))
+        rows.append([entry.name, entry.what, number(facts.train_rows), number(facts.test_rows), where])
+    print(table(rows, right=(2, 3)))
     if any(row[-1] == "missing" for row in rows):
         message("Bring a missing one here with: nnrun data fetch NAME")
 
@@ -94,23 +96,42 @@ def show(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a data set holds, or one row of it: a token row as words, a table row by column."""
+    """Show what a data set or a file holds, or one row of it: tokens as words, a table row by column."""
     from nnrun.data.catalog import entry_for, token_words_of
     from nnrun.data.describe import describe_row, overview
+    from nnrun.data.describe_file import kind_of_file
     from nnrun.data.sources import load_dataset
 
+    if kind_of_file(name) is not None:
+        _show_file(name, row, split, num_words, as_json)
+        return
     entry = entry_for(name)
     dataset = load_dataset(_limited(entry, num_words), data_dir=data_dir, on_message=message)
     if row is None:
         document = overview(dataset)
-        text = _overview_text
+        text = overview_text
     else:
         document = describe_row(dataset, split.value, row, token_words_of(entry.dataset, data_dir, message))
-        text = _row_text
+        text = row_text
     if as_json:
         print_json(document)
     else:
         print(printable(text(document)))
+
+
+def _show_file(name: str, row: int | None, split: Split, num_words: int | None, as_json: bool) -> None:
+    from nnrun.data.describe_file import file_overview, file_row, read_file
+
+    if num_words is not None or split is not Split.train:
+        option = "--split" if num_words is None else "--num-words"
+        raise UsageError(f"{option} is for data sets; a file of rows is shown as it is.")
+    path = Path(name).expanduser()
+    file = read_file(path, message)
+    document = file_overview(path, file) if row is None else file_row(path, file, row)
+    if as_json:
+        print_json(document)
+    else:
+        print(printable((file_text if row is None else row_text)(document)))
 
 
 def _limited(entry: Entry, num_words: int | None) -> schema.Component:
@@ -137,76 +158,3 @@ def _entry_document(entry: Entry, place: Path | None) -> dict[str, Any]:
         "path": str(place) if place else None,
         "present": entry.home is not None or place is not None,
     }
-
-
-# --- text --------------------------------------------------------------------------------------------------
-
-
-def _overview_text(document: dict[str, Any]) -> str:
-    rows = document["rows"]
-    test = f"{rows['test']:,} test rows" if rows["test"] else "no test set"
-    parts = [f"{document['name']}: {rows['train']:,} training rows, {test}"]
-    for source in document["sources"]:
-        note = f" ({source['note']})" if source["note"] else ""
-        parts[0] += f"\n{source['path'] or source['name']}{note}\nSHA-256 {source['sha256']}"
-    if "tokens" in document:
-        lengths, tokens = document["tokens_per_row"], document["tokens"]
-        parts.append(
-            f"{tokens['total']:,} training tokens, {tokens['different']:,} different, "
-            f"the highest {tokens['highest']:,}\n"
-            f"tokens per row: median {lengths['median']:g}, mean {lengths['mean']:.1f}, "
-            f"from {lengths['min']:.0f} to {lengths['max']:.0f}"
-        )
-    if "classes" in document:
-        table = [["LABEL", "CLASS", "TRAIN", "TEST"]]
-        for c in document["classes"]:
-            table.append([str(c["label"]), c["name"] or "", f"{c['train']:,}", f"{c['test']:,}"])
-        if not rows["test"]:
-            table = [line[:3] for line in table]
-        if all(not line[1] for line in table[1:]):
-            table = [[line[0], *line[2:]] for line in table]
-            parts.append(_table(table, right=(0, 1, 2)))
-        else:
-            parts.append(_table(table, right=(0, 2, 3)))
-    if "features" in document:
-        parts.append(_statistics_table("COLUMN", document["features"]))
-    if "target" in document:
-        parts.append(_statistics_table("TARGET", document["target"]))
-    return "\n\n".join(parts)
-
-
-def _statistics_table(heading: str, columns: list[dict[str, Any]]) -> str:
-    table = [[heading, "MEAN", "STD", "MIN", "MAX"]]
-    for column in columns[:_MOST_COLUMNS_SHOWN]:
-        table.append([column["name"], *(f"{column[key]:.5g}" for key in ("mean", "std", "min", "max"))])
-    text = _table(table, right=(1, 2, 3, 4))
-    hidden = len(columns) - _MOST_COLUMNS_SHOWN
-    return f"{text}\n... and {hidden:,} more; --json shows all" if hidden > 0 else text
-
-
-def _row_text(document: dict[str, Any]) -> str:
-    target = document["target"]
-    shown = f"{target} ({document['class']})" if "class" in document else f"{target}"
-    head = f"{document['name']}, {document['split']} row {document['row']}: target {shown}"
-    if "tokens" in document:
-        words = document.get("words") or [str(token) for token in document["tokens"]]
-        body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
-    else:
-        body = _table([[name, f"{value:g}"] for name, value in document["values"].items()], right=(1,))
-    return f"{head}\n\n{body}"
-
-
-def _number(count: int | None) -> str:
-    return f"{count:,}" if count else "-"
-
-
-def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns; those of `right` are aligned to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

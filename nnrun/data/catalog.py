@@ -17,6 +17,7 @@ from nnrun.data.cache import (
     find,
     is_published,
 )
+from nnrun.data.describe_file import ENDINGS
 from nnrun.data.sources import load_dataset
 from nnrun.data.words import read_word_index, token_words
 from nnrun.errors import UsageError
@@ -91,7 +92,7 @@ CATALOG: Mapping[str, Entry] = {
 
 
 def entry_for(name: str) -> Entry:
-    """The data set of this name, or the archive at this path, which ends in .npz.
+    """The data set of this name, or the archive (.npz) or folder of texts at this path.
 
     Raises:
         UsageError: there is no such data set; says which one was probably meant.
@@ -100,12 +101,15 @@ def entry_for(name: str) -> Entry:
         path = str(Path(name).expanduser().absolute())
         return Entry(name, schema.Npz(path=path), "a NumPy archive")
     known = CATALOG.get(str(schema.component_name(name)))
+    if known is None and Path(name).expanduser().is_dir():
+        path = str(Path(name).expanduser().absolute())
+        return Entry(name, schema.TextFolder(path=path), "a folder of texts")
     if known is None:
         match = nearest(name, CATALOG)
         hint = f" Did you mean {match}?" if match else ""
         raise UsageError(
-            f"There is no data set {quoted(name)}.{hint} Known: {listing(CATALOG)}; or a path that ends "
-            "in .npz."
+            f"There is no data set {quoted(name)}.{hint} Known: {listing(CATALOG)}; or the path of a file "
+            f"that ends in .npz, {', '.join(ENDINGS)}, or of a folder of texts."
         )
     return known
 
@@ -118,7 +122,7 @@ def word_index_of(dataset: schema.Component) -> RemoteFile | None:
 
 def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
     """Whether a data set can be loaded without a download."""
-    if isinstance(dataset, schema.Npz):
+    if isinstance(dataset, (schema.Npz, *schema.FILES)):
         return Path(dataset.path).exists()
     entry = CATALOG.get(dataset.kind)
     return entry is None or entry.archive is None or find(entry.archive, data_dir) is not None

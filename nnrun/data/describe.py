@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, Samples, TokenRows
+from nnrun.data.describe_columns import cell, column_document, row_values, shown_value
+from nnrun.data.table import Table
 from nnrun.data.words import START, decode
 from nnrun.errors import UsageError
 from nnrun.spec.suggest import counted
@@ -44,7 +46,7 @@ def overview(dataset: Dataset) -> dict[str, Any]:
             for label in labels
         ]
     else:
-        names = ("target",) if train.targets.ndim == 1 else None
+        names = dataset.target_names or (("target",) if train.targets.ndim == 1 else None)
         document["target"] = _columns(train.targets, names)
     if isinstance(train.inputs, TokenRows):
         lengths = train.inputs.lengths
@@ -54,6 +56,8 @@ def overview(dataset: Dataset) -> dict[str, Any]:
             "different": len(np.unique(train.inputs.tokens)),
             "highest": int(train.inputs.tokens.max(initial=0)),
         }
+    elif isinstance(train.inputs, Table):
+        document["columns"] = [column_document(column) for column in train.inputs.columns]
     else:
         document["features"] = _columns(train.inputs, dataset.feature_names)
     document["sources"] = [
@@ -87,6 +91,8 @@ def describe_row(
         document["tokens"] = tokens
         if words is not None:
             document["words"] = decode(tokens, words)
+    elif isinstance(samples.inputs, Table):
+        document["values"] = row_values(samples.inputs, row)
     else:
         names = _feature_names(dataset.feature_names, samples.inputs.shape[1])
         document["values"] = dict(zip(names, samples.inputs[row].tolist(), strict=True))
@@ -94,7 +100,7 @@ def describe_row(
 
 
 def row_in_one_line(
-    inputs: TokenRows | Array,
+    inputs: TokenRows | Array | Table,
     row: int,
     feature_names: tuple[str, ...] | None = None,
     words: Mapping[int, str] | None = None,
@@ -103,6 +109,11 @@ def row_in_one_line(
     if isinstance(inputs, TokenRows):
         tokens = inputs.row(row)
         return " ".join(decode(tokens[1:] if len(tokens) and tokens[0] == START else tokens, words))
+    if isinstance(inputs, Table):
+        if len(inputs.columns) == 1:
+            return shown_value(cell(inputs.columns[0], row))
+        named = row_values(inputs, row).items()
+        return ", ".join(f"{name} {shown_value(value)}" for name, value in named)
     values = [f"{value:g}" for value in inputs[row].tolist()]
     if feature_names is None or len(feature_names) != len(values):
         return ", ".join(values)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -45,12 +45,14 @@ class Wrong:
         row: from 0.
         value: as the file has it.
         numbers: how many of the column's values are numbers, and of how many.
+        declared: the column must hold numbers, since somebody said so.
     """
 
     row: int
     value: str
     numbers: int
     of: int
+    declared: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
         if good == total:
             values = np.append(numbers, np.nan)[raw.codes]
             return _numbers(name, values, declared)
-        return _category(name, raw, counts, "not all values are numbers", None, _first_wrong(raw, is_number))
+        wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong)
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
         wrong = _first_wrong(raw, is_number)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
@@ -208,7 +211,7 @@ def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) 
     doubts: list[Doubt] = []
     if missing:
         doubts.append(Doubt("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
-    why = _declared(declared) or f"{words:.0f} words in a value on average, most of them different"
+    why = _declared(declared) or f"{words:.0f} words a value, many of them different"
     constant = not raw.levels or (len(raw.levels) == 1 and not missing)
     if constant:
         said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"

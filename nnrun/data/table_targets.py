@@ -116,33 +116,35 @@ def _number_of_several(file: ReadTable, name: str) -> Array:
         return column.values.astype(np.float64)
     if isinstance(column, CategoryColumn) and set(column.levels) <= set(_TRUTH):
         return np.array([_TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
-    refuse_wrong(file, name)
+    refuse_wrong(file, name, "several targets must all be numbers")
     raise AssertionError("a column that is no numbers was refused")
 
 
-def refuse_wrong(file: ReadTable, name: str) -> None:
-    """Raise DataError with the first value of a column that is no number."""
+def refuse_wrong(file: ReadTable, name: str, why: str = "") -> None:
+    """Raise DataError with the first value of a column that is no number.
+
+    Args:
+        file: with this column.
+        name: of the column.
+        why: what says that it must be one; default: that most of its values are.
+    """
     inferred = file.columns[name]
     wrong = inferred.wrong
     if wrong is not None:
-        row, value, of = (
-            wrong.row,
-            wrong.value,
-            f", and {wrong.numbers:,} of the {wrong.of:,} values are numbers",
-        )
+        row, value = wrong.row, wrong.value
+        share = f"{wrong.numbers:,} of the {wrong.of:,} values are numbers"
+        why = why or ("`types` says that the column holds numbers" if wrong.declared else share)
     else:
-        row = int(np.argmax(~inferred.column.missing))
         column = _as_category(inferred)
-        value, of = column.levels[column.codes[row]], ", and several targets must all be numbers"
-    advice = "" if wrong is None else _correct(name, value, inferred)
-    raise DataError(f"{file.at(row, name)}: {quoted(value)} is not a number{of}.{advice}")
+        row = int(np.argmax(~column.missing))
+        value = column.levels[column.codes[row]]
+    advice = "" if wrong is None or wrong.declared else _correct(name, value, file.typed)
+    raise DataError(f"{file.at(row, name)}: {quoted(value)} is not a number, and {why}.{advice}")
 
 
-def _correct(name: str, value: str, inferred: Inferred) -> str:
-    return (
-        f" Correct it, or tell csv that it means a missing value (`missing: [{value}]`), or that the column "
-        f"is a category (`types: {{{name}: category}}`)."
-    )
+def _correct(name: str, value: str, typed: bool) -> str:
+    missing = "" if typed else f", say that it means a missing value (`missing: [{value}]`)"
+    return f" Correct it{missing}, or say that the column is a category (`types: {{{name}: category}}`)."
 
 
 def _as_category(inferred: Inferred) -> CategoryColumn:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data import SparseRows, load_dataset
+from nnrun.data import SparseRows
 from nnrun.errors import DataError
 from nnrun.experiment.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_data import load_data
 from nnrun.experiment.memory import Memory, estimate_memory
 from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, prepare_groups
 from nnrun.model.network import LayerShape, build_network
@@ -73,7 +74,7 @@ def describe_spec(
     """
     listener = listener or Listener()
     try:
-        dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
+        dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
         return _without_data(spec, selection, str(error))
     groups = prepare_groups(spec, dataset, selection)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnrun.data import FittedPreprocessing, load_dataset
+from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
 from nnrun.data.preprocess import FittedColumn, FittedStandardize
@@ -26,6 +26,7 @@ from nnrun.experiment.export_formats import (
     require_onnx,
     rows_of,
 )
+from nnrun.experiment.load_data import load_data
 from nnrun.experiment.load_run import (
     TrainedNetwork,
     choose_networks,
@@ -195,7 +196,7 @@ def _rows_to_compare(
     smoke = record.get("smoke") is True
     try:
         if smoke or is_at_hand(spec.dataset, data_dir):
-            dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke)
+            dataset = load_data(spec, data_dir=data_dir, smoke=smoke)
             refuse_changed_data(dataset, recorded_data(record), run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
             fitted.transform_inputs(chosen.inputs)

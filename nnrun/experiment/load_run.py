@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.data import Dataset, FittedPreprocessing, load_dataset
+from nnrun.data import Dataset, FittedPreprocessing
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.load_data import load_data
 from nnrun.experiment.prepare import Selection
 from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
 from nnrun.spec import schema
@@ -88,7 +89,7 @@ def load_run_data(
     """
     record = run.read_record()
     smoke = record.get("smoke") is True
-    dataset = load_dataset(spec.dataset, data_dir=data_dir, smoke=smoke, on_message=listener.message)
+    dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     refuse_changed_data(dataset, recorded_data(record), run.id)
     return dataset
 

@@ -16,7 +16,12 @@ import torch
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import UsageError
-from nnrun.experiment.targets import effective_preprocessing, outputs_of, refuse_unsuitable_targets
+from nnrun.experiment.targets import (
+    effective_preprocessing,
+    outputs_of,
+    refuse_unknown_classes,
+    refuse_unsuitable_targets,
+)
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberKind
@@ -110,6 +115,7 @@ def prepare_groups(
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     by_width: dict[tuple[int, bool], list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
+        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
         member = GroupMember(number, source, fold, fitted)
         by_width.setdefault((fitted.width, fitted.sparse), []).append(member)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnrun.data import Dataset, load_dataset
+from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.listener import Listener, Start
+from nnrun.experiment.load_data import load_data
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.names import keep_names
@@ -150,8 +151,8 @@ def run_experiment(
         spec = spec.model_copy(update={"sweep": None})
     device = resolve_device(settings.device)
     if dataset is None:
-        dataset = load_dataset(
-            spec.dataset, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
+        dataset = load_data(
+            spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message
         )
     if settings.parent_data is not None:
         refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")

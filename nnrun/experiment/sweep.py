@@ -18,11 +18,12 @@ from nnrun.data import Dataset, load_dataset
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.environment import now, versions
 from nnrun.experiment.listener import Listener, Start, StopTraining
+from nnrun.experiment.load_data import columns_aside
 from nnrun.experiment.progress import means
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
 from nnrun.experiment.sweep_listener import SweepListener
 from nnrun.experiment.sweep_result import best_text, draw_sweep
-from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
+from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets, with_classes
 from nnrun.experiment.together import Candidate, architecture_of, prepare_together, train_together
 from nnrun.experiment.tpe import TpeStudy, require_optuna
 from nnrun.records import (
@@ -121,15 +122,17 @@ class _Datasets:
 
     def of(self, spec: schema.ExperimentSpec) -> Dataset:
         """The data of a trial."""
-        key = json.dumps(dump_value(spec.dataset))
+        aside = columns_aside(spec.validation)
+        key = json.dumps([dump_value(spec.dataset), aside])
         if key not in self._loaded:
             self._loaded[key] = load_dataset(
                 spec.dataset,
                 data_dir=self._settings.data_dir,
                 smoke=self._settings.smoke,
+                aside=aside,
                 on_message=self._listener.message,
             )
-        return self._loaded[key]
+        return with_classes(spec, self._loaded[key])
 
     def check(self, plan: SweepPlan) -> None:
         """Load what the trials need, and refuse a trial that its data do not suit."""

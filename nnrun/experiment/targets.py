@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from nnrun.data import Dataset
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint import lint
+from nnrun.spec.lint.network import CROSSENTROPIES
+from nnrun.spec.suggest import counted, quoted
 
 _SUM_TOLERANCE = 1e-3
 
@@ -35,6 +40,72 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     return spec.preprocessing.model_copy(update={"targets": wanted})
 
 
+def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
+    """Whole numbers of a file that are no labels, as classes, where the loss is one for classes.
+
+    Labels are positions among the units of the last layer (0 and 1 for a single one). Numbers that are not,
+    such as 1, 2, 3 for three units or -1 and 1 for one, become the classes 0 to K - 1 in ascending order, and
+    their names are the numbers. Anything else is given back unchanged.
+    """
+    numbers = dataset.train.targets
+    if (
+        not isinstance(spec.dataset, schema.FILES)
+        or not isinstance(spec.loss, CROSSENTROPIES)
+        or dataset.class_names is not None
+        or numbers.ndim != 1
+        or numbers.dtype.kind != "i"
+    ):
+        return dataset
+    values = np.unique(numbers if dataset.test is None else np.append(numbers, dataset.test.targets))
+    if values[0] >= 0 and values[-1] < max(2, outputs_of(spec)):
+        return dataset
+
+    def labelled(samples: Samples) -> Samples:
+        return replace(samples, targets=np.searchsorted(values, samples.targets).astype(np.int64))
+
+    return replace(
+        dataset,
+        train=labelled(dataset.train),
+        test=None if dataset.test is None else labelled(dataset.test),
+        task="binary" if len(values) == 2 else "multiclass",
+        classes=len(values),
+        class_names=tuple(str(value) for value in values.tolist()),
+    )
+
+
+def refuse_unknown_classes(
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    train_rows: npt.NDArray[np.integer],
+    validation_rows: npt.NDArray[np.integer],
+) -> None:
+    """Raise DataError at the first validation row of a file whose named class no training row has.
+
+    Args:
+        spec: the experiment.
+        dataset: its training samples are split here.
+        train_rows, validation_rows: positions among them.
+    """
+    names, labels = dataset.class_names, dataset.train.targets
+    if not isinstance(spec.dataset, schema.FILES) or names is None or labels.ndim != 1:
+        return
+    trained = np.zeros(len(names), bool)
+    trained[labels[train_rows]] = True
+    unknown = validation_rows[~trained[labels[validation_rows]]]
+    if not len(unknown):
+        return
+    row = int(unknown[0])
+    name = quoted(names[int(labels[row])])
+    lines = dataset.train.lines
+    place = f"training row {row}" if lines is None else f"line {int(lines[row])} of the file"
+    rows = int((labels[unknown] == labels[row]).sum())
+    raise DataError(
+        f"Only rows that validate have the class {name} ({counted(rows, 'row')}, the first is {place}), so "
+        f"no network can learn it. Draw the rows at random (shuffle: true) or of each class alike "
+        "(stratify: true), or take the class out."
+    )
+
+
 def refuse_unsuitable_targets(
     spec: schema.ExperimentSpec, dataset: Dataset, step: schema.Component | None
 ) -> None:
@@ -45,7 +116,8 @@ def refuse_unsuitable_targets(
         dataset: its data.
         step: the target step in effect.
     """
-    if isinstance(spec.dataset, schema.Npz) and dataset.class_names is not None:
+    named = isinstance(spec.dataset, schema.Npz) and dataset.class_names is not None
+    if named or (isinstance(spec.dataset, schema.FILES) and dataset.task is not None):
         _refuse_by_lint(spec, dataset)
     if not isinstance(step, schema.NoTargetStep):
         return
@@ -59,7 +131,7 @@ def refuse_unsuitable_targets(
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
-    """Named classes are known only now: the rules of `nnrun check` once more."""
+    """What the targets are is known only now: the rules of `nnrun check` once more."""
     inputs = dataset.train.inputs
     facts = DatasetFacts(
         inputs="tokens" if isinstance(inputs, TokenRows) else "table",

@@ -253,6 +253,9 @@ class TextFolder(Component):
     test: TestRows | None = None
 
 
+FILES = (RowFile, TextFolder)
+"""Data of a user's own with named columns or classes: what they hold is known once they are read."""
+
 Dataset = Annotated[
     Union[
         Annotated[Imdb, Tag("imdb")],

@@ -300,7 +300,7 @@ def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return real(dataset, **others)
 
     monkeypatch.setattr(nnrun.experiment.sweep, "load_dataset", counted)
-    monkeypatch.setattr("nnrun.experiment.run.load_dataset", None)
+    monkeypatch.setattr("nnrun.experiment.run.load_data", None)
     sweep(tmp_path)
     assert len(loads) == 1
 

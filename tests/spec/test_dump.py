@@ -59,7 +59,14 @@ epochs: 1
 batch_size: 32
 shuffle: true
 early_stopping: null
-validation: {holdout: {first: 1000, fraction: null, shuffle: false, stratify: false}}
+validation:
+  holdout:
+    first: 1000
+    fraction: null
+    column: null
+    value: null
+    shuffle: false
+    stratify: false
 """
     )
 

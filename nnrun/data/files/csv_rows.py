@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,7 +36,7 @@ MISSING: Final = (
 
 
 class CsvRows:
-    """A CSV file with a header; `.gz` is unpacked.
+    """A CSV file with a header; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
 
     Attributes:
         path, name, names, lines, typed: as of a `RowReader`.
@@ -58,11 +58,6 @@ class CsvRows:
         self.name = shown_path(path)
         self.lines = LineNumbers()
         self.missing = MISSING if missing is None else ("", *missing)
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
-            raise DataError(
-                f"The delimiter {quoted(delimiter)} must be a single ASCII character, and no quote or line "
-                f"end."
-            )
         with opened(path) as file:
             head = file.read(_HEAD_BYTES)
             refuse_wide(head, self.name)
@@ -75,7 +70,7 @@ class CsvRows:
             if cut:
                 first = first[:cut]
             else:
-                while not cut and len(first) <= MAX_LINE and (more := file.read(_HEAD_BYTES)):
+                while not cut and len(first) <= MAX_LINE and (more := file.read(BLOCK_BYTES)):
                     first += more
                     cut = first.rfind(b"\n") + 1
                 if not cut and len(first) > MAX_LINE:
@@ -83,6 +78,12 @@ class CsvRows:
                         f"{self.name}, line {self._blank_lines + 1} is longer than {MAX_LINE:,} bytes: it "
                         f"is no file of rows."
                     )
+        if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
+            first = first.replace(b"\r", b"\n")
+            raise DataError(
+                f"{self.name} has no newline: its lines end with carriage returns, {first.count(NEWLINE):,} "
+                f"of them. Convert the line ends, for example: tr '\\r' '\\n'."
+            )
         header = first.split(b"\n", 1)[0]
         if header.count(b'"') % 2:
             header = first  # a name goes over several lines
@@ -98,15 +99,16 @@ class CsvRows:
         except csv.Error as error:
             raise DataError(f"{where}: the header is no row of CSV: {error} (is a quote closed?).") from None
         names = tuple(field.strip() for field in fields)
+        seen: dict[str, int] = {}
         for number, name in enumerate(names, start=1):
             if not name:
                 raise DataError(
                     f"{where}: column {number} has no name. Name it, or leave it out (pandas writes such a "
                     "column for its index; save with index=False)."
                 )
-            if name in names[: number - 1]:
+            if seen.setdefault(name, number) != number:
                 raise DataError(
-                    f"{where}: columns {names.index(name) + 1} and {number} are both called {quoted(name)}"
+                    f"{where}: columns {seen[name]} and {number} are both called {quoted(name)}"
                     f"{_blanks_aside(fields, name)}. Give each a name of its own."
                 )
         if all(_is_number(name) for name in names):
@@ -121,15 +123,13 @@ class CsvRows:
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """As of a `RowReader`."""
         self.lines.clear()
-        positions = {name: self.names.index(name) for name in columns}
-        texts = frozenset(positions[name] for name in as_text)
+        places = {name: place for place, name in enumerate(self.names)}
+        positions = {name: places[name] for name in columns}
         row = 0
         with opened(self.path) as file:
             for data in self._checked(file, row):
-                frame = self._parsed(data, sorted(positions.values()), texts)
-                n_rows = len(frame)
-                columns_of_block = {name: _column(frame[at]) for name, at in positions.items()}
-                yield Block(n_rows, columns_of_block, file.done)
+                n_rows, read = self._columns(data, positions, as_text)
+                yield Block(n_rows, read, file.done)
 
     def _checked(self, file: Opened, row: int) -> Iterator[bytes]:
         """Blocks of whole rows of the right width, the header left out; notes their lines on the way."""
@@ -254,7 +254,25 @@ class CsvRows:
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )
 
-    def _parsed(self, data: bytes, positions: Sequence[int], texts: frozenset[int]) -> Any:
+    def _columns(
+        self, data: bytes, positions: Mapping[str, int], as_text: frozenset[str]
+    ) -> tuple[int, dict[str, Numbers | Texts]]:
+        """How many rows a block has, and its columns."""
+        frame = self._parsed(
+            data, sorted(positions.values()), {positions[name]: "category" for name in as_text}
+        )
+        # pandas makes numbers of the texts of a category where it can (007 becomes 7): those once more.
+        turned = [name for name in as_text if not _holds_texts(frame[positions[name]].cat.categories)]
+        exact = frame
+        if turned:
+            places = sorted(positions[name] for name in turned)
+            exact = self._parsed(data, places, dict.fromkeys(places, object))
+        return len(frame), {
+            name: _column(exact[place] if name in turned else frame[place])
+            for name, place in positions.items()
+        }
+
+    def _parsed(self, data: bytes, positions: Sequence[int], types: Mapping[int, Any]) -> Any:
         import pandas as pd
 
         return pd.read_csv(
@@ -263,12 +281,16 @@ class CsvRows:
             header=None,
             names=list(range(len(self.names))),
             usecols=list(positions),
-            dtype=dict.fromkeys(texts, "category"),
+            dtype=types,
             na_values=list(self.missing),
             keep_default_na=False,
             low_memory=False,
             **_exact_floats(),
         )
+
+
+def _holds_texts(categories: Any) -> bool:
+    return categories.dtype.kind not in "biufcmM"
 
 
 def _column(series: Any) -> Numbers | Texts:

@@ -21,7 +21,7 @@ _GZIP_SIGNATURE = b"\x1f\x8b"
 _BLOCK = 1 << 20
 # Tables pack to between a third and a twentieth. What packs a hundred times better is made to fill a machine.
 _LARGEST_RATIO = 200
-_UNSUSPICIOUS = 256 * 2**20
+_UNSUSPICIOUS = 64 * 2**20
 
 
 def shown_path(path: Path) -> str:
@@ -110,8 +110,10 @@ class Opened:
             raise DataError(
                 f"{self.name} ends in the middle of its packed data: it was cut off. Fetch or pack it again."
             ) from None
-        except zlib.error as error:
-            raise DataError(f"{self.name} cannot be unpacked: {printable(str(error))}.") from None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{self.name} is damaged and cannot be unpacked: {printable(str(error))}."
+            ) from None
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {error.strerror or error}.") from None
         if self._unpacked is not None:

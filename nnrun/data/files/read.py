@@ -34,6 +34,7 @@ class ReadTable:
         columns: name → the column and what it was taken for, in the order they were asked for.
         n_rows: N.
         lines: where the rows stand in the file.
+        typed: texts are texts, also where they look like numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ReadTable:
     columns: Mapping[str, Inferred]
     n_rows: int
     lines: LineNumbers
+    typed: bool = False
 
     @property
     def table(self) -> Table:
@@ -81,13 +83,13 @@ def read_table(
         sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
     )
     if not kept.n_rows:
-        raise DataError(f"{reader.name} has names of columns and no rows.")
+        raise DataError(f"{reader.name} has columns and no rows: after the header nothing follows.")
     reader.lines = kept.lines
     inferred = {}
     for name, raw in kept.columns.items():
         _refuse_infinite(reader, name, raw)
         inferred[name] = infer(name, raw, types.get(name), typed=reader.typed)
-    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines)
+    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed)
 
 
 def _read(
@@ -104,13 +106,16 @@ def _read(
     for _ in range(_MOST_ATTEMPTS):
         builder = TableBuilder({name: name in as_text for name in columns}, missing)
         progress = _Progress(reader.name, on_message)
+        asked = False  # for a place outside the memory
         try:
             for block in reader.blocks(columns, frozenset(as_text)):
                 builder.add(block)
                 if builder.surprises and builder.n_rows == block.n_rows:
                     break  # the first block tells most, and the rest need not be read for it
-                if builder.is_large and (place := folder()) is not None:
-                    builder.spill(place)
+                if builder.is_large and not asked:
+                    asked = True
+                    if (place := folder()) is not None:
+                        builder.spill(place)
                 if most_rows is not None and builder.n_rows >= most_rows:
                     break
                 progress.tell(builder.n_rows, block.done)

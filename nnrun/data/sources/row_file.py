@@ -178,9 +178,10 @@ def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> P
     if inputs is None:
         inputs = [name for name in reader.names if name not in special and name not in aside]
     if not inputs:
+        names = listing([quoted(name) for name in reader.names], "and")
+        have = "has" if len(reader.names) == 1 else "have"
         raise DataError(
-            f"{reader.name} has no column left for the inputs: each of {listing(reader.names, 'and')} has "
-            f"another part in the spec."
+            f"{reader.name} has no column left for the inputs: {names} {have} another part in the spec."
         )
     return Parts(
         tuple(inputs),
@@ -208,7 +209,7 @@ def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
             has += f" Fields are separated by {delimiter!r}: set `delimiter` if that is wrong."
     else:
         has = f"It has {columns}."
-    raise DataError(f"{reader.name} has no column {quoted(name)}, which {part} names.{hint} {has}")
+    raise DataError(f"{reader.name} has no column {quoted(name)}, which `{part}` names.{hint} {has}")
 
 
 def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) -> None:
@@ -253,11 +254,10 @@ def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | Non
     if name is None:
         return None
     inferred = file.columns[name]
-    if inferred.wrong is not None:
-        refuse_wrong(file, name)
     column = inferred.column
     if not isinstance(column, NumberColumn):
-        raise DataError(f"{file.name}, column {quoted(name)}: a weight must be a number of 0 or more.")
+        refuse_wrong(file, name, "" if inferred.wrong else "a weight must be one of 0 or more")
+    assert isinstance(column, NumberColumn), "anything else was refused"
     values = column.values.astype(np.float64)
     wrong = np.flatnonzero(~(values >= 0))
     if len(wrong):
@@ -404,11 +404,14 @@ def _test_file(
     held = _read(spec, reader, parts.all, types, context)
     for name in parts.inputs:
         if held.columns[name].wrong is not None:
-            refuse_wrong(held, name)
+            refuse_wrong(held, name, f"in {file.name} the column holds numbers")
     known = targets_of(held, spec.target, targets, constant_is_wrong=False)
     samples = _samples(held, parts, known, _weights(held, parts.weight), None)
     rows = _complete_rows(held, parts, spec, context)
-    return samples.take(rows), _source(held, path, len(rows))
+    source = _source(held, path, len(rows))
+    if path.name == Path(spec.path).name:  # records tell files apart by their names
+        source = replace(source, name=f"{path.parent.name}/{path.name}")
+    return samples.take(rows), source
 
 
 def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:

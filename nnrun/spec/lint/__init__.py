@@ -7,11 +7,18 @@ findings. A new rule goes into the module of its subject and into that module's 
 from __future__ import annotations
 
 from nnrun.spec.facts import DatasetFacts, dataset_facts
-from nnrun.spec.lint import metrics, network, rows, steps, sweeps
+from nnrun.spec.lint import files, metrics, network, rows, steps, sweeps
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.schema import ExperimentSpec
 
-RULES: tuple[Rule, ...] = (*network.RULES, *steps.RULES, *rows.RULES, *metrics.RULES, *sweeps.RULES)
+RULES: tuple[Rule, ...] = (
+    *network.RULES,
+    *files.RULES,
+    *steps.RULES,
+    *rows.RULES,
+    *metrics.RULES,
+    *sweeps.RULES,
+)
 
 
 def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:

@@ -1,0 +1,160 @@
+"""What `nnrun data` prints, as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from nnrun.cli.output import paragraph, shortened, text_width
+
+_MOST_COLUMNS = 64
+_MOST_VALUES = 8
+_LONGEST_NAME, _LONGEST_VALUE = 28, 24
+
+
+def overview_text(document: dict[str, Any]) -> str:
+    """A data set: rows, files, classes, inputs."""
+    rows = document["rows"]
+    test = f"{rows['test']:,} test rows" if rows["test"] else "no test set"
+    parts = [f"{document['name']}: {rows['train']:,} training rows, {test}"]
+    for source in document["sources"]:
+        note = f" ({source['note']})" if source["note"] else ""
+        parts[0] += f"\n{source['path'] or source['name']}{note}\nSHA-256 {source['sha256']}"
+    if "tokens" in document:
+        lengths, tokens = document["tokens_per_row"], document["tokens"]
+        parts.append(
+            f"{tokens['total']:,} training tokens, {tokens['different']:,} different, "
+            f"the highest {tokens['highest']:,}\n"
+            f"tokens per row: median {lengths['median']:g}, mean {lengths['mean']:.1f}, "
+            f"from {lengths['min']:.0f} to {lengths['max']:.0f}"
+        )
+    if "classes" in document:
+        lines = [["LABEL", "CLASS", "TRAIN", "TEST"]]
+        for c in document["classes"]:
+            lines.append([str(c["label"]), c["name"] or "", f"{c['train']:,}", f"{c['test']:,}"])
+        if not rows["test"]:
+            lines = [line[:3] for line in lines]
+        if all(not line[1] for line in lines[1:]):
+            lines = [[line[0], *line[2:]] for line in lines]
+            parts.append(table(lines, right=(0, 1, 2)))
+        else:
+            parts.append(table(lines, right=(0, 2, 3)))
+    if "columns" in document:
+        parts.append(_columns_table(document["columns"]))
+    if "features" in document:
+        parts.append(_statistics_table("COLUMN", document["features"]))
+    if "target" in document:
+        parts.append(_statistics_table("TARGET", document["target"]))
+    return "\n\n".join(parts)
+
+
+def _statistics_table(heading: str, columns: list[dict[str, Any]]) -> str:
+    lines = [[heading, "MEAN", "STD", "MIN", "MAX"]]
+    for column in columns[:_MOST_COLUMNS]:
+        lines.append([column["name"], *(f"{column[key]:.5g}" for key in ("mean", "std", "min", "max"))])
+    text = table(lines, right=(1, 2, 3, 4))
+    hidden = len(columns) - _MOST_COLUMNS
+    return f"{text}\n... and {hidden:,} more; --json shows all" if hidden > 0 else text
+
+
+def row_text(document: dict[str, Any]) -> str:
+    """One row of a data set or a file: a token row as words, a table row by column."""
+    if "target" in document:
+        target = document["target"]
+        shown = f"{target} ({document['class']})" if "class" in document else f"{target}"
+        head = f"{document['name']}, {document['split']} row {document['row']}: target {shown}"
+    else:
+        line = f" (line {document['line']})" if "line" in document else ""
+        head = f"{document['name']}, row {document['row']}{line}"
+    if "tokens" in document:
+        words = document.get("words") or [str(token) for token in document["tokens"]]
+        body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
+    else:
+        body = _values(document["values"])
+    return f"{head}\n\n{body}"
+
+
+def file_text(document: dict[str, Any]) -> str:
+    """A file of rows: its columns, and what to beware of."""
+    source, columns = document["source"], document["columns"]
+    head = (
+        f"{document['name']}: {document['rows']:,} row{'' if document['rows'] == 1 else 's'}, "
+        f"{len(columns):,} column{'' if len(columns) == 1 else 's'}\n{source['path']}\nSHA-256 "
+        f"{source['sha256']}"
+    )
+    parts = [head, _columns_table(columns)]
+    warnings = [f"warning: column '{c['name']}' {text}" for c in columns for text in c["warnings"]]
+    if warnings:
+        parts.append("\n".join(paragraph(text, text_width()) for text in warnings))
+    return "\n\n".join(parts)
+
+
+def _columns_table(columns: Sequence[dict[str, Any]]) -> str:
+    """Name, type, why it has that type where that is known, missing values, and what it holds."""
+    with_reason = "why" in columns[0]
+    rows = [["COLUMN", "TYPE", *(["WHY"] if with_reason else []), "MISSING", "VALUES"]]
+    for column in columns[:_MOST_COLUMNS]:
+        reason = [column["why"]] if with_reason else []
+        name = shortened(column["name"], _LONGEST_NAME)
+        rows.append([name, column["type"], *reason, f"{column['missing']:,}", ""])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    room = max(20, text_width() - sum(widths) - 2 * len(widths))
+    for row, column in zip(rows[1:], columns, strict=False):
+        row[-1] = shortened(_held(column), room)
+    text = table(rows, right=(len(rows[0]) - 2,))
+    hidden = len(columns) - _MOST_COLUMNS
+    return f"{text}\n... and {hidden:,} more; --json shows all" if hidden > 0 else text
+
+
+def _held(column: dict[str, Any]) -> str:
+    if column["type"] == "number":
+        if "min" not in column:
+            return ""
+        different = "" if column["distinct"] is None else f", {column['distinct']:,} different"
+        return f"{column['min']:.5g} to {column['max']:.5g}, mean {column['mean']:.5g}{different}"
+    if column["type"] == "text":
+        words = column["words"]
+        return f"{words['min']:,} to {words['max']:,} words, mean {words['mean']:.0f}"
+    values = [
+        f"{shortened(v['value'], _LONGEST_VALUE)} {v['rows']:,}" for v in column["values"][:_MOST_VALUES]
+    ]
+    more = column["distinct"] - len(values)
+    return ", ".join([*values, *([f"{more:,} more"] if more > 0 else [])])
+
+
+def _values(values: dict[str, float | str | None]) -> str:
+    """Numbers and names in a table, and below it what is too long for one; a single text as it is."""
+    shown = {
+        name: "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+        for name, value in values.items()
+    }
+    if len(shown) == 1 and any(isinstance(value, str) for value in values.values()):
+        return _filled(*shown.values())
+    room = max(20, text_width() - max(map(len, shown)) - 2)
+    short = {name: text for name, text in shown.items() if len(text) <= room and "\n" not in text}
+    right = () if any(isinstance(values[name], str) for name in short) else (1,)
+    parts = [table([[name, text] for name, text in short.items()], right)] if short else []
+    parts += [f"{name}:\n{_filled(text)}" for name, text in shown.items() if name not in short]
+    return "\n\n".join(parts)
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, text_width(), break_long_words=False, break_on_hyphens=False)
+
+
+def number(count: int | None) -> str:
+    """A count; a dash where there is none."""
+    return f"{count:,}" if count else "-"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows in aligned columns; those of `right` are aligned to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

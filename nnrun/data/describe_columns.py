@@ -1,0 +1,78 @@
+"""What a table's columns hold, in a few numbers; and its rows, value by value: plain values, for JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+
+MOST_VALUES: Final = 20
+"""Values of a category that are told; a category of more has only the most frequent ones told."""
+_MOST_COUNTED: Final = 1_000_000
+
+
+def column_document(column: Column) -> dict[str, Any]:
+    """Name, type, rows without a value; then range and mean of numbers, or the most frequent values."""
+    missing = column.missing
+    document: dict[str, Any] = {"name": column.name, "type": type_of(column), "missing": int(missing.sum())}
+    if isinstance(column, NumberColumn):
+        present = column.values[~missing].astype(np.float64)
+        few = len(present) <= _MOST_COUNTED
+        return {
+            **document,
+            "distinct": len(np.unique(present)) if few else None,
+            **(_statistics(present) if len(present) else {}),
+        }
+    if isinstance(column, CategoryColumn):
+        counts = np.bincount(column.codes[~missing], minlength=len(column.levels))
+        most = np.argsort(-counts, kind="stable")[:MOST_VALUES]
+        values = [{"value": column.levels[i], "rows": int(counts[i])} for i in most if counts[i]]
+        return {**document, "distinct": int((counts > 0).sum()), "values": values}
+    texts = [value for value in column.values if value is not None]
+    words = np.array([len(text.split()) for text in texts] or [0])
+    return {
+        **document,
+        "distinct": len(set(texts)),
+        "words": {"mean": float(words.mean()), "min": int(words.min()), "max": int(words.max())},
+    }
+
+
+def type_of(column: Column) -> str:
+    """`number`, `category` or `text`."""
+    if isinstance(column, NumberColumn):
+        return "number"
+    return "category" if isinstance(column, CategoryColumn) else "text"
+
+
+def cell(column: Column, row: int) -> float | str | None:
+    """One value; None where it is missing."""
+    if isinstance(column, NumberColumn):
+        value = float(column.values[row])
+        return None if np.isnan(value) else value
+    if isinstance(column, CategoryColumn):
+        code = int(column.codes[row])
+        return None if code < 0 else column.levels[code]
+    text: str | None = column.values[row]
+    return text
+
+
+def row_values(table: Table, row: int) -> dict[str, float | str | None]:
+    """Name → value of one row."""
+    return {column.name: cell(column, row) for column in table.columns}
+
+
+def shown_value(value: float | str | None) -> str:
+    """A value for a person to read."""
+    return "missing" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+
+def _statistics(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+    with np.errstate(over="ignore", invalid="ignore"):  # the range of a column may be too wide for its square
+        return {
+            "mean": float(values.mean()),
+            "std": float(values.std()),
+            "min": float(values.min()),
+            "max": float(values.max()),
+        }

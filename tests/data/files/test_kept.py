@@ -1,0 +1,107 @@
+"""Large tables: narrow numbers in files, and the second start from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnrun.data.files import columns, csv_rows
+from nnrun.data.files.csv_rows import CsvRows
+from nnrun.data.files.opened import sha256_of
+from nnrun.data.files.read import ReadTable, read_table
+from nnrun.data.table import CategoryColumn, NumberColumn
+
+N = 400
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
+    monkeypatch.setattr(columns, "LARGE", 500)
+    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 1000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "big.csv"
+    rows = [f"{i / 3!r},{i},{'red' if i % 3 else ''},a text of many words {i}" for i in range(N)]
+    path.write_text("a,b,colour,text\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def read(path: Path, said: list[str] | None = None, **options: Any) -> ReadTable:
+    reader = CsvRows(path)
+    on_message = (lambda text: None) if said is None else said.append
+    return read_table(reader, sha256_of(path), options, reader.names, {}, on_message)
+
+
+def check(file: ReadTable) -> None:
+    numbers, category = file.columns["a"].column, file.columns["colour"].column
+    assert isinstance(numbers, NumberColumn)
+    assert numbers.values.dtype == np.float32
+    assert np.array_equal(numbers.values, (np.arange(N) / 3).astype(np.float32))
+    assert isinstance(category, CategoryColumn)
+    assert category.levels == ("red",)
+    assert category.codes.tolist() == [0 if i % 3 else -1 for i in range(N)]
+    assert file.columns["text"].type == "text"
+    assert file.table.by_name["text"].take([7]).values[0] == "a text of many words 7"  # type: ignore[union-attr]
+    assert file.lines.place(10) == "line 12"
+
+
+def test_the_second_start_does_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(read(path))
+    monkeypatch.setattr(CsvRows, "blocks", None)
+    again = read(path)
+    check(again)
+    mapped = again.columns["a"].column
+    assert isinstance(mapped, NumberColumn)
+    assert isinstance(mapped.values, np.memmap)
+
+
+def test_another_file_or_another_way_to_read_is_another_entry(path: Path, empty_cache: Path) -> None:
+    read(path)
+    read(path, delimiter=";")
+    path.write_text(path.read_text() + "1,2,red,x\n")
+    assert read(path).n_rows == N + 1
+    assert len(list((empty_cache / "tables").iterdir())) == 3
+
+
+def test_a_small_table_is_not_kept(path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "LARGE", 10_000)
+    numbers = read(path).columns["a"].column
+    assert isinstance(numbers, NumberColumn)
+    assert np.array_equal(numbers.values, np.arange(N) / 3)
+    assert not empty_cache.exists()
+
+
+@pytest.mark.parametrize("damage", ["table.json", "0.float32", "2.npy", "lines.npy"])
+def test_a_damaged_entry_is_said_and_written_anew(path: Path, empty_cache: Path, damage: str) -> None:
+    read(path)
+    (entry,) = (empty_cache / "tables").iterdir()
+    (entry / damage).write_bytes(b"{")
+    said: list[str] = []
+    check(read(path, said))
+    assert len(said) == 1
+    assert said[0].startswith(f"{entry} cannot be used (")
+    said.clear()
+    check(read(path, said))
+    assert said == []
+    assert list((empty_cache / "tables").iterdir()) == [entry]
+
+
+def test_without_a_cache_all_stays_in_memory(path: Path, empty_cache: Path) -> None:
+    empty_cache.write_text("in the way")
+    said: list[str] = []
+    file = read(path, said)
+    assert file.n_rows == N
+    assert len(said) == 1
+    assert "the table stays in memory, and reading will take as long next time" in said[0]
+
+
+def test_nothing_is_left_of_a_file_that_turns_out_broken(path: Path, empty_cache: Path) -> None:
+    path.write_text(path.read_text() + "1,2\n")
+    with pytest.raises(Exception, match="line 402 has 2 fields"):
+        read(path)
+    assert list((empty_cache / "tables").iterdir()) == []

@@ -1,0 +1,147 @@
+"""What columns are taken for: each rule, and what a person is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnrun.data.files.columns import RawNumbers, RawTexts
+from nnrun.data.infer import Inferred, infer
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn
+from nnrun.spec.schema import ColumnType
+
+
+def texts(*values: str | None) -> RawTexts:
+    levels = sorted({value for value in values if value is not None})
+    codes = [-1 if value is None else levels.index(value) for value in values]
+    return RawTexts(np.array(codes, np.int32), tuple(levels))
+
+
+def of(*values: str | None, declared: ColumnType | None = None, typed: bool = False) -> Inferred:
+    return infer("c", texts(*values), declared, typed=typed)
+
+
+def said(inferred: Inferred) -> list[str]:
+    return [doubt.text for doubt in inferred.doubts]
+
+
+def test_numbers_stay_numbers_also_where_there_are_few() -> None:
+    inferred = infer("c", RawNumbers(np.array([1.0, 2.0, np.nan, 1.0])))
+    assert (inferred.type, inferred.why, inferred.missing, inferred.distinct) == (
+        "number",
+        "all values are numbers",
+        1,
+        2,
+    )
+    assert said(inferred) == ["lacks a value in 1 row (25.0 %)"]
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (("true", "FALSE", None), ("False", "True")),
+        (("True", "TRUE"), ("True",)),
+        (("no", "yes"), ("no", "yes")),
+    ],
+)
+def test_truth_values_are_a_category(values: tuple[str | None, ...], levels: tuple[str, ...]) -> None:
+    column = of(*values).column
+    assert isinstance(column, CategoryColumn)
+    assert column.levels == levels
+
+
+def test_numbers_that_were_read_as_texts() -> None:
+    column = of("1", "2.5", None, "-1e3").column
+    assert isinstance(column, NumberColumn)
+    assert column.values.tolist()[:2] == [1.0, 2.5]
+    assert np.isnan(column.values[2])
+
+
+@pytest.mark.parametrize("text", ["1_000", "inf", "nan", "0x10", "1,5", "12:30", "٣ ٤"])
+def test_what_is_no_number(text: str) -> None:
+    assert of("1", text).type == "category"
+
+
+def test_a_few_words_among_numbers_are_told() -> None:
+    inferred = of(*[str(i) for i in range(60)], "many", "few")
+    assert inferred.type == "category"
+    assert inferred.wrong is not None
+    assert (inferred.wrong.row, inferred.wrong.value, inferred.wrong.numbers, inferred.wrong.of) == (
+        60,
+        "many",
+        60,
+        62,
+    )
+    assert said(inferred) == ["has numbers in 60 of 62 values, and 'many' is none"]
+    assert of(*[str(i) for i in range(30)], *["x"] * 5).wrong is None
+    assert of("1", "2", "x").wrong is None
+
+
+def test_texts_are_long_and_different() -> None:
+    lines = [f"this is the line number {i} of many" for i in range(10)]
+    inferred = of(*lines, None)
+    assert isinstance(inferred.column, TextColumn)
+    assert inferred.column.values[3] == lines[3]
+    assert inferred.column.values[10] is None
+    assert said(inferred) == ["lacks a text in 1 row (9.1 %)"]
+    assert of(*lines[:2] * 20).type == "category"
+    assert of(*[f"name{i}" for i in range(30)]).type == "category"
+
+
+def test_names_that_differ_in_each_row_are_told() -> None:
+    assert said(of(*[f"name{i}" for i in range(30)])) == [
+        "has 30 different values in 30 rows: nothing general can be learned from such names; leave it out of "
+        "`inputs`"
+    ]
+    assert said(of(*["a", "b"] * 15)) == []
+
+
+@pytest.mark.parametrize("form", ["2024-01-{:02d}", "2024-01-{:02d} 12:30", "{}.1.2024", "1/{}/24"])
+def test_dates_are_told(form: str) -> None:
+    (text,) = said(of(*[form.format(i + 1) for i in range(25)]))
+    assert text.startswith("looks like dates")
+
+
+@pytest.mark.parametrize(
+    ("inferred", "text"),
+    [
+        (infer("c", RawNumbers(np.array([7.0, 7.0]))), "is 7 in every row"),
+        (infer("c", RawNumbers(np.array([np.nan, np.nan]))), "has no value in any row"),
+        (of("red", "red"), "is 'red' in every row"),
+        (of(None, None), "has no value in any row"),
+        (of(None, None, declared="category"), "has no value in any row"),
+        (of(None, None, declared="text"), "has no text in any row"),
+        (of("one text", "one text", declared="text"), "is 'one text' in every row"),
+    ],
+)
+def test_columns_that_are_the_same_in_every_row(inferred: Inferred, text: str) -> None:
+    assert (inferred.constant, said(inferred)) == (True, [text])
+
+
+def test_a_value_that_is_sometimes_missing_is_not_constant() -> None:
+    assert not of("red", None).constant
+    assert not of("red", None, declared="text").constant
+    assert not infer("c", RawNumbers(np.array([7.0, np.nan]))).constant
+
+
+def test_the_spec_can_say_otherwise() -> None:
+    column = of("1", "02", declared="category").column
+    assert isinstance(column, CategoryColumn)
+    assert column.levels == ("02", "1")
+    assert of("a", "b", declared="text").type == "text"
+    wrong = of("1", "x", declared="number").wrong
+    assert wrong is not None
+    assert (wrong.row, wrong.value, wrong.declared) == (1, "x", True)
+    assert of("1", "2", declared="number").why == "the spec's `types` says so"
+
+
+def test_numbers_of_a_file_that_has_types_as_names() -> None:
+    column = infer("c", RawNumbers(np.array([10.0, 2.0, np.nan, 2.5])), "category").column
+    assert isinstance(column, CategoryColumn)
+    assert column.levels == ("10", "2", "2.5")
+    assert column.codes.tolist() == [0, 1, -1, 2]
+
+
+def test_a_text_is_a_text_where_the_file_has_types() -> None:
+    assert of("1", "2", typed=True).type == "category"
+    assert of("1", "2", typed=True, declared="number").type == "number"
