@@ -56,6 +56,13 @@ def write(folder: Path, name: str, **values: Any) -> Path:
     return path
 
 
+def network(hidden: int, outputs: int, activation: str) -> list[dict[str, Any]]:
+    return [
+        {"dense": {"units": hidden, "activation": "relu"}},
+        {"dense": {"units": outputs, "activation": activation}},
+    ]
+
+
 def folds_of(spec: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """(training rows, validation rows) of each fold."""
     made = load_spec(str(spec)).spec
@@ -86,7 +93,7 @@ def scores_of(model: Any, x: Any, y: np.ndarray, folds: Sequence[tuple[np.ndarra
 
 
 def classifier(seed: int = 0) -> MLPClassifier:
-    return MLPClassifier((32,), max_iter=300, random_state=seed)
+    return MLPClassifier(hidden_layer_sizes=(32,), max_iter=300, random_state=seed)
 
 
 def test_penguins(real_file: Any, tmp_path: Path) -> None:
@@ -95,10 +102,7 @@ def test_penguins(real_file: Any, tmp_path: Path) -> None:
         tmp_path,
         "penguins",
         dataset={"csv": {"path": str(path), "target": "species"}},
-        layers=[
-            {"dense": {"units": 32, "activation": "relu"}},
-            {"dense": {"units": 3, "activation": "softmax"}},
-        ],
+        layers=network(32, 3, "softmax"),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         epochs=40,
@@ -126,10 +130,7 @@ def test_titanic(real_file: Any, tmp_path: Path) -> None:
         tmp_path,
         "titanic",
         dataset={"csv": {"path": str(path), "target": "survived", "inputs": TITANIC}},
-        layers=[
-            {"dense": {"units": 16, "activation": "relu"}},
-            {"dense": {"units": 1, "activation": "sigmoid"}},
-        ],
+        layers=network(16, 1, "sigmoid"),
         loss="binary_crossentropy",
         metrics=["accuracy"],
         epochs=30,
@@ -154,22 +155,22 @@ def test_miles_per_gallon(real_file: Any, tmp_path: Path) -> None:
         "mpg",
         dataset={"csv": {"path": str(path), "target": "mpg", "inputs": inputs}},
         preprocessing={"targets": "standardize"},
-        layers=[{"dense": {"units": 64, "activation": "relu"}}, {"dense": {"units": 64, "activation": "relu"}}, {"dense": 1}],
+        layers=[*network(64, 64, "relu"), {"dense": 1}],
         loss="mse",
         metrics=["mae"],
         epochs=40,
         batch_size=16,
         validation={"kfold": {"k": 5, "shuffle": True}},
-    )  # fmt: skip
+    )
     record, _ = run_command(spec)
     error = record["best"]["val_mae"]
     assert error <= 2.3
     frame = pd.read_csv(path)
-    network = MLPRegressor((64, 64), max_iter=300, random_state=0)
+    regressor = MLPRegressor(hidden_layer_sizes=(64, 64), max_iter=300, random_state=0)
     model = Pipeline(
         [
             ("x", columns_of(frame[inputs], inputs[:-1])),
-            ("y", TransformedTargetRegressor(network, transformer=StandardScaler())),
+            ("y", TransformedTargetRegressor(regressor, transformer=StandardScaler())),
         ]
     )
     theirs = -scores_of(model, frame[inputs], frame["mpg"].to_numpy(float), folds_of(spec))
@@ -184,19 +185,19 @@ def test_newswires_as_texts(real_file: Any, tmp_path: Path) -> None:
         tmp_path,
         "wires",
         dataset={"csv": {"path": str(path), "target": "topic", "inputs": "text"}},
-        layers=[{"dense": {"units": 128, "activation": "relu"}}, {"dense": {"units": topics, "activation": "softmax"}}],
+        layers=network(128, topics, "softmax"),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         epochs=6,
         batch_size=128,
         validation={"holdout": {"fraction": 0.2, "stratify": True}},
-    )  # fmt: skip
+    )
     record, seconds = run_command(spec)
     accuracy = record["best"]["val_accuracy"]
     assert accuracy >= 0.80
     assert seconds < 60  # 5 s where nothing else runs
     words = CountVectorizer(max_features=10_000, binary=True, token_pattern=r"[^\W_]+")
-    model = Pipeline([("x", words), ("y", LogisticRegression(max_iter=100))])
+    model = Pipeline([("x", words), ("y", LogisticRegression(max_iter=20))])
     texts, y = frame["text"].fillna(""), frame["topic"].to_numpy(str)
     assert accuracy >= scores_of(model, texts, y, folds_of(spec)) - NO_WORSE
 
@@ -210,10 +211,7 @@ def test_reviews_in_folders(data_dir: Path, tmp_path: Path) -> None:
         "reviews",
         dataset={"text_folder": str(folder)},
         preprocessing={"inputs": {"text": {"weighting": "tf_idf"}}},
-        layers=[
-            {"dense": {"units": 16, "activation": "relu"}},
-            {"dense": {"units": 1, "activation": "sigmoid"}},
-        ],
+        layers=network(16, 1, "sigmoid"),
         loss="binary_crossentropy",
         metrics=["accuracy"],
         epochs=15,

@@ -176,7 +176,8 @@ def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Out
         numbers = "one number" if facts.numbers == 1 else f"{facts.numbers} numbers"
         yield Finding(
             output.at("units"),
-            f"{name} has {numbers} to predict: units must be {facts.numbers} in the last layer; found {units}",
+            f"{name} has {numbers} to predict: units must be {facts.numbers} in the last layer; "
+            f"found {units}",
         )
 
 
