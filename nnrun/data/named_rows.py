@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnrun.data.archive import Archive
+from nnrun.data.files.csv_rows import MISSING
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
 from nnrun.data.row_blocks import Block, OnMessage, collect
@@ -24,17 +25,13 @@ Values = list[Any]
 Parsed = tuple[int | None, "Values | Unreadable"]
 
 _TRUTH = {"true": "True", "false": "False"}
-_MISSING = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
-    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
 _MOST_NAMES = 12  # that a message lists
 
 
 def missing_texts(declared: schema.Component) -> frozenset[str]:
     """The fields of CSV that mean a missing value, as the run's data set has it."""
     own = declared.missing if isinstance(declared, schema.Csv) else None
-    return frozenset(_MISSING if own is None else ["", *own])
+    return frozenset(MISSING if own is None else ["", *own])
 
 
 @dataclass(frozen=True)

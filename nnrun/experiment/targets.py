@@ -140,6 +140,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         task=dataset.task,
         classes=dataset.classes,
         features=int(inputs.shape[1]) if isinstance(inputs, np.ndarray) else None,
+        numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
     errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
     if errors:

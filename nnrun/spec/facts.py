@@ -21,6 +21,7 @@ class DatasetFacts:
         features: features per row, for tables.
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
+        numbers: how many numbers a row has to predict, for regression.
     """
 
     inputs: Literal["tokens", "table"] | None = None
@@ -30,6 +31,7 @@ class DatasetFacts:
     train_rows: int | None = None
     test_rows: int | None = None
     num_words: int | None = None
+    numbers: int = 1
 
 
 _SKLEARN = {

@@ -32,10 +32,10 @@ class Gathering:
 
 
 @st.composite
-def gatherings(draw: st.DrawFn, *, shared: bool | None = None, only_ones: bool = False) -> Gathering:
+def gatherings(draw: st.DrawFn, *, only_ones: bool = False) -> Gathering:
     """Any rows for any replicas, repeated rows and empty (all-zero) ones included."""
     replicas, n_rows, features = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 7))
-    one_for_all = draw(st.booleans()) if shared is None else shared
+    one_for_all = draw(st.booleans())
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = (1 if one_for_all else replicas, n_rows, features)
     x_SNF = (rng.random(shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))).astype(np.float32)
@@ -46,9 +46,11 @@ def gatherings(draw: st.DrawFn, *, shared: bool | None = None, only_ones: bool =
     return Gathering(x_SNF, places, rows_GN, draw(st.integers(1, 13)))
 
 
-def sparse_inputs(x_NF: np.ndarray, *, all_ones: bool) -> SparseInputs:
+def sparse_inputs(x_SNF: np.ndarray, *, all_ones: bool) -> SparseInputs:
+    rows = x_SNF.reshape(-1, x_SNF.shape[-1])
     # Rows of ones come as int8 from `nnrun.experiment`: their values are never read.
-    return SparseInputs(scipy.sparse.csr_array(x_NF.astype(np.int8) if all_ones else x_NF), all_ones, CPU)
+    matrix = scipy.sparse.csr_array(rows.astype(np.int8) if all_ones else rows)
+    return SparseInputs(matrix, all_ones, CPU, len(x_SNF))
 
 
 def as_dense(batch: SparseBatch) -> np.ndarray:
@@ -89,8 +91,8 @@ def test_dense_batches_are_the_rows_in_their_order(case: Gathering) -> None:
 @pytest.mark.parametrize("all_ones", [False, True])
 @given(data=st.data())
 def test_sparse_batches_are_the_rows_in_their_order(all_ones: bool, data: st.DataObject) -> None:
-    case = data.draw(gatherings(shared=True, only_ones=all_ones))
-    inputs = sparse_inputs(case.x_SNF[0], all_ones=all_ones)
+    case = data.draw(gatherings(only_ones=all_ones))
+    inputs = sparse_inputs(case.x_SNF, all_ones=all_ones)
     batches = list(inputs.batches(case.places, case.rows_GN, case.batch_size))
     full, short = divmod(case.rows_GN.shape[1], case.batch_size)
     assert [batch.rows for batch in batches] == [case.batch_size] * full + [short] * (short > 0)
@@ -102,7 +104,7 @@ def test_sparse_batches_are_the_rows_in_their_order(all_ones: bool, data: st.Dat
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_sparse_product_and_its_gradient_are_the_dense_ones(all_ones: bool, data: st.DataObject) -> None:
-    case = data.draw(gatherings(shared=True, only_ones=all_ones))
+    case = data.draw(gatherings(only_ones=all_ones))
     replicas, units = len(case.places), data.draw(st.integers(1, 4))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     kernel_RFU = rng.normal(size=(replicas, case.x_SNF.shape[2], units)).astype(np.float32)
@@ -116,13 +118,13 @@ def test_a_sparse_product_and_its_gradient_are_the_dense_ones(all_ones: bool, da
         # Where a batch meets few of the columns, the gradient holds their rows alone.
         return product.detach(), gradient.to_dense()
 
-    found = product_and_gradient(sparse_inputs(case.x_SNF[0], all_ones=all_ones))
+    found = product_and_gradient(sparse_inputs(case.x_SNF, all_ones=all_ones))
     dense = product_and_gradient(DenseInputs(torch.from_numpy(case.x_SNF)))
     torch.testing.assert_close(found, dense, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sparse_row_counts_for_its_non_zeros_not_for_its_width() -> None:
-    x_NF = np.zeros((4, 1000), np.float32)
-    x_NF[:, :3] = 1
-    assert sparse_inputs(x_NF, all_ones=True).numbers_per_row in (3, 4)
-    assert sparse_inputs(x_NF[:0], all_ones=True).numbers_per_row >= 1
+    x_SNF = np.zeros((1, 4, 1000), np.float32)
+    x_SNF[:, :, :3] = 1
+    assert sparse_inputs(x_SNF, all_ones=True).numbers_per_row in (3, 4)
+    assert sparse_inputs(x_SNF[:, :0], all_ones=True).numbers_per_row >= 1

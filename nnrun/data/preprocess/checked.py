@@ -14,9 +14,12 @@ from nnrun.errors import DataError
 Floats = npt.NDArray[np.float64]
 
 
+_MOST = 2**31 - 1  # columns are numbered in 32 bits
+
+
 def count(value: Any, *, least: int = 1) -> int:
-    """A whole number of at least `least`, or ValueError."""
-    if type(value) is not int or value < least:
+    """A whole number from `least`, of 32 bits, or ValueError."""
+    if type(value) is not int or not least <= value <= _MOST:
         raise ValueError(value)
     return value
 

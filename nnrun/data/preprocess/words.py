@@ -56,7 +56,7 @@ def cut(texts: Sequence[str | None], lower: bool = True, ngrams: int = 1) -> Cut
         if text:
             words = find(text.lower() if lower else text)
             numbers.extend(map(number, words))
-            for n in range(2, ngrams + 1):
+            for n in range(2, min(ngrams, len(words)) + 1):
                 runs = zip(*(words[i:] for i in range(n)), strict=False)
                 numbers.extend(map(number, map(" ".join, runs)))
         ends.append(len(numbers))
