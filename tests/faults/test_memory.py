@@ -22,7 +22,7 @@ ADVICE = "Use a smaller batch_size, fewer units"
 
 
 def test_a_network_that_does_not_fit(warm: Server, tmp_path: Path) -> None:
-    """1.6 GB of weights, drawn in double precision, where 600 MB more may be had: the run says so, and its process ends in order."""
+    """1.6 GB of weights, drawn in double precision, where 600 MB more may be had: the run says so."""
     units = {"units": 20_000, "activation": "relu"}
     layers = [{"dense": units}, {"dense": units}, {"dense": 1}]
     write_small(tmp_path, layers=layers)
@@ -71,7 +71,8 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
                     torch.empty(10**9)
 
         try:
-            run_experiment(load_spec(Path("small.yaml"), ["epochs=10"]), Settings("train", Path("runs")), Greedy())
+            loaded = load_spec(Path("small.yaml"), ["epochs=10"])
+            run_experiment(loaded, Settings("train", Path("runs")), Greedy())
         except NnrunError as error:
             print(error)
             sys.exit(error.exit_code)

@@ -168,7 +168,7 @@ def test_a_run_in_progress_is_not_deleted(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids differ, and `@last` is the run that says it started last: the clock is all that tells of the order."""
+    """Ids differ, and `@last` is the run that says it started last: only the clock tells of the order."""
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
     assert main(["train", "small.yaml", "-q"]) == 0
