@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def read_weights_file(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for without end
         raise DataError(f"{path} is no ordinary file.")
     try:
         content = path.read_bytes()
