@@ -40,9 +40,10 @@ from nnrun.data import load_dataset
 from nnrun.data.row_source import RowSource, source_of
 from nnrun.data.token_pickle import read_token_pickle
 from nnrun.errors import NnrunError
+from nnrun.experiment.load_run import recorded_data, selection_of
 from nnrun.experiment.predict import Predictor, load_predictor, predict_source
 from nnrun.experiment.run import Settings, run_experiment
-from nnrun.records import RunDirectory, all_looks, list_runs, read_weights_file
+from nnrun.records import RunDirectory, all_looks, list_runs, members_of_record, read_weights_file
 from nnrun.records.weights import write_weights_file
 from nnrun.spec import schema
 from nnrun.spec.dump import dump_spec
@@ -56,17 +57,19 @@ MOST_BYTES = 2**30
 """That reading an input may take beyond what the process had."""
 
 _TEXTS = [
-    *("null", "true", "no", "~", "1e999", "-1", "0", "9" * 400, ".nan", "-.inf", "0x", "1_000", "''", '"', "'"),
-    *("&a ", "*a", "<<: ", "!!python/object/apply:os.system ", "!!binary ", "? ", "- ", ": ", "{", "}", "[", "]"),
-    *("|\n", ">-\n", "%YAML 1.1\n", "---\n", "...\n", "#", "\t", "\r", "\x00", "\x1b[2J", "\x85", "\u2028", "\ufeff"),
-    *("\u202e", "../../x", "/dev/zero", "dense", "imdb", "kfold", "holdout", "units", "[" * 60, "{a: " * 60),
-    *("=1+1", "NaN", "Infinity", '{"a":1}', '"\\ud800"', ",", ";", "\n", "\r\n", '""', "1,2,3", "[1,2,3]"),
+    *("null", "true", "no", "~", "1e999", "-1", "0", "9" * 400, ".nan", "-.inf", "0x", "1_000"),
+    *("''", '"', "'", "&a ", "*a", "<<: ", "!!python/object/apply:os.system ", "!!binary "),
+    *("? ", "- ", ": ", "{", "}", "[", "]", "|\n", ">-\n", "%YAML 1.1\n", "---\n", "...\n", "#"),
+    *("\t", "\r", "\x00", "\x1b[2J", "\x85", "\u2028", "\ufeff", "\u202e", "../../x", "/dev/zero"),
+    *("dense", "imdb", "kfold", "holdout", "units", "[" * 60, "{a: " * 60, "=1+1", "NaN", "Infinity"),
+    *('{"a":1}', '"\\ud800"', ",", ";", "\n", "\r\n", '""', "1,2,3", "[1,2,3]"),
 ]
 _VALUES: list[Any] = [
-    *(None, True, False, 0, 1, -1, 3, 0.5, -0.0, 1e-300, 1e300, 2**31, 2**63, 10**30, float("nan"), float("inf")),
-    *("", "relu", "softmax", "mse", "adam", "imdb", "no", "../x", "a" * 2000, "\u202e", "1e-3", [], {}, [[]]),
-    *([1, 2], {"a": 1}, {"dense": 3}, {"dense": {"units": 0}}, {"kfold": {"k": 10**9}}, {"npz": "x"}, ["accuracy"] * 40),
-    *({"holdout": {"first": 10**12}}, {"holdout": {"fraction": 1.5}}, "@", {"": ""}, [None], {"dropout": 1.0}),
+    *(None, True, False, 0, 1, -1, 3, 0.5, -0.0, 1e-300, 1e300, 2**31, 2**63, 10**30),
+    *(float("nan"), float("inf"), "", "relu", "softmax", "mse", "adam", "imdb", "no", "../x", "a" * 2000),
+    *("\u202e", "1e-3", "@", [], {}, [[]], [1, 2], [None], {"a": 1}, {"": ""}, ["accuracy"] * 40),
+    *({"dense": 3}, {"dense": {"units": 0}}, {"kfold": {"k": 10**9}}, {"npz": "x"}, {"dropout": 1.0}),
+    *({"holdout": {"first": 10**12}}, {"holdout": {"fraction": 1.5}}),
 ]
 _BYTES = [b"\x00", b"\xff", b"\x80", b"\x7f", b"\n", b"]", b"(", b".", b"0", b"}"]
 
@@ -85,7 +88,9 @@ def changed_text(rng: random.Random, text: str) -> str:
             case 3:
                 text = text[:at] + text[at : at + length] * rng.choice((2, 3, 50)) + text[at + length :]
             case 4:
-                text = text[:at] + chr(rng.choice((rng.randrange(128), rng.randrange(0x3000)))) + text[at + 1 :]
+                text = (
+                    text[:at] + chr(rng.choice((rng.randrange(128), rng.randrange(0x3000)))) + text[at + 1 :]
+                )
             case _:
                 lines = text.split("\n")
                 rng.shuffle(lines)
@@ -157,7 +162,12 @@ class Corpus:
         lists[:] = [[1, 2, 300], [4], [256], [5, 6], [], [7] * 20, [8, 9], [10]]
         y = np.arange(8) % 2
         self.arrays: list[dict[str, np.ndarray]] = [
-            {"x_train": rng.normal(size=(8, 3)), "y_train": y, "x_test": rng.normal(size=(4, 3)), "y_test": y[:4]},
+            {
+                "x_train": rng.normal(size=(8, 3)),
+                "y_train": y,
+                "x_test": rng.normal(size=(4, 3)),
+                "y_test": y[:4],
+            },
             {"x_train": lists, "y_train": y},
             {"x_train": rng.normal(size=(8, 2, 2)), "y_train": np.array(["spam", "ham"])[y]},
         ]
@@ -241,7 +251,9 @@ def archive(rng: random.Random, corpus: Corpus) -> None:
         for name in rng.sample(list(members), rng.choice((1, 1, 2))):
             content = members[name]
             cut = rng.random() < 0.5  # the header alone, or all of it
-            members[name] = changed_bytes(rng, content[:128]) + content[128:] if cut else changed_bytes(rng, content)
+            members[name] = (
+                changed_bytes(rng, content[:128]) + content[128:] if cut else changed_bytes(rng, content)
+            )
     with zipfile.ZipFile(path, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file:
         for name, content in members.items():
             file.writestr(f"{name}.npy", content)
@@ -290,13 +302,19 @@ def record(rng: random.Random, corpus: Corpus) -> None:
     text = changed_text(rng, text) if rng.random() < 0.3 else text
     (run.path / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     (run.path / "history.csv").write_bytes(changed_text(rng, corpus.history).encode("utf-8", "surrogatepass"))
-    (runs / ".test-uses.jsonl").write_bytes(changed_text(rng, '{"data": "x", "sha256": ["a"]}\n').encode("utf-8", "replace"))
+    (runs / ".test-uses.jsonl").write_bytes(
+        changed_text(rng, '{"data": "x", "sha256": ["a"]}\n').encode("utf-8", "replace")
+    )
     summaries = list_runs(runs)
     all_looks(runs, summaries)
     with contextlib.suppress(NnrunError):
         run.read_history()
     if summaries[0].status != "broken":
-        closing_text(run, run.read_record())
+        found = run.read_record()
+        closing_text(run, found)
+        selection_of(found)
+        recorded_data(found)
+        members_of_record(found)
 
 
 def weights(rng: random.Random, corpus: Corpus) -> None:
@@ -413,8 +431,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report = fuzz(name, inputs, corpus, seed=asked.seed, first=asked.first)
             seconds = time.perf_counter() - began
             print(
-                f"{name}: {inputs:,} inputs in {seconds:.0f} s, {report.accepted:,} accepted, {report.refused:,} "
-                f"refused {dict(report.kinds)}, {len(report.faults)} faults",
+                f"{name}: {inputs:,} inputs in {seconds:.0f} s, {report.accepted:,} accepted, "
+                f"{report.refused:,} refused {dict(report.kinds)}, {len(report.faults)} faults",
                 flush=True,
             )
             for number, fault in list(report.faults.items())[:3]:
