@@ -152,7 +152,7 @@ def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(line, Unreadable(f"is no row of CSV: {error} (is a quote closed?)"))
+            yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
             continue
         if fields:
             yield RawRow(line, fields)

@@ -20,6 +20,8 @@ from nnrun.data.archive import Archive
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
+pytestmark = pytest.mark.faults
+
 
 def npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
