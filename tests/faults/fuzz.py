@@ -174,7 +174,7 @@ class Corpus:
         self.pickles = [pickle.dumps(lists, protocol) for protocol in (2, 3, 4, 5)]
         self.table = self._predictor("table", self.arrays[0], "standardize")
         self.tokens = self._predictor("tokens", self.arrays[1], "multi_hot")
-        numbers = [[0.5, 1.25, -3.0], [1e3, 2, 3], [0, 0, 0]]
+        numbers: list[list[float]] = [[0.5, 1.25, -3.0], [1e3, 2, 3], [0, 0, 0]]
         self.rows = {
             "csv": "a,b,c\n" + "\n".join(",".join(map(str, row)) for row in numbers) + '\n"1","2","3"\n',
             "tsv": "\n".join("\t".join(map(str, row)) for row in numbers) + "\n",
