@@ -108,10 +108,11 @@ class Archive:
             zlib.error,
             EOFError,
             OSError,
+            ValueError,
             NotImplementedError,
             RuntimeError,
         ) as error:
-            # RuntimeError is how zipfile says that a member is encrypted.
+            # RuntimeError is how zipfile says that a member is encrypted, ValueError that a name is no UTF-8.
             raise DataError(
                 f"{where} is damaged or incomplete: {_lower(error)}. Fetch or write it anew."
             ) from None

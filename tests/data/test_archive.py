@@ -227,6 +227,16 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     assert "encrypted" in refusal(path)
 
 
+def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """In the local header, whose flag says that it is; found by the fuzzer."""
+    path = archive_of(tmp_path / "a.npz", {"x": npy(np.zeros(9))})
+    content = bytearray(path.read_bytes())
+    content[7] |= 8
+    content[content.index(b"x.npy")] = 0x9B
+    path.write_bytes(content)
+    assert "is damaged or incomplete" in refusal(path)
+
+
 def test_names_cannot_reach_the_terminal_raw(tmp_path: Path) -> None:
     path = archive_of(tmp_path / "a.npz", {"\x1b[2J": npy(np.zeros(1))})
     assert "\x1b" not in refusal(path, read=lambda a: a.require("x"))
