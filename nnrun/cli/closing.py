@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.cli.output import aligned, nth_look, ordinal, times
 from nnrun.errors import printable
 from nnrun.experiment.record_text import baseline_text, interval_text, score_table
+from nnrun.experiment.sound_record import sound
 from nnrun.records import members_of_record
 from nnrun.validation.summary import monitor_mode
 
@@ -25,6 +26,7 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
         looks: how often experiments of its name have looked at its test set up to now, where others may have
             since; the record tells only which look its own was.
     """
+    record = sound(record)
     blocks = [_headline(record)]
     scores = score_table(record)
     if scores is not None:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nnrun.errors import printable
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.progress import means, start_line
 from nnrun.training.loop import EpochRecord
@@ -37,7 +38,7 @@ class LiveListener(Listener):
 
     def message(self, text: str) -> None:
         """Print it above the table."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(printable(text), markup=False, highlight=False)
 
     def detail(self, text: str) -> None:
         """Print it where details are wanted."""

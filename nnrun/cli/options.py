@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -101,7 +102,7 @@ _SPEC_ENDINGS = (".yaml", ".yml")
 
 def is_spec(text: str) -> bool:
     """Whether an argument that may name a spec or a run names a spec."""
-    return Path(text).suffix.lower() in _SPEC_ENDINGS or Path(text).is_file()
+    return Path(text).suffix.lower() in _SPEC_ENDINGS or os.path.isfile(text)
 
 
 def required(spec: Path | None, what: str = "run") -> Path:

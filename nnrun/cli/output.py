@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.cells import json_text
-from nnrun.errors import NnrunError, SpecError
+from nnrun.errors import NnrunError, SpecError, printable
 
 _WIDEST = 110
 
 
 def message(text: str) -> None:
     """A message for the person at the terminal, on stderr. Where nobody reads it, the work goes on."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

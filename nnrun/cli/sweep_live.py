@@ -13,6 +13,7 @@ from rich.text import Text
 
 from nnrun.cli.live import clock
 from nnrun.cli.sweep_report import board
+from nnrun.errors import printable
 from nnrun.experiment.listener import Start
 from nnrun.experiment.progress import means
 from nnrun.experiment.sweep_listener import SweepListener, sweep_line
@@ -38,7 +39,7 @@ class LiveBoard(SweepListener):
 
     def message(self, text: str) -> None:
         """Print it above the board."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(printable(text), markup=False, highlight=False)
 
     def detail(self, text: str) -> None:
         """Print it where details are wanted."""

@@ -7,6 +7,7 @@ pickle is ever run (see token_pickle.py).
 from __future__ import annotations
 
 import hashlib
+import os
 import tokenize
 import warnings
 import zipfile
@@ -44,9 +45,9 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Open, hash and check. Raises DataError, with a sentence, for whatever is not a sound archive."""
         self.path = path
-        if path.is_dir():
+        if os.path.isdir(path):
             raise DataError(f"{path} is a folder. Name the .npz file itself.")
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise DataError(f"{path} is no ordinary file.")  # a pipe would be waited for without end
         try:
             self._file: BinaryIO = path.open("rb")
@@ -107,10 +108,11 @@ class Archive:
             zlib.error,
             EOFError,
             OSError,
+            ValueError,
             NotImplementedError,
             RuntimeError,
         ) as error:
-            # RuntimeError is how zipfile says that a member is encrypted.
+            # RuntimeError is how zipfile says that a member is encrypted, ValueError that a name is no UTF-8.
             raise DataError(
                 f"{where} is damaged or incomplete: {_lower(error)}. Fetch or write it anew."
             ) from None

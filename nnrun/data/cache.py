@@ -19,7 +19,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
 
 import numpy as np
 
@@ -27,9 +28,13 @@ from nnrun.cache_folder import cache_dir as cache_dir
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
+if TYPE_CHECKING:
+    import requests
+
 BASE_URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 REQUIRED_SCHEME = "https://"
 TIMEOUT_SECONDS: Final = 10
+MAX_DOWNLOAD = 200 * 2**20  # bytes; the largest published file has 17 million
 _FORMAT = "v1"
 
 OnMessage = Callable[[str], None]
@@ -118,10 +123,12 @@ def _download(
             known_hash=f"{remote.algorithm}:{remote.digest}",
             fname=remote.name,
             path=folder,
-            downloader=pooch.HTTPDownloader(timeout=timeout),
+            downloader=lambda url, file, _: _get(url, Path(file), timeout),
         )
     except requests.exceptions.RequestException as error:
         reason = f"the download failed: {_network_reason(error)}"
+    except _Refused as error:
+        reason = str(error)
     except ValueError:
         reason = "what was downloaded does not have the published hash, and was thrown away"
     except OSError as error:
@@ -131,6 +138,30 @@ def _download(
     raise DataError(
         f"{remote.name} is not on this machine, and {reason}.\n{how_to_get(remote, data_dir, url)}"
     )
+
+
+class _Refused(Exception):
+    """A download was given up; the text says why, as the end of a sentence."""
+
+
+def _get(url: str, target: Path, timeout: float) -> None:
+    """Download to a file: over https all the way, and no more than any published file holds."""
+    import requests
+
+    hooks = {"response": _refuse_other_schemes}
+    with requests.get(url, stream=True, timeout=timeout, hooks=hooks) as answer, target.open("wb") as file:
+        answer.raise_for_status()
+        for block in answer.iter_content(1 << 16):
+            file.write(block)
+            if file.tell() > MAX_DOWNLOAD:
+                raise _Refused(f"the download was given up after {MAX_DOWNLOAD:,} bytes: it is not that file")
+
+
+def _refuse_other_schemes(answer: requests.Response, *args: object, **named: object) -> None:
+    """Give up before a redirect is followed that leaves https. Asked for each answer on the way."""
+    target = urljoin(answer.url, answer.headers.get("location", ""))
+    if answer.is_redirect and not target.startswith(REQUIRED_SCHEME):
+        raise _Refused("the server sends us on to an address that is not https; nothing was downloaded")
 
 
 def how_to_get(remote: RemoteFile, data_dir: Path | None, url: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,7 @@ def word_index_of(dataset: schema.Component) -> RemoteFile | None:
 def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
     """Whether a data set can be loaded without a download."""
     if isinstance(dataset, (schema.Npz, *schema.FILES)):
-        return Path(dataset.path).exists()
+        return os.path.exists(dataset.path)
     entry = CATALOG.get(dataset.kind)
     return entry is None or entry.archive is None or find(entry.archive, data_dir) is not None
 

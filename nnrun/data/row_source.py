@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -84,7 +85,7 @@ def source_of(path: Path) -> RowSource:
             f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz also with {_GZIP}), "
             "which says how its rows are written; or give - to read them from stdin."
         )
-    if not path.exists():
+    if not os.path.exists(path):
         raise UsageError(f"There is no file {printable(str(path))}.")
     return RowSource(printable(str(path)), kind, path)
 
@@ -151,7 +152,7 @@ def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(line, Unreadable(f"is no row of CSV: {error} (is a quote closed?)"))
+            yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
             continue
         if fields:
             yield RawRow(line, fields)

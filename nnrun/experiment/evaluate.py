@@ -28,6 +28,7 @@ from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_da
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import in_own_units, network_outputs
 from nnrun.experiment.score import Scored, score
+from nnrun.experiment.sound_record import sound
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import refuse_what_is_not_allowed
@@ -151,7 +152,7 @@ def _evaluated(
         scores=mean_of(scores),
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
         baseline=mean_of([scored.baseline for scored in measured]),
-        test_uses=len(record.get("test_uses") or []),
+        test_uses=len(sound(record).get("test_uses") or []),
         look=look,
         analysis=analyse(
             combined.outputs,

@@ -37,6 +37,7 @@ from nnrun.experiment.load_run import (
 from nnrun.experiment.meaning import Meaning, meaning_of
 from nnrun.experiment.names import load_labels
 from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.sound_record import sound
 from nnrun.records import RunDirectory
 from nnrun.records.files import replace_file
 from nnrun.spec import schema
@@ -192,7 +193,7 @@ def _rows_to_compare(
 ) -> tuple[RawInputs, str]:
     """Some training rows where the data are here, else generated rows of their shape."""
     rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
-    record = run.read_record()
+    record = sound(run.read_record())
     smoke = record.get("smoke") is True
     try:
         if smoke or is_at_hand(spec.dataset, data_dir):

@@ -12,6 +12,7 @@ from nnrun.experiment.load_run import load_run_spec, recorded_data
 from nnrun.experiment.replay import refuse_without_validation, replayed_schedule, watched_by_schedule
 from nnrun.experiment.revalidated import with_validation
 from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.sound_record import sound
 from nnrun.experiment.verdict import chosen_epoch
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
@@ -44,7 +45,7 @@ def final_of_run(
     Raises:
         UsageError: `parent` has no best epoch and no number was given.
     """
-    record = parent.read_record()
+    record = sound(parent.read_record())
     chosen = chosen_epoch(parent, record) if epochs == "best" else None
     if epochs == "best":
         if chosen is None:

@@ -14,6 +14,7 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_data import load_data
 from nnrun.experiment.prepare import Selection
+from nnrun.experiment.sound_record import sound
 from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text
@@ -104,7 +105,7 @@ def selection_of(record: Mapping[str, Any]) -> Selection:
 
 def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
     """Name → SHA-256 of the data that a run's record tells of."""
-    entries = [entry for entry in record.get("data") or [] if isinstance(entry, Mapping)]
+    entries = sound(record).get("data") or []
     return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
 
 

@@ -12,6 +12,7 @@ from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.record_text import baseline_text, interval_text, score_table
 from nnrun.experiment.report_analysis import analysis_blocks
+from nnrun.experiment.sound_record import sound
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
@@ -56,7 +57,7 @@ def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Bl
         runs: one section each; several are also drawn and listed side by side.
         analyses: run id → what its predictions on the validation rows show, where that is known.
     """
-    records = [run.read_record() for run in runs]
+    records = [sound(run.read_record()) for run in runs]
     sections = []
     if len(runs) > 1:
         sections.append(Section("Side by side", [_side_by_side(runs, records), *_curves(runs, "together")]))

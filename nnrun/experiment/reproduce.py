@@ -13,6 +13,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
 from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.sound_record import sound
 from nnrun.records import Member, RunDirectory, member_kind
 from nnrun.training.choice import Policy
 
@@ -118,7 +119,7 @@ def reproduce_run(
     Raises:
         UsageError: the original did not complete, or its device is not here.
     """
-    record = original.read_record()
+    record = sound(original.read_record())
     status = record.get("status")
     if status != "completed":
         raise UsageError(

@@ -24,6 +24,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from nnrun.errors import NnrunError
+from nnrun.figures.text import any_script, plain_label
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
@@ -137,7 +138,7 @@ def save(figure: Figure, path: Path) -> None:
     # Without a salt and with a date, no two SVG files would be alike.
     kind = path.suffix.lower().removeprefix(".")
     drawn = io.BytesIO()
-    with rc_context({"svg.hashsalt": "nnrun"}):
+    with rc_context({"svg.hashsalt": "nnrun"}), any_script():
         figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -261,4 +262,5 @@ def _filled(keys: list[Line2D | Patch], rows: int) -> list[Line2D | Patch]:
 
 def _short(label: str) -> str:
     """A label that fits; what tells ids apart stands at their end."""
-    return label if len(label) <= _LONGEST_LABEL else f"{label[:16]}…{label[17 - _LONGEST_LABEL :]}"
+    fits = len(label) <= _LONGEST_LABEL
+    return plain_label(label if fits else f"{label[:16]}…{label[17 - _LONGEST_LABEL :]}")

@@ -16,6 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from nnrun.figures.curves import COLOURS
+from nnrun.figures.text import plain_label
 
 Array = npt.NDArray[Any]
 
@@ -153,6 +154,4 @@ def _plain(*axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    text = name if len(name) <= 18 else f"{name[:17]}…"
-    return text.replace("$", r"\$")
+    return plain_label(name if len(name) <= 18 else f"{name[:17]}…")

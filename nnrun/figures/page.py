@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nnrun.errors import printable
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -68,10 +70,15 @@ class Page:
 def render(page: Page) -> str:
     """The page as HTML. All text is escaped; only the figures are taken as they are."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def finalize(value: object) -> object:
+        return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         loader=PackageLoader("nnrun.figures", "."),
         autoescape=True,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,

@@ -8,6 +8,8 @@ import re
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from nnrun.figures.text import any_script
+
 # What is drawn in these colours is drawn in the page's: text and axes, grid lines, remarks, and the first of
 # the runs, whose blue is too dark for a dark page.
 _PAGE_COLOURS = {
@@ -31,7 +33,7 @@ def inline_svg(figure: Figure, title: str, salt: str) -> str:
         salt: another for each figure of a page, since names inside an SVG hold for the whole page.
     """
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
+    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}), any_script():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = _METADATA.sub("", _NO_FILE.sub("", buffer.getvalue()))
     text = _HEIGHT.sub(r"\1", _SIZE.sub(r"\1", text))

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from nnrun.figures.curves import COLOURS, name_of
+from nnrun.figures.text import plain_label
 from nnrun.spec.labels import value_label
 
 Values = npt.NDArray[np.float64]
@@ -63,13 +64,13 @@ def panel_of(label: str, values: Sequence[Any], *, log: bool = False, order: Seq
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in listed):
         low, high = min(listed), max(listed)
         log = log or (low > 0 and high / low >= _LARGE_RATIO)
-        ticks = tuple((float(value), value_label(value)) for value in order)
+        ticks = tuple((float(value), plain_label(value_label(value))) for value in order)
         few = ticks if 0 < len(ticks) <= _MOST_TICKS else None
         return Panel(label, np.array(values, dtype=float), log, few)
     # As JSON, for 1 and true are equal in Python and different in a spec.
     places = {json.dumps(value): place for place, value in enumerate(listed)}
     x = np.array([places[json.dumps(value)] for value in values], dtype=float)
-    ticks = tuple((float(place), value_label(value)) for place, value in enumerate(listed))
+    ticks = tuple((float(place), plain_label(value_label(value))) for place, value in enumerate(listed))
     return Panel(label, x, ticks=ticks, categories=True)
 
 
@@ -134,7 +135,7 @@ def _draw(ax: Axes, panel: Panel, y: Values, best: int) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
     if panel.categories and panel.ticks:
         ax.set_xlim(-0.5, len(panel.ticks) - 0.5)
-    ax.set_xlabel(panel.label, fontsize=11)
+    ax.set_xlabel(plain_label(panel.label), fontsize=11)
     ax.grid(color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.margins(y=0.08)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,7 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
         return as_path
     _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
-        found = "that folder has no run.json" if as_path.path.is_dir() else "there is no such folder"
+        found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
         raise UsageError(f"{reference} is no run: {found}.")
     matches = [run.id for run in runs if reference and run.id.startswith(reference)]
     if len(matches) == 1:
@@ -173,7 +174,7 @@ def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
 def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
     if run.path.is_symlink():
         return "it is a link, not a folder"
-    if not run.path.is_dir():
+    if not os.path.isdir(run.path):
         return "there is no such folder"
     if run.path.resolve().parent != runs_dir.resolve():
         return f"it is not directly under {runs_dir} (--runs-dir says where runs are)"

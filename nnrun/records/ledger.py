@@ -89,7 +89,7 @@ def read_ledger(runs_dir: Path, *, start: int = 0) -> Ledger:
         start: leave out this many bytes, whole lines, at the beginning.
     """
     path = runs_dir / LEDGER
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe keeps waiting
         return Ledger(problem=f"{path} is no ordinary file: {_INSTEAD}")
     try:
         data = path.read_bytes()[start:]

@@ -85,7 +85,7 @@ class RunDirectory:
 
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
-        return (self.path / RECORD).is_file()
+        return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
 
     # --- who is at work on it ---
 
@@ -303,7 +303,7 @@ def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> Run
 def refuse_unwritable(runs_dir: Path) -> None:
     """Raise UsageError where no run can be made in a folder. Nothing is made, not even the folder itself."""
     folder = runs_dir
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
         file = "a file of that name is in the way" if folder == runs_dir else f"{folder} is a file"

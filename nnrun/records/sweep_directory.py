@@ -141,7 +141,7 @@ class SweepDirectory:
 
     def is_sweep(self) -> bool:
         """Whether the folder holds the record of a sweep."""
-        return (self.path / SWEEP_RECORD).is_file()
+        return os.path.isfile(self.path / SWEEP_RECORD)
 
     def write_spec(self, text: str) -> None:
         """Keep the spec as it was written."""

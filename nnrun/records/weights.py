@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import DataError, NnrunError
+from nnrun.errors import DataError, NnrunError, printable
 from nnrun.records.files import replace_file
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_weights_file(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for without end
         raise DataError(f"{path} is no ordinary file.")
     try:
         content = path.read_bytes()
@@ -51,9 +52,11 @@ def read_weights_file(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     except FileNotFoundError:
         raise DataError(f"There is no weights file {path}.") from None
     except KeyError as error:  # safetensors names types, such as bfloat16, that NumPy does not know
-        raise DataError(f"{path} holds arrays of type {error}, which cannot be read; save float32.") from None
+        raise DataError(
+            f"{path} holds arrays of type {_shown(error)}, which cannot be read; save float32."
+        ) from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is no safetensors file, or a damaged one: {error}.") from error
+        raise DataError(f"{path} is no safetensors file, or a damaged one: {_shown(error)}.") from error
     metadata = _metadata(content, path)
     if _DIGEST in metadata and metadata[_DIGEST] != _digest(arrays):
         raise DataError(
@@ -69,6 +72,11 @@ def _metadata(content: bytes, path: Path) -> dict[str, Any]:
     header = json.loads(content[8 : 8 + length], object_pairs_hook=lambda pairs: _once(pairs, path))
     metadata = header.get("__metadata__")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _shown(error: Exception) -> str:
+    """The library's words, which repeat what the file holds."""
+    return printable(str(error)[:200])
 
 
 def _once(pairs: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:

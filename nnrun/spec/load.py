@@ -271,7 +271,7 @@ def _absolute(base: Path, written: str) -> str:
 
 
 def _missing_files(written: ExperimentSpec, spec: ExperimentSpec) -> list[Finding]:
-    if written.init_weights is None or spec.init_weights is None or Path(spec.init_weights).is_file():
+    if written.init_weights is None or spec.init_weights is None or os.path.isfile(spec.init_weights):
         return []
     message = (
         f"there is no file {quoted(written.init_weights)}; a relative path begins at the spec's own folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def _yaml_names(folder: Path) -> list[str]:
 
 
 def _nearest_files(path: Path) -> str:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f" (there is no folder {path.parent})"
     match = nearest(path.name, _yaml_names(path.parent)) or nearest(
         f"{path.name}.yaml", _yaml_names(path.parent)

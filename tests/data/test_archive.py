@@ -20,6 +20,8 @@ from nnrun.data.archive import Archive
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
+pytestmark = pytest.mark.faults
+
 
 def npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
@@ -223,6 +225,16 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
     path.write_bytes(content)
     assert "encrypted" in refusal(path)
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """In the local header, whose flag says that it is; found by the fuzzer."""
+    path = archive_of(tmp_path / "a.npz", {"x": npy(np.zeros(9))})
+    content = bytearray(path.read_bytes())
+    content[7] |= 8
+    content[content.index(b"x.npy")] = 0x9B
+    path.write_bytes(content)
+    assert "is damaged or incomplete" in refusal(path)
 
 
 def test_names_cannot_reach_the_terminal_raw(tmp_path: Path) -> None:

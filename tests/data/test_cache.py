@@ -20,6 +20,8 @@ from nnrun.data.cache import RemoteFile, cached_tokens, fetch, find, is_publishe
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
+pytestmark = pytest.mark.faults
+
 CONTENT = b"what Keras publishes"
 REMOTE = RemoteFile("some.npz", "sha256", hashlib.sha256(CONTENT).hexdigest())
 ROWS = TokenRows.from_lists([[1, 2, 3], [], [70_000]])

@@ -21,6 +21,8 @@ from nnrun.data.dataset import TokenRows
 from nnrun.data.token_pickle import MAX_TOKEN, read_token_pickle
 from nnrun.errors import DataError
 
+pytestmark = pytest.mark.faults
+
 Lists = list[list[int]]
 
 

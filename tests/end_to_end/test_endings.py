@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.faults
+
 BOSTON = """
 name: boston
 dataset: boston_housing

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 from small_experiments import (
     BINARY,
@@ -24,6 +25,8 @@ from small_experiments import (
 )
 
 import nnrun
+
+pytestmark = pytest.mark.faults
 
 SPECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": (REGRESSION, {}),

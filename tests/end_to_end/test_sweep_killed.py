@@ -20,7 +20,10 @@ from small_experiments import record_of, write_small
 
 from nnrun.records import SweepDirectory, list_sweeps
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
+]
 
 UNITS, RATE = "layers[0].dense.units", "optimizer.rmsprop.learning_rate"
 GRID: dict[str, Any] = {"over": {UNITS: [4, 8], RATE: [0.01, 0.001]}}

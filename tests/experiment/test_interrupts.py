@@ -7,6 +7,8 @@ import pytest
 
 from nnrun.experiment.interrupts import uninterrupted
 
+pytestmark = pytest.mark.faults
+
 
 def test_a_ctrl_c_is_raised_at_the_end() -> None:
     before, done = signal.getsignal(signal.SIGINT), []

@@ -68,7 +68,7 @@ def test_a_loss_that_is_no_number(kind: str, folder: Path, capsys: Capture) -> N
     )
     history = run.read_history()
     assert history["epoch"].max() == record["epochs_run"]
-    for member in run.members() or [None]:
+    for member in [*run.members(), None]:
         if (run.path / (member.folder if member else "") / "weights.safetensors").exists():
             assert all(np.isfinite(value).all() for value in run.read_weights(member).values())
     assert "NaN" not in (run.path / "run.json").read_text()
@@ -131,7 +131,7 @@ def test_a_metric_that_is_never_a_number_chooses_nothing(folder: Path) -> None:
     run = RunDirectory(only_run(folder / "runs"))
     assert run.read_history()["val_auc"].isna().all()
     record = record_of(run.path)
-    assert record["best_epoch"] == run.read_history()["val_loss"].idxmin() + 1
+    assert record["best_epoch"] == run.read_history()["val_loss"].to_numpy().argmin() + 1
     assert record["best"]["val_auc"] is None
 
 

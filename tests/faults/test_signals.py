@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,10 @@ def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
 
 def epochs_in(folder: Path) -> int:
     return sum(history.read_bytes().count(b"\n") - 1 for history in folder.glob("runs/*/history.csv"))
+
+
+def has_rows(runs_dir: Path) -> bool:
+    return any(history.stat().st_size > 300 for history in runs_dir.glob("*/history.csv"))
 
 
 def end(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -90,7 +95,7 @@ def test_a_second_request_leaves_at_once(request_to_stop: signal.Signals, tmp_pa
     for attempt, pause in enumerate([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01]):
         folder = tmp_path / f"runs-{attempt}"
         process = start(tmp_path, *COMMANDS["kfold"], "-q", "--runs-dir", folder.name)
-        wait_for(lambda at=folder: any(h.stat().st_size > 300 for h in at.glob("*/history.csv")))
+        wait_for(partial(has_rows, folder))
         process.send_signal(request_to_stop)
         time.sleep(pause)
         process.send_signal(request_to_stop)

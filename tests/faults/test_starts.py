@@ -21,7 +21,6 @@ from nnrun.cli import main
 from nnrun.errors import LockedError
 from nnrun.experiment.environment import now
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
-from nnrun.records import run_directory as run_directory_module
 from nnrun.records.lock import is_held, locked
 
 Capture = pytest.CaptureFixture[str]
@@ -73,7 +72,7 @@ def test_a_hundred_starts_at_the_same_moment(tmp_path: Path) -> None:
 def test_an_id_that_is_taken_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same name, second and digits at random: the folder that is there already is left alone."""
     digits = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr(run_directory_module.secrets, "token_hex", lambda _: next(digits))
+    monkeypatch.setattr("nnrun.records.run_directory.secrets.token_hex", lambda _: next(digits))
     moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
     first, second = (create_run(tmp_path, "x", now=moment) for _ in range(2))
     assert (first.id, second.id) == ("x-20260101T000000Z-aaaa", "x-20260101T000000Z-bbbb")
@@ -168,7 +167,7 @@ def test_a_run_in_progress_is_not_deleted(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids differ, and `@last` is the run that says it started last: the clock alone tells the order."""
+    """Ids differ, and `@last` is the run that says it started last: only the clock tells of the order."""
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
     assert main(["train", "small.yaml", "-q"]) == 0

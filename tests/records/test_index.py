@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from nnrun.errors import UsageError
 from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
 
+pytestmark = pytest.mark.faults
+
 
 def make(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
     (runs_dir / id_).mkdir(parents=True)

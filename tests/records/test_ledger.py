@@ -13,6 +13,8 @@ import pytest
 from nnrun.errors import NnrunError
 from nnrun.records.ledger import LEDGER, Look, append_looks, looks_of_record, read_ledger
 
+pytestmark = pytest.mark.faults
+
 
 def look(run: str = "a", **changes: Any) -> Look:
     known = {"data": "reuters", "sha256": ("1f",), "name": "reuters", "command": "final", "at": "2026-01-01"}

@@ -17,6 +17,8 @@ import pytest
 
 from nnrun.cli import main
 
+pytestmark = pytest.mark.faults
+
 BAD = Path(__file__).parent / "bad"
 SPECS = sorted(path.stem for path in BAD.glob("*.yaml"))
 

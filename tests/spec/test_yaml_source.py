@@ -15,6 +15,8 @@ from nnrun.errors import SpecError
 from nnrun.spec.source import MapNode, ScalarNode, SourceText, plain
 from nnrun.spec.yaml_source import MAX_BYTES, decode, read_value, read_yaml
 
+pytestmark = pytest.mark.faults
+
 
 def read(text: str) -> dict[str, object]:
     node, problems = read_yaml(SourceText("spec.yaml", text))

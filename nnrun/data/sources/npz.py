@@ -7,6 +7,7 @@ that name classes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nnrun.spec.facts import Task
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
         )
