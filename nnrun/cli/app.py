@@ -78,6 +78,7 @@ from nnrun.cli import (  # noqa: E402, I001  (each module registers its command 
     rm,
     data,
     schema_command,
+    init,
     doctor,
 )
 
@@ -91,6 +92,7 @@ __all__ = [
     "evaluate",
     "export",
     "final",
+    "init",
     "kfold",
     "ls",
     "plot",

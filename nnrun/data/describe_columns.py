@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from nnrun.data.infer import number_name
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 
 MOST_VALUES: Final = 20
@@ -37,6 +38,19 @@ def column_document(column: Column) -> dict[str, Any]:
         "distinct": len(set(texts)),
         "words": {"mean": float(words.mean()), "min": int(words.min()), "max": int(words.max())},
     }
+
+
+def counts_of_values(column: Column) -> dict[str, int]:
+    """Each value, as the name of a class, and how many rows have it; missing ones are not counted."""
+    if isinstance(column, CategoryColumn):
+        counts = np.bincount(column.codes[~column.missing], minlength=len(column.levels))
+        return {level: int(n) for level, n in zip(column.levels, counts, strict=True) if n}
+    present = column.values[~column.missing]
+    if isinstance(column, NumberColumn):
+        numbers, counts = np.unique(present, return_counts=True)
+        return {number_name(v): int(n) for v, n in zip(numbers.tolist(), counts, strict=True)}
+    texts, counts = np.unique(present.astype(str), return_counts=True)
+    return {str(text): int(n) for text, n in zip(texts, counts, strict=True)}
 
 
 def type_of(column: Column) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,17 @@ def kind_of_file(name: str) -> type[schema.RowFile] | None:
     return _KINDS.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def read_file(path: Path, on_message: Callable[[str], None] = lambda text: None) -> ReadTable:
+def read_file(
+    path: Path,
+    on_message: Callable[[str], None] = lambda text: None,
+    types: Mapping[str, schema.ColumnType] | None = None,
+) -> ReadTable:
     """All columns of a file.
+
+    Args:
+        path: of the file.
+        on_message: is told how far reading is.
+        types: column → what it is to be taken for.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -44,7 +53,7 @@ def read_file(path: Path, on_message: Callable[[str], None] = lambda text: None)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     reader = reader_of(kind(path=str(path), target=["-"]), path)
     options = {"kind": kind.kind, "delimiter": None, "missing": None}
-    return read_table(reader, sha256_of(path), options, reader.names, {}, on_message)
+    return read_table(reader, sha256_of(path), options, reader.names, types or {}, on_message)
 
 
 def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
