@@ -108,7 +108,7 @@ def _input(exported: Exported) -> str:
     if exported.rows_of == "prepared":
         return (
             f"{shape}: prepared rows; some columns are no numbers, so the preprocessing is not inside: the "
-            "run's preprocessing.json says how they are made"
+            "run's own says how they are made"
         )
     if exported.columns:
         names = printable(", ".join(exported.columns))

@@ -65,7 +65,8 @@ class Items:
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
         if isinstance(self.item, Scalar) and self.one_is_enough:
-            return f"{self.item.describe()}, or a list of up to {self.most} such"
+            size = "" if self.most is None else f" up to {self.most}"
+            return f"{self.item.describe()}, or a list of{size} such"
         if isinstance(self.item, Scalar):
             least = f" of at least {self.least}" if self.least else ""
             size = f"a list{least}" if self.most is None else f"a list of {self.most}"
@@ -176,7 +177,7 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
     if origin is list:
         least = max((bound.min_length for bound in metadata if isinstance(bound, MinLen)), default=0)
         most = max((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), default=None)
-        one_is_enough = schema.ONE_IS_ENOUGH in metadata
+        one_is_enough = any(mark in metadata for mark in schema.ONE_IS_ENOUGH_MARKS)
         return Items(_form(arguments[0]), least, most, one_is_enough, optional=optional)
     if origin is dict:
         return Keys(_form(arguments[1]), optional)

@@ -49,7 +49,16 @@ def _as_list(value: Any) -> Any:
 
 
 ONE_IS_ENOUGH = BeforeValidator(_as_list)
-"""Marks a list of which a single entry may stand alone: `columns: age`, one size along all axes."""
+"""Marks a list of which a single entry may stand alone: `columns: age`."""
+
+
+def _number_as_list(value: Any) -> Any:
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ONE_SIZE_IS_ENOUGH = BeforeValidator(_number_as_list)
+"""Marks a list for which a single number may stand: a size that is the same along every axis."""
+ONE_IS_ENOUGH_MARKS = (ONE_IS_ENOUGH, ONE_SIZE_IS_ENOUGH)
 Columns = Annotated[list[ColumnName], ONE_IS_ENOUGH]
 Names = Annotated[list[str], Field(min_length=1), ONE_IS_ENOUGH]
 
@@ -78,7 +87,7 @@ Activation = Annotated[
     BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
 ]
 Padding = Literal["valid", "same"]
-Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_IS_ENOUGH]
+Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
 
 
 class Config(BaseModel):

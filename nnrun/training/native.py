@@ -323,7 +323,9 @@ class NativeEngine(EagerEngine):
 
 def _smoothed(targets: Tensor, loss: schema.Component) -> Tensor:
     """The targets that a cross-entropy with label smoothing is computed with, as losses.py has them."""
-    smoothing = getattr(loss, "label_smoothing", 0.0)
+    if not isinstance(loss, (schema.BinaryCrossentropy, schema.CategoricalCrossentropy)):
+        return targets
+    smoothing = loss.label_smoothing
     if not smoothing:
         return targets
     classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]

@@ -147,6 +147,8 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     assert document.pop("spec") == dump_value(load_spec("small.yaml").spec)
     assert document == {
         "features": 3,
+        "all_ones": True,
+        "columns": [],
         "layers": [
             {"position": 0, "description": "dense, relu", "outputs": [8], "parameters": 32, "state": 0},
             {
