@@ -14,8 +14,6 @@ loss            name(y_true, y_pred, **parameters) -> (R, B), the loss of each r
 metric          name(y_true, y_pred, **parameters) -> a number, from all N rows of one network: y_pred (N, K),
                 y_true (N, K) or (N,). As in scikit-learn, a name that ends in `_score` is better the higher
                 it is, every other the lower; `name:` in the spec gives another one.
-layer           name(input_shape, **parameters) -> torch.nn.Module that takes (B, *input_shape). Buffers, and
-                layers that behave otherwise while they train (dropout), are refused.
 preprocessing   name(**parameters) -> an object with fit(x) -> state and transform(x, state) -> x, both of
                 NumPy arrays (N, F) in float64. The state is plain values of JSON. It comes last, after the
                 columns have become numbers, and is fitted on the training rows of each fold alone.
@@ -74,7 +72,6 @@ def custom_parts(spec: schema.ExperimentSpec) -> list[tuple[Location, schema.Cus
     """Every custom component of a spec with its place: `("loss",)`, `("metrics", 0)`."""
     places: list[tuple[Location, schema.Component]] = [
         *((("preprocessing", "inputs", i), step) for i, step in enumerate(spec.preprocessing.inputs)),
-        *((("layers", i), layer) for i, layer in enumerate(spec.layers)),
         (("loss",), spec.loss),
         *((("metrics", i), metric) for i, metric in enumerate(spec.metrics)),
     ]
