@@ -23,7 +23,8 @@ from nnrun.spec import schema
 from nnrun.spec.suggest import counted, listing, nearest, quoted
 
 _MOST_NAMES = 12
-_SMOKE_ROWS = 20_000  # that a smoke run reads of a large file
+_LARGE_FILE = 64 * 2**20  # bytes from which on a smoke run reads so many rows only:
+_SMOKE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _read(
     options: dict[str, object] = {"kind": spec.kind}
     if isinstance(spec, schema.Csv):
         options |= {"delimiter": spec.delimiter, "missing": spec.missing}
-    large = path.stat().st_size > 64 * 2**20
+    large = path.stat().st_size > _LARGE_FILE
     return read_table(
         reader,
         sha256_of(path),
@@ -376,8 +377,8 @@ def _refuse_untrained_class(
         row = int(unknown[0])
         raise DataError(
             f"{file.at(row, names[0])}: only test rows have the class "
-            f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. Use "
-            f"stratify: true for the test rows, or take the class out."
+            f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. "
+            "Choose the test rows otherwise (stratify: true draws some of each class), or take the class out."
         )
 
 

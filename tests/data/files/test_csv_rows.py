@@ -40,10 +40,11 @@ def written(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
 def values(file: ReadTable, name: str) -> list[object]:
     column = file.columns[name].column
     if isinstance(column, NumberColumn):
-        return column.values.tolist()
+        return [*column.values.tolist()]
     if isinstance(column, CategoryColumn):
         return [None if code < 0 else column.levels[code] for code in column.codes]
-    return list(column.values)
+    texts: list[object] = column.values.tolist()
+    return texts
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_blocks_end_where_rows_do(
 
 
 NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="\r\0", exclude_categories=("Cs",)), max_size=12
+    st.characters(codec="utf-8", exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=12
 )
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
