@@ -170,6 +170,8 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
         "bytes": 576,
         "dense_bytes": 576,
         "missing": None,
+        "columns": [],
+        "all_ones": True,
     }
     assert printed.err == ""
 
@@ -199,3 +201,23 @@ def test_an_invalid_spec(folder: Path, capsys: Capture) -> None:
         "      |        ^\n"
         "1 error: nothing was run.\n",
     )
+
+
+PEOPLE = """\
+dataset: {csv: {path: people.csv, target: price}}
+preprocessing: {inputs: [log1p: fare, impute: {columns: fare, indicator: true}], targets: standardize}
+layers: [{dense: 1}]
+loss: mse
+"""
+
+
+def test_the_screen_of_a_table(folder: Path, capsys: Capture) -> None:
+    """What becomes of each column: what the spec says, and the default for the others."""
+    lines = ["price,age,fare,sex,note"]
+    for i in range(30):
+        fare = "" if i % 5 == 1 else i
+        lines.append(f"{i},{20 + i % 7},{fare},{'mf'[i % 2]},a note of words number {i}")
+    (folder / "people.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "people.yaml").write_text(PEOPLE, encoding="utf-8")
+    assert main(["show", "people.yaml"]) == 0
+    check_screen("show_table", capsys.readouterr(), {str(folder): "<FOLDER>"})
