@@ -162,6 +162,10 @@ FILES: dict[str, tuple[str, list[list[object]]]] = {
     "a class of three of many rows": ("a,y", [[i % 7, "z" if i < 3 else "xy"[i % 2]] for i in range(1200)]),
     "a class of two of many rows": ("a,y", [[i % 7, "z" if i < 2 else "xy"[i % 2]] for i in range(1200)]),
     "a class of three of very many": ("a,y", [[i % 7, "z" if i < 3 else "xy"[i % 2]] for i in range(3000)]),
+    "more classes than a fifth of the rows": (
+        "a,y",
+        [[i * 7 % 10, f"c{i % 400}"] for i in range(1600)],
+    ),
     "many values": ("a,y", [[f"v{i % 60}", "xy"[i * 7 % 11 % 2]] for i in range(900)]),
     "many columns": (",".join(f"c{j}" for j in range(30)) + ",y", [[*range(i, i + 30), i % 2] for i in ROWS]),
 }
@@ -290,6 +294,7 @@ def test_what_cannot_be_is_said(arguments: list[str], code: int, sentence: str, 
     write_cars()
     shutil.copy("mpg.csv", "mpg.txt")
     write_rows("gap.csv", "a,b", [[i or "", i % 2] for i in range(9)])
+    write_rows("one.csv", "a,b", [[i * 7 % 5, int(i == 3)] for i in range(20)])
     Path("there.yaml").write_text("mine\n")
     Path("empty").mkdir()
     assert main(["init", *arguments]) == code
