@@ -12,13 +12,15 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.data.files.read import ReadTable
     from nnrun.experiment.initial_spec import InitialSpec
     from nnrun.experiment.initial_target import TaskName
+
+_MOST_COLUMNS = 60
 
 
 class Task(str, Enum):
@@ -100,7 +102,7 @@ def _list_examples(as_json: bool) -> None:
         return
     width = max(map(len, summaries))
     for name, summary in summaries.items():
-        print(f"{name:<{width}}  {summary}")
+        print(paragraph(f"{name:<{width}}  {summary}", terminal_width()))
 
 
 def _place(output: Path | None, stem: str, force: bool) -> Path:
@@ -146,8 +148,10 @@ def _target(read: ReadTable, file: Path, asked: _Asked) -> tuple[str, str]:
     if asked.yes:
         return target, why
     _require_terminal(f"--target (by default {printable(target)!r}, {why})")
-    for name, inferred in read.columns.items():
+    for name, inferred in list(read.columns.items())[:_MOST_COLUMNS]:
         message(f"  {printable(name)}  {inferred.type}, {inferred.why}")
+    if len(read.columns) > _MOST_COLUMNS:
+        message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
     while True:
         answer = str(typer.prompt("Which column is to be predicted?", default=target, err=True)).strip()
         if answer not in read.columns:

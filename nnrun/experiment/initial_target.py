@@ -25,7 +25,7 @@ TARGET_NAMES: Final = (
 _FEW: Final = 10
 _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
-_ID_NAME: Final = re.compile(r"(.*[_ .-])?(id|idx|index|uuid|guid|key|row|nr)|.*Id|unnamed.*", re.IGNORECASE)
+_ID_NAME: Final = re.compile(r"(?i:(.*[_ .-])?(id|idx|index|uuid|guid|key|row|nr)|unnamed.*)|.*[a-z]I[dD]")
 
 
 def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
@@ -44,10 +44,11 @@ def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
         return "holds numbers, and some texts among them"
     if isinstance(inferred.column, NumberColumn):
         return None
-    return _why_no_classes(inferred, n_rows)
+    return why_no_classes(inferred, n_rows)
 
 
-def _why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
+def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
+    """Why a column without missing values does not name classes; None where it does."""
     counts = counts_of_values(inferred.column)
     if len(counts) == n_rows or (n_rows >= _ENOUGH_ROWS and 2 * len(counts) > n_rows):
         return f"has {len(counts):,} different values in {counted(n_rows, 'row')}; these are no classes"

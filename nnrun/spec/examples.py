@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,8 @@ def example_text(name: str) -> str:
 
 
 def example_summary(name: str) -> str:
-    """The first line of a spec's own words."""
-    first = example_text(name).split("\n", 1)[0]
-    return first.removeprefix("#").strip()
+    """The first sentence of a spec's own words."""
+    lines = takewhile(lambda line: line.startswith("#"), example_text(name).splitlines())
+    words = " ".join(line.removeprefix("#").strip() for line in lines)
+    sentence = re.match(r".*?[.](?=\s|$)", words)
+    return sentence[0] if sentence else words

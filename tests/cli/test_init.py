@@ -1,0 +1,409 @@
+"""`nnrun init`: from a file to a spec that passes `check` and trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_experiments import check_screen, only_run, record_of
+
+from nnrun.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_rows(name: str, header: str, rows: Sequence[Sequence[object]]) -> None:
+    lines = [header, *(",".join(str(value) for value in row) for row in rows)]
+    Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_birds(name: str = "birds.csv") -> None:
+    """Like the penguins: three kinds, numbers with a gap, two categories, a counter, a constant."""
+    rng = random.Random(0)
+    rows: list[list[object]] = []
+    for i in range(60):
+        kind = i % 3
+        length = "" if i == 7 else f"{35 + 6 * kind + rng.gauss(0, 2):.1f}"
+        rows.append(
+            [i + 1, ("Adelie", "Gentoo", "Chinstrap")[kind], length, rng.choice(["F", "M"]), "Antarctica"]
+        )
+    write_rows(name, "bird_id,species,bill_mm,sex,continent", rows)
+
+
+def write_passengers(name: str = "passengers.csv") -> None:
+    """Like the Titanic's: 0 and 1, and the same once more as yes and no."""
+    rng = random.Random(1)
+    rows: list[list[object]] = []
+    for i in range(120):
+        lived = int(i % 13 == 0)
+        rows.append([lived, rng.randint(1, 3), f"{rng.uniform(1, 80):.0f}", f"N. {i}", ["no", "yes"][lived]])
+    write_rows(name, "survived,class,age,name,alive", rows)
+
+
+def write_cars(name: str = "mpg.csv", rows: int = 40) -> None:
+    """Like the cars: a number that is called as the file is, in front."""
+    rng = random.Random(2)
+    made: list[list[object]] = []
+    for _ in range(rows):
+        weight = rng.randint(1600, 5000)
+        made.append([f"{50 - weight / 120 + rng.gauss(0, 2):.1f}", weight, rng.choice(["usa", "japan"])])
+    write_rows(name, "mpg,weight,origin", made)
+
+
+# --- screens and specs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_birds, "birds"), (write_passengers, "passengers"), (write_cars, "mpg")]
+)
+def test_the_screens_and_the_specs(write: Callable[[], None], name: str, capsys: Capture) -> None:
+    write()
+    assert main(["init", f"{name}.csv", "--yes"]) == 0
+    printed = capsys.readouterr()
+    printed = printed._replace(out=f"{printed.out}--- {name}.yaml\n{Path(f'{name}.yaml').read_text()}")
+    check_screen({"birds": "init_birds", "passengers": "init_passengers", "mpg": "init_cars"}[name], printed)
+    trains(f"{name}.yaml", capsys)
+
+
+def test_a_folder_of_texts(capsys: Capture) -> None:
+    for part in ("train", "test"):
+        for kind in ("good", "bad"):
+            folder = Path("films", part, kind)
+            folder.mkdir(parents=True)
+            for i in range(8):
+                (folder / f"{i}.txt").write_text(f"this film was {kind}, really {kind}, number {i}")
+    Path("specs").mkdir()
+    assert main(["init", "films", "-o", "specs/films.yaml"]) == 0
+    printed = capsys.readouterr()
+    printed = printed._replace(out=f"{printed.out}--- films.yaml\n{Path('specs/films.yaml').read_text()}")
+    check_screen("init_folder", printed)
+    trains("specs/films.yaml", capsys)
+
+
+def test_the_list_and_a_copy(specs_dir: Path, capsys: Capture) -> None:
+    assert main(["init", "--list"]) == 0
+    check_screen("init_list", capsys.readouterr())
+    assert main(["init", "--example", "reuters"]) == 0
+    check_screen("init_example", capsys.readouterr())
+    assert main(["check", "reuters.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["init", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in listed] == sorted(path.stem for path in specs_dir.glob("*.yaml"))
+
+
+def test_json(capsys: Capture) -> None:
+    write_birds()
+    assert main(["init", "birds.csv", "--yes", "-o", "b.yaml", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["spec"] == "b.yaml"
+    assert document["chosen"]["task"] == "classification, 3 classes"
+
+
+def trains(spec: str, capsys: Capture) -> None:
+    """`check` finds nothing at all, and two epochs go through."""
+    assert main(["check", spec]) == 0
+    assert capsys.readouterr().out == f"{spec}: ok\n"
+    code = main(["train", spec, "-q", "--epochs", "2"])
+    printed = capsys.readouterr()
+    assert (code, printed.err) == (0, "")
+
+
+# --- hostile and odd files ---------------------------------------------------------------------------------
+
+ROWS = range(24)
+FILES: dict[str, tuple[str, list[list[object]]]] = {
+    "target of two numbers": ("a,b", [[i * 1.5, 7 if i % 3 else 9] for i in ROWS]),
+    "negative whole numbers as classes": ("a,target", [[i * 0.7, i % 3 - 1] for i in range(40)]),
+    "one number": ("a,target", [[i * 0.7, i**2 / 3] for i in ROWS]),
+    "a column of nothing": ("a,empty,target", [[i % 5, "", "xy"[i % 2]] for i in ROWS]),
+    "a number nearly everywhere missing": ("a,b,y", [[i % 5, i if i < 4 else "", "xy"[i % 2]] for i in ROWS]),
+    "a category often missing": ("a,b,y", [[i % 5, "uv"[i % 2] if i < 5 else "", "xy"[i % 2]] for i in ROWS]),
+    "truth": ("a,flag,label", [[i % 7, i % 2 == 0, i % 3 == 0] for i in ROWS]),
+    "dates": ("day,a,y", [[f"2026-01-{i + 1:02d}", i % 4, "xy"[i % 2]] for i in ROWS]),
+    "quotes": ('"a ""b""",\'c\',y', [[i % 4, '"say ""x"", now"', "xy"[i % 2]] for i in ROWS]),
+    "commas and newlines in values": (
+        "a,b,y",
+        [[i % 4, f'"{"uv"[i % 3 > 0]},\n#"', "xy"[i % 2]] for i in ROWS],
+    ),
+    "names of YAML": (
+        'no,1e3,": #",- a,{x},[y],null,~,&a,*b,!c,%d,@e,`f`,12:30,012,true',
+        [[i % 4, i % 5, i % 6, *([i % 7] * 13), "yes" if i % 2 else "no"] for i in ROWS],
+    ),
+    "a target named as YAML's no": ("a,no", [[i * 0.3 % 2, "on" if i % 2 else "off"] for i in ROWS]),
+    "names of other scripts": ("größe,年齢,класс", [[i % 4, i * 0.1, ["да", "нет"][i % 2]] for i in ROWS]),
+    "an emoji and a blank": ("a 😀,b c,class", [[i % 4, i * 0.1, "xy"[i % 2]] for i in ROWS]),
+    "a name of two lines": ('"a\nb",c,y', [[i % 4, i * 0.1, "xy"[i % 2]] for i in ROWS]),
+    "four rows": ("a,y", [[1, "x"], [2, "y"], [3, "x"], [5, "y"]]),
+    "five rows of numbers": ("a,y", [[1, 2.5], [2, 4], [3, 7], [5, 8], [7, 1.5]]),
+    "huge numbers": ("a,y", [[i * 1e30, i**2 * 1e15 + 0.5] for i in ROWS]),
+    "a mistyped number": ("a,b,y", [[i if i != 9 else "1O", i % 5, "xy"[i % 2]] for i in range(60)]),
+    "an input that is the target": ("a,y", [[f"v{i % 2}", "xy"[i % 2]] for i in ROWS]),
+    "a line": ("a,y", [[i * 0.5, 3 * i + 0.5] for i in ROWS]),
+    "a rare class": ("a,y", [[i % 7, "xyz"[min(i // 11, 2)]] for i in ROWS]),
+    "only a counter": ("id,y", [[i, "xy"[i % 2]] for i in ROWS]),
+    "texts": ("words,y", [[f"so many words in row {i}", "xy"[i % 2]] for i in ROWS]),
+    "texts and numbers": ("words,n,y", [[f"so many words in row {i}", i % 5, i / 7] for i in ROWS]),
+    "many classes": ("a,b,y", [[i % 7, i % 19, f"c{i % 40}"] for i in range(1500)]),
+    "a class of three of many rows": ("a,y", [[i % 7, "z" if i < 3 else "xy"[i % 2]] for i in range(1200)]),
+    "a class of two of many rows": ("a,y", [[i % 7, "z" if i < 2 else "xy"[i % 2]] for i in range(1200)]),
+    "a class of three of very many": ("a,y", [[i % 7, "z" if i < 3 else "xy"[i % 2]] for i in range(3000)]),
+    "more classes than a fifth of the rows": (
+        "a,y",
+        [[i * 7 % 10, f"c{i % 400}"] for i in range(1600)],
+    ),
+    "many values": ("a,y", [[f"v{i % 60}", "xy"[i * 7 % 11 % 2]] for i in range(900)]),
+    "many columns": (",".join(f"c{j}" for j in range(30)) + ",y", [[*range(i, i + 30), i % 2] for i in ROWS]),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_spec_of_any_file_passes_check_and_trains(name: str, capsys: Capture) -> None:
+    header, rows = FILES[name]
+    write_rows("f.csv", header, rows)
+    assert main(["init", "f.csv", "--yes"]) == 0
+    capsys.readouterr()
+    trains("f.yaml", capsys)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "sentence"),
+    [
+        ("y", [["x"], ["y"]] * 4, "f.csv: no column is left to learn 'y' from, which is its only column."),
+        (
+            "a,b",
+            [["", 1], ["", 1]] * 4,
+            "f.csv: no column can be the target: 'a' has no value in any row; 'b' is the same in every row. "
+            "Name one: --target COLUMN, once it has a value in every row.",
+        ),
+        (
+            "a,b",
+            [[f"n{i}", f"m{i}"] for i in range(6)],
+            "f.csv: no column can be the target: 'a' has 6 different values in 6 rows; these are no classes; "
+            "'b' has 6 different values in 6 rows; these are no classes. Name one: --target COLUMN, once it "
+            "has a value in every row.",
+        ),
+        (
+            "a,y",
+            [[1, "x"], [2, "x"], [3, "z"]],
+            "f.csv: no column can be the target: 'a' names or counts the",
+        ),
+        ("a,y", [[1.5, 2], [1, 3], [7, 3]], "f.csv has 3 rows; to train and to validate takes 4 or more."),
+        ("a,y", [], "f.csv has columns and no rows"),
+    ],
+)
+def test_a_file_without_anything_to_learn_is_refused(
+    header: str, rows: list[list[object]], sentence: str, capsys: Capture
+) -> None:
+    write_rows("f.csv", header, rows)
+    assert main(["init", "f.csv", "--yes"]) == 4
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {sentence}")
+    assert printed.out == ""
+    assert not Path("f.yaml").exists()
+
+
+def test_other_kinds_of_files(capsys: Capture) -> None:
+    write_rows("t.csv", "a,y", [[i % 5, i % 3] for i in range(60)])
+    rows = [{"a": i % 5, "ok": i % 2 == 0, "y": i % 3} for i in range(60)]
+    Path("j.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("v.tsv").write_text("a\ty\n" + "".join(f"{i % 5}\t{i % 3}\n" for i in range(60)))
+    for name in ("t.csv", "j.jsonl", "v.tsv"):
+        assert main(["init", name, "--yes"]) == 0
+        capsys.readouterr()
+        trains(name.split(".")[0] + ".yaml", capsys)
+
+
+# --- what the command line says ----------------------------------------------------------------------------
+
+
+def test_another_target_and_task(capsys: Capture) -> None:
+    write_cars()
+    assert main(["init", "mpg.csv", "--target", "origin"]) == 0  # texts can only be classes: nothing to ask
+    assert "loss: binary_crossentropy" in Path("mpg.yaml").read_text()
+    assert main(["init", "mpg.csv", "--target", "weight", "--task", "regression", "--force"]) == 0
+    assert "    target: weight\n" in Path("mpg.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ([], 2, "init needs a FILE to look at, or an --example NAME (--list shows them)."),
+        (["mpg.csv", "--example", "reuters"], 2, "init needs a FILE to look at, or an --example NAME"),
+        (
+            ["mpg.csv"],
+            2,
+            "--target (by default 'mpg', the file is called so too) is not given, and there is no terminal "
+            "to ask on. Add it, or --yes for the defaults.",
+        ),
+        (
+            ["mpg.csv", "--target", "weight"],
+            2,
+            "--task (by default regression) is not given, and there is no",
+        ),
+        (
+            ["mpg.csv", "--target", "wieght", "--yes"],
+            2,
+            "mpg.csv has no column 'wieght'. Did you mean 'weight'? It has 'mpg', 'weight' and 'origin'.",
+        ),
+        (
+            ["mpg.csv", "--target", "origin", "--task", "regression"],
+            2,
+            "mpg.csv: column 'origin' holds texts, not numbers, so it can be predicted as classes only: "
+            "--task classification.",
+        ),
+        (
+            ["mpg.csv", "--target", "weight", "--task", "classification"],
+            4,
+            "mpg.csv: column 'weight' cannot be the target: it has 4",
+        ),
+        (
+            ["gap.csv", "--target", "a", "--yes"],
+            4,
+            "gap.csv: column 'a' cannot be the target: it lacks a value",
+        ),
+        (
+            ["mpg.csv", "--yes", "-o", "there.yaml"],
+            2,
+            "there.yaml is there already. Write over it with --force",
+        ),
+        (["mpg.csv", "--yes", "-o", "x.txt"], 2, "-o must name a .yaml file, but got x.txt."),
+        (["mpg.csv", "--yes", "-o", "no/x.yaml"], 2, "The folder no does not exist. Make it first."),
+        (["mpg.txt", "--yes"], 2, "mpg.txt must end in one of .csv, .tsv"),
+        (["nothing.csv", "--yes"], 4, "nothing.csv does not exist."),
+        (["empty", "--yes"], 4, "empty has no folder with files that end in .txt."),
+        (["empty", "--target", "a"], 2, "In a folder of texts the folders are the classes"),
+        (["--example", "ruters"], 2, "There is no example 'ruters'. Did you mean 'reuters'?"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: list[str], code: int, sentence: str, capsys: Capture) -> None:
+    write_cars()
+    shutil.copy("mpg.csv", "mpg.txt")
+    write_rows("gap.csv", "a,b", [[i or "", i % 2] for i in range(9)])
+    write_rows("one.csv", "a,b", [[i * 7 % 5, int(i == 3)] for i in range(20)])
+    Path("there.yaml").write_text("mine\n")
+    Path("empty").mkdir()
+    assert main(["init", *arguments]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {sentence}")
+    assert Path("there.yaml").read_text() == "mine\n"
+
+
+# --- a terminal --------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_is_asked(capsys: Capture) -> None:
+    """In a process of its own, whose terminal types the answers."""
+    pty = pytest.importorskip("pty", reason="Windows has no pty")
+    write_cars(rows=60)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnrun", "init", "mpg.csv"], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, b"wight\nweight\nperhaps\nr\n")
+    shown = read_all(ours)
+    assert process.wait(60) == 0, shown
+    assert "  weight  number, all values are numbers" in shown
+    assert "Which column is to be predicted? [mpg]:" in shown
+    assert "There is no column 'wight'." in shown
+    assert "(classification) or a number (regression)? [regression]:" in shown
+    assert "Answer classification or regression (c or r)." in shown
+    assert "    target: weight\n" in Path("mpg.yaml").read_text()
+
+
+def read_all(terminal: int) -> str:
+    def parts() -> Iterator[bytes]:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            try:
+                part = os.read(terminal, 4096)
+            except OSError:  # Linux says so at the end
+                return
+            if not part:
+                return
+            yield part
+
+    return b"".join(parts()).decode().replace("\r\n", "\n")
+
+
+def test_the_default_is_a_return_away(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    asked: list[tuple[str, Any]] = []
+
+    def prompt(text: str, *, default: str, err: bool) -> str:
+        asked.append((text, default))
+        return default
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    write_birds()
+    assert main(["init", "birds.csv"]) == 0
+    assert [default for _, default in asked] == ["species"]  # texts can only be classes
+    with_prompt = Path("birds.yaml").read_text()
+    assert main(["init", "birds.csv", "--yes", "--force"]) == 0
+    assert Path("birds.yaml").read_text() == with_prompt
+
+
+# --- real files --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "column", "least", "most"),
+    [
+        ("tables/penguins.csv", "val_accuracy", 0.97, 1.0),
+        ("tables/titanic.csv", "val_accuracy", 0.80, 0.95),  # with `alive` it would be 1
+        ("tables/mpg.csv", "val_mae", 0.5, 2.3),
+        ("text/reuters.csv", "val_accuracy", 0.80, 1.0),
+    ],
+)
+def test_a_real_file_trains_well(
+    name: str,
+    column: str,
+    least: float,
+    most: float,
+    real_file: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    path = real_file(name)
+    assert main(["init", str(path), "--yes", "-o", "first.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["check", "first.yaml"]) == 0
+    assert capsys.readouterr().out == "first.yaml: ok\n"
+    assert main(["train", "first.yaml", "-q"]) == 0
+    best = record_of(only_run(tmp_path / "runs"))["best"]
+    value = best.get(f"{column}_mean", best.get(column))
+    assert least <= value <= most
+
+
+@pytest.mark.slow
+def test_a_real_folder_trains_well(data_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    folder = data_dir / "text" / "aclImdb-sample"
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}")
+    assert main(["init", str(folder), "--yes", "-o", "films.yaml"]) == 0
+    assert main(["check", "films.yaml"]) == 0
+    assert main(["train", "films.yaml", "-q"]) == 0
+    trained = only_run(tmp_path / "runs")
+    assert main(["final", trained.name, "-q"]) == 0
+    (final,) = (run for run in (tmp_path / "runs").iterdir() if run.is_dir() and run != trained)
+    assert record_of(final)["test"]["accuracy"] >= 0.80
