@@ -5,6 +5,7 @@ Letters in names: N rows.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 Positions = Sequence[int] | npt.NDArray[Any]
+
+
+def leave_memory(values: npt.NDArray[Any]) -> None:
+    """Let go of the pages of a file that an array maps; whoever reads it again has them read again.
+
+    They can be taken back by the system at any time, and still count as memory of the process.
+    """
+    if isinstance(values.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        values.base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +40,13 @@ class NumberColumn:
 
     def take(self, rows: Positions) -> NumberColumn:
         """The rows at these positions, in this order."""
-        return NumberColumn(self.name, self.values[np.asarray(rows)])
+        taken = NumberColumn(self.name, self.values[np.asarray(rows)])
+        leave_memory(self.values)
+        return taken
+
+    def between(self, start: int, stop: int) -> NumberColumn:
+        """The rows from `start` to before `stop`, not copied."""
+        return NumberColumn(self.name, self.values[start:stop])
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -57,6 +73,10 @@ class CategoryColumn:
         """The rows at these positions, in this order."""
         return CategoryColumn(self.name, self.codes[np.asarray(rows)], self.levels)
 
+    def between(self, start: int, stop: int) -> CategoryColumn:
+        """The rows from `start` to before `stop`, not copied."""
+        return CategoryColumn(self.name, self.codes[start:stop], self.levels)
+
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
         """(N,) where there is no value."""
@@ -78,6 +98,10 @@ class TextColumn:
     def take(self, rows: Positions) -> TextColumn:
         """The rows at these positions, in this order."""
         return TextColumn(self.name, self.values[np.asarray(rows)])
+
+    def between(self, start: int, stop: int) -> TextColumn:
+        """The rows from `start` to before `stop`, not copied."""
+        return TextColumn(self.name, self.values[start:stop])
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:

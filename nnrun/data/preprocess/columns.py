@@ -7,7 +7,7 @@ is sparse is ever made dense.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from nnrun.data.preprocess.numbers import NUMBER_STATES, ImputeColumn, NumberSta
 from nnrun.data.preprocess.plan import ColumnPlan, Kind, kind_of
 from nnrun.data.preprocess.texts import TEXT_STATES, TextState, TokensColumn, WordsColumn, as_texts, fit_text
 from nnrun.data.rows import DenseRows, SparseRows
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, leave_memory
 from nnrun.errors import DataError
 from nnrun.spec.steps import CATEGORY_STEPS, TEXT_STEPS
 from nnrun.spec.suggest import quoted
@@ -39,6 +39,7 @@ ColumnState = NumberState | CategoryState | TextState
 STATES: Mapping[str, type[ColumnState]] = {**NUMBER_STATES, **CATEGORY_STATES, **TEXT_STATES}
 Part = npt.NDArray[np.float64] | SparseRows | TokenRows
 _Value = Column | Part
+_BLOCK_VALUES = 1 << 20  # values of all dense columns that are put in their place at once
 
 
 @dataclass(frozen=True)
@@ -247,44 +248,66 @@ class FittedTable:
         Raises:
             DataError: a column is not there; or a row cannot be taken: says which and why.
         """
-        parts = list(self._parts(table))
-        for column, _, problems in parts:
-            if problems:
-                row = min(problems)
-                raise DataError(_problem(column.name, row, problems[row]))
-        found = [part for _, part, _ in parts]
-        if isinstance(found[0], TokenRows):
-            return found[0]
-        dense = [part for part in found if isinstance(part, np.ndarray)]
-        sparse = [part for part in found if isinstance(part, SparseRows)]
-        x_ND = np.concatenate(dense, axis=1).astype(np.float32) if dense else None
+        # Dense columns go to their place in float32, a block of rows at a time: float64 copies of all columns
+        # of a large table would take five times what the rows take.
+        if self.tokens is not None:
+            part = self._part(self.columns[0], table)
+            assert isinstance(part, TokenRows), "tokens makes rows of word indices"
+            return part
+        dense = [column for column in self.ordered if not column.sparse]
+        sparse = [self._part(column, table) for column in self.ordered if column.sparse]
+        x_ND = self._dense(dense, table) if dense else None
         if not sparse:
             assert x_ND is not None, "a table has a column"
-            return DenseRows(np.ascontiguousarray(x_ND))
-        return _side_by_side(x_ND, sparse)
+            return DenseRows(x_ND)
+        return _side_by_side(x_ND, [part for part in sparse if isinstance(part, SparseRows)])
+
+    def _dense(self, columns: Sequence[FittedColumn], table: Table) -> npt.NDArray[np.float32]:
+        """(N, D) features of these columns."""
+        x_ND = np.empty((len(table), sum(column.width for column in columns)), np.float32)
+        rows = max(_BLOCK_VALUES // max(x_ND.shape[1], 1), 1)
+        for start in range(0, len(table), rows):
+            at = 0
+            for column in columns:
+                part = self._part(column, table, start, start + rows)
+                assert isinstance(part, np.ndarray), "the others are sparse"
+                x_ND[start : start + rows, at : at + column.width] = part
+                at += column.width
+        for column in columns:
+            if isinstance(numbers := table.by_name[column.name], NumberColumn):
+                leave_memory(numbers.values)
+        return x_ND
+
+    def _part(self, column: FittedColumn, table: Table, start: int = 0, stop: int | None = None) -> Part:
+        """The features of one column, or DataError at the first row that it cannot take."""
+        part, problems = self._tried(column, table, start, len(table) if stop is None else stop)
+        if problems:
+            row = min(problems)
+            raise DataError(_problem(column.name, start + row, problems[row]))
+        return part
 
     def problems(self, table: Table) -> dict[int, str]:
         """Which rows cannot be taken, and why: the end of a sentence."""
         found: dict[int, str] = {}
-        for column, _, problems in self._parts(table):
-            for row, reason in problems.items():
+        for column in self.ordered:
+            for row, reason in self._tried(column, table, 0, len(table))[1].items():
                 found.setdefault(row, f"in column {quoted(column.name)} {reason}")
         return found
 
-    def _parts(self, table: Table) -> Iterator[tuple[FittedColumn, Part, dict[int, str]]]:
-        for column in self.ordered:
-            if column.name not in table.by_name:
-                raise DataError(f"The inputs lack column {quoted(column.name)}, which the network takes.")
-            problems: dict[int, str] = {}
-            part = column.transform(table.by_name[column.name], problems)
-            if isinstance(part, np.ndarray):
-                with np.errstate(over="ignore", invalid="ignore"):
-                    wrong = ~np.isfinite(part.astype(np.float32)).all(axis=1)
-                for row in np.flatnonzero(wrong):
-                    problems.setdefault(
-                        int(row), f"becomes {part[row, 0]:g}, which is no finite 32-bit number"
-                    )
-            yield column, part, problems
+    def _tried(
+        self, column: FittedColumn, table: Table, start: int, stop: int
+    ) -> tuple[Part, dict[int, str]]:
+        """The features of some rows of a column; which rows it cannot take, counted from `start`, and why."""
+        if column.name not in table.by_name:
+            raise DataError(f"The inputs lack column {quoted(column.name)}, which the network takes.")
+        problems: dict[int, str] = {}
+        part = column.transform(table.by_name[column.name].between(start, stop), problems)
+        if isinstance(part, np.ndarray):
+            with np.errstate(over="ignore", invalid="ignore"):
+                wrong = ~np.isfinite(part.astype(np.float32)).all(axis=1)
+            for row in np.flatnonzero(wrong):
+                problems.setdefault(int(row), f"becomes {part[row, 0]:g}, which is no finite 32-bit number")
+        return part, problems
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
