@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD = "run.json"
-KILLED = "its process was killed, or the machine stopped"
+KILLED = "its process ended without a word: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
 

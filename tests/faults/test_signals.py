@@ -21,6 +21,9 @@ from whole import check_files
 
 from nnrun.records import RunDirectory, list_runs
 
+PATIENCE = 180
+"""Seconds; the machine may be busy with other tests."""
+
 ENDLESS = ["--epochs", "1000000", "--compile", "off"]
 COMMANDS = {
     "train": ["train", "small.yaml", *ENDLESS],
@@ -39,7 +42,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
@@ -56,9 +59,11 @@ def has_rows(runs_dir: Path) -> bool:
 
 def end(process: subprocess.Popen[str]) -> tuple[str, str]:
     try:
-        return process.communicate(timeout=30)
-    finally:
-        process.kill()  # nothing to kill, unless it did not end
+        return process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
