@@ -103,7 +103,9 @@ def test_folds_in_time_are_the_same_every_time(spec: Path, tmp_path: Path) -> No
 
 
 def test_a_column_that_is_not_there(spec: Path) -> None:
-    with pytest.raises(DataError, match=r"has no column 'sit', which `validation` names\. Did you mean 'site'"):
+    with pytest.raises(
+        DataError, match=r"has no column 'sit', which `validation` names\. Did you mean 'site'"
+    ):
         load_data(load(spec, {"kfold": {"k": 3, "group": "sit"}}).spec)
 
 
