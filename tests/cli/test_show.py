@@ -170,8 +170,6 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
         "bytes": 576,
         "dense_bytes": 576,
         "missing": None,
-        "columns": [],
-        "all_ones": True,
     }
     assert printed.err == ""
 
