@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_experiments import check_screen, only_run, record_of
+from small_experiments import check_screen, nnrun_command, only_run, record_of
 
 from nnrun.cli import main
 
@@ -228,6 +228,17 @@ def test_other_kinds_of_files(capsys: Capture) -> None:
         trains(name.split(".")[0] + ".yaml", capsys)
 
 
+def test_parquet(capsys: Capture) -> None:
+    pytest.importorskip("pyarrow", reason="Parquet needs the extra `parquet`")
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [i % 5 for i in range(60)], "ok": [i % 2 == 0 for i in range(60)]})
+    frame.assign(y=[i % 3 for i in range(60)]).to_parquet("p.parquet")
+    assert main(["init", "p.parquet", "--yes"]) == 0
+    capsys.readouterr()
+    trains("p.yaml", capsys)
+
+
 # --- what the command line says ----------------------------------------------------------------------------
 
 
@@ -327,6 +338,21 @@ def test_a_terminal_is_asked(capsys: Capture) -> None:
     assert "    target: weight\n" in Path("mpg.yaml").read_text()
 
 
+def test_ctrl_c_at_a_question(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    def interrupted(*_: object, **__: object) -> str:
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "prompt", interrupted)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    write_cars()
+    assert main(["init", "mpg.csv"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted\n")
+    assert not Path("mpg.yaml").exists()
+
+
 def read_all(terminal: int) -> str:
     def parts() -> Iterator[bytes]:
         until = time.monotonic() + 120
@@ -372,7 +398,6 @@ def test_the_default_is_a_return_away(capsys: Capture, monkeypatch: pytest.Monke
         ("tables/penguins.csv", "val_accuracy", 0.97, 1.0),
         ("tables/titanic.csv", "val_accuracy", 0.80, 0.95),  # with `alive` it would be 1
         ("tables/mpg.csv", "val_mae", 0.5, 2.3),
-        ("text/reuters.csv", "val_accuracy", 0.80, 1.0),
     ],
 )
 def test_a_real_file_trains_well(
@@ -393,6 +418,20 @@ def test_a_real_file_trains_well(
     best = record_of(only_run(tmp_path / "runs"))["best"]
     value = best.get(f"{column}_mean", best.get(column))
     assert least <= value <= most
+
+
+@pytest.mark.slow
+def test_newswires_train_well_and_fast(real_file: Callable[[str], Path], tmp_path: Path) -> None:
+    """From a cold start in less than 10 s of computing time, whatever else the machine does."""
+    resource = pytest.importorskip("resource", reason="Windows counts otherwise")
+    path = real_file("text/reuters.csv")
+    assert nnrun_command("init", str(path), "--yes", "-o", "first.yaml", cwd=tmp_path).returncode == 0
+    assert "    target: topic " in Path("first.yaml").read_text()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert nnrun_command("train", "first.yaml", "-q", cwd=tmp_path).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert record_of(only_run(tmp_path / "runs"))["best"]["val_accuracy"] >= 0.80
 
 
 @pytest.mark.slow
