@@ -73,21 +73,6 @@ def test_a_row_without_a_group_is_refused() -> None:
     )
 
 
-def test_a_class_that_no_training_row_has_is_refused() -> None:
-    targets = np.array([0, 0, 1, 1, 2, 2])
-    data = dataset(train=Samples(np.zeros((6, 3)), targets), task="multiclass", class_names=("x", "y", "z"))
-    with pytest.raises(DataError) as caught:
-        validated({"kfold": 3}, data)
-    assert str(caught.value) == (
-        "Class 'x' is validated, and none of its 2 rows is among the training rows of fold 0, whose network "
-        "could not learn it. Set `shuffle: true` and `stratify: true`, or lower k."
-    )
-    assert validated({"kfold": {"k": 2, "stratify": True}}, data)
-    assert validated(
-        {"kfold": 3}, dataset(train=data.train, smoke=True)
-    )  # generated rows hold what they hold
-
-
 def test_numbers_to_predict_are_no_classes() -> None:
     data = dataset(train=Samples(np.zeros((6, 3)), np.arange(6)), task=None)
     spec = spec_text(REGRESSION, validation={"kfold": 3}).spec

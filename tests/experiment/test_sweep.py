@@ -156,7 +156,14 @@ def test_of_measures_of_which_more_is_better_the_most_is_best(tmp_path: Path) ->
 def test_the_files_of_a_sweep(tmp_path: Path) -> None:
     made = sweep(tmp_path)
     files = sorted(str(path.relative_to(made.path)) for path in made.path.rglob("*") if path.is_file())
-    assert files == ["best.yaml", "plots/sweep.png", "spec.yaml", "sweep.json", "trials.csv"]
+    assert files == [
+        "best.yaml",
+        "plots/sweep.png",
+        "resolved.yaml",
+        "spec.yaml",
+        "sweep.json",
+        "trials.csv",
+    ]
     assert (made.path / "spec.yaml").read_text() == (tmp_path / "small.yaml").read_text()
     assert len((made.path / "trials.csv").read_text().splitlines()) == 5
 
@@ -293,13 +300,13 @@ def test_a_wrong_device_ends_it_before_it_begins(tmp_path: Path) -> None:
 
 def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    real = nnrun.experiment.sweep.load_dataset
+    real = nnrun.experiment.sweep.load_data
 
     def counted(dataset: Any, **others: Any) -> Any:
         loads.append(dataset)
         return real(dataset, **others)
 
-    monkeypatch.setattr(nnrun.experiment.sweep, "load_dataset", counted)
+    monkeypatch.setattr(nnrun.experiment.sweep, "load_data", counted)
     monkeypatch.setattr("nnrun.experiment.run.load_data", None)
     sweep(tmp_path)
     assert len(loads) == 1
