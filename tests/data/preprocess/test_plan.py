@@ -196,6 +196,7 @@ def test_every_step_has_its_place(kind: str) -> None:
     """Each step of the schema is fitted, gives rows, and survives JSON: on a table that it takes."""
     data = {
         "multi_hot": table(texts("t", ["a b", "b"])),
+        "pad": table(texts("t", ["a b", "b"])),
         "tokens": table(texts("t", ["a b", "b"])),
         "text": table(texts("t", ["a b", "b"])),
         "none": table(numbers("x", [1, 2])),
@@ -204,7 +205,8 @@ def test_every_step_has_its_place(kind: str) -> None:
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
-    steps: list[Any] = ["tokens", "multi_hot"] if kind in ("tokens", "multi_hot") else [kind]
+    after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
+    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [kind]
     fitted = fit(inputs, steps)
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.width)
