@@ -138,6 +138,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         task=dataset.task,
         classes=dataset.classes,
         features=int(inputs.shape[1]) if isinstance(inputs, np.ndarray) else None,
+        targets=1 if dataset.train.targets.ndim == 1 else int(dataset.train.targets.shape[1]),
     )
     errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
     if errors:

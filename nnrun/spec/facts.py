@@ -21,6 +21,7 @@ class DatasetFacts:
         features: features per row, for tables.
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
+        targets: numbers to predict in each row, for regression.
     """
 
     inputs: Literal["tokens", "table"] | None = None
@@ -30,6 +31,7 @@ class DatasetFacts:
     train_rows: int | None = None
     test_rows: int | None = None
     num_words: int | None = None
+    targets: int = 1
 
 
 _SKLEARN = {
@@ -58,8 +60,8 @@ def dataset_facts(dataset: schema.Component) -> DatasetFacts:
             return DatasetFacts("table", "regression", None, 13, train, _BOSTON_ROWS - train)
         case schema.Sklearn(name=name):
             return _SKLEARN[name]
-        case schema.RowFile(test=test):
-            return DatasetFacts("table", test_rows=0 if test is None else None)
+        case schema.RowFile(test=test, target=target):
+            return DatasetFacts("table", test_rows=0 if test is None else None, targets=len(target))
         case schema.TextFolder():
             return DatasetFacts("table")
     return DatasetFacts()

@@ -36,7 +36,8 @@ def trained(name: str, path: Path, folder: Path) -> pd.DataFrame:
     )
     assert made.returncode == 0, made.stderr
     history = pd.read_csv(only_run(folder / "runs") / "history.csv")
-    return history[history["epoch"] == history["epoch"].max()]
+    last: pd.DataFrame = history[history["epoch"] == history["epoch"].max()]
+    return last
 
 
 def by_scikit_learn(
@@ -47,7 +48,7 @@ def by_scikit_learn(
     rows = pd.read_csv(path)
     assert spec.dataset.kind == "csv"
     (target,) = spec.dataset.target  # type: ignore[union-attr]
-    inputs = rows[spec.dataset.inputs]  # type: ignore[union-attr]
+    inputs: Any = rows[spec.dataset.inputs]  # type: ignore[union-attr]
     is_category = make_column_selector(dtype_exclude="number")
     columns = make_column_transformer(
         (

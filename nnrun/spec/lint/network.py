@@ -110,7 +110,7 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     elif isinstance(spec.loss, schema.BinaryCrossentropy):
         yield from _sigmoid_output(spec, facts, output)
     elif facts.task == "regression":
-        yield from _number_output(spec, output)
+        yield from _number_output(spec, facts, output)
     elif facts.task is not None:
         yield from _squared_class_output(spec, facts, output)
 
@@ -158,7 +158,7 @@ def _sigmoid_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Ou
         )
 
 
-def _number_output(spec: schema.ExperimentSpec, output: Output) -> Iterator[Finding]:
+def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
     units, activation = output.layer.units, output.layer.activation
     name = dataset_name(spec)
     if activation in _BOUNDED:
@@ -174,10 +174,12 @@ def _number_output(spec: schema.ExperimentSpec, output: Output) -> Iterator[Find
             "regression",
             "warning",
         )
-    if units != 1:
+    if units != facts.targets:
+        numbers = "one number" if facts.targets == 1 else f"{facts.targets} numbers"
         yield Finding(
             output.at("units"),
-            f"{name} has one number to predict: units must be 1 in the last layer; found {units}",
+            f"{name} has {numbers} to predict: units must be {facts.targets} in the last layer; "
+            f"found {units}",
         )
 
 
