@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, nth_look, ordinal, times
 from nnrun.errors import printable
-from nnrun.experiment.record_text import baseline_text, interval_text, score_table
+from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
 from nnrun.experiment.sound_record import sound
 from nnrun.records import members_of_record
 from nnrun.validation.summary import monitor_mode
@@ -55,8 +55,7 @@ def _headline(record: Mapping[str, Any]) -> str:
         parts.append(f"in {seconds:.1f} s")
     text = " ".join(parts)
     if rows.get("train"):
-        text += f"; {rows['train']:,} training rows"
-        text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
+        text += f"; {rows_in_words(rows, ', ')}"
         text += _of_members(record)
     stopped = record.get("stopped_early")
     if stopped:

@@ -21,24 +21,29 @@ class Labels:
         task: what the targets are, or None where only the spec's loss can tell.
         class_names: in the order of the labels.
         feature_names: of the columns of a table.
+        target_names: of the target columns, where there are several.
     """
 
     task: Task | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Labels:
         """The names of a loaded data set."""
-        return cls(dataset.task, dataset.class_names, dataset.feature_names)
+        several = dataset.target_names if dataset.train.targets.ndim == 2 else None
+        return cls(dataset.task, dataset.class_names, dataset.feature_names, several)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
+        several = {} if self.target_names is None else {"target_names": list(self.target_names)}
         return {
             "version": _JSON_VERSION,
             "task": self.task,
             "class_names": None if self.class_names is None else list(self.class_names),
             "feature_names": None if self.feature_names is None else list(self.feature_names),
+            **several,
         }
 
     @classmethod
@@ -51,7 +56,8 @@ class Labels:
         task = document.get("task")
         if document.get("version") != _JSON_VERSION or task not in (None, *get_args(Task)):
             raise DataError(f"The labels' JSON is damaged, or not of version {_JSON_VERSION}.")
-        return cls(task, _names(document.get("class_names")), _names(document.get("feature_names")))
+        names = (_names(document.get(f"{part}_names")) for part in ("class", "feature", "target"))
+        return cls(task, *names)
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

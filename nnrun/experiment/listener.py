@@ -22,6 +22,7 @@ class Start:
         train_rows, validation_rows: of the first fold or seed.
         parameters: numbers to learn in one network.
         device: where.
+        rows: the rows in words, where they are not the same for all folds.
     """
 
     run: RunDirectory
@@ -33,6 +34,7 @@ class Start:
     validation_rows: int
     parameters: int
     device: str
+    rows: str = ""
 
 
 class StopTraining(Exception):

@@ -47,7 +47,8 @@ class Meaning:
 
     Attributes:
         kind: `binary` (one probability), `class` (one of several), `labels` (any of several), `numbers`.
-        classes: their names, or numbers where they have none; one for each output of `numbers`.
+        classes: their names, or numbers where they have none. Of `labels` and `numbers` one for each output:
+            the name of its target column.
     """
 
     kind: Kind
@@ -119,7 +120,7 @@ def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels:
     """
     last = spec.layers[-1]
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    outputs, names = fitted.n_outputs, labels.class_names or ()
+    outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
     of_classes = isinstance(fitted.targets, (FittedOneHot, FittedClassIndex))
     binary_loss = isinstance(spec.loss, schema.BinaryCrossentropy)
     if outputs == 1:
@@ -129,8 +130,8 @@ def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels:
     if last.activation == "softmax" or of_classes:
         return Meaning("class", _named(names, outputs))
     if binary_loss:
-        return Meaning("labels", _named(names, outputs))
-    return Meaning("numbers", tuple(range(outputs)))
+        return Meaning("labels", _named(columns or names, outputs))
+    return Meaning("numbers", _named(columns, outputs))
 
 
 def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:

@@ -49,6 +49,7 @@ def start_line(start: Start) -> str:
     networks = f"{counted(len(start.numbers), start.kind)} of" if start.kind else "a network of"
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
+    rows = start.rows or rows
     each = " each" if start.kind and len(start.numbers) > 1 else ""
     return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
 

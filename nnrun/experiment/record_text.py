@@ -11,6 +11,25 @@ from nnrun.records import members_of_record
 from nnrun.spec.suggest import with_std
 
 
+def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "training rows") -> str:
+    """`75 to 225 training rows, 75 validation rows`: the range where folds differ by more than a row.
+
+    Args:
+        rows: what a record has of them; there are training rows.
+        between: what stands between the two.
+        training: what training rows are called where validation rows follow.
+    """
+    ranges = rows.get("ranges") or {}
+    texts = {
+        part: " to ".join(f"{n:,}" for n in ranges.get(part) or [rows[part]])
+        for part in ("train", "validation")
+        if rows.get(part)
+    }
+    if "validation" not in texts:
+        return f"{texts['train']} training rows"
+    return f"{texts['train']} {training}{between}{texts['validation']} validation rows"
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """Loss and metrics, as far as the record has them.

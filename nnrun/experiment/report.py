@@ -10,7 +10,7 @@ from typing import Any
 from nnrun.errors import DataError
 from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.record_text import baseline_text, interval_text, score_table
+from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
 from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.experiment.sound_record import sound
 from nnrun.figures.curves import curves_figure, name_of, title_of
@@ -104,8 +104,7 @@ def _headline(record: Mapping[str, Any]) -> str:
     text += f" in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
     text += f" on {record.get('device')}"
     if rows.get("train"):
-        text += f"; {rows['train']:,} training rows"
-        text += f", {rows['validation']:,} validation rows" if rows.get("validation") else ""
+        text += f"; {rows_in_words(rows, ', ')}"
     kind, members = members_of_record(record)
     if kind is not None:
         text += f"; {counted(len(members), kind)}"

@@ -30,6 +30,7 @@ from nnrun.experiment.prepare import (
     prepare_groups,
     training_task,
 )
+from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
@@ -54,6 +55,7 @@ from nnrun.training.choice import Choice, Policy, begin_compiling, choose, make_
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
+from nnrun.validation.splits import Fold
 from nnrun.validation.summary import history_mean
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
@@ -283,6 +285,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
             "train": len(first.train_rows),
             "validation": len(first.validation_rows),
             "test": 0 if dataset.test is None else len(dataset.test),
+            **_ranges([fold for group in job.groups for fold in group.folds]),
         },
         "parameters": job.groups[0].network.parameter_count,
         "data": [source.as_record() for source in dataset.sources],
@@ -291,6 +294,16 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
     }
+
+
+def _ranges(folds: Sequence[Fold]) -> dict[str, dict[str, list[int]]]:
+    """The least and the most rows of a fold, where folds differ by more than the one row of a remainder."""
+    sizes = {
+        "train": [len(fold.train_rows) for fold in folds],
+        "validation": [len(fold.validation_rows) for fold in folds],
+    }
+    found = {part: [min(of), max(of)] for part, of in sizes.items() if max(of) - min(of) > 1}
+    return {"ranges": found} if found else {}
 
 
 @contextmanager
@@ -334,6 +347,9 @@ def recording(
                     validation_rows=record["rows"]["validation"],
                     parameters=record["parameters"],
                     device=str(job.device),
+                    rows=rows_in_words(record["rows"], " and ", "training")
+                    if "ranges" in record["rows"]
+                    else "",
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate

@@ -60,8 +60,8 @@ def dataset_facts(dataset: schema.Component) -> DatasetFacts:
             return DatasetFacts("table", "regression", None, 13, train, _BOSTON_ROWS - train)
         case schema.Sklearn(name=name):
             return _SKLEARN[name]
-        case schema.RowFile(test=test):
-            return DatasetFacts("table", test_rows=0 if test is None else None)
+        case schema.RowFile(test=test, target=target):
+            return DatasetFacts("table", test_rows=0 if test is None else None, targets=len(target))
         case schema.TextFolder():
             return DatasetFacts("table")
     return DatasetFacts()

@@ -32,6 +32,7 @@ tokens = st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size
 # A step alone, or with what must come before or after it.
 STEPS: dict[str, list[Any]] = {
     "multi_hot": ["multi_hot"],
+    "pad": [{"pad": 5}],
     "standardize": ["impute", "standardize", "one_hot", "text"],
     "min_max": ["impute", "min_max", "one_hot", "text"],
     "log1p": ["impute", "log1p", "one_hot", "text"],
@@ -47,7 +48,7 @@ STEPS: dict[str, list[Any]] = {
 
 def inputs_of(kind: str, x: Any, c: Any, t: Any, w: Any) -> Table | TokenRows | np.ndarray:
     rng = np.random.default_rng(0)
-    if kind == "multi_hot":
+    if kind in ("multi_hot", "pad"):
         return TokenRows.from_lists([*rng.integers(1, 15, (len(TRAIN), 6)).tolist(), *w])
     amounts = np.concatenate([rng.uniform(0, 9, len(TRAIN)), x])
     if kind == "none":

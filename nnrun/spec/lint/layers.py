@@ -43,16 +43,18 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
     """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
     first, steps = spec.layers[0], spec.preprocessing.inputs
     padded = any(isinstance(step, schema.Pad) for step in steps)
+    made = any(isinstance(step, schema.Tokens) for step in steps)
+    is_table = facts.inputs == "table" and not made
     if not isinstance(first, schema.Embedding):
         later = any(isinstance(layer, schema.Embedding) for layer in spec.layers)  # a finding of its own
-        if padded and facts.inputs != "table" and not later:
+        if padded and not is_table and not later:
             yield Finding(
                 ("layers", 0, first.kind),
                 "pad gives word indices, which are names, not amounts; begin the layers with embedding",
             )
         return
     at = ("layers", 0, "embedding")
-    if facts.inputs == "table":
+    if is_table:
         name = dataset_name(spec)
         yield Finding(at, f"embedding looks up word indices, and {name} is a table of numbers; remove it")
     elif not padded:

@@ -205,9 +205,8 @@ def test_every_step_has_its_place(kind: str) -> None:
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
-    steps: list[Any] = [kind]
-    if kind in ("tokens", "multi_hot", "pad"):
-        steps = ["tokens", "pad" if kind == "pad" else "multi_hot"]
+    after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
+    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [kind]
     fitted = fit(inputs, steps)
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.width)
