@@ -61,7 +61,7 @@ def dataset_facts(dataset: schema.Component) -> DatasetFacts:
         case schema.Sklearn(name=name):
             return _SKLEARN[name]
         case schema.RowFile(test=test, target=target):
-            return DatasetFacts("table", test_rows=0 if test is None else None, targets=len(target))
+            return DatasetFacts("table", test_rows=0 if test is None else None, numbers=len(target))
         case schema.TextFolder():
             return DatasetFacts("table")
     return DatasetFacts()
