@@ -113,7 +113,7 @@ def test_an_invalid_spec_is_exit_code_3_before_anything_heavy_is_imported(tmp_pa
     assert (done.returncode, done.stdout) == (3, "[]\n")
     assert done.stderr == (
         "small.yaml:4:7: error: loss cannot be 'msee'; did you mean 'mse'? Allowed: binary_crossentropy, "
-        "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae or huber\n"
+        "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae, huber or custom\n"
         '    4 | loss: "msee"\n'
         "      |       ^\n"
         "1 error: nothing was run.\n"

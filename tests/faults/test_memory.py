@@ -22,13 +22,13 @@ ADVICE = "Use a smaller batch_size, fewer units"
 
 
 def test_a_network_that_does_not_fit(warm: Server, tmp_path: Path) -> None:
-    """1.6 GB of weights, drawn in double precision, where 600 MB more may be had: the run says so."""
+    """1.6 GB of weights where 600 MB more may be had: the run says so."""
     units = {"units": 20_000, "activation": "relu"}
     layers = [{"dense": units}, {"dense": units}, {"dense": 1}]
     write_small(tmp_path, layers=layers)
     outcome = warm.run(["train", "small.yaml", "-q"], cwd=tmp_path, limits={"RLIMIT_AS": 600 * 2**20})
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.startswith("error: memory ran out: 3.2 GB more were needed at once, and ")
+    assert outcome.err.startswith("error: memory ran out: 1.6 GB more were needed at once, and ")
     assert " MB are free. " in outcome.err
     assert ADVICE in outcome.err
     assert outcome.err.count("\n") == 1
