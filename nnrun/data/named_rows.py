@@ -11,12 +11,13 @@ import numpy as np
 
 from nnrun.data.archive import Archive
 from nnrun.data.files.csv_rows import MISSING
+from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
 from nnrun.data.row_blocks import Block, OnMessage, collect
 from nnrun.data.row_source import RawRow, RowSource, Unreadable, is_utf8, shown
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
-from nnrun.errors import DataError, printable
+from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
 
@@ -25,7 +26,6 @@ Values = list[Any]
 Parsed = tuple[int | None, "Values | Unreadable"]
 
 _TRUTH = {"true": "True", "false": "False"}
-_MOST_NAMES = 12  # that a message lists
 
 
 def missing_texts(declared: schema.Component) -> frozenset[str]:
@@ -150,7 +150,7 @@ class NamedCodec:
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
-        places = self._places(header, where)
+        places = places_of(self.names, header, where, self.on_message, holder="Its first line")
         for row in raw:
             fields = row.value
             if isinstance(fields, Unreadable):
@@ -163,20 +163,6 @@ class NamedCodec:
                 gaps = [None if field.strip() in self.missing else field for field in chosen]
                 yield row.line, self._of_fields(gaps)
 
-    def _places(self, header: Sequence[str], where: str) -> list[int]:
-        """The position of each column in a line of names."""
-        lacking = [name for name in self.names if name not in header]
-        if lacking:
-            raise DataError(
-                f"{where} lacks {counted(len(lacking), 'column')} that the network takes: "
-                f"{_listed(lacking)}. Its first line has: {_listed(header)}."
-            )
-        twice = [name for name in self.names if header.count(name) > 1]
-        if twice:
-            raise DataError(f"{where} names {_listed(twice)} more than once.")
-        self._say_unused([name for name in header if name not in self.names], where)
-        return [header.index(name) for name in self.names]
-
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = False
         for row in raw:
@@ -184,7 +170,7 @@ class NamedCodec:
             if isinstance(value, Mapping) and not told:
                 unused = [str(name) for name in value if name not in self.names]
                 told = bool(unused)
-                self._say_unused(unused, where)
+                say_unused(unused, where, self.on_message)
             yield row.line, self._of_value(value)
 
     def _of_value(self, value: Any) -> Values | Unreadable:
@@ -197,7 +183,7 @@ class NamedCodec:
             return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
         lacking = [name for name in self.names if name not in value]
         if lacking:
-            return Unreadable(f"lacks {_listed(lacking)} (null stands for a missing value)")
+            return Unreadable(f"lacks {listed_names(lacking)} (null stands for a missing value)")
         return self._of_fields([value[name] for name in self.names])
 
     def _of_fields(self, fields: Sequence[Any]) -> Values | Unreadable:
@@ -216,7 +202,13 @@ class NamedCodec:
         if isinstance(inputs, np.ndarray):
             raise DataError(f"{where} is an array, but this network takes {self._needed()}.")
         if hasattr(inputs, "columns"):
-            self._places([str(name) for name in inputs.columns], where)
+            places_of(
+                self.names,
+                [str(name) for name in inputs.columns],
+                where,
+                self.on_message,
+                holder="Its first line",
+            )
             columns = [_plain(inputs[name]) for name in self.names]
             rows = (
                 RawRow(None, dict(zip(self.names, row, strict=True))) for row in zip(*columns, strict=True)
@@ -225,11 +217,7 @@ class NamedCodec:
         return collect(self._of_json((RawRow(None, value) for value in inputs), where), self)
 
     def _needed(self) -> str:
-        return f"{counted(len(self.columns), 'named column')}: {_listed(self.names)}"
-
-    def _say_unused(self, names: Sequence[str], where: str) -> None:
-        if names:
-            self.on_message(f"{where}: not used: {_listed(names)}")
+        return f"{counted(len(self.columns), 'named column')}: {listed_names(self.names)}"
 
 
 def _plain(series: Any) -> list[Any]:
@@ -250,9 +238,3 @@ def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
     return CategoryColumn(column.name, codes, tuple(levels))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names for a message: the first dozen of many."""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return printable(", ".join(name[:60] for name in names[:_MOST_NAMES])) + more

@@ -12,13 +12,13 @@ import numpy as np
 
 from nnrun.data.archive import Archive
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, array_of, collect, rows_at_once
 from nnrun.data.row_source import RawRow, RowSource, Unreadable, shown
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import counted
 
 Parsed = tuple[int | None, "list[float] | Unreadable"]
-_MOST_NAMES = 12  # that a message lists
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class TableCodec:
         header = [name.strip() for name in first.value]
         named = self.names is not None and any(name in self.names for name in header)
         if named:
-            columns, width = self._columns_of(header, where), len(header)
+            assert self.names is not None, "named by them"
+            columns = places_of(self.names, header, where, self.on_message, holder="It")
+            width = len(header)
         else:
             columns, width = list(range(self.features)), self.features
             if any(_is_number(field) for field in header):
@@ -80,26 +82,11 @@ class TableCodec:
         for row in raw:
             yield row.line, self._numbers(row.value, columns, labels, width, named)
 
-    def _columns_of(self, header: Sequence[str], where: str) -> list[int]:
-        """The position of each feature in a line of names."""
-        assert self.names is not None, "asked only where names are known"
-        missing = [name for name in self.names if name not in header]
-        if missing:
-            raise DataError(
-                f"{where} lacks {counted(len(missing), 'column')} that the network takes: "
-                f"{_listed(missing)}. It has: {_listed(header)}."
-            )
-        twice = [name for name in self.names if header.count(name) > 1]
-        if twice:
-            raise DataError(f"{where} names {_listed(twice)} more than once.")
-        self._say_unused([name for name in header if name not in self.names], where)
-        return [header.index(name) for name in self.names]
-
     def _take_for_names(self, header: Sequence[str], where: str) -> None:
         if self.names is not None:
             raise DataError(
                 f"{where}: the first line names none of the {counted(self.features, 'column')} that the "
-                f"network takes: {_listed(self.names)}. It has: {_listed(header)}."
+                f"network takes: {listed_names(self.names)}. It has: {listed_names(header)}."
             )
         if len(header) != self.features:
             raise DataError(
@@ -135,7 +122,7 @@ class TableCodec:
             if isinstance(value, Mapping) and self.names is not None and not told:
                 unused = [str(name) for name in value if name not in self.names]
                 told = bool(unused)
-                self._say_unused(unused, where)
+                say_unused(unused, where, self.on_message)
             yield row.line, self._of_value(value)
 
     def _of_value(self, value: Any) -> list[float] | Unreadable:
@@ -149,7 +136,7 @@ class TableCodec:
                 )
             missing = [name for name in self.names if name not in value]
             if missing:
-                return Unreadable(f"lacks {_listed(missing)}")
+                return Unreadable(f"lacks {listed_names(missing)}")
             value = [value[name] for name in self.names]
         if not isinstance(value, (list, tuple)):
             return Unreadable(f"is {shown(value)}, which is neither an object nor a list of numbers")
@@ -203,7 +190,11 @@ class TableCodec:
             rows = (RawRow(None, v.tolist() if isinstance(v, np.ndarray) else v) for v in inputs)
             return collect(self.of_json(rows, where), self)
         header = [str(name) for name in inputs.columns]
-        columns = range(len(header)) if self.names is None else self._columns_of(header, where)
+        columns = (
+            range(len(header))
+            if self.names is None
+            else places_of(self.names, header, where, self.on_message, holder="It")
+        )
         try:
             x_NF = inputs.iloc[:, list(columns)].to_numpy(np.float64)
         except (ValueError, TypeError) as error:
@@ -218,10 +209,6 @@ class TableCodec:
     def _column_names(self) -> Sequence[str]:
         """What messages call the columns."""
         return self.names or [f"{column} (from 0)" for column in range(self.features)]
-
-    def _say_unused(self, names: Sequence[str], where: str) -> None:
-        if names:
-            self.on_message(f"{where}: not used: {_listed(names)}")
 
 
 def _is_number(field: str) -> bool:
@@ -260,9 +247,3 @@ def _why_not_finite(value: Any) -> str | None:
     except OverflowError:
         finite = False
     return None if finite else f"{shown(value)}, which is no finite number,"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names for a message: the first dozen of many."""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return printable(", ".join(name[:60] for name in names[:_MOST_NAMES])) + more

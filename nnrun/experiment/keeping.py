@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from nnrun.errors import DataError
-from nnrun.experiment.environment import versions
 from nnrun.records import RunDirectory, member_kind
 from nnrun.training.loop import Past, Trainer
 
@@ -21,7 +20,7 @@ COST_SHARE = 0.03
 """Of the time that is spent on keeping: where one checkpoint takes long, they become rarer."""
 
 _RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch")
-_CONDITIONS = ("device", "threads", "compiled", "networks_at_once", "data")
+_CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +110,6 @@ class Keeper:
         """Keep the state of a group, which ended an epoch."""
         began = time.perf_counter()
         before = 0.0 if self.kept is None else self.kept.seconds
-        conditions = {"versions": versions(), **{name: self.record.get(name) for name in _CONDITIONS}}
         document = {
             "group": place,
             "epoch": trainer.epoch,
@@ -119,7 +117,7 @@ class Keeper:
             "history": self.run.history_text(),
             "seconds": before + began - self._started,
             "use_test_set": self.use_test_set,
-            "conditions": conditions,
+            "conditions": {name: self.record.get(name) for name in _CONDITIONS},
             "record": {key: self.record[key] for key in _RECORD_KEYS if key in self.record},
         }
         arrays = {name: tensor.numpy() for name, tensor in trainer.past().tensors.items()}

@@ -23,10 +23,6 @@ from nnrun.spec.overrides import Overrides, with_changes
 from nnrun.training.choice import Policy
 from nnrun.training.device import cpu_setup
 
-_ENDED_FOR_GOOD = {
-    "diverged": "it diverged, and would again: change its spec, and train anew",
-}
-
 
 def resume_run(
     run: RunDirectory,
@@ -118,9 +114,10 @@ def _go_on(
 
 
 def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:
-    reason = _ENDED_FOR_GOOD.get(str(record.get("status")))
-    if reason is not None:
-        raise UsageError(f"{run.id} cannot go on: {reason}.")
+    if record.get("status") == "diverged":
+        raise UsageError(
+            f"{run.id} cannot go on: it diverged, and would again: change its spec, and train anew."
+        )
     if record.get("trial") and record.get("status") != "completed":
         raise UsageError(
             f"{run.id} is a trial of {record.get('sweep')}, and trials keep no checkpoints. Start the sweep "
@@ -216,8 +213,9 @@ def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
     """Name → (then, now) of what may change how numbers are rounded."""
     then = {"device": kept.conditions.get("device"), "compiled": kept.conditions.get("compiled")}
     now_: dict[str, Any] = {"device": str(job.device), "compiled": job.choices[0].compiled}
+    present = versions()
     for name, version in dict(kept.conditions.get("versions") or {}).items():
-        then[name], now_[name] = version, versions().get(name)
+        then[name], now_[name] = version, present.get(name)
     return {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
 
 

@@ -264,8 +264,9 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 
 def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    then = resume.versions()["torch"]
-    monkeypatch.setattr(resume, "versions", lambda: keeping.versions() | {"torch": "9.9"})
+    present = resume.versions()
+    then = present["torch"]
+    monkeypatch.setattr(resume, "versions", lambda: present | {"torch": "9.9"})
     with pytest.raises(UsageError) as refused:
         resume_run(run)
     assert str(refused.value) == (
