@@ -19,7 +19,16 @@ from nnrun.training.compiler import cxx_compiler
 
 SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
 
-_FLAGS = ("-std=c++17", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
 _OF_THIS_CPU = "-march=native"  # which not every compiler knows
 _SECONDS = 120
 

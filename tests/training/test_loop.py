@@ -21,7 +21,7 @@ from nnrun.errors import DivergedError
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
 from nnrun.training.engine import EagerEngine
-from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
+from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
 from nnrun.training.phase import Phase
 from nnrun.training.plan import RowNumbers, epoch_order
 from nnrun.training.task import Task
@@ -566,3 +566,17 @@ def test_a_run_whose_last_update_fails_has_diverged() -> None:
     records, _ = diverge(made)
     assert len(records) == 1
     assert made.finished == {}
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([0.0, -1.5, 3e38, -3e38, math.inf, -math.inf, math.nan]), min_size=4, max_size=4
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_finite_numbers_are_told_from_others_however_large(numbers: list[list[float]]) -> None:
+    found = _finite(torch.tensor(numbers).reshape(-1, 2, 2)).tolist()
+    assert found == [all(map(math.isfinite, of_one)) for of_one in numbers]

@@ -125,6 +125,29 @@ def test_any_sizes(
 
 
 @needs_compiler
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("batch_size", [15, 29])
+def test_large_batches_are_filled_while_the_one_before_is_learned(batch_size: int, dropout: float) -> None:
+    """Some of them large enough for a thread of its own and some not; and bit for bit the same each time."""
+    layers = [{"dropout": dropout}, HIDDEN, SIGMOID]
+    task = sparse_task(layers, features=60_000, per_row=2600, batch_size=batch_size, optimizer="rmsprop")
+    batches = [
+        task.inputs.matrix[order[i : i + batch_size]].nnz  # type: ignore[attr-defined]
+        for order in several_rows((58, 53), seed=1)
+        for i in range(0, len(order), batch_size)
+    ]
+    assert engines(task, 2)[0]._stack.seen
+    assert any(numbers > 16384 for numbers in batches)
+    assert_alike(task)
+    found = []
+    for _ in range(2):
+        engine = engines(task, 2)[1]
+        epoch(engine, (58, 53), 1)
+        found.append(engine.parameters())
+    assert_same(*found, exactly=True)
+
+
+@needs_compiler
 def test_rows_of_words_that_nobody_uses_stay_as_they_were() -> None:
     task = sparse_task(features=5000, optimizer="rmsprop")
     met = np.unique(task.inputs.matrix.indices)  # type: ignore[attr-defined]

@@ -14,6 +14,42 @@ struct SparseRow {
     Index count;
 };
 
+// Sparse rows that are learned from together.
+struct SparseBatch {
+    std::vector<SparseRow> rows;
+    std::vector<float> dropped;  // what dropout makes of the numbers, if it does
+    // The rows of the kernel that the batch meets, in the order of meeting, and for each number of the batch the
+    // place of its column among them.
+    std::vector<std::int32_t> met, places;
+};
+
+// Finds the rows of a kernel that a batch meets.
+class Finder {
+  public:
+    explicit Finder(Index features) : place_(features, -1) {}
+
+    void find(SparseBatch& batch) {
+        Index size = 0;
+        for (const SparseRow& row : batch.rows) size += row.count;
+        batch.places.resize(size);
+        batch.met.resize(size);
+        std::int32_t *places = batch.places.data(), *met = batch.met.data(), next = 0;
+        for (const SparseRow& row : batch.rows)
+            for (Index k = 0; k < row.count; ++k) {
+                const std::int32_t column = row.columns[k], known = place_[column];
+                const bool first = known < 0;  // added, not jumped over: nobody could foretell where to
+                *places++ = place_[column] = first ? next : known;
+                met[next] = column;
+                next += first;
+            }
+        batch.met.resize(next);
+        for (const std::int32_t column : batch.met) place_[column] = -1;
+    }
+
+  private:
+    std::vector<std::int32_t> place_;  // of each row of the kernel, while a batch is looked through; -1 for none
+};
+
 // How many numbers ahead of their use rows of a large kernel are asked for.
 constexpr Index ahead = 12;
 
@@ -53,58 +89,30 @@ inline void add_picked(Strip<T, C>, float* z, const SparseRow& row, const float*
 // The gradient of a kernel with F rows of U numbers, as sums for its rows.
 class KernelGradient {
   public:
-    // With `met_alone`, only rows that a batch meets have a place, in the order of meeting.
+    // With `met_alone`, only rows that a batch meets have a place.
     void resize(Index features, Index units, bool met_alone) {
         met_alone_ = met_alone;
         units_ = units;
-        if (met_alone) place_.assign(features, -1);
-        else sums_.assign(features * units, 0);
+        if (!met_alone) sums_.assign(features * units, 0);
     }
 
-    // `delta` is the gradient of the product of `rows` with the kernel, (B, U). All sums are 0 before.
-    void sum(const std::vector<SparseRow>& rows, const float* delta) {
-        if (met_alone_) {
-            find_places(rows);
-            sums_.assign(met_.size() * units_, 0);
-        }
+    // `delta` is the gradient of the product of the batch with the kernel, (B, U). All sums are 0 before.
+    void sum(const SparseBatch& batch, const float* delta) {
+        if (met_alone_) sums_.assign(batch.met.size() * units_, 0);
         strips(units_, [&](auto strip, Index j) {
-            const std::int32_t* places = places_.data();
-            for (std::size_t b = 0; b < rows.size(); ++b) {
-                add_scaled(strip, &sums_[j], met_alone_ ? places : rows[b].columns, rows[b], delta + b * units_ + j);
-                places += rows[b].count;
+            const std::int32_t* places = batch.places.data();
+            for (std::size_t b = 0; b < batch.rows.size(); ++b) {
+                const SparseRow& row = batch.rows[b];
+                add_scaled(strip, &sums_[j], met_alone_ ? places : row.columns, row, delta + b * units_ + j);
+                places += row.count;
             }
         });
     }
 
-    // The rows of the kernel that have a place, by place.
-    const std::vector<std::int32_t>& met() const { return met_; }
-
     // The sums from a place on, or from a row on where all have one.
     float* at(Index place) { return &sums_[place * units_]; }
 
-    void forget_met() {
-        for (const std::int32_t column : met_) place_[column] = -1;
-        met_.clear();
-    }
-
   private:
-    void find_places(const std::vector<SparseRow>& rows) {
-        Index size = 0;
-        for (const SparseRow& row : rows) size += row.count;
-        places_.resize(size);
-        met_.resize(size);
-        std::int32_t *places = places_.data(), next = 0;
-        for (const SparseRow& row : rows)
-            for (Index k = 0; k < row.count; ++k) {
-                const std::int32_t column = row.columns[k], known = place_[column];
-                const bool first = known < 0;  // added, not jumped over: nobody could foretell where to
-                *places++ = place_[column] = first ? next : known;
-                met_[next] = column;
-                next += first;
-            }
-        met_.resize(next);
-    }
-
     template <class T, int C>
     void add_scaled(Strip<T, C>, float* sums, const std::int32_t* places, const SparseRow& row,
                     const float* d) const {
@@ -120,9 +128,6 @@ class KernelGradient {
         }
     }
 
-    // Of each row of the kernel its place among the sums, or -1; the rows that were met; and of each number of
-    // the batch the place of its column.
-    std::vector<std::int32_t> place_, met_, places_;
     std::vector<float> sums_;
     Index units_ = 0;
     bool met_alone_ = false;

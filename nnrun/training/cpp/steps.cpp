@@ -9,6 +9,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
+#include <optional>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "activations.h"
@@ -31,6 +35,7 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
 
 constexpr Index gradient_block = 1024;  // numbers of a gradient that are computed before they are used
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
+constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
 
 class Replica {
@@ -55,7 +60,9 @@ class Replica {
         delta_.resize(job.batch * widest);
         if (!training) return;
         below_.resize(job.batch * widest);
-        if (sparse()) sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
+        if (!sparse()) return;
+        sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
+        if (first_dense().seen) finder_.emplace(first_dense().inputs);
     }
 
     // The batch starts at row `first` of the job's rows. Returns its loss.
@@ -101,7 +108,7 @@ class Replica {
         std::size_t l = 0;
         x_ = job_.inputs + place * layers_.front().inputs;
         if (sparse()) {
-            take_rows(place, row);
+            take_batch(place, row);
             l = first_dense_;
         }
         const float* x = x_;
@@ -136,30 +143,50 @@ class Replica {
         }
     }
 
-    // The sparse rows of the batch, with the dropout of the layers before the first dense one.
-    void take_rows(Index place, Index row) {
-        sparse_rows_.clear();
+    // The present batch, and the next one begun where that is much work: it waits for no weights.
+    void take_batch(Index place, Index row) {
+        if (coming_.valid()) {
+            coming_.get();
+            std::swap(sparse_batch_, next_batch_);
+        } else {
+            fill(sparse_batch_, place, row);
+        }
+        const bool last = row + 2 * batch_ > job_.first_row + job_.count;
+        if (last || Index(sparse_batch_.places.size()) < worth_a_thread || std::thread::hardware_concurrency() < 2)
+            return;
+        try {
+            coming_ = std::async(std::launch::async, [=] { fill(next_batch_, place + batch_, row + batch_); });
+        } catch (const std::system_error&) {
+            // There are no threads to be had: the next batch is filled when its turn comes.
+        }
+    }
+
+    // Sparse rows, with the dropout of the layers before the first dense one.
+    void fill(SparseBatch& batch, Index place, Index row) {
+        batch.rows.clear();
         Index size = 0;
         for (Index b = 0; b < batch_; ++b) {
             const Index number = job_.rows[place + b], start = job_.row_starts[number];
             const Index count = job_.row_starts[number + 1] - start;
-            sparse_rows_.push_back({job_.columns + start, job_.values ? job_.values + start : nullptr, count});
+            batch.rows.push_back({job_.columns + start, job_.values ? job_.values + start : nullptr, count});
             size += count;
         }
-        if (!training_ || first_dense_ == 0) return;
-        dropped_.resize(size);
-        float* values = dropped_.data();
-        for (Index b = 0; b < batch_; ++b) {
-            SparseRow& of = sparse_rows_[b];
-            for (Index k = 0; k < of.count; ++k) {
-                float value = of.values ? of.values[k] : 1;
-                for (std::size_t l = 0; l < first_dense_; ++l)
-                    value *= factor(layers_[l], (row + b) * layers_[l].units + of.columns[k]);
-                values[k] = value;
+        if (training_ && first_dense_ > 0) {
+            batch.dropped.resize(size);
+            float* values = batch.dropped.data();
+            for (Index b = 0; b < batch_; ++b) {
+                SparseRow& of = batch.rows[b];
+                for (Index k = 0; k < of.count; ++k) {
+                    float value = of.values ? of.values[k] : 1;
+                    for (std::size_t l = 0; l < first_dense_; ++l)
+                        value *= factor(layers_[l], (row + b) * layers_[l].units + of.columns[k]);
+                    values[k] = value;
+                }
+                of.values = values;
+                values += of.count;
             }
-            of.values = values;
-            values += of.count;
         }
+        if (finder_) finder_->find(batch);
     }
 
     void start_with_bias(const Layer& layer, float* z) const {
@@ -173,7 +200,7 @@ class Replica {
         const Index U = layer.units;
         const float* kernel = layer.kernel.value;
         for (Index b = 0; b < batch_; ++b, z += U) {
-            const SparseRow& row = sparse_rows_[b];
+            const SparseRow& row = sparse_batch_.rows[b];
             strips(U, [&, z](auto strip, Index j) { add_picked(strip, z + j, row, kernel + j, U); });
         }
     }
@@ -306,14 +333,13 @@ class Replica {
     }
 
     void learn_sparse(const Layer& layer, const Update& update) {
-        sums_.sum(sparse_rows_, delta_.data());
+        sums_.sum(sparse_batch_, delta_.data());
         if (layer.seen) {
-            const std::vector<std::int32_t>& met = sums_.met();
+            const std::vector<std::int32_t>& met = sparse_batch_.met;
             for (std::size_t place = 0; place < met.size(); ++place) {
                 ask_for_row(layer, met[std::min(place + ahead, met.size() - 1)]);
                 update_met_row(layer, update, met[place], sums_.at(place));
             }
-            sums_.forget_met();
         } else {
             const Index F = layer.inputs, U = layer.units, rows_at_once = std::max<Index>(1, gradient_block / U);
             for (Index first = 0; first < F; first += rows_at_once) {
@@ -367,10 +393,12 @@ class Replica {
     std::vector<Layer> layers_;
     // Of each layer: values before the activation, or dropout's factors; what the layer gives.
     std::vector<std::vector<float>> before_, after_;
-    std::vector<float> gradient_, delta_, below_, turned_, dropped_;
-    std::vector<SparseRow> sparse_rows_;
-    KernelGradient sums_;
+    std::vector<float> gradient_, delta_, below_, turned_;
     std::vector<float> kept_;  // what is left of a slot after so many updates without a gradient
+    SparseBatch sparse_batch_, next_batch_;
+    std::optional<Finder> finder_;  // where rows of the kernel wait for their updates
+    KernelGradient sums_;
+    std::future<void> coming_;  // next_batch_ being filled; the last member, since it uses the others to its end
 };
 
 }  // namespace
