@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -197,30 +198,31 @@ class MetricTotals:
     def __init__(self, metrics: Sequence[Metric], replicas: int) -> None:
         self.metrics = metrics
         self.rows = np.zeros(replicas, dtype=np.int64)
-        self._sums: list[dict[str, np.ndarray]] = [{} for _ in range(replicas)]
-        self._scores: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(replicas)]
+        self._sums: list[tuple[tuple[int, ...], Mapping[str, Tensor]]] = []
+        self._scores: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(replicas)]
         self._needs_scores = any(metric.from_scores for metric in metrics)
 
     def add(self, replicas: Sequence[int], outputs_GBK: Tensor, targets: Tensor) -> None:
-        """Count one batch: outputs and targets of the replicas at these places."""
+        """Count one batch: outputs and targets of the replicas at these places.
+
+        Sums stay on their device until `values` asks for them, so that a GPU need not be waited for.
+        """
         for g, place in enumerate(replicas):
             self.rows[place] += outputs_GBK.shape[1]
             if self._needs_scores:
-                self._scores[place].append((outputs_GBK[g].cpu().numpy(), targets[g].cpu().numpy()))
-        for metric in self.metrics:
-            if metric.sums is None:
-                continue
-            sums = metric.sums(outputs_GBK, targets).cpu().numpy()
-            for g, place in enumerate(replicas):
-                self._sums[place][metric.name] = self._sums[place].get(metric.name, 0) + sums[g]
+                self._scores[place].append((outputs_GBK[g], targets[g]))
+        sums = {m.name: m.sums(outputs_GBK, targets) for m in self.metrics if m.sums is not None}
+        self._sums.append((tuple(replicas), sums))
 
     def values(self, place: int) -> dict[str, float]:
         """Metric → value, for the replica at `place`."""
         result = {}
         for metric in self.metrics:
             if metric.from_scores is not None:
-                outputs, targets = (np.concatenate(part) for part in zip(*self._scores[place], strict=True))
+                scores = [[values.cpu().numpy() for values in part] for part in self._scores[place]]
+                outputs, targets = (np.concatenate(part) for part in zip(*scores, strict=True))
                 result[metric.name] = metric.from_scores(outputs, targets)
             else:
-                result[metric.name] = metric.value(self._sums[place][metric.name], int(self.rows[place]))
+                own = [s[metric.name][of.index(place)].cpu().numpy() for of, s in self._sums if place in of]
+                result[metric.name] = metric.value(reduce(np.add, own), int(self.rows[place]))
         return result

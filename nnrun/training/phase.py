@@ -37,9 +37,7 @@ class Tally:
 
     def __init__(self, metrics: Sequence[Metric], replicas: int) -> None:
         self._totals = MetricTotals(metrics, replicas)
-        self._weighted: npt.NDArray[np.float64] = np.zeros(replicas)
-        self._batches = np.zeros(replicas, dtype=np.int64)
-        self._first_bad: list[int | None] = [None] * replicas
+        self._losses: list[tuple[tuple[int, ...], Tensor, int]] = []
 
     def add(
         self, places: Sequence[int], losses_GS: Tensor, batch_size: int, outputs_GNK: Tensor, targets: Tensor
@@ -52,20 +50,24 @@ class Tally:
             batch_size: rows of a batch.
             outputs_GNK, targets: of all S * batch_size rows.
         """
-        values = losses_GS.double().cpu().numpy()
-        for place, losses in zip(places, values, strict=True):
-            bad = np.flatnonzero(~np.isfinite(losses))
-            if self._first_bad[place] is None and len(bad):
-                self._first_bad[place] = int(self._batches[place] + bad[0] + 1)
-            self._batches[place] += len(losses)
-            self._weighted[place] += losses.sum() * batch_size
+        self._losses.append((tuple(places), losses_GS, batch_size))
         self._totals.add(places, outputs_GNK, targets)
 
     def phase(self) -> Phase:
         """The means over all rows that were counted."""
-        replicas = range(len(self._weighted))
+        replicas = len(self._totals.rows)
+        weighted: npt.NDArray[np.float64] = np.zeros(replicas)
+        batches = np.zeros(replicas, dtype=np.int64)
+        first_bad: list[int | None] = [None] * replicas
+        for places, losses_GS, batch_size in self._losses:  # a GPU is waited for here, once for a phase
+            for place, losses in zip(places, losses_GS.double().cpu().numpy(), strict=True):
+                bad = np.flatnonzero(~np.isfinite(losses))
+                if first_bad[place] is None and len(bad):
+                    first_bad[place] = int(batches[place] + bad[0] + 1)
+                batches[place] += len(losses)
+                weighted[place] += losses.sum() * batch_size
         return Phase(
-            tuple(float(self._weighted[p] / self._totals.rows[p]) for p in replicas),
-            tuple(self._totals.values(p) for p in replicas),
-            tuple(self._first_bad),
+            tuple(float(weighted[p] / self._totals.rows[p]) for p in range(replicas)),
+            tuple(self._totals.values(p) for p in range(replicas)),
+            tuple(first_bad),
         )
