@@ -754,6 +754,7 @@ Layer = Annotated[
         Annotated[BatchNormalization, Tag("batch_normalization")],
         Annotated[LayerNormalization, Tag("layer_normalization")],
         Annotated[ActivationLayer, Tag("activation")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
