@@ -47,6 +47,7 @@ from nnrun.spec.locate import Location
 from nnrun.spec.source import spell_path
 from nnrun.spec.suggest import listing
 
+_OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -138,10 +139,9 @@ def own_fault(what: str, error: BaseException) -> NnrunError:
     """The error that says where custom code went wrong: in its own file, where a place there is known."""
     frames = traceback.extract_tb(error.__traceback__)
     file = getattr(sys.modules.get(what.partition(":")[0]), "__file__", None)
-    last = next(
-        (frame for frame in reversed(frames) if frame.filename == file), frames[-1] if frames else None
-    )
-    place = f" ({last.filename}, line {last.lineno})" if last else ""
+    places = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)]
+    in_file = [frame for frame in places if frame.filename == file] or places
+    place = f" ({in_file[-1].filename}, line {in_file[-1].lineno})" if in_file else ""
     said = printable(f"{type(error).__name__}: {error}")
     return NnrunError(f"The custom code {printable(what)} failed: {said}{place}")
 
