@@ -12,8 +12,10 @@ loss            name(y_true, y_pred, **parameters) -> (R, B), the loss of each r
                 outputs after the last activation; y_true is (R, B, K), or (R, B) class indices. The networks
                 must not mix: reduce over the last axis alone.
 metric          name(y_true, y_pred, **parameters) -> a number, from all N rows of one network: y_pred (N, K),
-                y_true (N, K) or (N,). As in scikit-learn, a name that ends in `_score` is better the higher
-                it is, every other the lower; `name:` in the spec gives another one.
+                y_true (N, K) or (N,). `maximize: true` in the spec says that it is better the higher it is,
+                `maximize: false` the lower. By default, as in scikit-learn, a name that ends in `_score` is
+                better the higher, every other the lower; `name:` in the spec gives another one. The function
+                may have an attribute `maximize`, with which the spec must then agree.
 preprocessing   name(**parameters) -> an object with fit(x) -> state and transform(x, state) -> x, both of
                 NumPy arrays (N, F) in float64. The state is plain values of JSON. It comes last, after the
                 columns have become numbers, and is fitted on the training rows of each fold alone.
