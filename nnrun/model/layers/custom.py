@@ -163,13 +163,14 @@ class CustomLayer(Layer[schema.Custom]):
                 f"{shape_text(self.output_shape)} when it was tried on zeros; it must give one shape."
             )
         if training and not pattern.checked:
-            self._check_first(rows, output)
+            self._check_first(own, rows, output)
         result: Tensor = output
         return result
 
-    def _check_first(self, rows: Tensor, output: Tensor) -> None:
+    def _check_first(self, own: Mapping[str, Tensor], rows: Tensor, output: Tensor) -> None:
         """What is asked once: later on, weights that diverged are to blame, and are looked for elsewhere."""
-        if self.parameters and torch.is_grad_enabled() and not output.requires_grad:
+        learns = any(own[name].requires_grad for name, w in self.pattern.weights.items() if w.learned)
+        if learns and torch.is_grad_enabled() and not output.requires_grad:
             raise NnrunError(
                 f"The custom layer {self.spec.object} has weights to learn, and no gradient reaches them: "
                 "its output does not depend on them, or forward detaches it (torch.no_grad, detach, NumPy)."
