@@ -10,7 +10,7 @@ from nnrun.cli.output import aligned, nth_look, ordinal, times
 from nnrun.errors import printable
 from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
 from nnrun.experiment.sound_record import sound
-from nnrun.records import members_of_record
+from nnrun.records import members_of_record, recorded_directions
 from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _chosen_from(record: Mapping[str, Any]) -> str:
         return ""
     column = str(chosen.get("column"))
     curve = f"the smoothed mean {column}" if chosen.get("smoothed") else column
-    end = "highest" if monitor_mode(column) == "max" else "lowest"
+    end = "highest" if monitor_mode(column, recorded_directions(record)) == "max" else "lowest"
     trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
     return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
 

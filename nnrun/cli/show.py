@@ -28,6 +28,7 @@ def show(
     set_: options.Set = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
+    allow_custom: options.AllowCustom = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a spec with every default filled in, its network and its data; of a run also how it went."""

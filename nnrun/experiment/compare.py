@@ -16,6 +16,7 @@ from nnrun.experiment.comparable import (
 from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.columns import directions
 from nnrun.spec.differences import SpecDifference, spec_differences
 from nnrun.spec.folds import has_folds
 from nnrun.spec.suggest import letters
@@ -98,7 +99,7 @@ class Comparison:
             verdict(
                 score.test,
                 score.name,
-                monitor_mode(score.name),
+                monitor_mode(score.name.removeprefix(TEST), directions(first.scores.spec)),
                 first=first.label,
                 second=run.label,
                 kind=_kind(first.scores, run.scores),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nnrun.errors import DataError, UsageError
 from nnrun.figures.curves import Curve, curve_of, curves_figure, save
-from nnrun.records import MemberKind, RunDirectory, measures, member_kind
+from nnrun.records import MemberKind, RunDirectory, measures, member_kind, recorded_directions
 from nnrun.validation import summary
 
 
@@ -80,9 +80,12 @@ def make_panels(
                 raise UsageError(f"{run.id} has no measure '{metric}'; it has {', '.join(names)}.")
     if not wanted:
         raise DataError(f"{runs[0].id} has no loss in its history: there is nothing to draw.")
+    own: dict[str, bool] = {}
+    for run in reversed(runs):
+        own |= recorded_directions(run.read_record())
     curves: dict[str, list[Curve]] = {}
     for measure in wanted:
-        mode = summary.monitor_mode(measure)
+        mode = summary.monitor_mode(measure, own)
         curves[measure] = [
             curve_of(
                 table,

@@ -15,6 +15,8 @@ from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, pre
 from nnrun.model.network import LayerShape, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
+from nnrun.spec.allowed import OPTION, is_allowed
+from nnrun.spec.custom import module_of
 from nnrun.spec.facts import dataset_facts
 from nnrun.spec.folds import number_of_folds
 from nnrun.spec.shapes import row_shape
@@ -77,8 +79,12 @@ def describe_spec(
         selection: which networks.
     """
     listener = listener or Listener()
-    if _has_custom_steps(spec):
-        return _without_data(spec, selection, "the shapes follow from custom code, which is not run here")
+    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
+    if missing:
+        options = " ".join(f"{OPTION} {module}" for module in missing)
+        return _without_data(
+            spec, selection, f"the shapes follow from custom code, which runs with {options}"
+        )
     try:
         dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
@@ -106,8 +112,10 @@ def describe_spec(
     )
 
 
-def _has_custom_steps(spec: schema.ExperimentSpec) -> bool:
-    return any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
+def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
+    """The modules of the custom code that decides what shape the rows and the layers have."""
+    parts = [*spec.preprocessing.inputs, *spec.layers]
+    return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
@@ -117,7 +125,8 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     if isinstance(first, schema.Embedding):
         words = first.input_dim or words
         features = None if words is None else features
-    if _has_custom_steps(spec):
+    steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
+    if steps or not all(map(is_allowed, _modules_that_shape(spec))):
         features = None
     network = None if features is None else build_network(spec.layers, features, words)
     return Description(

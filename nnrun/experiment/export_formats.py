@@ -28,7 +28,7 @@ from nnrun.data.preprocess.numbers import (
     StandardizeColumn,
 )
 from nnrun.data.table import NumberColumn, Table
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.load_run import TrainedNetwork
 from nnrun.experiment.outputs import in_own_units, network_outputs
 from nnrun.model.network import build_network
@@ -36,6 +36,7 @@ from nnrun.model.standalone import NumberColumns, NumberStep, Scale, StandaloneN
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.load import load_spec_text
+from nnrun.spec.suggest import listing
 
 FormatName = Literal["safetensors", "pt2", "onnx"]
 RowsOf = Literal["features", "multi_hot", "pad", "prepared"]
@@ -202,7 +203,7 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
 
 
 def _write_pt2(export: Export, path: Path) -> None:
-    with _quiet():
+    with _quiet(), _traced(export):
         dynamic = ({0: torch.export.Dim(INPUT, min=1)},)
         program = torch.export.export(export.module(), (export.example(),), dynamic_shapes=dynamic)
         content = io.BytesIO()
@@ -233,7 +234,7 @@ def require_onnx() -> None:
 def _write_onnx(export: Export, path: Path) -> None:
     import onnx
 
-    with _quiet():
+    with _quiet(), _traced(export):
         program = torch.onnx.export(
             export.module(),
             (export.example(),),
@@ -255,6 +256,23 @@ def _ask_onnx(export: Export, path: Path, inputs: RawInputs) -> Array:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     (outputs,) = session.run([OUTPUT], {INPUT: export.program_rows(inputs).numpy()})
     return np.asarray(outputs)
+
+
+@contextmanager
+def _traced(export: Export) -> Iterator[None]:
+    """Of a network with custom layers, say which could not be traced; whatever went wrong is theirs."""
+    names = [printable(layer.object) for layer in export.spec.layers if isinstance(layer, schema.Custom)]
+    try:
+        yield
+    except Exception as error:
+        if not names:
+            raise
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise NnrunError(
+            f"A program holds no Python code, and PyTorch cannot trace what {listing(names)} "
+            f"does ({type(error).__name__}: {printable(said[:200])}). It may not branch on the values of a "
+            "tensor, or leave PyTorch. The weights alone can be exported: --format safetensors."
+        ) from error
 
 
 @contextmanager

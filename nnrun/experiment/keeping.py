@@ -20,7 +20,7 @@ COST_SHARE = 0.03
 """Of the time that is spent on keeping: where one checkpoint takes long, they become rarer."""
 
 _RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch")
-_CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data")
+_CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ class Kept:
         history: the text of its history.
         seconds: of training up to here.
         use_test_set: whether the test set is scored at the end.
-        conditions: what numbers depend on besides spec and seed: versions, device, threads, data.
+        conditions: what numbers depend on besides spec and seed: versions, device, threads, data,
+            custom code.
         record: what had been found out for the run's record.
         tensors: of the group.
     """

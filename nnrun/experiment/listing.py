@@ -75,7 +75,8 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
         from nnrun.validation.summary import monitor_mode  # pandas: only where a score is asked for
 
         value = lambda run: _scores(run).get(key)  # noqa: E731
-        highest_first = monitor_mode(key.removeprefix("test_")) == "max"
+        own = {name: is_max for run in reversed(runs) for name, is_max in run.directions.items()}
+        highest_first = monitor_mode(key.removeprefix("test_"), own) == "max"
     else:
         raise UsageError(_unknown(key, _scores_of(runs)))
     known = [(value(run), run) for run in runs]

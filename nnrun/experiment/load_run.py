@@ -109,6 +109,13 @@ def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
     return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
 
 
+def recorded_code(record: Mapping[str, Any]) -> dict[str, str]:
+    """Module → SHA-256 of the custom code that a run's record, or a checkpoint's conditions, tell of."""
+    entries = record.get("custom")
+    known = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return {str(entry.get("module")): str(entry.get("sha256")) for entry in known}
+
+
 def refuse_changed_data(dataset: Dataset, recorded: Mapping[str, str], run: str) -> None:
     """Raise DataError where a file has another hash than a run recorded for it."""
     for source in dataset.sources:

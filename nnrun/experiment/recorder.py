@@ -18,6 +18,7 @@ from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.experiment.prepare import Group
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.columns import directions
 from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
 from nnrun.training.optimizers import build_optimizer
@@ -132,7 +133,7 @@ def train_group(
             others go on.
         keeper: keeps the state at the end of epochs, and may have one to go on from.
     """
-    stopping = spec.early_stopping
+    stopping, own = spec.early_stopping, directions(spec)
     every = list(dict.fromkeys(recorders.values()))
     alone = len(every) == 1
 
@@ -157,10 +158,10 @@ def train_group(
             shuffle=spec.shuffle,
             learning_rate=build_optimizer(spec.optimizer).learning_rate,
             early_stopping=stopping,
-            maximize=stopping is not None and monitor_mode(stopping.monitor) == "max",
+            maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
             rates=spec.learning_rate_schedule,
             rates_maximize=any(
-                monitor_mode(part.monitor) == "max"
+                monitor_mode(part.monitor, own) == "max"
                 for part in spec.learning_rate_schedule
                 if isinstance(part, schema.ReduceOnPlateau)
             ),

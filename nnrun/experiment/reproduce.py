@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrun.data.dataset import Array
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
+from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.experiment.sound_record import sound
 from nnrun.records import Member, RunDirectory, member_kind
@@ -189,8 +190,12 @@ def compare_weights(then: RunDirectory, now: RunDirectory) -> WeightsComparison:
             if not same_shape:
                 largest = None
             elif largest is not None:
-                largest = max(largest, float(np.max(np.abs(was - is_))))  # type: ignore[operator]
+                largest = max(largest, _distance(was, is_))  # type: ignore[arg-type]
     return WeightsComparison(arrays, first is None, first, largest)
+
+
+def _distance(was: Array, is_: Array) -> float:
+    return float(np.max(np.abs(was.astype(np.float64) - is_.astype(np.float64))))
 
 
 def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -200,6 +205,7 @@ def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
         found = {name: record.get(name) for name in _CONDITIONS}
         versions = record.get("versions")
         found |= dict(versions) if isinstance(versions, Mapping) else {}
+        found |= {f"code {module}": sha256 for module, sha256 in recorded_code(record).items()}
         return found | {f"data {name}": sha256 for name, sha256 in recorded_data(record).items()}
 
     old, new = conditions(then), conditions(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from nnrun.errors import UsageError
 from nnrun.experiment.environment import now, versions
 from nnrun.experiment.keeping import Kept, read_kept
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import load_run_spec, recorded_data, selection_of
+from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.recorder import ending_kept
 from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.custom import code_used
 from nnrun.spec.differences import spec_differences
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import read_kept_spec
@@ -216,6 +218,9 @@ def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
     present = versions()
     for name, version in dict(kept.conditions.get("versions") or {}).items():
         then[name], now_[name] = version, present.get(name)
+    code = recorded_code({"custom": [asdict(used) for used in code_used(job.spec)]})
+    for module, sha256 in recorded_code(kept.conditions).items():
+        then[f"code {module}"], now_[f"code {module}"] = sha256, code.get(module)
     return {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
 
 

@@ -46,7 +46,7 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
-from nnrun.spec.columns import trained_columns
+from nnrun.spec.columns import directions, trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
@@ -291,6 +291,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
+        **({"directions": own} if (own := directions(spec)) else {}),
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
     }

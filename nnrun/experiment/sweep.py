@@ -37,6 +37,7 @@ from nnrun.records import (
     runs_of_sweep,
 )
 from nnrun.spec import schema
+from nnrun.spec.columns import directions
 from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec, dump_value
 from nnrun.spec.labels import values_label
@@ -94,7 +95,7 @@ def run_sweep(
             content=content,
             method=plan.sweep.method,
             monitor=plan.monitor,
-            maximize=monitor_mode(plan.monitor) == "max",
+            maximize=monitor_mode(plan.monitor, directions(spec)) == "max",
             seed=plan.seed,
             total=plan.total,
             smoke=settings.smoke,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError
-from nnrun.records import RunDirectory, member_kind, members_of_record
+from nnrun.records import RunDirectory, member_kind, members_of_record, recorded_directions
 from nnrun.spec import schema
-from nnrun.spec.columns import chooser
+from nnrun.spec.columns import chooser, directions, metric_column
 from nnrun.validation.summary import (
     MORE_EPOCHS,
     best_epoch,
@@ -43,7 +43,8 @@ def verdict(
     if column is None:
         return {"best_epoch": None, "best": {}, **last, "chosen_by": None, "verdict": None}
     name = column if column in table else f"{column}_mean"
-    epoch = best_epoch(table[name], monitor_mode(column))
+    own = directions(spec)
+    epoch = best_epoch(table[name], monitor_mode(column, own))
     restored = spec.early_stopping is not None and spec.early_stopping.restore_best
     if restored and isinstance(weights_epoch, int):
         epoch = weights_epoch
@@ -53,12 +54,14 @@ def verdict(
         "best": best,
         **last,
         "chosen_by": column,
-        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind),
+        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind, own),
     }
     if n > 1 and epoch is not None:
+        unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
         std = result["best_std"] = _row(table, epoch, "_std")
         result["best_interval"] = {
-            name: _possible(name, *interval_of_mean(mean, std[name], n)) for name, mean in best.items()
+            name: _possible(name, *interval_of_mean(mean, std[name], n), unbounded)
+            for name, mean in best.items()
         }
     return result
 
@@ -97,7 +100,8 @@ def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | N
     table = _one_curve(run.read_history())
     if f"{column}_mean" not in table:
         raise DataError(f"The history of {run.id} has no {column}, which chose its best epoch.")
-    smoothed = smoothed_best_epoch(table[f"{column}_mean"], monitor_mode(column))
+    mode = monitor_mode(column, recorded_directions(record))
+    smoothed = smoothed_best_epoch(table[f"{column}_mean"], mode)
     return None if smoothed is None else ChosenFrom(run.id, column, smoothed, smoothed=True)
 
 
@@ -110,17 +114,26 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     return history_mean(history[history["epoch"] <= reached])
 
 
-def _possible(column: str, low: float, high: float) -> tuple[float, float]:
+def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> tuple[float, float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
     measure = column.removeprefix("val_")
+    if measure in unbounded:  # a custom metric may give any number
+        return low, high
     return (
         low if measure == "r2" else max(low, 0.0),
         min(high, 1.0) if monitor_mode(column) == "max" else high,
     )
 
 
-def _sentence(table: pd.DataFrame, column: str, epoch: int | None, last_epoch: int, kind: str | None) -> str:
-    sentence = overfitting_sentence(table, column, epoch)
+def _sentence(
+    table: pd.DataFrame,
+    column: str,
+    epoch: int | None,
+    last_epoch: int,
+    kind: str | None,
+    own: Mapping[str, bool],
+) -> str:
+    sentence = overfitting_sentence(table, column, epoch, own)
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
         return (
             f"{column} was best at epoch {epoch}, about where early stopping ended the first {kind}: the "

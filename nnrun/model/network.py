@@ -14,9 +14,10 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, Layer, Parameters, Weight
+from nnrun.model.layers.custom import CustomLayer, Pattern, pattern_of
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
-from nnrun.spec.shapes import ShapeError, trace
+from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
 from nnrun.spec.streams import RandomSource
 
 
@@ -110,6 +111,11 @@ class Network:
         return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))
 
     @cached_property
+    def customs(self) -> tuple[CustomLayer, ...]:
+        """The layers of a person's own, which may draw random numbers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, CustomLayer))
+
+    @cached_property
     def sparse_kernel(self) -> str | None:
         """The kernel that sparse rows meet as they are; None where a layer before it makes them dense."""
         first = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
@@ -144,7 +150,7 @@ class Network:
 
     def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Noise | None:
         """The random numbers of one epoch for these replicas; None where nothing needs any."""
-        if not self.dropouts:
+        if not (self.dropouts or self.customs):
             return None
         keys = {
             layer.position: torch.tensor(
@@ -153,7 +159,11 @@ class Network:
             )
             for layer in self.dropouts
         }
-        return Noise(keys)
+        seeds = {
+            layer.position: [s.derive(epoch=epoch, purpose=f"custom layer {layer.position}") for s in sources]
+            for layer in self.customs
+        }
+        return Noise(keys, seeds=seeds)
 
     def activate(self, z_RBK: Tensor) -> Tensor:
         """The output layer's activation: what `forward` gives → predictions."""
@@ -237,16 +247,34 @@ def build_network(layers: Sequence[schema.Component], inputs: int, tokens: int |
 
     Raises:
         DataError: a layer cannot take what it is given, which only the data could tell.
+        UsageError: a layer is custom code that may not be run, or that is not there.
+        NnrunError: the code of a custom layer failed, or gave what no layer may give.
     """
     known = [_with_input_dim(layer, tokens) for layer in layers]
+    patterns: dict[int, Pattern] = {}
+
+    def of_custom(position: int, taken: Shape) -> Shape:
+        layer = known[position]
+        assert isinstance(layer, schema.Custom), "no other layer is asked"
+        patterns[position] = pattern_of(layer, tuple(size for size in taken if size is not None))
+        return patterns[position].output_shape
+
     try:
-        shapes: list[tuple[int, ...]] = [(inputs,), *trace(known, (inputs,))]  # type: ignore[list-item]  # all known
+        shapes: list[tuple[int, ...]] = [(inputs,), *trace(known, (inputs,), of_custom)]  # type: ignore[list-item]  # all known
     except ShapeError as error:
         raise DataError(f"layers[{error.position}] does not fit the data: {error}.") from None
-    built = [
-        LAYERS[type(layer)](layer, position, shapes[position], shapes[position + 1])
-        for position, layer in enumerate(known)
-    ]
+    if len(shapes[-1]) > 1:
+        raise DataError(
+            f"The last layer gives {shape_text(shapes[-1])} per row, and predictions are one row of numbers: "
+            f"it takes {shape_text(shapes[-2])}. Add flatten or global_average_pooling before it."
+        )
+    built: list[Layer[Any]] = []
+    for position, layer in enumerate(known):
+        shape = (shapes[position], shapes[position + 1])
+        if isinstance(layer, schema.Custom):
+            built.append(CustomLayer(layer, position, *shape, patterns[position]))
+        else:
+            built.append(LAYERS[type(layer)](layer, position, *shape))
     return Network(inputs, tuple(built))
 
 

@@ -7,13 +7,14 @@ same on every device, in every batch layout, and whoever trains beside this repl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from nnrun.model.inputs import SparseBatch
+from nnrun.spec.streams import derive_seed
 
 # SplitMix64's constants as signed 64-bit numbers; int64 tensors wrap around as unsigned ones do.
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -30,10 +31,12 @@ class Noise:
         keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
         first_row: where in the epoch's order the batch starts; a tensor () where steps are compiled, since a
             number would become a constant there.
+        seeds: for each custom layer's position, one seed for each replica and epoch, for PyTorch's generator.
     """
 
     keys: Mapping[int, Tensor]
     first_row: int | Tensor = 0
+    seeds: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def starting_at(self, first_row: int | Tensor) -> Noise:
         """The noise of the same epoch for a batch that starts at another row of its order."""
@@ -45,6 +48,10 @@ class Noise:
         places_BU = torch.arange(rows * units, device=x.device).view(rows, units)
         counter_BU = places_BU + self.first_row * units
         return uniform(self.keys[position][:, None, None], counter_BU).view(x.shape)
+
+    def seed(self, position: int, replica: int) -> int:
+        """The seed for what a custom layer draws in this batch of one replica."""
+        return derive_seed(self.seeds[position][replica], purpose=f"rows from {int(self.first_row)}")
 
     def sparse(self, position: int, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""

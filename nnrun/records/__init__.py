@@ -10,6 +10,7 @@ from nnrun.records.index import (
     find_run,
     find_runs,
     list_runs,
+    recorded_directions,
     refuse_to_delete,
     runs_of_sweep,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "members_of_record",
     "open_sweep",
     "read_weights_file",
+    "recorded_directions",
     "refuse_to_delete",
     "refuse_unwritable",
     "runs_of_sweep",

@@ -37,6 +37,7 @@ class RunSummary:
         epochs: epochs that were trained (of the fold or seed that trained longest).
         best: column → value at the best epoch.
         test: loss and metrics on the test set; empty where it was not used.
+        directions: measure → whether it is better the higher it is, where its spec says so.
         data: the names of the files or data sets behind it.
         looks: at the test set, as its record tells of them.
         look: which look the last of them was by experiments of its name, as it was numbered then.
@@ -54,6 +55,7 @@ class RunSummary:
     best_epoch: int | None = None
     best: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+    directions: Mapping[str, bool] = field(default_factory=dict)
     data: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     look: int | None = None
@@ -253,6 +255,7 @@ def _summary(run: RunDirectory) -> RunSummary:
         best_epoch=_count(record.get("best_epoch")),
         best=_scores(record.get("best")),
         test=_scores(record.get("test")),
+        directions=recorded_directions(record),
         data=_names(record.get("data")),
         looks=looks_of_record(record),
         look=_last_look(record.get("test_uses")),
@@ -276,6 +279,13 @@ def _count(value: object) -> int | None:
 def _last_look(uses: object) -> int | None:
     last = uses[-1] if isinstance(uses, list) and uses else None
     return _count(last.get("look")) if isinstance(last, Mapping) else None
+
+
+def recorded_directions(record: Mapping[str, Any]) -> dict[str, bool]:
+    """Measure → whether it is better the higher it is, of the custom metrics of which a record says so."""
+    value = record.get("directions")
+    entries = value.items() if isinstance(value, Mapping) else ()
+    return {str(name): is_max for name, is_max in entries if isinstance(is_max, bool)}
 
 
 def _scores(value: object) -> dict[str, float]:

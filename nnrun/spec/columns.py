@@ -17,6 +17,12 @@ def metric_column(metric: schema.Component) -> str:
     return metric.kind
 
 
+def directions(spec: schema.ExperimentSpec) -> dict[str, bool]:
+    """Column → whether it is better the higher it is, of the custom metrics that say so in the spec."""
+    own = [metric for metric in spec.metrics if isinstance(metric, schema.CustomMetric)]
+    return {metric_column(metric): metric.maximize for metric in own if metric.maximize is not None}
+
+
 def validated_columns(spec: schema.ExperimentSpec) -> list[str]:
     """The same of the validation rows; empty where nothing is validated."""
     if isinstance(spec.validation, schema.NoValidation):

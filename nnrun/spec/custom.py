@@ -12,11 +12,22 @@ loss            name(y_true, y_pred, **parameters) -> (R, B), the loss of each r
                 outputs after the last activation; y_true is (R, B, K), or (R, B) class indices. The networks
                 must not mix: reduce over the last axis alone.
 metric          name(y_true, y_pred, **parameters) -> a number, from all N rows of one network: y_pred (N, K),
-                y_true (N, K) or (N,). As in scikit-learn, a name that ends in `_score` is better the higher
-                it is, every other the lower; `name:` in the spec gives another one.
+                y_true (N, K) or (N,). `maximize: true` in the spec says that it is better the higher it is,
+                `maximize: false` the lower. By default, as in scikit-learn, a name that ends in `_score` is
+                better the higher, every other the lower; `name:` in the spec gives another one. The function
+                may have an attribute `maximize`, with which the spec must then agree.
 preprocessing   name(**parameters) -> an object with fit(x) -> state and transform(x, state) -> x, both of
                 NumPy arrays (N, F) in float64. The state is plain values of JSON. It comes last, after the
                 columns have become numbers, and is fitted on the training rows of each fold alone.
+layer           name(**parameters) -> a torch.nn.Module, whose forward takes (B, *shape of a row) and gives
+                (B, *another shape), float32. Channels and features come last, word indices as float32. A
+                parameter called input_shape that the spec does not set is given the shape of a row, a tuple;
+                lazy modules are shaped by rows of zeros. Each network has a module's weights of its own, and
+                is computed alone: the module never sees the others. What must last from one batch to the
+                next is a buffer (they are all kept in the weights file), and parameters that need no gradient
+                are kept and not learned. Whatever else a module puts into its attributes is shared, and lost.
+                Random numbers are PyTorch's, in the constructor and in forward: nnrun seeds them anew, for
+                each network's first weights and for each of its batches.
 """
 
 from __future__ import annotations
@@ -38,6 +49,7 @@ from nnrun.spec.locate import Location
 from nnrun.spec.source import spell_path
 from nnrun.spec.suggest import listing
 
+_OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -72,6 +84,7 @@ def custom_parts(spec: schema.ExperimentSpec) -> list[tuple[Location, schema.Cus
     """Every custom component of a spec with its place: `("loss",)`, `("metrics", 0)`."""
     places: list[tuple[Location, schema.Component]] = [
         *((("preprocessing", "inputs", i), step) for i, step in enumerate(spec.preprocessing.inputs)),
+        *((("layers", i), layer) for i, layer in enumerate(spec.layers)),
         (("loss",), spec.loss),
         *((("metrics", i), metric) for i, metric in enumerate(spec.metrics)),
     ]
@@ -125,9 +138,12 @@ def code_used(spec: schema.ExperimentSpec) -> list[CustomCode]:
 
 
 def own_fault(what: str, error: BaseException) -> NnrunError:
-    """The error that says where custom code went wrong."""
+    """The error that says where custom code went wrong: in its own file, where a place there is known."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    file = getattr(sys.modules.get(what.partition(":")[0]), "__file__", None)
+    places = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)]
+    in_file = [frame for frame in places if frame.filename == file] or places
+    place = f" ({in_file[-1].filename}, line {in_file[-1].lineno})" if in_file else ""
     said = printable(f"{type(error).__name__}: {error}")
     return NnrunError(f"The custom code {printable(what)} failed: {said}{place}")
 

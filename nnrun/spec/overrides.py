@@ -8,13 +8,13 @@ never exchanges one component for another in passing; that takes an override of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nnrun.errors import Problem, SpecError
 from nnrun.spec import schema
-from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record
+from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
 from nnrun.spec.source import (
     Entry,
     InvalidNode,
@@ -168,6 +168,10 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         return _write_item(form, node, parts, done, value)
     if isinstance(form, Keys):
         here = _behind(parts, done)
+        if form.value == Scalar("value") and isinstance(part.key, str):  # the parameters of custom code
+            return _with_entry(
+                node.entries if isinstance(node, MapNode) else {}, node, part.key, deeper, form.value, place
+            )
         if form.word is not None:
             raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
@@ -184,12 +188,25 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
     if isinstance(form, Record):
         if part.key not in form.fields:
             raise _Refused(_unknown(part.key, form.fields, parts, done), part)
-        entries = dict(_as_map(form, node, place).entries)
-        old = entries.get(part.key)
-        new = deeper(form.form(part.key), old.value if old else None)
-        key_place = old.key_place if old and new.place.source == old.key_place.source else place
-        return MapNode({**entries, part.key: Entry(key_place, new)}, node.place if node else place)
+        return _with_entry(
+            _as_map(form, node, place).entries, node, part.key, deeper, form.form(part.key), place
+        )
     raise _Refused(f"{_behind(parts, done)} is a single value, and has no key {quoted(part.key)}", part)
+
+
+def _with_entry(
+    entries: Mapping[str, Entry],
+    node: Node | None,
+    key: str,
+    deeper: Callable[[Form, Node | None], Node],
+    inner: Form,
+    place: Place,
+) -> MapNode:
+    """A map with one entry written; one that stood in the file keeps its place there."""
+    old = entries.get(key)
+    new = deeper(inner, old.value if old else None)
+    key_place = old.key_place if old and new.place.source == old.key_place.source else place
+    return MapNode({**entries, key: Entry(key_place, new)}, node.place if node else place)
 
 
 def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: int, value: Node) -> Node:

@@ -754,6 +754,7 @@ Layer = Annotated[
         Annotated[BatchNormalization, Tag("batch_normalization")],
         Annotated[LayerNormalization, Tag("layer_normalization")],
         Annotated[ActivationLayer, Tag("activation")],
+        Annotated[Custom, Tag("custom")],
     ],
     COMPONENT,
 ]
@@ -1086,10 +1087,12 @@ class R2(Component):
 class CustomMetric(Custom):
     """A metric of one's own. Its column has the function's name, or `name`.
 
-    As in scikit-learn, a name that ends in `_score` is better the higher it is, every other the lower.
+    `maximize` says whether it is better the higher it is. By default, as in scikit-learn, a name that ends in
+    `_score` is, and every other is better the lower.
     """
 
     name: str | None = None
+    maximize: bool | None = None
 
 
 Metric = Annotated[

@@ -7,7 +7,7 @@ stands for a size that only the data can tell. Channels and features come last, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts
@@ -57,15 +57,30 @@ def row_shape(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Shape:
     return (width,)
 
 
-def trace(layers: Sequence[schema.Component], inputs: Shape) -> list[Shape]:
-    """What each layer gives.
+def trace(
+    layers: Sequence[schema.Component],
+    inputs: Shape,
+    of_custom: Callable[[int, Shape], Shape] | None = None,
+) -> list[Shape]:
+    """What each layer gives, up to a custom one where nobody may ask its code.
+
+    Args:
+        layers: the spec's.
+        inputs: what the first of them takes.
+        of_custom: the position of a custom layer and what it takes → what it gives.
 
     Raises:
         ShapeError: a layer cannot take what the one before it gives.
     """
     shapes: list[Shape] = []
-    for position in range(len(layers)):
-        shapes.append(_output(layers, position, shapes[-1] if shapes else inputs))
+    for position, layer in enumerate(layers):
+        taken = shapes[-1] if shapes else inputs
+        if not isinstance(layer, schema.Custom):
+            shapes.append(_output(layers, position, taken))
+        elif of_custom is not None:
+            shapes.append(of_custom(position, taken))
+        else:
+            break
     return shapes
 
 

@@ -131,6 +131,8 @@ def _compiled_way(task: Task) -> tuple[Way, str | None]:
     way: Way = "torch.compile" if native_obstacle(task) else "native"
     if isinstance(task.loss, CustomLoss):
         return way, "a custom loss is not compiled"
+    if task.network.not_compilable == schema.Custom.kind:
+        return way, "a custom layer is not compiled"
     if task.network.not_compilable is not None:
         return way, f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
     if task.device.type != "cpu":

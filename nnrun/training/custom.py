@@ -64,13 +64,7 @@ def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
     """A person's own metric, from all rows of one network."""
     function = custom_object(spec)
     name = metric_column(spec)
-    wanted = getattr(function, "maximize", None)
-    if wanted is not None and bool(wanted) != name.endswith("_score"):
-        advice = f"{name}_score" if wanted else name.removesuffix("_score")
-        raise NnrunError(
-            f"The custom metric {spec.object} says maximize = {bool(wanted)}, and the name {name!r} says "
-            f"otherwise: a name that ends in _score is better the higher it is. Add name: {advice}."
-        )
+    _refuse_two_directions(spec, name, getattr(function, "maximize", None))
 
     def from_scores(outputs_NK: np.ndarray, targets: np.ndarray) -> float:
         try:
@@ -86,3 +80,21 @@ def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
             ) from None
 
     return Metric(name, from_scores=from_scores)
+
+
+def _refuse_two_directions(spec: schema.CustomMetric, name: str, wanted: Any) -> None:
+    """Raise NnrunError where the function's attribute `maximize` and the spec do not agree."""
+    if wanted is None:
+        return
+    advice = f"Add maximize: {'true' if wanted else 'false'} to the metric in the spec."
+    if spec.maximize is not None and bool(wanted) != spec.maximize:
+        raise NnrunError(
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, and the spec says otherwise. "
+            + advice
+        )
+    if spec.maximize is None and bool(wanted) != name.endswith("_score"):
+        raise NnrunError(
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, and the name {name!r} says "
+            f"otherwise: by default a name that ends in _score is better the higher it is, and no other. "
+            + advice
+        )

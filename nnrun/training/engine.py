@@ -121,7 +121,8 @@ class EagerEngine:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
         loss_G, outputs_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
-        found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()))
+        # A custom layer may leave some of its own unused: these have a gradient of zero.
+        found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()), materialize_grads=True)
         gradients = dict(zip(stack.parameters, found, strict=True))
         with torch.no_grad():
             if self._task.clip is not None:

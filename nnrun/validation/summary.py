@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ Values = npt.NDArray[np.float64]
 _HIGHER_IS_BETTER = frozenset({"accuracy", "top_k", "precision", "recall", "auc", "r2"})
 
 _SCORE = "_score"
-"""What the name of a custom metric that is better the higher it is ends in (scikit-learn's convention)."""
+"""What the name of a custom metric that is better the higher it is ends in (scikit-learn's convention).
+
+It is the default: the spec may say something else (`directions` below)."""
 
 FLAT = 0.01
 """A curve that moves by less than this share of its value is called flat."""
@@ -71,9 +74,17 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tu
     return mean - half, mean + half
 
 
-def monitor_mode(column: str) -> Mode:
-    """Whether the best value of a column is its lowest (`min`: losses and errors) or its highest (`max`)."""
+def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> Mode:
+    """Whether the best value of a column is its lowest (`min`: losses and errors) or its highest (`max`).
+
+    Args:
+        column: its name, with or without `val_` and `_mean`.
+        directions: measure → whether its highest is its best, of custom metrics that say so themselves.
+    """
     measure = column.removesuffix("_mean").removeprefix("val_")
+    for own in (measure, column.removeprefix("val_")):  # a measure's own name may end in _mean
+        if directions and own in directions:
+            return "max" if directions[own] else "min"
     return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 
@@ -134,16 +145,23 @@ def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
     return np.where(finite, total / np.where(finite, weights, 1.0), np.nan)
 
 
-def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | None) -> str:
+def overfitting_sentence(
+    history: pd.DataFrame,
+    column: str,
+    best_epoch: int | None,
+    directions: Mapping[str, bool] | None = None,
+) -> str:
     """One plain sentence on how a validation curve went, for the last line of a summary.
 
     Args:
         history: of one network, or the mean over folds or seeds (`<column>_mean`).
         column: the validated column that chose the best epoch, such as `val_loss`.
         best_epoch: the best epoch by that column, from 1; None where no value was finite.
+        directions: as for `monitor_mode`.
     """
-    validation = _losses(history, column)
-    training = _losses(history, "loss")
+    mode = monitor_mode(column, directions)
+    validation = _losses(history, column, mode)
+    training = _losses(history, "loss", "min")
     if best_epoch is None:
         return f"{column} was never a finite number."
     last = len(validation)
@@ -152,7 +170,7 @@ def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | N
     if not (training[1:] < training[0] - FLAT * abs(training[0])).any():
         return "The training loss did not fall: another learning rate may help."
     if best_epoch >= last:
-        better = "rising" if monitor_mode(column) == "max" else "falling"
+        better = "rising" if mode == "max" else "falling"
         return f"{column} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
     if best_epoch > last - last * NEAR:
         return f"{column} was best at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
@@ -166,10 +184,10 @@ def overfitting_sentence(history: pd.DataFrame, column: str, best_epoch: int | N
     return f"{column} was best at epoch {best_epoch}; after that, the training loss became worse as well."
 
 
-def _losses(history: pd.DataFrame, column: str) -> Values:
+def _losses(history: pd.DataFrame, column: str, mode: Mode) -> Values:
     """A column (or its mean over the folds) turned so that lower is better."""
     name = column if column in history.columns else f"{column}_mean"
-    return _as_losses(history[name], monitor_mode(column))
+    return _as_losses(history[name], mode)
 
 
 def _as_losses(values: pd.Series[float] | Values, mode: Mode) -> Values:

@@ -295,6 +295,43 @@ def test_metrics_have_columns_and_a_direction(folder: Path) -> None:
     assert run.best_epoch == int(table["val_spearman_score"].argmax()) + 1
 
 
+def test_a_metric_says_its_direction_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In early stopping, the best epoch, the closing screen, `ls --sort` and a sweep."""
+    close = {"object": "mine:within", "parameters": {"far": 3.0}, "maximize": True}
+    stopping = {"monitor": "val_within", "patience": 50, "restore_best": True}
+    changes: dict[str, Any] = {
+        "metrics": [{"custom": close}],
+        "early_stopping": stopping,
+        "optimizer": {"adam": 0.05},
+        "epochs": 12,
+    }
+    assert train(folder, *ALLOWED, **changes) == 0
+    first = nnrun.load_run("@last")
+    values = first.history["val_within"]
+    assert values.nunique() > 1
+    assert first.best_epoch == int(values.argmax()) + 1
+    record = record_of(first.path)
+    assert record["directions"] == {"within": True}
+    assert record["weights_epoch"] == first.best_epoch
+    assert train(folder, *ALLOWED, **{**changes, "epochs": 1}) == 0
+    second = nnrun.load_run("@last")
+    assert second.history["val_within"].max() < values.max()
+    capsys.readouterr()
+    assert main(["ls", "--sort", "val_within", "--json"]) == 0
+    listed = [run["id"] for run in json.loads(capsys.readouterr().out)]
+    assert listed == [first.id, second.id]
+    assert main(["plot", "@last"]) == 0
+    assert main(["sweep", "small.yaml", "-q", "--over", "epochs=1,12", *ALLOWED, "--json"]) == 0
+    printed = capsys.readouterr().out
+    document = json.loads(printed[printed.index("{") :])
+    assert document["maximize"] is True
+
+
+def test_a_metric_without_directions_says_nothing_of_them(folder: Path) -> None:
+    assert train(folder, *ALLOWED, **CUSTOM["metric"]) == 0
+    assert "directions" not in record_of(only_run(folder / "runs"))
+
+
 def test_steps_learn_from_the_training_rows_alone(folder: Path) -> None:
     """The same training rows and other validation rows: the same state."""
     states = []
@@ -346,7 +383,11 @@ def test_classes_with_a_loss_of_one_s_own(folder: Path) -> None:
             {"metrics": [{"custom": "mine:many"}]},
             r"gave a tensor of shape \(\d+, 1\); it must give one number",
         ),
-        ({"metrics": [{"custom": "mine:backwards"}]}, "Add name: backwards_score"),
+        ({"metrics": [{"custom": "mine:backwards"}]}, "Add maximize: true to the metric"),
+        (
+            {"metrics": [{"custom": {"object": "mine:backwards", "maximize": False}}]},
+            "the spec says otherwise. Add maximize: true",
+        ),
         ({"preprocessing": {"inputs": {"custom": "mine:Forgets"}}}, "no plain JSON"),
         ({"preprocessing": {"inputs": {"custom": "mine:Loses"}}}, r"gave shape \(31, 3\)"),
         ({"loss": {"custom": "mine:no_such"}}, r"Module mine \(.*mine.py\) has no 'no_such'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
+from nnrun.spec.allowed import allowing
 from nnrun.spec.streams import sources_of
 
 CPU = torch.device("cpu")
@@ -43,6 +45,8 @@ SAYS: dict[str, Any] = {
     **dict.fromkeys(("dense", "embedding", "lstm", "gru"), 6),
 }
 VARIANTS: dict[str, dict[str, Any]] = {
+    "custom": {"custom": {"object": "torch.nn:Linear", "parameters": {"in_features": 3, "out_features": 5}}},
+    "custom, with state": {"custom": {"object": "torch.nn:BatchNorm1d", "parameters": {"num_features": 4}}},
     "conv1d_same": {"conv1d": {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}},
     "conv2d_l2": {"conv2d": {"filters": 5, "kernel_size": 2, "kernel_regularizer": "l2"}},
     "dense_of_steps": {"dense": 5},
@@ -53,6 +57,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "layer_normalization_of_steps": {"layer_normalization": {"center": False}},
 }
 CASES = [*KINDS, *VARIANTS]
+
+
+@pytest.fixture(autouse=True)
+def _pytorch_is_allowed() -> Iterator[None]:
+    """Its own modules stand for custom code."""
+    with allowing(["torch.nn"]):
+        yield
 
 
 def layer_of(value: Any) -> schema.Component:
@@ -89,7 +100,7 @@ def lively(network: Network) -> dict[str, torch.Tensor]:
     parameters = network.initial_parameters(sources_of(0, range(REPLICAS)))
     rng = np.random.default_rng(3)
     return {
-        name: value + torch.from_numpy(rng.uniform(0.05, 0.2, value.shape).astype(np.float32))
+        name: value + torch.from_numpy(rng.uniform(0.05, 0.2, value.shape)).to(value.dtype)
         for name, value in parameters.items()
     }
 

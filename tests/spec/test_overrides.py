@@ -29,6 +29,22 @@ validation: {kfold: 4}
 """
 
 
+CUSTOM = """\
+dataset: {sklearn: diabetes}
+layers: [{custom: "mine:Gate"}, {custom: {object: "mine:Gate", parameters: {units: 4}}}, {dense: 1}]
+loss: mse
+"""
+
+
+def test_the_parameters_of_custom_code_are_keys_like_others() -> None:
+    overrides = ["layers[0].custom.parameters.units=8", "layers[1].custom.parameters.rate=0.5"]
+    layers = load_spec_text(
+        CUSTOM, file="s.yaml", base=Path(), default_name="s", overrides=overrides
+    ).spec.model_dump()["layers"]
+    found = [layer["custom"]["parameters"] for layer in layers[:2]]
+    assert found == [{"units": 8}, {"units": 4, "rate": 0.5}]
+
+
 def changed(*overrides: str) -> dict[str, Any]:
     root, problems = read_yaml(SourceText("spec.yaml", SPEC))
     root, more = apply_overrides(root, overrides)

@@ -84,6 +84,15 @@ def test_monitor_mode(column: str, mode: str) -> None:
     assert monitor_mode(column) == mode
 
 
+def test_a_direction_that_is_said_goes_before_the_name() -> None:
+    own = {"distance_score": False, "ratio_mean": True, "loss": False}
+    assert monitor_mode("val_distance_score", own) == "min"
+    assert monitor_mode("val_distance_score_mean", own) == "min"
+    assert monitor_mode("val_ratio_mean_mean", own) == "max"
+    assert monitor_mode("val_ratio_mean", own) == "max"
+    assert monitor_mode("val_accuracy", own) == "max"
+
+
 @pytest.mark.parametrize(
     ("values", "mode", "epoch"),
     [

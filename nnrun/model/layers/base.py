@@ -32,13 +32,15 @@ class Weight:
     Attributes:
         shape: of one replica's, as it is computed with.
         layout: how a weights file has it: `same`; `transposed`, (in, out) as (out, in); `row`, (1, out) as
-            (out,).
+            (out,), and (1,) as ().
         learned: whether the optimizer changes it; else it is state that training keeps, as moving means are.
+        dtype: NumPy's name of its type.
     """
 
     shape: Shape
     layout: Literal["same", "transposed", "row"] = "same"
     learned: bool = True
+    dtype: str = "float32"
 
     @property
     def numbers(self) -> int:
@@ -56,9 +58,9 @@ class Weight:
         return np.ascontiguousarray(turned).reshape(self.file_shape)
 
     def from_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The same backwards, as float32."""
+        """The same backwards, in its type."""
         turned = value.T if self.layout == "transposed" else value
-        return np.ascontiguousarray(turned, np.float32).reshape(self.shape)
+        return np.ascontiguousarray(turned, self.dtype).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ class Layer(ABC, Generic[S]):
             x: (R, B, *input_shape); a sparse batch where the layer takes such.
             noise: random numbers for a training step, where a layer of the network needs any; else None.
             moved: takes the new values of the layer's state, in a training step; None otherwise.
+
+        Raises:
+            NnrunError: custom code failed, or gave what no layer may give.
         """
 
     @property

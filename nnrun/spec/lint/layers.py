@@ -24,6 +24,8 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
 
 def _one_row_at_the_end(spec: schema.ExperimentSpec, shapes: list[Shape]) -> Iterator[Finding]:
     last = spec.layers[-1]
+    if len(shapes) < len(spec.layers):  # only the code of a custom layer tells
+        return
     if len(shapes[-1]) == 1 or not isinstance(last, schema.Dense):
         return
     before = spec.layers[-2]
@@ -45,6 +47,8 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
     padded = any(isinstance(step, schema.Pad) for step in steps)
     made = any(isinstance(step, schema.Tokens) for step in steps)
     is_table = facts.inputs == "table" and not made
+    if isinstance(first, schema.Custom):  # it may be an embedding
+        return
     if not isinstance(first, schema.Embedding):
         later = any(isinstance(layer, schema.Embedding) for layer in spec.layers)  # a finding of its own
         if padded and not is_table and not later:
