@@ -94,8 +94,8 @@ def entry_point() -> None:
     """
     from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
 
-    # torch, pandas and the like make hundreds of thousands of objects that live to the end. To look through them
-    # for garbage every 700 objects is a tenth of a short command's time.
+    # torch, pandas and the like make hundreds of thousands of objects that live to the end. To look through
+    # them for garbage every 700 objects is a tenth of a short command's time.
     gc.set_threshold(100_000, 50, 50)
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))

@@ -14,13 +14,14 @@ from nnrun.spec import schema
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.custom import CustomLoss
 from nnrun.training.engine import EagerEngine, Engine
+from nnrun.training.graphed import GraphedEngine
 from nnrun.training.native import NativeEngine, unknown_in
 from nnrun.training.native import obstacle as native_obstacle
 from nnrun.training.native_library import NotCompiledError, begin_loading, load_library
 from nnrun.training.task import Task
 
 Policy = Literal["auto", "on", "off"]
-Way = Literal["eager", "native", "torch.compile"]
+Way = Literal["eager", "native", "torch.compile", "CUDA graph"]
 
 WORTH_STEPS = 60_000
 """From how many steps on `torch.compile` pays, though nothing be in its cache.
@@ -77,6 +78,9 @@ def choose(policy: Policy, task: Task, steps: int) -> Choice:
         if obstacle:
             raise UsageError(f"--compile on: {obstacle}. Use --compile auto, or leave it out.")
         return Choice(way, "compiled, as --compile on says")
+    if way == "CUDA graph":  # until somebody has measured where it pays
+        advice = "--compile on makes a CUDA graph of the steps"
+        return Choice("eager", f"step by step: {obstacle}" if obstacle else f"step by step; {advice}")
     numbers = None if task.inputs.dense else task.batch_size * task.inputs.numbers_per_row
     if not (_native_pays(steps, numbers) if way == "native" else steps >= WORTH_STEPS):
         return Choice("eager", f"step by step: {steps:,} steps are too few for compiling to pay")
@@ -118,6 +122,8 @@ def make_engine(
             return NativeEngine(task, parameters, load_library())
         except NotCompiledError as error:
             on_message(f"compiling failed, so training goes step by step: {error}")
+    if choice.way == "CUDA graph":
+        return GraphedEngine(task, parameters)
     if choice.way == "torch.compile":
         from nnrun.training.compiled import CompiledEngine  # its import takes a second
 
@@ -135,8 +141,11 @@ def _compiled_way(task: Task) -> tuple[Way, str | None]:
         return way, "a custom layer is not compiled"
     if task.network.not_compilable is not None:
         return way, f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
+    if task.device.type == "cuda":
+        shapes = "sparse rows have another shape in each batch, and a CUDA graph needs one"
+        return "CUDA graph", None if task.inputs.dense else shapes
     if task.device.type != "cpu":
-        return way, "compiled steps are for the CPU so far"
+        return way, "compiled steps are for the CPU and for CUDA"
     if cxx_compiler() is None:
         return way, "there is no C++ compiler on this machine (c++, g++ or clang++)"
     if way == "native":

@@ -11,6 +11,7 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.spec.streams import RandomSource
 from nnrun.training.evaluate import Measurement
+from nnrun.training.optimizers import Rate
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, Segment, segments
 from nnrun.training.stack import Block, Stack, first_stack
@@ -109,14 +110,20 @@ class EagerEngine:
         rest = zip(torch.split(targets, size, 1), split_weights(weights, size, segment.steps), strict=True)
         for step, (batch, (targets_GB, weights_GB)) in enumerate(zip(batches, rest, strict=True)):
             step_noise = None if noise is None else noise.starting_at(segment.first_row + step * size)
-            loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB)
+            loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB, stack.rates)
             losses.append(loss_G)
             outputs.append(outputs_GBK)
         measured = task.in_own_units(data_places, torch.cat(outputs, 1), targets)
         tally.add(segment.places, torch.stack(losses, 1), size, *measured)
 
     def _step(
-        self, stack: Stack, batch: Any, targets: Tensor, noise: Any, weights: Tensor | None
+        self,
+        stack: Stack,
+        batch: Any,
+        targets: Tensor,
+        noise: Any,
+        weights: Tensor | None,
+        rates: Rate | None,
     ) -> tuple[Tensor, Tensor]:
         """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
         loss_G, outputs_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
@@ -129,18 +136,18 @@ class EagerEngine:
                 gradients = self._task.clip(gradients)
             stack.steps_R += 1
             for block in stack.blocks:
-                self._update(block, block.joined(gradients), stack)
+                self._update(block, block.joined(gradients), stack, rates)
             stack.move(moved)
         return loss_G.detach(), outputs_GBK.detach()
 
-    def _update(self, block: Block, gradient: Tensor, stack: Stack) -> None:
+    def _update(self, block: Block, gradient: Tensor, stack: Stack, rates: Rate | None) -> None:
         optimizer, (name, *_) = self._task.optimizer, block.shapes
-        steps_R, rates_R = stack.steps_R, stack.rates
+        steps_R = stack.steps_R
         if name in stack.seen:
-            optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], steps_R, rates_R)
+            optimizer.update_rows(block.value, gradient, block.slots, stack.seen[name], steps_R, rates)
         else:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
-            optimizer.update(block.value, dense, block.slots, steps_R, rates_R)
+            optimizer.update(block.value, dense, block.slots, steps_R, rates)
 
     def set_rates(self, rates: Sequence[float]) -> None:
         """From now on the replicas train at these learning rates, one for each."""

@@ -22,6 +22,7 @@ from nnrun.training.choice import (
 from nnrun.training.compiled import CompiledEngine
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import EagerEngine
+from nnrun.training.graphed import GraphedEngine
 from nnrun.training.native import NativeEngine
 from nnrun.training.native_library import NotCompiledError
 from nnrun.training.task import Task
@@ -161,3 +162,18 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
     made = make_engine(Choice("native", ""), task, first_weights(task, [0]), said.append)
     assert type(made) is EagerEngine
     assert said == ["compiling failed, so training goes step by step: c++ fails: error: no such thing"]
+
+
+def test_a_gpu_makes_a_graph_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = "sparse rows have another shape in each batch, and a CUDA graph needs one"
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "device", torch.device("cuda", 0))
+        assert choose("on", small(), 1) == Choice("CUDA graph", "compiled, as --compile on says")
+        assert choose("auto", small(), 10**9) == Choice(
+            "eager", "step by step; --compile on makes a CUDA graph of the steps"
+        )
+        assert choose("auto", sparse(), 10**9) == Choice("eager", f"step by step: {shapes}")
+        with pytest.raises(UsageError, match=shapes):
+            choose("on", sparse(), 1)
+    engine = make_engine(Choice("CUDA graph", ""), small(), first_weights(small(), range(2)), print)
+    assert isinstance(engine, GraphedEngine)
