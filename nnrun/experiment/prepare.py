@@ -16,6 +16,7 @@ import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.preprocess import rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.class_weights import class_weight_of_rows
@@ -139,7 +140,8 @@ def prepare_groups(
     groups: list[Group] = []
     for (width, tokens, _), members in by_width.items():
         network = build_network(spec.layers, width, tokens)
-        taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
+        with rows_by_line(dataset.train.lines):
+            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
         if taken > MOST_BYTES_OF_OWN_ROWS:
             groups += [Group((member,), network, taken) for member in members]
         else:
@@ -214,7 +216,7 @@ def make_task(
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
         metrics=build_metrics(spec.metrics, last.activation),
-        inputs=make_inputs(fitted, samples.inputs, device) if inputs is None else inputs,
+        inputs=_inputs_of(samples, fitted, device) if inputs is None else inputs,
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
         weights=weights,
@@ -248,6 +250,11 @@ def training_task(
 def _on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
     """(1, N), or None."""
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
+
+
+def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: torch.device) -> Inputs:
+    with rows_by_line(samples.lines):
+        return make_inputs(fitted, samples.inputs, device)
 
 
 def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
