@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 import nnrun
+from nnrun.errors import UsageError
 from nnrun.experiment import prepare
+from nnrun.experiment.resume import resume_run
 
 
 def test_token_folds_of_different_vocabularies_train_one_after_the_other(tmp_path: Path) -> None:
@@ -87,6 +89,23 @@ def test_folds_whose_own_rows_are_too_many_train_one_after_the_other_with_the_sa
     pd.testing.assert_frame_equal(apart.history[columns], by_fold[columns], rtol=1e-5)
     alone = nnrun.kfold(path, fold=1, runs_dir=tmp_path / "runs")
     assert alone.history["loss"].tolist() == apart.history.query("fold == 1")["loss"].tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 10**9], ids=["apart", "together"])
+def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", rows)
+    run = nnrun.train(table_spec(tmp_path), runs_dir=tmp_path / "runs")
+    before = run.history
+    if rows == 1:
+        with pytest.raises(UsageError, match="cannot go on to 5 epochs: its networks train one after the"):
+            resume_run(run._directory, overrides={"epochs": 5})
+        pd.testing.assert_frame_equal(run.history, before)
+        assert run.status == "completed"
+    else:
+        assert resume_run(run._directory, overrides={"epochs": 5})
+        assert run.history.groupby("fold").size().tolist() == [5, 5, 5]
 
 
 def test_of_folds_apart_the_rows_of_one_alone_are_in_memory(
