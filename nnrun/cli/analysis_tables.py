@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nnrun.cli.output import aligned
 
 if TYPE_CHECKING:
-    from nnrun.experiment.analysis import Calibration, Classification, ClassScores, Residuals
+    from nnrun.experiment.analysis import Calibration, Classification, ClassScores, MultiLabel, Residuals
 
 _MOST_CLASSES_IN_A_MATRIX = 12
 _INDENT = "      "
@@ -49,28 +49,44 @@ def residuals_text(found: Residuals, width: int) -> str:
     return "\n\n".join(blocks)
 
 
+def multi_label_text(found: MultiLabel, width: int) -> str:
+    """Scores per label."""
+    head = (
+        f"Labels: every label is right in {found.right:,} of {found.rows:,} rows "
+        f"({found.right / found.rows:.4f}); a label is predicted where its probability is above 0.5"
+    )
+    table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
+    return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
+
+
 def _classes(found: Classification, width: int) -> str:
+    right = found.rows - found.wrong
+    head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
+    table = _scores("class", found.classes, (found.macro, found.weighted))
+    return "\n".join([head, table, *_unseen("classes", found.classes, width)])
+
+
+def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]) -> str:
+    """A table of those that were there or predicted, and the means below a blank line."""
+
     def line(scores: ClassScores) -> list[str]:
         values = [f"{value:.4f}" for value in (scores.precision, scores.recall, scores.f1)]
         return [scores.name, *values, f"{scores.support:,}"]
 
-    seen = [scores for scores in found.classes if scores.support or scores.predicted]
-    table = [["class", "precision", "recall", "F1", "support"]]
-    table += [line(scores) for scores in (*seen, found.macro, found.weighted)]
-    lines = aligned(table).split("\n")
-    lines.insert(len(lines) - 2, "")
-    right = found.rows - found.wrong
-    text = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})\n" + "\n".join(
-        lines
+    seen = [scores for scores in each if scores.support or scores.predicted]
+    table = [[what, "precision", "recall", "F1", "support"]]
+    lines = aligned([*table, *map(line, (*seen, *means))]).split("\n")
+    lines.insert(len(lines) - len(means), "")
+    return "\n".join(lines)
+
+
+def _unseen(what: str, each: Sequence[ClassScores], width: int) -> list[str]:
+    unseen = sum(not (scores.support or scores.predicted) for scores in each)
+    sentence = (
+        f"{unseen} of the {len(each)} {what} stand neither in these rows nor among the predictions; the "
+        "macro mean counts them as 0."
     )
-    unseen = [scores.name for scores in found.classes if not (scores.support or scores.predicted)]
-    if unseen:
-        sentence = (
-            f"{len(unseen)} of the {len(found.classes)} classes stand neither in these rows nor among the "
-            "predictions; the macro mean counts them as 0."
-        )
-        text += "\n" + textwrap.fill(sentence, width)
-    return text
+    return [textwrap.fill(sentence, width)] if unseen else []
 
 
 def _confusion(found: Classification, width: int) -> str:

@@ -96,12 +96,16 @@ def show(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a data set or a file holds, or one row of it: tokens as words, a table row by column."""
-    from nnrun.data.catalog import entry_for, token_words_of
+    """Show what a data set or a file holds, or one row of it: tokens as words, a table row by column.
+
+    A file is looked for here, then in --data-dir.
+    """
+    from nnrun.data.catalog import entry_for, path_of, token_words_of
     from nnrun.data.describe import describe_row, overview
     from nnrun.data.describe_file import kind_of_file
     from nnrun.data.sources import load_dataset
 
+    name = path_of(name, data_dir)
     if kind_of_file(name) is not None:
         _show_file(name, row, split, num_words, as_json)
         return

@@ -41,7 +41,7 @@ def evaluate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure a run's networks, and show what lies behind: classes, mistakes, calibration, residuals.
+    """Measure a run's networks, and show what lies behind: classes, labels, mistakes, calibration, residuals.
 
     Each look at the test set is counted in the run's record.
     """
@@ -65,14 +65,17 @@ def evaluate(
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
-    from nnrun.experiment.analysis import Classification
+    from nnrun.experiment.analysis import Classification, MultiLabel
 
     document = {**vars(evaluation), "run": evaluation.run.id}
     analysis = document.pop("analysis")
-    kind = "classification" if isinstance(analysis, Classification) else "residuals"
-    tables: dict[str, Any] = {"classification": None, "residuals": None}
-    if analysis is not None:
-        tables[kind] = analysis.as_document()
+    tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
+    if isinstance(analysis, Classification):
+        tables["classification"] = analysis.as_document()
+    elif isinstance(analysis, MultiLabel):
+        tables["multi_label"] = analysis.as_document()
+    elif analysis is not None:
+        tables["residuals"] = analysis.as_document()
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
@@ -105,8 +108,8 @@ def _look(evaluation: Evaluation) -> str:
 
 
 def _tables(evaluation: Evaluation) -> list[str]:
-    from nnrun.cli.analysis_tables import classification_text, residuals_text
-    from nnrun.experiment.analysis import Classification
+    from nnrun.cli.analysis_tables import classification_text, multi_label_text, residuals_text
+    from nnrun.experiment.analysis import Classification, MultiLabel
     from nnrun.experiment.combine import combination_text
 
     analysis = evaluation.analysis
@@ -120,6 +123,8 @@ def _tables(evaluation: Evaluation) -> list[str]:
         )
     if isinstance(analysis, Classification):
         lines.append(classification_text(analysis, text_width()))
+    elif isinstance(analysis, MultiLabel):
+        lines.append(multi_label_text(analysis, text_width()))
     else:
         lines.append(residuals_text(analysis, text_width()))
     return lines

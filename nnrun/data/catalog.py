@@ -92,6 +92,15 @@ CATALOG: Mapping[str, Entry] = {
 }
 
 
+def path_of(name: str, data_dir: Path | None) -> str:
+    """The path in `data_dir` of a file or folder that is not here and is there; else the name as it is."""
+    here = Path(name).expanduser()
+    if data_dir is None or here.exists() or str(schema.component_name(name)) in CATALOG:
+        return name
+    there = data_dir / here
+    return str(there) if there.exists() else name
+
+
 def entry_for(name: str) -> Entry:
     """The data set of this name, or the archive (.npz) or folder of texts at this path.
 

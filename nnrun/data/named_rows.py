@@ -164,14 +164,24 @@ class NamedCodec:
                 yield row.line, self._of_fields(gaps)
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
-        told = False
-        for row in raw:
+        told = told_lacking = False
+        for number, row in enumerate(raw):
             value = row.value
             if isinstance(value, Mapping) and not told:
                 unused = [str(name) for name in value if name not in self.names]
                 told = bool(unused)
                 say_unused(unused, where, self.on_message)
+            if isinstance(value, Mapping) and not told_lacking and (lacking := self._lacking(value)):
+                told_lacking = True
+                place = f"row {number}" if row.line is None else f"line {row.line}"
+                self.on_message(
+                    f"{where}: {place} lacks {listed_names(lacking)}; a key that is not there stands for a "
+                    "missing value"
+                )
             yield row.line, self._of_value(value)
+
+    def _lacking(self, value: Mapping[Any, Any]) -> list[str]:
+        return [name for name in self.names if name not in value]
 
     def _of_value(self, value: Any) -> Values | Unreadable:
         """The values of an object; of a text, where the only column is one."""
@@ -181,10 +191,10 @@ class NamedCodec:
             return self._of_fields([value])
         if not isinstance(value, Mapping):
             return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
-        lacking = [name for name in self.names if name not in value]
-        if lacking:
-            return Unreadable(f"lacks {listed_names(lacking)} (null stands for a missing value)")
-        return self._of_fields([value[name] for name in self.names])
+        lacking = self._lacking(value)
+        if len(lacking) == len(self.columns):
+            return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
+        return self._of_fields([value.get(name) for name in self.names])
 
     def _of_fields(self, fields: Sequence[Any]) -> Values | Unreadable:
         values = [column.value(field) for column, field in zip(self.columns, fields, strict=True)]

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -31,6 +32,7 @@ _KINDS: dict[str, Kind] = {
     ".txt": "txt",
     ".npz": "npz",
 }
+DELIMITERS = (",", ";", "\t", "|")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -63,12 +65,23 @@ class RowSource:
         kind: how they are written.
         path: the file; None for `stream`.
         stream: bytes that are open already.
+        delimiter: between the fields of CSV, where the first line has it; else the line tells.
     """
 
     name: str
     kind: Kind
     path: Path | None = None
     stream: BinaryIO | None = None
+    delimiter: str | None = None
+
+
+def guessed_delimiter(header: str) -> str:
+    """What separates the fields of CSV: a comma, or what the header has instead of commas."""
+    if "," in header:
+        return ","
+    counts = {mark: header.count(mark) for mark in DELIMITERS}
+    most = max(counts, key=counts.__getitem__)
+    return most if counts[most] else ","
 
 
 def source_of(path: Path) -> RowSource:
@@ -100,7 +113,10 @@ def raw_rows(source: RowSource) -> Iterator[RawRow]:
         lines = _lines(_opened(source, until_the_end), source.name)
         match source.kind:
             case "csv":
-                yield from _csv_rows(lines, ",")
+                first = list(_up_to_the_first_row(lines))
+                header = first[-1] if first else ""
+                given = source.delimiter if source.delimiter and source.delimiter in header else None
+                yield from _csv_rows(chain(first, lines), given or guessed_delimiter(header))
             case "tsv":
                 yield from _csv_rows(lines, "\t")
             case "jsonl":
@@ -140,6 +156,14 @@ def _lines(file: BinaryIO, name: str) -> Iterator[str]:
         if number == 1:
             line = line.removeprefix(_BOM)
         yield line.decode("utf-8", "surrogateescape")
+
+
+def _up_to_the_first_row(lines: Iterator[str]) -> Iterator[str]:
+    """Blank lines, and the first that is not."""
+    for line in lines:
+        yield line
+        if line.strip():
+            return
 
 
 def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[RawRow]:

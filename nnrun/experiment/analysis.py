@@ -20,6 +20,7 @@ _MOST_CONFUSIONS = 10
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,31 @@ class Classification:
 
 
 @dataclass(frozen=True)
+class MultiLabel:
+    """Predictions of several labels per row, each there or not: predicted where its probability is above 0.5.
+
+    Attributes:
+        rows: how many.
+        labels: one entry per label, in the order of the outputs.
+        micro: of all cells together, each label of each row.
+        macro: the mean over the labels, each counted the same.
+        weighted: the mean over the labels, weighted by support.
+        right: rows of which every label is right.
+    """
+
+    rows: int
+    labels: tuple[ClassScores, ...]
+    micro: ClassScores
+    macro: ClassScores
+    weighted: ClassScores
+    right: int
+
+    def as_document(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {"label_names": [scores.name for scores in self.labels], **asdict(self)}
+
+
+@dataclass(frozen=True)
 class WorstRow:
     """A row far from its target: its number in its split, its values, and the row in one line."""
 
@@ -186,7 +212,7 @@ class Residuals:
         return {**document, "quantiles": quantiles, "worst": worst}
 
 
-Analysis = Classification | Residuals
+Analysis = Classification | MultiLabel | Residuals
 
 
 def analyse(
@@ -196,20 +222,22 @@ def analyse(
     activation: str,
     rows: Sequence[int] | Array | None = None,
     class_names: Sequence[str] | None = None,
+    label_names: Sequence[str] | None = None,
     mistakes: int = 5,
     text_of: Callable[[int], str] = lambda row: "",
 ) -> Analysis | None:
     """Compare outputs with targets. None where there is nothing to tell classes or numbers by.
 
-    That is: several labels or several numbers per row, shares of classes as targets, outputs that are not
-    finite, or no rows.
+    That is: several numbers per row, shares of classes as targets, outputs that are not finite, or no rows.
 
     Args:
         outputs: (N, K) probabilities after a softmax or sigmoid, else values in the units of the targets.
-        targets: (N,) labels or numbers, (N, 1), or (N, K) one-hot; as the data set has them.
+        targets: (N,) labels or numbers, (N, 1), (N, K) one-hot, or (N, K) of 0 and 1 for several labels; as
+            the data set has them.
         activation: of the network's last layer.
         rows: (N,) each row's number in its split; default: 0 to N - 1.
         class_names: their names, in the order of the labels.
+        label_names: of several labels per row.
         mistakes: how many wrong or worst rows to name.
         text_of: the number of a row → the row in one line; asked for the named rows only.
     """
@@ -224,6 +252,9 @@ def analyse(
         labels = _labels(targets, probabilities.shape[1])
         if labels is not None and activation == ("sigmoid" if one_output else "softmax"):
             return _classification(probabilities, labels, numbers, class_names, mistakes, text_of)
+    if activation == "sigmoid" and not one_output:
+        several = targets.shape == outputs.shape and np.isin(targets, (0, 1)).all()
+        return _multi_label(outputs > 0.5, targets.astype(bool), label_names) if several else None
     if activation == "softmax" or not one_output or targets.ndim != 1:
         return None
     return _residuals(outputs[:, 0], targets.astype(np.float64), numbers, mistakes, text_of)
@@ -279,7 +310,7 @@ def _classification(
     names = list(class_names) if named and class_names else [str(label) for label in range(count)]
     predicted = probabilities.argmax(1)
     confusion = confusion_matrix(true, predicted, labels=range(count))
-    classes, macro, weighted = _scores(true, predicted, names)
+    classes, (macro, weighted) = _scores(true, predicted, names, ("macro", "weighted"))
     wrong = np.flatnonzero(predicted != true)
     confident = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:mistakes]
     return Classification(
@@ -305,13 +336,32 @@ def _classification(
     )
 
 
+def _multi_label(predicted: Flags, true: Flags, label_names: Sequence[str] | None) -> MultiLabel:
+    """As scikit-learn's classification report of indicators, where nothing was predicted or is there 0."""
+    count = true.shape[1]
+    named = label_names is not None and len(label_names) == count
+    names = list(label_names) if named and label_names else [str(label) for label in range(count)]
+    each, means = _scores(true, predicted, names, ("micro", "macro", "weighted"))
+    micro, macro, weighted = means
+    return MultiLabel(len(true), each, micro, macro, weighted, int((predicted == true).all(1).sum()))
+
+
 def _scores(
-    true: Labels, predicted: Labels, names: Sequence[str]
-) -> tuple[tuple[ClassScores, ...], ClassScores, ClassScores]:
-    """Each class, the macro mean and the weighted mean."""
+    true: Labels | Flags, predicted: Labels | Flags, names: Sequence[str], averages: Sequence[str]
+) -> tuple[tuple[ClassScores, ...], list[ClassScores]]:
+    """Each class or label, and the means over them.
+
+    Args:
+        true, predicted: (N,) classes, or (N, K) which labels a row has.
+        names: of the K classes or labels.
+        averages: `micro`, `macro`, `weighted`.
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
     labels = range(len(names))
+    several = true.ndim == 2
+    supports = true.sum(0) if several else np.bincount(true, minlength=len(names))
+    predictions = predicted.sum(0) if several else np.bincount(predicted, minlength=len(names))
 
     def scores(average: str | None) -> tuple[Array, Array, Array, Array]:
         found: tuple[Array, Array, Array, Array] = precision_recall_fscore_support(
@@ -322,16 +372,16 @@ def _scores(
     def mean(average: str) -> ClassScores:
         precision, recall, f1, _ = scores(average)
         return ClassScores(
-            f"{average} mean", float(precision), float(recall), float(f1), len(true), len(predicted)
+            f"{average} mean",
+            float(precision),
+            float(recall),
+            float(f1),
+            int(supports.sum()),
+            int(predictions.sum()),
         )
 
-    each = zip(
-        names,
-        *(part.tolist() for part in scores(None)),
-        np.bincount(predicted, minlength=len(names)).tolist(),
-        strict=True,
-    )
-    return tuple(ClassScores(*values) for values in each), mean("macro"), mean("weighted")
+    each = zip(names, *(part.tolist() for part in scores(None)), predictions.tolist(), strict=True)
+    return tuple(ClassScores(*values) for values in each), [mean(average) for average in averages]
 
 
 def _confusions(confusion: Labels, names: Sequence[str]) -> tuple[Confusion, ...]:

@@ -19,7 +19,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
 from nnrun.errors import UsageError
-from nnrun.experiment.analysis import Analysis, Residuals, analyse
+from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
@@ -58,7 +58,7 @@ class Evaluation:
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
-            one class nor one number per row.
+            classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
     """
 
@@ -160,6 +160,7 @@ def _evaluated(
             activation=_last_activation(spec),
             rows=combined.rows,
             class_names=dataset.class_names,
+            label_names=dataset.target_names,
             mistakes=mistakes,
             text_of=_text_of(spec, samples, dataset, data_dir, listener),
         ),
@@ -185,10 +186,11 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     analysis = evaluation.analysis
     if analysis is None:
         return []
+    made = {}
     rows = f"{analysis.rows:,} {evaluation.split} rows"
     if isinstance(analysis, Residuals):
         made = {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
-    else:
+    elif isinstance(analysis, Classification):
         calibration = analysis.calibration
         bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
         names = [of_class.name for of_class in analysis.classes]

@@ -26,8 +26,15 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
             groups = _groups_of(found)
         else:
             column = _values(found)
-    labels = labels_of(dataset)
-    return make_folds(spec.validation, len(dataset.train), labels, seed, groups=groups, column=column)
+    return make_folds(
+        spec.validation,
+        len(dataset.train),
+        labels_of(dataset),
+        seed,
+        groups=groups,
+        column=column,
+        class_names=dataset.class_names,
+    )
 
 
 def labels_of(dataset: Dataset) -> Array | None:

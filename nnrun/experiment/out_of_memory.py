@@ -28,9 +28,9 @@ def out_of_memory(error: BaseException) -> NnrunError | None:
     asked, free = _bytes(_ASKED, text), _bytes(_FREE_ON_GPU, text) if on_gpu else free_memory()
     facts = ["memory ran out"]
     if asked is not None:
-        facts.append(f"{_size(asked)} more were needed at once")
+        facts.append(f"{size_text(asked)} more were needed at once")
     if free is not None:
-        facts.append(f"{_size(free)} are free{' on the GPU' if on_gpu else ''}")
+        facts.append(f"{size_text(free)} are free{' on the GPU' if on_gpu else ''}")
     known = f"{facts[0]}: {', and '.join(facts[1:])}" if facts[1:] else facts[0]
     return NnrunError(
         f"{known}. Use a smaller batch_size, fewer units, fewer words or columns, or fewer folds or seeds at "
@@ -73,6 +73,6 @@ def _bytes(pattern: re.Pattern[str], text: str) -> int | None:
     return None if found is None else int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def _size(number: int) -> str:
+def size_text(number: int) -> str:
     """`812 MB`, `12.3 GB`."""
     return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.0f} MB"

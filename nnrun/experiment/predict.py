@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ class Predictor:
         functions: the outputs of each.
         meaning: what the outputs mean.
         codec: makes their inputs of rows as they are written.
+        delimiter: between the fields of the CSV that they were trained on, where the spec says it.
     """
 
     run: RunDirectory
@@ -49,6 +50,7 @@ class Predictor:
     functions: tuple[OutputFunction, ...]
     meaning: Meaning
     codec: Codec[Any]
+    delimiter: str | None = None
 
     @property
     def kind_of_lines(self) -> Kind:
@@ -126,6 +128,7 @@ def load_predictor(
         tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
         meaning_of(spec, fitted, labels),
         codec,
+        spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
     )
 
 
@@ -144,7 +147,7 @@ def predict_source(
         DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
     """
     listener = listener or Listener()
-    for block in blocks_of(source, predictor.codec):
+    for block in blocks_of(replace(source, delimiter=predictor.delimiter), predictor.codec):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad leaves such rows out.")

@@ -1,7 +1,8 @@
 """From a spec and its data to what can be trained: folds or seeds, fitted preprocessing, networks, tensors.
 
 Folds whose networks have the same shape form a group and train as replicas, in one step. Mostly there is one
-group; token folds of different vocabularies make several, which train one after the other.
+group. Token folds of different vocabularies make several, which train one after the other; and so does every
+fold by itself where rows that each of them prepares in its own way would take too much memory side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import scipy.sparse
 import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
-from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.preprocess import rows_by_line
+from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.class_weights import class_weight_of_rows
 from nnrun.experiment.folds import folds_of
@@ -36,6 +39,14 @@ from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.splits import Fold
+
+MOST_BYTES_OF_OWN_ROWS = 500_000_000
+"""Of all folds' rows, where each prepares them in its own way: with more, folds train one after the other.
+
+The data and the spec decide, never the memory that is free: sums are rounded by how many train in a step.
+"""
+
+_MEASURED_ROWS = 1000  # that tell what sparse rows take
 
 
 @dataclass(frozen=True)
@@ -75,10 +86,12 @@ class Group:
     Attributes:
         members: what tells them apart.
         network: the architecture that they share.
+        apart: what the rows would take side by side, where that is why this one trains by itself.
     """
 
     members: tuple[GroupMember, ...]
     network: Network
+    apart: int | None = None
 
     @property
     def folds(self) -> tuple[Fold, ...]:
@@ -124,10 +137,32 @@ def prepare_groups(
         fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(number, source, fold, fitted))
-    return tuple(
-        Group(tuple(members), build_network(spec.layers, width, tokens))
-        for (width, tokens, _), members in by_width.items()
-    )
+    groups: list[Group] = []
+    for (width, tokens, _), members in by_width.items():
+        network = build_network(spec.layers, width, tokens)
+        with rows_by_line(dataset.train.lines):
+            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
+        if taken > MOST_BYTES_OF_OWN_ROWS:
+            groups += [Group((member,), network, taken) for member in members]
+        else:
+            groups.append(Group(tuple(members), network))
+    return tuple(groups)
+
+
+def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs) -> int:
+    """What rows take that each prepares in its own way, about; 0 where all share them."""
+    if _share_rows(fitted):
+        return 0
+    if not fitted[0].sparse:
+        return len(fitted) * len(inputs) * fitted[0].width * 4
+    some = np.arange(min(len(inputs), _MEASURED_ROWS))
+    first = inputs.take(some) if isinstance(inputs, (Table, TokenRows)) else inputs[some]
+    return len(fitted) * fitted[0].transform_inputs(first).nbytes * len(inputs) // len(some)
+
+
+def _share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
+    """Whether the preprocessing of all does the same to the rows."""
+    return all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
 
 
 def _selected(
@@ -168,8 +203,12 @@ def make_task(
     fitted: Sequence[FittedPreprocessing],
     samples: Samples,
     device: torch.device,
+    inputs: Inputs | None = None,
 ) -> Task:
-    """What replicas are measured on, or learn but for class weights, each by its own preprocessing."""
+    """What replicas are measured on, or learn but for class weights, each by its own preprocessing.
+
+    `inputs` stand in for the rows of `samples`.
+    """
     last = network.last
     weights = _on_device(samples.weights, device)
     return Task(
@@ -177,7 +216,7 @@ def make_task(
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
         metrics=build_metrics(spec.metrics, last.activation),
-        inputs=make_inputs(fitted, samples.inputs, device),
+        inputs=_inputs_of(samples, fitted, device) if inputs is None else inputs,
         targets=_targets(fitted, samples, device),
         batch_size=spec.batch_size,
         weights=weights,
@@ -188,9 +227,15 @@ def make_task(
     )
 
 
-def training_task(spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device) -> Task:
+def training_task(
+    spec: schema.ExperimentSpec,
+    group: Group,
+    dataset: Dataset,
+    device: torch.device,
+    inputs: Inputs | None = None,
+) -> Task:
     """What a group learns: `make_task` of the training rows, each replica with its weights of classes."""
-    task = make_task(spec, group.network, group.fitted, dataset.train, device)
+    task = make_task(spec, group.network, group.fitted, dataset.train, device, inputs)
     found = [class_weight_of_rows(spec, dataset, fold.train_rows) for fold in group.folds]
     of_classes = [weights for weights in found if weights is not None]
     if not of_classes:
@@ -207,11 +252,15 @@ def _on_device(weights: Array | None, device: torch.device) -> torch.Tensor | No
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
 
 
+def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: torch.device) -> Inputs:
+    with rows_by_line(samples.lines):
+        return make_inputs(fitted, samples.inputs, device)
+
+
 def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
     # Replicas share the rows where their preprocessing does the same to them.
-    shared = all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
-    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if shared else fitted)]
+    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if _share_rows(fitted) else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

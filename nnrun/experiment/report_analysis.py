@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.analysis import Classification, ClassScores, Residuals
+from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals
 from nnrun.experiment.combine import combination_text
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.listener import Listener
@@ -38,12 +38,16 @@ def analysis_blocks(
         return [Block(title, [Paragraph(str(error), "muted")])]
     analysis = evaluation.analysis
     if analysis is None:
-        return [Block(title, [Paragraph("They are neither one class nor one number per row.", "muted")])]
+        return [
+            Block(title, [Paragraph("They are neither classes or labels nor one number per row.", "muted")])
+        ]
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
     said = Paragraph(f"Each row is predicted {how}.", "muted")
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, rows, salt, said)]
+    if isinstance(analysis, MultiLabel):
+        return [_labels(analysis, title, rows, said)]
     return _classes(analysis, title, rows, salt, said)
 
 
@@ -82,6 +86,14 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
             paragraphs=[] if mistakes else [Paragraph("None.")],
         ),
     ]
+
+
+def _labels(analysis: MultiLabel, title: str, rows: str, said: Paragraph) -> Block:
+    scores = [_class_row(c) for c in (*analysis.labels, analysis.micro, analysis.macro, analysis.weighted)]
+    text = f"Every label is right in {analysis.right:,} of {rows}."
+    return Block(
+        title, [Paragraph(text), said], tables=[Table(["label", "precision", "recall", "F1", "rows"], scores)]
+    )
 
 
 def _class_row(scores: ClassScores) -> list[str]:

@@ -70,6 +70,11 @@ def resume_run(
         if record.get("status") == "completed" and not _goes_further(record, wanted):
             return False
         kept = read_kept(run)
+        if wanted.epochs > own.epochs and kept.group > 0:
+            raise UsageError(
+                f"{run.id} cannot go on to {wanted.epochs} epochs: its networks train one after the other, "
+                "and of those that have ended the state is not kept. Train anew."
+            )
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
         settings = _settings(run, record, kept, data_dir, device)

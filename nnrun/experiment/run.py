@@ -16,25 +16,26 @@ from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.interrupts import uninterrupted
-from nnrun.experiment.keeping import Keeper, Kept
+from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_data import load_data
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.names import keep_names
+from nnrun.experiment.out_of_memory import size_text
 from nnrun.experiment.prepare import (
     EVERYTHING,
     Group,
     Selection,
     kind_of_members,
     prepare_groups,
-    training_task,
 )
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
+from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.records import (
     Member,
@@ -106,7 +107,9 @@ class Job:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
         groups: folds or seeds that train as replicas, and their networks.
-        tasks, choices: for each group what it learns, and whether its steps are compiled.
+        tasks: for each group what it learns; None for a run that trains beside others.
+        choices: for each group whether its steps are compiled.
+        worthless: the baseline's scores.
         given: weights to start from, or None.
         device: where.
         beside: networks of other runs that train in the same step.
@@ -116,8 +119,9 @@ class Job:
     settings: Settings
     dataset: Dataset
     groups: tuple[Group, ...]
-    tasks: Sequence[Task]
+    tasks: Tasks | None
     choices: Sequence[Choice]
+    worthless: Mapping[str, float]
     given: Weights | None
     device: torch.device
     listener: Listener
@@ -210,16 +214,29 @@ def prepare_job(
     groups = prepare_groups(spec, dataset, settings.selection)
     given = given_weights(spec, groups)
     if len(groups) > 1:
-        listener.message(
-            f"the {kind_of_members(spec, settings.selection)}s need {len(groups)} different networks, by the "
-            "width or the words of their rows: these train one after the other, with the same results"
-        )
-    tasks = [training_task(spec, group, dataset, device) for group in groups]
-    pairs = list(zip(groups, tasks, strict=True))
-    choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
+        kind = kind_of_members(spec, settings.selection) or "replica"
+        listener.message(f"{_why_apart(groups, kind)} train one after the other, with the same results")
+    tasks = Tasks(spec, groups, dataset, device)
+    choices: list[Choice] = []
+    threads: list[int] = []
+    worthless: list[dict[str, float]] = []
+    for group, task in zip(groups, tasks.announced(), strict=True):
+        choices.append(choose(settings.compile, task, steps_of(spec, group)))
+        threads.append(threads_for(work_per_step(group, task)))
+        worthless += baselines(task, group)
     listener.detail(choices[0].reason)
-    threads = max(threads_for(work_per_step(group, task)) for group, task in pairs)
-    return Job(spec, settings, dataset, groups, tasks, choices, given, device, listener), threads
+    job = Job(spec, settings, dataset, groups, tasks, choices, mean_of(worthless), given, device, listener)
+    return job, max(threads)
+
+
+def _why_apart(groups: Sequence[Group], kind: str) -> str:
+    """Why there are several groups, as the beginning of a sentence."""
+    taken = [group.apart for group in groups if group.apart is not None]
+    if taken:
+        return f"the rows of all {kind}s would take {size_text(max(taken))} side by side: {kind}s"
+    return (
+        f"the {kind}s need {len(groups)} different networks, by the width or the words of their rows: these"
+    )
 
 
 def begin(
@@ -312,7 +329,6 @@ def recording(
     run: RunDirectory,
     record: dict[str, Any],
     job: Job,
-    worthless: Mapping[str, float],
     kept: Kept | None = None,
 ) -> Iterator[Recorder]:
     """The record of a run's training: what is known before, each epoch, and what follows from all.
@@ -321,7 +337,6 @@ def recording(
         run: the run's folder.
         record: what run.json will hold.
         job: the run.
-        worthless: the baseline's scores.
         kept: what the run goes on from; its history is in the run's folder.
     """
     spec, listener = job.spec, job.listener
@@ -333,7 +348,7 @@ def recording(
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
     started = time.perf_counter()
-    record["baseline"] = dict(worthless)
+    record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
         with run.history_writer(columns, go_on=kept is not None) as history:
@@ -376,19 +391,13 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         kept: what it goes on from; None for a new run.
     """
     spec, listener, settings = job.spec, job.listener, job.settings
-    with recording(run, record, job, _baseline(job.groups, job.tasks), kept) as recorder:
+    with recording(run, record, job, kept) as recorder:
         # A trial is quickly tried anew, and many of them would fill the disk.
         keeper = None
         if settings.trial is None:
             keeper = Keeper(run, record, settings.use_test_set, kept, every_epoch=settings.keep_every_epoch)
-        for place, (group, task, choice) in enumerate(zip(job.groups, job.tasks, job.choices, strict=True)):
-            if kept is not None and place < kept.group:
-                continue  # it had ended
-            sources = [member.source for member in group.members]
-            first_weights = group.network.initial_parameters(sources, job.given)
-            engine = make_engine(choice, task, first_weights, listener.message)
-            recorders = dict.fromkeys((m.number for m in group.members), recorder)
-            train_group(spec, group, engine, recorders, None if keeper is None else keeper.of_group(place))
+        for place in range(kept.group if kept is not None else 0, len(job.groups)):  # others had ended
+            _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
@@ -397,18 +406,24 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
 
 
-def _baseline(groups: tuple[Group, ...], tasks: Sequence[Task]) -> dict[str, float]:
-    """The constant predictor's mean scores on the validation rows, or on the training rows."""
-    return mean_of(
-        [
-            baseline(
-                task,
-                group.network.last.activation,
-                place,
-                fold.train_rows,
-                fold.validation_rows if len(fold.validation_rows) else fold.train_rows,
-            )
-            for group, task in zip(groups, tasks, strict=True)
-            for place, fold in enumerate(group.folds)
-        ]
-    )
+def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:
+    """Train one group. Nothing holds its rows or its networks when it has ended."""
+    assert job.tasks is not None, "this run trains by itself"
+    group = job.groups[place]
+    first_weights = group.network.initial_parameters([m.source for m in group.members], job.given)
+    engine = make_engine(job.choices[place], job.tasks.task(place), first_weights, job.listener.message)
+    train_group(job.spec, group, engine, dict.fromkeys((m.number for m in group.members), recorder), keeper)
+
+
+def baselines(task: Task, group: Group) -> list[dict[str, float]]:
+    """The constant predictor's scores for each network, on its validation rows, or on its training rows."""
+    return [
+        baseline(
+            task,
+            group.network.last.activation,
+            place,
+            fold.train_rows,
+            fold.validation_rows if len(fold.validation_rows) else fold.train_rows,
+        )
+        for place, fold in enumerate(group.folds)
+    ]

@@ -16,11 +16,19 @@ from torch import Tensor
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
-from nnrun.experiment.baseline import baseline
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.prepare import Group, GroupMember, prepare_groups, training_task
+from nnrun.experiment.prepare import Group, prepare_groups, training_task
 from nnrun.experiment.recorder import train_group
-from nnrun.experiment.run import Job, Settings, begin, given_weights, recording, steps_of, work_per_step
+from nnrun.experiment.run import (
+    Job,
+    Settings,
+    baselines,
+    begin,
+    given_weights,
+    recording,
+    steps_of,
+    work_per_step,
+)
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
@@ -116,8 +124,8 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
         task = replace(task, own={name: value.to(device) for name, value in own.items()})
     beside = len(specs) - 1
     jobs = [
-        Job(spec, c.settings, dataset, (single,), (task,), (choice,), given, device, c.listener, beside)
-        for spec, single, c in zip(specs, alone, candidates, strict=True)
+        Job(spec, c.settings, dataset, (one,), None, (choice,), known, given, device, c.listener, beside)
+        for spec, one, c, known in zip(specs, alone, candidates, baselines(task, group), strict=True)
     ]
     return Together(candidates, jobs, group, task)
 
@@ -137,8 +145,7 @@ def train_together(together: Together) -> list[RunDirectory]:
         until_the_end.enter_context(cpu_setup(threads))
         recorders = {}
         for member, job, (run, record) in zip(group.members, jobs, runs, strict=True):
-            worthless = _baseline(task, group, member)
-            recorders[member.number] = until_the_end.enter_context(recording(run, record, job, worthless))
+            recorders[member.number] = until_the_end.enter_context(recording(run, record, job))
         first_weights = group.network.initial_parameters([m.source for m in group.members], jobs[0].given)
         engine = make_engine(jobs[0].choices[0], task, first_weights, jobs[0].listener.message)
         train_group(jobs[0].spec, group, engine, recorders)
@@ -157,9 +164,3 @@ def _own_numbers(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Netw
         for name, (values, dtype) in found.items()
         if len(set(values)) > 1
     }
-
-
-def _baseline(task: Task, group: Group, member: GroupMember) -> dict[str, float]:
-    fold = member.fold
-    scored = fold.validation_rows if len(fold.validation_rows) else fold.train_rows
-    return baseline(task, group.network.last.activation, member.number, fold.train_rows, scored)

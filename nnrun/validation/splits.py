@@ -8,7 +8,7 @@ reader expects. Rows keep their order within a fold: shuffling decides which row
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.streams import derive_seed
+from nnrun.spec.suggest import quoted
 from nnrun.validation.by_column import FieldValues, rows_in_order_of_time, rows_with_value
 from nnrun.validation.by_group import (
     Groups,
@@ -59,6 +60,7 @@ def make_folds(
     *,
     groups: Groups | None = None,
     column: FieldValues | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> tuple[Fold, ...]:
     """The folds that a spec's `validation` declares, for data of `n_rows` training rows.
 
@@ -71,6 +73,7 @@ def make_folds(
         seed: the spec's seed.
         groups: (n_rows,) the group of each row; no group is ever split. None where there are none.
         column: (n_rows,) the values of the column that a holdout or a time series names.
+        class_names: what messages call the classes, in the order of their labels.
 
     Raises:
         DataError: the data have too few rows, groups or rows of a class for what is asked, or a column
@@ -83,9 +86,9 @@ def make_folds(
     if isinstance(validation, schema.Holdout):
         if validation.column is not None:
             return (_fold(n_rows, rows_with_value(validation, column, groups)),)
-        return (_fold(n_rows, _holdout_rows(validation, n_rows, labels, seed, groups)),)
+        return (_fold(n_rows, _holdout_rows(validation, n_rows, labels, seed, groups, class_names)),)
     if isinstance(validation, schema.KFold):
-        return tuple(_kfold(validation, n_rows, labels, seed, groups))
+        return tuple(_kfold(validation, n_rows, labels, seed, groups, class_names))
     if isinstance(validation, schema.TimeSeries):
         return tuple(_time_series(validation, n_rows, column))
     raise TypeError(
@@ -100,7 +103,12 @@ def _fold(n_rows: int, validation_rows: Rows, index: int = 0, repeat: int = 0, f
 
 
 def _holdout_rows(
-    holdout: schema.Holdout, n_rows: int, labels: Labels | None, seed: int, groups: Groups | None
+    holdout: schema.Holdout,
+    n_rows: int,
+    labels: Labels | None,
+    seed: int,
+    groups: Groups | None,
+    class_names: Sequence[str] | None,
 ) -> Rows:
     if holdout.first is not None:
         if holdout.first >= n_rows:
@@ -119,7 +127,7 @@ def _holdout_rows(
         )
     random = _random_state(seed, repeat=0)
     if holdout.stratify:
-        classes = _classes_of(labels, n_rows, "holdout")
+        classes = _classes_of(labels, n_rows, "holdout", class_names)
         if groups is not None:
             return stratified_held_out_groups(fraction, classes, groups, random)
         return _stratified_rows(classes, n_validation, random)
@@ -132,14 +140,19 @@ def _holdout_rows(
 
 
 def _kfold(
-    kfold: schema.KFold, n_rows: int, labels: Labels | None, seed: int, groups: Groups | None
+    kfold: schema.KFold,
+    n_rows: int,
+    labels: Labels | None,
+    seed: int,
+    groups: Groups | None,
+    class_names: Sequence[str] | None,
 ) -> Iterator[Fold]:
     if kfold.k > n_rows:
         raise DataError(
             f"validation.kfold.k is {kfold.k}, but there are {n_rows} training rows: "
             "k must not be above the number of rows."
         )
-    classes = _classes_of(labels, n_rows, "kfold", kfold.k) if kfold.stratify else None
+    classes = _classes_of(labels, n_rows, "kfold", class_names, kfold.k) if kfold.stratify else None
     for repeat in range(kfold.repeats):
         random = _random_state(seed, repeat) if kfold.shuffle else None
         if groups is not None:
@@ -197,7 +210,9 @@ def _stratified_rows(classes: Labels, n_validation: int, random: np.random.Rando
     return next(splitter.split(classes, classes))[1]  # type: ignore[no-any-return]
 
 
-def _classes_of(labels: Labels | None, n_rows: int, kind: str, at_least: int = 2) -> Labels:
+def _classes_of(
+    labels: Labels | None, n_rows: int, kind: str, names: Sequence[str] | None, at_least: int = 2
+) -> Labels:
     """The labels, once they are fit to stratify by: one class for each row, and enough rows of each class."""
     place = f"validation.{kind}.stratify"
     if labels is None:
@@ -214,8 +229,9 @@ def _classes_of(labels: Labels | None, n_rows: int, kind: str, at_least: int = 2
     if counts[rarest] < at_least:
         need = f"each of the {at_least} folds" if kind == "kfold" else "training and validation each"
         rows = "row" if counts[rarest] == 1 else "rows"
+        name = classes[rarest] if names is None else quoted(names[int(classes[rarest])])
         raise DataError(
-            f"{place}: class {classes[rarest]} has {counts[rarest]} {rows}, but {need} must get one. "
+            f"{place}: class {name} has {counts[rarest]} {rows}, but {need} must get one. "
             f"{'Lower k, or set' if kind == 'kfold' else 'Set'} stratify to false."
         )
     return labels

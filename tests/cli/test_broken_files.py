@@ -202,6 +202,7 @@ BROKEN = [
     Broken("jsonl_array", jsonl('{"a": 1, "y": 0}', "[1, 2]")),
     Broken("jsonl_nested", jsonl('{"a": 1, "y": 0}', '{"a": {"b": 1}, "y": 1}')),
     Broken("jsonl_other_keys", jsonl('{"a": 1, "y": 0}', '{"a": 1, "z": 1}')),
+    Broken("jsonl_without_keys", jsonl("{}", "{}")),
     Broken("jsonl_key_twice", jsonl('{"a": 1, "y": 0}', '{"a": 1, "a": 2, "y": 1}')),
     Broken("jsonl_no_json", jsonl('{"a": 1, "y": 0}', "{'a': 1, 'y': 0}")),
     Broken("jsonl_blank", jsonl("", "")),

@@ -151,3 +151,17 @@ def test_real_files(run: Any, data_dir: Path) -> None:
         code, out, _ = run(str(data_dir / name), "--json")
         assert code == 0
         assert "".join(column["type"][0] for column in json.loads(out)["columns"]) == kinds
+
+
+def test_a_file_that_is_not_here_is_looked_for_in_the_data_folder(
+    run: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert run("mine.csv")[0] == 4
+    named = run("mine.csv", "--data-dir", str(tmp_path))
+    monkeypatch.setenv("NNRUN_DATA_DIR", str(tmp_path))
+    assert run("mine.csv") == named == run(str(path))
+    (elsewhere / "mine.csv").write_text("a,y\n1,2\n3,4\n")
+    assert run("mine.csv")[1].startswith("mine.csv: 2 rows, 2 columns")  # what is here comes first

@@ -90,6 +90,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "look",
         "combination",
         "classification",
+        "multi_label",
         "residuals",
         "figures",
     ]
@@ -180,3 +181,32 @@ def test_as_many_rows_are_shown_as_are_asked_for(folder: Path, capsys: Capture) 
     assert sizes == sorted(sizes, reverse=True)
     assert main([*arguments, "0"]) == 0
     assert json.loads(capsys.readouterr().out)["residuals"]["worst"] == []
+
+
+def test_several_labels_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i / 20},{int(i > 9)},{int(i % 10 == 0)}" for i in range(20)]
+    Path("rows.csv").write_text("\n".join(["a,big,old", *rows, *rows]) + "\n")
+    Path("labels.yaml").write_text(
+        "dataset: {csv: {path: rows.csv, target: [big, old], test: {fraction: 0.5, shuffle: false}}}\n"
+        "layers: [{dense: {units: 2, activation: sigmoid}}]\n"
+        "loss: binary_crossentropy\noptimizer: {adam: 0.1}\nbatch_size: 4\nepochs: 60\n"
+    )
+    assert main(["train", "labels.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert (
+        "\n\n".join(printed.out.split("\n\n")[2:4])
+        == """\
+Labels: every label is right in 18 of 20 rows (0.9000); a label is predicted where its probability is above
+0.5
+  label          precision  recall      F1  support
+  big               1.0000  1.0000  1.0000       10
+  old               0.0000  0.0000  0.0000        2
+
+  micro mean        1.0000  0.8333  0.9091       12
+  macro mean        0.5000  0.5000  0.5000       12
+  weighted mean     0.8333  0.8333  0.8333       12"""
+    )

@@ -102,7 +102,8 @@ def test_rows_that_are_bad(line: str, said: str) -> None:
     [
         ('{"age": true, "sex": "m", "alone": true}', "has True in column 'age', which is no finite number"),
         ('{"age": 1, "sex": [], "alone": true}', "has [] in column 'sex', which is no text"),
-        ('{"age": 1}', "lacks sex, alone (null stands for a missing value)"),
+        ('{"ages": 1}', "has none of the columns that the network takes: age, sex, alone"),
+        ("{}", "has none of the columns that the network takes: age, sex, alone"),
         ("[1, 2, 3]", "is [1, 2, 3], which is no object with the columns' names"),
         ('"a"', "is 'a', which is no object with the columns' names"),
         ('{"age": 1' + "0" * 400 + ', "sex": "m", "alone": true}', "which is no finite number"),
@@ -111,6 +112,19 @@ def test_rows_that_are_bad(line: str, said: str) -> None:
 def test_objects_that_are_bad(line: str, said: str) -> None:
     (found,) = reasons(read(line + "\n", "jsonl"))
     assert said in found
+
+
+def test_a_key_that_is_not_there_stands_for_a_missing_value_which_is_said_once() -> None:
+    told: list[str] = []
+    lines = ['{"age": 1, "sex": "m", "alone": true}', '{"age": 2}', '{"sex": "f", "alone": false}']
+    absent = read("\n".join(lines), "jsonl", told=told)
+    assert told == ["rows: line 2 lacks sex, alone; a key that is not there stands for a missing value"]
+    lines[1:] = ['{"age": 2, "sex": null, "alone": null}', '{"age": null, "sex": "f", "alone": false}']
+    null = read("\n".join(lines), "jsonl", told=told)
+    assert len(told) == 1
+    assert absent.bad == null.bad == []
+    assert str(values(absent)) == str(values(null))
+    assert values(null)["sex"] == ["m", None, "f"]
 
 
 @pytest.mark.parametrize(

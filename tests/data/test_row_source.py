@@ -53,6 +53,26 @@ def test_fields_of_csv_with_the_line_where_each_row_begins() -> None:
     assert rows_of(b"a\tb,c\n", "tsv") == [RawRow(1, ["a", "b,c"])]
 
 
+@pytest.mark.parametrize(
+    ("content", "delimiter", "fields"),
+    [
+        (b"\na;b\n1,5;2\n", None, ["1,5", "2"]),
+        (b"a|b\n1|2\n", None, ["1", "2"]),
+        (b"a\tb\n1\t2\n", None, ["1", "2"]),
+        (b"a,b;c\n1,2\n", None, ["1", "2"]),
+        (b"a\n1\n", None, ["1"]),
+        (b"a^b\n1^2\n", "^", ["1", "2"]),
+        (b"a,b;c\n1,2;3\n", ";", ["1,2", "3"]),
+        (b"a,b\n1,2\n", ";", ["1", "2"]),  # trained on semicolons, and asked with commas
+    ],
+)
+def test_the_first_line_tells_what_separates_fields(
+    content: bytes, delimiter: str | None, fields: list[str]
+) -> None:
+    rows = list(raw_rows(RowSource("stdin", "csv", stream=io.BytesIO(content), delimiter=delimiter)))
+    assert rows[1].value == fields
+
+
 def test_a_broken_row_of_csv_stands_in_its_place() -> None:
     found = rows_of(b'1,2\n"a"b,2\n3,4\n', "csv")
     assert [row.line for row in found] == [1, 2, 3]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import classification_report, confusion_matrix, precision_recall_fscore_support
 
-from nnrun.experiment.analysis import Classification, Residuals, analyse, calibrate
+from nnrun.experiment.analysis import Classification, MultiLabel, Residuals, analyse, calibrate
 from nnrun.experiment.combine import combine
 
 NAMES = ("ant", "bee", "cow")
@@ -38,6 +38,33 @@ def test_class_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) ->
         values = (of_class.precision, of_class.recall, of_class.f1, of_class.support)
         assert values == pytest.approx([column[place] for column in expected])
     assert found.wrong == sum(t != p for t, p in pairs)
+
+
+LABELS = st.lists(st.booleans(), min_size=3, max_size=3)
+
+
+@given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=30))
+def test_label_scores_are_those_of_scikit_learn(pairs: list[tuple[list[bool], list[bool]]]) -> None:
+    true, predicted = np.array([t for t, _ in pairs], int), np.array([p for _, p in pairs])
+    outputs = np.where(predicted, 0.51, 0.5)
+    found = analyse(outputs, true, activation="sigmoid", label_names=NAMES)
+    assert isinstance(found, MultiLabel)
+    expected = classification_report(
+        true, predicted.astype(int), target_names=NAMES, zero_division=0, output_dict=True
+    )
+    scores = {s.name.replace(" mean", " avg"): s for s in (*found.labels, found.micro, found.macro)}
+    for name, of_label in {**scores, "weighted avg": found.weighted}.items():
+        values = (of_label.precision, of_label.recall, of_label.f1, of_label.support)
+        keys = ("precision", "recall", "f1-score", "support")
+        assert values == pytest.approx([expected[name][key] for key in keys])
+    assert found.right == sum(t == p for t, p in pairs)
+    assert [label.predicted for label in found.labels] == predicted.sum(0).tolist()
+
+
+def test_labels_without_names_are_called_by_their_numbers() -> None:
+    found = analyse(np.full((2, 2), 0.7), np.array([[1, 0], [1, 1]]), activation="sigmoid")
+    assert isinstance(found, MultiLabel)
+    assert [label.name for label in found.labels] == ["0", "1"]
 
 
 def test_mistakes_come_with_the_most_confident_first() -> None:
@@ -92,10 +119,10 @@ def test_residuals(pairs: list[tuple[float, float]]) -> None:
         (np.zeros((0, 1)), np.zeros(0), "linear"),
         (np.full((2, 1), np.nan), np.zeros(2), "linear"),
         (np.zeros((2, 3)), np.zeros((2, 3)), "linear"),
-        (np.full((2, 3), 0.5), np.array([[1, 1, 0], [0, 1, 0]]), "sigmoid"),
+        (np.full((2, 3), 0.5), np.array([[1, 0.2, 0], [0, 1, 0]]), "sigmoid"),
         (np.full((2, 2), 0.5), np.array([[0.3, 0.7], [0.5, 0.5]]), "softmax"),
     ],
-    ids=["no rows", "no numbers", "several numbers", "several labels", "shares"],
+    ids=["no rows", "no numbers", "several numbers", "shares of labels", "shares"],
 )
 def test_what_has_neither_one_class_nor_one_number(
     outputs: np.ndarray, targets: np.ndarray, activation: str

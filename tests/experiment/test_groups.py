@@ -1,11 +1,18 @@
-"""Folds of different vocabularies have networks of different widths."""
+"""Folds that cannot train in one step: of different widths, or with too many rows of their own."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
 import yaml
 
 import nnrun
+from nnrun.errors import UsageError
+from nnrun.experiment import prepare
+from nnrun.experiment.resume import resume_run
 
 
 def test_token_folds_of_different_vocabularies_train_one_after_the_other(tmp_path: Path) -> None:
@@ -32,3 +39,100 @@ def test_token_folds_of_different_vocabularies_train_one_after_the_other(tmp_pat
     ]
     alone = nnrun.kfold(path, fold=0, overrides={"validation.kfold.k": 3}, runs_dir=tmp_path / "runs")
     assert alone.history["loss"].tolist() == run.history.query("fold == 0")["loss"].tolist()
+
+
+TABLE = """
+dataset: {csv: {path: rows.csv, target: y}}
+layers:
+  - dense: {units: 4, activation: tanh}
+  - dense: {units: 1, activation: sigmoid}
+loss: binary_crossentropy
+metrics: [accuracy]
+epochs: 3
+batch_size: 8
+validation: {kfold: {k: 3}}
+"""
+
+
+def table_spec(folder: Path) -> Path:
+    """60 rows of a number, a number that is missing here and there, and a category."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{rng.normal():.5f},{rng.normal():.5f},{'abc'[rng.integers(3)]},{rng.integers(2)}"
+        if i % 7
+        else f"{rng.normal():.5f},,a,{rng.integers(2)}"
+        for i in range(60)
+    ]
+    (folder / "rows.csv").write_text("\n".join(["a,b,c,y", *rows]) + "\n")
+    (folder / "spec.yaml").write_text(TABLE)
+    return folder / "spec.yaml"
+
+
+@pytest.mark.parametrize("inputs", ["", "  - one_hot\n", "  - hashing: {columns: [c], buckets: 512}\n"])
+def test_folds_whose_own_rows_are_too_many_train_one_after_the_other_with_the_same_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inputs: str
+) -> None:
+    path = table_spec(tmp_path)
+    if inputs:
+        path.write_text(f"{TABLE}preprocessing:\n  inputs:\n  - impute\n  - standardize\n{inputs}")
+    together = nnrun.train(path, runs_dir=tmp_path / "runs")
+    monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", 2000)
+    apart = nnrun.train(path, runs_dir=tmp_path / "runs", verbose=True)
+    assert capsys.readouterr().err.startswith(
+        "the rows of all folds would take 0 MB side by side: folds train one after the other, with the same "
+        "results\n"
+    )
+    assert apart.record["networks_at_once"] == 1
+    assert apart.record["baseline"] == together.record["baseline"]
+    columns = ["fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    by_fold = together.history.sort_values(["fold", "epoch"], ignore_index=True)
+    pd.testing.assert_frame_equal(apart.history[columns], by_fold[columns], rtol=1e-5)
+    alone = nnrun.kfold(path, fold=1, runs_dir=tmp_path / "runs")
+    assert alone.history["loss"].tolist() == apart.history.query("fold == 1")["loss"].tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 10**9], ids=["apart", "together"])
+def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", rows)
+    run = nnrun.train(table_spec(tmp_path), runs_dir=tmp_path / "runs")
+    before = run.history
+    if rows == 1:
+        with pytest.raises(UsageError, match="cannot go on to 5 epochs: its networks train one after the"):
+            resume_run(run._directory, overrides={"epochs": 5})
+        pd.testing.assert_frame_equal(run.history, before)
+        assert run.status == "completed"
+    else:
+        assert resume_run(run._directory, overrides={"epochs": 5})
+        assert run.history.groupby("fold").size().tolist() == [5, 5, 5]
+
+
+def test_of_folds_apart_the_rows_of_one_alone_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table_spec(tmp_path)
+    monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", 2000)
+    make, made, alive = prepare.make_inputs, [], []
+
+    def watched(*args: Any) -> Any:
+        inputs = make(*args)
+        alive.append(sum(ref() is not None for ref in made))
+        made.append(weakref.ref(inputs))
+        return inputs
+
+    monkeypatch.setattr(prepare, "make_inputs", watched)
+    nnrun.train(path, runs_dir=tmp_path / "runs")
+    assert alive == [0, 0, 0]
+
+
+def test_folds_that_share_their_rows_train_together_however_many_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.normal():.5f},{rng.integers(2)}" for _ in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,y", *lines]) + "\n")
+    (tmp_path / "spec.yaml").write_text(f"{TABLE}preprocessing: {{inputs: none}}\n")
+    monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", 1)
+    run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
+    assert run.record["networks_at_once"] == 3

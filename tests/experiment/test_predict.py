@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers, yes_or_no
 
+import nnrun
 from nnrun.data import load_dataset
-from nnrun.data.row_source import Kind, RowSource
+from nnrun.data.row_source import Kind, RowSource, source_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.listener import Listener
@@ -239,3 +240,19 @@ def test_values_in_memory_become_a_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(frame["probability_0"] + frame["probability_1"], 1, rtol=1e-6)
     with pytest.raises(DataError, match=r"^The inputs' row 1 has nan in column 2 \(from 0\); every value"):
         predict_values(load_predictor(run), np.array([[1, 2, 3], [1, 2, np.nan]]))
+
+
+@pytest.mark.parametrize("mark", [";", "^"])
+def test_the_file_that_was_trained_on_may_be_separated_otherwise(tmp_path: Path, mark: str) -> None:
+    rows = [(i / 10, i % 3, i % 2) for i in range(20)]
+    lines = [mark.join(map(str, row)) for row in [("a", "b", "y"), *rows]]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    said = f", delimiter: '{mark}'" if mark == "^" else ""
+    (tmp_path / "spec.yaml").write_text(
+        f"dataset: {{csv: {{path: rows.csv, target: y{said}}}}}\nvalidation: none\nepochs: 1\n"
+        "layers: [{dense: {units: 1, activation: sigmoid}}]\nloss: binary_crossentropy\n"
+    )
+    run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
+    predictor = load_predictor(run._directory)
+    blocks = list(predict_source(predictor, source_of(tmp_path / "rows.csv")))
+    assert sum(len(block.rows) for block in blocks) == 20

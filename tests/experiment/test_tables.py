@@ -13,6 +13,7 @@ import pytest
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.table import Table
+from nnrun.errors import DataError
 from nnrun.experiment.column_plan import column_plan
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.export import export_run, generated_rows
@@ -217,3 +218,37 @@ def test_the_plan_of_each_column(file: Path) -> None:
     assert (plan["a"].default, plan["a"].features) == (True, 1)
     assert (plan["note"].features, plan["note"].sparse) == (len(WORDS), True)
     assert sum(column.features for column in plan.values()) == fitted.width
+
+
+@pytest.mark.parametrize("wrong", [3, 18], ids=["a row to train on", "a row to validate on"])
+def test_what_a_step_cannot_take_is_told_with_its_line_of_the_file(tmp_path: Path, wrong: int) -> None:
+    rows = [f"{-2 if i == wrong else i},{i % 2}" for i in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,y", "", *rows]) + "\n")
+    loaded = load_spec_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\npreprocessing: {inputs: log1p}\n"
+        "layers: [{dense: {units: 1, activation: sigmoid}}]\nloss: binary_crossentropy\n"
+        "validation: {holdout: {fraction: 0.2, shuffle: false}}\n",
+        file="s.yaml",
+        base=tmp_path,
+        default_name="s",
+    )
+    with pytest.raises(DataError) as caught:
+        run_experiment(loaded, Settings("train", tmp_path / "runs"))
+    said = f"Column 'a', line {wrong + 3} of the file: has -2, and log1p takes numbers above -1."
+    assert str(caught.value) == said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_class_that_cannot_be_stratified_is_called_by_its_name(tmp_path: Path) -> None:
+    rows = [f"{i},{'rare' if i == 7 else 'ab'[i % 2]}" for i in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,y", *rows]) + "\n")
+    loaded = load_spec_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\nloss: categorical_crossentropy\n"
+        "layers: [{dense: {units: 3, activation: softmax}}]\n"
+        "validation: {kfold: {k: 2, shuffle: true, stratify: true}}\n",
+        file="s.yaml",
+        base=tmp_path,
+        default_name="s",
+    )
+    with pytest.raises(DataError, match="stratify: class 'rare' has 1 row, but each of the 2 folds must"):
+        run_experiment(loaded, Settings("train", tmp_path / "runs"))

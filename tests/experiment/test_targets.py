@@ -65,7 +65,7 @@ SEVERAL = (
             NAMES,
             ONE,
             "binary_crossentropy",
-            "The data do not suit the spec: binary_crossentropy is for two classes, and npz has 3; use "
+            "The data do not suit the spec: binary_crossentropy is for two classes, and data.npz has 3; use "
             "categorical_crossentropy with 3 softmax units.",
         ),
     ],
@@ -170,7 +170,7 @@ def test_the_test_set_has_the_same_labels(tmp_path: Path) -> None:
             ["a", "b", "c", "a"],
             1,
             "binary_crossentropy",
-            "binary_crossentropy is for two classes, and csv has 3",
+            "binary_crossentropy is for two classes, and data.csv has 3",
         ),
         (["a", "b", "c", "a"], 4, "sparse_categorical_crossentropy", "units must be 3; found 4"),
         ([1, 2, 5, 9], 3, "sparse_categorical_crossentropy", "units must be 4; found 3"),
@@ -178,7 +178,7 @@ def test_the_test_set_has_the_same_labels(tmp_path: Path) -> None:
             [0.5, 1, 2, 3],
             3,
             "sparse_categorical_crossentropy",
-            "is for classes, and csv has a number to predict",
+            "is for classes, and data.csv has a number to predict",
         ),
     ],
 )

@@ -20,13 +20,12 @@ import numpy.typing as npt
 from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.opened import Opened, opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, NEWLINE, refuse_what_is_no_text, refuse_wide
-from nnrun.data.row_source import MAX_LINE
+from nnrun.data.row_source import MAX_LINE, guessed_delimiter
 from nnrun.errors import DataError
 from nnrun.spec.suggest import counted, quoted
 
 BLOCK_BYTES: Final = 16 * 2**20
 _HEAD_BYTES: Final = 2**20
-_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 # What pandas takes for missing (pandas.read_csv, `na_values`).
 MISSING: Final = (
@@ -313,11 +312,7 @@ def _guessed(path: Path, header: str) -> str:
     """What separates the fields: a tab in `.tsv`; else a comma, or what the header has instead of commas."""
     if ".tsv" in "".join(path.suffixes[-2:]).lower():
         return "\t"
-    if "," in header:
-        return ","
-    counts = {mark: header.count(mark) for mark in _DELIMITERS}
-    most = max(counts, key=counts.__getitem__)
-    return most if counts[most] else ","
+    return guessed_delimiter(header)
 
 
 def _split_at_newlines(data: bytes) -> list[bytes]:

@@ -1,4 +1,7 @@
-"""JSON lines: one object a line, each with the same keys; values are numbers, texts, true, false or null."""
+"""JSON lines: one object a line; values are numbers, texts, true, false or null.
+
+The columns are the keys of all lines. A line without one of them misses its value, as with null.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
 from nnrun.errors import DataError, printable
-from nnrun.spec.suggest import listing, quoted
+from nnrun.spec.suggest import quoted
 
 BLOCK_BYTES: Final = 8 * 2**20
-_HEAD_BYTES: Final = 2**16
+MOST_KEYS: Final = 10_000
+"""Of all lines together: names that are data, such as users or dates, are no columns."""
 
 
 class JsonlRows:
@@ -30,22 +34,26 @@ class JsonlRows:
     typed = True
 
     def __init__(self, path: Path) -> None:
-        """Read the first object.
+        """Read the keys of all objects, in the order in which they first appear.
 
         Raises:
-            DataError: there is none.
+            DataError: there are none, or more than `MOST_KEYS`; or a line is no object.
         """
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
-        first = next(self._objects(_HEAD_BYTES), None)
-        if first is None:
+        found: dict[str, None] = {}
+        line = None
+        for objects, _ in self._blocks_of_objects(BLOCK_BYTES):
+            for line, value in objects:
+                if value.keys() - found.keys():
+                    found.update(dict.fromkeys(value))
+                    self._refuse_many(line, len(found))
+        if line is None:
             raise DataError(f"{self.name} is empty: it holds no rows.")
-        self.names: tuple[str, ...] = tuple(first[1])
+        self.names: tuple[str, ...] = tuple(found)
         if not self.names:
-            raise DataError(
-                f"{self.name}, line {first[0]} holds an object without keys, so there are no columns."
-            )
+            raise DataError(f"{self.name} holds objects without keys, so there are no columns.")
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """As of a `RowReader`."""
@@ -55,15 +63,9 @@ class JsonlRows:
             if not objects:
                 continue
             self.lines.add_lines(row, np.array([line for line, _ in objects], np.int64))
-            for line, value in objects:
-                self._refuse_other_keys(line, value)
             read = {name: self._column(name, objects, name in as_text) for name in columns}
             yield Block(len(objects), read, done)
             row += len(objects)
-
-    def _objects(self, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        for objects, _ in self._blocks_of_objects(size):
-            yield from objects
 
     def _blocks_of_objects(self, size: int) -> Iterator[tuple[list[tuple[int, dict[str, Any]]], float]]:
         with opened(self.path) as file:
@@ -93,22 +95,17 @@ class JsonlRows:
             )
         return value
 
-    def _refuse_other_keys(self, line: int, value: Mapping[str, Any]) -> None:
-        if len(value) == len(self.names) and all(name in value for name in self.names):
-            return
-        absent = [quoted(name) for name in self.names if name not in value]
-        new = [quoted(name) for name in value if name not in self.names]
-        found = [f"lacks the key {listing(absent, 'and')}"] if absent else []
-        found += [f"has the key {listing(new, 'and')}"] if new else []
-        raise DataError(
-            f"{self.name}, line {line} {' and '.join(found)}, unlike the first line. Each line must have "
-            f"the same keys; write null where a value is missing."
-        )
+    def _refuse_many(self, line: int, keys: int) -> None:
+        if keys > MOST_KEYS:
+            raise DataError(
+                f"{self.name}, line {line} brings the different keys of the file to more than {MOST_KEYS:,}. "
+                "Each key is a column: write what differs from line to line as a value, not as a key."
+            )
 
     def _column(
         self, name: str, objects: Sequence[tuple[int, Mapping[str, Any]]], as_text: bool
     ) -> Numbers | Texts:
-        values = [value[name] for _, value in objects]
+        values = [value.get(name) for _, value in objects]
         for value, (line, _) in zip(values, objects, strict=True):
             if isinstance(value, (list, dict)):
                 kind = "a list" if isinstance(value, list) else "an object"

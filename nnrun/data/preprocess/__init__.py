@@ -10,7 +10,7 @@ what is predicted; `whole` puts all together.
 """
 
 from nnrun.data.preprocess.arrays import FittedStandardize
-from nnrun.data.preprocess.columns import FittedColumn, FittedTable
+from nnrun.data.preprocess.columns import FittedColumn, FittedTable, rows_by_line
 from nnrun.data.preprocess.plan import ColumnPlan, plan_columns
 from nnrun.data.preprocess.targets import (
     FittedClassIndex,
@@ -37,4 +37,5 @@ __all__ = [
     "fit_preprocessing",
     "multi_hot",
     "plan_columns",
+    "rows_by_line",
 ]

@@ -7,7 +7,8 @@ is sparse is ever made dense.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,12 +190,28 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
         value = _apply(state, value, problems)
         if problems:
             at = min(problems)
-            raise DataError(_problem(plan.name, at if rows is None else int(rows[at]), problems[at]))
+            raise RowError(plan.name, at if rows is None else int(rows[at]), problems[at])
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
 
 
-def _problem(name: str, row: int, reason: str) -> str:
-    return f"Column {quoted(name)}, row {row}: {reason}."
+class RowError(DataError):
+    """A column's value that a step cannot take, in a row counted from 0."""
+
+    def __init__(self, column: str, row: int, reason: str) -> None:
+        super().__init__(f"Column {quoted(column)}, row {row}: {reason}.")
+        self.column, self.row, self.reason = column, row, reason
+
+
+@contextmanager
+def rows_by_line(lines: npt.NDArray[np.int64] | None) -> Iterator[None]:
+    """What cannot be taken is told with its line of the file, (N,), where there is a file."""
+    try:
+        yield
+    except RowError as error:
+        if lines is None:
+            raise
+        line = int(lines[error.row])
+        raise DataError(f"Column {quoted(error.column)}, line {line} of the file: {error.reason}.") from None
 
 
 @dataclass(frozen=True)
@@ -283,7 +300,7 @@ class FittedTable:
         part, problems = self._tried(column, table, start, len(table) if stop is None else stop)
         if problems:
             row = min(problems)
-            raise DataError(_problem(column.name, start + row, problems[row]))
+            raise RowError(column.name, start + row, problems[row])
         return part
 
     def problems(self, table: Table) -> dict[int, str]:

@@ -25,7 +25,7 @@ from nnrun.data.preprocess.arrays import (
     transform_array,
 )
 from nnrun.data.preprocess.checked import Floats
-from nnrun.data.preprocess.columns import FittedTable, fit_table
+from nnrun.data.preprocess.columns import FittedTable, fit_table, rows_by_line
 from nnrun.data.preprocess.custom import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.plan import kind_of, plan_columns
 from nnrun.data.preprocess.targets import (
@@ -307,7 +307,8 @@ def _fit_table(
 ) -> FittedPreprocessing:
     kinds = [(column.name, kind_of(column)) for column in table.columns]
     plans = plan_columns(spec.inputs, kinds, dataset.name, default=not of_array)
-    fitted = fit_table(plans, table, rows, of_array=of_array)
+    with rows_by_line(dataset.train.lines):
+        fitted = fit_table(plans, table, rows, of_array=of_array)
     steps: tuple[TokenState, ...] = ()
     if fitted.tokens is not None:
         after = [step for step in spec.inputs if not isinstance(step, schema.Tokens)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
@@ -40,8 +42,12 @@ def output_of(spec: schema.ExperimentSpec) -> Output | None:
 
 
 def dataset_name(spec: schema.ExperimentSpec) -> str:
-    """What messages call the data set."""
-    return spec.dataset.name if isinstance(spec.dataset, schema.Sklearn) else spec.dataset.kind
+    """What messages call the data set: a file of the user's own by its name."""
+    if isinstance(spec.dataset, schema.Sklearn):
+        return spec.dataset.name
+    if isinstance(spec.dataset, (schema.Npz, *schema.FILES)):
+        return printable(os.path.basename(spec.dataset.path))
+    return spec.dataset.kind
 
 
 def targets_kind(spec: schema.ExperimentSpec) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ def test_training_and_test_rows_are_all_rows_once(
     test = {"fraction": fraction, "shuffle": shuffle, "stratify": stratify and shuffle, "seed": seed}
     rows = [i for i in range(N) if not drop or i % 10]
     n_test = math.ceil(fraction * len(rows))
-    assume(2 <= n_test <= len(rows) - 2)  # each class can be on both sides
+    # Each class is on both sides: stratified rows see to it, others are many enough.
+    assume(2 <= n_test <= len(rows) - 2 and (test["stratify"] or 20 <= n_test <= len(rows) - 20))
     dataset = load(path, test=test, drop_missing=drop, inputs=["id", "size"])
     assert dataset.test is not None
     assert sorted([*ids(dataset.train), *ids(dataset.test)]) == rows
@@ -353,6 +355,35 @@ def test_json_without_types_of_one_kind(tmp_path: Path, monkeypatch: pytest.Monk
     columns = inputs(load_dataset(as_json(tmp_path / "t.jsonl", rows))).by_name
     levels = {name: getattr(column, "levels", None) for name, column in columns.items()}
     assert levels == {"a": ("3", "x"), "b": ("0", "1", "2"), "c": ("False", "True")}
+
+
+def without_nulls(path: Path, rows: Sequence[Mapping[str, Any]]) -> schema.Jsonl:
+    lines = [json.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return schema.Jsonl(path=str(path), target=["y"])
+
+
+@pytest.mark.parametrize("block", [64, 2**20])
+def test_a_key_that_a_line_of_json_lacks_stands_for_a_missing_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("nnrun.data.files.jsonl_rows.BLOCK_BYTES", block)
+    rows = [
+        {"a": i / 2, "b": "xyz"[i % 3] if i % 4 != 3 else None, "y": i, "late": i if i > 20 else None}
+        | ({"a": None} if i % 5 == 3 else {})
+        for i in range(30)
+    ]
+    null = load_dataset(as_json(tmp_path / "null.jsonl", rows))
+    absent = load_dataset(without_nulls(tmp_path / "absent.jsonl", rows))
+    assert absent.feature_names == ("a", "b", "late")  # as they first appear
+    assert same(absent, null)
+
+
+def test_keys_of_json_that_are_data_are_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnrun.data.files.jsonl_rows.MOST_KEYS", 20)
+    rows = [{f"user {i}": 1, "y": i} for i in range(30)]
+    with pytest.raises(DataError, match=r"t\.jsonl, line 20 brings the different keys .* to more than 20\."):
+        load_dataset(without_nulls(tmp_path / "t.jsonl", rows))
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
