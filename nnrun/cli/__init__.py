@@ -5,8 +5,10 @@ Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported be
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -113,9 +115,25 @@ def entry_point() -> None:
         if number is not None and signal.getsignal(number) is untouched:  # nohup ignores it: so do we
             stopping.append(number)
             signal.signal(number, stop)
+    ended: list[int] = []
+    atexit.register(_leave, ended)  # the first to be registered is called last
     code = main()
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
-    sys.exit(128 + came[0] if came and code == EXIT_INTERRUPTED else code)
+    ended.append(128 + came[0] if came and code == EXIT_INTERRUPTED else code)
+    sys.exit(ended[0])
+
+
+def _leave(ended: Sequence[int]) -> None:
+    """End the process without taking apart what torch and pandas made: that takes half a second.
+
+    Threads were waited for, and whoever wanted to hear of the end has heard of it. Where `ended` holds no
+    exit code, the process ends as Python ends it.
+    """
+    if ended:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(ended[0])
 
 
 _REQUESTS = {

@@ -146,3 +146,30 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
     process.stderr.close()
     assert (process.wait(timeout=60), err) == (0, "")
     assert record_of(only_run(tmp_path / "runs"))["status"] == "completed"
+
+
+def test_who_wants_to_hear_of_the_end_hears_of_it(tmp_path: Path) -> None:
+    """The process is not taken apart at its end, but threads are waited for and `atexit` is kept."""
+    told, written = tmp_path / "told", tmp_path / "written"
+    program = (
+        "import atexit, pathlib, sys, threading, time\n"
+        f"atexit.register(pathlib.Path({str(told)!r}).touch)\n"
+        "def late():\n"
+        "    time.sleep(0.3)\n"
+        f"    pathlib.Path({str(written)!r}).touch()\n"
+        "threading.Thread(target=late).start()\n"
+        "from nnrun.cli import entry_point\n"
+        "def again():\n"
+        "    print('the last words')\n"
+        "sys.argv = ['nnrun', 'check', 'nowhere.yaml']\n"
+        "threading.Thread(target=lambda: (time.sleep(0.1), atexit.register(again))).start()\n"
+        "entry_point()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout.startswith("error: nowhere.yaml: no such file")
+    assert done.stdout.endswith("\nthe last words\n")
+    assert told.exists()
+    assert written.exists()
