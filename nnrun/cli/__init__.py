@@ -126,8 +126,8 @@ def entry_point() -> None:
 def _leave(ended: Sequence[int]) -> None:
     """End the process without taking apart what torch and pandas made: that takes half a second.
 
-    Threads were waited for, and whoever wanted to hear of the end has heard of it. Where `ended` holds no
-    exit code, the process ends as Python ends it.
+    Threads were waited for, and whoever asked `atexit` since the command began has heard of the end. Where
+    `ended` holds no exit code, the process ends as Python ends it.
     """
     if ended:
         for stream in (sys.stdout, sys.stderr):
