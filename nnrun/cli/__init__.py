@@ -6,12 +6,12 @@ Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported be
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
+from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
 
 
@@ -95,28 +95,8 @@ def entry_point() -> None:
 
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
-    came: list[int] = []
-    stopping: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        came.append(number)
-        for each in stopping:
-            signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    for name, untouched in _REQUESTS.items():
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is untouched:  # nohup ignores it: so do we
-            stopping.append(number)
-            signal.signal(number, stop)
+    leave = Leave()
+    leave.install()
     code = main()
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
-    sys.exit(128 + came[0] if came and code == EXIT_INTERRUPTED else code)
-
-
-_REQUESTS = {
-    "SIGINT": signal.default_int_handler,
-    "SIGTERM": signal.SIG_DFL,
-    "SIGHUP": signal.SIG_DFL,
-}
-"""Signals that ask a process to stop, and how they are answered where nobody has changed that."""
+    sys.exit(128 + leave.came if leave.came is not None and code == EXIT_INTERRUPTED else code)

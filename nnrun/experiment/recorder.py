@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nnrun.errors import DivergedError
 from nnrun.experiment.environment import now
-from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
 from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.experiment.prepare import Group
+from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.training.engine import Engine
@@ -171,30 +171,31 @@ def train_group(
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
     try:
-        if keeper is not None:
-            keeper.begin(trainer)
-        for epoch in trainer.epochs():
-            parts = {
-                recorder: replace(
-                    epoch,
-                    rows=rows,
-                    learning_rates=part_of(recorder, epoch.learning_rates),
-                    weights=part_of(recorder, epoch.weights),
-                )
-                for recorder in every
-                if (rows := part_of(recorder, epoch.rows))
-            }
-            with uninterrupted():  # the weights that are kept are those of the last row
+        with stopping_between_batches():
+            if keeper is not None:
+                keeper.begin(trainer)
+            for epoch in trainer.epochs():
+                parts = {
+                    recorder: replace(
+                        epoch,
+                        rows=rows,
+                        learning_rates=part_of(recorder, epoch.learning_rates),
+                        weights=part_of(recorder, epoch.weights),
+                    )
+                    for recorder in every
+                    if (rows := part_of(recorder, epoch.rows))
+                }
+                with uninterrupted():  # the weights that are kept are those of the last row
+                    for recorder, part in parts.items():
+                        recorder.epoch(part)
+                    kept.update(epoch.weights)
+                    kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
+                    for number in trainer.diverged.keys() & epoch.rows.keys():
+                        recorders[number].diverged(trainer.diverged[number])
+                    if keeper is not None:
+                        keeper.epoch_ended(trainer)
                 for recorder, part in parts.items():
-                    recorder.epoch(part)
-                kept.update(epoch.weights)
-                kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
-                for number in trainer.diverged.keys() & epoch.rows.keys():
-                    recorders[number].diverged(trainer.diverged[number])
-                if keeper is not None:
-                    keeper.epoch_ended(trainer)
-            for recorder, part in parts.items():
-                recorder.listener.epoch(part)
+                    recorder.listener.epoch(part)
         kept, kept_epochs = trainer.finished, trainer.finished_epochs
     finally:
         for number in trainer.stopped_epochs:

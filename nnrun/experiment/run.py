@@ -15,7 +15,6 @@ import torch
 from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
-from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.keeping import Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_data import load_data
@@ -36,6 +35,7 @@ from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.verdict import ChosenFrom, verdict
+from nnrun.interrupts import uninterrupted
 from nnrun.records import (
     Member,
     MemberKind,

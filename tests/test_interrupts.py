@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from nnrun.experiment.interrupts import uninterrupted
+from nnrun.interrupts import uninterrupted
 
 pytestmark = pytest.mark.faults
 
