@@ -144,9 +144,12 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
             found.append(signal.getsignal(signal.SIGINT))
             stop_if_asked()
 
-    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+    def ask_and_train() -> None:
         signal.raise_signal(signal.SIGINT)  # is for the main thread alone
         thread = threading.Thread(target=train)
         thread.start()
         thread.join()
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        ask_and_train()
     assert found == [before]

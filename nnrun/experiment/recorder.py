@@ -35,8 +35,8 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
-    """Whatever ends the run, its record says so."""
+def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = None) -> Iterator[None]:
+    """Whatever ends the run, its record says so. `needed` are the bytes that it was estimated to take."""
     try:
         yield
         if record["status"] == "running":
@@ -52,7 +52,7 @@ def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
         record |= {"status": "diverged", "error": str(error)}
         raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
     except BaseException as error:
-        explained = out_of_memory(error)
+        explained = out_of_memory(error, needed)
         record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
         if explained is not None:
             raise explained from error

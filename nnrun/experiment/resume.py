@@ -106,7 +106,7 @@ def _go_on(
         "resumed": [*(record.get("resumed") or []), entry],
     }
     with ExitStack() as until_the_end:
-        until_the_end.enter_context(ending_kept(run, record))
+        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
         run.write_record(record)
         until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
         job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")

@@ -20,6 +20,7 @@ from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_data import load_data
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
+from nnrun.experiment.memory import Memory, memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.names import keep_names
 from nnrun.experiment.prepare import (
     EVERYTHING,
@@ -109,6 +110,7 @@ class Job:
         tasks, choices: for each group what it learns, and whether its steps are compiled.
         given: weights to start from, or None.
         device: where.
+        memory: what it will take.
         beside: networks of other runs that train in the same step.
     """
 
@@ -121,6 +123,7 @@ class Job:
     given: Weights | None
     device: torch.device
     listener: Listener
+    memory: Memory
     beside: int = 0
 
     @property
@@ -219,7 +222,9 @@ def prepare_job(
     choices = [choose(settings.compile, task, steps_of(spec, group)) for group, task in pairs]
     listener.detail(choices[0].reason)
     threads = max(threads_for(work_per_step(group, task)) for group, task in pairs)
-    return Job(spec, settings, dataset, groups, tasks, choices, given, device, listener), threads
+    memory = memory_of_job(spec, dataset, groups, tasks)
+    refuse_what_does_not_fit(memory, device, listener.message)
+    return Job(spec, settings, dataset, groups, tasks, choices, given, device, listener, memory), threads
 
 
 def begin(
@@ -233,7 +238,7 @@ def begin(
         run.write_resolved(dump_spec(job.spec))
         record = _first_record(run, job, threads)
         run.write_record(record)
-        until_the_end.enter_context(ending_kept(run, record))
+        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
     return run, record
 
 

@@ -18,6 +18,7 @@ from nnrun.data import Dataset
 from nnrun.errors import NnrunError
 from nnrun.experiment.baseline import baseline
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.memory import memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.prepare import Group, GroupMember, prepare_groups, training_task
 from nnrun.experiment.recorder import train_group
 from nnrun.experiment.run import Job, Settings, begin, given_weights, recording, steps_of, work_per_step
@@ -115,8 +116,25 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
         own = _own_numbers(specs, [single.network for single in alone])
         task = replace(task, own={name: value.to(device) for name, value in own.items()})
     beside = len(specs) - 1
+    memory = memory_of_job(specs[0], dataset, (group,), (task,))
+    try:
+        refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
+    except NnrunError:
+        return None  # one by one they may fit
     jobs = [
-        Job(spec, c.settings, dataset, (single,), (task,), (choice,), given, device, c.listener, beside)
+        Job(
+            spec,
+            c.settings,
+            dataset,
+            (single,),
+            (task,),
+            (choice,),
+            given,
+            device,
+            c.listener,
+            memory,
+            beside,
+        )
         for spec, single, c in zip(specs, alone, candidates, strict=True)
     ]
     return Together(candidates, jobs, group, task)
