@@ -53,5 +53,7 @@ def _bytes(pattern: re.Pattern[str], text: str) -> int | None:
 
 
 def in_words(number: int) -> str:
-    """`812 MB`, `12.3 GB`."""
-    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.0f} MB"
+    """`12.3 GB`, `812 MB`, `2 kB`."""
+    if number >= 1e9:
+        return f"{number / 1e9:,.1f} GB"
+    return f"{number / 1e6:,.0f} MB" if number >= 1e6 else f"{number / 1e3:,.0f} kB"

@@ -21,7 +21,8 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import read_kept_spec
 from nnrun.spec.overrides import Overrides, with_changes
 from nnrun.training.choice import Policy
-from nnrun.training.device import cpu_setup
+from nnrun.training.deterministic import exact_on
+from nnrun.training.device import cpu_setup, resolve_device
 
 
 def resume_run(
@@ -71,7 +72,7 @@ def resume_run(
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
         settings = _settings(run, record, kept, data_dir, device)
-        with computing():
+        with computing(resolve_device(settings.device), wanted.deterministic):
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
@@ -216,11 +217,19 @@ def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
     present = versions()
     for name, version in dict(kept.conditions.get("versions") or {}).items():
         then[name], now_[name] = version, present.get(name)
-    return {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+    other = {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+    if not exact_on(job.device.type, job.spec.deterministic):
+        other["deterministic"] = (False, False)
+    return other
 
 
 def _of_inexact(run: RunDirectory, inexact: Mapping[str, tuple[Any, Any]]) -> str:
-    lines = [f"  {name}: {then} then, {now_} now" for name, (then, now_) in inexact.items()]
+    lines = [
+        f"  {name}: {then} then, {now_} now"
+        if then != now_
+        else f"  {name}: {str(now_).lower()}, and a GPU may add in another order each time"
+        for name, (then, now_) in inexact.items()
+    ]
     return (
         f"{run.id} would not go on exactly as it began:\n"
         + "\n".join(lines)

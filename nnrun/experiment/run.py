@@ -53,6 +53,7 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import Choice, Policy, begin_compiling, choose, make_engine
+from nnrun.training.deterministic import deterministic
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
@@ -176,7 +177,7 @@ def run_experiment(
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
     refuse_unwritable(settings.runs_dir)
-    with computing():
+    with computing(resolve_device(settings.device), spec.deterministic):
         job, threads = prepare_job(spec, settings, listener, dataset)
         with ExitStack() as until_the_end:
             run, record = begin(job, loaded.source_text, threads, until_the_end)
@@ -186,9 +187,9 @@ def run_experiment(
 
 
 @contextmanager
-def computing() -> Iterator[None]:
-    """Gradients, whatever the caller has switched off, in a notebook say."""
-    with torch.inference_mode(False), torch.enable_grad():
+def computing(device: torch.device, repeatable: bool) -> Iterator[None]:
+    """Gradients, whatever the caller has switched off, in a notebook say; `deterministic` if so wanted."""
+    with torch.inference_mode(False), torch.enable_grad(), deterministic(device, repeatable):
         yield
 
 
@@ -273,6 +274,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "seed": spec.seed,
         "device": str(job.device),
         "threads": threads,
+        "deterministic": spec.deterministic,
         "compiled": job.choices[0].compiled,
         "networks_at_once": job.networks_at_once,
         "started": now(),

@@ -21,7 +21,16 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.memory import memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.prepare import Group, GroupMember, prepare_groups, training_task
 from nnrun.experiment.recorder import train_group
-from nnrun.experiment.run import Job, Settings, begin, given_weights, recording, steps_of, work_per_step
+from nnrun.experiment.run import (
+    Job,
+    Settings,
+    begin,
+    computing,
+    given_weights,
+    recording,
+    steps_of,
+    work_per_step,
+)
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
@@ -108,7 +117,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
         return None
     members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]
     group = Group(tuple(members), network)
-    with torch.inference_mode(False):
+    with computing(device, specs[0].deterministic):
         task = training_task(specs[0], group, dataset, device)
         choice = choose(settings.compile, task, steps_of(specs[0], group))
         if choice.way == "torch.compile":
@@ -149,7 +158,7 @@ def train_together(together: Together) -> list[RunDirectory]:
     group, task, jobs = together.group, together.task, together.jobs
     threads = threads_for(work_per_step(group, task))
     runs = []
-    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as until_the_end:
+    with computing(jobs[0].device, jobs[0].spec.deterministic), ExitStack() as until_the_end:
         for job, candidate in zip(jobs, together.candidates, strict=True):
             runs.append(begin(job, candidate.loaded.source_text, threads, until_the_end))
         until_the_end.enter_context(cpu_setup(threads))

@@ -53,7 +53,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
         "optimizer", "metrics", "class_weight", "learning_rate_schedule",
-        "epochs", "batch_size", "shuffle", "early_stopping", "validation", "sweep",
+        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "validation", "sweep",
     },
 }  # fmt: skip
 _TASK = {
