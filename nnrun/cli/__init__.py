@@ -9,12 +9,12 @@ import atexit
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
+from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
 
 
@@ -101,25 +101,13 @@ def entry_point() -> None:
     gc.set_threshold(100_000, 50, 50)
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
-    came: list[int] = []
-    stopping: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        came.append(number)
-        for each in stopping:
-            signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    for name, untouched in _REQUESTS.items():
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is untouched:  # nohup ignores it: so do we
-            stopping.append(number)
-            signal.signal(number, stop)
+    leave = Leave()
+    leave.install()
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first to be registered is called last
     code = main()
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
-    ended.append(128 + came[0] if came and code == EXIT_INTERRUPTED else code)
+    ended.append(128 + leave.came if leave.came is not None and code == EXIT_INTERRUPTED else code)
     sys.exit(ended[0])
 
 
@@ -134,11 +122,3 @@ def _leave(ended: Sequence[int]) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(ended[0])
-
-
-_REQUESTS = {
-    "SIGINT": signal.default_int_handler,
-    "SIGTERM": signal.SIG_DFL,
-    "SIGHUP": signal.SIG_DFL,
-}
-"""Signals that ask a process to stop, and how they are answered where nobody has changed that."""

@@ -10,7 +10,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_data import load_data
-from nnrun.experiment.memory import Memory, estimate_memory
+from nnrun.experiment.memory import Memory, Sized, estimate_memory
 from nnrun.experiment.prepare import EVERYTHING, Selection, kind_of_members, prepare_groups
 from nnrun.model.network import LayerShape, build_network
 from nnrun.records import MemberKind
@@ -106,7 +106,7 @@ def describe_spec(
         ones=rows.nnz if isinstance(rows, SparseRows) else None,
         bytes=rows.nbytes,
         dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
-        memory=estimate_memory(spec, dataset, groups, rows),
+        memory=estimate_memory(spec, dataset, groups, Sized(rows.nbytes, rows.n_rows)),
         columns=column_plan(spec, dataset, group.fitted[0]),
         all_ones=not isinstance(rows, SparseRows) or rows.values is None,
     )

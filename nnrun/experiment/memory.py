@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from nnrun.data import Dataset, DenseRows, SparseRows
+from nnrun.data import Dataset
 from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
+from nnrun.errors import NnrunError
+from nnrun.experiment.free_memory import free_memory
+from nnrun.experiment.out_of_memory import ADVICE, in_words
 from nnrun.experiment.prepare import Group
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
@@ -30,6 +33,14 @@ _COPIES_WHILE_READING = 3
 
 
 @dataclass(frozen=True)
+class Sized:
+    """The training rows as one network takes them: their bytes, and how many they are."""
+
+    nbytes: int
+    n_rows: int
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes that a run takes, beside what Python and PyTorch take themselves.
 
@@ -39,6 +50,7 @@ class Memory:
         rows: the training rows as the networks take them.
         networks: parameters, gradients, the optimizer's state and the copies that are kept, of all networks.
         work: a block of rows and what the layers make of it.
+        least: of the networks, the numbers that training cannot do without: parameters and optimizer's state.
     """
 
     reading: int
@@ -46,6 +58,7 @@ class Memory:
     rows: int
     networks: int
     work: int
+    least: int = 0
 
     @property
     def peak(self) -> int:
@@ -54,7 +67,7 @@ class Memory:
 
 
 def estimate_memory(
-    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], rows: DenseRows | SparseRows
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], rows: Sized
 ) -> Memory:
     """What a run takes at its peak.
 
@@ -86,10 +99,45 @@ def estimate_memory(
         rows=rows.nbytes * copies,
         networks=max(of_groups),
         work=max(_work(spec, group, rows) for group in groups),
+        least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
 
 
-def _work(spec: schema.ExperimentSpec, group: Group, rows: DenseRows | SparseRows) -> int:
+def memory_of_job(
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], nbytes: int
+) -> Memory:
+    """The same where it is known how many bytes all training rows take, as the first network takes them."""
+    return estimate_memory(spec, dataset, groups, Sized(nbytes, len(dataset.train)))
+
+
+def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: Callable[[str], None]) -> None:
+    """Compare what is still to be had with what is still to be taken: the data and the rows are there.
+
+    Args:
+        memory: what a run takes.
+        device: where its networks are.
+        on_message: hears of a run that may not fit.
+
+    Raises:
+        NnrunError: it cannot be trained here: its weights alone do not fit.
+    """
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    wanted = memory.networks + memory.work
+    if free is None or wanted <= free:
+        return
+    there = f"{in_words(free)} are free{' on the GPU' if device.type == 'cuda' else ''}"
+    if memory.least > free:
+        raise NnrunError(
+            f"there is not enough memory: the weights and the optimizer's state alone take "
+            f"{in_words(memory.least)}, and {there}. {ADVICE}"
+        )
+    on_message(
+        f"warning: memory may run out: networks and batches take about {in_words(wanted)}, and {there}. "
+        f"{ADVICE}"
+    )
+
+
+def _work(spec: schema.ExperimentSpec, group: Group, rows: Sized) -> int:
     """Bytes of the largest block of rows that is gathered at a time, and of what the layers make of it.
 
     A block is measured layer by layer; of a training batch the outputs of all layers are there together.

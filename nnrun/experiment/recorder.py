@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nnrun.errors import DivergedError
 from nnrun.experiment.environment import now
-from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
 from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.experiment.prepare import Group
+from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
@@ -36,8 +36,8 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
-    """Whatever ends the run, its record says so."""
+def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = None) -> Iterator[None]:
+    """Whatever ends the run, its record says so. `needed` are the bytes that it was estimated to take."""
     try:
         yield
         if record["status"] == "running":
@@ -53,7 +53,7 @@ def ending_kept(run: RunDirectory, record: dict[str, Any]) -> Iterator[None]:
         record |= {"status": "diverged", "error": str(error)}
         raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
     except BaseException as error:
-        explained = out_of_memory(error)
+        explained = out_of_memory(error, needed)
         record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
         if explained is not None:
             raise explained from error
@@ -172,30 +172,31 @@ def train_group(
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
     try:
-        if keeper is not None:
-            keeper.begin(trainer)
-        for epoch in trainer.epochs():
-            parts = {
-                recorder: replace(
-                    epoch,
-                    rows=rows,
-                    learning_rates=part_of(recorder, epoch.learning_rates),
-                    weights=part_of(recorder, epoch.weights),
-                )
-                for recorder in every
-                if (rows := part_of(recorder, epoch.rows))
-            }
-            with uninterrupted():  # the weights that are kept are those of the last row
+        with stopping_between_batches():
+            if keeper is not None:
+                keeper.begin(trainer)
+            for epoch in trainer.epochs():
+                parts = {
+                    recorder: replace(
+                        epoch,
+                        rows=rows,
+                        learning_rates=part_of(recorder, epoch.learning_rates),
+                        weights=part_of(recorder, epoch.weights),
+                    )
+                    for recorder in every
+                    if (rows := part_of(recorder, epoch.rows))
+                }
+                with uninterrupted():  # the weights that are kept are those of the last row
+                    for recorder, part in parts.items():
+                        recorder.epoch(part)
+                    kept.update(epoch.weights)
+                    kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
+                    for number in trainer.diverged.keys() & epoch.rows.keys():
+                        recorders[number].diverged(trainer.diverged[number])
+                    if keeper is not None:
+                        keeper.epoch_ended(trainer)
                 for recorder, part in parts.items():
-                    recorder.epoch(part)
-                kept.update(epoch.weights)
-                kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
-                for number in trainer.diverged.keys() & epoch.rows.keys():
-                    recorders[number].diverged(trainer.diverged[number])
-                if keeper is not None:
-                    keeper.epoch_ended(trainer)
-            for recorder, part in parts.items():
-                recorder.listener.epoch(part)
+                    recorder.listener.epoch(part)
         kept, kept_epochs = trainer.finished, trainer.finished_epochs
     finally:
         for number in trainer.stopped_epochs:

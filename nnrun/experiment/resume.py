@@ -23,7 +23,8 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import read_kept_spec
 from nnrun.spec.overrides import Overrides, with_changes
 from nnrun.training.choice import Policy
-from nnrun.training.device import cpu_setup
+from nnrun.training.deterministic import exact_on
+from nnrun.training.device import cpu_setup, resolve_device
 
 
 def resume_run(
@@ -78,7 +79,7 @@ def resume_run(
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
         settings = _settings(run, record, kept, data_dir, device)
-        with computing():
+        with computing(resolve_device(settings.device), wanted.deterministic):
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
@@ -113,7 +114,7 @@ def _go_on(
         "resumed": [*(record.get("resumed") or []), entry],
     }
     with ExitStack() as until_the_end:
-        until_the_end.enter_context(ending_kept(run, record))
+        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
         run.write_record(record)
         until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
         job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
@@ -226,11 +227,19 @@ def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
     code = recorded_code({"custom": [asdict(used) for used in code_used(job.spec)]})
     for module, sha256 in recorded_code(kept.conditions).items():
         then[f"code {module}"], now_[f"code {module}"] = sha256, code.get(module)
-    return {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+    other = {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+    if not exact_on(job.device.type, job.spec.deterministic):
+        other["deterministic"] = (False, False)
+    return other
 
 
 def _of_inexact(run: RunDirectory, inexact: Mapping[str, tuple[Any, Any]]) -> str:
-    lines = [f"  {name}: {then} then, {now_} now" for name, (then, now_) in inexact.items()]
+    lines = [
+        f"  {name}: {then} then, {now_} now"
+        if then != now_
+        else f"  {name}: {str(now_).lower()}, and a GPU may add in another order each time"
+        for name, (then, now_) in inexact.items()
+    ]
     return (
         f"{run.id} would not go on exactly as it began:\n"
         + "\n".join(lines)

@@ -15,14 +15,14 @@ import torch
 from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
-from nnrun.experiment.interrupts import uninterrupted
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.load_data import load_data
 from nnrun.experiment.load_run import refuse_changed_data
 from nnrun.experiment.looks import look_at_test_set
+from nnrun.experiment.memory import Memory, memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.names import keep_names
-from nnrun.experiment.out_of_memory import size_text
+from nnrun.experiment.out_of_memory import in_words
 from nnrun.experiment.prepare import (
     EVERYTHING,
     Group,
@@ -37,6 +37,7 @@ from nnrun.experiment.score import score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
+from nnrun.interrupts import uninterrupted
 from nnrun.records import (
     Member,
     MemberKind,
@@ -53,6 +54,7 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
 from nnrun.spec.load import LoadedSpec
 from nnrun.training.choice import Choice, Policy, begin_compiling, choose, make_engine
+from nnrun.training.deterministic import deterministic
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
@@ -112,6 +114,7 @@ class Job:
         worthless: the baseline's scores.
         given: weights to start from, or None.
         device: where.
+        memory: what it will take.
         beside: networks of other runs that train in the same step.
     """
 
@@ -125,6 +128,7 @@ class Job:
     given: Weights | None
     device: torch.device
     listener: Listener
+    memory: Memory
     beside: int = 0
 
     @property
@@ -177,7 +181,7 @@ def run_experiment(
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
     refuse_unwritable(settings.runs_dir)
-    with computing():
+    with computing(resolve_device(settings.device), spec.deterministic):
         job, threads = prepare_job(spec, settings, listener, dataset)
         with ExitStack() as until_the_end:
             run, record = begin(job, loaded.source_text, threads, until_the_end)
@@ -187,9 +191,9 @@ def run_experiment(
 
 
 @contextmanager
-def computing() -> Iterator[None]:
-    """Gradients, whatever the caller has switched off, in a notebook say."""
-    with torch.inference_mode(False), torch.enable_grad():
+def computing(device: torch.device, repeatable: bool) -> Iterator[None]:
+    """Gradients, whatever the caller has switched off, in a notebook say; `deterministic` if so wanted."""
+    with torch.inference_mode(False), torch.enable_grad(), deterministic(device, repeatable):
         yield
 
 
@@ -220,12 +224,17 @@ def prepare_job(
     choices: list[Choice] = []
     threads: list[int] = []
     worthless: list[dict[str, float]] = []
+    of_rows: list[int] = []
     for group, task in zip(groups, tasks.announced(), strict=True):
         choices.append(choose(settings.compile, task, steps_of(spec, group)))
         threads.append(threads_for(work_per_step(group, task)))
         worthless += baselines(task, group)
+        of_rows.append(task.inputs.bytes_of_a_network)
     listener.detail(choices[0].reason)
-    job = Job(spec, settings, dataset, groups, tasks, choices, mean_of(worthless), given, device, listener)
+    memory = memory_of_job(spec, dataset, groups, max(of_rows))
+    refuse_what_does_not_fit(memory, device, listener.message)
+    worst = mean_of(worthless)
+    job = Job(spec, settings, dataset, groups, tasks, choices, worst, given, device, listener, memory)
     return job, max(threads)
 
 
@@ -233,7 +242,7 @@ def _why_apart(groups: Sequence[Group], kind: str) -> str:
     """Why there are several groups, as the beginning of a sentence."""
     taken = [group.apart for group in groups if group.apart is not None]
     if taken:
-        return f"the rows of all {kind}s would take {size_text(max(taken))} side by side: {kind}s"
+        return f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s"
     return (
         f"the {kind}s need {len(groups)} different networks, by the width or the words of their rows: these"
     )
@@ -250,7 +259,7 @@ def begin(
         run.write_resolved(dump_spec(job.spec))
         record = _first_record(run, job, threads)
         run.write_record(record)
-        until_the_end.enter_context(ending_kept(run, record))
+        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
     return run, record
 
 
@@ -285,6 +294,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "seed": spec.seed,
         "device": str(job.device),
         "threads": threads,
+        "deterministic": spec.deterministic,
         "compiled": job.choices[0].compiled,
         "networks_at_once": job.networks_at_once,
         "started": now(),

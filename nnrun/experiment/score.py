@@ -13,6 +13,7 @@ from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.baseline import constant_scores
 from nnrun.experiment.prepare import make_task
+from nnrun.interrupts import stopping_between_batches
 from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.training.device import cpu_setup, threads_for
@@ -50,7 +51,7 @@ def score(
     task = make_task(spec, network, [fitted], samples, device)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     work = task.rows_at_once * network.multiplications(task.inputs.numbers_per_row)
-    with cpu_setup(threads_for(work)):
+    with cpu_setup(threads_for(work)), stopping_between_batches():
         phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
     known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
     every = np.arange(len(samples))[None]

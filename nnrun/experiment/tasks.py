@@ -35,7 +35,7 @@ class Tasks:
             if group.apart is None or group.fitted[0].sparse:
                 yield self.task(place)
             else:
-                coming = ComingInputs(group.fitted[0].width)
+                coming = ComingInputs(group.fitted[0].width, len(self._dataset.train))
                 yield training_task(self._spec, group, self._dataset, self._device, coming)
 
     def task(self, place: int) -> Task:

@@ -17,6 +17,7 @@ from torch import Tensor
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
 from nnrun.experiment.listener import Listener
+from nnrun.experiment.memory import memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.prepare import Group, prepare_groups, training_task
 from nnrun.experiment.recorder import train_group
 from nnrun.experiment.run import (
@@ -24,6 +25,7 @@ from nnrun.experiment.run import (
     Settings,
     baselines,
     begin,
+    computing,
     given_weights,
     recording,
     steps_of,
@@ -115,7 +117,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
         return None
     members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]
     group = Group(tuple(members), network)
-    with torch.inference_mode(False):
+    with computing(device, specs[0].deterministic):
         task = training_task(specs[0], group, dataset, device)
         choice = choose(settings.compile, task, steps_of(specs[0], group))
         if choice.way == "torch.compile":
@@ -123,9 +125,27 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
         own = _own_numbers(specs, [single.network for single in alone])
         task = replace(task, own={name: value.to(device) for name, value in own.items()})
     beside = len(specs) - 1
+    memory = memory_of_job(specs[0], dataset, (group,), task.inputs.bytes_of_a_network)
+    try:
+        refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
+    except NnrunError:
+        return None  # one by one they may fit
     jobs = [
-        Job(spec, c.settings, dataset, (one,), None, (choice,), known, given, device, c.listener, beside)
-        for spec, one, c, known in zip(specs, alone, candidates, baselines(task, group), strict=True)
+        Job(
+            spec,
+            c.settings,
+            dataset,
+            (single,),
+            None,
+            (choice,),
+            known,
+            given,
+            device,
+            c.listener,
+            memory,
+            beside,
+        )
+        for spec, single, c, known in zip(specs, alone, candidates, baselines(task, group), strict=True)
     ]
     return Together(candidates, jobs, group, task)
 
@@ -139,7 +159,7 @@ def train_together(together: Together) -> list[RunDirectory]:
     group, task, jobs = together.group, together.task, together.jobs
     threads = threads_for(work_per_step(group, task))
     runs = []
-    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as until_the_end:
+    with computing(jobs[0].device, jobs[0].spec.deterministic), ExitStack() as until_the_end:
         for job, candidate in zip(jobs, together.candidates, strict=True):
             runs.append(begin(job, candidate.loaded.source_text, threads, until_the_end))
         until_the_end.enter_context(cpu_setup(threads))

@@ -33,6 +33,7 @@ layers:
 loss: binary_crossentropy
 optimizer: adam
 epochs: {EPOCHS}
+deterministic: true
 validation: {{kfold: {{k: 3, shuffle: true}}}}
 """
 

@@ -130,6 +130,11 @@ class Inputs(Protocol):
         """How many numbers a row takes in memory, on average."""
         ...
 
+    @property
+    def bytes_of_a_network(self) -> int:
+        """What the rows take in memory, of one network where each has its own."""
+        ...
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Batch]:
         """Rows `rows_GN[g]` of the replica at `places[g]`, in batches (the last may be shorter)."""
         ...
@@ -156,6 +161,11 @@ class DenseInputs:
         """F."""
         return self.features
 
+    @property
+    def bytes_of_a_network(self) -> int:
+        """What the rows take in memory, of one network where each has its own."""
+        return self.x_SNF[0].nbytes
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Tensor]:
         """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
         yield from torch.split(take_rows(self.x_SNF, places, rows_GN), batch_size, dim=1)
@@ -167,9 +177,11 @@ class ComingInputs:
 
     Attributes:
         features: F, the width of a row.
+        rows: how many there will be.
     """
 
     features: int
+    rows: int
 
     @property
     def dense(self) -> bool:
@@ -180,6 +192,11 @@ class ComingInputs:
     def numbers_per_row(self) -> int:
         """F."""
         return self.features
+
+    @property
+    def bytes_of_a_network(self) -> int:
+        """As float32."""
+        return 4 * self.rows * self.features
 
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Tensor]:
         """There are none."""
@@ -237,6 +254,12 @@ class SparseInputs:
     def numbers_per_row(self) -> int:
         """The non-zeros of a row, on average."""
         return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
+
+    @property
+    def bytes_of_a_network(self) -> int:
+        """What the rows take in memory, of one network where each has its own."""
+        matrix = self.matrix
+        return int(matrix.indptr.nbytes + matrix.indices.nbytes + matrix.data.nbytes) // self.matrices
 
     def rows_in_matrix(self, places: Sequence[int], rows_GN: RowNumbers) -> RowNumbers:
         """Where the rows `rows_GN[g]` of the replica at `places[g]` stand in the matrix."""

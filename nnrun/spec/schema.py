@@ -1258,6 +1258,8 @@ class ExperimentSpec(Config):
     `learning_rate_schedule` is one schedule, or `warmup` and one that follows it. `class_weight` multiplies
     the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
     a map from classes, by name or label, to weights; a class that is not in it has 1.
+
+    `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
     name: str = ""
@@ -1276,6 +1278,7 @@ class ExperimentSpec(Config):
     epochs: Count = 1
     batch_size: Count = 32
     shuffle: bool = True
+    deterministic: bool = False
     early_stopping: EarlyStopping | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None

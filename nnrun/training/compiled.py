@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
+from nnrun.interrupts import stop_if_asked, stopping_at_once
 from nnrun.training.engine import EagerEngine, split_weights, step_loss
 from nnrun.training.optimizers import Slots
 from nnrun.training.phase import Tally
@@ -50,6 +52,7 @@ class CompiledEngine(EagerEngine):
         # One function has no operations to save, and takes 1.4 times as long for parameters that lie apart.
         super().__init__(task, parameters, joined=False)
         self._on_failure = on_failure
+        self._has_compiled = False
         self._replicas = len(self._stack.steps_R)  # how many a compiled call trains; 0 where none is made
         # All calls of one engine have the same shapes, so there is nothing to guard against.
         options: dict[str, Any] = {"guard_filter_fn": lambda guards: [False for _ in guards]}
@@ -96,22 +99,25 @@ class CompiledEngine(EagerEngine):
                 strict=True,
             )
             for call, (x, (y, w)) in enumerate(zip(batches, rest, strict=True)):
+                stop_if_asked()
                 call_noise = None
                 if noise is not None:
                     first = torch.tensor(segment.first_row + call * rows_per_call, device=task.device)
                     call_noise = noise.starting_at(first)
-                loss_GS, outputs_GNK = self._several(
-                    task,
-                    parameters,
-                    dict(stack.state),
-                    stack.slots,
-                    stack.steps_R,
-                    x,
-                    y,
-                    call_noise,
-                    w,
-                    rates_R,
-                )
+                with nullcontext() if self._has_compiled else stopping_at_once():
+                    loss_GS, outputs_GNK = self._several(
+                        task,
+                        parameters,
+                        dict(stack.state),
+                        stack.slots,
+                        stack.steps_R,
+                        x,
+                        y,
+                        call_noise,
+                        w,
+                        rates_R,
+                    )
+                self._has_compiled = True
                 losses.append(loss_GS)
                 outputs.append(outputs_GNK)
         measured = task.in_own_units(self._data_places, torch.cat(outputs, 1), targets)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import DataError
+from nnrun.interrupts import stop_if_asked
 from nnrun.spec.streams import RandomSource
 from nnrun.training.evaluate import Measurement
 from nnrun.training.optimizers import Rate
@@ -109,6 +110,7 @@ class EagerEngine:
         batches = task.inputs.batches(data_places, segment.rows_GN, size)
         rest = zip(torch.split(targets, size, 1), split_weights(weights, size, segment.steps), strict=True)
         for step, (batch, (targets_GB, weights_GB)) in enumerate(zip(batches, rest, strict=True)):
+            stop_if_asked()
             step_noise = None if noise is None else noise.starting_at(segment.first_row + step * size)
             loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB, stack.rates)
             losses.append(loss_G)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.interrupts import stop_if_asked
 from nnrun.training.phase import Phase, Tally
 from nnrun.training.plan import RowNumbers, segments
 from nnrun.training.task import Task, mean_loss
@@ -69,6 +70,7 @@ def measure(
     with torch.inference_mode():
         penalty_R = task.network.penalty(parameters)
         for block in blocks:
+            stop_if_asked()
             own = parameters
             if len(block.places) < replicas:
                 own = {name: value[block.places] for name, value in parameters.items()}

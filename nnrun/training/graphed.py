@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.interrupts import stop_if_asked
 from nnrun.training.engine import EagerEngine
 from nnrun.training.phase import Tally
 from nnrun.training.plan import Segment
@@ -101,6 +102,7 @@ class GraphedEngine(EagerEngine):
         losses = step.loss_R.new_empty(len(step.loss_R), segment.steps)
         outputs = step.outputs_RBK.new_empty(len(step.loss_R), count, step.outputs_RBK.shape[2])
         for number in range(segment.steps):
+            stop_if_asked()
             rows = slice(number * size, (number + 1) * size)
             step.inputs.copy_(inputs[:, rows])
             step.targets.copy_(targets[:, rows])

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnrun.interrupts import stop_if_asked
 from nnrun.spec import schema
 from nnrun.training import native_job
 from nnrun.training.engine import EagerEngine
@@ -52,13 +53,16 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
         "optimizer", "metrics", "class_weight", "learning_rate_schedule",
-        "epochs", "batch_size", "shuffle", "early_stopping", "validation", "sweep",
+        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "validation", "sweep",
     },
 }  # fmt: skip
 _TASK = {
     "network", "loss", "optimizer", "metrics", "inputs", "targets", "batch_size", "own", "spec", "weights",
     "training_weights", "units",
 }  # fmt: skip
+
+# Of steps in C++ between two moments at which Python can answer a signal.
+_SECONDS_A_CALL = 0.05
 
 # Rows that are measured at a time: so few that what lies between layers stays in the CPU's caches.
 _MEASURED_AT_ONCE = 256
@@ -176,7 +180,8 @@ class NativeEngine(EagerEngine):
         self._measured: tuple[list[RowNumbers], list[_Rows]] | None = None
         job = ctypes.POINTER(native_job.Job)
         self._train, self._measure = library.train, library.measure
-        self._train.argtypes, self._train.restype = [job, ctypes.c_int64], None
+        self._train.argtypes = [job, ctypes.c_int64, ctypes.c_int64, ctypes.c_double]
+        self._train.restype = ctypes.c_int64
         self._measure.argtypes, self._measure.restype = [job, ctypes.c_int64, ctypes.c_int64], ctypes.c_double
 
     def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
@@ -186,8 +191,11 @@ class NativeEngine(EagerEngine):
         outputs = torch.empty(replicas, count, self._task.network.outputs)
         job = self._job(rows, stack, noise, segment.batch_size, outputs)
         job.first_row, job.losses = segment.first_row, address(losses)
-        for replica in range(replicas):  # one by one, so that Ctrl-C need not wait for all
-            self._train(job, replica)
+        for replica in range(replicas):
+            step = 0
+            while step < segment.steps:
+                stop_if_asked()
+                step = self._train(job, replica, step, _SECONDS_A_CALL)
         measured = self._task.in_own_units(rows.data_places, outputs, rows.targets)
         tally.add(rows.places, losses, segment.batch_size, *measured)
 
@@ -198,7 +206,10 @@ class NativeEngine(EagerEngine):
             replicas, count = block.numbers.shape
             outputs = torch.empty(replicas, count, self._task.network.outputs)
             job = self._job(block, self._stack, None, _MEASURED_AT_ONCE, outputs)
-            losses = [self._measure(job, number, place) for place, number in enumerate(block.places)]
+            losses = []
+            for place, number in enumerate(block.places):
+                stop_if_asked()
+                losses.append(self._measure(job, number, place))
             tally.add(
                 block.places,
                 torch.tensor(losses, dtype=torch.float64)[:, None],

@@ -89,6 +89,11 @@ class Rows(Protocol):
         """How many numbers a row takes in memory."""
         ...
 
+    @property
+    def bytes_of_a_network(self) -> int:
+        """What the rows take in memory, of one network where each has its own."""
+        ...
+
     def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Any]:
         """Rows `rows_GN[g]` of the replica at `places[g]`, in batches of `batch_size`."""
         ...

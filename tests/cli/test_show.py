@@ -143,7 +143,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     memory = document.pop("memory")
-    assert list(memory) == ["reading", "data", "rows", "networks", "work"]
+    assert list(memory) == ["reading", "data", "rows", "networks", "work", "least"]
     assert document.pop("spec") == dump_value(load_spec("small.yaml").spec)
     assert document == {
         "features": 3,

@@ -32,6 +32,7 @@ def test_the_parts_of_a_table(tmp_path: Path) -> None:
         rows=48 * 3 * 4,
         networks=PARAMETERS * 4 * 6,
         work=BATCH_ROWS * NUMBERS * 4,
+        least=PARAMETERS * 4,
     )
     assert found.peak == data + 48 * 3 * 4 + PARAMETERS * 4 * 6 + BATCH_ROWS * NUMBERS * 4
 

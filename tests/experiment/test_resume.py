@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_experiments import (
     BINARY,
     REGRESSION,
@@ -27,6 +30,8 @@ from nnrun.experiment.resume import resume_run
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.load import LoadedSpec, load_spec
+from nnrun.training.compiler import cxx_compiler
+from nnrun.training.deterministic import exact_on
 from nnrun.training.loop import EpochRecord
 
 
@@ -276,6 +281,54 @@ def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.Monk
     assert resume_run(run, allow_inexact=True)
     (entry,) = run.read_record()["resumed"]
     assert entry["inexact"] == {"torch": {"then": then, "now": "9.9"}}
+
+
+def test_on_a_gpu_only_deterministic_runs_go_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU stands for a GPU."""
+    monkeypatch.setattr(resume, "exact_on", lambda device_type, wanted: exact_on("cuda", wanted))
+    run = stopped(load_small(tmp_path), tmp_path, 2)
+    with pytest.raises(UsageError) as refused:
+        resume_run(run)
+    assert str(refused.value) == (
+        f"{run.id} would not go on exactly as it began:\n"
+        "  deterministic: false, and a GPU may add in another order each time\n"
+        "Go on all the same with --allow-inexact, which its record will tell."
+    )
+    assert resume_run(run, allow_inexact=True)
+    (entry,) = run.read_record()["resumed"]
+    assert entry["inexact"] == {"deterministic": {"then": False, "now": False}}
+    other = stopped(load_small(tmp_path, deterministic=True), tmp_path, 2)
+    assert resume_run(other)
+    record = other.read_record()
+    assert record["deterministic"] is True
+    assert "inexact" not in record["resumed"][0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_deterministic_run_goes_on_exactly_on_cuda() -> None:
+    """In a process of its own: this one may have used the GPU already."""
+    command = [sys.executable, "-m", "nnrun", "doctor", "--verify-resume", "--device", "cuda", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["resume"]["exact"] is True
+
+
+@pytest.mark.parametrize("compiled", ["off", "on"])
+def test_deterministic_changes_nothing_on_a_cpu(compiled: Any, tmp_path: Path) -> None:
+    if compiled == "on" and cxx_compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    one, other = (
+        run_experiment(
+            load_small(tmp_path, deterministic=wanted),
+            Settings("train", tmp_path / "runs", device="cpu", compile=compiled),
+        )
+        for wanted in (False, True)
+    )
+    assert without_seconds(one.path) == without_seconds(other.path)
+    weights = "weights.safetensors"
+    assert (one.path / weights).read_bytes() == (other.path / weights).read_bytes()
 
 
 def test_the_thread_count_is_that_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -600,7 +600,7 @@ def test_memory_that_runs_out_is_said_in_a_sentence(tmp_path: Path, error: Excep
         run_experiment(load_small(tmp_path), settings(tmp_path), Watcher(at="epoch 1", act=error))
     sentence = str(caught.value)
     assert sentence.startswith("memory ran out")
-    assert "Use a smaller batch_size, fewer units, fewer words or columns, or fewer folds" in sentence
+    assert "Use a smaller batch_size, fewer units, fewer words (num_words) or columns, or fewer" in sentence
     assert caught.value.exit_code == 1
     record = record_of(only_run(tmp_path / "runs"))
     assert (record["status"], record["error"]) == ("failed", sentence)

@@ -13,7 +13,8 @@ from provoke import Server
 from small_experiments import REGRESSION, numbers, only_run, record_of, write_small
 from whole import check_files
 
-from nnrun.experiment.out_of_memory import free_memory, out_of_memory
+from nnrun.experiment.free_memory import free_memory, of_control_group, of_machine
+from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.records import RunDirectory
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
@@ -21,22 +22,39 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="n
 ADVICE = "Use a smaller batch_size, fewer units"
 
 
-def test_a_network_that_does_not_fit(warm: Server, tmp_path: Path) -> None:
-    """1.6 GB of weights where 600 MB more may be had: the run says so."""
+def test_a_network_that_cannot_fit(warm: Server, tmp_path: Path) -> None:
+    """1.6 GB of weights where 600 MB more may be had: nothing is begun."""
     units = {"units": 20_000, "activation": "relu"}
-    layers = [{"dense": units}, {"dense": units}, {"dense": 1}]
-    write_small(tmp_path, layers=layers)
+    write_small(tmp_path, layers=[{"dense": units}, {"dense": units}, {"dense": 1}])
     outcome = warm.run(["train", "small.yaml", "-q"], cwd=tmp_path, limits={"RLIMIT_AS": 600 * 2**20})
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.startswith("error: memory ran out: 1.6 GB more were needed at once, and ")
+    assert outcome.err.startswith(
+        "error: there is not enough memory: the weights and the optimizer's state alone take 3.2 GB, and "
+    )
     assert " MB are free. " in outcome.err
     assert ADVICE in outcome.err
     assert outcome.err.count("\n") == 1
+    assert not list((tmp_path / "runs").glob("small-*"))
+
+
+def test_a_network_that_does_not_fit(warm: Server, tmp_path: Path) -> None:
+    """280 MB of weights and state might fit into 600 MB more, with gradients and copies they do not."""
+    units = {"units": 6_000, "activation": "relu"}
+    layers = [{"dense": units}, {"dense": units}, {"dense": 1}]
+    write_small(tmp_path, layers=layers)
+    outcome = warm.run(["train", "small.yaml"], cwd=tmp_path, limits={"RLIMIT_AS": 600 * 2**20})
+    assert (outcome.code, outcome.out) == (1, "")
+    warned, *_, failed = outcome.err.splitlines()
+    assert warned.startswith("warning: memory may run out: networks and batches take about 1.0 GB, and ")
+    assert ADVICE in warned
+    assert failed.startswith("error: memory ran out: 144 MB more were needed at once, ")
+    assert " MB are free, and the whole run takes about 1.0 GB, beside Python and PyTorch. " in failed
+    assert ADVICE in failed
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
     record = record_of(run.path)
     assert record["status"] == "failed"
-    assert f"error: {record['error']}\n" == outcome.err
+    assert f"error: {record['error']}" == failed
 
 
 def test_data_that_do_not_fit(warm: Server, tmp_path: Path) -> None:
@@ -82,7 +100,8 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("memory ran out: 4.0 GB more were needed at once, and ")
+    assert done.stdout.startswith("memory ran out: 4.0 GB more were needed at once, ")
+    assert "the whole run takes about " in done.stdout
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
     record = record_of(run.path)
@@ -113,3 +132,54 @@ def test_other_errors_are_none_of_memory() -> None:
     assert out_of_memory(ValueError("MemoryError")) is None
     assert str(out_of_memory(MemoryError())).startswith("memory ran out: ")
     assert 0 < (free_memory() or 0) < 2**50
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_what_the_machine_has_left(tmp_path: Path) -> None:
+    assert of_machine(tmp_path) is None
+    write(tmp_path, {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    2000 kB\nSwapFree:  500 kB\n"})
+    assert of_machine(tmp_path) == 2500 * 1024
+
+
+@pytest.mark.parametrize(
+    ("path", "left"), [("/", None), ("/box", 700), ("/box/inner", 60), ("/box/free", 700), ("/gone", None)]
+)
+def test_what_a_container_has_left(path: str, left: int | None, tmp_path: Path) -> None:
+    """Version 2; a group below one that is limited has no more than that."""
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": f"0::{path}\n",
+            "sys/fs/cgroup/box/memory.max": "1000\n",
+            "sys/fs/cgroup/box/memory.current": "500\n",
+            "sys/fs/cgroup/box/memory.stat": "anon 300\ninactive_file 200\n",
+            "sys/fs/cgroup/box/inner/memory.max": "100\n",
+            "sys/fs/cgroup/box/inner/memory.current": "40\n",
+            "sys/fs/cgroup/box/free/memory.max": "max\n",
+            "sys/fs/cgroup/box/free/memory.current": "40\n",
+        },
+    )
+    assert of_control_group(tmp_path) == left
+
+
+def test_what_a_container_of_version_1_has_left(tmp_path: Path) -> None:
+    """Its files may lie at the top, as they do within it, though the path is the one outside."""
+    top = "sys/fs/cgroup/memory"
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "9:name=systemd:/\n4:memory:/docker/0af\n1:cpu:/\n",
+            f"{top}/memory.limit_in_bytes": "1000\n",
+            f"{top}/memory.usage_in_bytes": "900\n",
+            f"{top}/memory.stat": "inactive_file 1\ntotal_inactive_file 300\n",
+        },
+    )
+    assert of_control_group(tmp_path) == 400
+    (tmp_path / top / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert of_control_group(tmp_path) is None

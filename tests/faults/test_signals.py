@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -13,10 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from provoke import Server
 from runs_on_disk import make_run
-from small_experiments import only_run, record_of, write_small
+from small_experiments import BINARY, nnrun_command, only_run, record_of, without_seconds, write_small
 from whole import check_files
 
 from nnrun.records import RunDirectory, list_runs
@@ -90,6 +92,97 @@ def test_a_request_to_stop(
     assert record["epochs_run"] == history["epoch"].max()
     assert set(kept.values() if isinstance(kept, dict) else [kept]) == {record["epochs_run"]}
     assert "test" not in record
+
+
+LONG_EPOCHS = {
+    "eager": ["--compile", "off"],
+    "C++": ["--compile", "on"],
+}
+
+
+def write_long(folder: Path) -> None:
+    """An epoch of some minutes in steps by PyTorch, of some seconds in C++; rows as of texts, sparse."""
+    rng, rows = np.random.RandomState(0), 200_000
+    lists = np.empty(rows, object)
+    lists[:] = list(rng.randint(1, 1000, (rows, 20)).tolist())
+    layers = [{"dense": {"units": 128, "activation": "relu"}}] * 2
+    write_small(
+        folder,
+        BINARY,
+        {"x_train": lists, "y_train": np.arange(rows) % 2},
+        preprocessing={"inputs": {"multi_hot": 1000}},
+        layers=[*layers, {"dense": {"units": 1, "activation": "sigmoid"}}],
+        batch_size=1,
+        epochs=2,
+        validation={"holdout": {"first": 1000}},
+    )
+
+
+@pytest.mark.parametrize("engine", LONG_EPOCHS.values(), ids=LONG_EPOCHS.keys())
+@pytest.mark.parametrize(
+    ("requests", "codes"),
+    [
+        ([signal.SIGINT], [130]),
+        ([signal.SIGTERM], [143]),
+        ([signal.SIGINT, signal.SIGINT], [130, -signal.SIGINT]),
+        ([signal.SIGTERM, signal.SIGTERM], [143, -signal.SIGTERM]),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGINT twice", "SIGTERM twice"],
+)
+def test_a_request_within_a_long_epoch(
+    engine: list[str], requests: list[signal.Signals], codes: list[int], tmp_path: Path
+) -> None:
+    """The first epoch is far from its end: the batch is not."""
+    write_long(tmp_path)
+    process = start(tmp_path, "train", "small.yaml", "-q", "--epochs", "1000", *engine)
+    wait_for(lambda: any(tmp_path.glob("runs/*/checkpoint-*/manifest.json")))
+    time.sleep(0.3)
+    began = time.monotonic()
+    for number in requests:
+        process.send_signal(number)
+    _, err = end(process)
+    assert time.monotonic() - began < 5
+    assert (process.returncode in codes, err) == (True, "")
+    run = RunDirectory(only_run(tmp_path / "runs"))
+    check_files(run)
+    assert run.read_record()["status"] == "interrupted"
+    assert epochs_in(tmp_path) == 0
+
+
+@pytest.mark.slow
+def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -> None:
+    write_long(tmp_path)
+    whole = nnrun_command("train", "small.yaml", "-q", "--compile", "on", "--runs-dir", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    command = ["train", "small.yaml", "-q", "--compile", "on"]
+    for epochs_before, request_to_stop in enumerate([signal.SIGINT, signal.SIGTERM]):
+        process = start(tmp_path, *command)
+        wait_for(lambda: any(tmp_path.glob("runs/*/checkpoint-*/manifest.json")))
+        wait_for(lambda: epochs_in(tmp_path) == epochs_before)  # noqa: B023 - called at once
+        time.sleep(0.3)
+        process.send_signal(request_to_stop)
+        end(process)
+        assert process.returncode == 128 + request_to_stop
+        assert epochs_in(tmp_path) == epochs_before
+        command = ["train", "--resume", "@last", "-q"]
+    done = nnrun_command(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, other = only_run(tmp_path / "runs"), only_run(tmp_path / "whole")
+    assert without_seconds(one) == without_seconds(other)
+    weights = "weights.safetensors"
+    assert (one / weights).read_bytes() == (other / weights).read_bytes()
+
+
+def test_a_request_ends_a_sweep_and_its_trial(tmp_path: Path) -> None:
+    write_small(tmp_path, sweep={"over": {"layers[0].dense.units": [4, 8]}, "together": 1})
+    process = start(tmp_path, "sweep", "small.yaml", "-q", *ENDLESS)
+    wait_for(lambda: epochs_in(tmp_path) > 3)
+    process.send_signal(signal.SIGINT)
+    out, err = end(process)
+    assert (process.returncode, err) == (130, ""), out
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("runs/*/sweep.json"))
+    assert record["status"] == "interrupted"
+    assert [run.status for run in list_runs(tmp_path / "runs")] == ["interrupted"]
 
 
 @pytest.mark.slow

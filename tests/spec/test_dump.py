@@ -61,6 +61,7 @@ metrics: [accuracy, {top_k: {k: 5}}]
 epochs: 1
 batch_size: 32
 shuffle: true
+deterministic: false
 early_stopping: null
 validation:
   holdout:

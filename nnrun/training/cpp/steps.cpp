@@ -8,6 +8,7 @@
 // rounds.
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <future>
 #include <optional>
@@ -36,6 +37,7 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
 constexpr Index gradient_block = 1024;  // numbers of a gradient that are computed before they are used
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
+constexpr Index steps_between_looks = 8;  // at the clock: a small step takes not much longer than a look
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
 
 class Replica {
@@ -403,11 +405,19 @@ class Replica {
 
 }  // namespace
 
-// All steps of one replica.
-extern "C" void train(const Job* job, Index number) {
+// Steps of one replica, from number `first` on, until all are made or `seconds` have passed: Python answers no
+// signal meanwhile. Returns the number of the step to go on with; where it stops changes no number.
+extern "C" Index train(const Job* job, Index number, Index first, double seconds) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     Replica replica(*job, number, number, true);
     const Index steps = job->count / job->batch;
-    for (Index s = 0; s < steps; ++s) job->losses[number * steps + s] = replica.step(s * job->batch);
+    Index s = first;
+    while (s < steps) {
+        job->losses[number * steps + s] = replica.step(s * job->batch);
+        if (++s % steps_between_looks == 0 && Clock::now() >= end) break;
+    }
+    return s;
 }
 
 // The mean loss of one replica over the job's rows; fills in its outputs.

@@ -1,0 +1,155 @@
+"""Ctrl-C waits for what belongs together."""
+
+import signal
+import threading
+
+import pytest
+
+from nnrun.interrupts import stop_if_asked, stopping_at_once, stopping_between_batches, uninterrupted
+
+pytestmark = pytest.mark.faults
+
+
+def test_a_ctrl_c_is_raised_at_the_end() -> None:
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        work()
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_without_one_nothing_is_raised() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with uninterrupted():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_goes_through_and_the_handler_is_as_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match=r"^mine$"), uninterrupted():
+        raise ValueError("mine")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_it_does_nothing() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with uninterrupted():
+            done.append("here")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == ["here"]
+
+
+def test_training_stops_where_it_looks_and_not_before() -> None:
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def train() -> None:
+        for batch in range(5):
+            stop_if_asked()
+            if batch == 2:
+                signal.raise_signal(signal.SIGINT)
+            done.append(batch)
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        train()
+    assert done == [0, 1, 2]
+    assert signal.getsignal(signal.SIGINT) is before
+    stop_if_asked()  # the request has been answered
+
+
+def test_a_request_after_the_last_look_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_request_is_not_lost_where_an_error_ends_the_training() -> None:
+    """A sweep would go on with its next trial."""
+
+    def diverge() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("diverged")
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        diverge()
+
+
+def test_a_second_request_does_not_wait() -> None:
+    done = []
+
+    def train() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("second")
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        train()
+    assert done == ["first"]
+
+
+def test_a_request_while_compiling_does_not_wait() -> None:
+    done = []
+
+    def compile_steps() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("compiled")
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches(), stopping_at_once():
+        compile_steps()
+    assert not done
+
+
+def test_what_belongs_together_is_kept_together_during_training_too() -> None:
+    done = []
+
+    def train() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("kept")
+        done.append("batch")
+        stop_if_asked()
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        train()
+    assert done == ["kept", "batch"]
+
+
+def test_what_a_program_answers_itself_is_left_to_it() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with stopping_between_batches():
+            signal.raise_signal(signal.SIGTERM)
+            stop_if_asked()
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_training_in_another_thread_leaves_signals_alone() -> None:
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def train() -> None:
+        with stopping_between_batches(), stopping_at_once():
+            found.append(signal.getsignal(signal.SIGINT))
+            stop_if_asked()
+
+    def ask_and_train() -> None:
+        signal.raise_signal(signal.SIGINT)  # is for the main thread alone
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        ask_and_train()
+    assert found == [before]
