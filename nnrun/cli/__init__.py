@@ -5,11 +5,15 @@ Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported be
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import sys
+import threading
 from collections.abc import Sequence
-from typing import TextIO, cast
+from typing import NoReturn, TextIO, cast
 
+from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
@@ -17,15 +21,14 @@ from nnrun.spec.allowed import allowing
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
-    from nnrun.cli.app import app
-    from nnrun.cli.streams import replace_closed_streams, write_to_nobody
-
     replace_closed_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
     try:
+        from nnrun.cli.app import app  # takes a moment, in which Ctrl-C may come
+
         with allowing():  # what one command was allowed, the next is not
             result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
@@ -52,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         code = usage_exit_code(error)
         if code is not None:
-            _say(usage_message(error), "UsageError", code, as_json)
+            kind = "KeyboardInterrupt" if code == EXIT_INTERRUPTED else "UsageError"
+            _say(usage_message(error), kind, code, as_json)
             return code
         if debug:
             raise
@@ -91,12 +95,26 @@ def entry_point() -> None:
 
     A second request does not wait for what the first began: the process ends at once.
     """
-    from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
-
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
     leave = Leave()
     leave.install()
     code = main()
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
-    sys.exit(128 + leave.came if leave.came is not None and code == EXIT_INTERRUPTED else code)
+    if leave.came is not None and code == EXIT_INTERRUPTED:
+        _exit_now(128 + leave.came)
+    sys.exit(code)
+
+
+def _exit_now(code: int) -> NoReturn:
+    """End the process with this code, whatever the interruption left behind.
+
+    Where a KeyboardInterrupt passed through a C extension that was being imported, Python itself would end
+    the process by SIGINT, also where SIGTERM was the cause.
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    write_to_nobody()
+    os._exit(code)
