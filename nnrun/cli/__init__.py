@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
+from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
@@ -20,15 +21,14 @@ from nnrun.spec.allowed import allowing
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
-    from nnrun.cli.app import app
-    from nnrun.cli.streams import replace_closed_streams, write_to_nobody
-
     replace_closed_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
     try:
+        from nnrun.cli.app import app  # takes a moment, in which Ctrl-C may come
+
         with allowing():  # what one command was allowed, the next is not
             result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         code = usage_exit_code(error)
         if code is not None:
-            _say(usage_message(error), "UsageError", code, as_json)
+            kind = "KeyboardInterrupt" if code == EXIT_INTERRUPTED else "UsageError"
+            _say(usage_message(error), kind, code, as_json)
             return code
         if debug:
             raise
@@ -94,8 +95,6 @@ def entry_point() -> None:
 
     A second request does not wait for what the first began: the process ends at once.
     """
-    from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
-
     # torch, pandas and the like make hundreds of thousands of objects that live to the end. To look through
     # them for garbage every 700 objects is a tenth of a short command's time.
     gc.set_threshold(100_000, 50, 50)
@@ -115,10 +114,9 @@ def _leave(ended: Sequence[int]) -> None:
     """End the process without taking apart what torch and pandas made: that takes half a second.
 
     Threads were waited for, and whoever asked `atexit` since the command began has heard of the end. Where
-    `ended` holds no exit code, the process ends as Python ends it.
+    `ended` holds no exit code, the process ends as Python ends it. Where a KeyboardInterrupt passed through a C
+    extension that was being imported, Python would end the process by SIGINT, also where SIGTERM was the cause.
     """
     if ended:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        write_to_nobody()
         os._exit(ended[0])

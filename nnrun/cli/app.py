@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from nnrun.errors import EXIT_INTERRUPTED
 from nnrun.version import __version__
@@ -12,8 +13,28 @@ from nnrun.version import __version__
 # Typer carries its own copy of Click since 0.2x, so the exception's base is taken from Typer itself.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
+
+class _Commands(typer.core.TyperGroup):
+    """All commands. Typer would end at Ctrl-C without a word."""
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the command line."""
+        try:
+            return super().make_context(*arguments, **named)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
 app = typer.Typer(
     name="nnrun",
+    cls=_Commands,
     help="Train the network that a YAML spec declares, and keep an honest record of how it learned.",
     no_args_is_help=True,
     add_completion=False,

@@ -207,6 +207,32 @@ def test_a_second_request_leaves_at_once(request_to_stop: signal.Signals, tmp_pa
         assert run.read_record()["status"] == "interrupted"
 
 
+def answers(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether the process has set up a handler for a signal."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in text.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("request_to_stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_request_while_nnrun_starts(request_to_stop: signal.Signals, code: int, tmp_path: Path) -> None:
+    """While modules are imported, the command line and the data are read: a word, and the right code."""
+    write_small(tmp_path)
+    for number, pause in enumerate([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.9, 1.3]):
+        runs_dir = f"runs-{number}"
+        process = start(tmp_path, "train", "small.yaml", *ENDLESS, "--runs-dir", runs_dir, "-q")
+        wait_for(partial(answers, process, signal.SIGTERM))
+        time.sleep(pause)
+        process.send_signal(request_to_stop)
+        out, err = end(process)
+        assert process.returncode == code, err
+        assert "Traceback" not in err
+        assert "interrupted" in out + err
+        for run in list_runs(tmp_path / runs_dir):
+            assert run.status == "interrupted"
+
+
 def test_a_second_request_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
     """A listener that never returns stands for a computation that no request can interrupt."""
     write_small(tmp_path)
