@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrun.data.archive import Archive
 from nnrun.data.files.csv_rows import MISSING
@@ -21,9 +23,9 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
 
-Values = list[Any]
-"""The values of a row, in the order of the columns: a float, a text, or None where one is missing."""
-Parsed = tuple[int | None, "Values | Unreadable"]
+Fields = Sequence[Any]
+"""The fields of a row as its file has them, in the order of the columns; None where one is missing."""
+Parsed = tuple[int | None, "Fields | Unreadable"]
 
 _TRUTH = {"true": "True", "false": "False"}
 
@@ -76,6 +78,24 @@ class NamedColumn:
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
         return _TRUTH.get(field.lower(), field) if self.truth else field
 
+    def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
+        """A column of fields. Rows that are wrong are told to `problems`, and stand as missing values."""
+        types = set(map(type, fields))
+        if self.kind == "number":
+            numbers = _numbers(fields, types)
+            if numbers is not None:
+                return NumberColumn(self.name, numbers)
+        if types <= {str, type(None)}:
+            of_field = {field: self.value(field) for field in dict.fromkeys(fields)}
+            values = [of_field[field] for field in fields]
+        else:  # 1, 1.0 and True are equal, and each has a text of its own
+            values = [self.value(field) for field in fields]
+        for row, value in enumerate(values):
+            if isinstance(value, Unreadable):
+                problems.setdefault(row, value.reason)
+                values[row] = None
+        return _column(self, values)
+
     def _number(self, field: Any) -> Any:
         try:
             number = float(field)
@@ -115,7 +135,7 @@ class NamedCodec:
         """Whether a line of plain text is a row: the only column is a text."""
         return len(self.columns) == 1 and self.columns[0].kind == "text"
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The columns' names."""
         return [column.name for column in self.columns]
@@ -132,16 +152,24 @@ class NamedCodec:
                     f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV or "
                     "JSON lines."
                 )
-            return ((row.line, self._of_fields([row.value])) for row in raw)
+            return ((line, value if isinstance(value, Unreadable) else [value]) for line, value in raw)
         if source.kind == "jsonl":
             return self._of_json(raw, source.name)
         return self._of_csv(raw, source.name)
 
-    def build(self, values: list[Values]) -> Table:
-        """The rows as a table."""
-        columns = zip(*values, strict=True) if values else ((),) * len(self.columns)
-        made = tuple(_column(column, of_rows) for column, of_rows in zip(self.columns, columns, strict=True))
-        return Table(made, len(values))
+    def build(self, values: Sequence[Fields]) -> tuple[Table, dict[int, str]]:
+        """The rows as a table, and those that are bad."""
+        problems: dict[int, str] = {}
+        by_column = zip(*values, strict=True) if values else ((),) * len(self.columns)
+        columns = [
+            column.column(fields, problems) for column, fields in zip(self.columns, by_column, strict=True)
+        ]
+        table = Table(tuple(columns), len(values))
+        return (
+            (table.take([row for row in range(len(values)) if row not in problems]), problems)
+            if problems
+            else (table, problems)
+        )
 
     def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         first = next(raw, None)
@@ -151,17 +179,15 @@ class NamedCodec:
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
-        for row in raw:
-            fields = row.value
+        width, missing = len(header), self.missing
+        for line, fields in raw:
             if isinstance(fields, Unreadable):
-                yield row.line, fields
-            elif len(fields) != len(header):
-                counts = f"has {counted(len(fields), 'field')}; its first line has {len(header)}"
-                yield row.line, Unreadable(counts)
+                yield line, fields
+            elif len(fields) != width:
+                yield line, Unreadable(f"has {counted(len(fields), 'field')}; its first line has {width}")
             else:
                 chosen = [fields[place] for place in places]
-                gaps = [None if field.strip() in self.missing else field for field in chosen]
-                yield row.line, self._of_fields(gaps)
+                yield line, [None if field.strip() in missing else field for field in chosen]
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = told_lacking = False
@@ -183,22 +209,19 @@ class NamedCodec:
     def _lacking(self, value: Mapping[Any, Any]) -> list[str]:
         return [name for name in self.names if name not in value]
 
-    def _of_value(self, value: Any) -> Values | Unreadable:
+    def _of_value(self, value: Any) -> Fields | Unreadable:
         """The values of an object; of a text, where the only column is one."""
         if isinstance(value, Unreadable):
             return value
         if isinstance(value, str) and self.takes_lines:
-            return self._of_fields([value])
+            return [value]
         if not isinstance(value, Mapping):
             return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
-        lacking = self._lacking(value)
-        if len(lacking) == len(self.columns):
+        names = self.names
+        if not any(name in value for name in names):
+            lacking = self._lacking(value)
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
-        return self._of_fields([value.get(name) for name in self.names])
-
-    def _of_fields(self, fields: Sequence[Any]) -> Values | Unreadable:
-        values = [column.value(field) for column, field in zip(self.columns, fields, strict=True)]
-        return next((value for value in values if isinstance(value, Unreadable)), values)
+        return [value.get(name) for name in names]
 
     def of_archive(self, archive: Archive) -> Iterator[Block]:
         """An archive has no named columns."""
@@ -234,6 +257,29 @@ def _plain(series: Any) -> list[Any]:
     """The values of a column of a data frame, None where one is missing."""
     missing = series.isna().to_numpy()
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
+
+
+def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
+    """The finite numbers of a column of texts (of CSV) or of numbers (of JSON); None where some are none."""
+    if types <= {str, type(None)}:
+        known = [field for field in fields if field is not None]
+        if "_" in "".join(known):  # Python takes 1_000 for a number
+            return None
+    elif types <= {int, float, type(None)}:
+        known = [field for field in fields if field is not None and field == field]
+    else:
+        return None
+    try:
+        values = np.fromiter(map(float, known), np.float64, len(known))
+    except (ValueError, OverflowError):
+        return None
+    if not np.isfinite(values).all():
+        return None
+    if len(known) == len(fields):
+        return values
+    numbers = np.full(len(fields), np.nan)
+    numbers[[field is not None and field == field for field in fields]] = values
+    return numbers
 
 
 def _column(column: NamedColumn, values: Sequence[Any]) -> Column:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 from nnrun.data.archive import Archive
 from nnrun.data.dataset import RawInputs
@@ -66,8 +67,12 @@ class Codec(Protocol[V]):
         """Line and content of each row. A first line of names is used up."""
         ...
 
-    def build(self, values: list[V]) -> RawInputs:
-        """The contents of rows as a data set has them."""
+    def build(self, values: Sequence[V]) -> tuple[RawInputs, dict[int, str]]:
+        """The contents of rows as a data set has them, and the bad ones, which are left out.
+
+        Those are told by their position in `values`, with the end of a sentence that begins with the row.
+        Many rows are looked at together, column by column: that is what makes large files fast.
+        """
         ...
 
     def of_archive(self, archive: Archive) -> Iterator[Block]:
@@ -97,35 +102,35 @@ def blocks_of(source: RowSource, codec: Codec[V]) -> Iterator[Block]:
 def collect(parsed: Iterator[tuple[int | None, V | Unreadable]], codec: Codec[V]) -> Iterator[Block]:
     """Rows one by one → blocks."""
     most = rows_at_once(codec.numbers_per_row)
-    pending: _Pending[V] = _Pending()
-    for row, (line, value) in enumerate(parsed):
-        if isinstance(value, Unreadable):
-            pending.bad.append(BadRow(row, line, value.reason))
-        else:
-            pending.rows.append(row)
-            pending.lines.append(line)
-            pending.values.append(value)
-        if len(pending.rows) + len(pending.bad) == most:
-            yield pending.block(codec)
-            pending = _Pending()
-    if pending.rows or pending.bad:
-        yield pending.block(codec)
+    first = 0
+    while some := list(islice(parsed, most)):
+        yield _block(first, some, codec)
+        first += len(some)
+
+
+def _block(first: int, parsed: Sequence[tuple[int | None, V | Unreadable]], codec: Codec[V]) -> Block:
+    """These rows, of which the first has the number `first`."""
+    lines = [line for line, _ in parsed]
+    values = [value for _, value in parsed]
+    rows = list(range(first, first + len(parsed)))
+    read = [value for value in values if not isinstance(value, Unreadable)]
+    reasons: dict[int, str] = {}
+    places: Sequence[int] = range(len(values))
+    if len(read) < len(values):
+        reasons = {i: value.reason for i, value in enumerate(values) if isinstance(value, Unreadable)}
+        places = [i for i in places if i not in reasons]
+    inputs, wrong = codec.build(read)
+    reasons |= {places[i]: reason for i, reason in wrong.items()}
+    if not reasons:
+        return Block(rows, lines, inputs, [])
+    good = [i for i in range(len(parsed)) if i not in reasons]
+    bad = [BadRow(rows[i], lines[i], reasons[i]) for i in sorted(reasons)]
+    return Block([rows[i] for i in good], [lines[i] for i in good], inputs, bad)
 
 
 def rows_at_once(numbers_per_row: int) -> int:
     """How many rows make a block."""
     return max(1, min(MOST_ROWS, _MOST_NUMBERS // max(1, numbers_per_row)))
-
-
-@dataclass
-class _Pending(Generic[V]):
-    rows: list[int] = field(default_factory=list)
-    lines: list[int | None] = field(default_factory=list)
-    values: list[V] = field(default_factory=list)
-    bad: list[BadRow] = field(default_factory=list)
-
-    def block(self, codec: Codec[Any]) -> Block:
-        return Block(self.rows, self.lines, codec.build(self.values), self.bad)
 
 
 def _not_empty(blocks: Iterator[Block], name: str) -> Iterator[Block]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.suggest import listing
@@ -43,8 +43,7 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True)
-class RawRow:
+class RawRow(NamedTuple):
     """One row.
 
     Attributes:

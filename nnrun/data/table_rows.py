@@ -53,10 +53,10 @@ class TableCodec:
             )
         return self.of_json(raw, source.name) if source.kind == "jsonl" else self._of_csv(raw, source.name)
 
-    def build(self, values: list[list[float]]) -> Array:
-        """(N, F) float64."""
+    def build(self, values: Sequence[list[float]]) -> tuple[Array, dict[int, str]]:
+        """(N, F) float64; none is bad."""
         flat = np.fromiter(chain.from_iterable(values), np.float64, len(values) * self.features)
-        return flat.reshape(len(values), self.features)
+        return flat.reshape(len(values), self.features), {}
 
     # --- CSV ---
 

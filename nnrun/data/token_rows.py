@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -66,9 +66,9 @@ class TokenCodec:
                     value = Unreadable(f"has {shown(value)} for {TEXT!r}, which is not a text")
             yield row.line, self._tokens(value)
 
-    def build(self, values: list[list[int]]) -> TokenRows:
-        """Token rows."""
-        return TokenRows.from_lists(values)
+    def build(self, values: Sequence[list[int]]) -> tuple[TokenRows, dict[int, str]]:
+        """Token rows; none is bad."""
+        return TokenRows.from_lists(values), {}
 
     def _tokens(self, value: Any) -> list[int] | Unreadable:
         if isinstance(value, Unreadable):
