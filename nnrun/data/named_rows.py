@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archive import Archive
+from nnrun.data.files.blocks import Numbers, RowReader, Texts
+from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.csv_rows import MISSING
 from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
-from nnrun.data.row_blocks import Block, OnMessage, collect
-from nnrun.data.row_source import RawRow, RowSource, Unreadable, is_utf8, shown
+from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -96,6 +98,34 @@ class NamedColumn:
                 values[row] = None
         return _column(self, values)
 
+    def of_read(self, read: Numbers | Texts, problems: dict[int, str], missing: frozenset[str]) -> Column:
+        """A column as the readers of files give it. Rows that are wrong are told to `problems`."""
+        if not isinstance(read, Texts):
+            assert self.kind == "number", "the others are asked for as texts"
+            infinite = np.isinf(read)
+            for row in np.flatnonzero(infinite):
+                problems.setdefault(int(row), self._number(float(read[row])).reason)
+            return NumberColumn(self.name, np.where(infinite, np.nan, read))
+        of_level: list[Any] = []
+        for level in read.levels:
+            text = level.strip()
+            of_level.append(None if text in missing else self.value(text))
+        for place, value in enumerate(of_level):
+            if isinstance(value, Unreadable):
+                for row in np.flatnonzero(read.codes == place):
+                    problems.setdefault(int(row), value.reason)
+                of_level[place] = None
+        if self.kind == "category":
+            levels = sorted({value for value in of_level if value is not None})
+            place_of = {level: place for place, level in enumerate(levels)}
+            codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
+            return CategoryColumn(self.name, codes[read.codes], tuple(levels))
+        values = np.empty(len(of_level) + 1, object)
+        values[:] = [*of_level, None]
+        if self.kind == "text":
+            return TextColumn(self.name, values[read.codes])
+        return NumberColumn(self.name, values.astype(np.float64)[read.codes])
+
     def _number(self, field: Any) -> Any:
         try:
             number = float(field)
@@ -140,21 +170,23 @@ class NamedCodec:
         """The columns' names."""
         return [column.name for column in self.columns]
 
-    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+    def parse(self, source: RowSource, raw: Iterator[RawRow | Lines]) -> Iterator[Parsed | Together]:
         """The values of each row.
 
         Raises:
             DataError: the first line lacks a column, or the file holds plain text and the network takes more.
         """
-        if source.kind == "txt":
+        if source.kind in ("txt", "folder"):
             if not self.takes_lines:
                 raise DataError(
-                    f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV or "
-                    "JSON lines."
+                    f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV, "
+                    "JSON lines or Parquet."
                 )
-            return ((line, value if isinstance(value, Unreadable) else [value]) for line, value in raw)
+            return (
+                (line, value if isinstance(value, Unreadable) else [value]) for line, value in one_by_one(raw)
+            )
         if source.kind == "jsonl":
-            return self._of_json(raw, source.name)
+            return self._of_json(one_by_one(raw), source.name)
         return self._of_csv(raw, source.name)
 
     def build(self, values: Sequence[Fields]) -> tuple[Table, dict[int, str]]:
@@ -171,23 +203,63 @@ class NamedCodec:
             else (table, problems)
         )
 
-    def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+    def _of_csv(self, raw: Iterator[RawRow | Lines], where: str) -> Iterator[Parsed | Together]:
         first = next(raw, None)
         if first is None:
             return
+        assert isinstance(first, RawRow), "the first row comes alone"
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
         width, missing = len(header), self.missing
-        for line, fields in raw:
-            if isinstance(fields, Unreadable):
-                yield line, fields
-            elif len(fields) != width:
-                yield line, Unreadable(f"has {counted(len(fields), 'field')}; its first line has {width}")
-            else:
-                chosen = [fields[place] for place in places]
-                yield line, [None if field.strip() in missing else field for field in chosen]
+        for item in raw:
+            if isinstance(item, Lines):
+                table = self._together(item, places, width)
+                if table is not None:
+                    yield Together(range(item.first, item.first + len(item)), table)
+                    continue
+            for line, fields in one_by_one([item]):
+                if isinstance(fields, Unreadable):
+                    yield line, fields
+                elif len(fields) != width:
+                    counts = f"has {counted(len(fields), 'field')}; its first line has {width}"
+                    yield line, Unreadable(counts)
+                else:
+                    chosen = [fields[place] for place in places]
+                    gaps = [None if field.strip() in missing else field for field in chosen]
+                    yield line, self._without_missing_numbers(gaps) if self._missing_numbers else gaps
+
+    @cached_property
+    def _missing_numbers(self) -> frozenset[float]:
+        """Numbers that mean a missing value however written, as pandas has it: -99.0 as well as -99."""
+        return frozenset(number for text in self.missing if math.isfinite(number := _float(text)))
+
+    def _without_missing_numbers(self, fields: Sequence[str | None]) -> Fields:
+        return [
+            None
+            if field is not None and column.kind == "number" and _float(field) in self._missing_numbers
+            else field
+            for column, field in zip(self.columns, fields, strict=True)
+        ]
+
+    def _together(self, item: Lines, places: Sequence[int], width: int) -> Table | None:
+        """The table of lines that are plain and hold nothing that is wrong."""
+        parser = CsvColumns(width, item.delimiter, sorted(self.missing))
+        data = b"".join(item.lines)
+        if "nan" not in self.missing and b"nan" in data.lower():
+            return None  # some of what pandas takes for missing is a text here
+        positions = dict(zip(self.names, places, strict=True))
+        read = parser.read_plain(data, len(item), positions, self._as_text)
+        if read is None:
+            return None
+        problems: dict[int, str] = {}
+        columns = [column.of_read(read[column.name], problems, self.missing) for column in self.columns]
+        return None if problems else Table(tuple(columns), len(item))
+
+    @cached_property
+    def _as_text(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns if column.kind != "number")
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = told_lacking = False
@@ -223,10 +295,29 @@ class NamedCodec:
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
         return [value.get(name) for name in names]
 
+    def of_columns(self, reader: RowReader) -> Iterator[Block]:
+        """Columns by name. A value is missing where the file says so, and not by a text."""
+        places_of(self.names, reader.names, reader.name, self.on_message, holder="It")
+        first = 0
+        for block in reader.blocks(self.names, self._as_text):
+            problems: dict[int, str] = {}
+            columns = [c.of_read(block.columns[c.name], problems, frozenset()) for c in self.columns]
+            table = Table(tuple(columns), block.n_rows)
+            good = [row for row in range(block.n_rows) if row not in problems] if problems else None
+            rows = range(block.n_rows) if good is None else good
+            yield Block(
+                [first + row for row in rows],
+                [None] * len(rows),
+                table if good is None else table.take(good),
+                [BadRow(first + row, None, problems[row]) for row in sorted(problems)],
+            )
+            first += block.n_rows
+
     def of_archive(self, archive: Archive) -> Iterator[Block]:
         """An archive has no named columns."""
         raise DataError(
-            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV or JSON lines."
+            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV, JSON lines or "
+            "Parquet."
         )
 
     def of_python(self, inputs: Any) -> Iterator[Block]:
@@ -257,6 +348,14 @@ def _plain(series: Any) -> list[Any]:
     """The values of a column of a data frame, None where one is missing."""
     missing = series.isna().to_numpy()
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
+
+
+def _float(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
 
 
 def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
