@@ -17,7 +17,13 @@ from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.csv_rows import MISSING
 from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
+from nnrun.data.preprocess.categories import (
+    FillCategory,
+    HashingColumn,
+    OneHotColumn,
+    OrdinalColumn,
+    number_text,
+)
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
 from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
@@ -56,6 +62,8 @@ class NamedColumn:
         """The column that these steps take."""
         levels: set[str] = set()
         for step in fitted.steps:
+            if isinstance(step, HashingColumn) and step.truth:
+                levels |= set(_TRUTH.values())
             if isinstance(step, (OneHotColumn, OrdinalColumn)):
                 levels |= set(step.levels)
             elif isinstance(step, FillCategory):
