@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
-from nnrun.cells import cell, json_text
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json
@@ -40,7 +38,7 @@ def predict(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A .csv, .tsv, .jsonl, .txt or .npz file; or - for stdin: one text a line, or CSV.",
+            help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; a folder of texts; or - for stdin.",
         ),
     ],
     output: Annotated[
@@ -106,7 +104,10 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     from nnrun.data.row_source import RowSource, source_of
 
     if input_ != _STDIN:
-        return source_of(Path(input_))
+        source = source_of(Path(input_))
+        if source.kind == "folder":
+            message(f"{source.name}: a row for each file, in the order of their paths")
+        return source
     if sys.stdin is None:
         raise UsageError("stdin is closed: there is nothing to read.")
     kind = predictor.kind_of_lines
@@ -156,18 +157,19 @@ def _write(
     file: TextIO, predicted: Iterator[Predictions], meaning: Meaning, format_: Format, probabilities: bool
 ) -> int:
     """Write predictions as they come; give their number."""
+    from nnrun.experiment.prediction_lines import CsvLines, JsonLines
+
     rows = 0
-    table = csv.writer(file, lineterminator="\n")
-    first = True
-    for block in predicted:
-        if format_ is Format.jsonl:
-            documents = meaning.documents(block, probabilities=probabilities)
-            file.writelines(json_text(document) + "\n" for document in documents)
-        else:
-            if first:  # where the rows cannot be read at all, nothing is written
-                table.writerow(map(cell, meaning.columns(probabilities=probabilities)))
-            rows_of_block = meaning.table(block, probabilities=probabilities)
-            table.writerows([cell(value) for value in row] for row in rows_of_block)
-        first = False
+    if format_ is Format.jsonl:
+        json_lines = JsonLines(meaning, probabilities=probabilities)
+        for block in predicted:
+            file.write(json_lines.lines(block))
+            rows += len(block)
+        return rows
+    csv_lines = CsvLines(meaning, probabilities=probabilities)
+    for number, block in enumerate(predicted):
+        if not number:  # where the rows cannot be read at all, nothing is written
+            file.write(csv_lines.header())
+        file.write(csv_lines.lines(block))
         rows += len(block)
     return rows

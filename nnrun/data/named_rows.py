@@ -5,25 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrun.data.archive import Archive
+from nnrun.data.files.blocks import Numbers, RowReader, Texts
+from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.csv_rows import MISSING
 from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categories import FillCategory, OneHotColumn, OrdinalColumn, number_text
-from nnrun.data.row_blocks import Block, OnMessage, collect
-from nnrun.data.row_source import RawRow, RowSource, Unreadable, is_utf8, shown
+from nnrun.data.preprocess.categories import (
+    FillCategory,
+    HashingColumn,
+    OneHotColumn,
+    OrdinalColumn,
+    number_text,
+)
+from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
 
-Values = list[Any]
-"""The values of a row, in the order of the columns: a float, a text, or None where one is missing."""
-Parsed = tuple[int | None, "Values | Unreadable"]
+Fields = Sequence[Any]
+"""The fields of a row as its file has them, in the order of the columns; None where one is missing."""
+Parsed = tuple[int | None, "Fields | Unreadable"]
 
 _TRUTH = {"true": "True", "false": "False"}
 
@@ -52,6 +62,8 @@ class NamedColumn:
         """The column that these steps take."""
         levels: set[str] = set()
         for step in fitted.steps:
+            if isinstance(step, HashingColumn) and step.truth:
+                levels |= set(_TRUTH.values())
             if isinstance(step, (OneHotColumn, OrdinalColumn)):
                 levels |= set(step.levels)
             elif isinstance(step, FillCategory):
@@ -75,6 +87,52 @@ class NamedColumn:
         else:
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
         return _TRUTH.get(field.lower(), field) if self.truth else field
+
+    def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
+        """A column of fields. Rows that are wrong are told to `problems`, and stand as missing values."""
+        types = set(map(type, fields))
+        if self.kind == "number":
+            numbers = _numbers(fields, types)
+            if numbers is not None:
+                return NumberColumn(self.name, numbers)
+        if types <= {str, type(None)}:
+            of_field = {field: self.value(field) for field in dict.fromkeys(fields)}
+            values = [of_field[field] for field in fields]
+        else:  # 1, 1.0 and True are equal, and each has a text of its own
+            values = [self.value(field) for field in fields]
+        for row, value in enumerate(values):
+            if isinstance(value, Unreadable):
+                problems.setdefault(row, value.reason)
+                values[row] = None
+        return _column(self, values)
+
+    def of_read(self, read: Numbers | Texts, problems: dict[int, str], missing: frozenset[str]) -> Column:
+        """A column as the readers of files give it. Rows that are wrong are told to `problems`."""
+        if not isinstance(read, Texts):
+            assert self.kind == "number", "the others are asked for as texts"
+            infinite = np.isinf(read)
+            for row in np.flatnonzero(infinite):
+                problems.setdefault(int(row), self._number(float(read[row])).reason)
+            return NumberColumn(self.name, np.where(infinite, np.nan, read))
+        of_level: list[Any] = []
+        for level in read.levels:
+            text = level.strip()
+            of_level.append(None if text in missing else self.value(text))
+        for place, value in enumerate(of_level):
+            if isinstance(value, Unreadable):
+                for row in np.flatnonzero(read.codes == place):
+                    problems.setdefault(int(row), value.reason)
+                of_level[place] = None
+        if self.kind == "category":
+            levels = sorted({value for value in of_level if value is not None})
+            place_of = {level: place for place, level in enumerate(levels)}
+            codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
+            return CategoryColumn(self.name, codes[read.codes], tuple(levels))
+        values = np.empty(len(of_level) + 1, object)
+        values[:] = [*of_level, None]
+        if self.kind == "text":
+            return TextColumn(self.name, values[read.codes])
+        return NumberColumn(self.name, values.astype(np.float64)[read.codes])
 
     def _number(self, field: Any) -> Any:
         try:
@@ -115,53 +173,101 @@ class NamedCodec:
         """Whether a line of plain text is a row: the only column is a text."""
         return len(self.columns) == 1 and self.columns[0].kind == "text"
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The columns' names."""
         return [column.name for column in self.columns]
 
-    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+    def parse(self, source: RowSource, raw: Iterator[RawRow | Lines]) -> Iterator[Parsed | Together]:
         """The values of each row.
 
         Raises:
             DataError: the first line lacks a column, or the file holds plain text and the network takes more.
         """
-        if source.kind == "txt":
+        if source.kind in ("txt", "folder"):
             if not self.takes_lines:
                 raise DataError(
-                    f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV or "
-                    "JSON lines."
+                    f"{source.name} holds plain text, but this network takes {self._needed()}. Give CSV, "
+                    "JSON lines or Parquet."
                 )
-            return ((row.line, self._of_fields([row.value])) for row in raw)
+            return (
+                (line, value if isinstance(value, Unreadable) else [value]) for line, value in one_by_one(raw)
+            )
         if source.kind == "jsonl":
-            return self._of_json(raw, source.name)
+            return self._of_json(one_by_one(raw), source.name)
         return self._of_csv(raw, source.name)
 
-    def build(self, values: list[Values]) -> Table:
-        """The rows as a table."""
-        columns = zip(*values, strict=True) if values else ((),) * len(self.columns)
-        made = tuple(_column(column, of_rows) for column, of_rows in zip(self.columns, columns, strict=True))
-        return Table(made, len(values))
+    def build(self, values: Sequence[Fields]) -> tuple[Table, dict[int, str]]:
+        """The rows as a table, and those that are bad."""
+        problems: dict[int, str] = {}
+        by_column = zip(*values, strict=True) if values else ((),) * len(self.columns)
+        columns = [
+            column.column(fields, problems) for column, fields in zip(self.columns, by_column, strict=True)
+        ]
+        table = Table(tuple(columns), len(values))
+        return (
+            (table.take([row for row in range(len(values)) if row not in problems]), problems)
+            if problems
+            else (table, problems)
+        )
 
-    def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+    def _of_csv(self, raw: Iterator[RawRow | Lines], where: str) -> Iterator[Parsed | Together]:
         first = next(raw, None)
         if first is None:
             return
+        assert isinstance(first, RawRow), "the first row comes alone"
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
-        for row in raw:
-            fields = row.value
-            if isinstance(fields, Unreadable):
-                yield row.line, fields
-            elif len(fields) != len(header):
-                counts = f"has {counted(len(fields), 'field')}; its first line has {len(header)}"
-                yield row.line, Unreadable(counts)
-            else:
-                chosen = [fields[place] for place in places]
-                gaps = [None if field.strip() in self.missing else field for field in chosen]
-                yield row.line, self._of_fields(gaps)
+        width, missing = len(header), self.missing
+        for item in raw:
+            if isinstance(item, Lines):
+                table = self._together(item, places, width)
+                if table is not None:
+                    yield Together(range(item.first, item.first + len(item)), table)
+                    continue
+            for line, fields in one_by_one([item]):
+                if isinstance(fields, Unreadable):
+                    yield line, fields
+                elif len(fields) != width:
+                    counts = f"has {counted(len(fields), 'field')}; its first line has {width}"
+                    yield line, Unreadable(counts)
+                else:
+                    chosen = [fields[place] for place in places]
+                    gaps = [None if field.strip() in missing else field for field in chosen]
+                    yield line, self._without_missing_numbers(gaps) if self._missing_numbers else gaps
+
+    @cached_property
+    def _missing_numbers(self) -> frozenset[float]:
+        """Numbers that mean a missing value however written, as pandas has it: -99.0 as well as -99."""
+        return frozenset(number for text in self.missing if math.isfinite(number := _float(text)))
+
+    def _without_missing_numbers(self, fields: Sequence[str | None]) -> Fields:
+        return [
+            None
+            if field is not None and column.kind == "number" and _float(field) in self._missing_numbers
+            else field
+            for column, field in zip(self.columns, fields, strict=True)
+        ]
+
+    def _together(self, item: Lines, places: Sequence[int], width: int) -> Table | None:
+        """The table of lines that are plain and hold nothing that is wrong."""
+        parser = CsvColumns(width, item.delimiter, sorted(self.missing))
+        data = b"".join(item.lines)
+        if "nan" not in self.missing and b"nan" in data.lower():
+            return None  # some of what pandas takes for missing is a text here
+        positions = dict(zip(self.names, places, strict=True))
+        read = parser.read_plain(data, len(item), positions, self._as_text)
+        if read is None:
+            return None
+        problems: dict[int, str] = {}
+        columns = [column.of_read(read[column.name], problems, self.missing) for column in self.columns]
+        return None if problems else Table(tuple(columns), len(item))
+
+    @cached_property
+    def _as_text(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns if column.kind != "number")
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = told_lacking = False
@@ -183,27 +289,43 @@ class NamedCodec:
     def _lacking(self, value: Mapping[Any, Any]) -> list[str]:
         return [name for name in self.names if name not in value]
 
-    def _of_value(self, value: Any) -> Values | Unreadable:
+    def _of_value(self, value: Any) -> Fields | Unreadable:
         """The values of an object; of a text, where the only column is one."""
         if isinstance(value, Unreadable):
             return value
         if isinstance(value, str) and self.takes_lines:
-            return self._of_fields([value])
+            return [value]
         if not isinstance(value, Mapping):
             return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
-        lacking = self._lacking(value)
-        if len(lacking) == len(self.columns):
+        names = self.names
+        if not any(name in value for name in names):
+            lacking = self._lacking(value)
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
-        return self._of_fields([value.get(name) for name in self.names])
+        return [value.get(name) for name in names]
 
-    def _of_fields(self, fields: Sequence[Any]) -> Values | Unreadable:
-        values = [column.value(field) for column, field in zip(self.columns, fields, strict=True)]
-        return next((value for value in values if isinstance(value, Unreadable)), values)
+    def of_columns(self, reader: RowReader) -> Iterator[Block]:
+        """Columns by name. A value is missing where the file says so, and not by a text."""
+        places_of(self.names, reader.names, reader.name, self.on_message, holder="It")
+        first = 0
+        for block in reader.blocks(self.names, self._as_text):
+            problems: dict[int, str] = {}
+            columns = [c.of_read(block.columns[c.name], problems, frozenset()) for c in self.columns]
+            table = Table(tuple(columns), block.n_rows)
+            good = [row for row in range(block.n_rows) if row not in problems] if problems else None
+            rows = range(block.n_rows) if good is None else good
+            yield Block(
+                [first + row for row in rows],
+                [None] * len(rows),
+                table if good is None else table.take(good),
+                [BadRow(first + row, None, problems[row]) for row in sorted(problems)],
+            )
+            first += block.n_rows
 
     def of_archive(self, archive: Archive) -> Iterator[Block]:
         """An archive has no named columns."""
         raise DataError(
-            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV or JSON lines."
+            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV, JSON lines or "
+            "Parquet."
         )
 
     def of_python(self, inputs: Any) -> Iterator[Block]:
@@ -234,6 +356,37 @@ def _plain(series: Any) -> list[Any]:
     """The values of a column of a data frame, None where one is missing."""
     missing = series.isna().to_numpy()
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
+
+
+def _float(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
+
+
+def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
+    """The finite numbers of a column of texts (of CSV) or of numbers (of JSON); None where some are none."""
+    if types <= {str, type(None)}:
+        known = [field for field in fields if field is not None]
+        if "_" in "".join(known):  # Python takes 1_000 for a number
+            return None
+    elif types <= {int, float, type(None)}:
+        known = [field for field in fields if field is not None and field == field]
+    else:
+        return None
+    try:
+        values = np.fromiter(map(float, known), np.float64, len(known))
+    except (ValueError, OverflowError):
+        return None
+    if not np.isfinite(values).all():
+        return None
+    if len(known) == len(fields):
+        return values
+    numbers = np.full(len(fields), np.nan)
+    numbers[[field is not None and field == field for field in fields]] = values
+    return numbers
 
 
 def _column(column: NamedColumn, values: Sequence[Any]) -> Column:

@@ -10,20 +10,24 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.suggest import listing
 
-Kind = Literal["csv", "tsv", "jsonl", "txt", "npz"]
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
+Kind = Literal["csv", "tsv", "jsonl", "txt", "npz", "parquet", "folder"]
 
 MAX_LINE = 64 * 2**20  # bytes of one line: what is longer is no file of rows
 _GZIP = ".gz"
+_TEXT = ".txt"
 _KINDS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -31,6 +35,7 @@ _KINDS: dict[str, Kind] = {
     ".ndjson": "jsonl",
     ".txt": "txt",
     ".npz": "npz",
+    ".parquet": "parquet",
 }
 DELIMITERS = (",", ";", "\t", "|")
 _BOM = b"\xef\xbb\xbf"
@@ -43,8 +48,7 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True)
-class RawRow:
+class RawRow(NamedTuple):
     """One row.
 
     Attributes:
@@ -54,6 +58,29 @@ class RawRow:
 
     line: int | None
     value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Lines of CSV that hold no quote, to be read together.
+
+    Attributes:
+        first: the line of the first, from 1.
+        lines: each with its end.
+        delimiter: between the fields.
+    """
+
+    first: int
+    lines: list[bytes]
+    delimiter: str
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def rows(self) -> Iterator[RawRow]:
+        """The same, one at a time."""
+        for line, fields in _csv_rows((_decoded(line) for line in self.lines), self.delimiter):
+            yield RawRow(None if line is None else line + self.first - 1, fields)
 
 
 @dataclass(frozen=True)
@@ -85,18 +112,21 @@ def guessed_delimiter(header: str) -> str:
 
 
 def source_of(path: Path) -> RowSource:
-    """A file, its kind known by the ending of its name.
+    """A file, its kind known by the ending of its name; or a folder of texts.
 
     Raises:
         UsageError: there is no such file, or its ending says nothing.
     """
+    if os.path.isdir(path):
+        return RowSource(printable(str(path)), "folder", path)
     name = path.name.lower()
     packed = name.endswith(_GZIP)
     kind = _KINDS.get(Path(name.removesuffix(_GZIP)).suffix)
-    if kind is None or (packed and kind == "npz"):
+    if kind is None or (packed and kind in ("npz", "parquet")):
         raise UsageError(
-            f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz also with {_GZIP}), "
-            "which says how its rows are written; or give - to read them from stdin."
+            f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz and .parquet also "
+            f"with {_GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
+            "read rows from stdin."
         )
     if not os.path.exists(path):
         raise UsageError(f"There is no file {printable(str(path))}.")
@@ -109,20 +139,82 @@ def raw_rows(source: RowSource) -> Iterator[RawRow]:
     Raises:
         DataError: the file cannot be read.
     """
+    if source.kind == "folder":
+        assert source.path is not None, "a folder has a path"
+        yield from _text_files(source.path, source.name)
+        return
     with ExitStack() as until_the_end:
-        lines = _lines(_opened(source, until_the_end), source.name)
+        lines = map(_decoded, _lines(_opened(source, until_the_end), source.name))
         match source.kind:
-            case "csv":
-                first = list(_up_to_the_first_row(lines))
-                header = first[-1] if first else ""
-                given = source.delimiter if source.delimiter and source.delimiter in header else None
-                yield from _csv_rows(chain(first, lines), given or guessed_delimiter(header))
-            case "tsv":
-                yield from _csv_rows(lines, "\t")
+            case "csv" | "tsv":
+                first, delimiter = _head(source, lines)
+                yield from _csv_rows(chain(first, lines), delimiter)
             case "jsonl":
                 yield from _json_rows(lines)
             case _:
                 yield from _text_rows(lines)
+
+
+def rows_together(source: RowSource, at_once: int) -> Iterator[RawRow | Lines]:
+    """The rows of CSV: the first alone, the others many lines together, where those hold no quote.
+
+    Args:
+        source: of the kind `csv` or `tsv`.
+        at_once: lines that are read together.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with ExitStack() as until_the_end:
+        lines = _lines(_opened(source, until_the_end), source.name)
+        first, delimiter = _head(source, map(_decoded, lines))
+        reader = csv.reader(chain(first, map(_decoded, lines)), delimiter=delimiter, strict=True)
+        yield from islice(_rows_of(reader), 1)
+        done = reader.line_num
+        while some := list(islice(lines, at_once)):
+            if any(b'"' in line for line in some):
+                reader = csv.reader(map(_decoded, chain(some, lines)), delimiter=delimiter, strict=True)
+                for line, fields in _rows_of(reader):
+                    yield RawRow(None if line is None else line + done, fields)
+                    if reader.line_num >= len(some):
+                        break
+                done += max(reader.line_num, len(some))
+            else:
+                yield Lines(done + 1, some, delimiter)
+                done += len(some)
+
+
+def one_by_one(rows: Iterable[RawRow | Lines]) -> Iterator[RawRow]:
+    """Rows, none together."""
+    for item in rows:
+        if isinstance(item, Lines):
+            yield from item.rows()
+        else:
+            yield item
+
+
+def put_back(first: RawRow, rows: Iterator[RawRow | Lines]) -> Iterator[RawRow | Lines]:
+    """Rows with one more before them: a first row that turned out to be no line of names."""
+    following = next(rows, None)
+    if following is None:
+        return iter([first])
+    if isinstance(following, Lines) and first.line is not None and following.first == first.line + 1:
+        text = following.delimiter.join(first.value)
+        if text.count(following.delimiter) == len(first.value) - 1 and not set('"\r\n') & set(text):
+            line = f"{text}\n".encode("utf-8", "surrogateescape")
+            together = Lines(first.line, [line, *following.lines], following.delimiter)
+            return chain([together], rows)
+    return chain([first, following], rows)
+
+
+def _head(source: RowSource, lines: Iterator[str]) -> tuple[list[str], str]:
+    """The lines up to the first that is not blank, and the delimiter, which it tells."""
+    first = list(_up_to_the_first_row(lines))
+    if source.kind == "tsv":
+        return first, "\t"
+    header = first[-1] if first else ""
+    given = source.delimiter if source.delimiter and source.delimiter in header else None
+    return first, given or guessed_delimiter(header)
 
 
 def _opened(source: RowSource, until_the_end: ExitStack) -> BinaryIO:
@@ -138,8 +230,13 @@ def _opened(source: RowSource, until_the_end: ExitStack) -> BinaryIO:
     return file
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[str]:
-    """The lines of UTF-8 text, with their ends. Bytes that are no UTF-8 become lone surrogates."""
+def _decoded(line: bytes) -> str:
+    """A line of UTF-8. Bytes that are no UTF-8 become lone surrogates."""
+    return line.decode("utf-8", "surrogateescape")
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The lines, with their ends."""
     number = 0
     while True:
         number += 1
@@ -155,7 +252,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[str]:
             )
         if number == 1:
             line = line.removeprefix(_BOM)
-        yield line.decode("utf-8", "surrogateescape")
+        yield line
 
 
 def _up_to_the_first_row(lines: Iterator[str]) -> Iterator[str]:
@@ -168,7 +265,10 @@ def _up_to_the_first_row(lines: Iterator[str]) -> Iterator[str]:
 
 def _csv_rows(lines: Iterator[str], delimiter: str) -> Iterator[RawRow]:
     """Rows of fields. A blank line is none; a quoted field may go over several lines."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    return _rows_of(csv.reader(lines, delimiter=delimiter, strict=True))
+
+
+def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
     while True:
         line = reader.line_num + 1
         try:
@@ -200,6 +300,29 @@ def _json_rows(lines: Iterator[str]) -> Iterator[RawRow]:
 def _text_rows(lines: Iterator[str]) -> Iterator[RawRow]:
     for number, line in enumerate(lines, start=1):
         yield RawRow(number, line.rstrip("\r\n"))
+
+
+def _text_files(folder: Path, name: str) -> Iterator[RawRow]:
+    """Each text of a folder, and of its folders, as a row; in the order of their paths."""
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == _TEXT and path.is_file())
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    if not files:
+        raise DataError(f"{name} is a folder and holds no file that ends in {_TEXT}.")
+    for path in files:
+        shown_file = printable(path.relative_to(folder).as_posix())
+        try:
+            data = path.read_bytes() if path.stat().st_size <= MAX_LINE else None
+        except OSError as error:
+            raise DataError(f"{name}: {shown_file} cannot be read: {error.strerror or error}.") from None
+        if data is None:
+            yield RawRow(None, Unreadable(f"({shown_file}) is longer than {MAX_LINE:,} bytes"))
+            continue
+        try:
+            yield RawRow(None, data.removeprefix(_BOM).decode())
+        except UnicodeDecodeError:
+            yield RawRow(None, Unreadable(f"({shown_file}) is not UTF-8"))
 
 
 def is_utf8(text: str) -> bool:

@@ -12,11 +12,13 @@ import numpy as np
 
 from nnrun.data.archive import Archive
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.files.blocks import RowReader, Texts
+from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.header import listed_names, places_of, say_unused
-from nnrun.data.row_blocks import BadRow, Block, OnMessage, array_of, collect, rows_at_once
-from nnrun.data.row_source import RawRow, RowSource, Unreadable, shown
+from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, array_of, collect, rows_at_once
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
 from nnrun.errors import DataError, printable
-from nnrun.spec.suggest import counted
+from nnrun.spec.suggest import counted, quoted
 
 Parsed = tuple[int | None, "list[float] | Unreadable"]
 
@@ -40,30 +42,33 @@ class TableCodec:
         """F."""
         return self.features
 
-    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+    def parse(self, source: RowSource, raw: Iterator[RawRow | Lines]) -> Iterator[Parsed | Together]:
         """The numbers of each row, in the order of the features.
 
         Raises:
             DataError: a first line of names lacks a feature, or the file holds plain text.
         """
-        if source.kind == "txt":
+        if source.kind in ("txt", "folder"):
             raise DataError(
                 f"{source.name} holds texts, but this network takes tables of "
                 f"{counted(self.features, 'column')}. Give CSV, JSON lines or a NumPy archive."
             )
-        return self.of_json(raw, source.name) if source.kind == "jsonl" else self._of_csv(raw, source.name)
+        if source.kind == "jsonl":
+            return self.of_json(one_by_one(raw), source.name)
+        return self._of_csv(raw, source.name)
 
-    def build(self, values: list[list[float]]) -> Array:
-        """(N, F) float64."""
+    def build(self, values: Sequence[list[float]]) -> tuple[Array, dict[int, str]]:
+        """(N, F) float64; none is bad."""
         flat = np.fromiter(chain.from_iterable(values), np.float64, len(values) * self.features)
-        return flat.reshape(len(values), self.features)
+        return flat.reshape(len(values), self.features), {}
 
     # --- CSV ---
 
-    def _of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
+    def _of_csv(self, raw: Iterator[RawRow | Lines], where: str) -> Iterator[Parsed | Together]:
         first = next(raw, None)
         if first is None:
             return
+        assert isinstance(first, RawRow), "the first row comes alone"
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
@@ -75,12 +80,28 @@ class TableCodec:
         else:
             columns, width = list(range(self.features)), self.features
             if any(_is_number(field) for field in header):
-                raw = chain([first], raw)
+                raw = put_back(first, raw)
             else:
                 self._take_for_names(header, where)
         labels = self._column_names()
-        for row in raw:
-            yield row.line, self._numbers(row.value, columns, labels, width, named)
+        for item in raw:
+            if isinstance(item, Lines):
+                x_NF = self._together(item, columns, width)
+                if x_NF is not None:
+                    yield Together(range(item.first, item.first + len(item)), x_NF)
+                    continue
+            for line, fields in one_by_one([item]):
+                yield line, self._numbers(fields, columns, labels, width, named)
+
+    def _together(self, item: Lines, columns: Sequence[int], width: int) -> Array | None:
+        """(N, F) numbers of lines that are plain and hold nothing else."""
+        places = {str(feature): column for feature, column in enumerate(columns)}
+        parser = CsvColumns(width, item.delimiter, ())
+        read = parser.read_plain(b"".join(item.lines), len(item), places, frozenset())
+        if read is None:
+            return None
+        x_NF = np.stack([np.asarray(read[name]) for name in places], axis=1)
+        return x_NF if np.isfinite(x_NF).all() else None
 
     def _take_for_names(self, header: Sequence[str], where: str) -> None:
         if self.names is not None:
@@ -149,6 +170,35 @@ class TableCodec:
                 return Unreadable(f"has {reason} in column {printable(label)}")
         return [float(number) for number in value]
 
+    # --- Parquet ---
+
+    def of_columns(self, reader: RowReader) -> Iterator[Block]:
+        """Columns by name where the names are known, else by position."""
+        if self.names is not None:
+            places = places_of(self.names, reader.names, reader.name, self.on_message, holder="It")
+        elif len(reader.names) != self.features:
+            raise DataError(
+                f"{reader.name} has {counted(len(reader.names), 'column')}, but the network takes "
+                f"{self.features}, and the run knows no names to find them by."
+            )
+        else:
+            places = list(range(self.features))
+            self.on_message(f"{reader.name}: the columns count by their position")
+        chosen = [reader.names[place] for place in places]
+        first = 0
+        for block in reader.blocks(chosen, frozenset()):
+            columns = []
+            for name in chosen:
+                values = block.columns[name]
+                if isinstance(values, Texts):
+                    raise DataError(
+                        f"{reader.name}: column {quoted(name)} holds what is no number; the network takes "
+                        "numbers."
+                    )
+                columns.append(values)
+            yield from self._of_part(np.stack(columns, axis=1), first)
+            first += block.n_rows
+
     # --- arrays ---
 
     def of_archive(self, archive: Archive) -> Iterator[Block]:
@@ -175,11 +225,14 @@ class TableCodec:
         x_NF = array.reshape(len(array), self.features)
         most = rows_at_once(self.features)
         for start in range(0, len(x_NF), most):
-            part = x_NF[start : start + most].astype(np.float64)
-            finite = np.isfinite(part).all(axis=1)
-            bad = [BadRow(start + int(i), None, self._not_finite(part[i])) for i in np.flatnonzero(~finite)]
-            rows = (start + np.flatnonzero(finite)).tolist()
-            yield Block(rows, [None] * len(rows), part[finite], bad)
+            yield from self._of_part(x_NF[start : start + most].astype(np.float64), start)
+
+    def _of_part(self, part: Array, start: int) -> Iterator[Block]:
+        """Rows of numbers, of which the first has the number `start`."""
+        finite = np.isfinite(part).all(axis=1)
+        bad = [BadRow(start + int(i), None, self._not_finite(part[i])) for i in np.flatnonzero(~finite)]
+        rows = (start + np.flatnonzero(finite)).tolist()
+        yield Block(rows, [None] * len(rows), part[finite], bad)
 
     def of_python(self, inputs: Any) -> Iterator[Block]:
         """An array, a data frame (columns by name where the names are known), or a list of rows."""

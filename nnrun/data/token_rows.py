@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,11 +12,13 @@ import numpy as np
 from nnrun.data.archive import Archive
 from nnrun.data.cache import IMDB, REUTERS
 from nnrun.data.dataset import TokenRows
+from nnrun.data.files.blocks import RowReader, Texts
+from nnrun.data.header import listed_names, say_unused
 from nnrun.data.row_blocks import Block, OnMessage, array_of, collect, rows_at_once
-from nnrun.data.row_source import RawRow, RowSource, Unreadable, is_utf8, shown
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
 from nnrun.data.token_pickle import MAX_TOKEN
 from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
-from nnrun.errors import DataError, UsageError, printable
+from nnrun.errors import DataError, UsageError
 from nnrun.spec.suggest import counted
 
 TEXT = "text"  # the column, or key, that holds the text
@@ -46,15 +48,16 @@ class TokenCodec:
         """A few hundred."""
         return _TYPICAL_LENGTH
 
-    def parse(self, source: RowSource, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+    def parse(self, source: RowSource, raw: Iterator[RawRow | Lines]) -> Iterator[Parsed]:
         """The tokens of each row.
 
         Raises:
             DataError: a table has no column of texts, or there is no vocabulary.
         """
+        rows = one_by_one(raw)
         if source.kind in ("csv", "tsv"):
-            raw = self._texts_of_csv(raw, source.name)
-        return self.of_values(raw)
+            rows = self._texts_of_csv(rows, source.name)
+        return self.of_values(rows)
 
     def of_values(self, raw: Iterator[RawRow]) -> Iterator[Parsed]:
         """Texts, lists of tokens, or objects that hold a text."""
@@ -66,9 +69,9 @@ class TokenCodec:
                     value = Unreadable(f"has {shown(value)} for {TEXT!r}, which is not a text")
             yield row.line, self._tokens(value)
 
-    def build(self, values: list[list[int]]) -> TokenRows:
-        """Token rows."""
-        return TokenRows.from_lists(values)
+    def build(self, values: Sequence[list[int]]) -> tuple[TokenRows, dict[int, str]]:
+        """Token rows; none is bad."""
+        return TokenRows.from_lists(values), {}
 
     def _tokens(self, value: Any) -> list[int] | Unreadable:
         if isinstance(value, Unreadable):
@@ -99,11 +102,7 @@ class TokenCodec:
         header = [name.strip() for name in first.value]
         if TEXT in header:
             column = header.index(TEXT)
-            unused = [name for name in header if name != TEXT]
-            if unused:
-                self.on_message(
-                    f"{where}: not used: {printable(', '.join(name[:60] for name in unused[:12]))}"
-                )
+            say_unused([name for name in header if name != TEXT], where, self.on_message)
         elif len(header) == 1:
             column = 0
             if len(header[0].split()) == 1:
@@ -113,11 +112,7 @@ class TokenCodec:
             else:
                 raw = chain([first], raw)
         else:
-            found = printable(", ".join(name[:60] for name in header[:12]))
-            raise DataError(
-                f"{where} has {len(header)} columns, and none is named {TEXT!r}: {found}. Name the column "
-                f"of the texts {TEXT!r}."
-            )
+            raise self._no_text(header, where)
         for row in raw:
             if isinstance(row.value, Unreadable):
                 yield row
@@ -126,6 +121,28 @@ class TokenCodec:
                 yield RawRow(row.line, Unreadable(f"has {fields}; its first line has {len(header)}"))
             else:
                 yield RawRow(row.line, row.value[column])
+
+    def _no_text(self, header: Sequence[str], where: str) -> DataError:
+        return DataError(
+            f"{where} has {counted(len(header), 'column')}, and none is named {TEXT!r}: "
+            f"{listed_names(header)}. Name the column of the texts {TEXT!r}."
+        )
+
+    def of_columns(self, reader: RowReader) -> Iterator[Block]:
+        """The texts of the column `text`, or of the only column."""
+        if TEXT not in reader.names and len(reader.names) > 1:
+            raise self._no_text(reader.names, reader.name)
+        column = TEXT if TEXT in reader.names else reader.names[0]
+        say_unused([name for name in reader.names if name != column], reader.name, self.on_message)
+        return collect(self.of_values(self._texts_of_columns(reader, column)), self)
+
+    def _texts_of_columns(self, reader: RowReader, column: str) -> Iterator[RawRow]:
+        for block in reader.blocks([column], frozenset([column])):
+            texts = block.columns[column]
+            assert isinstance(texts, Texts), "it was asked for as texts"
+            levels = [*texts.levels, Unreadable("misses its text")]
+            for code in texts.codes.tolist():
+                yield RawRow(None, levels[code])
 
     def of_archive(self, archive: Archive) -> Iterator[Block]:
         """The token lists or texts of the array that is there."""

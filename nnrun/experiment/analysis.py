@@ -166,6 +166,13 @@ class MultiLabel:
         return {"label_names": [scores.name for scores in self.labels], **asdict(self)}
 
 
+def label_scores(found: MultiLabel) -> tuple[Array, Array, list[str]]:
+    """Precision, recall and F1 (L, 3), support (L,) and names of the labels that are there or predicted."""
+    seen = [scores for scores in found.labels if scores.support or scores.predicted] or list(found.labels)
+    scores = np.array([(label.precision, label.recall, label.f1) for label in seen])
+    return scores, np.array([label.support for label in seen]), [label.name for label in seen]
+
+
 @dataclass(frozen=True)
 class WorstRow:
     """A row far from its target: its number in its split, its values, and the row in one line."""

@@ -19,7 +19,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
 from nnrun.errors import UsageError
-from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse
+from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
@@ -186,7 +186,6 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     analysis = evaluation.analysis
     if analysis is None:
         return []
-    made = {}
     rows = f"{analysis.rows:,} {evaluation.split} rows"
     if isinstance(analysis, Residuals):
         made = {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
@@ -198,6 +197,9 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
             "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
             "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),
         }
+    else:
+        scores, support, names = label_scores(analysis)
+        made = {"labels": figures.labels_figure(scores, support, names, rows)}
     paths = {evaluation.run.figure(name): figure for name, figure in made.items()}
     for path, figure in paths.items():
         save(figure, path)

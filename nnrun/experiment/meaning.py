@@ -69,15 +69,17 @@ class Meaning:
             numbers = plain_floats(values)
             return Predictions(rows, [n[0] for n in numbers] if values.shape[1] == 1 else numbers, None, None)
         if self.kind == "labels":
-            chosen = [[self.classes[k] for k in np.flatnonzero(row > THRESHOLD)] for row in outputs_NK]
-            return Predictions(rows, chosen, None, values)
+            sets, which = np.unique(outputs_NK > THRESHOLD, axis=0, return_inverse=True)
+            named = [[self.classes[k] for k in np.flatnonzero(chosen)] for chosen in sets]
+            predicted = [list(named[i]) for i in which.tolist()]
+            return Predictions(rows, predicted, None, values)
         if self.kind == "binary":
             positive = outputs_NK[:, 0].astype(np.float64)
             values = np.stack([1 - positive, positive], axis=1).astype(np.float32)
             index = (positive > THRESHOLD).astype(np.int64)
         else:
             index = outputs_NK.argmax(axis=1)
-        predicted = [self.classes[i] for i in index]
+        predicted = [self.classes[i] for i in index.tolist()]
         return Predictions(rows, predicted, values[np.arange(len(index)), index], values)
 
     def table(self, predictions: Predictions, *, probabilities: bool) -> list[list[Any]]:
@@ -136,7 +138,7 @@ def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels:
 
 def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:
     """Python's floats with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
-    return [[float(str(value)) for value in row] for row in values_NC]
+    return [list(map(float, row)) for row in values_NC.astype("U").tolist()]
 
 
 def _named(names: Sequence[str], classes: int) -> tuple[str | int, ...]:

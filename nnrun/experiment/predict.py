@@ -181,6 +181,14 @@ def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
 def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, list[BadRow]]:
     """Numbers and outputs of the good rows of a block, and all bad ones."""
     inputs = block.inputs
+    if not block.bad and len(inputs):
+        try:
+            outputs = predictor.outputs(inputs)
+        except DataError:
+            pass  # some row cannot be taken: below it is found out which
+        else:
+            if np.isfinite(outputs).all():
+                return block.rows, outputs, []
     problems = predictor.problems(inputs)
     usable = np.ones(len(inputs), bool)
     usable[list(problems)] = False

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals
+from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals, label_scores
 from nnrun.experiment.combine import combination_text
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.listener import Listener
-from nnrun.figures.evaluation import calibration_figure, confusion_figure, residuals_figure
+from nnrun.figures.evaluation import calibration_figure, confusion_figure, labels_figure, residuals_figure
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory
@@ -47,7 +47,7 @@ def analysis_blocks(
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, rows, salt, said)]
     if isinstance(analysis, MultiLabel):
-        return [_labels(analysis, title, rows, said)]
+        return [_labels(analysis, title, rows, salt, said)]
     return _classes(analysis, title, rows, salt, said)
 
 
@@ -88,11 +88,15 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     ]
 
 
-def _labels(analysis: MultiLabel, title: str, rows: str, said: Paragraph) -> Block:
+def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragraph) -> Block:
     scores = [_class_row(c) for c in (*analysis.labels, analysis.micro, analysis.macro, analysis.weighted)]
     text = f"Every label is right in {analysis.right:,} of {rows}."
+    figure = labels_figure(*label_scores(analysis), rows)
     return Block(
-        title, [Paragraph(text), said], tables=[Table(["label", "precision", "recall", "F1", "rows"], scores)]
+        title,
+        [Paragraph(text), said],
+        [Picture(inline_svg(figure, "Scores of each label", f"{salt} labels"))],
+        tables=[Table(["label", "precision", "recall", "F1", "rows"], scores)],
     )
 
 

@@ -1,4 +1,4 @@
-"""How good a network's predictions are, drawn: confusion, calibration, residuals.
+"""How good a network's predictions are, drawn: confusion, calibration, labels, residuals.
 
 Plain arrays in, figures out; made, like the learning curves, with matplotlib's objects.
 """
@@ -24,6 +24,7 @@ _DPI = 150
 _GREY = "#5A5A5A"
 _MOST_NUMBERED_CLASSES = 12  # in more cells than their square, numbers cannot be read
 _MOST_BINS = 40
+_TALLEST = 20.0  # inches
 
 
 def confusion_figure(confusion_KK: Array, names: Sequence[str], note: str) -> Figure:
@@ -94,6 +95,35 @@ def calibration_figure(bins: Array, error: float, note: str) -> Figure:
     lower.set_xlabel("Confidence: probability of the predicted class", fontsize=11)
     lower.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     _plain(upper, lower)
+    return figure
+
+
+def labels_figure(scores_L3: Array, support_L: Array, names: Sequence[str], note: str) -> Figure:
+    """Precision, recall and F1 of each label as bars, from top to bottom; its support beside its name.
+
+    Args:
+        scores_L3: precision, recall and F1 of each label.
+        support_L: rows that have the label.
+        names: of the labels.
+        note: what was measured, to stand beside the title.
+    """
+    count = len(names)
+    figure = _figure(7.0, min(1.8 + 0.55 * count, _TALLEST))
+    ax = figure.subplots()
+    places = np.arange(count)
+    for i, measure in enumerate(("Precision", "Recall", "F1")):
+        ax.barh(places + 0.27 * (i - 1), scores_L3[:, i], height=0.25, color=COLOURS[i], label=measure)
+    size = 9.5 if 1.8 + 0.55 * count <= _TALLEST else max(4.0, 9.5 * _TALLEST / (1.8 + 0.55 * count))
+    labels = [f"{_short(name)} ({rows:,})" for name, rows in zip(names, support_L.tolist(), strict=True)]
+    ax.set_yticks(places, labels, fontsize=size)
+    ax.set_ylim(count - 0.4, -0.6)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("Score", fontsize=11)
+    ax.set_ylabel("Label (rows)", fontsize=11)
+    _title(ax, "Scores of each label", note)
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=9.5, loc="outside right upper")
+    _plain(ax)
+    ax.grid(axis="y", visible=False)
     return figure
 
 

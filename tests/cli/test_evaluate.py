@@ -210,3 +210,5 @@ Labels: every label is right in 18 of 20 rows (0.9000); a label is predicted whe
   macro mean        0.5000  0.5000  0.5000       12
   weighted mean     0.8333  0.8333  0.8333       12"""
     )
+    (figure,) = Path("runs").glob("*/plots/labels.png")
+    assert printed.out.split("\n\n")[4] == str(figure)

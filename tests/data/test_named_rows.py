@@ -173,3 +173,16 @@ def test_the_files_own_words_for_missing() -> None:
     assert {"", "?"} == own(["?"])
     assert "NA" in own(None)
     assert "NA" in missing_texts(schema.Jsonl(path="x", target=["y"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [("b\ntrue\nFALSE\n", "csv"), ('b\n"True"\nfalse\n', "csv"), ('{"b": true}\n{"b": false}\n', "jsonl")],
+)
+def test_truth_that_is_hashed_is_the_same_however_it_is_written(content: str, kind: Kind) -> None:
+    fitted = fit(table(categories("b", ["True", "False"])), {"hashing": {"buckets": 50}}).table
+    assert fitted is not None
+    fitted = type(fitted).from_json(fitted.to_json())
+    found = NamedCodec.of(fitted, frozenset([""]), lambda text: None)
+    source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))
+    assert [values(block) for block in blocks_of(source, found)] == [{"b": ["True", "False"]}]

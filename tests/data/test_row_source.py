@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnrun.data import row_source
-from nnrun.data.row_source import Kind, RawRow, RowSource, Unreadable, raw_rows, source_of
+from nnrun.data.row_source import (
+    Kind,
+    RawRow,
+    RowSource,
+    Unreadable,
+    one_by_one,
+    raw_rows,
+    rows_together,
+    source_of,
+)
 from nnrun.errors import DataError, UsageError
 
 
@@ -109,9 +120,9 @@ def test_a_damaged_packed_file(content: bytes, tmp_path: Path) -> None:
         list(raw_rows(source_of(tmp_path / "a.csv.gz")))
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_one_of_texts(tmp_path: Path) -> None:
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"a\.csv is a folder and holds no file that ends in \.txt"):
         list(raw_rows(source_of(tmp_path / "a.csv")))
 
 
@@ -141,3 +152,32 @@ def test_rows_come_as_they_are_asked_for() -> None:
     rows = raw_rows(RowSource("stdin", "csv", stream=Slow()))
     next(rows)
     assert len(asked) == 1
+
+
+def test_texts_of_a_folder_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    for name, text in {
+        "b.txt": b"second\n",
+        "a/9.txt": b"\xef\xbb\xbffirst",
+        "c.csv": b"x",
+        "d.txt": b"\xff",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text)
+    rows = list(raw_rows(source_of(tmp_path)))
+    assert [row.value for row in rows] == ["first", "second\n", Unreadable("(d.txt) is not UTF-8")]
+
+
+@given(
+    st.lists(st.sampled_from(["1,2", '"1",2', '"1\n\n3",2', "", "x", '"', "1,2,3", "a\rb,1"]), max_size=12),
+    st.integers(1, 4),
+)
+def test_lines_together_are_the_rows_one_by_one(lines: list[str], at_once: int) -> None:
+    """Up to a quote that is never closed or an odd carriage return, from where csv says its own of each."""
+    content = ("a,b\n" + "".join(f"{line}\n" for line in lines)).encode()
+
+    def source() -> RowSource:
+        return RowSource("stdin", "csv", stream=io.BytesIO(content))
+
+    alone, together = list(raw_rows(source())), list(one_by_one(rows_together(source(), at_once)))
+    wrong = next((i for i, row in enumerate(alone) if isinstance(row.value, Unreadable)), len(alone))
+    assert together[: wrong + 1] == alone[: wrong + 1]

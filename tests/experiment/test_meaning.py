@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_experiments import BINARY, REGRESSION, spec_text
 
+from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
 from nnrun.data.preprocess import FittedClassIndex, FittedNoTarget, FittedOneHot, TargetState
 from nnrun.experiment.meaning import Meaning, meaning_of, plain_floats
+from nnrun.experiment.prediction_lines import CsvLines, JsonLines
 
 SOFTMAX = {
     **REGRESSION,
@@ -125,3 +129,30 @@ def test_floats_keep_every_bit_of_their_32(values: list[float]) -> None:
     array = np.array([values], np.float32)
     assert np.array(plain_floats(array), np.float32).tobytes() == array.tobytes()
     assert plain_floats(np.array([[0.1]], np.float32)) == [[0.1]]
+
+
+CLASSES = ("yes", "=1+1", 'a "b", c', "ä\x1b", "{0}", "", "-1")
+
+
+@given(
+    st.sampled_from(["binary", "class", "labels", "numbers", "number"]),
+    st.lists(st.lists(st.floats(0, 1, width=32), min_size=7, max_size=7), max_size=6),
+    st.booleans(),
+)
+def test_lines_are_those_of_the_csv_and_json_modules(
+    kind: str, outputs: list[list[float]], probabilities: bool
+) -> None:
+    width = {"binary": 1, "number": 1}.get(kind, 7)
+    names = CLASSES[: 2 if kind == "binary" else width]
+    found = Meaning("numbers" if kind == "number" else kind, names)  # type: ignore[arg-type]
+    outputs_NK = np.array(outputs, np.float64).reshape(-1, 7)[:, :width]
+    predictions = found.predictions(list(range(3, 3 + len(outputs))), outputs_NK)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(cell, found.columns(probabilities=probabilities)))
+    writer.writerows(map(cell, row) for row in found.table(predictions, probabilities=probabilities))
+    lines = CsvLines(found, probabilities=probabilities)
+    assert lines.header() + lines.lines(predictions) == file.getvalue()
+    documents = found.documents(predictions, probabilities=probabilities)
+    expected = "".join(json_text(document) + "\n" for document in documents)
+    assert JsonLines(found, probabilities=probabilities).lines(predictions) == expected

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from nnrun.figures.curves import save
-from nnrun.figures.evaluation import calibration_figure, confusion_figure, residuals_figure
+from nnrun.figures.evaluation import calibration_figure, confusion_figure, labels_figure, residuals_figure
 
 
 def test_each_true_class_is_shared_out_over_its_own_row() -> None:
@@ -37,6 +37,17 @@ def test_calibration_draws_accuracy_over_confidence_and_the_rows_below() -> None
     np.testing.assert_array_equal(found.get_xydata(), [[0.5, 0.7], [0.9, 0.6]])
     assert [bar.get_height() for bar in lower.patches] == [10, 30]  # type: ignore[attr-defined]
     assert [text.get_text() for text in upper.texts] == ["40 rows, expected calibration error 0.2750"]
+
+
+@pytest.mark.parametrize("count", [2, 90])
+def test_each_label_has_three_bars_from_top_to_bottom(count: int) -> None:
+    scores = np.linspace(0, 1, 3 * count).reshape(count, 3)
+    figure = labels_figure(scores, np.arange(count) * 1000, [f"label {i}" for i in range(count)], "9 rows")
+    ax = figure.axes[0]
+    widths = [bar.get_width() for bar in ax.patches]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(np.reshape(widths, (3, count)).T, scores)
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["label 0 (0)", "label 1 (1,000)"]
+    assert ax.yaxis_inverted()
 
 
 def test_every_residual_is_in_the_histogram() -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
+from nnrun.data.files.blocks import Block, LineNumbers
+from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.opened import Opened, opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, NEWLINE, refuse_what_is_no_text, refuse_wide
 from nnrun.data.row_source import MAX_LINE, guessed_delimiter
@@ -125,9 +125,10 @@ class CsvRows:
         places = {name: place for place, name in enumerate(self.names)}
         positions = {name: places[name] for name in columns}
         row = 0
+        parser = CsvColumns(len(self.names), self.delimiter, self.missing)
         with opened(self.path) as file:
             for data in self._checked(file, row):
-                n_rows, read = self._columns(data, positions, as_text)
+                n_rows, read = parser.read(data, positions, as_text)
                 yield Block(n_rows, read, file.done)
 
     def _checked(self, file: Opened, row: int) -> Iterator[bytes]:
@@ -252,60 +253,6 @@ class CsvRows:
         return DataError(
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )
-
-    def _columns(
-        self, data: bytes, positions: Mapping[str, int], as_text: frozenset[str]
-    ) -> tuple[int, dict[str, Numbers | Texts]]:
-        """How many rows a block has, and its columns."""
-        frame = self._parsed(
-            data, sorted(positions.values()), {positions[name]: "category" for name in as_text}
-        )
-        # pandas makes numbers of the texts of a category where it can (007 becomes 7): those once more.
-        turned = [name for name in as_text if not _holds_texts(frame[positions[name]].cat.categories)]
-        exact = frame
-        if turned:
-            places = sorted(positions[name] for name in turned)
-            exact = self._parsed(data, places, dict.fromkeys(places, object))
-        return len(frame), {
-            name: _column(exact[place] if name in turned else frame[place])
-            for name, place in positions.items()
-        }
-
-    def _parsed(self, data: bytes, positions: Sequence[int], types: Mapping[int, Any]) -> Any:
-        import pandas as pd
-
-        return pd.read_csv(
-            io.BytesIO(data),
-            sep=self.delimiter,
-            header=None,
-            names=list(range(len(self.names))),
-            usecols=list(positions),
-            dtype=types,
-            na_values=list(self.missing),
-            keep_default_na=False,
-            low_memory=False,
-            **_exact_floats(),
-        )
-
-
-def _holds_texts(categories: Any) -> bool:
-    return categories.dtype.kind not in "biufcmM"
-
-
-def _column(series: Any) -> Numbers | Texts:
-    if series.dtype.kind in "iuf":
-        return np.asarray(series.to_numpy(np.float64))
-    values = series.astype("category").cat
-    return Texts(values.codes.to_numpy(), [str(level) for level in values.categories])
-
-
-@cache
-def _exact_floats() -> dict[str, Any]:
-    """Numbers that read back bit for bit: pandas does so by itself from 3.1 on."""
-    import pandas as pd
-
-    major, minor = (int(part) for part in pd.__version__.split(".")[:2])
-    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _guessed(path: Path, header: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
+from nnrun.data.files.kept_keys import kept_or_found
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
 from nnrun.errors import DataError, printable
@@ -34,7 +35,7 @@ class JsonlRows:
     typed = True
 
     def __init__(self, path: Path) -> None:
-        """Read the keys of all objects, in the order in which they first appear.
+        """Read the keys of all objects, or have those that were kept of this file.
 
         Raises:
             DataError: there are none, or more than `MOST_KEYS`; or a line is no object.
@@ -42,6 +43,10 @@ class JsonlRows:
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
+        self.names: tuple[str, ...] = kept_or_found(path, self._keys)
+
+    def _keys(self) -> tuple[str, ...]:
+        """The keys of all objects, in the order in which they first appear."""
         found: dict[str, None] = {}
         line = None
         for objects, _ in self._blocks_of_objects(BLOCK_BYTES):
@@ -51,9 +56,9 @@ class JsonlRows:
                     self._refuse_many(line, len(found))
         if line is None:
             raise DataError(f"{self.name} is empty: it holds no rows.")
-        self.names: tuple[str, ...] = tuple(found)
-        if not self.names:
+        if not found:
             raise DataError(f"{self.name} holds objects without keys, so there are no columns.")
+        return tuple(found)
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """As of a `RowReader`."""

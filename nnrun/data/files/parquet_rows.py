@@ -25,13 +25,18 @@ class ParquetRows:
 
     typed = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, batch_rows: int = _BATCH_ROWS) -> None:
         """Read the schema.
+
+        Args:
+            path: of the file.
+            batch_rows: of a block, at most.
 
         Raises:
             DataError: pyarrow is not installed, or the file is no Parquet file.
         """
         self.path = path
+        self._batch_rows = batch_rows
         self.name = shown_path(path)
         self.lines = LineNumbers("row")
         file = self._open()
@@ -55,7 +60,7 @@ class ParquetRows:
                 )
         total = max(1, file.metadata.num_rows)
         rows = 0
-        batches = file.iter_batches(_BATCH_ROWS, columns=list(columns))
+        batches = file.iter_batches(self._batch_rows, columns=list(columns))
         while True:
             try:
                 batch = next(batches, None)

@@ -192,10 +192,15 @@ class HashingColumn:
     """A 1 in one of `buckets` columns: the CRC-32 of the value's UTF-8 bytes, modulo `buckets`.
 
     That is the same on every machine. A missing value is all 0.
+
+    Attributes:
+        buckets: how many columns.
+        truth: all values that were trained on are `True` or `False`, which files write in many ways.
     """
 
     kind: ClassVar[str] = "hashing"
     buckets: int
+    truth: bool = False
 
     @property
     def width(self) -> int:
@@ -221,12 +226,12 @@ class HashingColumn:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
-        return {"buckets": self.buckets}
+        return {"buckets": self.buckets, **({"truth": True} if self.truth else {})}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HashingColumn:
         """What `to_json` gave, checked."""
-        return cls(checked.count(values["buckets"]))
+        return cls(checked.count(values["buckets"]), checked.flag(values.get("truth", False)))
 
 
 CategoryState = FillCategory | OneHotColumn | OrdinalColumn | HashingColumn
@@ -279,5 +284,5 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
                     )
             return OrdinalColumn(tuple(held if order is None else order), unknown == "error")
         case schema.Hashing(buckets=buckets):
-            return HashingColumn(buckets)
+            return HashingColumn(buckets, bool(held) and set(held) <= {"True", "False"})
     raise AssertionError(f"{step.kind} is no step of categories")

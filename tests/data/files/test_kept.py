@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnrun.data.files import columns, csv_rows
+from nnrun.data.files import columns, csv_rows, kept_keys
 from nnrun.data.files.csv_rows import CsvRows
+from nnrun.data.files.jsonl_rows import JsonlRows
 from nnrun.data.files.opened import sha256_of
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.table import CategoryColumn, NumberColumn
@@ -105,3 +106,31 @@ def test_nothing_is_left_of_a_file_that_turns_out_broken(path: Path, empty_cache
     with pytest.raises(Exception, match="line 402 has 2 fields"):
         read(path)
     assert list((empty_cache / "tables").iterdir()) == []
+
+
+def test_keys_of_json_lines_are_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    monkeypatch.setattr(kept_keys, "LARGE", 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2, "b": 3}\n')
+    assert JsonlRows(path).names == ("a", "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(JsonlRows, "_keys", None)
+        assert JsonlRows(path).names == ("a", "b")
+    path.write_text('{"a": 1}\n{"a": 2, "c": 3}\n')
+    assert JsonlRows(path).names == ("a", "c")
+    for entry in (empty_cache / "tables").glob("*-keys.json"):
+        entry.write_text('["a", "a"]')
+    assert JsonlRows(path).names == ("a", "c")
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    monkeypatch.setattr(kept_keys, "LARGE", 10)
+    empty_cache.mkdir(parents=True, exist_ok=True)
+    (empty_cache / "tables").write_text("in the way")
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n')
+    assert JsonlRows(path).names == ("a", "b")
