@@ -24,13 +24,20 @@ KILLED = -9
 # [exit code, stdout, stderr, calls that were counted]. A child that is asked for several commands ends with
 # the code of the first that fails. Its streams are pipes: what goes there is no file.
 _SERVER = """
-import ctypes, fcntl, json, os, resource, sys
-import matplotlib.figure, torch, pandas, nnrun.figures.curves, nnrun.figures.evaluation
+import ctypes, fcntl, gc, io, json, os, resource, sys
+import matplotlib.figure, safetensors.numpy, scipy.special, torch, pandas
+import nnrun.figures.curves, nnrun.figures.evaluation
 import nnrun.experiment.run, nnrun.experiment.evaluate, nnrun.experiment.predict, nnrun.experiment.report
+import nnrun.experiment.compare, nnrun.experiment.listing, nnrun.experiment.describe
 import nnrun.cli.app, nnrun.cli.running, nnrun.cli.closing
 from nnrun.cli import main
 torch.set_num_threads(1)
+figure = matplotlib.figure.Figure()
+figure.subplots().set_title("fonts and writers of images are loaded at the first figure")
+figure.savefig(io.BytesIO(), format="png")
+pandas.read_csv(io.StringIO("a,b\\n1,2\\n"))
 exec(sys.argv[2])
+gc.freeze()  # a child that looks for garbage need not copy what it only looks at
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
 for line in sys.stdin:
     commands, folder, mode, moment, code, limits = json.loads(line)
