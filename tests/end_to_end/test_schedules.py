@@ -1,4 +1,4 @@
-"""The command itself: the rates of the history, together and alone, and again in a final run."""
+"""Whole commands: the rates of the history, together and alone, and again in a final run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from small_experiments import REGRESSION, nnrun_command, only_run, write_small
+from small_experiments import REGRESSION, only_run, write_small
+
+from nnrun.cli import main
 
 CURVE = {"learning_rate_schedule": [{"warmup": 2}, {"step": {"every": 2, "factor": 0.5}}], "epochs": 6}
 # Nothing improves by so much, so each rate holds for two epochs, but for the first.
@@ -17,9 +19,13 @@ PLATEAU: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def trained(folder: Path, command: str, *arguments: str) -> pd.DataFrame:
-    made = nnrun_command(command, *arguments, "-q", "--runs-dir", command, cwd=folder)
-    assert made.returncode == 0, made.stderr
+    assert main([command, *arguments, "-q", "--runs-dir", command]) == 0
     return pd.read_csv(only_run(folder / command) / "history.csv")
 
 
@@ -44,31 +50,34 @@ def test_a_fold_trains_alone_as_beside_the_others(tmp_path: Path) -> None:
     assert mean["learning_rate_mean"].tolist() == pytest.approx(expected)
 
 
-def test_final_takes_the_rates_of_a_plateau_again_and_says_so(tmp_path: Path) -> None:
+def test_final_takes_the_rates_of_a_plateau_again_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_small(tmp_path, **PLATEAU)
     first = trained(tmp_path, "train", "small.yaml")
     assert first["learning_rate"].tolist() == pytest.approx([1e-3] * 3 + [1e-4] * 2 + [1e-5])
     parent = only_run(tmp_path / "train")
-    made = nnrun_command("final", str(parent), "--epochs", "5", "--runs-dir", "final", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert f"each epoch has the learning rate that it had in {parent.name}" in made.stderr
+    assert main(["final", str(parent), "--epochs", "5", "--runs-dir", "final"]) == 0
+    assert f"each epoch has the learning rate that it had in {parent.name}" in capsys.readouterr().err
     again = pd.read_csv(only_run(tmp_path / "final") / "history.csv")
     assert again["learning_rate"].tolist() == first["learning_rate"].tolist()[:5]
 
-    refused = nnrun_command("final", "small.yaml", "--runs-dir", "other", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "a final run validates nothing" in refused.stderr
+    assert main(["final", "small.yaml", "--runs-dir", "other"]) == 2
+    assert "a final run validates nothing" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 
-def test_show_says_what_the_rates_will_be(tmp_path: Path) -> None:
+def test_show_says_what_the_rates_will_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_small(tmp_path, **CURVE)
-    shown = nnrun_command("show", "small.yaml", cwd=tmp_path).stdout
+    assert main(["show", "small.yaml"]) == 0
+    shown = capsys.readouterr().out
     assert "\nlearning rate 0.00025 in epoch 1, 0.001 in epoch 3, 0.0005 in epoch 6\n" in shown
     write_small(tmp_path, **PLATEAU)
-    shown = nnrun_command("show", "small.yaml", cwd=tmp_path).stdout
+    assert main(["show", "small.yaml"]) == 0
+    shown = capsys.readouterr().out
     assert (
         "\nlearning rate 0.001 in epoch 1; then times 0.1 whenever val_loss has not improved for 2 epochs\n"
     ) in shown
     write_small(tmp_path)
-    assert "learning rate" not in nnrun_command("show", "small.yaml", cwd=tmp_path).stdout
+    assert main(["show", "small.yaml"]) == 0
+    assert "learning rate" not in capsys.readouterr().out

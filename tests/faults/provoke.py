@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,17 +25,51 @@ KILLED = -9
 # Each line of its input is [commands, folder, mode, moment, errno, limits]; each of its output the child's
 # [exit code, stdout, stderr, calls that were counted]. A child that is asked for several commands ends with
 # the code of the first that fails. Its streams are pipes: what goes there is no file.
+# Or a line is ["start", arguments, folder, files for its streams], answered with the child's number at once,
+# and later ["wait", number], answered with its exit code.
 _SERVER = """
-import ctypes, fcntl, json, os, resource, sys
-import matplotlib.figure, torch, pandas, nnrun.figures.curves, nnrun.figures.evaluation
+import ctypes, fcntl, gc, io, json, os, resource, sys
+import matplotlib.figure, safetensors.numpy, scipy.special, torch, pandas
+import nnrun.figures.curves, nnrun.figures.evaluation
 import nnrun.experiment.run, nnrun.experiment.evaluate, nnrun.experiment.predict, nnrun.experiment.report
+import nnrun.experiment.compare, nnrun.experiment.listing, nnrun.experiment.describe
 import nnrun.cli.app, nnrun.cli.running, nnrun.cli.closing
-from nnrun.cli import main
+from nnrun.cli import entry_point, main
 torch.set_num_threads(1)
+figure = matplotlib.figure.Figure()
+figure.subplots().set_title("fonts and writers of images are loaded at the first figure")
+figure.savefig(io.BytesIO(), format="png")
+pandas.read_csv(io.StringIO("a,b\\n1,2\\n"))
 exec(sys.argv[2])
+gc.freeze()  # a child that looks for garbage need not copy what it only looks at
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
+def started(arguments, folder, out, err):
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, path in ((1, out), (2, err)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w") for n in (1, 2))
+        sys.argv = ["nnrun", *arguments]
+        code = 1
+        try:
+            entry_point()
+        except SystemExit as leaving:
+            code = leaving.code
+        finally:
+            os._exit(code)
+    return child
+
 for line in sys.stdin:
-    commands, folder, mode, moment, code, limits = json.loads(line)
+    order = json.loads(line)
+    if order[0] == "start":
+        print(started(*order[1:]), flush=True)
+        continue
+    if order[0] == "wait":
+        print(os.waitstatus_to_exitcode(os.waitpid(order[1], 0)[1]), flush=True)
+        continue
+    commands, folder, mode, moment, code, limits = order
     pipes = [os.pipe() for _ in range(3)]
     child = os.fork()
     if child == 0:
@@ -100,11 +136,48 @@ class Server:
         """
         mode = 0 if fault is None else _MODES.index(fault) + 1
         order = [[list(command) for command in commands], str(cwd), mode, moment, code, limits or {}]
+        return Outcome(*json.loads(self._asked(order)))
+
+    def start(self, *arguments: str, cwd: Path) -> Started:
+        """Start `nnrun` as its installed command does, and go on while it works."""
+        out, err = (cwd / f"{name}-{os.urandom(4).hex()}" for name in ("stdout", "stderr"))
+        number = int(self._asked(["start", arguments, str(cwd), str(out), str(err)]))
+        return Started(self, number, out, err)
+
+    def wait(self, number: int) -> int:
+        """The exit code of a child that was started, once it has ended."""
+        return int(self._asked(["wait", number]))
+
+    def _asked(self, order: list[Any]) -> str:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        return Outcome(*json.loads(self.process.stdout.readline()))
+        return self.process.stdout.readline()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that may still be at work, in a process of its own."""
+
+    server: Server
+    number: int
+    out: Path
+    err: Path
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal; its number is its own until `end` has been called."""
+        os.kill(self.number, number)
+
+    def end(self, seconds: float) -> tuple[int, str, str]:
+        """Wait for its end. Returns its exit code and what it wrote to stdout and stderr."""
+        impatience = threading.Timer(seconds, os.kill, (self.number, signal.SIGKILL))
+        impatience.start()
+        try:
+            code = self.server.wait(self.number)
+        finally:
+            impatience.cancel()
+        return code, self.out.read_text(), self.err.read_text()
 
 
 @contextmanager

@@ -34,16 +34,6 @@ COMMANDS = {
 }
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnrun", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not what():
@@ -73,15 +63,15 @@ def end(process: subprocess.Popen[str]) -> tuple[str, str]:
     ("request_to_stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_request_to_stop(
-    command: list[str], request_to_stop: signal.Signals, code: int, tmp_path: Path
+    command: list[str], request_to_stop: signal.Signals, code: int, warm: Server, tmp_path: Path
 ) -> None:
     """The epoch that is under way is dropped; the weights are those of the last whole one."""
     write_small(tmp_path)
-    process = start(tmp_path, *command, "-q")
+    process = warm.start(*command, "-q", cwd=tmp_path)
     wait_for(lambda: epochs_in(tmp_path) > 3)
     process.send_signal(request_to_stop)
-    out, err = end(process)
-    assert (process.returncode, err) == (code, "")
+    ended, out, err = process.end(PATIENCE)
+    assert (ended, err) == (code, "")
     assert "interrupted" in out
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
@@ -187,20 +177,22 @@ def test_a_request_ends_a_sweep_and_its_trial(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_request_leaves_at_once(request_to_stop: signal.Signals, tmp_path: Path) -> None:
+def test_a_second_request_leaves_at_once(
+    request_to_stop: signal.Signals, warm: Server, tmp_path: Path
+) -> None:
     """Whatever the first had begun: files are whole, and a list says that the run was interrupted."""
     write_small(tmp_path)
     for attempt, pause in enumerate([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01]):
         folder = tmp_path / f"runs-{attempt}"
-        process = start(tmp_path, *COMMANDS["kfold"], "-q", "--runs-dir", folder.name)
+        process = warm.start(*COMMANDS["kfold"], "-q", "--runs-dir", folder.name, cwd=tmp_path)
         wait_for(partial(has_rows, folder))
         process.send_signal(request_to_stop)
         time.sleep(pause)
         process.send_signal(request_to_stop)
         began = time.monotonic()
-        _, err = end(process)
+        ended, _, err = process.end(PATIENCE)
         assert time.monotonic() - began < 10
-        assert process.returncode in (-request_to_stop, 128 + request_to_stop)  # a shell says 130 of both
+        assert ended in (-request_to_stop, 128 + request_to_stop)  # a shell says 130 of both
         assert "Traceback" not in err
         run = RunDirectory(only_run(folder))
         check_files(run)
