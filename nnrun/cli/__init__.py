@@ -114,8 +114,8 @@ def _leave(ended: Sequence[int]) -> None:
     """End the process without taking apart what torch and pandas made: that takes half a second.
 
     Threads were waited for, and whoever asked `atexit` since the command began has heard of the end. Where
-    `ended` holds no exit code, the process ends as Python ends it. Where a KeyboardInterrupt passed through a C
-    extension that was being imported, Python would end the process by SIGINT, also where SIGTERM was the cause.
+    `ended` holds no exit code, the process ends as Python ends it. Where a KeyboardInterrupt passed through a
+    C extension that was being imported, Python would end the process by SIGINT, also where SIGTERM came.
     """
     if ended:
         write_to_nobody()
