@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -54,7 +55,8 @@ def make_panels(
     Args:
         runs: each of several folds or seeds is drawn as their mean.
         labels: what the legend calls them; default: their ids.
-        best_epochs: which epoch to mark of each; default: the best of each measure.
+        best_epochs: which epoch to mark of each; default: the best of each measure, among the epochs that
+            all folds or seeds reached. Later ones are the mean of fewer, and no better for it.
         metric: only this measure.
         smooth: the share of the point before in each point.
         skip: leave out so many epochs at the start.
@@ -64,7 +66,8 @@ def make_panels(
         DataError: a run has no history, or nothing in it.
     """
     labels = [run.id for run in runs] if labels is None else labels
-    tables, kinds = zip(*(_table(run, skip) for run in runs), strict=True)
+    sources = [_source(run, skip) for run in runs]
+    tables = [source.table for source in sources]
     have = [measures(table) for table in tables]
     every = list(dict.fromkeys(measure for names in have for measure in names))
     wanted = [measure for measure in every if all(measure in names for names in have)]
@@ -88,21 +91,26 @@ def make_panels(
         mode = summary.monitor_mode(measure, own)
         curves[measure] = [
             curve_of(
-                table,
+                source.table,
                 measure,
                 label,
                 skip=skip,
                 transform=lambda values: summary.smooth(values, smooth),
-                best=lambda values, mode=mode: summary.best_epoch(values, mode),  # type: ignore[misc]
+                best=partial(_best_of_all, mode=mode, within=source.reached_by_all - skip),
             )
-            for label, table in zip(labels, tables, strict=True)
+            for label, source in zip(labels, sources, strict=True)
         ]
         if best_epochs is not None:
             pairs = zip(curves[measure], best_epochs, strict=True)
             curves[measure] = [replace(curve, best_epoch=epoch) for curve, epoch in pairs]
     remarks = []
-    if kinds[0] is not None and len(runs) == 1:
-        remarks = [f"mean of the {kinds[0]}s"]
+    (first, *_) = sources
+    if first.kind is not None and len(runs) == 1:
+        fewer = first.reached_by_all + 1
+        remarks = [
+            f"mean of the {first.kind}s",
+            *([f"of fewer from epoch {fewer}"] if fewer <= len(first.table) else []),
+        ]
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     return Panels(curves, ", ".join(remarks), left_out)
@@ -126,8 +134,22 @@ def _write(curves: dict[str, list[Curve]], note: str, path: Path) -> Path:
     return path
 
 
-def _table(run: RunDirectory, skip: int) -> tuple[pd.DataFrame, MemberKind | None]:
-    """A run's history; where it has several folds or seeds, their mean and what they are."""
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What a run's curves are drawn from.
+
+    Attributes:
+        table: a run's history; where it has several folds or seeds, their mean.
+        kind: what they are; None where there is one network.
+        reached_by_all: the last epoch that all of them reached.
+    """
+
+    table: pd.DataFrame
+    kind: MemberKind | None
+    reached_by_all: int
+
+
+def _source(run: RunDirectory, skip: int) -> _Source:
     history = run.read_history()
     if history.empty:
         raise DataError(f"{run.id} has no epochs yet: there is nothing to draw.")
@@ -136,7 +158,12 @@ def _table(run: RunDirectory, skip: int) -> tuple[pd.DataFrame, MemberKind | Non
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
     kind = member_kind(history.columns)
     if kind is None:
-        return history, None
+        return _Source(history, None, epochs)
     if history[kind].nunique() == 1:
-        return history.drop(columns=kind), None
-    return summary.history_mean(history), kind
+        return _Source(history.drop(columns=kind), None, epochs)
+    return _Source(summary.history_mean(history), kind, summary.reached_by_all(history, kind))
+
+
+def _best_of_all(values: summary.Values, mode: summary.Mode, within: int) -> int | None:
+    """The best of the first `within` values, counted from 1; None where there are none."""
+    return summary.best_epoch(values[:within], mode) if within > 0 else None

@@ -17,6 +17,7 @@ from nnrun.validation.summary import (
     interval_of_mean,
     monitor_mode,
     overfitting_sentence,
+    reached_by_all,
     smoothed_best_epoch,
 )
 
@@ -110,8 +111,7 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     kind = member_kind(history.columns)
     if kind is None:
         return history
-    reached = int(history.groupby(kind)["epoch"].max().min())
-    return history_mean(history[history["epoch"] <= reached])
+    return history_mean(history[history["epoch"] <= reached_by_all(history, kind)])
 
 
 def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> tuple[float, float]:

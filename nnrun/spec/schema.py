@@ -1039,7 +1039,10 @@ class TopK(Component):
 
 
 class Precision(Component):
-    """Right positives among predicted positives; for several classes, the plain mean over them (macro)."""
+    """Right positives among predicted positives; for several classes, the plain mean over them (macro).
+
+    Of several labels in one row all are counted together (micro), as Keras does.
+    """
 
     kind = "precision"
     bare = "threshold"
@@ -1047,7 +1050,10 @@ class Precision(Component):
 
 
 class Recall(Component):
-    """Right positives among true positives; for several classes the unweighted mean over classes (macro)."""
+    """Right positives among true positives; for several classes, the plain mean over them (macro).
+
+    Of several labels in one row all are counted together (micro), as Keras does.
+    """
 
     kind = "recall"
     bare = "threshold"
@@ -1055,7 +1061,10 @@ class Recall(Component):
 
 
 class Auc(Component):
-    """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds)."""
+    """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds).
+
+    Of several labels in one row all are counted together (micro). Where there is only one class it is NaN.
+    """
 
     kind = "auc"
 

@@ -63,6 +63,16 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def reached_by_all(history: pd.DataFrame, kind: str) -> int:
+    """The last epoch that all folds or seeds reached: the mean of later ones is that of fewer networks.
+
+    Args:
+        history: of several networks.
+        kind: the column that tells them apart: `fold` or `seed`.
+    """
+    return int(history.groupby(kind)["epoch"].max().min())
+
+
 def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Where the mean of the population lies with this confidence: Student's t over n folds or seeds.
 

@@ -9,7 +9,7 @@ from runs_on_disk import make_run, write_history
 
 from nnrun.errors import NnrunError
 from nnrun.experiment.curves import make_panels, write_figure, write_figures
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, history_columns
 
 
 @pytest.fixture
@@ -51,6 +51,20 @@ def test_several_networks_are_drawn_as_their_mean(runs: list[RunDirectory]) -> N
     panels = make_panels(runs[2:])
     assert panels.note == "mean of the folds"
     assert panels.curves["loss"][0].validation_std is not None
+
+
+def test_the_best_epoch_of_a_mean_is_one_that_all_folds_reached(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "stopped")
+    with run.history_writer(history_columns(["mae"], validated=True, kind="fold")) as history:
+        for fold, losses in enumerate(([5.0, 4.0, 6.0], [2.0, 1.5, 1.6, 1.4, 1.3])):
+            for epoch, loss in enumerate(losses, start=1):
+                row = {"loss": loss, "val_loss": loss, "mae": loss, "val_mae": loss}
+                history.append({"fold": fold, "epoch": epoch, **row, "seconds": 0.1, "learning_rate": 0.001})
+    panels = make_panels([run])
+    assert [curve.best_epoch for curve in panels.curves["loss"]] == [2]
+    assert panels.note == "mean of the folds, of fewer from epoch 4"
+    assert [curve.best_epoch for curve in make_panels([run], skip=1).curves["mae"]] == [2]
+    assert [curve.best_epoch for curve in make_panels([run], skip=3).curves["mae"]] == [None]
 
 
 def test_figures_are_written_where_they_are_said_to_be(runs: list[RunDirectory], tmp_path: Path) -> None:
