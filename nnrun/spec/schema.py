@@ -1088,7 +1088,7 @@ class Rmse(Component):
 
 
 class R2(Component):
-    """Coefficient of determination: 1 for perfect, 0 for the mean predictor."""
+    """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
 

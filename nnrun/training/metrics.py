@@ -155,6 +155,8 @@ def _r2(spec: schema.R2, activation: str) -> Metric:
         return torch.cat([(outputs - true).square().sum(1), true.sum(1), true.square().sum(1)], dim=1)
 
     def value(sums: np.ndarray, rows: int) -> float:
+        if rows < 2:  # one row has no spread to explain, as scikit-learn says
+            return float("nan")
         error, total, squares = np.split(sums, 3)
         spread = squares - total**2 / rows
         # Where all targets are the same, 1 for perfect outputs and 0 for others, as scikit-learn and Keras

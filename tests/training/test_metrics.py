@@ -272,7 +272,7 @@ def test_with_nothing_to_count_precision_and_recall_are_zero(kind: str) -> None:
 
 @pytest.mark.parametrize("error", [0.0, 0.5])
 @settings(max_examples=50)
-@given(constant=st.floats(-1e3, 1e3, width=32), rows=st.integers(1, 500))
+@given(constant=st.floats(-1e3, 1e3, width=32), rows=st.integers(2, 500))
 def test_r2_of_targets_that_are_all_the_same(error: float, constant: float, rows: int) -> None:
     """scikit-learn's 1 for perfect outputs, its and Keras's 0 for others.
 
@@ -282,6 +282,12 @@ def test_r2_of_targets_that_are_all_the_same(error: float, constant: float, rows
     targets = np.full((rows, 1), constant, np.float32)
     outputs = targets + np.float32(error)
     assert measure(schema.R2(), Form("mse", "linear", 1), outputs, targets) == (0 if error else 1)
+
+
+@pytest.mark.parametrize("error", [0.0, 1.0])
+def test_r2_of_one_row_is_no_number(error: float) -> None:
+    targets = np.full((1, 1), 3.0, np.float32)
+    assert math.isnan(measure(schema.R2(), Form("mse", "linear", 1), targets + np.float32(error), targets))
 
 
 @given(seed=seeds, mean=st.sampled_from([0.0, 1.0, 1e3, -1e4, 1e5]))
