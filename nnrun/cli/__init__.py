@@ -9,9 +9,8 @@ import atexit
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Sequence
-from typing import NoReturn, TextIO, cast
+from typing import TextIO, cast
 
 from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
@@ -97,24 +96,24 @@ def entry_point() -> None:
     """
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
+    ending: list[int] = []
+    atexit.register(_exit_with, ending)  # the first to be registered is the last to be called
     leave = Leave()
     leave.install()
     code = main()
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
     if leave.came is not None and code == EXIT_INTERRUPTED:
-        _exit_now(128 + leave.came)
+        code = 128 + leave.came
+        ending.append(code)
     sys.exit(code)
 
 
-def _exit_now(code: int) -> NoReturn:
-    """End the process with this code, whatever the interruption left behind.
+def _exit_with(ending: Sequence[int]) -> None:
+    """End the process with this code, if there is one, once all else has ended.
 
     Where a KeyboardInterrupt passed through a C extension that was being imported, Python itself would end
     the process by SIGINT, also where SIGTERM was the cause.
     """
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()
-    write_to_nobody()
-    os._exit(code)
+    if ending:
+        write_to_nobody()
+        os._exit(ending[0])
