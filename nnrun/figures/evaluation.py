@@ -121,7 +121,8 @@ def labels_figure(scores_L3: Array, support_L: Array, names: Sequence[str], note
     ax.set_xlabel("Score", fontsize=11)
     ax.set_ylabel("Label (rows)", fontsize=11)
     _title(ax, "Scores of each label", note)
-    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=9.5, loc="outside right upper")
+    handles = ax.get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, fontsize=9.5, loc="outside lower center", ncols=3)
     _plain(ax)
     ax.grid(axis="y", visible=False)
     return figure
