@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from nnrun.cli.output import aligned
 
 if TYPE_CHECKING:
-    from nnrun.experiment.analysis import Calibration, Classification, ClassScores, MultiLabel, Residuals
+    from nnrun.experiment.analysis import (
+        Calibration,
+        Classification,
+        ClassScores,
+        Mistake,
+        MultiLabel,
+        Residuals,
+        WorstRow,
+    )
 
 _MOST_CLASSES_IN_A_MATRIX = 12
 _INDENT = "      "
@@ -19,10 +27,10 @@ def classification_text(found: Classification, width: int) -> str:
     """Scores per class, confusion, mistakes and calibration."""
     blocks = [_classes(found, width), _confusion(found, width)]
     if found.mistakes:
-        table = [["row", "true", "predicted", "probability", "of true"]]
+        table = [[*_place_headings(found.mistakes[0]), "true", "predicted", "probability", "of true"]]
         for m in found.mistakes:
             of_mistake = [f"{m.probability:.4f}", f"{m.probability_of_true:.4f}"]
-            table.append([str(m.row), m.true, m.predicted, *of_mistake])
+            table.append([*_place(m), m.true, m.predicted, *of_mistake])
         head = f"Most confident mistakes, {len(found.mistakes)} of {found.wrong:,}"
         blocks.append(_with_texts(head, table, [m.text for m in found.mistakes], width))
     blocks.append(_calibration(found.calibration, width))
@@ -40,10 +48,10 @@ def residuals_text(found: Residuals, width: int) -> str:
         + aligned([names, [f"{value:.4g}" for _, value in found.quantiles]], right_first=True)
     ]
     if found.worst:
-        table = [["row", "true", "predicted", "residual"]]
+        table = [[*_place_headings(found.worst[0]), "true", "predicted", "residual"]]
         for row in found.worst:
             numbers = [f"{value:.4g}" for value in (row.true, row.predicted, row.residual)]
-            table.append([str(row.row), *numbers])
+            table.append([*_place(row), *numbers])
         texts = [row.text for row in found.worst]
         blocks.append(_with_texts("Rows furthest off", table, texts, width))
     return "\n\n".join(blocks)
@@ -57,6 +65,15 @@ def multi_label_text(found: MultiLabel, width: int) -> str:
     )
     table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
     return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
+
+
+def _place_headings(row: Mistake | WorstRow) -> list[str]:
+    return ["row"] if row.in_file is None else ["row", "in file"]
+
+
+def _place(row: Mistake | WorstRow) -> list[str]:
+    """The number of a row in its split, and where it stands in its file (a line, of Parquet a row)."""
+    return [str(row.row)] if row.in_file is None else [str(row.row), str(row.in_file)]
 
 
 def _classes(found: Classification, width: int) -> str:

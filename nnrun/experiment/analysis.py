@@ -64,6 +64,7 @@ class Mistake:
         probability: what the network gave the predicted class.
         probability_of_true: what it gave the true one.
         text: the row as words or values, in one line.
+        in_file: where it stands in its file: its line, of Parquet its row; None where that is not known.
     """
 
     row: int
@@ -72,6 +73,7 @@ class Mistake:
     probability: float
     probability_of_true: float
     text: str = ""
+    in_file: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,16 @@ def label_scores(found: MultiLabel) -> tuple[Array, Array, list[str]]:
 
 @dataclass(frozen=True)
 class WorstRow:
-    """A row far from its target: its number in its split, its values, and the row in one line."""
+    """A row far from its target: its number in its split, its values, the row in one line.
+
+    `in_file` is as of a `Mistake`.
+    """
 
     row: int
     true: float
     predicted: float
     text: str = ""
+    in_file: int | None = None
 
     @property
     def residual(self) -> float:
@@ -232,6 +238,7 @@ def analyse(
     label_names: Sequence[str] | None = None,
     mistakes: int = 5,
     text_of: Callable[[int], str] = lambda row: "",
+    lines: Array | None = None,
 ) -> Analysis | None:
     """Compare outputs with targets. None where there is nothing to tell classes or numbers by.
 
@@ -247,6 +254,7 @@ def analyse(
         label_names: of several labels per row.
         mistakes: how many wrong or worst rows to name.
         text_of: the number of a row → the row in one line; asked for the named rows only.
+        lines: the number of a row → where it stands in its file; None where that is not known.
     """
     if not len(outputs) or not np.isfinite(outputs).all():
         return None
@@ -258,13 +266,17 @@ def analyse(
         probabilities = np.hstack([1 - outputs, outputs]) if one_output else outputs
         labels = _labels(targets, probabilities.shape[1])
         if labels is not None and activation == ("sigmoid" if one_output else "softmax"):
-            return _classification(probabilities, labels, numbers, class_names, mistakes, text_of)
+            return _classification(probabilities, labels, numbers, class_names, mistakes, text_of, lines)
     if activation == "sigmoid" and not one_output:
         several = targets.shape == outputs.shape and np.isin(targets, (0, 1)).all()
         return _multi_label(outputs > 0.5, targets.astype(bool), label_names) if several else None
     if activation == "softmax" or not one_output or targets.ndim != 1:
         return None
-    return _residuals(outputs[:, 0], targets.astype(np.float64), numbers, mistakes, text_of)
+    return _residuals(outputs[:, 0], targets.astype(np.float64), numbers, mistakes, text_of, lines)
+
+
+def _in_file(lines: Array | None, row: int) -> int | None:
+    return None if lines is None else int(lines[row])
 
 
 def calibrate(probabilities: Floats, labels: Labels, bins: int = CALIBRATION_BINS) -> Calibration:
@@ -309,6 +321,7 @@ def _classification(
     class_names: Sequence[str] | None,
     mistakes: int,
     text_of: Callable[[int], str],
+    lines: Array | None,
 ) -> Classification:
     from sklearn.metrics import confusion_matrix
 
@@ -336,6 +349,7 @@ def _classification(
                 probability=float(probabilities[i, predicted[i]]),
                 probability_of_true=float(probabilities[i, true[i]]),
                 text=text_of(int(rows[i])),
+                in_file=_in_file(lines, rows[i]),
             )
             for i in confident
         ),
@@ -404,7 +418,12 @@ def _confusions(confusion: Labels, names: Sequence[str]) -> tuple[Confusion, ...
 
 
 def _residuals(
-    predicted: Floats, true: Floats, rows: Array, worst: int, text_of: Callable[[int], str]
+    predicted: Floats,
+    true: Floats,
+    rows: Array,
+    worst: int,
+    text_of: Callable[[int], str],
+    lines: Array | None,
 ) -> Residuals:
     residuals = true - predicted
     largest = np.argsort(-np.abs(residuals), kind="stable")[:worst]
@@ -415,7 +434,13 @@ def _residuals(
         mae=float(np.abs(residuals).mean()),
         quantiles=tuple(zip(QUANTILES, np.quantile(residuals, QUANTILES).tolist(), strict=True)),
         worst=tuple(
-            WorstRow(int(rows[i]), float(true[i]), float(predicted[i]), text_of(int(rows[i])))
+            WorstRow(
+                int(rows[i]),
+                float(true[i]),
+                float(predicted[i]),
+                text_of(int(rows[i])),
+                _in_file(lines, rows[i]),
+            )
             for i in largest
         ),
         true=true,

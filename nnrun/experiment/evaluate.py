@@ -163,6 +163,7 @@ def _evaluated(
             label_names=dataset.target_names,
             mistakes=mistakes,
             text_of=_text_of(spec, samples, dataset, data_dir, listener),
+            lines=samples.lines,
         ),
         combination=combined.how,
     )

@@ -212,3 +212,40 @@ Labels: every label is right in 18 of 20 rows (0.9000); a label is predicted whe
     )
     (figure,) = Path("runs").glob("*/plots/labels.png")
     assert printed.out.split("\n\n")[4] == str(figure)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+@pytest.mark.parametrize("target", ["word", "number"])
+def test_rows_of_a_file_are_told_by_their_lines(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    target: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i},{i * 37 % 11},{'abc'[i * 7 % 3]}" for i in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,number,word", *rows]) + "\n")
+    words = target == "word"
+    last = {"units": 3, "activation": "softmax"} if words else {"units": 1}
+    spec = {
+        "dataset": {"csv": {"path": "rows.csv", "target": target, "inputs": "x", "test": {"fraction": 0.4}}},
+        "layers": [{"dense": last}],
+        "loss": "sparse_categorical_crossentropy" if words else "mse",
+        "validation": {"holdout": {"fraction": 0.4}},
+    }
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    assert main(["train", "spec.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--split", split, "--no-figures", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shown = found["classification"]["mistakes"] if words else found["residuals"]["worst"]
+    assert len(shown) == 5
+    for row in shown:
+        line = [None, "x,number,word", *rows][row["in_file"]]
+        assert line is not None
+        true = row["true"] if words else f"{row['true']:g}"
+        assert line.split(",")[2 if words else 1] == true
+        assert line.split(",")[0] in row["text"].split()
+    assert main(["evaluate", "@last", "--split", split, "--no-figures"]) == 0
+    assert "row  in file" in capsys.readouterr().out
