@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -133,13 +134,17 @@ def test_a_folder_that_is_read_only_is_said_before_anything_is_loaded(command: s
     write_small(tmp_path)
     (tmp_path / "locked").mkdir()
     (tmp_path / "small.npz").unlink()  # the data are not looked for before
+    twice = [[*command.split(), "--runs-dir", runs_dir] for runs_dir in ("locked/runs", "locked")]
     script = textwrap.dedent(
         f"""
         mount -t tmpfs -o ro none locked
-        {sys.executable} -m nnrun {command} --runs-dir locked/runs
-        code=$?
-        {sys.executable} -m nnrun {command} --runs-dir locked
-        exit $code
+        exec {sys.executable} -c '
+        import sys
+        from nnrun.cli import main
+        codes = [main(command) for command in {json.dumps(twice)}]
+        assert codes == [2, 2], codes
+        sys.exit(2)
+        '
         """
     )
     done = subprocess.run(
