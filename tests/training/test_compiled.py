@@ -85,6 +85,17 @@ def test_every_optimizer_traced(optimizer: Any) -> None:
     assert_alike(make_task(optimizer=optimizer, batch_size=7), (58, 53), "aot_eager")
 
 
+def test_rates_that_are_set_after_an_epoch_without_traced() -> None:
+    """What was traced first must not go on with the optimizer's own rate."""
+    task = make_task([{"dense": 3}, SIGMOID], optimizer={"sgd": 0.01})
+    weights = first_weights(task, range(2))
+    engines = EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, "aot_eager")
+    for engine in engines:
+        train(engine, (58, 53), epochs=1)
+        train_at(engine, (58, 53), [(0.5, 0.2)])
+    assert_same(engines[1].parameters(), engines[0].parameters())
+
+
 @pytest.mark.parametrize("loss", schema.components(schema.Loss))
 def test_every_loss_traced(loss: str) -> None:
     last, targets = TARGETS[loss]
