@@ -220,7 +220,7 @@ class NamedCodec:
             raise DataError(f"{where}: the first line {first.value.reason}.")
         header = [name.strip() for name in first.value]
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
-        width, missing = len(header), self.missing
+        width, missing = len(header), self.missing | self._missing_spellings
         for item in raw:
             if isinstance(item, Lines):
                 table = self._together(item, places, width)
@@ -242,6 +242,12 @@ class NamedCodec:
     def _missing_numbers(self) -> frozenset[float]:
         """Numbers that mean a missing value however written, as pandas has it: -99.0 as well as -99."""
         return frozenset(number for text in self.missing if math.isfinite(number := _float(text)))
+
+    @cached_property
+    def _missing_spellings(self) -> frozenset[str]:
+        """What pandas takes for missing too where that is a whole number: -99.0 beside -99."""
+        whole = [int(number) for number in self._missing_numbers if number == int(number)]
+        return frozenset(text for number in whole for text in (str(number), f"{number}.0"))
 
     def _without_missing_numbers(self, fields: Sequence[str | None]) -> Fields:
         return [

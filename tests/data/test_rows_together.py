@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nnrun.data import row_source
@@ -77,6 +77,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.sampled_from([OWN, USUAL]), st.booleans())
+@example([["1", "1", "1", "-99.0"], ["1", "-99.0", "-99.0", "1"]], OWN, False)
 def test_named_columns(rows: list[list[str]], missing: frozenset[str], carriage: bool) -> None:
     end = "\r\n" if carriage else "\n"
     content = ("x,n,b,c,t" + end + "".join(",".join(["0", *row]) + end for row in rows)).encode()
