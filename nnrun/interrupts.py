@@ -20,6 +20,10 @@ REQUESTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 Answer = Callable[[int, Any], Any]
 
 
+_leaving = False
+"""Whether a command was asked to stop. A KeyboardInterrupt may get lost in an import that is under way."""
+
+
 class Leave:
     """How a command answers requests to stop: the first as Ctrl-C does, the second by leaving at once.
 
@@ -33,6 +37,8 @@ class Leave:
 
     def install(self) -> None:
         """Answer those that nobody has changed: under nohup SIGHUP is ignored, and stays so."""
+        global _leaving
+        _leaving = False
         for number in REQUESTS:
             untouched = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             if signal.getsignal(number) is untouched:
@@ -41,6 +47,8 @@ class Leave:
 
     def asked(self, number: int) -> None:
         """Take note of the first. The system itself ends the process at the next, whatever it is doing."""
+        global _leaving
+        _leaving = True
         if self.came is None:
             self.came = number
         for each in self._answered:
@@ -93,6 +101,8 @@ def stopping_between_batches() -> Iterator[None]:
     if _watch is not None or not _in_main_thread():
         yield
         return
+    if _leaving:
+        raise KeyboardInterrupt
     watch = _watch = _Watch()
     watch.install()
     try:

@@ -2,10 +2,18 @@
 
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
-from nnrun.interrupts import stop_if_asked, stopping_at_once, stopping_between_batches, uninterrupted
+from nnrun import interrupts
+from nnrun.interrupts import (
+    Leave,
+    stop_if_asked,
+    stopping_at_once,
+    stopping_between_batches,
+    uninterrupted,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -153,3 +161,18 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
     with pytest.raises(KeyboardInterrupt), stopping_between_batches():
         ask_and_train()
     assert found == [before]
+
+
+def test_a_request_that_got_lost_before_is_answered_where_training_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An import may swallow a KeyboardInterrupt."""
+    monkeypatch.setattr(interrupts, "_leaving", False)
+    leave = Leave()
+    with suppress(KeyboardInterrupt):
+        leave(signal.SIGTERM, None)
+    done = []
+    with pytest.raises(KeyboardInterrupt), stopping_between_batches():
+        done.append("batch")
+    assert not done
+    assert leave.came == signal.SIGTERM
