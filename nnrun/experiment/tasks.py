@@ -8,7 +8,7 @@ import torch
 
 from nnrun.data import Dataset
 from nnrun.experiment.prepare import Group, training_task
-from nnrun.model.inputs import ComingInputs
+from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
 from nnrun.training.task import Task
 
@@ -35,7 +35,9 @@ class Tasks:
             if group.apart is None or group.fitted[0].sparse:
                 yield self.task(place)
             else:
-                coming = ComingInputs(group.fitted[0].width, len(self._dataset.train))
+                # Of tensors on the device `meta` there is all but their numbers.
+                shape = (1, len(self._dataset.train), group.fitted[0].width)
+                coming = DenseInputs(torch.empty(shape, device="meta"))
                 yield training_task(self._spec, group, self._dataset, self._device, coming)
 
     def task(self, place: int) -> Task:

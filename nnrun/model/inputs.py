@@ -171,38 +171,6 @@ class DenseInputs:
         yield from torch.split(take_rows(self.x_SNF, places, rows_GN), batch_size, dim=1)
 
 
-@dataclass(frozen=True)
-class ComingInputs:
-    """Dense rows that are yet to be made: what is known of them before.
-
-    Attributes:
-        features: F, the width of a row.
-        rows: how many there will be.
-    """
-
-    features: int
-    rows: int
-
-    @property
-    def dense(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def numbers_per_row(self) -> int:
-        """F."""
-        return self.features
-
-    @property
-    def bytes_of_a_network(self) -> int:
-        """As float32."""
-        return 4 * self.rows * self.features
-
-    def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Tensor]:
-        """There are none."""
-        raise AssertionError("these rows are yet to be made")
-
-
 def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
     """Gather rows from values that all replicas share (S = 1) or that each has for itself (S = R).
 

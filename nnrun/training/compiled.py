@@ -87,9 +87,7 @@ class CompiledEngine(EagerEngine):
         rows_per_call = size * STEPS_PER_CALL
         parameters = {name: value.detach() for name, value in stack.parameters.items()}
         # A tensor, since a number would be compiled into the function; and always, since nothing guards it.
-        rates_R = task.optimizer.learning_rate if stack.rates is None else stack.rates
-        if not isinstance(rates_R, Tensor):
-            rates_R = torch.full_like(stack.steps_R, rates_R)
+        rates_R = stack.rates_of_each(task.optimizer.learning_rate)
         losses, outputs = [], []
         batches = task.inputs.batches(self._data_places, segment.rows_GN, rows_per_call)
         with torch.no_grad():

@@ -95,7 +95,7 @@ class GraphedEngine(EagerEngine):
                 inputs[:, :size].clone(), targets[:, :size].clone(), of_batch, noise
             )
         step = self._recorded
-        _put_rates(step.rates_R, stack, task)
+        step.rates_R.copy_(stack.rates_of_each(task.optimizer.learning_rate))
         if noise is not None:
             for position, keys in noise.keys.items():
                 step.noise.keys[position].copy_(keys)
@@ -122,8 +122,7 @@ class GraphedEngine(EagerEngine):
         if noise is not None:
             keys = {position: keys.clone() for position, keys in noise.keys.items()}
             noise = type(noise)(keys, torch.zeros((), dtype=torch.int64, device=task.device))
-        rates_R = torch.empty_like(stack.steps_R)
-        _put_rates(rates_R, stack, task)
+        rates_R = stack.rates_of_each(task.optimizer.learning_rate).clone()
         replicas = len(stack.steps_R)
         loss_R = torch.empty(replicas, device=task.device)
         outputs_RBK = torch.empty(replicas, task.batch_size, task.network.outputs, device=task.device)
@@ -145,12 +144,3 @@ class GraphedEngine(EagerEngine):
         """Go on with the replicas at these places only."""
         super().keep(places)
         self._recorded = None
-
-
-def _put_rates(rates_R: Tensor, stack: Stack, task: Task) -> None:
-    """The learning rates of the replicas, where the recorded step looks for them."""
-    rates = task.optimizer.learning_rate if stack.rates is None else stack.rates
-    if isinstance(rates, Tensor):
-        rates_R.copy_(rates)
-    else:
-        rates_R.fill_(rates)

@@ -267,9 +267,7 @@ class NativeEngine(EagerEngine):
     def _job(self, rows: _Rows, stack: Stack, noise: Any, batch: int, outputs: Tensor) -> native_job.Job:
         classes = rows.smoothed.dtype == torch.int64
         replicas = len(stack.steps_R)
-        rates = self._task.optimizer.learning_rate if stack.rates is None else stack.rates
-        if not isinstance(rates, Tensor):
-            rates = torch.full((replicas,), rates, dtype=torch.float64)
+        rates = stack.rates_of_each(self._task.optimizer.learning_rate)
         strengths = self._strengths(stack, replicas)
         layers = self._layers(stack, noise, strengths)
         job = native_job.Job(

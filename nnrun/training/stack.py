@@ -113,6 +113,11 @@ class Stack:
         """The learning rates of the replicas; None where they are the optimizer's."""
         return self.own.get(OWN_RATE) if self.rate is None else self.rate
 
+    def rates_of_each(self, of_optimizer: float) -> Tensor:
+        """(R,) float64: the learning rate of each replica, that of the optimizer where it has no other."""
+        rates = of_optimizer if self.rates is None else self.rates
+        return rates if isinstance(rates, Tensor) else torch.full_like(self.steps_R, rates)
+
     def set_rates(self, rates: Sequence[float]) -> None:
         """From now on these are the replicas' learning rates."""
         self.rate = rates[0] if len(set(rates)) == 1 else None
