@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
 
 
+_MOST_MEMBERS = 10
+"""So many folds or seeds are shown one by one; more with -v."""
+
+
 class Split(str, Enum):
     """The rows that a run can be measured on."""
 
@@ -34,12 +38,14 @@ def evaluate(
         int, typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show.")
     ] = 5,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
+    weights: options.Weights = options.WeightsName.last,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Measure a run's networks, and show what lies behind: classes, labels, mistakes, calibration, residuals.
 
@@ -52,22 +58,32 @@ def evaluate(
     evaluation = evaluate_run(
         find_run(run, runs_dir),
         split="test" if split is Split.test else "validation",
+        weights=weights.value,
         data_dir=data_dir,
         device=device,
         mistakes=mistakes,
-        listener=listener_for(quiet=quiet, verbose=False),
+        listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
     if as_json:
         print_json(_document(evaluation, paths))
     else:
-        print(printable(_text(evaluation, paths)))
+        print(printable(_text(evaluation, paths, verbose=verbose)))
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     from nnrun.experiment.analysis import Classification, MultiLabel
 
-    document = {**vars(evaluation), "run": evaluation.run.id}
+    document = {
+        **vars(evaluation),
+        "run": evaluation.run.id,
+        "epoch": evaluation.epoch,
+        "weights": evaluation.weights.as_document(),
+        "members": [vars(member) for member in evaluation.members],
+        "chosen_on_these_rows": evaluation.chosen_on_these_rows,
+    }
+    if evaluation.kept is not None:
+        document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
     analysis = document.pop("analysis")
     tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
     if isinstance(analysis, Classification):
@@ -79,23 +95,54 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
-def _text(evaluation: Evaluation, figures: list[Path]) -> str:
+def _text(evaluation: Evaluation, figures: list[Path], *, verbose: bool) -> str:
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
-    epoch = "" if evaluation.epoch is None else f", after epoch {evaluation.epoch},"
-    lines = [f"{evaluation.run.id}{epoch} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
-    table = [["", evaluation.split, "baseline"]]
-    for name, value in evaluation.scores.items():
-        baseline = with_std(evaluation.baseline.get(name))
-        table.append([name, with_std(value, evaluation.std.get(name)), baseline])
-    lines.append(aligned(table))
+    width = text_width()
+    head = [
+        f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}",
+        textwrap.fill(evaluation.weights.sentence, width, break_on_hyphens=False),
+    ]
+    lines = ["\n".join(head), aligned(_score_rows(evaluation))]
+    if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
+        lines.append("\n".join(remarks))
+    if len(evaluation.members) > 1 and (verbose or len(evaluation.members) <= _MOST_MEMBERS):
+        lines.append(member_table(evaluation.members, evaluation.std))
     lines += _tables(evaluation)
     if figures:
         lines.append("\n".join(map(str, figures)))
     if evaluation.split == "test":
         lines.append(_look(evaluation))
     return printable("\n\n".join(lines))
+
+
+def _score_rows(evaluation: Evaluation) -> list[list[str]]:
+    """The scores, beside what the kept weights score where that is something else, and the baseline."""
+    columns: dict[str, dict[str, str]] = {
+        evaluation.split if evaluation.kept is None else f"epoch {evaluation.scores_epoch}": {
+            name: with_std(value, evaluation.std.get(name)) for name, value in evaluation.scores.items()
+        }
+    }
+    if evaluation.kept is not None:
+        columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
+    rows = [["", *columns]]
+    return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
+
+
+def _remarks(evaluation: Evaluation) -> list[str]:
+    """What must be known of the scores: that an epoch was chosen by them."""
+    weights, kind = evaluation.weights, evaluation.kind
+    if evaluation.kept is not None:
+        return [
+            f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
+            f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
+            f"{evaluation.scores_epoch}, one for all, as in the summary of training."
+        ]
+    if evaluation.chosen_on_these_rows:
+        return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]
+    return []
 
 
 def _look(evaluation: Evaluation) -> str:

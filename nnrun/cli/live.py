@@ -58,7 +58,7 @@ class LiveListener(Listener):
 
     def epoch(self, record: EpochRecord) -> None:
         """Take note; the screen is drawn by the clock, not by the epoch."""
-        record = replace(record, weights={})  # a screen has no use for them, and they are large
+        record = replace(record, weights={}, best={})  # a screen has no use for them, and they are large
         self._records.append(record)
         if "val_loss" in means(record) and (self._best is None or _better(record, self._best)):
             self._best = record

@@ -58,6 +58,19 @@ Compile = Annotated[
     CompilePolicy,
     typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
 ]
+
+
+class WeightsName(str, Enum):
+    """Which weights of a run are used."""
+
+    last = "last"
+    best = "best"
+
+
+Weights = Annotated[
+    WeightsName,
+    typer.Option("--weights", help="Those that training ended with (last), or of the best epoch (best)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]

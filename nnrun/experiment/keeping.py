@@ -19,7 +19,7 @@ EVERY_SECONDS = 1.0
 COST_SHARE = 0.03
 """Of the time that is spent on keeping: where one checkpoint takes long, they become rarer."""
 
-_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch")
+_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch", "best_weights_epoch")
 _CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
 
 
@@ -61,7 +61,7 @@ def read_kept(run: RunDirectory) -> Kept:
     document = found.document
     try:
         record = dict(document["record"])
-        for key in ("stopped_early", "weights_epoch"):
+        for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
             if isinstance(record.get(key), Mapping):  # JSON has no whole numbers for keys
                 record[key] = {int(number): value for number, value in record[key].items()}
         return Kept(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_data import load_data
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.sound_record import sound
-from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
+from nnrun.experiment.used_weights import UsedWeights, read_used_weights
+from nnrun.records import Member, RunDirectory, WeightsChoice, member_of_folder, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text
 from nnrun.spec.overrides import Overrides
@@ -48,15 +49,20 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = ()) -> LoadedSpec:
     )
 
 
-def load_networks(run: RunDirectory) -> list[TrainedNetwork]:
-    """The networks that a run kept, fold by fold or seed by seed."""
-    members: list[Member | None] = list(run.members()) or [None]
-    return [_load_network(run, member) for member in members]
+def load_networks(
+    run: RunDirectory, which: WeightsChoice = "last"
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    """The networks that a run kept, fold by fold or seed by seed, and of which epochs their weights are."""
+    return _load_networks(run, list(run.members()) or [None], which)
 
 
-def _load_network(run: RunDirectory, member: Member | None) -> TrainedNetwork:
-    fitted = FittedPreprocessing.from_json(run.read_preprocessing(member))
-    return TrainedNetwork(member, fitted, run.read_weights(member))
+def _load_networks(
+    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    fitted = [FittedPreprocessing.from_json(run.read_preprocessing(member)) for member in members]
+    kept, used = read_used_weights(run, members, which)
+    made = [TrainedNetwork(m, f, k.arrays) for m, f, k in zip(members, fitted, kept, strict=True)]
+    return made, used
 
 
 def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
@@ -64,11 +70,14 @@ def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
     return load_run_spec(run, {"init_weights": None}).spec
 
 
-def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwork, ...]:
+def choose_networks(
+    run: RunDirectory, member: str | None, which: WeightsChoice = "last"
+) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
     """All networks of a run, or the one whose folder has this name."""
     members = run.members()
     if member is None:
-        return tuple(load_networks(run))
+        networks, used = load_networks(run, which)
+        return tuple(networks), used
     wanted = member_of_folder(member)
     if not members:
         raise UsageError(
@@ -77,7 +86,8 @@ def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwo
     if wanted not in members:
         there = listing([m.folder for m in members], "and")
         raise UsageError(f"--member {member}: {run.id} has {there}.")
-    return (_load_network(run, wanted),)
+    networks, used = _load_networks(run, [wanted], which)
+    return tuple(networks), used
 
 
 def load_run_data(

@@ -14,7 +14,8 @@ from nnrun.experiment.keeping import Kept, read_kept
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.recorder import ending_kept
-from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.experiment.run import Job, Settings, computing, first_record, prepare_job, train_job
+from nnrun.experiment.sound_record import sound
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import code_used
@@ -80,11 +81,13 @@ def resume_run(
         _refuse_differences(run, trained, own, "in its folder")
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
-            job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
+            # What a damaged record lacks follows from the spec and the data.
+            record = {**first_record(run, job, threads), **sound(record)}
             if wanted.epochs > own.epochs:
                 run.write_resolved(dump_spec(wanted))
             _go_on(run, record, job, kept, inexact)
@@ -102,7 +105,7 @@ def _go_on(
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
-    for key in ("stopped_early", "error", "weights_epoch"):
+    for key in ("stopped_early", "error", "weights_epoch", "best_weights_epoch"):
         record.pop(key, None)
     record |= dict(kept.record)
     record |= {

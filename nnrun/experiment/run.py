@@ -257,7 +257,7 @@ def begin(
         until_the_end.enter_context(run.owned())
         run.write_spec(source_text)
         run.write_resolved(dump_spec(job.spec))
-        record = _first_record(run, job, threads)
+        record = first_record(run, job, threads)
         run.write_record(record)
         until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
     return run, record
@@ -283,7 +283,8 @@ def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Wei
     return given
 
 
-def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
+def first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
+    """What a run's record says before anything is trained."""
     spec, dataset = job.spec, job.dataset
     first = job.groups[0].folds[0]
     return {
@@ -358,6 +359,17 @@ def recording(
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
     started = time.perf_counter()
+
+    def settle() -> None:
+        """What follows from the history: however training ends, the record tells it as far as it went."""
+        before = 0.0 if kept is None else kept.seconds
+        record["training_seconds"] = before + time.perf_counter() - started
+        table = run.read_history() if record["epochs_run"] else None
+        if table is not None and not table.empty:
+            record.update(verdict(table, spec))
+            if job.kind is not None:
+                run.write_history_mean(history_mean(table))
+
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
@@ -380,15 +392,15 @@ def recording(
             )
             rate = build_optimizer(spec.optimizer).learning_rate
             yield Recorder(run, record, history, listener, job.kind, rate)
-    finally:
+    except BaseException:
         listener.ended()
-        before = 0.0 if kept is None else kept.seconds
-        record["training_seconds"] = before + time.perf_counter() - started
-        table = run.read_history() if record["epochs_run"] else None
-        if table is not None and not table.empty:
-            record |= verdict(table, spec, record["weights_epoch"])
-            if job.kind is not None:
-                run.write_history_mean(history_mean(table))
+        try:
+            settle()
+        except Exception as problem:  # what ended the training must not be hidden by what follows from it
+            listener.message(f"warning: the record of {run.id} lacks its scores: {problem}")
+        raise
+    listener.ended()
+    settle()
 
 
 def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | None = None) -> None:
@@ -414,6 +426,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
+        record["test_epoch"] = record.get("weights_epoch")
 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:

@@ -34,6 +34,13 @@ def _map_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
     )
 
 
+def _rows(value: object) -> bool:
+    """Counts, and the ranges of those that differ between folds."""
+    if not isinstance(value, Mapping) or not _map_of(_list_of(_count))(value.get("ranges", {})):
+        return False
+    return _map_of(_count)({part: number for part, number in value.items() if part != "ranges"})
+
+
 def _list_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
@@ -63,12 +70,17 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(
         ("best", "best_std", "last", "last_std", "test", "test_std", "baseline"), _map_of(_number)
     ),
-    **dict.fromkeys(("rows", "stopped_early"), _map_of(_count)),
+    "stopped_early": _map_of(_count),
+    "rows": _rows,
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data"), _maps),
     "best_interval": _map_of(_interval),
     "training_seconds": _number,
-    "weights_epoch": lambda value: _count(value) or _map_of(_count)(value),
+    **dict.fromkeys(
+        ("weights_epoch", "best_weights_epoch", "test_epoch"),
+        lambda value: _count(value) or _map_of(_count)(value),
+    ),
+    "smoothed_over": _count,
     "versions": _map_of(_text),
     "chosen_from": _chosen_from,
 }

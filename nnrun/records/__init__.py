@@ -36,7 +36,7 @@ from nnrun.records.sweep_directory import (
     list_sweeps,
     open_sweep,
 )
-from nnrun.records.weights import read_weights_file
+from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [
     "BROKEN",
@@ -45,6 +45,7 @@ __all__ = [
     "MEMBER_KINDS",
     "STATUSES",
     "HistoryWriter",
+    "KeptWeights",
     "Look",
     "Looks",
     "Member",
@@ -56,6 +57,8 @@ __all__ = [
     "SweepRecord",
     "TrialRecord",
     "TrialStatus",
+    "WeightsChoice",
+    "WeightsEpoch",
     "all_looks",
     "count_look",
     "create_run",

@@ -46,6 +46,7 @@ def test_a_run_with_a_holdout() -> None:
         "best": {"loss": 2, "mae": 3, "val_loss": 4, "val_mae": 6},
         "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
         "chosen_by": "val_loss",
+        "smoothed_over": None,
         "verdict": "val_loss was best at epoch 2; after that, training went on fitting the training set "
         "only (overfitting).",
     }
