@@ -72,6 +72,22 @@ def verdict(
     return result
 
 
+def best_of_run(record: Mapping[str, Any], history: pd.DataFrame) -> tuple[str | None, int | None]:
+    """The column that chooses a run's best epoch and that epoch, as its record has them.
+
+    The record has them once the run has ended; before, the history's val_loss tells.
+    """
+    if "chosen_by" in record:
+        column, epoch = record["chosen_by"], record.get("best_epoch")
+        known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
+        return (column, epoch) if known else (None, None)
+    column, table = "val_loss", _one_curve(history)
+    name = column if column in table else f"{column}_mean"
+    if name not in table:
+        return None, None
+    return column, best_epoch(table[name], monitor_mode(column, recorded_directions(record)))
+
+
 @dataclass(frozen=True)
 class ChosenFrom:
     """Why a final run trains for as long as it does.
