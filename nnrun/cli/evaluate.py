@@ -11,16 +11,13 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
+from nnrun.cli.closing import MOST_MEMBERS
 from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
 if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
-
-
-_MOST_MEMBERS = 10
-"""So many folds or seeds are shown one by one; more with -v."""
 
 
 class Split(str, Enum):
@@ -107,8 +104,8 @@ def _text(evaluation: Evaluation, figures: list[Path], *, verbose: bool) -> str:
     lines = ["\n".join(head), aligned(_score_rows(evaluation))]
     if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
         lines.append("\n".join(remarks))
-    if len(evaluation.members) > 1 and (verbose or len(evaluation.members) <= _MOST_MEMBERS):
-        lines.append(member_table(evaluation.members, evaluation.std))
+    if len(evaluation.members) > 1 and (verbose or len(evaluation.members) <= MOST_MEMBERS):
+        lines.append(_members(evaluation))
     lines += _tables(evaluation)
     if figures:
         lines.append("\n".join(map(str, figures)))
@@ -129,6 +126,20 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
+
+
+def _members(evaluation: Evaluation) -> str:
+    """The scores of each fold or seed."""
+    kind = str(evaluation.kind)
+    same = evaluation.scores_epoch is not None
+    rows = [[kind, *([] if same else ["epoch"]), "rows", *evaluation.scores]]
+    for member in evaluation.members:
+        name = str(member.member).removeprefix(f"{kind}-")
+        epoch = [] if same else [str(member.epoch)]
+        scores = [with_std(member.scores[measure]) for measure in evaluation.scores]
+        rows.append([name, *epoch, f"{member.rows:,}", *scores])
+    where = f" at epoch {evaluation.scores_epoch}" if same else ""
+    return f"each {kind}{where}\n{aligned(rows)}"
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:

@@ -98,7 +98,8 @@ def load_predictor(
         weights: those that training ended with (`last`), or those of the best epoch.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: where to compute.
-        listener: is told which weights are used, that several networks are averaged, and what is not used of the rows.
+        listener: is told which weights are used, that several networks are averaged, and what is not used of
+            the rows.
 
     Raises:
         UsageError: there is no such network or device.

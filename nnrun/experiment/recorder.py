@@ -19,7 +19,7 @@ from nnrun.experiment.verdict import min_delta_of_best
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory, WeightsEpoch
 from nnrun.spec import schema
-from nnrun.spec.columns import chooser, directions
+from nnrun.spec.columns import directions
 from nnrun.training.engine import Engine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.training.optimizers import build_optimizer
@@ -93,6 +93,7 @@ class Recorder:
         listener: is told of each epoch.
         kind: what tells the run's networks apart; None where there is one.
         learning_rate: of its networks, before the schedule.
+        chosen_by: the column by which an epoch is the best; None where nothing is validated.
     """
 
     run: RunDirectory
@@ -101,6 +102,7 @@ class Recorder:
     listener: Listener
     kind: MemberKind | None
     learning_rate: float
+    chosen_by: str | None = None
 
     def epoch(self, epoch: EpochRecord) -> None:
         """Write an epoch's rows."""
@@ -157,8 +159,9 @@ def train_group(
             others go on.
         keeper: keeps the state at the end of epochs, and may have one to go on from.
     """
-    stopping, own, best_by = spec.early_stopping, directions(spec), chooser(spec)
+    stopping, own = spec.early_stopping, directions(spec)
     every = list(dict.fromkeys(recorders.values()))
+    best_by = every[0].chosen_by
     alone = len(every) == 1
 
     def part_of(recorder: Recorder, values: Mapping[int, T]) -> dict[int, T]:
@@ -185,7 +188,7 @@ def train_group(
             maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
             best_by=best_by,
             best_maximize=best_by is not None and monitor_mode(best_by, own) == "max",
-            best_min_delta=min_delta_of_best(spec),
+            best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
             rates=spec.learning_rate_schedule,
             rates_maximize=any(
                 monitor_mode(part.monitor, own) == "max"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from nnrun.data import Dataset
+from nnrun.errors import NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
@@ -48,7 +49,7 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
-from nnrun.spec.columns import directions, trained_columns
+from nnrun.spec.columns import chooser, directions, trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
@@ -77,6 +78,7 @@ class Settings:
         selection: which networks: all, one fold alone, several seeds.
         parent: the id of the run or sweep that this one comes from.
         trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
+        monitor: the column that chooses the best epoch; default: what the spec says.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         chosen_from: what decided the number of epochs, where the parent's validation did.
         use_test_set: score the network on the test set at the end.
@@ -93,6 +95,7 @@ class Settings:
     selection: Selection = EVERYTHING
     parent: str | None = None
     trial: Mapping[str, Any] | None = None
+    monitor: str | None = None
     parent_data: Mapping[str, str] | None = None
     chosen_from: ChosenFrom | None = None
     use_test_set: bool = False
@@ -140,6 +143,11 @@ class Job:
     def kind(self) -> MemberKind | None:
         """What tells the networks apart: a column and folders are named for it. None where there is one."""
         return kind_of_members(self.spec, self.settings.selection)
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The column that chooses the best epoch; None where nothing is validated."""
+        return self.settings.monitor or chooser(self.spec)
 
     @property
     def numbers(self) -> list[int]:
@@ -309,6 +317,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
         "epochs_run": 0,
+        "chosen_by": job.chosen_by,
         "rows": {
             "train": len(first.train_rows),
             "validation": len(first.validation_rows),
@@ -366,7 +375,7 @@ def recording(
         record["training_seconds"] = before + time.perf_counter() - started
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
-            record.update(verdict(table, spec))
+            record.update(verdict(table, spec, job.settings.monitor))
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
@@ -391,12 +400,13 @@ def recording(
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
-            yield Recorder(run, record, history, listener, job.kind, rate)
+            yield Recorder(run, record, history, listener, job.kind, rate, job.chosen_by)
     except BaseException:
         listener.ended()
         try:
             settle()
-        except Exception as problem:  # what ended the training must not be hidden by what follows from it
+        except (NnrunError, OSError, LookupError, TypeError, ValueError) as problem:
+            # What ended the training must not be hidden by what follows from it.
             listener.message(f"warning: the record of {run.id} lacks its scores: {problem}")
         raise
     listener.ended()

@@ -53,6 +53,15 @@ def _maps(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 
 
+def _member_scores(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, Mapping)
+        and isinstance(item.get("member"), str)
+        and all(item.get(part) is None or _map_of(_number)(item[part]) for part in ("best", "last"))
+        for item in value
+    )
+
+
 def _chosen_from(value: object) -> bool:
     return (
         isinstance(value, Mapping)
@@ -74,6 +83,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "rows": _rows,
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data"), _maps),
+    "members": _member_scores,
     "best_interval": _map_of(_interval),
     "training_seconds": _number,
     **dict.fromkeys(

@@ -8,7 +8,14 @@ from typing import Any, get_args
 
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.sound_record import sound
-from nnrun.records import KeptWeights, Member, RunDirectory, WeightsChoice, WeightsEpoch
+from nnrun.records import (
+    KeptWeights,
+    Member,
+    RunDirectory,
+    WeightsChoice,
+    WeightsEpoch,
+    members_of_record,
+)
 
 _MOST_EPOCHS = 10
 """So many folds are named with their epochs; of more the first and the last epoch."""
@@ -54,7 +61,7 @@ class UsedWeights:
 
     @property
     def text(self) -> str:
-        """`epoch 20, the last`; `epoch 7, the best by val_loss`; `each fold's best epoch by val_loss (...)`."""
+        """`epoch 20, the last`; `epoch 7, the best by val_loss`; `each fold's last epoch (epochs 9, 12)`."""
         known = [of for of in self.epochs if of is not None]
         if len(known) < len(self.epochs):
             return "of an epoch that is not recorded"
@@ -153,22 +160,37 @@ def _refuse_others(
         return
     if record.get("best_epoch") is None:
         raise UsageError(
-            f"--weights best: {run.id} has no best epoch, since none was validated with a finite score. It has "
-            "the weights that training ended with: leave --weights out."
+            f"--weights best: {run.id} has no best epoch, since nothing was validated with a finite score. "
+            "Its weights are those that training ended with: leave --weights out."
         )
     raise DataError(
-        f"--weights best: {run.id} kept only the weights that training ended with, as older versions of nnrun "
-        f"did; those of its best epoch ({record['best_epoch']}) are gone. Train it again, or leave --weights out."
+        f"--weights best: {run.id} kept only the weights that training ended with, as older versions of "
+        "nnrun did, and none of its best epoch. Train it again, or leave --weights out."
     )
 
 
+def recorded_weights(record: Mapping[str, Any]) -> UsedWeights | None:
+    """The weights that a run ended with, as its record tells of them; None where it has none."""
+    kind, numbers = members_of_record(record)
+    members: list[Member | None] = [None] if kind is None else [Member(kind, n) for n in sorted(numbers)]
+    epochs = [_recorded_epoch(record, member) for member in members]
+    if any(epoch is None for epoch in epochs):
+        return None
+    best = [
+        None if epoch is None or epoch.best else _best_epoch(record, member)
+        for epoch, member in zip(epochs, members, strict=True)
+    ]
+    return UsedWeights("last", tuple(members), tuple(epochs), record.get("chosen_by"), tuple(best))
+
+
 def _recorded_epoch(record: Mapping[str, Any], member: Member | None) -> WeightsEpoch | None:
-    """What the record of an older nnrun says of weights whose file says nothing."""
+    """What the record says of weights; those of an older nnrun do not say it themselves."""
     epoch = _of_member(record.get("weights_epoch"), member)
     if epoch is None:
         return None
-    is_last = epoch == _of_member(record.get("stopped_early"), member) or epoch == record.get("epochs_run")
-    return WeightsEpoch(epoch, is_last, member is None and epoch == record.get("best_epoch"), not is_last)
+    ended = _of_member(record.get("stopped_early"), member) or record.get("epochs_run")
+    best = _best_epoch(record, member) or (record.get("best_epoch") if member is None else None)
+    return WeightsEpoch(epoch, last=epoch == ended, best=epoch == best, restored=epoch != ended)
 
 
 def _best_epoch(record: Mapping[str, Any], member: Member | None) -> int | None:
@@ -176,9 +198,10 @@ def _best_epoch(record: Mapping[str, Any], member: Member | None) -> int | None:
 
 
 def _of_member(value: object, member: Member | None) -> int | None:
+    """An entry of the record for one network: of several networks it is a map of their numbers."""
     if isinstance(value, Mapping):
-        number = 0 if member is None else member.number
-        value = value.get(str(number), value.get(number))
-        if member is None and value is None:
-            return None
+        if member is None:  # early stopping tells of a lone network as of the first of several
+            value = next(iter(value.values()), None)
+        else:
+            value = value.get(str(member.number), value.get(member.number))
     return value if isinstance(value, int) and not isinstance(value, bool) else None

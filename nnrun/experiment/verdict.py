@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnrun.experiment.run_scores import read_run_spec
-from nnrun.records import RunDirectory, member_kind
+from nnrun.records import Member, RunDirectory, member_kind
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser, directions, metric_column
 from nnrun.validation.summary import (
@@ -25,20 +25,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any]:
+def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> dict[str, Any]:
     """The part of a run's record that follows from its history.
+
+    The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
 
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
     last is the last that all reached.
     """
     table, kind = _one_curve(history), member_kind(history.columns)
-    column = chooser(spec)
+    column = monitor or chooser(spec)
     last: dict[str, Any] = {"last": _row(table, len(table))}
     n = 1 if kind is None else int(history[kind].nunique())
     if n > 1:
         last |= {"last_epoch": len(table), "last_std": _row(table, len(table), "_std")}
     if column is None:
-        return {"best_epoch": None, "best": {}, **last, "chosen_by": None, "verdict": None}
+        members = _members(history, None)
+        return {"best_epoch": None, "best": {}, **last, **members, "chosen_by": None, "verdict": None}
     own = directions(spec)
     chosen = _chosen_on(history, column, spec)
     epoch = chosen.epoch
@@ -47,6 +50,7 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec) -> dict[str, Any
         "best_epoch": epoch,
         "best": best,
         **last,
+        **_members(history, epoch),
         "chosen_by": column,
         "smoothed_over": chosen.smoothed_over,
         "verdict": _sentence(table, column, chosen, int(history["epoch"].max()), kind, own),
@@ -68,24 +72,24 @@ def best_of_run(
 
     The record has them once the run has ended; before, its history tells.
     """
-    if "chosen_by" in record:
-        column, epoch = record["chosen_by"], record.get("best_epoch")
+    column, epoch = record.get("chosen_by"), record.get("best_epoch")
+    if "best_epoch" in record:
         known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
         return (column, epoch) if known else (None, None)
     spec = read_run_spec(run)
-    chooses = chooser(spec)
-    if chooses is None or chooses not in history:
+    column = column if isinstance(column, str) else chooser(spec)
+    if column is None or column not in history:
         return None, None
-    return chooses, _chosen_on(history, chooses, spec).epoch
+    return column, _chosen_on(history, column, spec).epoch
 
 
-def min_delta_of_best(spec: schema.ExperimentSpec) -> float:
-    """By how much more than this an epoch must be better to be the best of one network.
+def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
+    """By how much more than this an epoch must be better in `column` to be the best of one network.
 
     Where early stopping restores the weights of the best epoch by the column that chooses, the two are one.
     """
     stopping = spec.early_stopping
-    restores = stopping is not None and stopping.restore_best and stopping.monitor == chooser(spec)
+    restores = stopping is not None and stopping.restore_best and stopping.monitor == column
     return stopping.min_delta if stopping is not None and restores else 0.0
 
 
@@ -96,7 +100,7 @@ def _chosen_on(history: pd.DataFrame, column: str, spec: schema.ExperimentSpec) 
         table[column if column in table else f"{column}_mean"],
         monitor_mode(column, directions(spec)),
         networks=1 if kind is None else int(history[kind].nunique()),
-        min_delta=min_delta_of_best(spec),
+        min_delta=min_delta_of_best(spec, column),
     )
 
 
@@ -159,10 +163,24 @@ def _sentence(
     sentence = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
         return (
-            f"{column} was best at epoch {chosen.epoch}, about where early stopping ended the first {kind}: the "
-            f"mean over all {kind}s goes no further."
+            f"{column} was best at epoch {chosen.epoch}, about where early stopping ended the first {kind}: "
+            f"the mean over all {kind}s goes no further."
         )
     return sentence
+
+
+def _members(history: pd.DataFrame, best_epoch: int | None) -> dict[str, Any]:
+    """For each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
+    kind = member_kind(history.columns)
+    if kind is None or history[kind].nunique() < 2:
+        return {}
+    found = []
+    for number, table in history.groupby(kind):
+        own = table.drop(columns=kind).reset_index(drop=True)
+        best = {} if best_epoch is None else _row(own, best_epoch)
+        name = Member(kind, int(str(number))).folder
+        found.append({"member": name, "best": best, "last": _row(own, len(own)), "epochs": len(own)})
+    return {"members": found}
 
 
 def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:

@@ -20,8 +20,8 @@ _DIGEST = "nnrun.sha256"
 """The key of a file's metadata that holds the hash of its arrays: safetensors has no checksum of its own."""
 
 _WEIGHTS = "nnrun.weights"
-"""The key of the same, as JSON, with the weights' epoch: safetensors writes several keys in a random order, so
-files of equal weights would differ."""
+"""The key of the same, as JSON, with the weights' epoch: safetensors writes several keys in any order, and
+files of equal weights must not differ."""
 
 WeightsChoice = Literal["last", "best"]
 """Which weights of a run: those that it ended with, or those of its best epoch."""

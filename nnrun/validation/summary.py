@@ -170,7 +170,7 @@ def smoothed_best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | 
 
 
 def smoothing_window(epoch: int) -> int:
-    """Over about how many epochs `smooth_both_sides` averages there: the sum of weights, where its own is 1."""
+    """Over about how many epochs `smooth_both_sides` averages: the sum of the weights, its own being 1."""
     width = min(LARGEST_WIDTH, WIDTH_SHARE * epoch)
     return round(1 / math.tanh(1 / (2 * width)))
 
