@@ -134,8 +134,8 @@ def _weights(record: Mapping[str, Any]) -> str:
     if used.chosen_apart and record.get("best"):
         kind = members_of_record(record)[0]
         text += (
-            f" They were chosen on the rows that score each {kind}, and would score better there than they "
-            f"should: the scores above are of one epoch for all {kind}s."
+            f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "
+            f"weights are optimistic; the scores above are of one epoch for all {kind}s."
         )
     return text
 

@@ -179,7 +179,7 @@ def _source(run: RunDirectory, skip: int) -> _Source:
     epochs = int(history["epoch"].max())
     if skip >= epochs:
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
-    chosen_by, best_epoch = best_of_run(run, run.read_record(), history)
+    chosen_by, best_epoch = best_of_run(run.read_record(), history)
     kind = member_kind(history.columns)
     if kind is None:
         return _Source(history, None, epochs, chosen_by, best_epoch)

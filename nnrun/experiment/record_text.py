@@ -106,12 +106,12 @@ class MemberTable:
     rows: Sequence[Sequence[str]]
 
 
-def member_table(record: Mapping[str, Any]) -> MemberTable | None:
+def member_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> MemberTable | None:
     """What each fold or seed scored where `score_table` has their mean; None for one network."""
     members, kind = record.get("members") or [], members_of_record(record)[0]
     if len(members) < 2 or kind is None:
         return None
-    part = "best" if record.get("best") else "last"
+    part = "best" if record.get("best") and not last_epoch else "last"
     scores = {str(m.get("member")): m.get(part) or {} for m in members}
     names = list(next(iter(scores.values())))
     names = [name for name in names if name.startswith("val_")] or names

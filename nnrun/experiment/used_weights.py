@@ -65,8 +65,10 @@ class UsedWeights:
         known = [of for of in self.epochs if of is not None]
         if len(known) < len(self.epochs):
             return "of an epoch that is not recorded"
-        if len(known) == 1 or (self.epoch is not None and len(set(known)) == 1):
+        if len(set(known)) == 1:
             return f"epoch {known[0].epoch}, {self._what(known[0])}"
+        if self.epoch is not None and all(of.last for of in known):
+            return f"epoch {self.epoch}, the last"
         kind = "fold" if self.members[0] is None else self.members[0].kind
         if all(of.restored for of in known):
             what = f"best epoch{self._by}, restored by early stopping"

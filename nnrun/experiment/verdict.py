@@ -6,8 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnrun.experiment.run_scores import read_run_spec
-from nnrun.records import Member, RunDirectory, member_kind
+from nnrun.records import Member, RunDirectory, member_kind, recorded_directions
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser, directions, metric_column
 from nnrun.validation.summary import (
@@ -43,7 +42,7 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
         members = _members(history, None)
         return {"best_epoch": None, "best": {}, **last, **members, "chosen_by": None, "verdict": None}
     own = directions(spec)
-    chosen = _chosen_on(history, column, spec)
+    chosen = _chosen_on(history, column, own, min_delta_of_best(spec, column))
     epoch = chosen.epoch
     best = _row(table, epoch) if epoch is not None else {}
     result: dict[str, Any] = {
@@ -65,22 +64,18 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
     return result
 
 
-def best_of_run(
-    run: RunDirectory, record: Mapping[str, Any], history: pd.DataFrame
-) -> tuple[str | None, int | None]:
+def best_of_run(record: Mapping[str, Any], history: pd.DataFrame) -> tuple[str | None, int | None]:
     """The column that chooses a run's best epoch and that epoch, as its record has them.
 
     The record has them once the run has ended; before, its history tells.
     """
-    column, epoch = record.get("chosen_by"), record.get("best_epoch")
+    column, epoch = record.get("chosen_by", "val_loss"), record.get("best_epoch")
     if "best_epoch" in record:
         known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
         return (column, epoch) if known else (None, None)
-    spec = read_run_spec(run)
-    column = column if isinstance(column, str) else chooser(spec)
-    if column is None or column not in history:
+    if not isinstance(column, str) or column not in history:
         return None, None
-    return column, _chosen_on(history, column, spec).epoch
+    return column, _chosen_on(history, column, recorded_directions(record)).epoch
 
 
 def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
@@ -93,14 +88,16 @@ def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
     return stopping.min_delta if stopping is not None and restores else 0.0
 
 
-def _chosen_on(history: pd.DataFrame, column: str, spec: schema.ExperimentSpec) -> ChosenEpoch:
+def _chosen_on(
+    history: pd.DataFrame, column: str, own: Mapping[str, bool], min_delta: float = 0.0
+) -> ChosenEpoch:
     """The best epoch of a history by one of its columns; of several networks by their mean."""
     table, kind = _one_curve(history), member_kind(history.columns)
     return choose_epoch(
         table[column if column in table else f"{column}_mean"],
-        monitor_mode(column, directions(spec)),
+        monitor_mode(column, own),
         networks=1 if kind is None else int(history[kind].nunique()),
-        min_delta=min_delta_of_best(spec, column),
+        min_delta=min_delta,
     )
 
 

@@ -137,6 +137,8 @@ def test_seeds_are_summed_up_as_folds_are() -> None:
     folds = folds_history(*tables)
     found = verdict(folds.rename(columns={"fold": "seed"}), spec_text().spec)
     expected = verdict(folds, spec_text(validation=KFOLD).spec)
+    assert [m.pop("member") for m in found["members"]] == ["seed-0", "seed-1"]
+    assert [m.pop("member") for m in expected["members"]] == ["fold-0", "fold-1"]
     assert found == expected | {"verdict": found["verdict"]}
     assert (found["best_epoch"], found["last_epoch"]) == (2, 2)
     assert found["last_std"] == pytest.approx({"loss": 0, "val_loss": math.sqrt(2)})
