@@ -113,8 +113,9 @@ def _chosen_from(record: Mapping[str, Any]) -> str:
         return ""
     column = str(chosen.get("column"))
     over = chosen.get("smoothed_over")
-    how = f" (smoothed over {over} epochs)" if isinstance(over, int) and over > 1 else ""
-    curve = f"the smoothed mean {column}{how}" if chosen.get("smoothed") else column
+    curve = f"the smoothed mean {column}" if chosen.get("smoothed") else column
+    if isinstance(over, int) and over > 1:
+        curve = f"the mean {column}, smoothed over {over} epochs,"
     end = "highest" if monitor_mode(column, recorded_directions(record)) == "max" else "lowest"
     trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
     return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
