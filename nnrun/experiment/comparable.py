@@ -62,9 +62,12 @@ def other_measure(first: RunScores, second: RunScores, measure: str) -> str | No
             return "the losses are different ones"
         if _penalties(a) != _penalties(b):
             return "the loss includes the regularizers' penalty, and the regularizers differ"
-        scaled = [isinstance(spec.preprocessing.targets, schema.StandardizeTargets) for spec in (a, b)]
+        scaled = [_target_scale(spec) for spec in (a, b)]
         if scaled[0] != scaled[1]:
-            return "only one of the two standardizes the targets, so that the units of the loss differ"
+            standardize = isinstance(scaled[0] or scaled[1], schema.StandardizeTargets) and None in scaled
+            how = "only one of the two standardizes" if standardize else "the two scale"
+            differently = "" if standardize else " differently"
+            return f"{how} the targets{differently}, so that the units of the loss differ"
     else:
         metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (a, b)]
         if metrics[0] != metrics[1]:
@@ -84,6 +87,12 @@ def overlap(run: RunScores) -> float:
         assert validation.fraction is not None, "a resolved spec has its fraction"
         return validation.fraction / (1 - validation.fraction)
     return 0.0
+
+
+def _target_scale(spec: schema.ExperimentSpec) -> schema.Component | None:
+    """What the numbers to predict go through before the loss; None where they are as they are."""
+    step = spec.preprocessing.targets
+    return step if isinstance(step, (schema.StandardizeTargets, schema.Log1pTargets)) else None
 
 
 def _without_repeats(validation: schema.Component) -> schema.Component:
