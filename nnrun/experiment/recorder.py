@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from nnrun.errors import DivergedError, NnrunError
+from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.environment import now
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
@@ -51,10 +51,13 @@ def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = 
         raise
     except DivergedError as error:
         record |= {"status": "diverged", "error": str(error)}
-        raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
+        diverged = DivergedError(f"{error} What there was is kept in {run.path}.")
+        keep_folder(diverged, run.path)
+        raise diverged from None
     except BaseException as error:
         explained = out_of_memory(error, needed)
         record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
+        keep_folder(explained or error, run.path)
         if explained is not None:
             raise explained from error
         raise

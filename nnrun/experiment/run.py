@@ -77,6 +77,7 @@ class Settings:
         selection: which networks: all, one fold alone, several seeds.
         parent: the id of the run or sweep that this one comes from.
         trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
+        monitor: the column that chooses the best epoch; default: what the spec says.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         chosen_from: what decided the number of epochs, where the parent's validation did.
         use_test_set: score the network on the test set at the end.
@@ -93,6 +94,7 @@ class Settings:
     selection: Selection = EVERYTHING
     parent: str | None = None
     trial: Mapping[str, Any] | None = None
+    monitor: str | None = None
     parent_data: Mapping[str, str] | None = None
     chosen_from: ChosenFrom | None = None
     use_test_set: bool = False
@@ -387,7 +389,7 @@ def recording(
         record["training_seconds"] = before + time.perf_counter() - started
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
-            record |= verdict(table, spec, record.get("weights_epoch"))
+            record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
