@@ -64,7 +64,9 @@ def multi_label_text(found: MultiLabel, width: int) -> str:
         f"({found.right / found.rows:.4f}); a label is predicted where its probability is above 0.5"
     )
     table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
-    return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
+    return "\n".join(
+        [textwrap.fill(head, width), table, *_unseen("labels", "counts them as 0", found.labels, width)]
+    )
 
 
 def _place_headings(row: Mistake | WorstRow) -> list[str]:
@@ -80,7 +82,7 @@ def _classes(found: Classification, width: int) -> str:
     right = found.rows - found.wrong
     head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
     table = _scores("class", found.classes, (found.macro, found.weighted))
-    return "\n".join([head, table, *_unseen("classes", found.classes, width)])
+    return "\n".join([head, table, *_unseen("classes", "leaves them out", found.classes, width)])
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]) -> str:
@@ -97,11 +99,11 @@ def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]
     return "\n".join(lines)
 
 
-def _unseen(what: str, each: Sequence[ClassScores], width: int) -> list[str]:
+def _unseen(what: str, macro: str, each: Sequence[ClassScores], width: int) -> list[str]:
     unseen = sum(not (scores.support or scores.predicted) for scores in each)
     sentence = (
-        f"{unseen} of the {len(each)} {what} stand neither in these rows nor among the predictions; the "
-        "macro mean counts them as 0."
+        f"{unseen} of the {len(each)} {what} occur neither in these rows nor among the predictions; the "
+        f"macro mean {macro}."
     )
     return [textwrap.fill(sentence, width)] if unseen else []
 
