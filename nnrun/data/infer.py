@@ -2,7 +2,9 @@
 
 1. A column that the spec's `types` names is what it says there.
 2. All values are `true` or `false` (in any case): a category of `False` and `True`.
-3. All values are finite numbers: numbers, also where there are only a few different ones.
+3. All values are finite numbers: numbers, also where there are only a few different ones. But a leading
+   zero (02116), or a capital E between the digits of all (5E3), says that they are codes: a category, which
+   is told. So it is where a few texts stand among codes with leading zeros.
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
    is a category, and the first value that is no number is told; what needs the column refuses it.
 5. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
@@ -14,7 +16,6 @@ where it looks like a number. Blanks around a value do not count.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -23,7 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
+from nnrun.data.preprocess.categories import as_categories
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
+from nnrun.data.value_names import (
+    code_among,
+    is_truth,
+    number_name,
+    number_of,
+    truth_name,
+    wide_whole_number,
+)
+from nnrun.errors import printable
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.suggest import counted, quoted
 
@@ -33,7 +44,6 @@ _WORDS_OF_A_TEXT: Final = 4
 _MANY_TEXTS: Final = 100
 _NEARLY_UNIQUE: Final = 0.5
 _MOST_COUNTED: Final = 1_000_000
-_TRUTH = {"true": "True", "false": "False"}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?")
 
 
@@ -60,11 +70,12 @@ class Doubt:
     """What a person should know of a column.
 
     Attributes:
-        kind: `names` for values that nothing general can be learned from.
+        kind: `names` for values that nothing general can be learned from; `codes` for numbers that are taken
+            for a category.
         text: a sentence without its subject, which is the column.
     """
 
-    kind: Literal["missing", "constant", "mixed", "names"]
+    kind: Literal["missing", "constant", "mixed", "names", "codes"]
     text: str
 
 
@@ -106,7 +117,7 @@ def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: boo
         if declared in ("category", "text"):
             raw = _as_texts(raw)
         else:
-            return _numbers(name, raw.values, declared)
+            return _numbers(number_column(name, raw.values), declared)
     return _of_texts(name, raw, declared, typed)
 
 
@@ -114,17 +125,20 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
     counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
     total = int(counts.sum())
     if not total and declared in (None, "number"):
-        return _numbers(name, np.full(len(raw.codes), np.nan), declared)
-    truth = {level.lower() for level in raw.levels} <= _TRUTH.keys()
-    if truth and declared in (None, "category"):
+        return _numbers(NumberColumn(name, np.full(len(raw.codes), np.nan)), declared)
+    if is_truth(raw.levels) and declared in (None, "category"):
         return _category(name, _truth(raw), counts, "all values are true or false", declared)
-    numbers = np.array([_number(level) for level in raw.levels], np.float64)
+    numbers = np.array([number_of(level) for level in raw.levels], np.float64)
     is_number = ~np.isnan(numbers)
     good = int(counts[is_number].sum())
+    typed = typed and not raw.numeric
+    if declared is None and not typed:
+        code = code_among(level for level, is_one in zip(raw.levels, is_number, strict=True) if is_one)
+        if code is not None and (good == total or (code.isdecimal() and good > _MOSTLY * total)):
+            return _codes(name, raw, counts, code, good, total)
     if declared == "number" or (declared is None and not typed and good == total):
         if good == total:
-            values = np.append(numbers, np.nan)[raw.codes]
-            return _numbers(name, values, declared)
+            return _numbers(_exact_column(name, raw, numbers), declared)
         wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
@@ -146,22 +160,47 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
 # --- the three types ---------------------------------------------------------------------------------------
 
 
-def _numbers(name: str, values: npt.NDArray[np.floating[Any]], declared: ColumnType | None) -> Inferred:
-    missing = int(np.isnan(values).sum())
+def _numbers(column: NumberColumn, declared: ColumnType | None) -> Inferred:
+    values = column.values
+    missing = int(column.missing.sum())
     present = len(values) - missing
-    distinct = _distinct(values)
+    distinct = _distinct(values) if column.names is None else len(column.names.levels)
     doubts: list[Doubt] = []
     if not present:
         doubts.append(Doubt("constant", "has no value in any row"))
     elif missing:
         doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
     why = _declared(declared) or ("all values are numbers" if present else "no value says otherwise")
-    same = bool(present) and not missing and values.min() == values.max()
+    same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
     if same:
-        doubts.append(Doubt("constant", f"is {values[0]:g} in every row"))
-    return Inferred(
-        NumberColumn(name, values), "number", why, missing, distinct, tuple(doubts), None, same or not present
+        only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
+        doubts.append(Doubt("constant", f"is {only} in every row"))
+    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, same or not present)
+
+
+def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
+    """Texts that are all numbers as numbers."""
+    values = np.append(numbers, np.nan)[raw.codes]
+    if not any(wide_whole_number(level) is not None for level in raw.levels):
+        return NumberColumn(name, values)
+    return number_column(name, values, [None if code < 0 else raw.levels[code] for code in raw.codes])
+
+
+def _codes(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], code: str, good: int, total: int
+) -> Inferred:
+    """Numbers that are taken for codes, which is told; some texts may be among them."""
+    sign = "has a leading zero" if code.isdecimal() else "looks like a code"
+    found = _category(name, raw, counts, f"{quoted(code)} {sign}, so the values are codes", None)
+    if found.constant:
+        return found
+    others = "" if good == total else f" (and {total - good:,} of {total:,} values are no numbers)"
+    doubt = Doubt(
+        "codes",
+        f"holds codes, such as {quoted(code)}{others}, so it is a category; if they are amounts, set "
+        f"`types: {{{printable(name)}: number}}`",
     )
+    return replace(found, doubts=(*found.doubts, doubt))
 
 
 def _category(
@@ -222,38 +261,17 @@ def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) 
 
 def _as_texts(raw: RawNumbers) -> RawTexts:
     """Numbers of a file whose numbers are numbers (JSON, Parquet) as the names of a category."""
-    present = ~np.isnan(raw.values)
-    different, places = np.unique(raw.values[present], return_inverse=True)
-    names = [number_name(value) for value in different.tolist()]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    ranks = np.empty(len(names), np.int32)
-    ranks[order] = np.arange(len(names), dtype=np.int32)
-    codes = np.full(len(raw.values), -1, np.int32)
-    codes[present] = ranks[places]
-    return RawTexts(codes, tuple(names[i] for i in order))
-
-
-def number_name(value: float) -> str:
-    """A number as the name of a class: `3` for 3.0."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    categories = as_categories(number_column("", raw.values))
+    return RawTexts(categories.codes, categories.levels)
 
 
 def _truth(raw: RawTexts) -> RawTexts:
-    levels = tuple(sorted({_TRUTH[level.lower()] for level in raw.levels}))
-    places = np.array([levels.index(_TRUTH[level.lower()]) for level in raw.levels] + [-1], np.int32)
+    levels = tuple(sorted({truth_name(level) for level in raw.levels}))
+    places = np.array([levels.index(truth_name(level)) for level in raw.levels] + [-1], np.int32)
     return RawTexts(places[raw.codes], levels)
 
 
 # --- small questions ---------------------------------------------------------------------------------------
-
-
-def _number(text: str) -> float:
-    """The finite number that a text is; NaN where it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) and "_" not in text else math.nan
 
 
 def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
@@ -271,7 +289,7 @@ def _looks_like_dates(raw: RawTexts, counts: npt.NDArray[np.integer]) -> bool:
     return dates > _MOSTLY * total
 
 
-def _distinct(values: npt.NDArray[np.floating[Any]]) -> int | None:
+def _distinct(values: npt.NDArray[Any]) -> int | None:
     if len(values) > _MOST_COUNTED:
         return None
     import pandas as pd

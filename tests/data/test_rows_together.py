@@ -46,7 +46,8 @@ USUAL = frozenset(["", "NA", "nan", "NaN"])
 def rows_of(block: Block) -> list[list[Any]]:
     """The values of each good row; NaN as None."""
     if isinstance(block.inputs, np.ndarray):
-        return [list(row) for row in block.inputs.tolist()]
+        # An array has one type: a block of whole numbers only is exact, others are floats.
+        return [list(row) for row in block.inputs.astype(float).tolist()]
     assert isinstance(block.inputs, Table)
     columns = []
     for column in block.inputs.columns:

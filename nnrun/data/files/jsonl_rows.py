@@ -17,6 +17,7 @@ from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.kept_keys import kept_or_found
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
+from nnrun.data.value_names import EXACT, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -118,13 +119,17 @@ class JsonlRows:
                     f"{self.name}, line {line}, column {quoted(name)} holds {kind}. A value must be a "
                     "number, a text, true, false or null."
                 )
-        if not as_text and all(type(value) in (int, float, type(None)) for value in values):
-            return np.array([_finite_float(value) for value in values], np.float64)
-        texts = [None if value is None else _text(value) for value in values]
+        types = set(map(type, values))
+        numeric = types <= {int, float, type(None)}
+        if numeric and not as_text:
+            numbers = _numbers(values, types)
+            if numbers is not None:
+                return numbers
+        texts = list(map(_text, values))
         levels = sorted({text for text in texts if text is not None})
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
-        return Texts(codes, levels)
+        return Texts(codes, levels, numeric)
 
 
 class _TwinError(Exception):
@@ -139,6 +144,15 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _numbers(values: Sequence[Any], types: set[type]) -> Numbers | None:
+    """Numbers, exactly as they are; None where neither floats nor integers hold them. NaN is missing."""
+    wide = int in types and any(type(value) is int and abs(value) > EXACT for value in values)
+    if types == {int} and not (wide and any(abs(value) >= 2**63 for value in values)):
+        return np.array(values, np.int64)
+    floats = np.array([_finite_float(value) for value in values], np.float64)
+    return None if wide and not np.isinf(floats).any() else floats
+
+
 def _finite_float(value: float | None) -> float:
     """NaN is missing. What no float can hold is infinite."""
     try:
@@ -147,7 +161,8 @@ def _finite_float(value: float | None) -> float:
         return math.inf
 
 
-def _text(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _text(value: Any) -> str | None:
+    try:
+        return value_name(value)
+    except TypeError:
+        return str(value)  # an infinity, which is told where it is met
