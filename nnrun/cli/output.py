@@ -104,6 +104,16 @@ def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:
     return "\n\n".join(aligned([[row[i] for i in block] for row in table]) for block in blocks)
 
 
+def size_text(number: int) -> str:
+    """Bytes in words: `812 B`, `12.3 kB`, `812 MB`, `1.2 GB`."""
+    size, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
