@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import textwrap
@@ -14,6 +15,13 @@ from nnrun.cells import json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, printable
 
 _WIDEST = 110
+# Jupyter's kernels, Colab and Databricks hand these to what they start; a terminal beside a kernel has none.
+_NOTEBOOK_VARIABLES = (
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+    "COLAB_RELEASE_TAG",
+    "DATABRICKS_RUNTIME_VERSION",
+)
 
 
 def message(text: str) -> None:
@@ -124,6 +132,21 @@ def paragraph(text: str, width: int | None) -> str:
     return (
         text if width is None else textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
     )
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """`paragraph`, line by line."""
+    return "\n".join(paragraph(line, width) if line else line for line in text.split("\n"))
+
+
+def live_screen() -> bool:
+    """Whether messages go to a terminal on which a picture can be drawn again and again.
+
+    A notebook is none: `!nnrun train` has a terminal of its own there, but the page shows each picture of it
+    below the one before.
+    """
+    in_notebook = any(os.environ.get(name) for name in _NOTEBOOK_VARIABLES) or "ipykernel" in sys.modules
+    return sys.stderr.isatty() and not in_notebook and os.environ.get("TERM") != "dumb"
 
 
 def shortened(text: str, longest: int) -> str:
