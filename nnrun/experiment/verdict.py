@@ -26,17 +26,22 @@ if TYPE_CHECKING:
 
 
 def verdict(
-    history: pd.DataFrame, spec: schema.ExperimentSpec, weights_epoch: int | Mapping[int, int] | None = None
+    history: pd.DataFrame,
+    spec: schema.ExperimentSpec,
+    weights_epoch: int | Mapping[int, int] | None = None,
+    monitor: str | None = None,
 ) -> dict[str, Any]:
     """The part of a run's record that follows from its history.
 
     Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
+    The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
+
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
     last is the last that all reached.
     """
     table, kind = _one_curve(history), member_kind(history.columns)
-    column = chooser(spec)
+    column = monitor or chooser(spec)
     last: dict[str, Any] = {"last": _row(table, len(table))}
     n = 1 if kind is None else int(history[kind].nunique())
     if n > 1:
