@@ -12,6 +12,7 @@ Files appear whole or not at all, except the history, which grows by whole lines
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -92,6 +93,15 @@ class RunDirectory:
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
+
+    def size(self) -> int:
+        """The bytes of all its files; of those that come or go meanwhile as many as are found."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
 
     # --- who is at work on it ---
 
