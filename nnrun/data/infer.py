@@ -6,17 +6,20 @@
    zero (02116), or a capital E between the digits of all (5E3), says that they are codes: a category, which
    is told. So it is where a few texts stand among codes with leading zeros.
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
-   is a category, and the first value that is no number is told; what needs the column refuses it.
+   is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
+   are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
 5. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
 6. Everything else: a category.
 
 There is no type for dates: they are categories, which is told. In JSON and Parquet a text is a text, also
-where it looks like a number. Blanks around a value do not count.
+where it looks like a number. Blanks around a value do not count. `12%`, `$5.00` and a Unicode minus are
+numbers; decimal commas and thousands separators are where the spec says so.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -24,10 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
+from nnrun.data.number_guess import NumberGuess, guess_numbers, one_unit
+from nnrun.data.number_spelling import PLAIN, Spelling, is_marked
 from nnrun.data.preprocess.categories import as_categories
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
 from nnrun.data.value_names import (
     code_among,
+    in_digits,
     is_truth,
     number_name,
     number_of,
@@ -36,8 +42,11 @@ from nnrun.data.value_names import (
 )
 from nnrun.errors import printable
 from nnrun.spec.schema import ColumnType
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.suggest import counted, listing, quoted
 
+_FEW_NAMES: Final = 20
+_AT_ONCE: Final = 1 << 22
+_SHOWN_OTHERS: Final = 3
 _MOSTLY: Final = 0.95
 _ENOUGH_VALUES: Final = 20
 _WORDS_OF_A_TEXT: Final = 4
@@ -70,13 +79,29 @@ class Doubt:
     """What a person should know of a column.
 
     Attributes:
-        kind: `names` for values that nothing general can be learned from; `codes` for numbers that are taken
-            for a category.
+        kind: `names` for values that nothing general can be learned from; `spelling` for numbers that are
+            read as a category and need not be; `codes` for numbers that are read as a category since they
+            are codes.
         text: a sentence without its subject, which is the column.
     """
 
-    kind: Literal["missing", "constant", "mixed", "names", "codes"]
+    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names", "codes"]
     text: str
+
+
+@dataclass(frozen=True)
+class Infinite:
+    """The infinite numbers of a column.
+
+    Attributes:
+        row: of the first, from 0.
+        rows: that hold one.
+        texts: as a file writes them: `inf`, `-inf`.
+    """
+
+    row: int
+    rows: int
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +117,7 @@ class Inferred:
         doubts: what a person should know before it is an input.
         wrong: the first value that breaks a column of numbers, or None.
         constant: all rows have the same value, or none.
+        infinite: where the column holds infinite numbers, which stand as missing values; else None.
     """
 
     column: Column
@@ -102,9 +128,17 @@ class Inferred:
     doubts: tuple[Doubt, ...] = ()
     wrong: Wrong | None = None
     constant: bool = False
+    infinite: Infinite | None = None
 
 
-def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: bool = False) -> Inferred:
+def infer(
+    name: str,
+    raw: Raw,
+    declared: ColumnType | None = None,
+    *,
+    typed: bool = False,
+    spelling: Spelling = PLAIN,
+) -> Inferred:
     """The column that raw values are, by the rules above.
 
     Args:
@@ -112,23 +146,26 @@ def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: boo
         raw: its values.
         declared: its type by the spec.
         typed: texts are texts, also where they look like numbers.
+        spelling: how its numbers are written, where they are texts.
     """
     if isinstance(raw, RawNumbers):
         if declared in ("category", "text"):
             raw = _as_texts(raw)
         else:
             return _numbers(number_column(name, raw.values), declared)
-    return _of_texts(name, raw, declared, typed)
+    return _of_texts(name, raw, declared, typed, spelling)
 
 
-def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool) -> Inferred:
+def _of_texts(
+    name: str, raw: RawTexts, declared: ColumnType | None, typed: bool, spelling: Spelling
+) -> Inferred:
     counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
     total = int(counts.sum())
     if not total and declared in (None, "number"):
         return _numbers(NumberColumn(name, np.full(len(raw.codes), np.nan)), declared)
     if is_truth(raw.levels) and declared in (None, "category"):
         return _category(name, _truth(raw), counts, "all values are true or false", declared)
-    numbers = np.array([number_of(level) for level in raw.levels], np.float64)
+    numbers = np.array([spelling.number(level) for level in raw.levels], np.float64)
     is_number = ~np.isnan(numbers)
     good = int(counts[is_number].sum())
     typed = typed and not raw.numeric
@@ -136,14 +173,19 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
         code = code_among(level for level, is_one in zip(raw.levels, is_number, strict=True) if is_one)
         if code is not None and (good == total or (code.isdecimal() and good > _MOSTLY * total)):
             return _codes(name, raw, counts, code, good, total)
-    if declared == "number" or (declared is None and not typed and good == total):
+    alike = one_unit([level for level, good_one in zip(raw.levels, is_number, strict=True) if good_one])
+    if declared == "number" or (declared is None and not typed and good == total and alike):
         if good == total:
-            return _numbers(_exact_column(name, raw, numbers), declared)
+            column = _exact_column(name, raw, numbers)
+            return _numbers(column, declared, _written(raw.levels, spelling))
         wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
+    hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
+        if hint is not None and hint.kind == "spelling":
+            return _category(name, raw, counts, "not all values are numbers", None, None, hint)
         wrong = _first_wrong(raw, is_number)
-        return _category(name, raw, counts, "not all values are numbers", None, wrong)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
     words = sum(int(n) * len(level.split()) for level, n in zip(raw.levels, counts, strict=True)) / max(
         1, total
     )
@@ -154,28 +196,89 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
         and (distinct > _MANY_TEXTS or distinct > _NEARLY_UNIQUE * total)
     ):
         return _texts(name, raw, declared, words)
-    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared)
+    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared, None, hint)
+
+
+def _hint(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], typed: bool, spelling: Spelling
+) -> Doubt | None:
+    """What to say of a category that is mostly numbers."""
+    guess = guess_numbers(raw.levels, counts)
+    if guess is None or (typed and len(raw.levels) <= _FEW_NAMES):
+        return None
+    if typed:
+        return _hint_of_texts(name, guess)
+    ways: list[str] = []
+    holds = "holds numbers"
+    if guess.spelling != spelling:
+        keys = ", ".join(f"{key}: {quoted(mark)}" for key, mark in guess.spelling.keys().items())
+        holds += f" such as {quoted(guess.example)}"
+        ways.append(f"`{keys or 'decimal: .'}`")
+    if guess.others:
+        shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
+        more = (
+            f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
+        )
+        holds += f" in {guess.numbers:,} of {guess.of:,} values, beside {shown}{more}"
+        if guess.missing:
+            marks = ", ".join(quoted(text) for text in guess.missing)
+            ways.append(f"`missing: [{marks}]` (which replaces the default list of NA, null, ...)")
+    if not ways:
+        return Doubt("mixed", f"{holds}: correct those, or say that it is a category (`types`)")
+    return Doubt(
+        "spelling" if guess.spelling != spelling else "mixed",
+        f"{holds}: {' and '.join(ways)} reads it as a number",
+    )
+
+
+def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
+    """The same in a file where a text is a text."""
+    holds = f"holds texts that are numbers, such as {quoted(guess.example)}"
+    if guess.others:
+        holds += (
+            f", in {guess.numbers:,} of {guess.of:,} values, and others, such as {quoted(guess.others[0])}"
+        )
+    if guess.missing:
+        marks = ", ".join(quoted(text) for text in guess.missing)
+        holds += f": `missing: [{marks}]` takes those for missing"
+        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` the texts for numbers")
+    return Doubt("spelling", f"{holds}: `types: {{{name}: number}}` reads them as such")
+
+
+def _written(levels: Sequence[str], spelling: Spelling) -> str:
+    """How unusual numbers are written: a remark with an example."""
+    unlike = (
+        text for text in levels if is_marked(text) or (not spelling.plain and np.isnan(number_of(text)))
+    )
+    example = next(unlike, None)
+    return "" if example is None else f", written as {quoted(example)}"
 
 
 # --- the three types ---------------------------------------------------------------------------------------
 
 
-def _numbers(column: NumberColumn, declared: ColumnType | None) -> Inferred:
-    values = column.values
+def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> Inferred:
+    values, infinite = _without_infinite(column.values)
+    column = NumberColumn(column.name, values, column.names)
     missing = int(column.missing.sum())
     present = len(values) - missing
     distinct = _distinct(values) if column.names is None else len(column.names.levels)
     doubts: list[Doubt] = []
+    if infinite is not None:
+        rows = _share(infinite.rows, len(values))
+        doubts.append(Doubt("infinite", f"holds an infinite number in {rows}, counted as missing here"))
     if not present:
         doubts.append(Doubt("constant", "has no value in any row"))
     elif missing:
         doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
-    why = _declared(declared) or ("all values are numbers" if present else "no value says otherwise")
+    usual = "all values are numbers" if present else "no value says otherwise"
+    why = (_declared(declared) or usual) + written
     same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
     if same:
         only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
         doubts.append(Doubt("constant", f"is {only} in every row"))
-    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, same or not present)
+    constant = same or not present
+    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, constant, infinite)
 
 
 def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
@@ -183,7 +286,8 @@ def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) ->
     values = np.append(numbers, np.nan)[raw.codes]
     if not any(wide_whole_number(level) is not None for level in raw.levels):
         return NumberColumn(name, values)
-    return number_column(name, values, [None if code < 0 else raw.levels[code] for code in raw.codes])
+    exact = [in_digits(level, number) for level, number in zip(raw.levels, numbers.tolist(), strict=True)]
+    return number_column(name, values, [None if code < 0 else exact[code] for code in raw.codes])
 
 
 def _codes(
@@ -203,6 +307,25 @@ def _codes(
     return replace(found, doubts=(*found.doubts, doubt))
 
 
+def _without_infinite(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Infinite | None]:
+    """The numbers with NaN in place of infinities, in the same array where there are none."""
+    if values.dtype.kind != "f":
+        return values, None
+    first, rows, texts = -1, 0, set()
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
+        places = np.flatnonzero(np.isinf(part))
+        if len(places):
+            first = start + int(places[0]) if first < 0 else first
+            rows += len(places)
+            texts |= {"inf" if value > 0 else "-inf" for value in part[places]}
+    if not rows:
+        return values, None
+    return np.where(np.isinf(values), np.nan, values), Infinite(
+        first, rows, tuple(sorted(texts, reverse=True))
+    )
+
+
 def _category(
     name: str,
     raw: RawTexts,
@@ -210,6 +333,7 @@ def _category(
     why: str,
     declared: ColumnType | None,
     wrong: Wrong | None = None,
+    hint: Doubt | None = None,
 ) -> Inferred:
     total = int(counts.sum())
     missing, distinct = len(raw.codes) - total, len(raw.levels)
@@ -221,7 +345,9 @@ def _category(
         doubts.append(Doubt("constant", f"is {quoted(raw.levels[0])} in every row"))
     elif not distinct:
         constant, doubts = True, [Doubt("constant", "has no value in any row")]
-    if wrong is not None:
+    if hint is not None:
+        doubts.append(hint)
+    elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
         doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is none"))
     elif _looks_like_dates(raw, counts):

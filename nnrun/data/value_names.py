@@ -94,6 +94,11 @@ def whole_number(text: str) -> int | None:
     return int(text) if len(text) < _MOST_DIGITS_READ and _WHOLE.fullmatch(text) else None
 
 
+def in_digits(text: str, value: float) -> str:
+    """A number as text: as it is where it is digits, else the name of its value."""
+    return text if whole_number(text) is not None else number_name(value)
+
+
 def wide_whole_number(text: str) -> int | None:
     """The whole number that these digits are, where a float may not hold it; else None."""
     number = whole_number(text) if len(text) >= 16 else None

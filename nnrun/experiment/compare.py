@@ -6,24 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnrun.experiment.comparable import (
-    drawn_by_seed,
-    other_data,
-    other_measure,
-    other_validation_rows,
-    overlap,
-)
+from nnrun.experiment.comparable import other_data, other_validation_rows, overlap
 from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
+from nnrun.spec.comparable import drawn_by_seed, other_measure
 from nnrun.spec.differences import SpecDifference, spec_differences
 from nnrun.spec.folds import has_folds
 from nnrun.spec.suggest import letters
 from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
 from nnrun.validation.summary import monitor_mode
 
-_SINGLE = "one network of each tells nothing of how far chance reaches"
+_SINGLE = "one network each cannot show how much varies by chance"
 _NO_PAIRS = "no two seeds are in both"
 _IN_TIME = (
     "the folds of a time series train on one another's validation rows, each on more of them, and no test is "
@@ -129,7 +124,7 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
         common = tuple(sorted(set(first.numbers) & set(scores.numbers)))
         pairs = [*_validation_scores(first, scores), *_test_scores(first, scores)]
         compared.append(ComparedRun(letters(place), scores, tuple(pairs), common))
-    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every])))
+    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every], align=True)))
 
 
 def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
@@ -144,7 +139,7 @@ def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreCompari
 def _validation_score(
     first: RunScores, second: RunScores, name: str, other_rows: str | None
 ) -> ScoreComparison:
-    reason = other_rows or other_measure(first, second, name.removeprefix("val_"))
+    reason = other_rows or other_measure(first.spec, second.spec, name.removeprefix("val_"))
     if reason is not None:
         return ScoreComparison(name, not_comparable=reason)
     a, b = first.validation[name], second.validation[name]
@@ -176,7 +171,7 @@ def _test_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
     for measure, score in first.test.items():
         if measure not in second.test:
             continue
-        why_not = reason or other_measure(first, second, measure)
+        why_not = reason or other_measure(first.spec, second.spec, measure)
         difference = None if why_not else _difference(score.mean, second.test[measure].mean)
         compared.append(ScoreComparison(f"{TEST}{measure}", difference, not_comparable=why_not))
     return compared
@@ -265,9 +260,14 @@ def _of_tests(comparison: Comparison) -> list[str]:
             f"Wilcoxon's test is left out where fewer than {FEWEST_FOR_WILCOXON} differences are not zero: "
             "it cannot reach p = 0.05."
         )
+    untested: dict[str, list[str]] = {}
     for run in others:
         for reason in dict.fromkeys(score.no_test for score in run.against_first if score.no_test):
-            notes.append(f"No test of {run.label} - {first.label}: {reason}.")
+            untested.setdefault(reason, []).append(f"{run.label} - {first.label}")
+    for reason, pairs in untested.items():
+        # Where it is the same for all, which runs it is need not be said.
+        which = "" if len(pairs) == len(others) else f" ({', '.join(pairs)})"
+        notes.append(f"Not tested{which}: {reason}.")
     if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
         notes.append(_how_to_test(first.scores.spec.validation))
     if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):

@@ -14,7 +14,7 @@ from nnrun.data import row_source
 from nnrun.data.named_rows import NamedCodec, NamedColumn
 from nnrun.data.row_blocks import Block, Codec, collect
 from nnrun.data.row_source import RowSource, one_by_one, raw_rows, rows_together
-from nnrun.data.table import CategoryColumn, Table
+from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.data.table_rows import TableCodec
 
 FIELDS = [
@@ -54,7 +54,8 @@ def rows_of(block: Block) -> list[list[Any]]:
         if isinstance(column, CategoryColumn):
             columns.append([None if code < 0 else column.levels[code] for code in column.codes])
         else:
-            columns.append([None if v is None or v != v else v for v in column.values.tolist()])
+            values = column.identities() if isinstance(column, NumberColumn) else column.values
+            columns.append([None if v is None or v != v else v for v in values.tolist()])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -100,7 +101,7 @@ def test_a_table_of_numbers(rows: list[list[str]], named: bool) -> None:
 
 
 def test_plain_lines_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"n,c,t,b\n" + b"1.5,a,some text,true\n,,,\n" * 10
+    content = b"n,c,t,b\n" + b"1.5,a,some text,true\nNA,,,\n" * 10
 
     def no_row_alone(lines: Any) -> Any:
         raise AssertionError("a plain line was read alone")

@@ -17,7 +17,8 @@ from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.kept_keys import kept_or_found
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
-from nnrun.data.value_names import EXACT, value_name
+from nnrun.data.number_spelling import Spellings
+from nnrun.data.value_names import EXACT, text_name, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -30,13 +31,18 @@ class JsonlRows:
     """A file with one JSON object a line; `.gz` is unpacked.
 
     Attributes:
-        path, name, names, lines, typed: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
     """
 
     typed = True
+    spellings = Spellings()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, missing: Sequence[str] = ()) -> None:
         """Read the keys of all objects, or have those that were kept of this file.
+
+        Args:
+            path: of the file.
+            missing: texts that mean a missing value, besides null.
 
         Raises:
             DataError: there are none, or more than `MOST_KEYS`; or a line is no object.
@@ -44,6 +50,8 @@ class JsonlRows:
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
+        self.missing: Sequence[str] = tuple(map(text_name, missing))
+        self.index: Mapping[str, str] = {}
         self.names: tuple[str, ...] = kept_or_found(path, self._keys)
 
     def _keys(self) -> tuple[str, ...]:
@@ -119,6 +127,8 @@ class JsonlRows:
                     f"{self.name}, line {line}, column {quoted(name)} holds {kind}. A value must be a "
                     "number, a text, true, false or null."
                 )
+        if self.missing:
+            values = [None if isinstance(v, str) and text_name(v) in self.missing else v for v in values]
         types = set(map(type, values))
         numeric = types <= {int, float, type(None)}
         if numeric and not as_text:
