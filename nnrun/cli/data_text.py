@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
+from nnrun.spec.dump import flow
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -120,6 +121,15 @@ def file_text(document: dict[str, Any]) -> str:
         f"{source['sha256']}"
     )
     parts = [head, _columns_table(columns)]
+    if document["read_with"]:
+        keys = flow(document["read_with"])
+        parts.append(
+            paragraph(
+                f"Read with {keys}, guessed from what the file holds; a spec must say so too, as "
+                "`nnrun init` does.",
+                text_width(),
+            )
+        )
     warnings = [f"warning: column '{c['name']}' {text}" for c in columns for text in c["warnings"]]
     if warnings:
         parts.append("\n".join(paragraph(text, text_width()) for text in warnings))
