@@ -4,18 +4,21 @@
 2. All values are `true` or `false` (in any case): a category of `False` and `True`.
 3. All values are finite numbers: numbers, also where there are only a few different ones.
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
-   is a category, and the first value that is no number is told; what needs the column refuses it.
+   is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
+   are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
 5. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
 6. Everything else: a category.
 
 There is no type for dates: they are categories, which is told. In JSON and Parquet a text is a text, also
-where it looks like a number. Blanks around a value do not count.
+where it looks like a number. Blanks around a value do not count. `12%`, `$5.00` and a Unicode minus are
+numbers; decimal commas and thousands separators are where the spec says so.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -23,10 +26,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
+from nnrun.data.number_guess import NumberGuess, guess_numbers, one_unit
+from nnrun.data.number_spelling import PLAIN, Spelling, is_marked
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
 from nnrun.spec.schema import ColumnType
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.suggest import counted, listing, quoted
 
+_FEW_NAMES: Final = 20
+_AT_ONCE: Final = 1 << 22
+_SHOWN_OTHERS: Final = 3
 _MOSTLY: Final = 0.95
 _ENOUGH_VALUES: Final = 20
 _WORDS_OF_A_TEXT: Final = 4
@@ -60,12 +68,28 @@ class Doubt:
     """What a person should know of a column.
 
     Attributes:
-        kind: `names` for values that nothing general can be learned from.
+        kind: `names` for values that nothing general can be learned from; `spelling` for numbers that are
+            read as a category and need not be.
         text: a sentence without its subject, which is the column.
     """
 
-    kind: Literal["missing", "constant", "mixed", "names"]
+    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names"]
     text: str
+
+
+@dataclass(frozen=True)
+class Infinite:
+    """The infinite numbers of a column.
+
+    Attributes:
+        row: of the first, from 0.
+        rows: that hold one.
+        texts: as a file writes them: `inf`, `-inf`.
+    """
+
+    row: int
+    rows: int
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +105,7 @@ class Inferred:
         doubts: what a person should know before it is an input.
         wrong: the first value that breaks a column of numbers, or None.
         constant: all rows have the same value, or none.
+        infinite: where the column holds infinite numbers, which stand as missing values; else None.
     """
 
     column: Column
@@ -91,9 +116,17 @@ class Inferred:
     doubts: tuple[Doubt, ...] = ()
     wrong: Wrong | None = None
     constant: bool = False
+    infinite: Infinite | None = None
 
 
-def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: bool = False) -> Inferred:
+def infer(
+    name: str,
+    raw: Raw,
+    declared: ColumnType | None = None,
+    *,
+    typed: bool = False,
+    spelling: Spelling = PLAIN,
+) -> Inferred:
     """The column that raw values are, by the rules above.
 
     Args:
@@ -101,16 +134,19 @@ def infer(name: str, raw: Raw, declared: ColumnType | None = None, *, typed: boo
         raw: its values.
         declared: its type by the spec.
         typed: texts are texts, also where they look like numbers.
+        spelling: how its numbers are written, where they are texts.
     """
     if isinstance(raw, RawNumbers):
         if declared in ("category", "text"):
             raw = _as_texts(raw)
         else:
             return _numbers(name, raw.values, declared)
-    return _of_texts(name, raw, declared, typed)
+    return _of_texts(name, raw, declared, typed, spelling)
 
 
-def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool) -> Inferred:
+def _of_texts(
+    name: str, raw: RawTexts, declared: ColumnType | None, typed: bool, spelling: Spelling
+) -> Inferred:
     counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
     total = int(counts.sum())
     if not total and declared in (None, "number"):
@@ -118,18 +154,22 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
     truth = {level.lower() for level in raw.levels} <= _TRUTH.keys()
     if truth and declared in (None, "category"):
         return _category(name, _truth(raw), counts, "all values are true or false", declared)
-    numbers = np.array([_number(level) for level in raw.levels], np.float64)
+    numbers = np.array([spelling.number(level) for level in raw.levels], np.float64)
     is_number = ~np.isnan(numbers)
     good = int(counts[is_number].sum())
-    if declared == "number" or (declared is None and not typed and good == total):
+    alike = one_unit([level for level, good_one in zip(raw.levels, is_number, strict=True) if good_one])
+    if declared == "number" or (declared is None and not typed and good == total and alike):
         if good == total:
             values = np.append(numbers, np.nan)[raw.codes]
-            return _numbers(name, values, declared)
+            return _numbers(name, values, declared, _written(raw.levels, spelling))
         wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
+    hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
+        if hint is not None and hint.kind == "spelling":
+            return _category(name, raw, counts, "not all values are numbers", None, None, hint)
         wrong = _first_wrong(raw, is_number)
-        return _category(name, raw, counts, "not all values are numbers", None, wrong)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
     words = sum(int(n) * len(level.split()) for level, n in zip(raw.levels, counts, strict=True)) / max(
         1, total
     )
@@ -140,27 +180,108 @@ def _of_texts(name: str, raw: RawTexts, declared: ColumnType | None, typed: bool
         and (distinct > _MANY_TEXTS or distinct > _NEARLY_UNIQUE * total)
     ):
         return _texts(name, raw, declared, words)
-    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared)
+    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared, None, hint)
+
+
+def _hint(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], typed: bool, spelling: Spelling
+) -> Doubt | None:
+    """What to say of a category that is mostly numbers."""
+    guess = guess_numbers(raw.levels, counts)
+    if guess is None or (typed and len(raw.levels) <= _FEW_NAMES):
+        return None
+    if typed:
+        return _hint_of_texts(name, guess)
+    ways: list[str] = []
+    holds = "holds numbers"
+    if guess.spelling != spelling:
+        keys = ", ".join(f"{key}: {quoted(mark)}" for key, mark in guess.spelling.keys().items())
+        holds += f" such as {quoted(guess.example)}"
+        ways.append(f"`{keys or 'decimal: .'}`")
+    if guess.others:
+        shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
+        more = (
+            f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
+        )
+        holds += f" in {guess.numbers:,} of {guess.of:,} values, beside {shown}{more}"
+        if guess.missing:
+            marks = ", ".join(quoted(text) for text in guess.missing)
+            ways.append(f"`missing: [{marks}]` (which replaces the default list of NA, null, ...)")
+    if not ways:
+        return Doubt("mixed", f"{holds}: correct those, or say that it is a category (`types`)")
+    return Doubt(
+        "spelling" if guess.spelling != spelling else "mixed",
+        f"{holds}: {' and '.join(ways)} reads it as a number",
+    )
+
+
+def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
+    """The same in a file where a text is a text."""
+    holds = f"holds texts that are numbers, such as {quoted(guess.example)}"
+    if guess.others:
+        holds += (
+            f", in {guess.numbers:,} of {guess.of:,} values, and others, such as {quoted(guess.others[0])}"
+        )
+    if guess.missing:
+        marks = ", ".join(quoted(text) for text in guess.missing)
+        holds += f": `missing: [{marks}]` takes those for missing"
+        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` the texts for numbers")
+    return Doubt("spelling", f"{holds}: `types: {{{name}: number}}` reads them as such")
+
+
+def _written(levels: Sequence[str], spelling: Spelling) -> str:
+    """How unusual numbers are written: a remark with an example."""
+    unlike = (
+        text for text in levels if is_marked(text) or (not spelling.plain and math.isnan(_number(text)))
+    )
+    example = next(unlike, None)
+    return "" if example is None else f", written as {quoted(example)}"
 
 
 # --- the three types ---------------------------------------------------------------------------------------
 
 
-def _numbers(name: str, values: npt.NDArray[np.floating[Any]], declared: ColumnType | None) -> Inferred:
+def _numbers(
+    name: str, values: npt.NDArray[np.floating[Any]], declared: ColumnType | None, written: str = ""
+) -> Inferred:
+    values, infinite = _without_infinite(values)
     missing = int(np.isnan(values).sum())
     present = len(values) - missing
     distinct = _distinct(values)
     doubts: list[Doubt] = []
+    if infinite is not None:
+        rows = _share(infinite.rows, len(values))
+        doubts.append(Doubt("infinite", f"holds an infinite number in {rows}, counted as missing here"))
     if not present:
         doubts.append(Doubt("constant", "has no value in any row"))
     elif missing:
         doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
-    why = _declared(declared) or ("all values are numbers" if present else "no value says otherwise")
+    usual = "all values are numbers" if present else "no value says otherwise"
+    why = (_declared(declared) or usual) + written
     same = bool(present) and not missing and values.min() == values.max()
     if same:
         doubts.append(Doubt("constant", f"is {values[0]:g} in every row"))
-    return Inferred(
-        NumberColumn(name, values), "number", why, missing, distinct, tuple(doubts), None, same or not present
+    column = NumberColumn(name, values)
+    constant = same or not present
+    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, constant, infinite)
+
+
+def _without_infinite(
+    values: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.floating[Any]], Infinite | None]:
+    """The numbers with NaN in place of infinities, in the same array where there are none."""
+    first, rows, texts = -1, 0, set()
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
+        places = np.flatnonzero(np.isinf(part))
+        if len(places):
+            first = start + int(places[0]) if first < 0 else first
+            rows += len(places)
+            texts |= {"inf" if value > 0 else "-inf" for value in part[places]}
+    if not rows:
+        return values, None
+    return np.where(np.isinf(values), np.nan, values), Infinite(
+        first, rows, tuple(sorted(texts, reverse=True))
     )
 
 
@@ -171,6 +292,7 @@ def _category(
     why: str,
     declared: ColumnType | None,
     wrong: Wrong | None = None,
+    hint: Doubt | None = None,
 ) -> Inferred:
     total = int(counts.sum())
     missing, distinct = len(raw.codes) - total, len(raw.levels)
@@ -182,7 +304,9 @@ def _category(
         doubts.append(Doubt("constant", f"is {quoted(raw.levels[0])} in every row"))
     elif not distinct:
         constant, doubts = True, [Doubt("constant", "has no value in any row")]
-    if wrong is not None:
+    if hint is not None:
+        doubts.append(hint)
+    elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
         doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is none"))
     elif _looks_like_dates(raw, counts):

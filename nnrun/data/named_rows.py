@@ -14,8 +14,9 @@ import numpy.typing as npt
 from nnrun.data.archive import Archive
 from nnrun.data.files.blocks import Numbers, RowReader, Texts
 from nnrun.data.files.csv_columns import CsvColumns
-from nnrun.data.files.csv_rows import MISSING
+from nnrun.data.files.csv_rows import MISSING, named_columns
 from nnrun.data.header import listed_names, places_of, say_unused
+from nnrun.data.number_spelling import PLAIN, Spelling, Spellings
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.preprocess.categories import (
     FillCategory,
@@ -25,7 +26,7 @@ from nnrun.data.preprocess.categories import (
     number_text,
 )
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
-from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, put_back, shown
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -51,14 +52,16 @@ class NamedColumn:
     Attributes:
         name, kind: as in training.
         truth: whether its values are True and False, which files write in many ways.
+        spelling: how its numbers are written where they are texts.
     """
 
     name: str
     kind: str
     truth: bool
+    spelling: Spelling = PLAIN
 
     @classmethod
-    def of(cls, fitted: FittedColumn) -> NamedColumn:
+    def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
         levels: set[str] = set()
         for step in fitted.steps:
@@ -68,7 +71,8 @@ class NamedColumn:
                 levels |= set(step.levels)
             elif isinstance(step, FillCategory):
                 levels.add(step.value)
-        return cls(fitted.name, fitted.kind, bool(levels) and levels <= set(_TRUTH.values()))
+        truth = bool(levels) and levels <= set(_TRUTH.values())
+        return cls(fitted.name, fitted.kind, truth, spelling)
 
     def value(self, field: Any) -> Any:
         """A field of a file as a value, or what is wrong with it."""
@@ -91,7 +95,7 @@ class NamedColumn:
     def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
         """A column of fields. Rows that are wrong are told to `problems`, and stand as missing values."""
         types = set(map(type, fields))
-        if self.kind == "number":
+        if self.kind == "number" and (self.spelling.plain or str not in types):
             numbers = _numbers(fields, types)
             if numbers is not None:
                 return NumberColumn(self.name, numbers)
@@ -136,10 +140,10 @@ class NamedColumn:
 
     def _number(self, field: Any) -> Any:
         try:
-            number = float(field)
+            number = self.spelling.number(field) if isinstance(field, str) else float(field)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if isinstance(field, (bool, list, dict)) or not math.isfinite(number) or "_" in str(field):
+        if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no finite number")
         return number
 
@@ -152,16 +156,49 @@ class NamedCodec:
         columns: that the network takes.
         missing: fields of CSV that mean a missing value.
         on_message: is told once what is not used.
+        own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
+        file_columns: all columns of a training file without a header; None where it has one.
+        targets: those of them that the network predicts: new rows may lack them.
     """
 
     columns: tuple[NamedColumn, ...]
     missing: frozenset[str]
     on_message: OnMessage = lambda text: None
+    own_missing: frozenset[str] = frozenset()
+    file_columns: tuple[str, ...] | None = None
+    targets: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedCodec:
         """For networks with this preprocessing."""
         return cls(tuple(map(NamedColumn.of, table.columns)), missing, on_message)
+
+    @classmethod
+    def of_run(
+        cls,
+        table: FittedTable,
+        declared: schema.Component,
+        file_columns: tuple[str, ...] | None,
+        on_message: OnMessage,
+    ) -> NamedCodec:
+        """For networks with this preprocessing, trained on this data set.
+
+        Args:
+            table: the preprocessing.
+            declared: the data set.
+            file_columns: all columns of its file, where that has no header.
+            on_message: is told once what is not used.
+        """
+        spellings = Spellings.of(declared)
+        own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
+        return cls(
+            tuple(NamedColumn.of(column, spellings[column.name]) for column in table.columns),
+            missing_texts(declared),
+            on_message,
+            frozenset(own or ()),
+            file_columns,
+            frozenset(declared.target) if isinstance(declared, schema.RowFile) else frozenset(),
+        )
 
     @property
     def numbers_per_row(self) -> int:
@@ -218,7 +255,11 @@ class NamedCodec:
         assert isinstance(first, RawRow), "the first row comes alone"
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
-        header = [name.strip() for name in first.value]
+        if self.file_columns is None:
+            header = list(named_columns(first.value))
+        else:
+            header = self._names_of_places(len(first.value), where)
+            raw = put_back(first, raw)
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
         width, missing = len(header), self.missing | self._missing_spellings
         for item in raw:
@@ -238,15 +279,28 @@ class NamedCodec:
                     gaps = [None if field.strip() in missing else field for field in chosen]
                     yield line, self._without_missing_numbers(gaps) if self._missing_numbers else gaps
 
+    def _names_of_places(self, width: int, where: str) -> list[str]:
+        """The names of the columns of a file without a header, with or without the targets."""
+        assert self.file_columns is not None, "the training file has no header"
+        inputs = [name for name in self.file_columns if name not in self.targets]
+        for names in (list(self.file_columns), inputs):
+            if len(names) == width:
+                return names
+        raise DataError(
+            f"{where} has {counted(width, 'column')}. The run was trained on a file without a header "
+            f"(`header: false`) of {len(self.file_columns)}, so rows must have as many, or {len(inputs)} "
+            "without the target. A file with a header cannot be read by this run."
+        )
+
     @cached_property
     def _missing_numbers(self) -> frozenset[float]:
         """Numbers that mean a missing value however written, as pandas has it: -99.0 as well as -99."""
-        return frozenset(number for text in self.missing if math.isfinite(number := _float(text)))
+        return frozenset(number for text in self.missing if not math.isnan(number := _float(text)))
 
     @cached_property
     def _missing_spellings(self) -> frozenset[str]:
         """What pandas takes for missing too where that is a whole number: -99.0 beside -99."""
-        whole = [int(number) for number in self._missing_numbers if number == int(number)]
+        whole = [int(n) for n in self._missing_numbers if math.isfinite(n) and n == int(n)]
         return frozenset(text for number in whole for text in (str(number), f"{number}.0"))
 
     def _without_missing_numbers(self, fields: Sequence[str | None]) -> Fields:
@@ -273,7 +327,8 @@ class NamedCodec:
 
     @cached_property
     def _as_text(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns if column.kind != "number")
+        """Columns that pandas is asked to give as texts: of numbers in a spelling of their own, too."""
+        return frozenset(c.name for c in self.columns if c.kind != "number" or not c.spelling.plain)
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = told_lacking = False
@@ -307,15 +362,18 @@ class NamedCodec:
         if not any(name in value for name in names):
             lacking = self._lacking(value)
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
-        return [value.get(name) for name in names]
+        return [self._unless_missing(value.get(name)) for name in names]
+
+    def _unless_missing(self, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip() in self.own_missing else value
 
     def of_columns(self, reader: RowReader) -> Iterator[Block]:
-        """Columns by name. A value is missing where the file says so, and not by a text."""
+        """Columns by name. A value is missing where the file says so, or the run's spec of its text."""
         places_of(self.names, reader.names, reader.name, self.on_message, holder="It")
         first = 0
         for block in reader.blocks(self.names, self._as_text):
             problems: dict[int, str] = {}
-            columns = [c.of_read(block.columns[c.name], problems, frozenset()) for c in self.columns]
+            columns = [c.of_read(block.columns[c.name], problems, self.own_missing) for c in self.columns]
             table = Table(tuple(columns), block.n_rows)
             good = [row for row in range(block.n_rows) if row not in problems] if problems else None
             rows = range(block.n_rows) if good is None else good

@@ -9,6 +9,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
+from nnrun.data.files.utf8 import ends_with_carriage_return, with_newlines
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.suggest import listing
 
@@ -38,6 +40,7 @@ _KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
 }
 DELIMITERS = (",", ";", "\t", "|")
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -103,10 +106,14 @@ class RowSource:
 
 
 def guessed_delimiter(header: str) -> str:
-    """What separates the fields of CSV: a comma, or what the header has instead of commas."""
-    if "," in header:
+    """What separates the fields of CSV: a comma, or what the first line has instead of commas.
+
+    Commas within numbers are decimal commas where something else could separate the fields: 1,5;2,5.
+    """
+    text = _DECIMAL_COMMA.sub("", header)
+    if "," in text or not any(mark in text for mark in DELIMITERS):
         return ","
-    counts = {mark: header.count(mark) for mark in DELIMITERS}
+    counts = {mark: text.count(mark) for mark in DELIMITERS}
     most = max(counts, key=counts.__getitem__)
     return most if counts[most] else ","
 
@@ -144,7 +151,7 @@ def raw_rows(source: RowSource) -> Iterator[RawRow]:
         yield from _text_files(source.path, source.name)
         return
     with ExitStack() as until_the_end:
-        lines = map(_decoded, _lines(_opened(source, until_the_end), source.name))
+        lines = map(_decoded, _lines(_opened(source, until_the_end), source))
         match source.kind:
             case "csv" | "tsv":
                 first, delimiter = _head(source, lines)
@@ -166,13 +173,14 @@ def rows_together(source: RowSource, at_once: int) -> Iterator[RawRow | Lines]:
         DataError: the file cannot be read.
     """
     with ExitStack() as until_the_end:
-        lines = _lines(_opened(source, until_the_end), source.name)
+        lines = _lines(_opened(source, until_the_end), source)
         first, delimiter = _head(source, map(_decoded, lines))
         reader = csv.reader(chain(first, map(_decoded, lines)), delimiter=delimiter, strict=True)
         yield from islice(_rows_of(reader), 1)
         done = reader.line_num
+        blank = f" \t\r\n{delimiter}".encode()
         while some := list(islice(lines, at_once)):
-            if any(b'"' in line for line in some):
+            if any(b'"' in line or not line.strip(blank) for line in some):
                 reader = csv.reader(map(_decoded, chain(some, lines)), delimiter=delimiter, strict=True)
                 for line, fields in _rows_of(reader):
                     yield RawRow(None if line is None else line + done, fields)
@@ -235,8 +243,21 @@ def _decoded(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape")
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The lines, with their ends."""
+def _lines(file: BinaryIO, source: RowSource) -> Iterator[bytes]:
+    """The lines, with their ends. CSV may have carriage returns alone for line ends, as old Macs write it."""
+    lines = _lines_of_newlines(file, source.name)
+    first = next(lines, None)
+    if first is None:
+        return
+    if source.kind not in ("csv", "tsv") or not ends_with_carriage_return(first):
+        yield first
+        yield from lines
+        return
+    for several in chain([first], lines):
+        yield from with_newlines(several).splitlines(keepends=True)
+
+
+def _lines_of_newlines(file: BinaryIO, name: str) -> Iterator[bytes]:
     number = 0
     while True:
         number += 1
@@ -278,8 +299,8 @@ def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
         except csv.Error as error:
             yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
             continue
-        if fields:
-            yield RawRow(line, fields)
+        if any(map(str.strip, fields)) or len(fields) == 1:
+            yield RawRow(line, fields)  # a line of delimiters alone is no row, as a blank one is none
 
 
 def _json_rows(lines: Iterator[str]) -> Iterator[RawRow]:

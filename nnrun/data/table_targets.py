@@ -170,7 +170,7 @@ def _refuse_missing(file: ReadTable, name: str) -> None:
         others = "" if rows == 1 else f", as in {rows - 1:,} later row{'s' if rows > 2 else ''}"
         raise DataError(
             f"{file.at(int(np.argmax(missing)), name)}: the target is missing{others}. Every row needs one: "
-            f"fill it in, or take the row out."
+            "fill it in, or set `drop_missing_target: true`, which leaves such rows out."
         )
 
 

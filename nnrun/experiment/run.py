@@ -30,10 +30,11 @@ from nnrun.experiment.prepare import (
     kind_of_members,
     prepare_groups,
 )
+from nnrun.experiment.progress import epochs_of_history
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
-from nnrun.experiment.score import score
+from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
@@ -48,7 +49,7 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
-from nnrun.spec.columns import directions, trained_columns
+from nnrun.spec.columns import chooser, directions, trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
@@ -59,7 +60,7 @@ from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.splits import Fold
-from nnrun.validation.summary import history_mean
+from nnrun.validation.summary import history_mean, monitor_mode
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -349,7 +350,7 @@ def recording(
         run: the run's folder.
         record: what run.json will hold.
         job: the run.
-        kept: what the run goes on from; its history is in the run's folder.
+        kept: what the run resumes from.
     """
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
@@ -359,11 +360,12 @@ def recording(
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
+    monitor = chooser(spec) or "val_loss"
     started = time.perf_counter()
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
-        with run.history_writer(columns, go_on=kept is not None) as history:
+        with run.history_writer(columns, None if kept is None else kept.history) as history:
             listener.started(
                 Start(
                     run=run,
@@ -378,17 +380,23 @@ def recording(
                     rows=rows_in_words(record["rows"], " and ", "training")
                     if "ranges" in record["rows"]
                     else "",
+                    monitor=monitor,
+                    maximize=monitor_mode(monitor, directions(spec)) == "max",
+                    earlier=() if kept is None else epochs_of_history(run.read_history()),
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
             yield Recorder(run, record, history, listener, job.kind, rate)
+            history.settle()
     finally:
         listener.ended()
         before = 0.0 if kept is None else kept.seconds
         record["training_seconds"] = before + time.perf_counter() - started
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
-            record |= verdict(table, spec, record["weights_epoch"], job.settings.monitor)
+            record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
+            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+                record |= {"verdict": None}
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
@@ -407,13 +415,17 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         # A trial is quickly tried anew, and many of them would fill the disk.
         keeper = None
         if settings.trial is None:
-            keeper = Keeper(run, record, settings.use_test_set, kept, every_epoch=settings.keep_every_epoch)
+            keeper = Keeper(
+                run, record, recorder.history, settings.use_test_set, kept, settings.keep_every_epoch
+            )
         for place in range(kept.group if kept is not None else 0, len(job.groups)):  # others had ended
             _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
+            if len(job.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
+                run.write_record(record)
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
-        fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
 

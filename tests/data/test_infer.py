@@ -72,7 +72,10 @@ def test_a_few_words_among_numbers_are_told() -> None:
         60,
         62,
     )
-    assert said(inferred) == ["has numbers in 60 of 62 values, and 'many' is none"]
+    assert said(inferred) == [
+        "holds numbers in 60 of 62 values, beside 'few' and 'many': correct those, or say that it is a "
+        "category (`types`)"
+    ]
     assert of(*[str(i) for i in range(30)], *["x"] * 5).wrong is None
     assert of("1", "2", "x").wrong is None
 

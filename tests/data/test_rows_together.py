@@ -99,7 +99,7 @@ def test_a_table_of_numbers(rows: list[list[str]], named: bool) -> None:
 
 
 def test_plain_lines_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"n,c,t,b\n" + b"1.5,a,some text,true\n,,,\n" * 10
+    content = b"n,c,t,b\n" + b"1.5,a,some text,true\nNA,,,\n" * 10
 
     def no_row_alone(lines: Any) -> Any:
         raise AssertionError("a plain line was read alone")

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.number_spelling import Spellings
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -110,6 +112,9 @@ class RowReader(Protocol):
         names: of its columns, in order, all different.
         lines: where the rows that were read so far stand.
         typed: a text is a text, even where it looks like a number.
+        missing: texts that mean a missing value.
+        spellings: how numbers are written.
+        index: columns that the file declares to be an index, and why.
     """
 
     path: Path
@@ -117,6 +122,9 @@ class RowReader(Protocol):
     names: tuple[str, ...]
     lines: LineNumbers
     typed: bool
+    missing: Sequence[str]
+    spellings: Spellings
+    index: Mapping[str, str]
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """The rows from the first on.

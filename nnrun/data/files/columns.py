@@ -25,6 +25,10 @@ class RawNumbers:
 
     values: npt.NDArray[np.floating[Any]]
 
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawNumbers:
+        """The rows at these positions."""
+        return RawNumbers(self.values[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class RawTexts:
@@ -37,6 +41,15 @@ class RawTexts:
 
     codes: npt.NDArray[np.int32]
     levels: tuple[str, ...]
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawTexts:
+        """The rows at these positions, and the texts that they hold."""
+        codes = self.codes[rows]
+        there = np.zeros(len(self.levels), bool)
+        there[codes[codes >= 0]] = True
+        places = np.append(np.cumsum(there) - 1, -1).astype(np.int32)
+        levels = tuple(level for level, kept in zip(self.levels, there, strict=True) if kept)
+        return RawTexts(places[codes], levels)
 
 
 Raw: TypeAlias = RawNumbers | RawTexts

@@ -17,6 +17,7 @@ from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.kept_keys import kept_or_found
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
+from nnrun.data.number_spelling import Spellings
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -29,13 +30,18 @@ class JsonlRows:
     """A file with one JSON object a line; `.gz` is unpacked.
 
     Attributes:
-        path, name, names, lines, typed: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
     """
 
     typed = True
+    spellings = Spellings()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, missing: Sequence[str] = ()) -> None:
         """Read the keys of all objects, or have those that were kept of this file.
+
+        Args:
+            path: of the file.
+            missing: texts that mean a missing value, besides null.
 
         Raises:
             DataError: there are none, or more than `MOST_KEYS`; or a line is no object.
@@ -43,6 +49,8 @@ class JsonlRows:
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
+        self.missing: Sequence[str] = tuple(missing)
+        self.index: Mapping[str, str] = {}
         self.names: tuple[str, ...] = kept_or_found(path, self._keys)
 
     def _keys(self) -> tuple[str, ...]:
@@ -118,6 +126,8 @@ class JsonlRows:
                     f"{self.name}, line {line}, column {quoted(name)} holds {kind}. A value must be a "
                     "number, a text, true, false or null."
                 )
+        if self.missing:
+            values = [None if isinstance(v, str) and v.strip() in self.missing else v for v in values]
         if not as_text and all(type(value) in (int, float, type(None)) for value in values):
             return np.array([_finite_float(value) for value in values], np.float64)
         texts = [None if value is None else _text(value) for value in values]

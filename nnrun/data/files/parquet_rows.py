@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.opened import shown_path
+from nnrun.data.number_spelling import Spellings
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -20,10 +22,12 @@ class ParquetRows:
     """A Parquet file. Its rows count from 0.
 
     Attributes:
-        path, name, names, lines, typed: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
     """
 
     typed = True
+    missing: Sequence[str] = ()
+    spellings = Spellings()
 
     def __init__(self, path: Path, batch_rows: int = _BATCH_ROWS) -> None:
         """Read the schema.
@@ -45,6 +49,7 @@ class ParquetRows:
             if names.count(name) > 1:
                 raise DataError(f"{self.name} has two columns called {quoted(name)}.")
         self.names: tuple[str, ...] = tuple(names)
+        self.index: Mapping[str, str] = _pandas_index(file.schema_arrow)
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """As of a `RowReader`."""
@@ -92,6 +97,17 @@ class ParquetRows:
     def _damaged(self, error: Exception) -> DataError:
         reason = printable(str(error).split("\n")[0].rstrip("."))[:200]
         return DataError(f"{self.name} cannot be read as Parquet: {reason}.")
+
+
+def _pandas_index(schema: Any) -> dict[str, str]:
+    """The columns that pandas wrote as the index of a data frame, by the file's own metadata."""
+    metadata = (schema.metadata or {}).get(b"pandas")
+    try:
+        entries = json.loads(metadata)["index_columns"] if metadata else []
+    except (ValueError, KeyError, TypeError):
+        return {}  # metadata of another make
+    names = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+    return dict.fromkeys(names, "the file declares it as the index of a data frame")
 
 
 def _column(values: Any, as_text: bool) -> Numbers | Texts:

@@ -17,6 +17,20 @@ _WIDE = {
 }
 
 
+def ends_with_carriage_return(text: bytes) -> bool:
+    """Whether the first line of a text ends with a carriage return and no newline, and others follow."""
+    text = text.lstrip(b"\r\n")
+    at = text.find(b"\r")
+    line = text[:at]
+    follows = text[at + 1 : at + 2]
+    return at >= 0 and b"\n" not in line and follows not in (b"", b"\n") and line.count(b'"') % 2 == 0
+
+
+def with_newlines(text: bytes) -> bytes:
+    """Each line end as a newline."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 def refuse_wide(head: bytes, name: str) -> None:
     """Raise DataError where a file begins as UTF-16 or UTF-32 does."""
     for mark, encoding in _WIDE.items():
