@@ -85,7 +85,8 @@ def _why(record: Mapping[str, Any]) -> str:
     if record.get("command") == "final":
         return "it validated nothing (it is a final run itself)"
     if record.get("baseline_on") == "validation":
-        return "no epoch ended with a finite validation loss"
+        column = record.get("chosen_by")
+        return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
     return "it validated nothing"
 
 
