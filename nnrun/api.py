@@ -13,7 +13,6 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
@@ -368,12 +368,13 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
 
 
 def _runs_dir(path: PathLike | None) -> Path:
-    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+    if path is not None:
+        return user_path(path, "runs_dir")
+    return path_of_variable("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR
 
 
 def _data_dir(path: PathLike | None) -> Path | None:
-    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
-    return Path(named) if named else None
+    return user_path(path, "data_dir") if path is not None else path_of_variable("NNRUN_DATA_DIR")
 
 
 def _listener(verbose: bool) -> Listener:

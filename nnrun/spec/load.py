@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
+from nnrun.paths import user_path
 from nnrun.spec.explain import explain
 from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
@@ -95,7 +96,7 @@ class SpecTree:
 
 def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
     """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
-    path = Path(path)
+    path = user_path(path, "The spec's path")
     source = decode(read_spec_file(path), str(path))
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
