@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ def path(written: str | Path) -> Path:
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None  # which names the option
 
+
+if TYPE_CHECKING:
+    from nnrun.spec.overrides import Override
 
 Set = Annotated[
     list[str] | None,
@@ -152,10 +155,15 @@ def required(spec: Path | None, what: str = "run") -> Path:
     return spec
 
 
-def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[str]:
-    """What the command line changes in a spec, as `--set` spells it."""
-    changes = {"seed": seed, "epochs": epochs}
-    return [*(set_ or ()), *(f"{key}={value}" for key, value in changes.items() if value is not None)]
+def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[Override]:
+    """What the command line changes in a spec."""
+    from nnrun.spec.overrides import Override, overrides_of
+
+    options = {"seed": seed, "epochs": epochs}
+    return [
+        *overrides_of(set_ or ()),
+        *(Override.of_value(key, value, f"--{key}") for key, value in options.items() if value is not None),
+    ]
 
 
 def check_figure(path: Path | None) -> None:
