@@ -20,7 +20,13 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.html", help="Default: in the first run's folder."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.html",
+            parser=options.path,
+            help="Default: in the first run's folder.",
+        ),
     ] = None,
     set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,

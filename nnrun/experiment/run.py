@@ -30,10 +30,11 @@ from nnrun.experiment.prepare import (
     kind_of_members,
     prepare_groups,
 )
+from nnrun.experiment.progress import epochs_of_history
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
-from nnrun.experiment.score import score
+from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
@@ -48,7 +49,7 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
-from nnrun.spec.columns import directions, trained_columns
+from nnrun.spec.columns import chooser, directions, trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
@@ -59,7 +60,7 @@ from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.splits import Fold
-from nnrun.validation.summary import history_mean
+from nnrun.validation.summary import history_mean, monitor_mode
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -364,6 +365,7 @@ def recording(
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
+    monitor = chooser(spec) or "val_loss"
     started = time.perf_counter()
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
@@ -383,6 +385,9 @@ def recording(
                     rows=rows_in_words(record["rows"], " and ", "training")
                     if "ranges" in record["rows"]
                     else "",
+                    monitor=monitor,
+                    maximize=monitor_mode(monitor, directions(spec)) == "max",
+                    earlier=() if kept is None else epochs_of_history(run.read_history()),
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
@@ -395,6 +400,8 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
+            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+                record |= {"verdict": None}
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
@@ -423,7 +430,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
-        fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
 
