@@ -13,7 +13,6 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
     from nnrun.experiment.listener import Listener
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
+    from nnrun.spec.overrides import Override
 
-Overrides = Mapping[str, Any] | Sequence[str]
+Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -158,7 +159,7 @@ def train(
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+        return Run(run_experiment(load_spec(spec, _changes(overrides)), settings, _listener(verbose)).path)
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    plan = load_sweep(spec, overrides, over, changes)
+    plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
@@ -276,7 +277,7 @@ def kfold(
     from nnrun.experiment.revalidated import load_for_kfold
     from nnrun.experiment.run import Settings, run_experiment
 
-    loaded = load_for_kfold(spec, overrides, k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
@@ -312,13 +313,15 @@ def final(
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory, settings, epochs=wanted, overrides=overrides, listener=listener
+                source._directory, settings, epochs=wanted, overrides=_changes(overrides), listener=listener
             )
     else:
         if epochs == "best":
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         with allowing(allow_custom):
-            made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
+            made = final_of_spec(
+                load_spec(source, _changes(overrides)), settings, epochs=epochs, listener=listener
+            )
     return Run(made.path)
 
 
@@ -327,6 +330,7 @@ def evaluate(
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -337,13 +341,19 @@ def evaluate(
         run: the run.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
+        overrides: where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
         return evaluate_run(
-            run._directory, split=split, weights=weights, data_dir=_data_dir(data_dir), device=device
+            run._directory,
+            split=split,
+            weights=weights,
+            overrides=overrides,
+            data_dir=_data_dir(data_dir),
+            device=device,
         )
 
 
@@ -389,13 +399,21 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     return Run(find_run(reference, _runs_dir(runs_dir)).path)
 
 
+def _changes(overrides: Overrides) -> list[Override]:
+    """Overrides as messages to Python call them."""
+    from nnrun.spec.overrides import IN_PYTHON, overrides_of
+
+    return overrides_of(overrides, IN_PYTHON)
+
+
 def _runs_dir(path: PathLike | None) -> Path:
-    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+    if path is not None:
+        return user_path(path, "runs_dir")
+    return path_of_variable("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR
 
 
 def _data_dir(path: PathLike | None) -> Path | None:
-    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
-    return Path(named) if named else None
+    return user_path(path, "data_dir") if path is not None else path_of_variable("NNRUN_DATA_DIR")
 
 
 def _listener(verbose: bool) -> Listener:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nnrun.cli.app import app
-from nnrun.cli.options import Json, Set
+from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import print_json
 from nnrun.errors import Problem, SpecError, UsageError, printable
 
@@ -39,21 +39,23 @@ class Checked:
         return {"file": self.file, "ok": self.exit_code == 0, "problems": problems}
 
 
-def check_spec(path: Path, overrides: Sequence[str]) -> Checked:
+def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
     from nnrun.spec.sweep import check_sweep
 
     try:
-        return Checked(str(path), check_sweep(path, overrides))
+        return Checked(str(spec), check_sweep(spec, overrides))
     except SpecError as error:
-        return Checked(str(path), error.problems, error.exit_code)
+        return Checked(str(spec), error.problems, error.exit_code)
     except UsageError as error:
-        return Checked(str(path), (Problem(str(error)),), error.exit_code)
+        return Checked(str(spec), (Problem(str(error)),), error.exit_code)
 
 
 @app.command("check")
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.", show_default=False)],
+    specs: Annotated[
+        list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)
+    ],
     set_: Set = None,
     json: Json = False,
 ) -> int:

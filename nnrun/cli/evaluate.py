@@ -12,12 +12,19 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.closing import MOST_MEMBERS
-from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times
+from nnrun.cli.output import aligned, nth_look, ordinal, paragraph, print_json, text_width, times
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
 if TYPE_CHECKING:
+    from nnrun.cli.analysis_tables import Brief
     from nnrun.experiment.evaluate import Evaluation
+
+
+_MISTAKES = 5
+_LINES = 30
+# How many classes, mistakes and confusions a brief screen shows: as many as fit.
+_BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (0, 0, 0))
 
 
 class Split(str, Enum):
@@ -32,10 +39,12 @@ def evaluate(
     run: options.Run,
     split: Annotated[Split, typer.Option("--split", help="The rows to measure on.")] = Split.test,
     mistakes: Annotated[
-        int, typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show.")
-    ] = 5,
+        int | None,
+        typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
+    ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     weights: options.Weights = options.WeightsName.last,
+    set_: options.SetPaths = None,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -56,16 +65,17 @@ def evaluate(
         find_run(run, runs_dir),
         split="test" if split is Split.test else "validation",
         weights=weights.value,
+        overrides=set_ or (),
         data_dir=data_dir,
         device=device,
-        mistakes=mistakes,
+        mistakes=_MISTAKES if mistakes is None else mistakes,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
     if as_json:
         print_json(_document(evaluation, paths))
     else:
-        print(printable(_text(evaluation, paths, verbose=verbose)))
+        print(printable(_text(evaluation, paths, whole=verbose or mistakes is not None)))
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
@@ -92,25 +102,42 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
-def _text(evaluation: Evaluation, figures: list[Path], *, verbose: bool) -> str:
+def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
+    """The screen: everything that is known, or as much as a common terminal shows at once."""
+    if whole:
+        return _screen(evaluation, figures, None)
+    from nnrun.cli.analysis_tables import Brief
+
+    text = ""
+    for classes, mistakes, confusions in _BRIEF:
+        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions))
+        if text.count("\n") < _LINES:
+            break
+    return text
+
+
+def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
     width = text_width()
     head = [
         f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}",
-        textwrap.fill(evaluation.weights.sentence, width, break_on_hyphens=False),
+        evaluation.weights.sentence,
     ]
-    lines = ["\n".join(head), aligned(_score_rows(evaluation))]
+    lines = [
+        "\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head),
+        aligned(_score_rows(evaluation)),
+    ]
     if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
         lines.append("\n".join(remarks))
-    if len(evaluation.members) > 1 and (verbose or len(evaluation.members) <= MOST_MEMBERS):
+    if len(evaluation.members) > 1 and (brief is None or len(evaluation.members) <= MOST_MEMBERS):
         lines.append(_members(evaluation))
-    lines += _tables(evaluation)
+    lines += _tables(evaluation, brief)
     if figures:
         lines.append("\n".join(map(str, figures)))
     if evaluation.split == "test":
-        lines.append(_look(evaluation))
+        lines.append(paragraph(_look(evaluation), text_width()))
     return printable("\n\n".join(lines))
 
 
@@ -165,8 +192,8 @@ def _look(evaluation: Evaluation) -> str:
     return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."
 
 
-def _tables(evaluation: Evaluation) -> list[str]:
-    from nnrun.cli.analysis_tables import classification_text, multi_label_text, residuals_text
+def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
+    from nnrun.cli import analysis_tables as tables
     from nnrun.experiment.analysis import Classification, MultiLabel
     from nnrun.experiment.combine import combination_text
 
@@ -179,10 +206,23 @@ def _tables(evaluation: Evaluation) -> list[str]:
         lines.append(
             textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", text_width())
         )
+    width = text_width()
     if isinstance(analysis, Classification):
-        lines.append(classification_text(analysis, text_width()))
+        lines.append(
+            tables.classification_text(analysis, width)
+            if brief is None
+            else tables.brief_classification_text(analysis, width, brief)
+        )
     elif isinstance(analysis, MultiLabel):
-        lines.append(multi_label_text(analysis, text_width()))
+        lines.append(
+            tables.multi_label_text(analysis, width)
+            if brief is None
+            else tables.brief_multi_label_text(analysis, width, brief)
+        )
     else:
-        lines.append(residuals_text(analysis, text_width()))
+        lines.append(
+            tables.residuals_text(analysis, width)
+            if brief is None
+            else tables.brief_residuals_text(analysis, width, brief)
+        )
     return lines

@@ -45,6 +45,7 @@ def init(
         Path | None,
         typer.Argument(
             metavar="FILE",
+            parser=options.path,
             help="A .csv, .tsv, .jsonl or .parquet file (.gz too), or a folder with one of texts per class.",
             show_default=False,
         ),
@@ -57,7 +58,13 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: decide.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="SPEC", help="Where to write; default: FILE's stem, here."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="SPEC",
+            parser=options.path,
+            help="Where to write; default: FILE's stem, here.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a spec that is there.")] = False,
     example: Annotated[

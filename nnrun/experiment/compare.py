@@ -10,7 +10,7 @@ from nnrun.experiment.comparable import other_data, other_validation_rows, overl
 from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.columns import directions
+from nnrun.spec.columns import chooser, directions
 from nnrun.spec.comparable import drawn_by_seed, other_measure
 from nnrun.spec.differences import SpecDifference, spec_differences
 from nnrun.spec.folds import has_folds
@@ -18,7 +18,7 @@ from nnrun.spec.suggest import letters
 from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
 from nnrun.validation.summary import monitor_mode
 
-_SINGLE = "one network of each tells nothing of how far chance reaches"
+_SINGLE = "one network each cannot show how much varies by chance"
 _NO_PAIRS = "no two seeds are in both"
 _IN_TIME = (
     "the folds of a time series train on one another's validation rows, each on more of them, and no test is "
@@ -124,7 +124,7 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
         common = tuple(sorted(set(first.numbers) & set(scores.numbers)))
         pairs = [*_validation_scores(first, scores), *_test_scores(first, scores)]
         compared.append(ComparedRun(letters(place), scores, tuple(pairs), common))
-    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every])))
+    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every], align=True)))
 
 
 def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
@@ -246,7 +246,10 @@ def _why_none(scores: RunScores) -> str:
         return "it is still running"
     if isinstance(scores.spec.validation, schema.NoValidation):
         return "it validated nothing and was not tested"
-    return "no epoch ended with a finite validation loss" if scores.epochs else "no epoch has ended"
+    if not scores.epochs:
+        return "no epoch has ended"
+    mean = f", the mean over its {scores.kind}s," if len(scores.numbers) > 1 else ""
+    return f"{chooser(scores.spec)}{mean} was never a finite number, so there is no best epoch"
 
 
 def _of_tests(comparison: Comparison) -> list[str]:
@@ -260,9 +263,14 @@ def _of_tests(comparison: Comparison) -> list[str]:
             f"Wilcoxon's test is left out where fewer than {FEWEST_FOR_WILCOXON} differences are not zero: "
             "it cannot reach p = 0.05."
         )
+    untested: dict[str, list[str]] = {}
     for run in others:
         for reason in dict.fromkeys(score.no_test for score in run.against_first if score.no_test):
-            notes.append(f"No test of {run.label} - {first.label}: {reason}.")
+            untested.setdefault(reason, []).append(f"{run.label} - {first.label}")
+    for reason, pairs in untested.items():
+        # Where it is the same for all, which runs it is need not be said.
+        which = "" if len(pairs) == len(others) else f" ({', '.join(pairs)})"
+        notes.append(f"Not tested{which}: {reason}.")
     if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
         notes.append(_how_to_test(first.scores.spec.validation))
     if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):

@@ -25,16 +25,17 @@ from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
+from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_spec_of_data
 from nnrun.experiment.looks import look_at_test_set
-from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.run_scores import validation_at
-from nnrun.experiment.score import Scored, score
+from nnrun.experiment.score import Scored, known_targets, score
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.used_weights import UsedWeights
 from nnrun.records import MemberKind, RunDirectory, WeightsChoice, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.custom import refuse_what_is_not_allowed
+from nnrun.spec.overrides import Overrides, with_changes
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
@@ -122,6 +123,7 @@ def evaluate_run(
     *,
     split: Split = "test",
     weights: WeightsChoice = "last",
+    overrides: Overrides = (),
     data_dir: Path | None = None,
     device: str = "auto",
     mistakes: int = 5,
@@ -133,6 +135,7 @@ def evaluate_run(
         run: the run.
         split: which rows.
         weights: those that training ended with (`last`), or those of the best epoch.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
@@ -146,20 +149,21 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(run, split, weights, data_dir, device, mistakes, listener or Listener())
+        return _evaluated(run, split, weights, overrides, data_dir, device, mistakes, listener or Listener())
 
 
 def _evaluated(
     run: RunDirectory,
     split: Split,
     which: WeightsChoice,
+    overrides: Overrides,
     data_dir: Path | None,
     device: str,
     mistakes: int,
     listener: Listener,
 ) -> Evaluation:
     chosen_device = resolve_device(device)
-    spec = load_run_spec(run).spec
+    spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
     refuse_what_is_not_allowed(spec)
     networks, weights = load_networks(run, which)
     dataset = load_run_data(run, spec, data_dir, listener)
@@ -180,10 +184,10 @@ def _evaluated(
         fold = _fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
-        known = dataset.train.targets[fold.train_rows]
+        known = known_targets(dataset.train, fold.train_rows)
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
         outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
-        predicted.append((rows, in_own_units(network.fitted, outputs)))
+        predicted.append((rows, network.fitted.in_own_units(outputs)))
     members = [
         MemberScores(
             None if network.member is None else network.member.folder,

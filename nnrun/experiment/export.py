@@ -36,7 +36,7 @@ from nnrun.experiment.load_run import (
 )
 from nnrun.experiment.meaning import Meaning, meaning_of
 from nnrun.experiment.names import load_labels
-from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.used_weights import UsedWeights
 from nnrun.records import RunDirectory, WeightsChoice
@@ -122,7 +122,7 @@ def export_run(
     if format_ == "onnx":
         require_onnx()
     network, used = _one_network(run, member, weights)
-    spec = load_spec_of_networks(run)
+    spec = load_spec_of_networks(run, data_dir)
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
     metadata = metadata_of(
@@ -141,7 +141,7 @@ def export_run(
     narrow = kind.program and not wide and raw
     export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
-    own = in_own_units(fitted, network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
     found: list[float] = []
 
     def write(temporary: Path) -> None:

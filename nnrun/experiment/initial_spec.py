@@ -149,6 +149,7 @@ def initial_spec_of_file(
     ]
     if types:
         lines.append(f"    types: {flow(types)}  # its numbers name classes")
+    lines += [f"    {key}: {flow(value)}  # as the file is written" for key, value in file.keys.items()]
     lines += _input_lines(file, target, inputs)
     lines += _test_lines(sizes, "    ")
     lines += _preprocessing(file, inputs, task)

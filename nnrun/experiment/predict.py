@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.named_rows import NamedCodec, missing_texts
+from nnrun.data.named_rows import NamedCodec
 from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
 from nnrun.data.row_source import Kind, RowSource
 from nnrun.data.table_rows import TableCodec
@@ -23,7 +23,7 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
 from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
 from nnrun.experiment.names import load_labels, load_vocabulary
-from nnrun.experiment.outputs import OutputFunction, in_own_units, output_function
+from nnrun.experiment.outputs import OutputFunction, output_function
 from nnrun.experiment.used_weights import UsedWeights
 from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema
@@ -67,7 +67,7 @@ class Predictor:
     def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
         each = [
-            in_own_units(network.fitted, function(inputs))
+            network.fitted.in_own_units(function(inputs))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
         return np.asarray(np.mean(each, axis=0))
@@ -120,7 +120,7 @@ def load_predictor(
     fitted = networks[0].fitted
     codec: Codec[Any]
     if fitted.table is not None and fitted.of_table:
-        codec = NamedCodec.of(fitted.table, missing_texts(spec.dataset), listener.message)
+        codec = NamedCodec.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
     elif fitted.n_features is None:
         codec = _token_codec(
             run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from nnrun.errors import DivergedError, keep_folder
+from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.environment import now
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
@@ -115,26 +115,36 @@ class Recorder:
     def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record = self.record
-        if stopped:
-            record["stopped_early"] = dict(sorted((record.get("stopped_early", {}) | stopped).items()))
-        self._keep_epochs("weights_epoch", {n: ending.epoch.epoch for n, ending in endings.items()})
-        bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
-        if bests:
-            self._keep_epochs("best_weights_epoch", bests)
+        going_on = {m.number for m in group.members} - stopped.keys()
+        before = {n: epoch for n, epoch in record.get("stopped_early", {}).items() if n not in going_on}
+        if before or stopped:
+            record["stopped_early"] = dict(sorted((before | dict(stopped)).items()))
+        else:
+            record.pop("stopped_early", None)
         for number, ending in endings.items():
-            member = None if self.kind is None else Member(self.kind, number)
+            member = self.member(number)
             self.run.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
             if ending.best is None or ending.epoch.best:
                 self.run.remove_best_weights(member)
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 self.run.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
+        self._keep_epochs("weights_epoch", {n: ending.epoch.epoch for n, ending in endings.items()})
+        bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
+        if bests:
+            self._keep_epochs("best_weights_epoch", bests)
 
     def _keep_epochs(self, key: str, epochs: Mapping[int, int]) -> None:
+        """What was kept before stays as it is where no epoch has ended since."""
+        record = self.record
         if self.kind is not None:
-            self.record[key] = self.record.get(key, {}) | dict(epochs)
-        else:
-            self.record[key] = next(iter(epochs.values()), None)
+            record[key] = (record.get(key) or {}) | dict(epochs)
+        elif epochs or key not in record:
+            record[key] = next(iter(epochs.values()), None)
+
+    def member(self, number: int) -> Member | None:
+        """The name of one network in the record."""
+        return None if self.kind is None else Member(self.kind, number)
 
     def diverged(self, reason: str) -> None:
         """Keep that the run's only network diverged, while others that train beside it go on."""
@@ -213,11 +223,21 @@ def train_group(
             found[number] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
         return found
 
+    def keep_ends() -> None:
+        for number in trainer.stopped_epochs:
+            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
+        for recorder in every:
+            stopped = part_of(recorder, trainer.stopped_epochs)
+            recorder.ended(group, stopped, part_of(recorder, endings()))
+
     try:
         with stopping_between_batches():
             if keeper is not None:
                 keeper.begin(trainer)
-                kept, kept_epochs = dict(trainer.finished), dict(trainer.finished_epochs)
+                for number in trainer.finished_epochs:
+                    if not recorders[number].run.has_weights(recorders[number].member(number)):
+                        kept[number] = trainer.finished[number]
+                        kept_epochs[number] = trainer.finished_epochs[number]
                 kept_best = dict(trainer.best)
             for epoch in trainer.epochs():
                 parts = {
@@ -239,14 +259,26 @@ def train_group(
                     kept_best.update(epoch.best)
                     for number in trainer.diverged.keys() & epoch.rows.keys():
                         recorders[number].diverged(trainer.diverged[number])
-                    if keeper is not None:
+                    if keeper is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         keeper.epoch_ended(trainer)
                 for recorder, part in parts.items():
                     recorder.listener.epoch(part)
-        kept, kept_epochs = trainer.finished, trainer.finished_epochs
-    finally:
-        for number in trainer.stopped_epochs:
-            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
-        for recorder in every:
-            stopped = part_of(recorder, trainer.stopped_epochs)
-            recorder.ended(group, stopped, part_of(recorder, endings()))
+    except BaseException as reason:
+        with uninterrupted():
+            # Where later epochs of before are still in the history, their weights stay as well.
+            if not any(recorder.history.is_behind for recorder in every):
+                _despite(reason, every[0].listener, keep_ends)
+            if keeper is not None:
+                _despite(reason, every[0].listener, keeper.write)
+        raise
+    kept, kept_epochs = trainer.finished, trainer.finished_epochs
+    keep_ends()
+
+
+def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]) -> None:
+    """Keep something although the training has ended by `reason`, which a failure must not hide."""
+    try:
+        keep()
+    except NnrunError as error:
+        if error is not reason and str(error) != str(reason):
+            listener.message(f"warning: {error}")

@@ -26,6 +26,7 @@ from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, 
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory, WeightsChoice, members_of_record
 from nnrun.records.files import write_text
+from nnrun.spec.overrides import Overrides
 from nnrun.spec.suggest import counted, with_std
 
 _DONE = {
@@ -43,6 +44,7 @@ def write_report(
     data_dir: Path | None,
     listener: Listener,
     weights: WeightsChoice = "last",
+    overrides: Overrides = (),
 ) -> Path:
     """Write the page to a file, or into the first run's folder, and give back its path.
 
@@ -55,6 +57,7 @@ def write_report(
         listener: is told what happens.
         weights: those that training ended with, or those of the best epoch: scores and predictions are
             theirs.
+        overrides: where the files of the runs' specs lie now, such as `dataset.csv.path=t.csv`.
 
     Raises:
         UsageError, DataError: a run has no weights of a best epoch, and they are asked for.
@@ -62,7 +65,10 @@ def write_report(
     if weights == "best":
         for run in runs:
             read_used_weights(run, list(run.members()) or [None], weights)
-    analyses = {r.id: analysis_blocks(r, data_dir, listener, f"run {i}", weights) for i, r in enumerate(runs)}
+    analyses = {
+        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", weights, overrides)
+        for place, run in enumerate(runs)
+    }
     text = report_page(runs, analyses, weights)
     if output is None:
         return runs[0].write_report(text)

@@ -16,6 +16,7 @@ from nnrun.figures.evaluation import calibration_figure, confusion_figure, label
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.spec.overrides import Overrides
 
 
 def analysis_blocks(
@@ -24,6 +25,7 @@ def analysis_blocks(
     listener: Listener,
     salt: str,
     weights: WeightsChoice = "last",
+    overrides: Overrides = (),
 ) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
@@ -35,11 +37,17 @@ def analysis_blocks(
         listener: is told what happens.
         salt: another for each run of a page.
         weights: those that training ended with, or those of the best epoch.
+        overrides: where the files of the run's spec lie now.
     """
     title = "Predictions on the validation rows"
     try:
         evaluation = evaluate_run(
-            run, split="validation", weights=weights, data_dir=data_dir, listener=listener
+            run,
+            split="validation",
+            weights=weights,
+            overrides=overrides,
+            data_dir=data_dir,
+            listener=listener,
         )
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]

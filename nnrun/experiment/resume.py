@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.environment import now, versions
-from nnrun.experiment.keeping import Kept, read_kept
+from nnrun.experiment.keeping import Kept, read_kept, with_numbers
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
+from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
 from nnrun.experiment.run import Job, Settings, computing, first_record, prepare_job, train_job
 from nnrun.experiment.sound_record import sound
+from nnrun.experiment.verdict import verdict
+from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import code_used
@@ -65,8 +69,9 @@ def resume_run(
     with run.owned():
         record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
-        own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-        wanted = _wanted_spec(run, own, spec, overrides)
+        written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+        own = located(written, run, recorded_data(record), data_dir)
+        wanted = _wanted_spec(run, own, spec, overrides, data_dir)
         if wanted.epochs > own.epochs:
             _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.get("status") == "completed" and not _goes_further(record, wanted):
@@ -79,6 +84,8 @@ def resume_run(
             )
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
+        if record.get("smoke") is not True:
+            refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
             job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
@@ -88,9 +95,7 @@ def resume_run(
                 raise UsageError(_of_inexact(run, inexact))
             # What a damaged record lacks follows from the spec and the data.
             record = {**first_record(run, job, threads), **sound(record)}
-            if wanted.epochs > own.epochs:
-                run.write_resolved(dump_spec(wanted))
-            _go_on(run, record, job, kept, inexact)
+            _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
 
@@ -100,14 +105,27 @@ def _go_on(
     job: Job,
     kept: Kept,
     inexact: Mapping[str, tuple[Any, Any]],
+    changed: schema.ExperimentSpec | None,
 ) -> None:
-    run.replace_history(kept.history)
+    """Train on. Nothing that the run holds is taken back before something new stands in its place.
+
+    Args:
+        run: the run.
+        record: its record.
+        job: what is left to do, prepared.
+        kept: the checkpoint.
+        inexact: name → (then, now) of conditions that are others now.
+        changed: the spec as it is now, where epochs were added or files have been moved.
+    """
+    before, resolved = dict(record), run.read_resolved()
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
-    for key in ("stopped_early", "error", "weights_epoch", "best_weights_epoch"):
-        record.pop(key, None)
-    record |= dict(kept.record)
+    record.pop("error", None)
+    record |= _merged(record, kept.record)
+    with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
+        if not (table := run.read_history()).empty:
+            record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
         "ended": None,
@@ -116,12 +134,42 @@ def _go_on(
         "versions": versions(),
         "resumed": [*(record.get("resumed") or []), entry],
     }
-    with ExitStack() as until_the_end:
-        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
-        run.write_record(record)
-        until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
-        job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
-        train_job(run, record, job, kept)
+    try:
+        with ExitStack() as until_the_end:
+            with uninterrupted():
+                until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
+                if changed is not None:
+                    run.write_resolved(dump_spec(changed))
+                run.write_record(record)
+            until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
+            job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
+            train_job(run, record, job, kept)
+    except BaseException:
+        if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):
+            with uninterrupted():  # no further epoch has ended: it is the run that it was
+                run.write_record(before)
+                run.write_resolved(resolved)
+        raise
+
+
+def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What had been found out by the last epoch, by the run's record and by its checkpoint.
+
+    The record is written after the weights that it tells of, so it knows better where both know something.
+    """
+    found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
+    for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
+        mine, other = with_numbers(record.get(key)), kept.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            found[key] = {**other, **mine}
+        elif mine is not None or other is not None:
+            found[key] = other if mine is None else mine
+    return found
+
+
+def _count(record: Mapping[str, Any]) -> int:
+    epochs = record.get("epochs_run")
+    return epochs if isinstance(epochs, int) else 0
 
 
 def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:
@@ -141,6 +189,7 @@ def _wanted_spec(
     own: schema.ExperimentSpec,
     spec: schema.ExperimentSpec | None,
     overrides: Overrides,
+    data_dir: Path | None,
 ) -> schema.ExperimentSpec:
     """The run's spec, or one that differs from it in nothing but more epochs."""
     if spec is not None:
@@ -148,7 +197,9 @@ def _wanted_spec(
     elif overrides:
         # The weights that the run started from may be gone, and are not needed any more.
         changes = with_changes(overrides, {"init_weights": None})
-        wanted = load_run_spec(run, changes).spec.model_copy(update={"init_weights": own.init_weights})
+        wanted = load_run_spec(run, changes, data_dir).spec.model_copy(
+            update={"init_weights": own.init_weights}
+        )
     else:
         return own
     wanted = wanted.model_copy(update={"sweep": None})
@@ -159,9 +210,9 @@ def _wanted_spec(
 def _refuse_differences(
     run: RunDirectory, then: schema.ExperimentSpec, now_: schema.ExperimentSpec, when: str
 ) -> None:
-    """Raise UsageError where specs differ in anything but more epochs."""
+    """Raise UsageError where specs differ in anything but more epochs, and where their files lie."""
     more = {"epochs": max(then.epochs, now_.epochs)}
-    differences = spec_differences([then.model_copy(update=more), now_])
+    differences = spec_differences([with_paths_of(then.model_copy(update=more), now_), now_])
     if differences:
         lines = [f"  {d.path}: {d.texts[0]} in the run, {d.texts[1]} {when}" for d in differences]
         raise UsageError(
@@ -206,13 +257,12 @@ def _settings(
 
 
 def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -> None:
-    then = recorded_data(record)
-    other = {s.name: s.sha256 for s in job.dataset.sources} != then
-    if other:
+    changed = changed_sources(job.dataset.sources, recorded_data(record))
+    if changed:
         lines = [
-            f"  {source.name}: SHA-256 {then.get(source.name, 'none')} in the run, {source.sha256} now"
-            for source in job.dataset.sources
-            if then.get(source.name) != source.sha256
+            f"  {source.name}: SHA-256 {then} in the run"
+            f"{'' if name == source.name else f' ({name})'}, {source.sha256} now"
+            for source, name, then in changed
         ]
         raise UsageError(
             f"{run.id} cannot go on with other data:\n" + "\n".join(lines) + "\nBring back the data, or "

@@ -31,10 +31,11 @@ from nnrun.experiment.prepare import (
     kind_of_members,
     prepare_groups,
 )
+from nnrun.experiment.progress import epochs_of_history
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
-from nnrun.experiment.score import score
+from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
@@ -60,7 +61,7 @@ from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.splits import Fold
-from nnrun.validation.summary import history_mean
+from nnrun.validation.summary import history_mean, monitor_mode
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -220,7 +221,12 @@ def prepare_job(
         )
     begin_compiling(settings.compile, spec, len(dataset.train), device)
     if settings.parent_data is not None:
-        refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
+        refuse_changed_data(
+            dataset,
+            settings.parent_data,
+            settings.parent or "the run",
+            another_test_file=settings.use_test_set,
+        )
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
@@ -357,7 +363,7 @@ def recording(
         run: the run's folder.
         record: what run.json will hold.
         job: the run.
-        kept: what the run goes on from; its history is in the run's folder.
+        kept: what the run resumes from.
     """
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
@@ -367,6 +373,7 @@ def recording(
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
+    monitor = job.chosen_by or "val_loss"
     started = time.perf_counter()
 
     def settle() -> None:
@@ -376,13 +383,15 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record.update(verdict(table, spec, job.settings.monitor))
+            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+                record["verdict"] = None
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
-        with run.history_writer(columns, go_on=kept is not None) as history:
+        with run.history_writer(columns, None if kept is None else kept.history) as history:
             listener.started(
                 Start(
                     run=run,
@@ -397,10 +406,14 @@ def recording(
                     rows=rows_in_words(record["rows"], " and ", "training")
                     if "ranges" in record["rows"]
                     else "",
+                    monitor=monitor,
+                    maximize=monitor_mode(monitor, directions(spec)) == "max",
+                    earlier=() if kept is None else epochs_of_history(run.read_history()),
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
             yield Recorder(run, record, history, listener, job.kind, rate, job.chosen_by)
+            history.settle()
     except BaseException:
         listener.ended()
         try:
@@ -427,13 +440,17 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         # A trial is quickly tried anew, and many of them would fill the disk.
         keeper = None
         if settings.trial is None:
-            keeper = Keeper(run, record, settings.use_test_set, kept, every_epoch=settings.keep_every_epoch)
+            keeper = Keeper(
+                run, record, recorder.history, settings.use_test_set, kept, settings.keep_every_epoch
+            )
         for place in range(kept.group if kept is not None else 0, len(job.groups)):  # others had ended
             _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
+            if len(job.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
+                run.write_record(record)
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
-        fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
         record["test_epoch"] = record.get("weights_epoch")

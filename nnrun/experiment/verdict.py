@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.records import Member, RunDirectory, member_kind, recorded_directions
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser, directions, metric_column
+from nnrun.spec.suggest import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
     ChosenEpoch,
@@ -52,7 +53,9 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
         **_members(history, epoch),
         "chosen_by": column,
         "smoothed_over": chosen.smoothed_over,
-        "verdict": _sentence(table, column, chosen, int(history["epoch"].max()), kind, own),
+        "verdict": _sentence(table, column, chosen, int(history["epoch"].max()), kind, own)
+        if epoch is not None
+        else _never_finite(history, column, kind),
     }
     if n > 1 and epoch is not None:
         unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
@@ -178,6 +181,30 @@ def _members(history: pd.DataFrame, best_epoch: int | None) -> dict[str, Any]:
         name = Member(kind, int(str(number))).folder
         found.append({"member": name, "best": best, "last": _row(own, len(own)), "epochs": len(own)})
     return {"members": found}
+
+
+_NEEDS = {
+    "auc": "rows of both classes",
+    "average_precision": "rows of the positive class",
+    "r2": "two rows",
+}
+"""What a metric needs among the validation rows, or it is NaN."""
+
+
+def _never_finite(history: pd.DataFrame, column: str, kind: str | None) -> str:
+    """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
+    needed = _NEEDS.get(column.removeprefix("val_"))
+    why = f" It needs {needed} to validate on." if needed else ""
+    if kind is None or history[kind].nunique() < 2:
+        return f"{column} was never a finite number.{why}"
+    values = history[column].astype(float)
+    found = (values - values == 0).groupby(history[kind]).any()  # inf - inf is no number either
+    bad = [f"{kind} {number}" for number, finite in found.items() if not finite]
+    if len(bad) == len(found):
+        return f"{column} was never a finite number.{why}"
+    if not bad:
+        return f"{column} was in no epoch a finite number for all {kind}s, so there is no best epoch."
+    return f"{column} was never a finite number in {listing(bad, 'and')}, so there is no best epoch.{why}"
 
 
 def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:

@@ -40,7 +40,15 @@ _MANY_DOTS = 80
 _LONGEST_LABEL = 46
 _RING: dict[str, Any] = {"marker": "o", "markersize": 9.0, "markerfacecolor": "none", "markeredgewidth": 1.2}
 
-_NAMES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "auc": "AUC", "r2": "R²", "top_k": "top-k accuracy"}
+_NAMES = {
+    "mae": "MAE",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "auc": "AUC",
+    "r2": "R²",
+    "f1": "F1",
+    "top_k": "top-k accuracy",
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ Files appear whole or not at all, except the history, which grows by whole lines
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -68,6 +69,12 @@ _VOCABULARY = "vocabulary.json"
 _PLOTS = "plots"
 _REPORT = "report.html"
 
+_DERIVED = (
+    *("best_epoch", "best", "best_std", "best_interval", "chosen_by", "verdict"),
+    *("last", "last_epoch", "last_std", "training_seconds"),
+)
+"""What a record tells of its whole history."""
+
 _LONGEST_SLUG = 60
 
 
@@ -94,6 +101,15 @@ class RunDirectory:
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
+
+    def size(self) -> int:
+        """The bytes of all its files; of those that come or go meanwhile as many as are found."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
 
     # --- who is at work on it ---
 
@@ -140,8 +156,9 @@ class RunDirectory:
     def read_record(self) -> dict[str, Any]:
         """What run.json holds. Its values are as they stand there: only the outermost object is checked.
 
-        While a run goes on, its history tells of more epochs than its record, and they are counted. A run
-        that says `running` while no process is at work on it was killed: it is given as `interrupted`.
+        While a run goes on, its history tells of more epochs than its record: they are counted, and what
+        the record derived from fewer is left out. A run that says `running` while no process is at work on
+        it was killed: it is given as `interrupted`.
         """
         record = read_json_object(self.path / RECORD)
         if record.get("status") != "running":
@@ -151,21 +168,20 @@ class RunDirectory:
             if record.get("status") != "running":
                 return record
             record |= {"status": "interrupted", "error": KILLED}
-        return record | {"epochs_run": epochs_begun(self.path / _HISTORY)}
+        epochs = epochs_begun(self.path / _HISTORY)
+        if epochs != record.get("epochs_run"):
+            record = {key: value for key, value in record.items() if key not in _DERIVED}
+        return record | {"epochs_run": epochs}
 
     # --- the history ---
 
-    def history_writer(self, columns: Sequence[str], go_on: bool = False) -> HistoryWriter:
-        """Start the history, or go on with it. A run has one, so a second start is an error."""
-        return HistoryWriter(self.path / _HISTORY, columns, go_on=go_on)
+    def history_writer(self, columns: Sequence[str], resumed: str | None = None) -> HistoryWriter:
+        """Start the history, or go on with it. A run has one, so a second start is an error.
 
-    def history_text(self) -> str:
-        """The history as it stands in its file."""
-        return read_text(self.path / _HISTORY)
-
-    def replace_history(self, text: str) -> None:
-        """Put back a history that `history_text` gave: rows written after it are gone."""
-        write_text(self.path / _HISTORY, text)
+        `resumed` is the history up to the epoch that training resumes from: rows of later epochs stay in
+        the file until they have been computed again.
+        """
+        return HistoryWriter(self.path / _HISTORY, columns, resumed=resumed)
 
     def read_history(self) -> pd.DataFrame:
         """The rows that are complete, with the columns of the file."""
@@ -222,6 +238,10 @@ class RunDirectory:
                 f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(member)}"
             )
         return read_kept_weights(path)
+
+    def has_weights(self, member: Member | None = None) -> bool:
+        """Whether weights of the run's network, or of one fold's or seed's, are kept."""
+        return self._of_member(_WEIGHTS, member).is_file()
 
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""
@@ -356,7 +376,30 @@ def new_id(name: str, suffix: str = "", *, now: datetime | None = None) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as a part of a file name: ASCII letters, digits, `.`, `_`, `-`; 60 at most, no leading dot."""
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("-._")
-    return safe[:_LONGEST_SLUG].rstrip("-._") or "run"
+    """A name as a part of a file name, at most 60 bytes long: what file systems and shells take of it.
+
+    Letters and digits of any script, `.`, `_` and `-` stay. Marks on Latin letters go (`é` is `e`), other
+    scripts keep theirs; all else becomes a hyphen. There is no leading dot or hyphen, and no name is empty.
+    """
+    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-._")
+    safe = safe.encode()[:_LONGEST_SLUG].decode(errors="ignore")  # file systems count bytes
+    return safe.rstrip("-._") or "run"
+
+
+def _plain_letters(name: str) -> str:
+    """Compatible letters in their plain form, a hyphen for each sign that is none."""
+    letters: list[str] = []
+    for letter in unicodedata.normalize("NFKD", "".join(_SPELLED.get(c, c) for c in name)):
+        if unicodedata.category(letter).startswith("M"):
+            if letters and letters[-1].isalnum() and letters[-1].isascii():
+                continue  # a mark on a Latin letter
+            if not letters or letters[-1] == "-":
+                continue  # a mark on nothing
+            letters.append(letter)
+        else:
+            letters.append(letter if letter.isalnum() or letter in "._" else "-")
+    return unicodedata.normalize("NFC", "".join(letters))
+
+
+# Latin letters that have no decomposition.
+_SPELLED = {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}

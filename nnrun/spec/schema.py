@@ -74,6 +74,8 @@ ALIASES: Mapping[str, str] = {
     "top_k_categorical_accuracy": "top_k",
     "sparse_top_k_categorical_accuracy": "top_k",
     "r2_score": "r2",
+    "f1_score": "f1",
+    "average_precision_score": "average_precision",
     "silu": "swish",
     "boston": "boston_housing",
     "tsv": "csv",
@@ -153,6 +155,18 @@ def _with_list(value: Any, key: str) -> Any:
     if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
         return {**value, key: [value[key]]}
     return value
+
+
+def _with_one_target_step(value: Any) -> Any:
+    """The map with one component under `targets`, where a list of steps that make one stands there."""
+    steps = value.get("targets") if isinstance(value, Mapping) else None
+    if not isinstance(steps, list):
+        return value
+    if len(steps) == 1:
+        return {**value, "targets": steps[0]}
+    return (
+        {**value, "targets": {"log1p": {"standardize": True}}} if steps == ["log1p", "standardize"] else value
+    )
 
 
 class Custom(Component):
@@ -240,9 +254,10 @@ class RowFile(Component):
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
     `inputs` default to every column that has no other part. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing (rows without a target are refused). Rows
-    of one `group` are never split between training and validation. `weight` is how much a row counts in the
-    loss. `types` overrides what the values of a column look like.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
+    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
+    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
+    A column that only numbers the rows is no input by default; naming it in `inputs` makes it one.
     """
 
     bare = "path"
@@ -251,20 +266,38 @@ class RowFile(Component):
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
     drop_missing: bool = False
+    drop_missing_target: bool = False
     group: str | None = None
     weight: str | None = None
     types: dict[str, ColumnType] = {}
 
 
-class Csv(RowFile):
-    """A CSV file with a header, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
+DecimalMark = Literal[".", ","]
+ThousandsMark = Literal[",", ".", " ", "'"]
 
-    `delimiter` defaults to what the name and the header say. `missing` lists texts that mean a missing value,
-    besides an empty field; default: those of pandas (NA, NaN, null, ...).
+
+class NumberFormat(Config):
+    """How numbers are written: the mark before the decimals, and the mark between groups of thousands."""
+
+    decimal: DecimalMark = "."
+    thousands: ThousandsMark | None = None
+
+
+class Csv(RowFile):
+    """A CSV file, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
+
+    `delimiter` defaults to what the name and the first line say. `header: false` is for a file whose first
+    line is a row; its columns are c0, c1, ... `missing` lists texts that mean a missing value, besides an
+    empty field; default: those of pandas (NA, NaN, null, ...). `decimal` and `thousands` say how numbers are
+    written, as 1.234,5; `number_formats` says so of single columns that differ from the others.
     """
 
     kind = "csv"
     delimiter: str | None = None
+    header: bool = True
+    decimal: DecimalMark = "."
+    thousands: ThousandsMark | None = None
+    number_formats: dict[str, NumberFormat] = {}
     missing: list[str] | None = None
 
 
@@ -275,9 +308,10 @@ class Parquet(RowFile):
 
 
 class Jsonl(RowFile):
-    """A file with one JSON object a line."""
+    """A file with one JSON object a line. `missing` lists texts that mean a missing value, besides null."""
 
     kind = "jsonl"
+    missing: list[str] = []
 
 
 class TextFolder(Component):
@@ -495,11 +529,22 @@ class ClassIndexTargets(Component):
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 
-    The loss is computed of standardized targets. `mae`, `mse` and `rmse`, of training and validation, are in
-    the target's own units (as `r2` would be the same in both); predictions are too.
+    The loss is computed of standardized targets. Metrics, baselines and predictions, of training and
+    validation, are in the target's own units.
     """
 
     kind = "standardize"
+
+
+class Log1pTargets(Component):
+    """log(1 + y), for a target above -1 with a long tail; `[log1p, standardize]` also standardizes it.
+
+    The loss is computed of the logarithms. Metrics, baselines and predictions, of training and validation,
+    are in the target's own units.
+    """
+
+    kind = "log1p"
+    standardize: bool = False
 
 
 class NoTargetStep(Component):
@@ -513,6 +558,7 @@ TargetStep = Annotated[
         Annotated[OneHotTargets, Tag("one_hot")],
         Annotated[ClassIndexTargets, Tag("class_index")],
         Annotated[StandardizeTargets, Tag("standardize")],
+        Annotated[Log1pTargets, Tag("log1p")],
         Annotated[NoTargetStep, Tag("none")],
     ],
     COMPONENT,
@@ -531,7 +577,7 @@ class Preprocessing(Config):
     @model_validator(mode="before")
     @classmethod
     def _one_step_is_a_list(cls, value: Any) -> Any:
-        return _with_list(value, "inputs")
+        return _with_list(_with_one_target_step(value), "inputs")
 
 
 # --- layers ------------------------------------------------------------------------------------------------
@@ -1031,7 +1077,10 @@ class Accuracy(Component):
 
 
 class TopK(Component):
-    """Share of rows whose true class is among the `k` most probable."""
+    """Share of rows whose true class is among the `k` most probable.
+
+    Where classes are equally probable, a row counts by the chance that a fair draw among them is right.
+    """
 
     kind = "top_k"
     bare = "k"
@@ -1040,6 +1089,8 @@ class TopK(Component):
 
 class Precision(Component):
     """Right positives among predicted positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
 
     Of several labels in one row all are counted together (micro), as Keras does.
     """
@@ -1051,6 +1102,8 @@ class Precision(Component):
 
 class Recall(Component):
     """Right positives among true positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
 
     Of several labels in one row all are counted together (micro), as Keras does.
     """
@@ -1067,6 +1120,27 @@ class Auc(Component):
     """
 
     kind = "auc"
+
+
+class F1(Component):
+    """Harmonic mean of precision and recall; for several classes, the plain mean of each class's (macro).
+
+    Of several labels in one row all are counted together (micro), as for `precision` and `recall`.
+    """
+
+    kind = "f1"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class AveragePrecision(Component):
+    """Area under the precision-recall curve, as scikit-learn's `average_precision_score`: exact, in steps.
+
+    For several classes, the plain mean of each class against the others, of those that the rows hold (macro).
+    Of several labels in one row all are counted together (micro). Where there are no positives it is NaN.
+    """
+
+    kind = "average_precision"
 
 
 class MaeMetric(Component):
@@ -1110,7 +1184,9 @@ Metric = Annotated[
         Annotated[TopK, Tag("top_k")],
         Annotated[Precision, Tag("precision")],
         Annotated[Recall, Tag("recall")],
+        Annotated[F1, Tag("f1")],
         Annotated[Auc, Tag("auc")],
+        Annotated[AveragePrecision, Tag("average_precision")],
         Annotated[MaeMetric, Tag("mae")],
         Annotated[MseMetric, Tag("mse")],
         Annotated[Rmse, Tag("rmse")],

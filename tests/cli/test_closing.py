@@ -40,6 +40,24 @@ def closing(**changes: Any) -> list[str]:
     return closing_text(RUN, RECORD | changes).split("\n\n")
 
 
+def test_a_narrow_terminal_wraps_sentences_and_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    headline, scores, remarks, files = closing()
+    assert headline.splitlines() == [
+        "small: trained, 20 epochs on cpu in 12.3 s; 7,982",
+        "training rows, 1,000 validation rows",
+    ]
+    assert max(map(len, [*scores.splitlines(), *remarks.splitlines()])) <= 50
+    assert files == NEXT
+
+
+def test_a_smoke_run_gives_no_advice() -> None:
+    screen = "\n".join(closing(smoke=True, verdict=None))
+    assert "This was a smoke run: its numbers mean nothing." in screen
+    assert "nnrun final" not in screen
+
+
 def test_the_whole_screen() -> None:
     assert (
         "\n\n".join(closing())
@@ -52,7 +70,7 @@ best epoch 9, chosen on these validation rows
   accuracy    0.9500      0.8010    0.3521
 
 val_loss was best at epoch 9.
-Baseline: the majority class, for all validation rows; shuffled labels would score 0.19.
+Baseline: the best constant for each score, on the validation rows; shuffled labels would score 0.19.
 
 {NEXT}"""
     )
@@ -81,7 +99,7 @@ best epoch 9, chosen on these validation rows (mean ± std over folds)
 
 val_loss was best at epoch 9.
 95 % interval of the mean: val_loss 8.45 to 16.31.
-Baseline: the mean of the training targets, for all validation rows.
+Baseline: the best constant for each score, on the validation rows.
 This run has looked at the test set twice.
 
 {NEXT}"""
@@ -169,7 +187,7 @@ def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
         "            training    test  baseline\n"
         "  loss        0.1000  0.9900    2.4000\n"
         "  accuracy    0.9900  0.7800    0.3521",
-        "Baseline: the majority class, for all test rows; shuffled labels would score 0.19.\n"
+        "Baseline: the best constant for each score, on the test rows; shuffled labels would score 0.19.\n"
         "This run has looked at the test set once.",
         FILES,
     ]
