@@ -17,9 +17,11 @@ from nnrun.data.describe_file import read_file
 from nnrun.data.files.read import ReadTable
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.errors import DataError
-from nnrun.experiment.initial_inputs import choose_inputs, gives_away
-from nnrun.experiment.initial_spec import initial_spec_of_file
-from nnrun.experiment.initial_target import counts_rows, default_target, default_task, why_no_target
+from nnrun.experiment.init.inputs import choose_inputs
+from nnrun.experiment.init.leaks import leak_of
+from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
+from nnrun.experiment.init.roles import counts_rows
+from nnrun.experiment.init.target import default_target, default_task, why_no_target
 from nnrun.spec import schema
 from nnrun.spec.load import load_spec
 
@@ -179,7 +181,7 @@ def test_the_inputs(tmp_path: Path) -> None:
         "again": [value.upper() for value in CLASSES],
         "y": CLASSES,
     }
-    inputs = choose_inputs(table(tmp_path, rows), "y", "classification")
+    inputs = choose_inputs(table(tmp_path, rows), ["y"], "classification")
     assert inputs.names == ("kept",)
     assert set(inputs.left_out) == {"id", "name", "same", "nearly_empty", "day"}
     assert set(inputs.giveaways) == {"again"}
@@ -188,7 +190,7 @@ def test_the_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [{"again": OTHERS}, {"id": range(30)}])
 def test_the_last_input_stays(columns: dict[str, Sequence[object]], tmp_path: Path) -> None:
     """A giveaway is told all the same."""
-    inputs = choose_inputs(table(tmp_path, {**columns, "y": OTHERS}), "y", "classification")
+    inputs = choose_inputs(table(tmp_path, {**columns, "y": OTHERS}), ["y"], "classification")
     assert inputs.names == tuple(columns)
     assert inputs.kept_giveaways is ("again" in columns)
 
