@@ -1,9 +1,12 @@
-"""Where nnrun keeps what it would else fetch, parse or compile again."""
+"""Where nnrun keeps what it would otherwise download, parse or compile again, and whether to trust it."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_dir() -> Path:
@@ -14,3 +17,38 @@ def cache_dir() -> Path:
     import pooch
 
     return Path(pooch.os_cache("nnrun"))
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder of the cache that only this user may write to, or take that right from others.
+
+    Raises:
+        OSError: it cannot be made, or its mode cannot be changed, since it is another user's.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if os.name == "posix" and path.stat().st_mode & _WRITABLE_BY_OTHERS:
+        path.chmod(path.stat().st_mode & ~_WRITABLE_BY_OTHERS)
+    return path
+
+
+def distrust(path: Path) -> str | None:
+    """Why a file of the cache must not be trusted, as a part of a sentence; None where it can be.
+
+    A file that another user wrote, or could have written, may hold anything; compiled code would run with
+    this user's rights. Symbolic links are not followed. Where files have no owners
+    (Windows), all are trusted.
+
+    Args:
+        path: a file that exists. The folder it lies in is looked at as well.
+    """
+    if os.name != "posix":
+        return None
+    for place in (path.parent, path):
+        found = place.lstat()
+        if stat.S_ISLNK(found.st_mode) and place is path:
+            return f"{place} is a symbolic link"
+        if found.st_uid not in (os.geteuid(), 0):
+            return f"{place} belongs to another user (number {found.st_uid})"
+        if found.st_mode & _WRITABLE_BY_OTHERS and not stat.S_ISLNK(found.st_mode):
+            return f"{place} may be written to by other users"
+    return None

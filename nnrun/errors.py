@@ -17,18 +17,31 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 EXIT_INTERRUPTED = 130
 
 _SNIPPET_WIDTH = 120
 _CUT = "..."
+_FOLDER = "nnrun_folder"
 
 
 class NnrunError(Exception):
     """The run failed for a reason that nnrun can name."""
 
     exit_code: ClassVar[int] = 1
+
+
+def keep_folder(error: BaseException, folder: Path) -> None:
+    """Note the folder of the run or sweep that an error ended, for who reports the error (`folder_of`)."""
+    error.__dict__.setdefault(_FOLDER, folder)
+
+
+def folder_of(error: BaseException) -> Path | None:
+    """The folder of the run or sweep that an error ended; None where it ended none."""
+    folder = error.__dict__.get(_FOLDER)
+    return folder if isinstance(folder, Path) else None
 
 
 class UsageError(NnrunError):

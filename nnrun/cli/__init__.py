@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         ran_out = out_of_memory(error)
         if ran_out is not None:
-            _say(f"error: {ran_out}", "MemoryError", 1, as_json)
+            _say(f"error: {ran_out}", "MemoryError", 1, as_json, error)
             return 1
         if isinstance(error, OSError):
-            _say(f"error: {error}", "OSError", 1, as_json)
+            _say(f"error: {error}", "OSError", 1, as_json, error)
             return 1
         _say(
             f"error: nnrun met a fault of its own: {type(error).__name__}: {error}\n"
@@ -75,19 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             type(error).__name__,
             1,
             as_json,
+            error,
         )
         return 1
     return result if isinstance(result, int) else 0
 
 
-def _say(text: str, kind: str, exit_code: int, as_json: bool) -> None:
+def _say(text: str, kind: str, exit_code: int, as_json: bool, error: BaseException | None = None) -> None:
     """A message on stderr, and with --json a document on stdout as well."""
-    from nnrun.cli.output import message, print_json
+    from nnrun.cli.output import folder_document, message, print_json
 
     message(text)
     if as_json:
+        document = {"error": kind, "exit_code": exit_code, "message": text.removeprefix("error: ")}
         with contextlib.suppress(OSError):
-            print_json({"error": kind, "exit_code": exit_code, "message": text.removeprefix("error: ")})
+            print_json(document | ({} if error is None else folder_document(error)))
 
 
 def entry_point() -> None:

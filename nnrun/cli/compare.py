@@ -88,10 +88,12 @@ def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> 
     panels = make_panels(
         [run.scores.run for run, _ in drawn],
         labels=[label for _, label in drawn],
-        best_epochs=[run.scores.best_epoch for run, _ in drawn],
     )
-    if panels.left_out:
-        message(printable(panels.left_out_text([run.label for run, _ in drawn])))
+    left_out = panels.left_out_text([run.label for run, _ in drawn])
+    if left_out:
+        message(printable(left_out if panels.curves else f"No figure: {left_out[:1].lower()}{left_out[1:]}"))
+    if not panels.curves:
+        return None
     return write_figure(panels, output or comparison.runs[0].scores.run.figure("compare"))
 
 

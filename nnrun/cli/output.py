@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.cells import json_text
-from nnrun.errors import NnrunError, SpecError, printable
+from nnrun.errors import NnrunError, SpecError, folder_of, printable
 
 _WIDEST = 110
 
@@ -49,10 +49,17 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
             "error": type(error).__name__,
             "exit_code": error.exit_code,
             "message": str(error),
+            **folder_document(error),
         }
         if isinstance(error, SpecError):
             document["problems"] = [vars(p) for p in error.problems]
         print_json(document)
+
+
+def folder_document(error: BaseException) -> dict[str, str]:
+    """The id and the folder of the run or sweep that an error ended, as keys of a JSON document."""
+    folder = folder_of(error)
+    return {} if folder is None else {"id": folder.name, "path": str(folder)}
 
 
 def times(number: int) -> str:

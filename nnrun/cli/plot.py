@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,14 @@ from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.experiment.curves import Panels
+    from nnrun.figures.curves import Phase
+
+
+class Only(str, Enum):
+    """The curves that can be drawn alone."""
+
+    validation = "validation"
+    training = "training"
 
 
 @app.command()
@@ -27,6 +36,10 @@ def plot(
         typer.Option("--smooth", help="Share of the point before in each point: 0.9 is a smooth curve."),
     ] = 0.0,
     skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out the first epochs.")] = 0,
+    only: Annotated[
+        Only | None, typer.Option("--only", help="The validation or the training curve alone.")
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Logarithmic axes for the measures.")] = False,
     output: options.Figure = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw with characters, here.")] = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -43,9 +56,13 @@ def plot(
     from nnrun.records import find_runs
 
     found = find_runs(runs, runs_dir)
-    panels = make_panels(found, metric=metric, smooth=smooth, skip=skip)
-    if panels.left_out:
-        message(printable(panels.left_out_text([run.id for run in found])))
+    phases: dict[Only | None, Phase] = {Only.training: "training", Only.validation: "validation"}
+    panels = make_panels(found, metric=metric, only=phases.get(only), smooth=smooth, skip=skip, log=log)
+    left_out = panels.left_out_text([run.id for run in found])
+    if not panels.curves:
+        raise UsageError(f"No figure of {', '.join(run.id for run in found)}. {left_out}")
+    if left_out:
+        message(printable(left_out))
     if terminal:
         print(_as_text(panels))
         return
@@ -53,15 +70,19 @@ def plot(
         paths = [write_figure(panels, output)]
     else:
         prefix = "compare-" if len(found) > 1 else ""
-        paths = write_figures(panels, found[0].plots_dir(), prefix=prefix, suffix=_suffix(smooth, skip))
+        paths = write_figures(
+            panels, found[0].plots_dir(), prefix=prefix, suffix=_suffix(only, smooth, skip, log)
+        )
     if as_json:
         print_json({"figures": [str(path) for path in paths]})
     else:
         print("\n".join(map(str, paths)))
 
 
-def _suffix(smooth: float, skip: int) -> str:
-    return "-smoothed" if smooth else f"-from-{skip + 1}" if skip else ""
+def _suffix(only: Only | None, smooth: float, skip: int, log: bool) -> str:
+    """What a file's name tells of its figure, so that one of another kind does not overwrite it."""
+    how = "-smoothed" if smooth else f"-from-{skip + 1}" if skip else ""
+    return (f"-{only.value}" if only is not None else "") + how + ("-log" if log else "")
 
 
 def _as_text(panels: Panels) -> str:
@@ -78,6 +99,7 @@ def _as_text(panels: Panels) -> str:
             curves,
             width=shutil.get_terminal_size().columns,
             note=panels.note,
+            log=panels.log,
             colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
             ascii_only=ascii_only,
         )

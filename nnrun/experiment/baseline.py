@@ -1,66 +1,93 @@
 """What a predictor that never looks at the inputs would score.
 
-It always gives what is best known of the training targets alone: the share of each class (so that its
-accuracy is that of the majority class), or the mean. A network that does not beat it has learned nothing from
-the inputs.
+It always gives the same outputs, and for each score those that are best for it on the training rows: for an
+error its mean or median, for a cross-entropy the share of each class, for accuracy the majority class. A
+network that does not beat it has learned nothing from the inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nnrun.training.phase import Tally
+from nnrun.experiment.constants import Candidate, best_by, constants_for_loss, constants_for_metric
+from nnrun.spec.columns import directions
+from nnrun.training.metrics import Metric, MetricTotals, Scored
 from nnrun.training.plan import RowNumbers
 from nnrun.training.task import Task, mean_loss
+from nnrun.validation.summary import monitor_mode
 
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (book, listing 3.21)."""
 
-# Keras's fuzz factor: a class that no training row has would have an infinite loss.
-_LEAST_SHARE = 1e-7
+
+@dataclass(frozen=True, eq=False)
+class TargetRows:
+    """The targets of n rows of one network.
+
+    Attributes:
+        targets: (1, n, K) or (1, n), as the loss takes them.
+        own: the same in their own units, for metrics.
+        weights: (1, n) what the loss of each row counts; None where all count 1.
+    """
+
+    targets: Tensor
+    own: Tensor
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.targets.shape[1])
 
 
 def baseline(
     task: Task, activation: str, place: int, train_rows: RowNumbers, scored_rows: RowNumbers
 ) -> dict[str, float]:
-    """Loss and metrics of the constant predictor for one replica.
+    """Loss and metrics of the best constant predictors for one replica.
 
     Args:
         task: the loss, the metrics and the targets.
         activation: of the network's last layer.
         place: where the replica's targets stand in the task.
         train_rows: the rows whose targets the predictor knows.
-        scored_rows: the rows on which it is scored.
+        scored_rows: the rows on which it is scored. Where they are the training rows, the loss beside it is
+            that of training, in which the weights of classes count.
     """
-    known = task.targets_of([place], train_rows[None])
-    targets = task.targets_of([place], scored_rows[None])
-    weights = task.weights_of([place], scored_rows[None])
-    return constant_scores(task, activation, known, targets, weights, place)
+    training = scored_rows is train_rows
+    known = target_rows(task, place, train_rows, training=training)
+    scored = known if training else target_rows(task, place, scored_rows)
+    return constant_scores(task, activation, known, scored)
 
 
-def constant_scores(
-    task: Task,
-    activation: str,
-    known: Tensor,
-    targets: Tensor,
-    weights: Tensor | None = None,
-    place: int = 0,
-) -> dict[str, float]:
-    """The same from targets, (1, n, K) or (1, n) class indices, and the weights of their rows, (1, n)."""
-    rows = targets.shape[1]
-    z_1K, output_1K = _constant(known, activation, task.network.outputs)
-    z, outputs = z_1K.expand(1, rows, -1), output_1K.expand(1, rows, -1)
-    tally = Tally(task.metrics, 1)
-    loss = mean_loss(task.loss(z, outputs, targets).double(), weights)
-    tally.add([0], loss[:, None], rows, *task.in_own_units([place], outputs, targets))
-    scores = tally.phase().columns(0)
-    labels = _labels(targets)
+def target_rows(task: Task, place: int, rows: RowNumbers, *, training: bool = False) -> TargetRows:
+    """The targets of a task's rows, of the replica whose data stand at `place`."""
+    targets = task.targets_of([place], rows[None])
+    own = task.own_targets_of([place], rows[None], targets)
+    return TargetRows(targets, own, task.weights_of([place], rows[None], training=training))
+
+
+def constant_scores(task: Task, activation: str, known: TargetRows, scored: TargetRows) -> dict[str, float]:
+    """The best constants for what is known, and their loss and metrics on the scored rows."""
+    spec = task.spec
+    assert spec is not None, "a baseline is of a spec"
+    candidates = constants_for_loss(
+        spec.loss, activation, task.network.outputs, known.targets[0], _of_one(known.weights)
+    )
+    with torch.inference_mode():
+        constant = best_by(lambda c: _loss_of(task, c, known), candidates)
+        scores = {"loss": _loss_of(task, constant, scored)}
+        own = directions(spec)
+        for metric in task.metrics:
+            sign = -1.0 if monitor_mode(metric.name, own) == "max" else 1.0
+            found = constants_for_metric(metric.constant, activation, task.network.outputs, known.own[0])
+            constant = best_by(lambda c: sign * _metric_of(task, metric, c, known), found)  # noqa: B023
+            scores[metric.name] = _metric_of(task, metric, constant, scored)
+    labels = _labels(scored.targets)
     if "accuracy" in scores and labels is not None:
-        shares = torch.bincount(labels).double() / rows
+        shares = torch.bincount(labels).double() / len(scored)
         scores[SHUFFLED] = float(shares.square().sum())  # the chance that two rows drawn at random agree
     return scores
 
@@ -70,19 +97,30 @@ def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
 
 
-def _constant(known: Tensor, activation: str, outputs: int) -> tuple[Tensor, Tensor]:
-    """(1, K) each: the outputs, shares or means, and the values that the last activation turns into them."""
-    if known.dim() == 2:
-        counts = torch.bincount(known[0], minlength=outputs).double()
-        mean_K = counts / counts.sum()
-    else:
-        mean_K = known[0].double().mean(0)
-    z_K = mean_K
-    if activation == "softmax":
-        z_K = mean_K.clamp(_LEAST_SHARE, 1).log()
-    elif activation == "sigmoid":
-        z_K = torch.logit(mean_K, eps=_LEAST_SHARE)
-    return z_K.float()[None], mean_K.float()[None]
+def _of_one(weights_1n: Tensor | None) -> Tensor | None:
+    return None if weights_1n is None else weights_1n[0]
+
+
+def _loss_of(task: Task, constant: Candidate, rows: TargetRows) -> float:
+    device = rows.targets.device
+    z, outputs = (
+        values.float().to(device).expand(1, len(rows), -1) for values in (constant.z, constant.outputs)
+    )
+    losses_1n = task.loss(z, outputs, rows.targets).double()
+    return float(mean_loss(losses_1n, rows.weights)[0])
+
+
+def _metric_of(task: Task, metric: Metric, constant: Candidate, rows: TargetRows) -> float:
+    # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
+    wide = metric.constant != "search" or task.scales is not None
+    dtype = torch.float64 if wide else torch.float32
+    z, outputs = (
+        values.to(rows.own.device, dtype).expand(1, len(rows), -1)
+        for values in (constant.z, constant.outputs)
+    )
+    totals = MetricTotals([metric], 1)
+    totals.add([0], Scored(z, outputs, rows.own))
+    return totals.values(0)[metric.name]
 
 
 def _labels(targets: Tensor) -> Tensor | None:

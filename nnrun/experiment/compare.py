@@ -6,17 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnrun.experiment.comparable import (
-    drawn_by_seed,
-    other_data,
-    other_measure,
-    other_validation_rows,
-    overlap,
-)
+from nnrun.experiment.comparable import other_data, other_validation_rows, overlap
 from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
+from nnrun.spec.comparable import drawn_by_seed, other_measure
 from nnrun.spec.differences import SpecDifference, spec_differences
 from nnrun.spec.folds import has_folds
 from nnrun.spec.suggest import letters
@@ -144,7 +139,7 @@ def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreCompari
 def _validation_score(
     first: RunScores, second: RunScores, name: str, other_rows: str | None
 ) -> ScoreComparison:
-    reason = other_rows or other_measure(first, second, name.removeprefix("val_"))
+    reason = other_rows or other_measure(first.spec, second.spec, name.removeprefix("val_"))
     if reason is not None:
         return ScoreComparison(name, not_comparable=reason)
     a, b = first.validation[name], second.validation[name]
@@ -176,7 +171,7 @@ def _test_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
     for measure, score in first.test.items():
         if measure not in second.test:
             continue
-        why_not = reason or other_measure(first, second, measure)
+        why_not = reason or other_measure(first.spec, second.spec, measure)
         difference = None if why_not else _difference(score.mean, second.test[measure].mean)
         compared.append(ScoreComparison(f"{TEST}{measure}", difference, not_comparable=why_not))
     return compared

@@ -26,8 +26,8 @@ from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
 from nnrun.experiment.looks import look_at_test_set
-from nnrun.experiment.outputs import in_own_units, network_outputs
-from nnrun.experiment.score import Scored, score
+from nnrun.experiment.outputs import network_outputs
+from nnrun.experiment.score import Scored, known_targets, score
 from nnrun.experiment.sound_record import sound
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
@@ -134,10 +134,10 @@ def _evaluated(
         fold = _fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
-        known = dataset.train.targets[fold.train_rows]
+        known = known_targets(dataset.train, fold.train_rows)
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
         outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
-        predicted.append((rows, in_own_units(network.fitted, outputs)))
+        predicted.append((rows, network.fitted.in_own_units(outputs)))
     scores = [scored.scores for scored in measured]
     combined = combine(predicted)
     evaluation = Evaluation(

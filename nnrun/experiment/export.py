@@ -36,7 +36,7 @@ from nnrun.experiment.load_run import (
 )
 from nnrun.experiment.meaning import Meaning, meaning_of
 from nnrun.experiment.names import load_labels
-from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.sound_record import sound
 from nnrun.records import RunDirectory
 from nnrun.records.files import replace_file
@@ -135,7 +135,7 @@ def export_run(
     narrow = kind.program and not wide and raw
     export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
-    own = in_own_units(fitted, network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
     found: list[float] = []
 
     def write(temporary: Path) -> None:

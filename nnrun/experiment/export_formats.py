@@ -30,7 +30,7 @@ from nnrun.data.preprocess.numbers import (
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.load_run import TrainedNetwork
-from nnrun.experiment.outputs import in_own_units, network_outputs
+from nnrun.experiment.outputs import network_outputs
 from nnrun.model.network import build_network
 from nnrun.model.standalone import NumberColumns, NumberStep, Scale, StandaloneNetwork
 from nnrun.records import read_weights_file
@@ -78,12 +78,11 @@ class Export:
     def module(self) -> StandaloneNetwork:
         """The network with its preprocessing inside."""
         fitted = self.network.fitted
-        scale = fitted.target_scale()
         module = StandaloneNetwork(
             build_network(self.spec.layers, fitted.width, fitted.tokens),
             self.network.weights,
             [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
-            None if scale is None else Scale(scale[0].tolist(), scale[1].tolist()),
+            fitted.target_scale,
             number_columns(fitted.table) if fitted.table and self.rows_of == "features" else None,
         )
         return module.eval()
@@ -196,7 +195,7 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
     fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return in_own_units(fitted, network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+    return fitted.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
 
 
 # --- torch.export ------------------------------------------------------------------------------------------

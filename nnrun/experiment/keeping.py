@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nnrun.errors import DataError
-from nnrun.records import RunDirectory, member_kind
+from nnrun.records import HistoryWriter, RunDirectory, member_kind, parse_history
 from nnrun.training.loop import Past, Trainer
 
 EVERY_SECONDS = 1.0
@@ -62,8 +62,8 @@ def read_kept(run: RunDirectory) -> Kept:
     try:
         record = dict(document["record"])
         for key in ("stopped_early", "weights_epoch"):
-            if isinstance(record.get(key), Mapping):  # JSON has no whole numbers for keys
-                record[key] = {int(number): value for number, value in record[key].items()}
+            if key in record:
+                record[key] = with_numbers(record[key])
         return Kept(
             group=int(document["group"]),
             epoch=int(document["epoch"]),
@@ -79,6 +79,15 @@ def read_kept(run: RunDirectory) -> Kept:
         raise DataError(f"The checkpoint in {run.path} is none that nnrun wrote.") from None
 
 
+def with_numbers(value: Any) -> Any:
+    """A map whose keys are the numbers of networks: JSON makes texts of them. Any other value as it is.
+
+    Raises:
+        ValueError: a key is no number.
+    """
+    return {int(number): of for number, of in value.items()} if isinstance(value, Mapping) else value
+
+
 @dataclass(eq=False)
 class Keeper:
     """Keeps the state of a run.
@@ -86,13 +95,15 @@ class Keeper:
     Attributes:
         run: its folder.
         record: what its run.json will hold.
+        history: its history.
         use_test_set: whether the test set is scored at the end.
-        kept: what the run goes on from, or None.
+        kept: what the run resumes from, or None.
         every_epoch: keep the state after each.
     """
 
     run: RunDirectory
     record: Mapping[str, Any]
+    history: HistoryWriter
     use_test_set: bool
     kept: Kept | None = None
     every_epoch: bool = False
@@ -107,24 +118,47 @@ class Keeper:
         """Whether it is time."""
         return self.every_epoch or time.perf_counter() >= self._next
 
-    def keep(self, trainer: Trainer, place: int) -> None:
-        """Keep the state of a group, which ended an epoch."""
-        began = time.perf_counter()
+    def snapshot(self, trainer: Trainer, place: int) -> Snapshot:
+        """The state of a group at the end of its last epoch, in memory."""
         before = 0.0 if self.kept is None else self.kept.seconds
+        seconds = before + time.perf_counter() - self._started
+        return Snapshot(place, trainer.epoch, self.history.length, seconds, trainer.past().tensors)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Write a state to the disk, in place of the one before."""
+        began = time.perf_counter()
         document = {
-            "group": place,
-            "epoch": trainer.epoch,
+            "group": snapshot.group,
+            "epoch": snapshot.epoch,
             "resolved": self.run.read_resolved(),
-            "history": self.run.history_text(),
-            "seconds": before + began - self._started,
+            "history": self.history.text()[: snapshot.history_length],
+            "seconds": snapshot.seconds,
             "use_test_set": self.use_test_set,
             "conditions": {name: self.record.get(name) for name in _CONDITIONS},
             "record": {key: self.record[key] for key in _RECORD_KEYS if key in self.record},
         }
-        arrays = {name: tensor.numpy() for name, tensor in trainer.past().tensors.items()}
-        self.run.write_checkpoint(arrays, document)
+        self.run.write_checkpoint({n: t.numpy() for n, t in snapshot.tensors.items()}, document)
         ended = time.perf_counter()
         self._next = ended + max(EVERY_SECONDS, (ended - began) / COST_SHARE)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The state of a group of networks at the end of an epoch, as a checkpoint will hold it.
+
+    Attributes:
+        group: the place of the group.
+        epoch: the last that ended.
+        history_length: how many characters the history had then.
+        seconds: of training up to there.
+        tensors: of the group.
+    """
+
+    group: int
+    epoch: int
+    history_length: int
+    seconds: float
+    tensors: Mapping[str, torch.Tensor]
 
 
 @dataclass(eq=False)
@@ -133,25 +167,34 @@ class GroupKeeper:
 
     keeper: Keeper
     place: int
+    _unwritten: Snapshot | None = None
 
     def begin(self, trainer: Trainer) -> None:
-        """Let the trainer go on from where it was kept, or keep its beginning."""
+        """Let the trainer resume from what was kept, or keep its beginning."""
         kept = self.keeper.kept
         if kept is not None and kept.group == self.place:
-            rows = _rows_of(self.keeper.run, [r.number for r in trainer.replicas])
+            rows = _rows_of(kept.history, [r.number for r in trainer.replicas])
             trainer.go_on(Past(kept.epoch, rows, kept.tensors))
         else:
-            self.keeper.keep(trainer, self.place)
+            self.keeper.keep(self.keeper.snapshot(trainer, self.place))
 
     def epoch_ended(self, trainer: Trainer) -> None:
-        """Keep the state where it is time, and always at the end."""
+        """Keep the state on the disk where it is time, and always at the end; else in memory."""
+        self._unwritten = None  # two at a time would take twice the memory
+        self._unwritten = self.keeper.snapshot(trainer, self.place)
         if self.keeper.due() or trainer.is_done:
-            self.keeper.keep(trainer, self.place)
+            self.write()
+
+    def write(self) -> None:
+        """Bring the state of the last epoch that ended to the disk, unless it is there."""
+        if self._unwritten is not None:
+            self.keeper.keep(self._unwritten)
+            self._unwritten = None
 
 
-def _rows_of(run: RunDirectory, numbers: Sequence[int]) -> dict[int, list[dict[str, float]]]:
-    """The rows of some of a run's networks in its history, in order."""
-    table = run.read_history()
+def _rows_of(history: str, numbers: Sequence[int]) -> dict[int, list[dict[str, float]]]:
+    """The rows of some of a run's networks in a history, in order."""
+    table = parse_history(history, "the history in the checkpoint")
     kind = member_kind(table.columns)
     rows: dict[int, list[dict[str, float]]] = {}
     for number in numbers:

@@ -64,10 +64,3 @@ def output_function(
         return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
 
     return outputs
-
-
-def in_own_units(fitted: FittedPreprocessing, outputs_NK: Array) -> Array:
-    """Outputs in float64, where targets were standardized in the units that they had before."""
-    scale = fitted.target_scale()
-    outputs = outputs_NK.astype(np.float64)
-    return outputs if scale is None else outputs * scale[1] + scale[0]

@@ -23,7 +23,7 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
 from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
 from nnrun.experiment.names import load_labels, load_vocabulary
-from nnrun.experiment.outputs import OutputFunction, in_own_units, output_function
+from nnrun.experiment.outputs import OutputFunction, output_function
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
@@ -64,7 +64,7 @@ class Predictor:
     def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
         each = [
-            in_own_units(network.fitted, function(inputs))
+            network.fitted.in_own_units(function(inputs))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
         return np.asarray(np.mean(each, axis=0))

@@ -33,6 +33,7 @@ from nnrun.records import MemberKind
 from nnrun.spec import schema
 from nnrun.spec.folds import has_folds
 from nnrun.spec.streams import RandomSource
+from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
@@ -210,7 +211,7 @@ def make_task(
     `inputs` stand in for the rows of `samples`.
     """
     last = network.last
-    weights = _on_device(samples.weights, device)
+    weights = weights_on_device(samples.weights, device)
     return Task(
         network=network,
         loss=build_loss(spec.loss),
@@ -223,7 +224,8 @@ def make_task(
         training_weights=weights,
         clip=build_clip(spec.gradient_clip),
         spec=spec,
-        units=_units(fitted, device),
+        scales=_scales(fitted),
+        own_targets=own_targets(fitted[0], samples.targets, device),
     )
 
 
@@ -247,7 +249,7 @@ def training_task(
     return replace(task, training_weights=weights_SN)
 
 
-def _on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
+def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
     """(1, N), or None."""
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
 
@@ -291,10 +293,16 @@ def _targets(fitted: Sequence[FittedPreprocessing], samples: Samples, device: to
     return torch.from_numpy(_stacked(targets)).to(device)
 
 
-def _units(fitted: Sequence[FittedPreprocessing], device: torch.device) -> torch.Tensor | None:
-    """(S, K) what targets were divided by, for each network where they differ; None where they were not."""
-    scales = [scale[1] for f in fitted if (scale := f.target_scale()) is not None]
-    return torch.from_numpy(np.stack(scales)).to(device) if scales else None
+def _scales(fitted: Sequence[FittedPreprocessing]) -> tuple[TargetScale, ...] | None:
+    """What the targets of each network went through, or of all; None where they are as they were."""
+    scales = tuple(f.target_scale for f in fitted if f.target_scale is not None)
+    return scales[:1] if len(set(scales)) == 1 else scales or None
+
+
+def own_targets(fitted: FittedPreprocessing, targets: Array, device: torch.device) -> torch.Tensor | None:
+    """(1, N, K) float64 in their own units, where the loss takes others; else None."""
+    own = fitted.own_targets(targets)
+    return None if own is None else torch.from_numpy(own)[None].to(device)
 
 
 def _stacked(arrays: Sequence[Array]) -> Array:

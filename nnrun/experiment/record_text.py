@@ -90,9 +90,6 @@ def baseline_text(record: Mapping[str, Any]) -> str:
     baseline = record.get("baseline") or {}
     if not baseline:
         return ""
-    rows = f"{record.get('baseline_on')} rows"
-    if "accuracy" not in baseline:
-        return f"Baseline: the mean of the training targets, for all {rows}."
-    text = f"Baseline: the majority class, for all {rows}"
+    text = f"Baseline: the best constant for each score, on the {record.get('baseline_on')} rows"
     shuffled = baseline.get(SHUFFLED)
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from nnrun.errors import DivergedError
+from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.environment import now
 from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
@@ -51,10 +51,13 @@ def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = 
         raise
     except DivergedError as error:
         record |= {"status": "diverged", "error": str(error)}
-        raise DivergedError(f"{error} What there was is kept in {run.path}.") from None
+        diverged = DivergedError(f"{error} What there was is kept in {run.path}.")
+        keep_folder(diverged, run.path)
+        raise diverged from None
     except BaseException as error:
         explained = out_of_memory(error, needed)
         record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
+        keep_folder(explained or error, run.path)
         if explained is not None:
             raise explained from error
         raise
@@ -100,15 +103,23 @@ class Recorder:
     ) -> None:
         """Keep how networks of a group ended: where they were stopped, and the weights of which epoch."""
         record = self.record
-        if stopped:
-            record["stopped_early"] = dict(sorted((record.get("stopped_early", {}) | stopped).items()))
-        if self.kind is not None:
-            record["weights_epoch"] = record.get("weights_epoch", {}) | epochs
+        going_on = {m.number for m in group.members} - stopped.keys()
+        before = {n: epoch for n, epoch in record.get("stopped_early", {}).items() if n not in going_on}
+        if before or stopped:
+            record["stopped_early"] = dict(sorted((before | dict(stopped)).items()))
         else:
-            record["weights_epoch"] = next(iter(epochs.values()), None)
+            record.pop("stopped_early", None)
         for number, parameters in weights.items():
-            member = None if self.kind is None else Member(self.kind, number)
-            self.run.write_weights(group.network.unstack(parameters, 0), member)
+            self.run.write_weights(group.network.unstack(parameters, 0), self.member(number))
+        # What was kept before stays as it is where no epoch has ended since.
+        if self.kind is not None:
+            record["weights_epoch"] = (record.get("weights_epoch") or {}) | dict(epochs)
+        elif epochs or "weights_epoch" not in record:
+            record["weights_epoch"] = next(iter(epochs.values()), None)
+
+    def member(self, number: int) -> Member | None:
+        """The name of one network in the record."""
+        return None if self.kind is None else Member(self.kind, number)
 
     def diverged(self, reason: str) -> None:
         """Keep that the run's only network diverged, while others that train beside it go on."""
@@ -171,10 +182,22 @@ def train_group(
     )
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
+
+    def keep_ends() -> None:
+        for number in trainer.stopped_epochs:
+            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
+        for recorder in every:
+            stopped = part_of(recorder, trainer.stopped_epochs)
+            recorder.ended(group, stopped, part_of(recorder, kept_epochs), part_of(recorder, kept))
+
     try:
         with stopping_between_batches():
             if keeper is not None:
                 keeper.begin(trainer)
+                for number in trainer.finished_epochs:
+                    if not recorders[number].run.has_weights(recorders[number].member(number)):
+                        kept[number] = trainer.finished[number]
+                        kept_epochs[number] = trainer.finished_epochs[number]
             for epoch in trainer.epochs():
                 parts = {
                     recorder: replace(
@@ -193,14 +216,26 @@ def train_group(
                     kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
                     for number in trainer.diverged.keys() & epoch.rows.keys():
                         recorders[number].diverged(trainer.diverged[number])
-                    if keeper is not None:
+                    if keeper is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         keeper.epoch_ended(trainer)
                 for recorder, part in parts.items():
                     recorder.listener.epoch(part)
-        kept, kept_epochs = trainer.finished, trainer.finished_epochs
-    finally:
-        for number in trainer.stopped_epochs:
-            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
-        for recorder in every:
-            stopped = part_of(recorder, trainer.stopped_epochs)
-            recorder.ended(group, stopped, part_of(recorder, kept_epochs), part_of(recorder, kept))
+    except BaseException as reason:
+        with uninterrupted():
+            # Where later epochs of before are still in the history, their weights stay as well.
+            if not any(recorder.history.is_behind for recorder in every):
+                _despite(reason, every[0].listener, keep_ends)
+            if keeper is not None:
+                _despite(reason, every[0].listener, keeper.write)
+        raise
+    kept, kept_epochs = trainer.finished, trainer.finished_epochs
+    keep_ends()
+
+
+def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]) -> None:
+    """Keep something although the training has ended by `reason`, which a failure must not hide."""
+    try:
+        keep()
+    except NnrunError as error:
+        if error is not reason and str(error) != str(reason):
+            listener.message(f"warning: {error}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.environment import now, versions
-from nnrun.experiment.keeping import Kept, read_kept
+from nnrun.experiment.keeping import Kept, read_kept, with_numbers
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.recorder import ending_kept
 from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.experiment.verdict import verdict
+from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import code_used
@@ -85,9 +88,7 @@ def resume_run(
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
-            if wanted.epochs > own.epochs:
-                run.write_resolved(dump_spec(wanted))
-            _go_on(run, record, job, kept, inexact)
+            _go_on(run, record, job, kept, inexact, wanted if wanted.epochs > own.epochs else None)
     return True
 
 
@@ -97,14 +98,27 @@ def _go_on(
     job: Job,
     kept: Kept,
     inexact: Mapping[str, tuple[Any, Any]],
+    longer: schema.ExperimentSpec | None,
 ) -> None:
-    run.replace_history(kept.history)
+    """Train on. Nothing that the run holds is taken back before something new stands in its place.
+
+    Args:
+        run: the run.
+        record: its record.
+        job: what is left to do, prepared.
+        kept: the checkpoint.
+        inexact: name → (then, now) of conditions that are others now.
+        longer: the spec of more epochs, where they are wanted.
+    """
+    before, resolved = dict(record), run.read_resolved()
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
-    for key in ("stopped_early", "error", "weights_epoch"):
-        record.pop(key, None)
-    record |= dict(kept.record)
+    record.pop("error", None)
+    record |= _merged(record, kept.record)
+    with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
+        if not (table := run.read_history()).empty:
+            record |= verdict(table, job.spec, record.get("weights_epoch"))
     record |= {
         "status": "running",
         "ended": None,
@@ -113,12 +127,42 @@ def _go_on(
         "versions": versions(),
         "resumed": [*(record.get("resumed") or []), entry],
     }
-    with ExitStack() as until_the_end:
-        until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
-        run.write_record(record)
-        until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
-        job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
-        train_job(run, record, job, kept)
+    try:
+        with ExitStack() as until_the_end:
+            with uninterrupted():
+                until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
+                if longer is not None:
+                    run.write_resolved(dump_spec(longer))
+                run.write_record(record)
+            until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
+            job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
+            train_job(run, record, job, kept)
+    except BaseException:
+        if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):
+            with uninterrupted():  # no further epoch has ended: it is the run that it was
+                run.write_record(before)
+                run.write_resolved(resolved)
+        raise
+
+
+def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What had been found out by the last epoch, by the run's record and by its checkpoint.
+
+    The record is written after the weights that it tells of, so it knows better where both know something.
+    """
+    found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
+    for key in ("stopped_early", "weights_epoch"):
+        mine, other = with_numbers(record.get(key)), kept.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            found[key] = {**other, **mine}
+        elif mine is not None or other is not None:
+            found[key] = other if mine is None else mine
+    return found
+
+
+def _count(record: Mapping[str, Any]) -> int:
+    epochs = record.get("epochs_run")
+    return epochs if isinstance(epochs, int) else 0
 
 
 def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:

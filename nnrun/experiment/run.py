@@ -33,7 +33,7 @@ from nnrun.experiment.prepare import (
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
-from nnrun.experiment.score import score
+from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.verdict import ChosenFrom, verdict
@@ -77,6 +77,7 @@ class Settings:
         selection: which networks: all, one fold alone, several seeds.
         parent: the id of the run or sweep that this one comes from.
         trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
+        monitor: the column that chooses the best epoch; default: what the spec says.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         chosen_from: what decided the number of epochs, where the parent's validation did.
         use_test_set: score the network on the test set at the end.
@@ -93,6 +94,7 @@ class Settings:
     selection: Selection = EVERYTHING
     parent: str | None = None
     trial: Mapping[str, Any] | None = None
+    monitor: str | None = None
     parent_data: Mapping[str, str] | None = None
     chosen_from: ChosenFrom | None = None
     use_test_set: bool = False
@@ -347,7 +349,7 @@ def recording(
         run: the run's folder.
         record: what run.json will hold.
         job: the run.
-        kept: what the run goes on from; its history is in the run's folder.
+        kept: what the run resumes from.
     """
     spec, listener = job.spec, job.listener
     validated = not isinstance(spec.validation, schema.NoValidation)
@@ -361,7 +363,7 @@ def recording(
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
-        with run.history_writer(columns, go_on=kept is not None) as history:
+        with run.history_writer(columns, None if kept is None else kept.history) as history:
             listener.started(
                 Start(
                     run=run,
@@ -380,13 +382,14 @@ def recording(
             )
             rate = build_optimizer(spec.optimizer).learning_rate
             yield Recorder(run, record, history, listener, job.kind, rate)
+            history.settle()
     finally:
         listener.ended()
         before = 0.0 if kept is None else kept.seconds
         record["training_seconds"] = before + time.perf_counter() - started
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
-            record |= verdict(table, spec, record["weights_epoch"])
+            record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 
@@ -405,13 +408,17 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         # A trial is quickly tried anew, and many of them would fill the disk.
         keeper = None
         if settings.trial is None:
-            keeper = Keeper(run, record, settings.use_test_set, kept, every_epoch=settings.keep_every_epoch)
+            keeper = Keeper(
+                run, record, recorder.history, settings.use_test_set, kept, settings.keep_every_epoch
+            )
         for place in range(kept.group if kept is not None else 0, len(job.groups)):  # others had ended
             _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
+            if len(job.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
+                run.write_record(record)
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
-        fitted, known = job.groups[0].fitted[0], job.dataset.train.targets
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
 

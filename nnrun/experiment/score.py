@@ -11,8 +11,8 @@ import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
-from nnrun.experiment.baseline import constant_scores
-from nnrun.experiment.prepare import make_task
+from nnrun.experiment.baseline import TargetRows, constant_scores, target_rows
+from nnrun.experiment.prepare import make_task, own_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.model.network import build_network
 from nnrun.spec import schema
@@ -28,12 +28,27 @@ class Scored:
     baseline: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class KnownTargets:
+    """The targets of some rows as the data set has them, and what each row counts (None: all the same)."""
+
+    targets: Array
+    weights: Array | None
+
+
+def known_targets(samples: Samples, rows: Array | None = None) -> KnownTargets:
+    """Of the rows at these positions, or of all."""
+    chosen = slice(None) if rows is None else rows
+    weights = samples.weights
+    return KnownTargets(samples.targets[chosen], None if weights is None else weights[chosen])
+
+
 def score(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     samples: Samples,
-    known_targets: Array,
+    known: KnownTargets,
     device: torch.device,
 ) -> Scored:
     """Measure one network.
@@ -43,7 +58,7 @@ def score(
         fitted: its preprocessing.
         weights: as its weights file has them.
         samples: the rows to measure on.
-        known_targets: the targets of its training rows, which the baseline may know.
+        known: of its training rows, which the baseline may know.
         device: where to compute.
     """
     network = build_network(spec.layers, fitted.width, fitted.tokens)
@@ -53,9 +68,15 @@ def score(
     work = task.rows_at_once * network.multiplications(task.inputs.numbers_per_row)
     with cpu_setup(threads_for(work)), stopping_between_batches():
         phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
-    known = torch.from_numpy(fitted.transform_targets(known_targets))[None].to(device)
-    every = np.arange(len(samples))[None]
-    targets, row_weights = task.targets_of([0], every), task.weights_of([0], every)
+    scored = target_rows(task, 0, np.arange(len(samples)))
     return Scored(
-        phase.columns(0), constant_scores(task, network.last.activation, known, targets, row_weights)
+        phase.columns(0),
+        constant_scores(task, network.last.activation, _known_rows(fitted, known, device), scored),
     )
+
+
+def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
+    targets = torch.from_numpy(fitted.transform_targets(known.targets))[None].to(device)
+    own = own_targets(fitted, known.targets, device)
+    weights = weights_on_device(known.weights, device)
+    return TargetRows(targets, targets if own is None else own, weights)

@@ -290,6 +290,7 @@ class _Sweep:
             self._settings,
             parent=self._sweep.id,
             trial={"number": trial.number, "values": dict(trial.values)},
+            monitor=self.record.monitor,
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
 

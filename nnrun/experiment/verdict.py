@@ -26,17 +26,22 @@ if TYPE_CHECKING:
 
 
 def verdict(
-    history: pd.DataFrame, spec: schema.ExperimentSpec, weights_epoch: int | Mapping[int, int] | None = None
+    history: pd.DataFrame,
+    spec: schema.ExperimentSpec,
+    weights_epoch: int | Mapping[int, int] | None = None,
+    monitor: str | None = None,
 ) -> dict[str, Any]:
     """The part of a run's record that follows from its history.
 
     Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
+    The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
+
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
     last is the last that all reached.
     """
     table, kind = _one_curve(history), member_kind(history.columns)
-    column = chooser(spec)
+    column = monitor or chooser(spec)
     last: dict[str, Any] = {"last": _row(table, len(table))}
     n = 1 if kind is None else int(history[kind].nunique())
     if n > 1:
@@ -65,6 +70,22 @@ def verdict(
             for name, mean in best.items()
         }
     return result
+
+
+def best_of_run(record: Mapping[str, Any], history: pd.DataFrame) -> tuple[str | None, int | None]:
+    """The column that chooses a run's best epoch and that epoch, as its record has them.
+
+    The record has them once the run has ended; before, the history's val_loss tells.
+    """
+    if "chosen_by" in record:
+        column, epoch = record["chosen_by"], record.get("best_epoch")
+        known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
+        return (column, epoch) if known else (None, None)
+    column, table = "val_loss", _one_curve(history)
+    name = column if column in table else f"{column}_mean"
+    if name not in table:
+        return None, None
+    return column, best_epoch(table[name], monitor_mode(column, recorded_directions(record)))
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nnrun.errors import NnrunError
 from nnrun.figures.text import any_script, plain_label
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
+Phase = Literal["training", "validation"]
 
 # Okabe and Ito's colours, which people with any common colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -39,7 +40,15 @@ _MANY_DOTS = 80
 _LONGEST_LABEL = 46
 _RING: dict[str, Any] = {"marker": "o", "markersize": 9.0, "markerfacecolor": "none", "markeredgewidth": 1.2}
 
-_NAMES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "auc": "AUC", "r2": "R²", "top_k": "top-k accuracy"}
+_NAMES = {
+    "mae": "MAE",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "auc": "AUC",
+    "r2": "R²",
+    "f1": "F1",
+    "top_k": "top-k accuracy",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +57,26 @@ class Curve:
 
     Attributes:
         label: what the legend calls the run.
-        epochs, training: of equal length; a value that is not finite is a gap.
-        validation: None where the run validated nothing.
+        epochs: from 1.
+        training: as long as `epochs`, a value that is not finite being a gap; None where it is not shown.
+        validation: the same; None also where the run validated nothing.
         training_std, validation_std: the standard deviation over folds, or None.
         best_epoch: the epoch to mark on the validation line, or None.
     """
 
     label: str
     epochs: Values
-    training: Values
+    training: Values | None = None
     validation: Values | None = None
     training_std: Values | None = None
     validation_std: Values | None = None
     best_epoch: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no finite value: it would be drawn as empty axes."""
+        shown = (values for values in (self.training, self.validation) if values is not None)
+        return not any(np.isfinite(values).any() for values in shown)
 
 
 def curve_of(
@@ -70,7 +86,9 @@ def curve_of(
     *,
     skip: int = 0,
     transform: Callable[[Values], Values] = lambda values: values,
-    best: Callable[[Values], int | None] = lambda values: None,
+    only: Phase | None = None,
+    log: bool = False,
+    best_epoch: int | None = None,
 ) -> Curve:
     """The curve of a measure in a history, or in a mean of histories (`<column>_mean`, `<column>_std`).
 
@@ -80,7 +98,9 @@ def curve_of(
         label: what the legend calls the run.
         skip: leave out this many epochs at the start.
         transform: applied to each column after skipping, such as smoothing.
-        best: which of the validation values to mark, counted from 1.
+        only: the phase to show; both where it is None.
+        log: for a logarithmic axis, where what is not above 0 is a gap.
+        best_epoch: the epoch to mark, where the validation line has it.
     """
 
     def column(name: str) -> Values | None:
@@ -89,28 +109,35 @@ def curve_of(
         values = history[name].to_numpy(dtype=float)[skip:]
         return None if np.isnan(values).all() else transform(np.where(np.isfinite(values), values, np.nan))
 
+    def line(name: str, phase: Phase) -> Values | None:
+        values = column(name) if only in (None, phase) else None
+        return np.where(values > 0, values, np.nan) if values is not None and log else values
+
     mean, std = ("_mean", "_std") if f"{measure}_mean" in history.columns else ("", "_std")
     epochs = history["epoch"].to_numpy(dtype=float)[skip:]
-    validation = column(f"val_{measure}{mean}")
-    best_place = None if validation is None else best(validation)
-    training = column(f"{measure}{mean}")
+    training = line(f"{measure}{mean}", "training")
+    validation = line(f"val_{measure}{mean}", "validation")
+    if training is None and only is None:
+        training = np.full(len(epochs), np.nan)
+    marked = validation is not None and bool(np.isfinite(validation[epochs == best_epoch]).any())
     return Curve(
         label=label,
         epochs=epochs,
-        training=np.full(len(epochs), np.nan) if training is None else training,
+        training=training,
         validation=validation,
-        training_std=column(f"{measure}{std}"),
-        validation_std=column(f"val_{measure}{std}"),
-        best_epoch=None if best_place is None else int(epochs[best_place - 1]),
+        training_std=None if training is None else column(f"{measure}{std}"),
+        validation_std=None if validation is None else column(f"val_{measure}{std}"),
+        best_epoch=best_epoch if marked else None,
     )
 
 
-def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> Figure:
+def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "", log: bool = False) -> Figure:
     """A figure with one panel per measure, one above the other, and in each panel one colour per run.
 
     Args:
         panels: measure → its curves, one per run, the runs in the same order in each panel.
         note: how the curves were made (`smoothed`), to stand under each title.
+        log: whether the vertical axes are logarithmic.
     """
     of_one_panel = next(iter(panels.values()))
     every = [curve for curves in panels.values() for curve in curves]
@@ -122,6 +149,8 @@ def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "") -> F
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for ax, (measure, curves) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, measure, curves, note)
+        if log:
+            _make_logarithmic(ax, curves)
     axes[-1].set_xlabel("Epochs")
     figure.legend(handles=keys, ncols=columns, loc="outside lower center", frameon=False, fontsize=9.5)
     return figure
@@ -153,8 +182,12 @@ def save(figure: Figure, path: Path) -> None:
 
 def title_of(measure: str, curves: Sequence[Curve]) -> str:
     """`Training and validation loss`, or `Training loss` where nothing was validated."""
-    validated = any(curve.validation is not None for curve in curves)
-    return f"{'Training and validation' if validated else 'Training'} {name_of(measure)}"
+    shown = {
+        "training": any(curve.training is not None for curve in curves),
+        "validation": any(curve.validation is not None for curve in curves),
+    }
+    phases = " and ".join(phase for phase, is_shown in shown.items() if is_shown)
+    return f"{phases[:1].upper()}{phases[1:]} {name_of(measure)}"
 
 
 def name_of(measure: str) -> str:
@@ -165,7 +198,7 @@ def name_of(measure: str) -> str:
 def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> None:
     for i, curve in enumerate(curves):
         _draw_curve(ax, curve, *_style(i), alone=len(curves) == 1)
-    name = name_of(measure)
+    name = name_of(measure) if _trained(curves) else title_of(measure, curves)
     best = curves[0].best_epoch if len(curves) == 1 else None
     remarks = [note] if note else []
     if best is not None:
@@ -180,25 +213,46 @@ def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> N
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def _trained(curves: Sequence[Curve]) -> bool:
+    return any(curve.training is not None for curve in curves)
+
+
+def _make_logarithmic(ax: Axes, curves: Sequence[Curve]) -> None:
+    """A logarithmic vertical axis with plain numbers; within one decade they stand at round distances."""
+    every = [v for c in curves for v in (c.training, c.validation) if v is not None]
+    decades = np.log10(np.concatenate([values[np.isfinite(values)] for values in every]))
+    low, high = float(decades.min()), float(decades.max())
+    margin = max(0.05 * (high - low), 0.02)
+    ax.set_yscale("log")
+    # Bands may reach down to 0, to which a logarithmic axis has no end.
+    ax.set_ylim(10 ** max(low - margin, -300), 10 ** min(high + margin, 300))
+    subs = (1.0, 2.0, 5.0) if high - low < 2.5 else (1.0,)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6) if high - low < 1 else LogLocator(subs=subs, numticks=8))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _style(run: int) -> tuple[str, LineStyle]:
     """The colour and line of the run at this place; other lines where the colours begin anew."""
     return COLOURS[run % len(COLOURS)], _LINES[run // len(COLOURS) % len(_LINES)]
 
 
 def _draw_curve(ax: Axes, curve: Curve, colour: str, line: LineStyle, *, alone: bool) -> None:
-    _draw_band(ax, curve.epochs, curve.training, curve.training_std, colour, alpha=0.10 if alone else 0.06)
-    every = _dot_spacing(len(curve.epochs))
-    ax.plot(
-        curve.epochs,
-        curve.training,
-        linestyle="none",
-        marker="o",
-        markevery=every,
-        markersize=5.0 if len(curve.epochs) <= _MANY_DOTS // 2 else 3.5,
-        markeredgewidth=0,
-        color=colour,
-        alpha=0.85,
-    )
+    if curve.training is not None:
+        _draw_band(
+            ax, curve.epochs, curve.training, curve.training_std, colour, alpha=0.10 if alone else 0.06
+        )
+        ax.plot(
+            curve.epochs,
+            curve.training,
+            linestyle="none",
+            marker="o",
+            markevery=_dot_spacing(len(curve.epochs)),
+            markersize=5.0 if len(curve.epochs) <= _MANY_DOTS // 2 else 3.5,
+            markeredgewidth=0,
+            color=colour,
+            alpha=0.85,
+        )
     if curve.validation is None:
         return
     _draw_band(
@@ -236,9 +290,9 @@ def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> tuple[list[Line2D 
         if alone
         else "Training (thinned)"
     )
-    keys: list[Line2D | Patch] = [
-        Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=training)
-    ]
+    keys: list[Line2D | Patch] = []
+    if _trained(every):
+        keys.append(Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=training))
     if any(curve.validation is not None for curve in every):
         keys.append(Line2D([], [], linewidth=1.6, color=colour, label="Validation"))
     if any(curve.validation_std is not None or curve.training_std is not None for curve in every):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ def terminal_plot(
     width: int,
     height: int = 12,
     note: str = "",
+    log: bool = False,
     colour: bool = False,
     ascii_only: bool = False,
 ) -> str:
@@ -36,31 +38,57 @@ def terminal_plot(
         width: columns that the text may take.
         height: lines of each plot, without its title and axis.
         note: how the curves were made (`smoothed`).
+        log: whether the vertical axis is logarithmic.
         colour: colour the validation line.
         ascii_only: for a terminal that cannot show braille.
     """
-    y_range = _range([values for c in curves for values in (c.training, c.validation) if values is not None])
+    named = curves
+    curves = [_logarithms(curve) for curve in curves] if log else curves
+    low, high = _range_of(named)
+    ends = (f"{low:.4g}", f"{high:.4g}")
+    y_range = _range_of(curves)
     x_range = _range([curve.epochs for curve in curves])
     blocks = []
     for curve in curves:
         best = "" if curve.best_epoch is None else f"best at epoch {curve.best_epoch}"
         name = "" if len(curves) == 1 else curve.label
-        blocks.append(", ".join(part for part in (title_of(measure, curves), name, note, best) if part))
-        blocks.extend(_plot(curve, x_range, y_range, width, height, colour=colour, ascii_only=ascii_only))
+        blocks.append(", ".join(part for part in (title_of(measure, named), name, note, best) if part))
+        blocks.extend(
+            _plot(curve, x_range, y_range, ends, width, height, colour=colour, ascii_only=ascii_only)
+        )
     dot, line = (".", "o") if ascii_only else ("·", "⠒⠒")
-    has_validation = any(curve.validation is not None for curve in curves)
-    blocks.append(f"{dot} training" + (f"   {line} validation" if has_validation else ""))
+    keys = [f"{dot} training"] if any(curve.training is not None for curve in curves) else []
+    keys += [f"{line} validation"] if any(curve.validation is not None for curve in curves) else []
+    blocks.append("   ".join(keys))
     return "\n".join(blocks)
 
 
+def _logarithms(curve: Curve) -> Curve:
+    training, validation = (None if v is None else np.log10(v) for v in (curve.training, curve.validation))
+    return replace(curve, training=training, validation=validation)
+
+
 def _plot(
-    curve: Curve, x_range: Range, y_range: Range, width: int, height: int, *, colour: bool, ascii_only: bool
+    curve: Curve,
+    x_range: Range,
+    y_range: Range,
+    ends: tuple[str, str],
+    width: int,
+    height: int,
+    *,
+    colour: bool,
+    ascii_only: bool,
 ) -> list[str]:
-    """The lines of one plot: the labels of the axes, and between them the cells."""
-    top, bottom = (f"{value:.4g}" for value in (y_range[1], y_range[0]))
+    """The lines of one plot: the labels of the axes, and between them the cells.
+
+    `ends` are the labels of the vertical axis, the lower one first.
+    """
+    bottom, top = ends
     gutter = max(len(top), len(bottom))
     columns = max(width - gutter - 2, 10)
-    dots = _dots(curve.epochs, curve.training, x_range, y_range, columns, height)
+    dots = np.zeros((height, columns), bool)
+    if curve.training is not None:
+        dots = _dots(curve.epochs, curve.training, x_range, y_range, columns, height)
     line = np.zeros((4 * height, 2 * columns), bool)
     if curve.validation is not None:
         line = _line(curve.epochs, curve.validation, x_range, y_range, 2 * columns, 4 * height)
@@ -73,8 +101,8 @@ def _plot(
         )
         lines.append(f"{label:>{gutter}} {'|' if ascii_only else '│'}{cells}".rstrip())
     first, last = (f"{value:.0f}" for value in x_range)
-    ends = f"{first}{last:>{columns - len(first)}}" if first != last else first
-    return [*lines, f"{'':>{gutter}}  {ends}"]
+    epochs = f"{first}{last:>{columns - len(first)}}" if first != last else first
+    return [*lines, f"{'':>{gutter}}  {epochs}"]
 
 
 def _cell(line: npt.NDArray[np.bool_], dot: bool, colour: bool, ascii_only: bool) -> str:
@@ -114,6 +142,10 @@ def _scaled(values: Values, limits: Range, cells: int, *, flip: bool = False) ->
     share = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
     places = np.rint((1 - share if flip else share) * (cells - 1)).astype(np.int64)
     return np.clip(places, 0, cells - 1)
+
+
+def _range_of(curves: Sequence[Curve]) -> Range:
+    return _range([values for c in curves for values in (c.training, c.validation) if values is not None])
 
 
 def _range(columns: Sequence[Values]) -> Range:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.model.network import Network
+from nnrun.target_scale import TargetScale
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class StandaloneNetwork(nn.Module):
         network: Network,
         weights: Mapping[str, np.ndarray],
         inputs: Sequence[Scale] = (),
-        outputs: Scale | None = None,
+        outputs: TargetScale | None = None,
         columns: NumberColumns | None = None,
     ) -> None:
         super().__init__()
@@ -77,9 +78,7 @@ class StandaloneNetwork(nn.Module):
         for i, scale in enumerate(inputs):
             self._register_scale(f"input_{i}", scale)
         self._columns = None if columns is None else _TableOfNumbers(columns)
-        self._rescales = outputs is not None
-        if outputs is not None:
-            self._register_scale("output", outputs)
+        self._target_scale = outputs
 
     def _register_scale(self, name: str, scale: Scale) -> None:
         self.register_buffer(f"{name}_mean", torch.tensor(scale.mean, dtype=torch.float64))
@@ -98,10 +97,8 @@ class StandaloneNetwork(nn.Module):
         x = x.to(torch.float32)
         parameters = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
         outputs = self._network.activate(self._network.forward(parameters, x[None]))[0]
-        if self._rescales:
-            outputs = outputs.to(torch.float64) * self.get_buffer("output_std") + self.get_buffer(
-                "output_mean"
-            )
+        if self._target_scale is not None:
+            outputs = self._target_scale.invert(outputs)
         return outputs.to(torch.float32)
 
 

@@ -1,6 +1,6 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
-from nnrun.records.history import HistoryWriter, history_columns, is_finite, measures
+from nnrun.records.history import HistoryWriter, history_columns, is_finite, measures, parse_history
 from nnrun.records.index import (
     BROKEN,
     LAST,
@@ -74,6 +74,7 @@ __all__ = [
     "member_of_folder",
     "members_of_record",
     "open_sweep",
+    "parse_history",
     "read_weights_file",
     "recorded_directions",
     "refuse_to_delete",

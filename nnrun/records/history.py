@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError, NnrunError
+from nnrun.records.files import read_text, write_text
 from nnrun.records.member import MEMBER_KINDS, MemberKind
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ FSYNC_EVERY_SECONDS = 1.0
 """How much of a history a power failure may take. A killed process loses nothing: each line is flushed."""
 
 _DIGITS = 19  # of the largest seed, 2**63 - 1
+
+_KEYS = (*MEMBER_KINDS, "epoch")  # what tells the rows of a history apart
 
 _NOT_MEASURES = (*MEMBER_KINDS, "epoch", "learning_rate", "seconds")
 
@@ -63,30 +66,82 @@ def format_value(value: Value) -> str:
 
 
 class HistoryWriter:
-    """Appends rows to a new history file, or to one that goes on; a context manager.
+    """Appends rows to a new history file, or to that of a run that is resumed; a context manager.
 
     Each row is written as one whole line, so that whoever reads it meanwhile, or after a crash,
     finds complete rows. The disk itself is asked at most once a second, and when the file is closed.
+
+    A killed process may leave rows of epochs that are later than its newest checkpoint. When the run is
+    resumed they stay in the file, and the epochs that are computed again are held back until all of those
+    are there again: only then does the new history take the place of the old one.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], *, go_on: bool = False) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], *, resumed: str | None = None) -> None:
+        """Open the file.
+
+        Args:
+            path: the file.
+            columns: its columns.
+            resumed: the history up to the epoch that training resumes from; None for a new run.
+        """
         self.path = path
         self.columns = tuple(columns)
+        self._held_back = ""
+        self._ahead: set[tuple[int, ...]] = set()
+        if resumed is not None:
+            self._ahead = _keys_of(path, self.columns) - _keys(resumed, self.columns)
+            if self._ahead:
+                self._held_back = resumed
+            else:
+                write_text(path, resumed)
         try:
             # Unbuffered: a line that failed is not tried again when it closes.
-            self._file = path.open("ab" if go_on else "xb", buffering=0)
+            self._file = path.open("xb" if resumed is None else "ab", buffering=0)
         except OSError as error:
             raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
         self._synced = time.monotonic()
-        if not go_on:
+        if resumed is None:
             self._write_line(",".join(self.columns))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the file still holds rows of epochs that have not been computed again."""
+        return bool(self._held_back)
 
     def append(self, row: Mapping[str, Value]) -> None:
         """Write one row. A column that `row` does not name stays empty; a name that is no column is a bug."""
         unknown = [name for name in row if name not in self.columns]
         if unknown:
             raise ValueError(f"{unknown} not among the columns of this history: {list(self.columns)}")
-        self._write_line(",".join(format_value(row.get(name)) for name in self.columns))
+        line = ",".join(format_value(row.get(name)) for name in self.columns)
+        if not self._held_back:
+            self._write_line(line)
+            return
+        self._held_back += f"{line}\n"
+        self._ahead.discard(tuple(int(row.get(name) or 0) for name in self.columns if name in _KEYS))
+        if not self._ahead:
+            self.settle()
+
+    def text(self) -> str:
+        """The history of what has been computed: rows that wait to be computed again are left out."""
+        return self._held_back or read_text(self.path)
+
+    @property
+    def length(self) -> int:
+        """How many characters `text` gives."""
+        return len(self._held_back) or os.fstat(self._file.fileno()).st_size
+
+    def settle(self) -> None:
+        """Let what has been computed take the place of what is in the file."""
+        if not self._held_back:
+            return
+        self.close()
+        write_text(self.path, self._held_back)
+        self._held_back = ""
+        try:
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:
         """Bring everything to the disk and close the file. Closing twice does no harm."""
@@ -123,8 +178,6 @@ class HistoryWriter:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """A history as it was written, bit for bit. A torn last line (a crash) is dropped."""
-    import pandas as pd
-
     if path.exists() and not path.is_file():
         raise DataError(f"Cannot read {path}: it is no ordinary file.")
     try:
@@ -133,18 +186,25 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.parent} has no {path.name}: no epoch of this run has ended.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
+    return parse_history(text, str(path))
+
+
+def parse_history(text: str, name: str) -> pd.DataFrame:
+    """The rows of a history's text, bit for bit; `name` is what messages call it."""
+    import pandas as pd
+
     header, *lines = text[: text.rfind("\n") + 1].split("\n")[:-1] or [""]
     columns = header.split(",")
     if "epoch" not in columns or len(set(columns)) < len(columns):
-        raise DataError(f"{path} is no history: its first line must name its columns, `epoch` among them.")
+        raise DataError(f"{name} is no history: its first line must name its columns, `epoch` among them.")
     rows: list[list[Value]] = []
     for number, line in enumerate(lines, start=2):
         try:
             row = [_value(field) for field in line.split(",")]
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: every field must be a number, but {error}.") from error
+            raise DataError(f"{name}, line {number}: every field must be a number, but {error}.") from error
         if len(row) != len(columns):
-            raise DataError(f"{path}, line {number}: {len(columns)} fields expected, {len(row)} found.")
+            raise DataError(f"{name}, line {number}: {len(columns)} fields expected, {len(row)} found.")
         rows.append(row)
     return pd.DataFrame({name: _column(row[i] for row in rows) for i, name in enumerate(columns)})
 
@@ -159,6 +219,28 @@ def epochs_begun(path: Path) -> int:
         return max((int(line.split(b",")[place]) for line in lines), default=0)
     except (OSError, ValueError, IndexError):  # no history yet, or one that its own reader will complain of
         return 0
+
+
+def _keys_of(path: Path, columns: Sequence[str]) -> set[tuple[int, ...]]:
+    """What `_keys` finds in a file; nothing where the file is gone or is no text."""
+    try:
+        return _keys(read_text(path), columns)
+    except DataError:
+        return set()
+
+
+def _keys(text: str, columns: Sequence[str]) -> set[tuple[int, ...]]:
+    """(network, epoch) of each whole row; rows that are damaged are left out."""
+    header, *lines = text.split("\n")[:-1] or [""]
+    if header.split(",") != list(columns):
+        return set()
+    places = [place for place, name in enumerate(columns) if name in _KEYS]
+    found = set()
+    for line in lines:
+        fields = line.split(",")
+        if len(fields) == len(columns) and all(fields[place].isdecimal() for place in places):
+            found.add(tuple(int(fields[place]) for place in places))
+    return found
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -60,6 +60,12 @@ _VOCABULARY = "vocabulary.json"
 _PLOTS = "plots"
 _REPORT = "report.html"
 
+_DERIVED = (
+    *("best_epoch", "best", "best_std", "best_interval", "chosen_by", "verdict"),
+    *("last", "last_epoch", "last_std", "training_seconds"),
+)
+"""What a record tells of its whole history."""
+
 _LONGEST_SLUG = 60
 
 
@@ -132,8 +138,9 @@ class RunDirectory:
     def read_record(self) -> dict[str, Any]:
         """What run.json holds. Its values are as they stand there: only the outermost object is checked.
 
-        While a run goes on, its history tells of more epochs than its record, and they are counted. A run
-        that says `running` while no process is at work on it was killed: it is given as `interrupted`.
+        While a run goes on, its history tells of more epochs than its record: they are counted, and what
+        the record derived from fewer is left out. A run that says `running` while no process is at work on
+        it was killed: it is given as `interrupted`.
         """
         record = read_json_object(self.path / RECORD)
         if record.get("status") != "running":
@@ -143,21 +150,20 @@ class RunDirectory:
             if record.get("status") != "running":
                 return record
             record |= {"status": "interrupted", "error": KILLED}
-        return record | {"epochs_run": epochs_begun(self.path / _HISTORY)}
+        epochs = epochs_begun(self.path / _HISTORY)
+        if epochs != record.get("epochs_run"):
+            record = {key: value for key, value in record.items() if key not in _DERIVED}
+        return record | {"epochs_run": epochs}
 
     # --- the history ---
 
-    def history_writer(self, columns: Sequence[str], go_on: bool = False) -> HistoryWriter:
-        """Start the history, or go on with it. A run has one, so a second start is an error."""
-        return HistoryWriter(self.path / _HISTORY, columns, go_on=go_on)
+    def history_writer(self, columns: Sequence[str], resumed: str | None = None) -> HistoryWriter:
+        """Start the history, or go on with it. A run has one, so a second start is an error.
 
-    def history_text(self) -> str:
-        """The history as it stands in its file."""
-        return read_text(self.path / _HISTORY)
-
-    def replace_history(self, text: str) -> None:
-        """Put back a history that `history_text` gave: rows written after it are gone."""
-        write_text(self.path / _HISTORY, text)
+        `resumed` is the history up to the epoch that training resumes from: rows of later epochs stay in
+        the file until they have been computed again.
+        """
+        return HistoryWriter(self.path / _HISTORY, columns, resumed=resumed)
 
     def read_history(self) -> pd.DataFrame:
         """The rows that are complete, with the columns of the file."""
@@ -190,6 +196,10 @@ class RunDirectory:
                 f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(member)}"
             )
         return read_weights_file(path)
+
+    def has_weights(self, member: Member | None = None) -> bool:
+        """Whether weights of the run's network, or of one fold's or seed's, are kept."""
+        return self._of_member(_WEIGHTS, member).is_file()
 
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""

@@ -74,6 +74,8 @@ ALIASES: Mapping[str, str] = {
     "top_k_categorical_accuracy": "top_k",
     "sparse_top_k_categorical_accuracy": "top_k",
     "r2_score": "r2",
+    "f1_score": "f1",
+    "average_precision_score": "average_precision",
     "silu": "swish",
     "boston": "boston_housing",
     "tsv": "csv",
@@ -153,6 +155,18 @@ def _with_list(value: Any, key: str) -> Any:
     if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
         return {**value, key: [value[key]]}
     return value
+
+
+def _with_one_target_step(value: Any) -> Any:
+    """The map with one component under `targets`, where a list of steps that make one stands there."""
+    steps = value.get("targets") if isinstance(value, Mapping) else None
+    if not isinstance(steps, list):
+        return value
+    if len(steps) == 1:
+        return {**value, "targets": steps[0]}
+    return (
+        {**value, "targets": {"log1p": {"standardize": True}}} if steps == ["log1p", "standardize"] else value
+    )
 
 
 class Custom(Component):
@@ -495,11 +509,22 @@ class ClassIndexTargets(Component):
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 
-    The loss is computed of standardized targets. `mae`, `mse` and `rmse`, of training and validation, are in
-    the target's own units (as `r2` would be the same in both); predictions are too.
+    The loss is computed of standardized targets. Metrics, baselines and predictions, of training and
+    validation, are in the target's own units.
     """
 
     kind = "standardize"
+
+
+class Log1pTargets(Component):
+    """log(1 + y), for a target above -1 with a long tail; `[log1p, standardize]` also standardizes it.
+
+    The loss is computed of the logarithms. Metrics, baselines and predictions, of training and validation,
+    are in the target's own units.
+    """
+
+    kind = "log1p"
+    standardize: bool = False
 
 
 class NoTargetStep(Component):
@@ -513,6 +538,7 @@ TargetStep = Annotated[
         Annotated[OneHotTargets, Tag("one_hot")],
         Annotated[ClassIndexTargets, Tag("class_index")],
         Annotated[StandardizeTargets, Tag("standardize")],
+        Annotated[Log1pTargets, Tag("log1p")],
         Annotated[NoTargetStep, Tag("none")],
     ],
     COMPONENT,
@@ -531,7 +557,7 @@ class Preprocessing(Config):
     @model_validator(mode="before")
     @classmethod
     def _one_step_is_a_list(cls, value: Any) -> Any:
-        return _with_list(value, "inputs")
+        return _with_list(_with_one_target_step(value), "inputs")
 
 
 # --- layers ------------------------------------------------------------------------------------------------
@@ -1031,7 +1057,10 @@ class Accuracy(Component):
 
 
 class TopK(Component):
-    """Share of rows whose true class is among the `k` most probable."""
+    """Share of rows whose true class is among the `k` most probable.
+
+    Where classes are equally probable, a row counts by the chance that a fair draw among them is right.
+    """
 
     kind = "top_k"
     bare = "k"
@@ -1040,6 +1069,8 @@ class TopK(Component):
 
 class Precision(Component):
     """Right positives among predicted positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
 
     Of several labels in one row all are counted together (micro), as Keras does.
     """
@@ -1051,6 +1082,8 @@ class Precision(Component):
 
 class Recall(Component):
     """Right positives among true positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
 
     Of several labels in one row all are counted together (micro), as Keras does.
     """
@@ -1067,6 +1100,27 @@ class Auc(Component):
     """
 
     kind = "auc"
+
+
+class F1(Component):
+    """Harmonic mean of precision and recall; for several classes, the plain mean of each class's (macro).
+
+    Of several labels in one row all are counted together (micro), as for `precision` and `recall`.
+    """
+
+    kind = "f1"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class AveragePrecision(Component):
+    """Area under the precision-recall curve, as scikit-learn's `average_precision_score`: exact, in steps.
+
+    For several classes, the plain mean of each class against the others, of those that the rows hold (macro).
+    Of several labels in one row all are counted together (micro). Where there are no positives it is NaN.
+    """
+
+    kind = "average_precision"
 
 
 class MaeMetric(Component):
@@ -1110,7 +1164,9 @@ Metric = Annotated[
         Annotated[TopK, Tag("top_k")],
         Annotated[Precision, Tag("precision")],
         Annotated[Recall, Tag("recall")],
+        Annotated[F1, Tag("f1")],
         Annotated[Auc, Tag("auc")],
+        Annotated[AveragePrecision, Tag("average_precision")],
         Annotated[MaeMetric, Tag("mae")],
         Annotated[MseMetric, Tag("mse")],
         Annotated[Rmse, Tag("rmse")],

@@ -24,6 +24,7 @@ from nnrun.spec.overrides import Overrides, apply_overrides, put
 from nnrun.spec.source import Entry, ListNode, MapNode, Node, Place, SourceText, from_plain, plain
 from nnrun.spec.streams import derive_seed
 from nnrun.spec.suggest import counted, listing
+from nnrun.spec.sweep_scores import incomparable_trials, not_comparable
 from nnrun.spec.yaml_source import read_values
 
 Point = Mapping[str, int | float]
@@ -67,6 +68,7 @@ class SweepPlan:
     trials: tuple[Trial, ...]
     warnings: tuple[Problem, ...]
     _tree: SpecTree
+    _first: Trial | None = None
 
     @property
     def sweep(self) -> schema.Sweep:
@@ -82,9 +84,21 @@ class SweepPlan:
         """The trial at a point.
 
         Raises:
-            SpecError: there the spec is invalid.
+            SpecError: there the spec is invalid, or its score is not comparable with those of other trials.
         """
-        return _trial(self._tree, self.monitor, number, point)
+        trial = _trial(self._tree, self.monitor, number, point)
+        if self._first is not None:
+            reason = not_comparable(self._first.loaded.spec, trial.loaded.spec, self.monitor)
+            if reason is not None:
+                place = self._tree.root.entries["sweep"].key_place
+                raise SpecError(
+                    [
+                        place.problem(
+                            f"its {self.monitor} cannot be compared with that of other trials: {reason}"
+                        )
+                    ]
+                )
+        return trial
 
 
 def load_sweep(
@@ -143,6 +157,9 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     trials, problems = _checked(tree, monitor, points, known=base.warnings)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
+    problems += _compared(tree, monitor, points, trials)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
     return SweepPlan(
         base=base,
         monitor=monitor,
@@ -151,6 +168,7 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
         trials=() if tpe else tuple(trials),
         warnings=(*base.warnings, *problems),
         _tree=tree,
+        _first=trials[0] if trials else None,
     )
 
 
@@ -330,3 +348,28 @@ def _of_trials(tree: SpecTree, problem: Problem, points: Sequence[Point], number
     values = {key: plain(node) for key, (_, node) in _nodes(tree, points[numbers[0] - 1]).items()}
     more = f", and {counted(len(numbers) - 1, 'other trial')}" if len(numbers) > 1 else ""
     return replace(problem, message=f"{problem.message} (with {values_label(values)}{more})")
+
+
+def _compared(
+    tree: SpecTree, monitor: str, points: Sequence[Point], trials: Sequence[Trial]
+) -> list[Problem]:
+    """The keys whose values change what the monitored column measures."""
+
+    def changed(place: int, key: str) -> schema.ExperimentSpec | None:
+        """The first trial with one value of another."""
+        try:
+            found = _trial(tree, monitor, 1, {**points[0], key: points[place][key]})
+        except SpecError:
+            return None
+        return found.loaded.spec
+
+    section = tree.root.entries["sweep"]
+    places = {key: place for key, (place, _) in _nodes(tree, points[0]).items()}
+    return [
+        places.get(found.key, section.key_place).problem(
+            found.message, path=found.key, severity="warning" if found.is_chance else "error"
+        )
+        for found in incomparable_trials(
+            monitor, [t.loaded.spec for t in trials], [t.values for t in trials], changed
+        )
+    ]

@@ -119,7 +119,7 @@ def make_engine(
     """The engine that was chosen, with these stacked first weights; `on_message` hears of long work."""
     if choice.way == "native":
         try:
-            return NativeEngine(task, parameters, load_library())
+            return NativeEngine(task, parameters, load_library(on_message))
         except NotCompiledError as error:
             on_message(f"compiling failed, so training goes step by step: {error}")
     if choice.way == "CUDA graph":

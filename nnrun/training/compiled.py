@@ -88,7 +88,7 @@ class CompiledEngine(EagerEngine):
         parameters = {name: value.detach() for name, value in stack.parameters.items()}
         # A tensor, since a number would be compiled into the function; and always, since nothing guards it.
         rates_R = stack.rates_of_each(task.optimizer.learning_rate)
-        losses, outputs = [], []
+        losses, logits = [], []
         batches = task.inputs.batches(self._data_places, segment.rows_GN, rows_per_call)
         with torch.no_grad():
             rest = zip(
@@ -103,7 +103,7 @@ class CompiledEngine(EagerEngine):
                     first = torch.tensor(segment.first_row + call * rows_per_call, device=task.device)
                     call_noise = noise.starting_at(first)
                 with nullcontext() if self._has_compiled else stopping_at_once():
-                    loss_GS, outputs_GNK = self._several(
+                    loss_GS, z_GNK = self._several(
                         task,
                         parameters,
                         dict(stack.state),
@@ -117,9 +117,10 @@ class CompiledEngine(EagerEngine):
                     )
                 self._has_compiled = True
                 losses.append(loss_GS)
-                outputs.append(outputs_GNK)
-        measured = task.in_own_units(self._data_places, torch.cat(outputs, 1), targets)
-        tally.add(segment.places, torch.cat(losses, 1), size, *measured)
+                logits.append(z_GNK)
+        own_targets = task.own_targets_of(self._data_places, segment.rows_GN, targets)
+        scored = task.scored(self._data_places, torch.cat(logits, 1), own_targets)
+        tally.add(segment.places, torch.cat(losses, 1), size, scored)
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only, step by step: another shape is another function."""
@@ -139,9 +140,10 @@ def _several_steps(
     row_weights: Tensor | None,
     rates_R: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Make STEPS_PER_CALL updates in place. Returns (R, steps) losses and (R, n, K) outputs."""
+    """Make STEPS_PER_CALL updates in place. Returns (R, steps) losses and (R, n, K) values before the last
+    activation."""
     size = x_RNF.shape[1] // STEPS_PER_CALL
-    losses, outputs = [], []
+    losses, logits = [], []
     for step in range(STEPS_PER_CALL):
         rows = slice(step * size, (step + 1) * size)
         x, y = x_RNF[:, rows], targets[:, rows]
@@ -155,10 +157,10 @@ def _several_steps(
             w: Tensor | None = w,
             step_noise: Any = step_noise,
         ) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor]]]:
-            loss_R, outputs_RBK, moved = step_loss(task, {**weights, **state}, x, y, step_noise, w)
-            return loss_R.sum(), (loss_R, outputs_RBK, moved)
+            loss_R, z_RBK, moved = step_loss(task, {**weights, **state}, x, y, step_noise, w)
+            return loss_R.sum(), (loss_R, z_RBK, moved)
 
-        gradients, (loss_R, outputs_RBK, moved) = torch.func.grad(total, has_aux=True)(parameters)
+        gradients, (loss_R, z_RBK, moved) = torch.func.grad(total, has_aux=True)(parameters)
         if task.clip is not None:
             gradients = task.clip(gradients)
         steps_R += 1
@@ -167,8 +169,8 @@ def _several_steps(
         for name, value in moved.items():
             state[name].copy_(value)
         losses.append(loss_R)
-        outputs.append(outputs_RBK)
-    return torch.stack(losses, 1), torch.cat(outputs, 1)
+        logits.append(z_RBK)
+    return torch.stack(losses, 1), torch.cat(logits, 1)
 
 
 def _with_code_of_its_own(function: Any) -> types.FunctionType:

@@ -66,7 +66,7 @@ def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
     name = metric_column(spec)
     _refuse_two_directions(spec, name, getattr(function, "maximize", None))
 
-    def from_scores(outputs_NK: np.ndarray, targets: np.ndarray) -> float:
+    def from_rows(outputs_NK: np.ndarray, targets: np.ndarray) -> float:
         try:
             value = function(torch.from_numpy(targets), torch.from_numpy(outputs_NK), **spec.parameters)
         except Exception as error:
@@ -79,7 +79,7 @@ def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
                 f"The custom metric {spec.object} gave {found}; it must give one number."
             ) from None
 
-    return Metric(name, from_scores=from_scores)
+    return Metric(name, from_rows=from_rows)
 
 
 def _refuse_two_directions(spec: schema.CustomMetric, name: str, wanted: Any) -> None:

@@ -63,13 +63,14 @@ def step_loss(
     noise: Any,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """(R,) each replica's loss on its batch, penalty included; (R, B, K) its outputs; the new state."""
+    """(R,) each replica's loss on its batch, penalty included; (R, B, K) values before the last activation;
+    the new state."""
     moved: dict[str, Tensor] = {}
     z_RBK = task.network.forward(parameters, batch, noise, moved)
     outputs_RBK = task.network.activate(z_RBK)
     loss_R = mean_loss(task.loss(z_RBK, outputs_RBK, targets), weights)
     penalty_R = task.network.penalty(parameters)
-    return (loss_R if penalty_R is None else loss_R + penalty_R), outputs_RBK, moved
+    return (loss_R if penalty_R is None else loss_R + penalty_R), z_RBK, moved
 
 
 def split_weights(weights_GN: Tensor | None, size: int, parts: int) -> Sequence[Tensor | None]:
@@ -106,17 +107,18 @@ class EagerEngine:
         data_places = [self._data_places[place] for place in segment.places]
         targets = task.targets_of(data_places, segment.rows_GN)
         weights = task.weights_of(data_places, segment.rows_GN, training=True)
-        outputs, losses = [], []
+        logits, losses = [], []
         batches = task.inputs.batches(data_places, segment.rows_GN, size)
         rest = zip(torch.split(targets, size, 1), split_weights(weights, size, segment.steps), strict=True)
         for step, (batch, (targets_GB, weights_GB)) in enumerate(zip(batches, rest, strict=True)):
             stop_if_asked()
             step_noise = None if noise is None else noise.starting_at(segment.first_row + step * size)
-            loss_G, outputs_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB, stack.rates)
+            loss_G, z_GBK = self._step(stack, batch, targets_GB, step_noise, weights_GB, stack.rates)
             losses.append(loss_G)
-            outputs.append(outputs_GBK)
-        measured = task.in_own_units(data_places, torch.cat(outputs, 1), targets)
-        tally.add(segment.places, torch.stack(losses, 1), size, *measured)
+            logits.append(z_GBK)
+        own_targets = task.own_targets_of(data_places, segment.rows_GN, targets)
+        scored = task.scored(data_places, torch.cat(logits, 1), own_targets)
+        tally.add(segment.places, torch.stack(losses, 1), size, scored)
 
     def _step(
         self,
@@ -127,8 +129,9 @@ class EagerEngine:
         weights: Tensor | None,
         rates: Rate | None,
     ) -> tuple[Tensor, Tensor]:
-        """One update. Returns each replica's loss before it (penalty included) and the outputs, detached."""
-        loss_G, outputs_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
+        """One update. Returns each replica's loss before it (penalty included), and the values before the
+        last activation, detached."""
+        loss_G, z_GBK, moved = step_loss(self._task, stack.numbers, batch, targets, noise, weights)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         # A custom layer may leave some of its own unused: these have a gradient of zero.
         found = torch.autograd.grad(loss_G.sum(), list(stack.parameters.values()), materialize_grads=True)
@@ -140,7 +143,7 @@ class EagerEngine:
             for block in stack.blocks:
                 self._update(block, block.joined(gradients), stack, rates)
             stack.move(moved)
-        return loss_G.detach(), outputs_GBK.detach()
+        return loss_G.detach(), z_GBK.detach()
 
     def _update(self, block: Block, gradient: Tensor, stack: Stack, rates: Rate | None) -> None:
         optimizer, (name, *_) = self._task.optimizer, block.shapes

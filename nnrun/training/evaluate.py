@@ -25,6 +25,7 @@ class MeasuredRows:
         rows: how many of each.
         batch: their inputs.
         targets: (G, rows, K) or (G, rows).
+        own_targets: the same in their own units, for metrics.
         weights: (G, rows) what the loss of each row counts; None where all count 1.
     """
 
@@ -33,6 +34,7 @@ class MeasuredRows:
     rows: int
     batch: Any
     targets: Tensor
+    own_targets: Tensor
     weights: Tensor | None = None
 
 
@@ -52,7 +54,8 @@ def measured_rows(
         targets = task.targets_of(of_data, segment.rows_GN)
         weights = task.weights_of(of_data, segment.rows_GN)
         places = list(segment.places)
-        yield MeasuredRows(places, of_data, segment.batch_size, batch, targets, weights)
+        own = task.own_targets_of(of_data, segment.rows_GN, targets)
+        yield MeasuredRows(places, of_data, segment.batch_size, batch, targets, own, weights)
 
 
 def measure(
@@ -79,8 +82,8 @@ def measure(
             loss_G = mean_loss(task.loss(z, outputs, block.targets).double(), block.weights)
             if penalty_R is not None:
                 loss_G = loss_G + penalty_R[block.places]
-            measured = task.in_own_units(block.data_places, outputs, block.targets)
-            tally.add(block.places, loss_G[:, None], block.rows, *measured)
+            scored = task.scored(block.data_places, z, block.own_targets)
+            tally.add(block.places, loss_G[:, None], block.rows, scored)
     return tally.phase()
 
 

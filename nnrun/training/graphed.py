@@ -49,7 +49,7 @@ class _Recorded:
         inputs, targets, weights: (R, B, ...) of the batch; weights are None where all are 1.
         noise: of the batch, or None; its keys change with the epoch, its first row with the step.
         rates_R: learning rates.
-        loss_R, outputs_RBK: what the step gives.
+        loss_R, z_RBK: what the step gives: the loss, and the values before the last activation.
         again: makes the step.
     """
 
@@ -59,7 +59,7 @@ class _Recorded:
     noise: Any
     rates_R: Tensor
     loss_R: Tensor
-    outputs_RBK: Tensor
+    z_RBK: Tensor
     again: Callable[[], None]
 
 
@@ -100,7 +100,7 @@ class GraphedEngine(EagerEngine):
             for position, keys in noise.keys.items():
                 step.noise.keys[position].copy_(keys)
         losses = step.loss_R.new_empty(len(step.loss_R), segment.steps)
-        outputs = step.outputs_RBK.new_empty(len(step.loss_R), count, step.outputs_RBK.shape[2])
+        logits = step.z_RBK.new_empty(len(step.loss_R), count, step.z_RBK.shape[2])
         for number in range(segment.steps):
             stop_if_asked()
             rows = slice(number * size, (number + 1) * size)
@@ -112,9 +112,10 @@ class GraphedEngine(EagerEngine):
                 step.noise.first_row.fill_(segment.first_row + number * size)
             step.again()
             losses[:, number] = step.loss_R
-            outputs[:, rows] = step.outputs_RBK
-        measured = task.in_own_units(self._data_places, outputs, targets)
-        tally.add(segment.places, losses, size, *measured)
+            logits[:, rows] = step.z_RBK
+        own_targets = task.own_targets_of(self._data_places, segment.rows_GN, targets)
+        scored = task.scored(self._data_places, logits, own_targets)
+        tally.add(segment.places, losses, size, scored)
 
     def _recorded_step(self, x: Tensor, y: Tensor, weights: Tensor | None, noise: Any) -> _Recorded:
         """Record the step, which will look for its batch here; what recording changes is put back."""
@@ -125,12 +126,12 @@ class GraphedEngine(EagerEngine):
         rates_R = stack.rates_of_each(task.optimizer.learning_rate).clone()
         replicas = len(stack.steps_R)
         loss_R = torch.empty(replicas, device=task.device)
-        outputs_RBK = torch.empty(replicas, task.batch_size, task.network.outputs, device=task.device)
+        z_RBK = torch.empty(replicas, task.batch_size, task.network.outputs, device=task.device)
 
         def step() -> None:
-            loss, outputs = self._step(stack, x, y, noise, weights, rates_R)
+            loss, z = self._step(stack, x, y, noise, weights, rates_R)
             loss_R.copy_(loss)
-            outputs_RBK.copy_(outputs)
+            z_RBK.copy_(z)
 
         everything = stack.everything()
         before = {name: value.clone() for name, value in everything.items()}
@@ -138,7 +139,7 @@ class GraphedEngine(EagerEngine):
         with torch.no_grad():
             for name, value in everything.items():
                 value.copy_(before[name])
-        return _Recorded(x, y, weights, noise, rates_R, loss_R, outputs_RBK, again)
+        return _Recorded(x, y, weights, noise, rates_R, loss_R, z_RBK, again)
 
     def keep(self, places: Any) -> None:
         """Go on with the replicas at these places only."""

@@ -1,15 +1,20 @@
 """Metrics by their spec names.
 
-A metric of an epoch is computed from sums over its rows, so that it does not matter how the rows were
-batched, and a short last batch counts for its rows. What the sums mean follows Keras 3 and scikit-learn;
-`auc` is exact and needs the scores themselves.
+A metric of an epoch is computed from statistics of its rows that are joined batch by batch, so that it does
+not matter how the rows were batched, and a short last batch counts for its rows. What the numbers mean
+follows Keras 3 and scikit-learn; ranking metrics are exact and need the scores of all rows.
+
+Where a sigmoid or softmax ends the network, whatever ranks or decides takes the values before it: the
+probabilities of large ones round to 0 or 1, and what was ordered is tied.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,8 +22,29 @@ from torch import Tensor
 
 from nnrun.spec import schema
 
-# (R, B, K) outputs, targets as the loss takes them → (R, size) sums over the batch's rows.
-Sums = Callable[[Tensor, Tensor], Tensor]
+# (R, B, K) values, targets as the loss takes them → (R, size) statistics of the batch's rows.
+Statistics = Callable[[Tensor, Tensor], Tensor]
+
+Constant = Literal["share", "majority", "most_frequent", "all", "best_f1", "mean", "median", "search"]
+"""Which constant outputs score best on given rows: the share of each class or label; the majority class, or
+the labels that most rows have; the most frequent label alone, all labels, or as many of the most frequent as
+give the best F1 (of several classes all three are the majority class); the mean or the median of the targets;
+or what a search finds."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows of some replicas, as metrics compare them.
+
+    Attributes:
+        logits: (R, B, K) the values before a sigmoid or softmax; of another last activation, the outputs.
+        outputs: (R, B, K) in the targets' own units.
+        targets: (R, B, K), numbers in their own units; or (R, B) class indices.
+    """
+
+    logits: Tensor
+    outputs: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,79 +53,126 @@ class Metric:
 
     Attributes:
         name: its column in the history.
-        sums: outputs and targets of a batch → (R, size) sums.
-        value: the (size,) sums of all rows of one replica, and their number → the metric.
-        from_scores: for a metric that no sums give: all outputs (N, K) and targets of one replica → the
-            metric.
+        of_logits: whether it takes the logits; else the outputs.
+        constant: which constant outputs score best.
+        statistics: values and targets of a batch → (R, size) statistics of its rows.
+        join: the statistics of two batches → those of both.
+        value: the (size,) statistics of all rows of one replica, and their number → the metric.
+        from_rows: for a metric that no such statistics give: all values (N, K) and targets of one replica →
+            the metric.
     """
 
     name: str
-    sums: Sums | None = None
+    statistics: Statistics | None = None
     value: Callable[[np.ndarray, int], float] = lambda sums, rows: float(sums[0]) / rows
-    from_scores: Callable[[np.ndarray, np.ndarray], float] | None = None
+    join: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.add
+    from_rows: Callable[[np.ndarray, np.ndarray], float] | None = None
+    of_logits: bool = False
+    constant: Constant = "search"
 
 
-def class_indices(outputs_RBK: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def class_indices(values_RBK: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """(R, B) predicted and true classes, with one output per class; targets one-hot or indices."""
     true = targets if targets.dim() == 2 else targets.argmax(-1)
-    return outputs_RBK.argmax(-1), true
+    return values_RBK.argmax(-1), true
+
+
+def has_logits(activation: str) -> bool:
+    """Whether the values before the last activation rank as the outputs do, and don't round."""
+    return activation in ("sigmoid", "softmax")
+
+
+def _cut(probability: float, activation: str) -> float:
+    """The value above which a single output is above this probability."""
+    if activation != "sigmoid":
+        return probability
+    if not 0 < probability < 1:
+        return math.inf if probability >= 1 else -math.inf
+    return math.log(probability) - math.log1p(-probability)
+
+
+# --- classes -----------------------------------------------------------------------------------------------
 
 
 def _accuracy(spec: schema.Accuracy, activation: str) -> Metric:
-    def binary(outputs: Tensor, targets: Tensor) -> Tensor:
-        return ((outputs > 0.5) == (targets > 0.5)).double().mean(-1).sum(1, keepdim=True)
+    cut = _cut(0.5, activation)
 
-    def categorical(outputs: Tensor, targets: Tensor) -> Tensor:
-        predicted, true = class_indices(outputs, targets)
+    def binary(values: Tensor, targets: Tensor) -> Tensor:
+        return ((values > cut) == (targets > 0.5)).double().mean(-1).sum(1, keepdim=True)
+
+    def categorical(values: Tensor, targets: Tensor) -> Tensor:
+        predicted, true = class_indices(values, targets)
         return (predicted == true).double().sum(1, keepdim=True)
 
-    return Metric(spec.kind, categorical if activation == "softmax" else binary)
+    statistics = categorical if activation == "softmax" else binary
+    return Metric(spec.kind, statistics, of_logits=has_logits(activation), constant="majority")
 
 
 def _top_k(spec: schema.TopK, activation: str) -> Metric:
-    def sums(outputs: Tensor, targets: Tensor) -> Tensor:
-        _, true = class_indices(outputs, targets)
-        of_true = outputs.gather(-1, true.unsqueeze(-1))
-        not_below = ~(outputs <= of_true)  # so that a NaN ranks above, and is never right
-        return (not_below.sum(-1) < spec.k).double().sum(1, keepdim=True)
+    def chances(values: Tensor, targets: Tensor) -> Tensor:
+        _, true = class_indices(values, targets)
+        of_true = values.gather(-1, true.unsqueeze(-1))
+        above = (~(values <= of_true)).sum(-1).double()  # so that a NaN ranks above, and is never right
+        tied = (values == of_true).sum(-1).clamp(min=1).double()
+        return ((spec.k - above) / tied).clamp(0, 1).sum(1, keepdim=True)
 
-    return Metric(spec.kind, sums)
+    return Metric(spec.kind, chances, of_logits=has_logits(activation), constant="share")
 
 
-def _right_and_counted(
-    spec: schema.Precision | schema.Recall, activation: str, counted: Callable[[Tensor, Tensor], Tensor]
+def _of_counts(
+    spec: schema.Precision | schema.Recall | schema.F1,
+    activation: str,
+    ratio: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    constant: Constant,
 ) -> Metric:
-    """Right positives over counted positives; with several classes their mean over the classes (macro).
+    """A ratio of right, chosen and actual positives; of several classes, the mean over the classes (macro).
 
-    A class with nothing to count gives 0, as scikit-learn's `zero_division=0` and Keras have it.
+    The mean is over the classes that occur among the rows or the predictions. A ratio of nothing is 0, as
+    scikit-learn's `zero_division=0` and Keras have it.
     """
+    cut = _cut(spec.threshold, activation)
 
-    def sums(outputs: Tensor, targets: Tensor) -> Tensor:
+    def counts(values: Tensor, targets: Tensor) -> Tensor:
         if activation == "softmax":
-            predicted, true = class_indices(outputs, targets)
-            classes = outputs.shape[-1]
+            predicted, true = class_indices(values, targets)
+            classes = values.shape[-1]
             chosen = torch.nn.functional.one_hot(predicted, classes).double()
             actual = torch.nn.functional.one_hot(true, classes).double()
         else:
-            chosen, actual = (outputs > spec.threshold).double(), (targets > 0.5).double()
-        right, among = chosen * actual, counted(chosen, actual)
+            chosen, actual = (values > cut).double(), (targets > 0.5).double()
+        parts = [chosen * actual, chosen, actual]
         if activation != "softmax":  # binary, or several labels of one kind (micro)
-            right, among = right.sum(-1, keepdim=True), among.sum(-1, keepdim=True)
-        return torch.cat([right.sum(1), among.sum(1)], dim=1)
+            parts = [part.sum(-1, keepdim=True) for part in parts]
+        return torch.cat([part.sum(1) for part in parts], dim=1)
 
     def value(sums: np.ndarray, rows: int) -> float:
-        right, among = np.split(sums, 2)
-        return float(np.mean(right / np.maximum(among, 1)))
+        right, chosen, actual = np.split(sums, 3)
+        occurs = chosen + actual > 0
+        return float(np.mean(ratio(right, chosen, actual)[occurs])) if occurs.any() else 0.0
 
-    return Metric(spec.kind, sums, value)
+    return Metric(spec.kind, counts, value, of_logits=has_logits(activation), constant=constant)
 
 
 def _precision(spec: schema.Precision, activation: str) -> Metric:
-    return _right_and_counted(spec, activation, lambda chosen, actual: chosen)
+    return _of_counts(
+        spec, activation, lambda right, chosen, actual: right / np.maximum(chosen, 1), "most_frequent"
+    )
 
 
 def _recall(spec: schema.Recall, activation: str) -> Metric:
-    return _right_and_counted(spec, activation, lambda chosen, actual: actual)
+    return _of_counts(spec, activation, lambda right, chosen, actual: right / np.maximum(actual, 1), "all")
+
+
+def _f1(spec: schema.F1, activation: str) -> Metric:
+    return _of_counts(
+        spec,
+        activation,
+        lambda right, chosen, actual: 2 * right / np.maximum(chosen + actual, 1),
+        "best_f1",
+    )
+
+
+# --- rankings ----------------------------------------------------------------------------------------------
 
 
 def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
@@ -121,11 +194,63 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
+def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Precision at each score from which a positive is found, weighted by the recall that it adds.
+
+    Rows of one score are found together, as in scikit-learn. NaN where there are no positives.
+
+    Args:
+        scores: (N,) predicted scores.
+        positive: (N,) booleans.
+    """
+    positives = int(positive.sum())
+    if positives == 0:
+        return float("nan")
+    _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
+    right = np.bincount(group, positive, minlength=len(size))[::-1]  # from the highest score on
+    precision = np.cumsum(right) / np.cumsum(size[::-1])
+    return float((precision * right).sum() / positives)
+
+
+def log_odds(logits_NK: np.ndarray) -> np.ndarray:
+    """(N, K): of each class of a softmax, the logarithm of p / (1 - p), without rounding p first."""
+    z = logits_NK.astype(np.float64)
+    rows, most = np.arange(len(z)), z.argmax(1)
+    z = z - z[rows, most][:, None]
+    shares = np.exp(z)
+    # Of all but the most probable class the others have at least 1 together: nothing cancels.
+    odds = z - np.log(shares.sum(1, keepdims=True) - np.where(shares < 1, shares, 0))
+    below = z.copy()
+    below[rows, most] = -np.inf
+    next_most = below.max(1)
+    odds[rows, most] = -next_most - np.log(np.exp(below - next_most[:, None]).sum(1))
+    return np.asarray(odds)
+
+
 def _auc(spec: schema.Auc, activation: str) -> Metric:
     return Metric(
         spec.kind,
-        from_scores=lambda outputs, targets: area_under_roc(outputs.reshape(-1), targets.reshape(-1) > 0.5),
+        from_rows=lambda values, targets: area_under_roc(values.reshape(-1), targets.reshape(-1) > 0.5),
+        of_logits=has_logits(activation),
+        constant="share",
     )
+
+
+def _average_precision(spec: schema.AveragePrecision, activation: str) -> Metric:
+    def together(values: np.ndarray, targets: np.ndarray) -> float:
+        return average_precision(values.reshape(-1), targets.reshape(-1) > 0.5)
+
+    def each_class(values: np.ndarray, targets: np.ndarray) -> float:
+        true = targets if targets.ndim == 1 else targets.argmax(-1)
+        odds = log_odds(values)
+        found = [average_precision(odds[:, label], true == label) for label in np.unique(true)]
+        return float(np.mean(found))
+
+    from_rows = each_class if activation == "softmax" else together
+    return Metric(spec.kind, from_rows=from_rows, of_logits=has_logits(activation), constant="share")
+
+
+# --- numbers -----------------------------------------------------------------------------------------------
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -134,38 +259,59 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _mae(spec: schema.MaeMetric, activation: str) -> Metric:
     return Metric(
-        spec.kind, lambda outputs, targets: (outputs.double() - targets).abs().mean(-1).sum(1, keepdim=True)
+        spec.kind,
+        lambda outputs, targets: (outputs.double() - targets).abs().mean(-1).sum(1, keepdim=True),
+        constant="median",
     )
 
 
 def _mse(spec: schema.MseMetric, activation: str) -> Metric:
-    return Metric(spec.kind, _squared_error)
+    return Metric(spec.kind, _squared_error, constant="mean")
 
 
 def _rmse(spec: schema.Rmse, activation: str) -> Metric:
-    return Metric(spec.kind, _squared_error, lambda sums, rows: float(np.sqrt(sums[0] / rows)))
-
-
-_ROUNDING = 1e-12
+    return Metric(
+        spec.kind, _squared_error, lambda sums, rows: float(np.sqrt(sums[0] / rows)), constant="mean"
+    )
 
 
 def _r2(spec: schema.R2, activation: str) -> Metric:
-    def sums(outputs: Tensor, targets: Tensor) -> Tensor:
-        true = targets.double()
-        return torch.cat([(outputs - true).square().sum(1), true.sum(1), true.square().sum(1)], dim=1)
+    """From each column's squared error and its squared distance from its mean.
 
-    def value(sums: np.ndarray, rows: int) -> float:
+    The distances are taken from the batch's own mean, and that from its first target: a sum of squares minus
+    the square of a sum would cancel for targets far from 0. Targets that are all the same have a spread of
+    exactly 0.
+    """
+
+    def statistics(outputs: Tensor, targets: Tensor) -> Tensor:
+        true = targets.double()
+        first = true[:, :1]
+        away = true - first
+        mean = away.mean(1, keepdim=True)
+        error, spread = (outputs - true).square().sum(1), (away - mean).square().sum(1)
+        rows = torch.full_like(error, true.shape[1])
+        return torch.cat([error, spread, first[:, 0], mean[:, 0], rows], dim=1)
+
+    def join(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        error_a, spread_a, first_a, mean_a, rows_a = np.split(a, 5)
+        error_b, spread_b, first_b, mean_b, rows_b = np.split(b, 5)
+        rows = rows_a + rows_b
+        apart = first_b - first_a + mean_b - mean_a
+        mean = mean_a + apart * rows_b / rows
+        spread = spread_a + spread_b + apart**2 * rows_a * rows_b / rows
+        return np.concatenate([error_a + error_b, spread, first_a, mean, rows])
+
+    def value(found: np.ndarray, rows: int) -> float:
         if rows < 2:  # one row has no spread to explain, as scikit-learn says
             return float("nan")
-        error, total, squares = np.split(sums, 3)
-        spread = squares - total**2 / rows
+        error, spread, *_ = np.split(found, 5)
         # Where all targets are the same, 1 for perfect outputs and 0 for others, as scikit-learn and Keras
-        # have it; rounding must not decide.
-        constant = spread <= _ROUNDING * squares
+        # have it.
+        constant = spread == 0
         r2 = np.where(constant, np.where(error == 0, 1.0, 0.0), 1 - error / np.where(constant, 1.0, spread))
         return float(np.mean(r2))
 
-    return Metric(spec.kind, sums, value)
+    return Metric(spec.kind, statistics, value, join, constant="mean")
 
 
 METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
@@ -173,7 +319,9 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     schema.TopK: _top_k,
     schema.Precision: _precision,
     schema.Recall: _recall,
+    schema.F1: _f1,
     schema.Auc: _auc,
+    schema.AveragePrecision: _average_precision,
     schema.MaeMetric: _mae,
     schema.MseMetric: _mse,
     schema.Rmse: _rmse,
@@ -195,36 +343,46 @@ def _build(spec: schema.Component, activation: str) -> Metric:
 
 
 class MetricTotals:
-    """Sums of several metrics over the rows of one phase of one epoch, for some replicas."""
+    """Statistics of several metrics over the rows of one phase of one epoch, for some replicas."""
 
     def __init__(self, metrics: Sequence[Metric], replicas: int) -> None:
         self.metrics = metrics
         self.rows = np.zeros(replicas, dtype=np.int64)
-        self._sums: list[tuple[tuple[int, ...], Mapping[str, Tensor]]] = []
-        self._scores: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(replicas)]
-        self._needs_scores = any(metric.from_scores for metric in metrics)
+        self._statistics: list[tuple[tuple[int, ...], Mapping[str, Tensor]]] = []
+        self._values: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(replicas)]
+        self._needs_rows = any(metric.from_rows for metric in metrics)
 
-    def add(self, replicas: Sequence[int], outputs_GBK: Tensor, targets: Tensor) -> None:
-        """Count one batch: outputs and targets of the replicas at these places.
+    def add(self, replicas: Sequence[int], scored: Scored) -> None:
+        """Count one batch, of the replicas at these places.
 
-        Sums stay on their device until `values` asks for them, so that a GPU need not be waited for.
+        Statistics stay on their device until `values` asks for them, so that a GPU need not be waited for.
         """
         for g, place in enumerate(replicas):
-            self.rows[place] += outputs_GBK.shape[1]
-            if self._needs_scores:
-                self._scores[place].append((outputs_GBK[g], targets[g]))
-        sums = {m.name: m.sums(outputs_GBK, targets) for m in self.metrics if m.sums is not None}
-        self._sums.append((tuple(replicas), sums))
+            self.rows[place] += scored.logits.shape[1]
+            if self._needs_rows:
+                self._values[place].append((scored.logits[g], scored.outputs[g], scored.targets[g]))
+        found = {
+            m.name: m.statistics(scored.logits if m.of_logits else scored.outputs, scored.targets)
+            for m in self.metrics
+            if m.statistics is not None
+        }
+        self._statistics.append((tuple(replicas), found))
 
     def values(self, place: int) -> dict[str, float]:
         """Metric → value, for the replica at `place`."""
         result = {}
         for metric in self.metrics:
-            if metric.from_scores is not None:
-                scores = [[values.cpu().numpy() for values in part] for part in self._scores[place]]
-                outputs, targets = (np.concatenate(part) for part in zip(*scores, strict=True))
-                result[metric.name] = metric.from_scores(outputs, targets)
+            if metric.from_rows is not None:
+                logits, outputs, targets = (
+                    np.concatenate([part.cpu().numpy() for part in parts])
+                    for parts in zip(*self._values[place], strict=True)
+                )
+                result[metric.name] = metric.from_rows(logits if metric.of_logits else outputs, targets)
             else:
-                own = [s[metric.name][of.index(place)].cpu().numpy() for of, s in self._sums if place in of]
-                result[metric.name] = metric.value(reduce(np.add, own), int(self.rows[place]))
+                own = [
+                    found[metric.name][of.index(place)].cpu().numpy()
+                    for of, found in self._statistics
+                    if place in of
+                ]
+                result[metric.name] = metric.value(reduce(metric.join, own), int(self.rows[place]))
         return result

@@ -58,7 +58,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
 }  # fmt: skip
 _TASK = {
     "network", "loss", "optimizer", "metrics", "inputs", "targets", "batch_size", "own", "spec", "weights",
-    "training_weights", "units",
+    "training_weights", "scales", "own_targets",
 }  # fmt: skip
 
 # Of steps in C++ between two moments at which Python can answer a signal.
@@ -143,7 +143,7 @@ class _Rows:
         data_places: where their data stand in the task's inputs and targets.
         numbers: (G, n) row numbers; of sparse rows, those in the matrix.
         inputs: (G, n, F), or None where rows are sparse.
-        targets: (G, n, K) or (G, n).
+        own_targets: (G, n, K) or (G, n), in their own units.
         smoothed: the targets that the loss is computed with.
         weights: (G, n), or None.
     """
@@ -152,7 +152,7 @@ class _Rows:
     data_places: list[int]
     numbers: Tensor
     inputs: Tensor | None
-    targets: Tensor
+    own_targets: Tensor
     smoothed: Tensor
     weights: Tensor | None
 
@@ -188,24 +188,24 @@ class NativeEngine(EagerEngine):
         rows = self._rows(segment, training=True)
         replicas, count = rows.numbers.shape
         losses = torch.empty(replicas, segment.steps)
-        outputs = torch.empty(replicas, count, self._task.network.outputs)
-        job = self._job(rows, stack, noise, segment.batch_size, outputs)
+        logits = torch.empty(replicas, count, self._task.network.outputs)
+        job = self._job(rows, stack, noise, segment.batch_size, logits)
         job.first_row, job.losses = segment.first_row, address(losses)
         for replica in range(replicas):
             step = 0
             while step < segment.steps:
                 stop_if_asked()
                 step = self._train(job, replica, step, _SECONDS_A_CALL)
-        measured = self._task.in_own_units(rows.data_places, outputs, rows.targets)
-        tally.add(rows.places, losses, segment.batch_size, *measured)
+        scored = self._task.scored(rows.data_places, logits, rows.own_targets)
+        tally.add(rows.places, losses, segment.batch_size, scored)
 
     def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
         """Loss and metrics over each replica's rows; changes nothing."""
         tally = Tally(self._task.metrics, len(rows))
         for block in self._measured_rows(rows):
             replicas, count = block.numbers.shape
-            outputs = torch.empty(replicas, count, self._task.network.outputs)
-            job = self._job(block, self._stack, None, _MEASURED_AT_ONCE, outputs)
+            logits = torch.empty(replicas, count, self._task.network.outputs)
+            job = self._job(block, self._stack, None, _MEASURED_AT_ONCE, logits)
             losses = []
             for place, number in enumerate(block.places):
                 stop_if_asked()
@@ -214,7 +214,7 @@ class NativeEngine(EagerEngine):
                 block.places,
                 torch.tensor(losses, dtype=torch.float64)[:, None],
                 count,
-                *self._task.in_own_units(block.data_places, outputs, block.targets),
+                self._task.scored(block.data_places, logits, block.own_targets),
             )
         return tally.phase()
 
@@ -242,7 +242,7 @@ class NativeEngine(EagerEngine):
             data_places=data_places,
             numbers=torch.from_numpy(numbers),
             inputs=inputs,
-            targets=targets,
+            own_targets=task.own_targets_of(data_places, segment.rows_GN, targets),
             smoothed=_smoothed(targets, self._spec.loss),
             weights=None if weights is None else weights.contiguous(),
         )
@@ -264,7 +264,7 @@ class NativeEngine(EagerEngine):
 
     # --- what C++ is given ---------------------------------------------------------------------------------
 
-    def _job(self, rows: _Rows, stack: Stack, noise: Any, batch: int, outputs: Tensor) -> native_job.Job:
+    def _job(self, rows: _Rows, stack: Stack, noise: Any, batch: int, logits: Tensor) -> native_job.Job:
         classes = rows.smoothed.dtype == torch.int64
         replicas = len(stack.steps_R)
         rates = stack.rates_of_each(self._task.optimizer.learning_rate)
@@ -282,7 +282,7 @@ class NativeEngine(EagerEngine):
             weights=address(rows.weights),
             rates=address(rates),
             updates=address(stack.steps_R),
-            outputs=address(outputs),
+            logits=address(logits),
             loss=native_job.LOSSES.index(self._spec.loss.kind),
         )
         if self._matrix is not None:

@@ -100,7 +100,7 @@ class Job(ctypes.Structure):
         ("rates", ctypes.c_void_p),
         ("updates", ctypes.c_void_p),
         ("losses", ctypes.c_void_p),
-        ("outputs", ctypes.c_void_p),
+        ("logits", ctypes.c_void_p),
         ("loss", ctypes.c_int32),
         ("delta", ctypes.c_float),
     )

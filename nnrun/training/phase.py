@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from nnrun.training.metrics import Metric, MetricTotals
+from nnrun.training.metrics import Metric, MetricTotals, Scored
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,17 @@ class Tally:
         self._totals = MetricTotals(metrics, replicas)
         self._losses: list[tuple[tuple[int, ...], Tensor, int]] = []
 
-    def add(
-        self, places: Sequence[int], losses_GS: Tensor, batch_size: int, outputs_GNK: Tensor, targets: Tensor
-    ) -> None:
+    def add(self, places: Sequence[int], losses_GS: Tensor, batch_size: int, scored: Scored) -> None:
         """Count S batches of `batch_size` rows.
 
         Args:
             places: the replicas that made them, by their place among all.
             losses_GS: the mean loss of each batch.
             batch_size: rows of a batch.
-            outputs_GNK, targets: of all S * batch_size rows.
+            scored: all S * batch_size rows.
         """
         self._losses.append((tuple(places), losses_GS, batch_size))
-        self._totals.add(places, outputs_GNK, targets)
+        self._totals.add(places, scored)
 
     def phase(self) -> Phase:
         """The means over all rows that were counted."""

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nnrun.spec import schema
 from nnrun.spec.streams import RandomSource
+from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import Clip
 from nnrun.training.losses import RowLoss
-from nnrun.training.metrics import Metric
+from nnrun.training.metrics import Metric, Scored
 from nnrun.training.optimizers import Optimizer
 from nnrun.training.plan import RowNumbers
 
@@ -108,8 +109,9 @@ class Task:
         inputs: the rows.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         batch_size: rows per step and replica.
-        units: (S, K) float64, where targets were divided by it: metrics are computed of outputs and targets
-            times this, in the targets' own units, and the loss is not. None where targets are as they were.
+        scales: what the targets went through before the loss, one for all replicas or one for each; metrics
+            are computed in the targets' own units all the same. None where targets are as they were.
+        own_targets: (1, N, K) float64 in these units; None where `scales` is.
         own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
             that the network's penalty knows, regularizer strengths. Empty where they differ in none.
         weights: (S, N) what the loss of each row counts, wherever it is measured; None where all count 1.
@@ -130,7 +132,8 @@ class Task:
     training_weights: Tensor | None = None
     clip: Clip | None = None
     spec: schema.ExperimentSpec | None = None
-    units: Tensor | None = None
+    scales: tuple[TargetScale, ...] | None = None
+    own_targets: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -142,17 +145,26 @@ class Task:
         """About how many rows of one replica to hold in memory at a time."""
         return max(1, BLOCK_NUMBERS // max(self.inputs.numbers_per_row, self.network.widest))
 
-    def in_own_units(
-        self, places: Sequence[int], outputs_GNK: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs and targets of the replicas at `places` in units of the data, for metrics.
+    def scored(self, places: Sequence[int], z_GNK: Tensor, own_targets: Tensor) -> Scored:
+        """Rows as metrics compare them, numbers in the targets' own units.
 
-        The mean that standardizing subtracted is not added again: metrics of numbers compare differences.
+        Args:
+            places: where the replicas' data stand.
+            z_GNK: the values before the last activation.
+            own_targets: from `own_targets_of` the same rows.
         """
-        if self.units is None:
-            return outputs_GNK, targets
-        units = self.units[[0] * len(places) if len(self.units) == 1 else list(places)][:, None]
-        return outputs_GNK * units, targets * units
+        if all(metric.of_logits for metric in self.metrics):
+            return Scored(z_GNK, z_GNK, own_targets)
+        outputs_GNK = self.network.activate(z_GNK)
+        if self.scales is not None:
+            own = [self.scales[0 if len(self.scales) == 1 else place] for place in places]
+            outputs = zip(own, outputs_GNK, strict=True)
+            outputs_GNK = torch.stack([scale.invert(outputs_NK) for scale, outputs_NK in outputs])
+        return Scored(z_GNK, outputs_GNK, own_targets)
+
+    def own_targets_of(self, places: Sequence[int], rows_GN: RowNumbers, targets: Tensor) -> Tensor:
+        """`targets`, which are those of these rows as the loss takes them, in their own units."""
+        return targets if self.own_targets is None else _taken(self.own_targets, places, rows_GN)
 
     def targets_of(self, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
         """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""

@@ -13,7 +13,9 @@ import pandas as pd
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
 
-_HIGHER_IS_BETTER = frozenset({"accuracy", "top_k", "precision", "recall", "auc", "r2"})
+_HIGHER_IS_BETTER = frozenset(
+    {"accuracy", "top_k", "precision", "recall", "f1", "auc", "average_precision", "r2"}
+)
 
 _SCORE = "_score"
 """What the name of a custom metric that is better the higher it is ends in (scikit-learn's convention).

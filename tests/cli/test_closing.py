@@ -52,7 +52,7 @@ best epoch 9
   accuracy    0.9500      0.8010    0.3521
 
 val_loss was best at epoch 9.
-Baseline: the majority class, for all validation rows; shuffled labels would score 0.19.
+Baseline: the best constant for each score, on the validation rows; shuffled labels would score 0.19.
 
 {NEXT}"""
     )
@@ -81,7 +81,7 @@ best epoch 9 (mean ± std over folds)
 
 val_loss was best at epoch 9.
 95 % interval of the mean: val_loss 8.45 to 16.31.
-Baseline: the mean of the training targets, for all validation rows.
+Baseline: the best constant for each score, on the validation rows.
 This run has looked at the test set twice.
 
 {NEXT}"""
@@ -169,7 +169,7 @@ def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
         "            training    test  baseline\n"
         "  loss        0.1000  0.9900    2.4000\n"
         "  accuracy    0.9900  0.7800    0.3521",
-        "Baseline: the majority class, for all test rows; shuffled labels would score 0.19.\n"
+        "Baseline: the best constant for each score, on the test rows; shuffled labels would score 0.19.\n"
         "This run has looked at the test set once.",
         FILES,
     ]

@@ -1,4 +1,5 @@
 import json
+import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def is_png(path: str) -> bool:
         ),
         (["wide", "boston"], [f"runs/{WIDE}/plots/compare-loss.png"]),
         (["reuters", "wide", "-o", "both.png"], ["both.png"]),
+        (
+            ["boston", "--only", "validation", "--skip", "10", "--log"],
+            [f"runs/{BOSTON}/plots/{name}-validation-from-11-log.png" for name in ("loss", "mae")],
+        ),
+        (["wide", "--only", "training", "--metric", "loss"], [f"runs/{WIDE}/plots/loss-training.png"]),
     ],
 )
 def test_figures_are_written_and_named(
@@ -75,7 +81,7 @@ def test_a_drawing_in_the_terminal(
     assert main(["plot", "boston", "--terminal", "--metric", "mae", "--skip", "2"]) == 0
     screen = capsys.readouterr().out
     assert screen.startswith(
-        "Training and validation MAE, mean of the folds, from epoch 3, best at epoch 30\n"
+        "Training and validation MAE, mean of the folds, from epoch 3\n"  # val_loss chose the best epoch
     )
     assert "\x1b" not in screen
     assert not list(runs.glob("*/plots"))
@@ -121,6 +127,56 @@ def test_what_cannot_be_drawn_is_said(
 ) -> None:
     assert main(["plot", *arguments]) == code
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_the_validation_curve_alone_in_the_terminal(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["plot", "reuters", "--terminal", "--metric", "loss", "--only", "validation", "--log"]) == 0
+    title, *rows, epochs, keys = capsys.readouterr().out.splitlines()
+    assert title == "Validation loss, logarithmic, best at epoch 3"
+    assert (rows[0].split()[0], rows[-1].split()[0]) == ("1", "0.5")
+    assert (epochs.split(), keys) == (["1", "8"], "⠒⠒ validation")
+
+
+def test_the_validation_curve_of_a_run_that_validated_nothing(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs, "unvalidated-20260107T000000Z-ffff")
+    with run.history_writer(["epoch", "loss"]) as history:
+        history.append({"epoch": 1, "loss": 0.5})
+    assert main(["plot", "unvalidated", "--only", "validation"]) == 2
+    assert "unvalidated-20260107T000000Z-ffff validated nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("arguments", [[], ["--terminal"], ["-o", "x.svg"], ["--json"], ["--log"]])
+def test_nothing_finite_is_a_sentence_and_no_figure(
+    runs: Path, value: float, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs, "nan-20260107T000000Z-ffff")
+    with run.history_writer(["epoch", "loss", "mae", "val_loss", "val_mae"]) as history:
+        history.append({"epoch": 1, "loss": value, "mae": value, "val_loss": value, "val_mae": value})
+    assert main(["plot", "nan", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert "no finite value to draw" in printed.err
+    assert not list(run.path.rglob("*.png"))
+    assert not Path("x.svg").exists()
+
+
+def test_what_is_not_finite_is_left_out_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(runs, "partly-20260107T000000Z-ffff")
+    with run.history_writer(["epoch", "loss", "mae", "val_loss", "val_mae"]) as history:
+        history.append({"epoch": 1, "loss": 2.0, "mae": math.nan, "val_loss": 3.0, "val_mae": math.nan})
+    assert main(["plot", "partly"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{run.path}/plots/loss.png\n"
+    assert printed.err == "There is no finite value to draw: mae.\n"
+    with make_run(runs, "below-20260107T000001Z-ffff").history_writer(["epoch", "loss"]) as history:
+        history.append({"epoch": 1, "loss": -2.0})
+    assert main(["plot", "below", "--log"]) == 2
+    assert "on a logarithmic axis, which needs values above 0: loss." in capsys.readouterr().err
 
 
 def test_what_only_some_runs_have_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,6 +135,15 @@ def test_a_run_without_an_epoch_has_a_page(folder: Path, capsys: Capture) -> Non
     assert "has no epochs yet" in page_of("small", capsys=capsys)
 
 
+def test_curves_of_nothing_finite_are_a_sentence(folder: Path, capsys: Capture) -> None:
+    (run,) = (folder / "runs").glob("small-*")
+    header, *_ = (run / "history.csv").read_text().splitlines()
+    (run / "history.csv").write_text(f"{header}\n1{',nan' * header.count(',')}\n")
+    page = page_of("small", capsys=capsys)
+    assert "There is no finite value to draw: loss, mae." in page
+    assert 'aria-label="Training' not in page
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
 def test_a_browser_shows_it_without_complaint(folder: Path, scheme: int, capsys: Capture) -> None:

@@ -119,13 +119,31 @@ def test_smoke(folder: Path, specs_dir: Path, capsys: Capture) -> None:
 
 
 def test_warnings_are_shown(folder: Path, capsys: Capture) -> None:
-    arguments = ["--over", "loss=mse,mae", "--epochs", "1"]
+    write_small(folder, validation={"holdout": {"fraction": 0.25}})
+    arguments = ["--over", "seed=0,1", "--epochs", "1"]
     assert main(["sweep", "small.yaml", *arguments]) == 0
     assert capsys.readouterr().err.startswith(
-        "--over: warning: val_loss of different losses cannot be compared; set `monitor: val_mae`\n"
+        "--over: warning: the seed draws the validation rows, so trials with different seeds are scored on "
     )
     assert main(["sweep", "small.yaml", *arguments, "-q"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_losses_are_compared_by_a_metric(folder: Path, capsys: Capture) -> None:
+    arguments = ["sweep", "small.yaml", "--over", f"{UNITS}=4,8", "--over", "loss=mse,mae", "-q"]
+    assert main(arguments) == 3
+    assert capsys.readouterr() == (
+        "",
+        "--over: error: val_loss cannot rank trials with loss mse and mae: the losses are different ones. "
+        "val_mae means the same in all trials; compare by it: --monitor val_mae, or `sweep: {monitor: "
+        "val_mae}`\n"
+        "      | loss=mse,mae\n      | ^\n1 error: nothing was run.\n",
+    )
+    assert not (folder / "runs").exists()
+    assert main([*arguments, "--monitor", "val_mae", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["monitor"] == "val_mae"
+    assert found["best"] == min(found["trials"], key=lambda trial: trial["score"])["number"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +160,7 @@ def test_warnings_are_shown(folder: Path, capsys: Capture) -> None:
         (["--over", "epochs=1,2", "--monitor", "val_acc"], 3, "--set: error: no validated column is called"),
         (["--over", "epochs=1,2", "--method", "best"], 2, "error: Invalid value for '--method'"),
         (["--over", "epochs=1,2", "--device", "cuda:99"], 2, "error: "),
-        (["--over", "dataset={npz: nothing.npz},{npz: small.npz}"], 4, "error: "),
+        (["--over", "dataset={npz: nothing.npz}"], 4, "error: "),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(

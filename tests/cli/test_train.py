@@ -75,6 +75,30 @@ def test_the_screen_of_a_run_that_diverges(folder: Path, capsys: Capture) -> Non
     check_screen("train_diverged", capsys.readouterr())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["train", "--set", "optimizer.rmsprop.learning_rate=1e30"], 5),
+        (["kfold", "--k", "3", "--set", "optimizer.rmsprop.learning_rate=1e30"], 5),
+        (["train", "--seeds", "2", "--set", "optimizer.rmsprop.learning_rate=1e30"], 5),
+        (["final", "--set", "optimizer.rmsprop.learning_rate=1e30", "--set", "validation=none"], 5),
+    ],
+)
+def test_the_document_of_a_run_that_failed_names_its_folder(
+    arguments: list[str], code: int, folder: Path, capsys: Capture
+) -> None:
+    command, *rest = arguments
+    assert main([command, "small.yaml", "-q", "--json", *rest]) == code
+    document = json.loads(capsys.readouterr().out)
+    run = only_run(Path("runs"))
+    assert (document["id"], document["path"]) == (run.name, str(run))
+
+
+def test_the_document_of_an_error_before_the_run_names_no_folder(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "missing.yaml", "--json"]) != 0
+    assert "path" not in json.loads(capsys.readouterr().out)
+
+
 def test_the_screen_of_an_invalid_spec(folder: Path, capsys: Capture) -> None:
     write_small(folder, loss="msee", epochs=0)
     assert main(["train", "small.yaml", "--set", "seeed=1"]) == 3

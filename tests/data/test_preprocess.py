@@ -22,6 +22,7 @@ from nnrun.data import (
 from nnrun.data.preprocess import multi_hot
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.target_scale import TargetScale
 
 X = np.array([[1.0, 10.0, 7.0], [2.0, 10.0, 5.0], [3.0, 10.0, 9.0], [4.0, 10.0, -1.0]])
 Y = np.array([0, 2, 1, 2])
@@ -251,11 +252,9 @@ def test_plain_and_standardized_targets() -> None:
     y = np.array([15.2, 42.3, 50.0, 21.1])
     plain = fit(table(y=y)).transform_targets(y)
     assert (plain.dtype, plain.shape) == (np.float32, (4, 1))
-    assert fit(table(y=y)).target_scale() is None
+    assert fit(table(y=y)).target_scale is None
     fitted = fit(table(y=y), targets="standardize", rows=[0, 1, 2])
-    scale = fitted.target_scale()
-    assert scale is not None
-    assert (scale[0].tolist(), scale[1].tolist()) == ([y[:3].mean()], [y[:3].std()])
+    assert fitted.target_scale == TargetScale((y[:3].mean(),), (y[:3].std(),))
     assert np.array_equal(
         fitted.transform_targets(y)[:, 0], ((y - y[:3].mean()) / y[:3].std()).astype(np.float32)
     )

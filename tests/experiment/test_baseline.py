@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from small_experiments import BINARY, KFOLD, REGRESSION, load_small, spec_text, yes_or_no
 from torch import Tensor
 
 import nnrun
-from nnrun.experiment.baseline import constant_scores, mean_of
+from nnrun.experiment.baseline import TargetRows, constant_scores, mean_of
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.model.network import build_network
 from nnrun.training.losses import build_loss
@@ -23,7 +24,13 @@ from nnrun.training.task import Task
 
 
 def scores(
-    known: Tensor, targets: Tensor, *, outputs: int = 1, activation: str = "linear", **changes: Any
+    known: Tensor,
+    targets: Tensor,
+    *,
+    outputs: int = 1,
+    activation: str = "linear",
+    weights: Tensor | None = None,
+    **changes: Any,
 ) -> dict[str, float]:
     """The constant predictor's scores for targets, (n,) or (n, K), of a network with so many outputs."""
     layers = [{"dense": {"units": outputs, "activation": activation}}]
@@ -38,35 +45,62 @@ def scores(
         inputs=unused,
         targets=targets[None],
         batch_size=8,
+        spec=spec,
     )
-    return constant_scores(task, activation, known[None], targets[None])
+    own = None if weights is None else weights[None]
+    rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
+    return constant_scores(task, activation, *rows)
 
 
 def column(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)[:, None]
 
 
-# --- regression: the mean ----------------------------------------------------------------------------------
+# --- regression: the mean, the median, or the minimizer ----------------------------------------------------
 
 
-def test_the_mean_predictor() -> None:
+def test_the_mean_and_the_median() -> None:
     found = scores(column(1, 2, 6), column(0, 3, 5), metrics=["mae", "mse", "rmse", "r2"])
-    # It says 3, and so it errs by 3, 0 and 2.
+    # It says 3 for squares, and so it errs by 3, 0 and 2; and 2 for distances.
     mse = (9 + 0 + 4) / 3
     r2 = 1 - mse / np.var([0, 3, 5])
-    expected = {"loss": mse, "mae": 5 / 3, "mse": mse, "rmse": math.sqrt(mse), "r2": r2}
+    expected = {"loss": mse, "mae": (2 + 1 + 3) / 3, "mse": mse, "rmse": math.sqrt(mse), "r2": r2}
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "value"), [("mae", 5 / 3), ("huber", (2.5 + 0 + 1.5) / 3)])
-def test_other_losses_of_the_mean_predictor(loss: str, value: float) -> None:
-    assert scores(column(1, 2, 6), column(0, 3, 5), loss=loss, metrics=[]) == pytest.approx({"loss": value})
+def test_huber_s_minimizer_is_found() -> None:
+    found = scores(column(1, 2, 6), column(0, 3, 5), loss="huber", metrics=[])
+    # The pulls on 2 are -1, 0 and 1, so it says 2 and errs by 2, 1 and 3.
+    assert found == pytest.approx({"loss": (1.5 + 0.5 + 2.5) / 3}, rel=1e-6)
+
+
+LOSSES: list[Any] = ["mse", "mae", {"huber": 0.3}, {"huber": 2.0}]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_other_constant_has_a_lower_loss(loss: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(rng.lognormal(0, 1, (31, 2)).astype(np.float32))
+    w = torch.from_numpy(rng.integers(0, 4, 31).astype(np.float32)) if weighted else None
+    found = scores(y, y, outputs=2, loss=loss, metrics=[], weights=w)["loss"]
+    row_loss = build_loss(spec_text(loss=loss, layers=[{"dense": 2}]).spec.loss)
+
+    def of(constant: np.ndarray) -> float:
+        z = torch.tensor(constant, dtype=torch.float32).expand(1, 31, 2)
+        losses = row_loss(z, z, y[None]).double()
+        return float((losses if w is None else losses * w).mean())
+
+    best = minimize(of, y.mean(0).numpy(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).fun
+    assert found <= best + 1e-6
+    assert found == pytest.approx(best, rel=1e-4)
 
 
 def test_several_columns_have_each_their_mean() -> None:
     known = torch.tensor([[0.0, 10.0], [2.0, 20.0]])  # it says 1 and 15
     targets = torch.tensor([[1.0, 15.0], [3.0, 18.0]])
-    assert scores(known, targets, outputs=2) == pytest.approx({"loss": (4 + 9) / 4, "mae": (2 + 3) / 4})
+    found = scores(known, targets, outputs=2)
+    assert found == pytest.approx({"loss": (4 + 9) / 4, "mae": (2 + 3) / 4})
 
 
 def test_on_what_it_knows_the_mean_explains_nothing() -> None:
@@ -159,7 +193,7 @@ def test_each_fold_knows_its_own_training_rows(tmp_path: Path) -> None:
     maes = []
     for fold in range(3):
         validates = np.arange(48) // 16 == fold
-        maes.append(np.abs(y[validates] - y[~validates].mean()).mean())
+        maes.append(np.abs(y[validates] - np.median(y[~validates])).mean())
     assert found["mae"] == pytest.approx(np.mean(maes), rel=1e-6)
 
 
@@ -173,7 +207,7 @@ def test_without_validation_it_is_measured_on_the_training_rows(tmp_path: Path) 
     )
 
 
-def test_boston_s_mean_predictor(specs_dir: Path, tmp_path: Path) -> None:
+def test_boston_s_mean_and_median(specs_dir: Path, tmp_path: Path) -> None:
     """The folds are contiguous, and so they are easy to cut by hand."""
     run = nnrun.train(
         specs_dir / "boston.yaml", overrides={"epochs": 1, "batch_size": 64}, runs_dir=tmp_path / "runs"
@@ -182,7 +216,7 @@ def test_boston_s_mean_predictor(specs_dir: Path, tmp_path: Path) -> None:
     maes, squares = [], []
     for part in np.array_split(np.arange(404), 4):
         others = np.delete(y, part)
-        maes.append(np.abs(y[part] - others.mean()).mean())
+        maes.append(np.abs(y[part] - np.median(others)).mean())
         squares.append(((y[part] - others.mean()) ** 2).mean())
     expected = {"loss": np.mean(squares), "mae": np.mean(maes)}
     assert run.baseline == pytest.approx(expected, rel=1e-6)

@@ -11,15 +11,10 @@ from runs_on_disk import DATA, scored_run, scores_of
 from small_experiments import load_small
 
 from nnrun.data import load_dataset
-from nnrun.experiment.comparable import (
-    drawn_by_seed,
-    other_data,
-    other_measure,
-    other_validation_rows,
-    overlap,
-)
+from nnrun.experiment.comparable import other_data, other_validation_rows, overlap
 from nnrun.experiment.prepare import folds_of
 from nnrun.experiment.run_scores import RunScores, read_run_scores
+from nnrun.spec.comparable import drawn_by_seed, other_measure
 
 KFOLD: dict[str, Any] = {"validation": {"kfold": 4}}
 SHUFFLED: dict[str, Any] = {"validation": {"kfold": {"k": 4, "shuffle": True}}}
@@ -151,14 +146,14 @@ def test_other_measures(
     tmp_path: Path, measure: str, first: dict[str, Any], second: dict[str, Any], reason: str | None
 ) -> None:
     a, b = run(tmp_path, "a", first), run(tmp_path, "b", second)
-    assert other_measure(a, b, measure) == other_measure(b, a, measure) == reason
+    assert other_measure(a.spec, b.spec, measure) == other_measure(b.spec, a.spec, measure) == reason
 
 
 def test_a_loss_that_takes_classes_as_indices_is_the_same_loss(tmp_path: Path) -> None:
     topics = {"dataset": "reuters", "layers": [{"dense": {"units": 46, "activation": "softmax"}}]}
     one_hot = run(tmp_path, "a", {**topics, "loss": "categorical_crossentropy"})
     index = run(tmp_path, "b", {**topics, "loss": "sparse_categorical_crossentropy"})
-    assert other_measure(one_hot, index, "loss") is None
+    assert other_measure(one_hot.spec, index.spec, "loss") is None
 
 
 def test_the_loss_of_standardized_targets_has_other_units(tmp_path: Path) -> None:
@@ -166,5 +161,5 @@ def test_the_loss_of_standardized_targets_has_other_units(tmp_path: Path) -> Non
     a = run(tmp_path, "a", {**price, "preprocessing": {"inputs": "standardize"}})
     b = run(tmp_path, "b", {**price, "preprocessing": {"inputs": "standardize", "targets": "standardize"}})
     units = "only one of the two standardizes the targets, so that the units of the loss differ"
-    found = [other_measure(a, b, measure) for measure in ("loss", "mae", "r2")]
+    found = [other_measure(a.spec, b.spec, measure) for measure in ("loss", "mae", "r2")]
     assert found == [units, None, None]

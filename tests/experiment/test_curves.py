@@ -40,11 +40,44 @@ def test_one_measure_that_is_asked_for_leaves_nothing_out(runs: list[RunDirector
 
 
 def test_labels_and_the_epochs_to_mark(runs: list[RunDirectory]) -> None:
-    own = make_panels(runs[:2]).curves["accuracy"]
-    assert [curve.best_epoch for curve in own] == [3, 3]
-    chosen = make_panels(runs[:2], labels=["A", "B"], best_epochs=[2, None]).curves["accuracy"]
-    assert [(curve.label, curve.best_epoch) for curve in chosen] == [("A", 2), ("B", None)]
-    assert [curve.validation_std for curve in chosen] == [None, None]
+    own = make_panels(runs[:2]).curves
+    assert [curve.best_epoch for curve in own["loss"]] == [3, 3]
+    assert [curve.best_epoch for curve in own["accuracy"]] == [None, None]
+    for run, chosen in zip(runs, (("val_accuracy", 2), (None, None)), strict=False):
+        run.write_record(run.read_record() | {"chosen_by": chosen[0], "best_epoch": chosen[1]})
+    panels = make_panels(runs[:2], labels=["A", "B"])
+    marked = {
+        measure: [(curve.label, curve.best_epoch) for curve in curves]
+        for measure, curves in panels.curves.items()
+    }
+    assert marked == {"loss": [("A", None), ("B", None)], "accuracy": [("A", 2), ("B", None)]}
+    assert [curve.validation_std for curve in panels.curves["accuracy"]] == [None, None]
+
+
+def test_a_smoothed_curve_is_marked_at_the_epoch_of_the_record(runs: list[RunDirectory]) -> None:
+    assert make_panels(runs[1:2], smooth=0.9).curves["loss"][0].best_epoch == 3
+    assert make_panels(runs[1:2], skip=3).curves["loss"][0].best_epoch is None
+
+
+def test_one_phase_alone(runs: list[RunDirectory]) -> None:
+    (validation,) = make_panels(runs[:1], only="validation").curves["loss"]
+    assert validation.training is None
+    assert validation.validation is not None
+    assert validation.validation.tolist() == pytest.approx([0.7, 0.6, 0.5, 0.6, 0.7])
+    (training,) = make_panels(runs[:1], only="training").curves["loss"]
+    assert (training.validation, training.best_epoch) == (None, None)
+
+
+def test_a_measure_without_a_finite_value_is_no_panel(runs: list[RunDirectory], tmp_path: Path) -> None:
+    nan = make_run(tmp_path, "nan")
+    with nan.history_writer(history_columns(["accuracy"], validated=True, kind=None)) as history:
+        row = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), float("nan"))
+        history.append({"epoch": 1, **row, "loss": 1.0, "seconds": 0.1, "learning_rate": 0.001})
+    panels = make_panels([nan])
+    assert (list(panels.curves), panels.empty) == (["loss"], {"accuracy": [0]})
+    both = make_panels([nan, runs[0]])
+    assert (list(both.curves), both.empty) == (["loss", "accuracy"], {"accuracy": [0]})
+    assert both.left_out_text(["A", "B"]) == "There is no finite value to draw: accuracy (A)."
 
 
 def test_several_networks_are_drawn_as_their_mean(runs: list[RunDirectory]) -> None:
@@ -63,8 +96,8 @@ def test_the_best_epoch_of_a_mean_is_one_that_all_folds_reached(tmp_path: Path) 
     panels = make_panels([run])
     assert [curve.best_epoch for curve in panels.curves["loss"]] == [2]
     assert panels.note == "mean of the folds, of fewer from epoch 4"
-    assert [curve.best_epoch for curve in make_panels([run], skip=1).curves["mae"]] == [2]
-    assert [curve.best_epoch for curve in make_panels([run], skip=3).curves["mae"]] == [None]
+    assert [curve.best_epoch for curve in make_panels([run], skip=1).curves["loss"]] == [2]
+    assert [curve.best_epoch for curve in make_panels([run], skip=3).curves["loss"]] == [None]
 
 
 def test_figures_are_written_where_they_are_said_to_be(runs: list[RunDirectory], tmp_path: Path) -> None:

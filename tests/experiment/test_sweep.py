@@ -12,6 +12,7 @@ import pytest
 from small_experiments import BINARY, REGRESSION, numbers, record_of, without_seconds, write_small
 
 import nnrun.experiment.sweep
+from nnrun.api import Run
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.run import Settings, run_experiment
@@ -283,6 +284,7 @@ def test_a_trial_that_its_data_do_not_suit_is_found_before_the_first_starts(tmp_
         sweep(
             tmp_path,
             {"loss": ["mse", "binary_crossentropy"]},
+            sweep={"monitor": "val_mae"},
             layers=[{"dense": {"units": 1, "activation": "sigmoid"}}],
         )
     assert str(caught.value).startswith(
@@ -312,12 +314,47 @@ def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(loads) == 1
 
 
-def test_a_sweep_over_data_sets_loads_each(tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", **numbers(seed=3))  # type: ignore[arg-type]
-    made = sweep(tmp_path, {"dataset": [{"npz": "small.npz"}, {"npz": "other.npz"}]})
+def test_a_sweep_over_inputs_loads_each(tmp_path: Path) -> None:
+    """The same rows, so that scores compare; each choice of columns is a data set of its own."""
+    table = numbers()
+    lines = [f"{a},{b},{c},{y}" for (a, b, c), y in zip(table["x_train"], table["y_train"], strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,y", *lines]) + "\n")
+    made = sweep(
+        tmp_path,
+        {"dataset.csv.inputs": [["a"], ["a", "b", "c"]]},
+        dataset={"csv": {"path": "t.csv", "target": "y"}},
+    )
     record = made.read_record()
-    assert [source["name"] for source in record.data] == ["small.npz", "other.npz"]
-    assert len({trial.score for trial in record.trials}) == 2
+    assert [source["name"] for source in record.data] == ["t.csv", "t.csv", "t.csv"]  # the spec's own as well
+    assert record.best == 2
+
+
+@pytest.mark.parametrize(
+    ("together", "validation"),
+    [(8, {"holdout": {"first": 16}}), (1, {"holdout": {"first": 16}}), (8, {"kfold": {"k": 3}})],
+)
+def test_a_trial_has_its_best_epoch_by_the_monitor(
+    tmp_path: Path, together: int, validation: dict[str, Any]
+) -> None:
+    """And its run's record says so, so that `final` trains as long as that."""
+    made = sweep(
+        tmp_path,
+        {"loss": ["mse", "mae"], "optimizer": [{"rmsprop": 0.3}, {"rmsprop": 0.1}]},
+        sweep={"monitor": "val_mae", "together": together},
+        epochs=8,
+        validation=validation,
+    )
+    record = made.read_record()
+    different = 0
+    for trial in record.trials:
+        run = Run(tmp_path / "runs" / str(trial.run))
+        by_epoch = run.history.groupby("epoch")[["val_mae", "val_loss"]].mean()
+        assert trial.epoch == run.best_epoch == by_epoch["val_mae"].idxmin()
+        assert trial.score == run.best["val_mae"] == pytest.approx(by_epoch["val_mae"].min())
+        assert run.record["chosen_by"] == "val_mae"
+        different += int(by_epoch["val_loss"].idxmin() != trial.epoch)
+    assert different > 0 or "kfold" in validation
+    assert record.ranked()[0].score == min(trial.score or 9e9 for trial in record.trials)
 
 
 def test_folds_have_the_score_of_their_mean(tmp_path: Path) -> None:

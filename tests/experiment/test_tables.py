@@ -150,7 +150,7 @@ def test_several_targets_have_a_scale_each(file: Path, tmp_path: Path) -> None:
     errors = np.abs(outputs - dataset.train.targets[rows])
     last = run.read_history().iloc[-1]
     assert last["val_mae"] == pytest.approx(errors.mean(), rel=1e-4)
-    assert network.fitted.target_scale() is not None
+    assert network.fitted.target_scale is not None
 
 
 def test_predictions_by_name_are_those_of_the_training_rows(file: Path, tmp_path: Path) -> None:

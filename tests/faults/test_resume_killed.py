@@ -16,12 +16,13 @@ from provoke import KILLED, Server, build_shim, server
 from small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
 from whole import check_files
 
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, member_kind
 
 KILLS = int(os.environ.get("NNRUN_KILLS", "30"))
 
-# Every epoch is kept, so that there is much to kill in a short run.
-SETUP = "import nnrun.experiment.keeping as k; k.EVERY_SECONDS = 0.0; k.COST_SHARE = 1e9"
+# Many epochs are kept, so that there is much to kill in a short run, and not all of them, so that many kills
+# leave rows that are later than the newest checkpoint.
+SETUP = "import nnrun.experiment.keeping as k; k.Keeper.due = lambda keeper: keeper.history.length % 5 < 3"
 
 DROPOUT: list[Any] = [
     {"dense": {"units": 8, "activation": "relu", "kernel_regularizer": {"l2": 0.001}}},
@@ -34,7 +35,7 @@ STOPPING = {"patience": 2, "restore_best": True}
 
 @pytest.fixture(scope="module")
 def diligent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose runs keep every epoch."""
+    """A server whose runs keep many epochs."""
     with server(build_shim(tmp_path_factory.mktemp("shim")), SETUP) as running:
         yield running
 
@@ -50,6 +51,8 @@ def weights_of(run: RunDirectory) -> dict[str, bytes]:
 def killed_and_resumed(server: Server, folder: Path, command: list[str], kills: int) -> list[RunDirectory]:
     """Run a command, killed at random moments `kills` times, and let it go on after each.
 
+    An epoch that has ended stays in the history, whatever is killed when.
+
     Where it comes to its end before, another one begins. All that ended are given.
     """
     rng = random.Random(0)
@@ -57,6 +60,7 @@ def killed_and_resumed(server: Server, folder: Path, command: list[str], kills: 
     assert calls > 60
     ended: list[RunDirectory] = []
     run: RunDirectory | None = None
+    had: set[Epoch] = set()
     while kills or run is not None:
         before = runs_in(folder)
         going_on = [*command, "--runs-dir", "killed"] if run is None else ["train", "--resume", str(run.path)]
@@ -67,13 +71,29 @@ def killed_and_resumed(server: Server, folder: Path, command: list[str], kills: 
         if outcome.code == 0:
             assert run is not None
             ended.append(run)
-            run = None
+            run, had = None, set()
             continue
         assert outcome.code == KILLED, outcome.err
         kills -= 1
         if run is not None:
             check_files(run)
+            lost, had = had - epochs_of(run), epochs_of(run)
+            assert not lost
+            assert run.read_record()["epochs_run"] == max((epoch for _, epoch in had), default=0)
     return ended
+
+
+Epoch = tuple[int, int]
+
+
+def epochs_of(run: RunDirectory) -> set[Epoch]:
+    """(network, epoch) of every row of the history."""
+    if not (run.path / "history.csv").exists():
+        return set()
+    table = run.read_history()
+    kind = member_kind(table.columns)
+    numbers = [0] * len(table) if kind is None else table[kind].tolist()
+    return set(zip(numbers, table["epoch"].tolist(), strict=True))
 
 
 def runs_in(folder: Path) -> set[Path]:

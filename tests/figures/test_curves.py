@@ -15,12 +15,8 @@ def history(epochs: int = 20) -> pd.DataFrame:
     return pd.DataFrame({"epoch": at, "loss": 1 / at, "val_loss": 0.5 + (at - 9) ** 2 / 100, "seconds": 0.1})
 
 
-def best(values: np.ndarray) -> int:
-    return int(np.argmin(values)) + 1
-
-
 def test_a_curve_takes_its_columns() -> None:
-    curve = curve_of(history(), "loss", "run", skip=3, transform=lambda values: values * 2, best=best)
+    curve = curve_of(history(), "loss", "run", skip=3, transform=lambda values: values * 2, best_epoch=9)
     assert curve.epochs.tolist() == list(range(4, 21))
     assert curve.training[0] == 2 / 4
     assert curve.validation is not None
@@ -46,7 +42,9 @@ def test_what_is_not_finite_is_a_gap() -> None:
 
 
 def test_a_figure_says_what_it_shows() -> None:
-    figure = curves_figure({"loss": [curve_of(history(), "loss", "run", best=best)]}, note="smoothed (0.9)")
+    figure = curves_figure(
+        {"loss": [curve_of(history(), "loss", "run", best_epoch=9)]}, note="smoothed (0.9)"
+    )
     (ax,) = figure.axes
     assert ax.get_title(loc="left") == "Training and validation loss"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs", "Loss")
@@ -64,6 +62,37 @@ def test_without_validation_there_is_no_line() -> None:
     figure = curves_figure({"mae": [Curve("run", np.arange(1.0, 4), np.ones(3))]})
     assert figure.axes[0].get_title(loc="left") == "Training MAE"
     assert len(figure.axes[0].lines) == 1
+
+
+def test_the_validation_curve_alone_is_figure_3_12() -> None:
+    curve = curve_of(history(), "loss", "run", only="validation", best_epoch=9)
+    figure = curves_figure({"mae": [curve]})
+    (ax,) = figure.axes
+    assert ax.get_title(loc="left") == ax.get_ylabel() == "Validation MAE"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Validation"]
+    line, ring = ax.lines
+    assert (line.get_linestyle(), ring.get_xdata()) == ("-", [9])
+
+
+@pytest.mark.parametrize("scale", [1e-280, 1e-6, 1.0, 1e280])
+@pytest.mark.parametrize("spread", [0.0, 0.001, 3.0])
+def test_a_logarithmic_axis_shows_all_values_between_plain_numbers(scale: float, spread: float) -> None:
+    values = scale * (1 + spread * np.arange(4))
+    curve = Curve("run", np.arange(1.0, 5), values, validation_std=None, training_std=values * 2)
+    figure = curves_figure({"loss": [curve]}, log=True)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    low, high = ax.get_ylim()
+    assert ax.get_yscale() == "log"
+    assert 0 < low <= values.min() <= values.max() <= high
+
+
+def test_what_a_logarithmic_axis_cannot_show_is_a_gap() -> None:
+    frame = history(3).assign(loss=[1.0, 0.0, -1.0], val_loss=[0.5, 0.25, 0.125])
+    curve = curve_of(frame, "loss", "run", log=True, best_epoch=3)
+    np.testing.assert_array_equal(curve.training, [1.0, math.nan, math.nan])
+    assert curve.best_epoch == 3
+    assert curve_of(frame, "loss", "run", log=True, only="training").best_epoch is None
 
 
 def test_each_run_has_its_colour_in_every_panel() -> None:
@@ -109,7 +138,7 @@ def test_everything_can_be_drawn_and_equal_figures_give_equal_files(
 @pytest.mark.parametrize("runs", [1, 2, 7])
 @pytest.mark.parametrize("measures", [1, 3])
 def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int) -> None:
-    curve = curve_of(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best=best)
+    curve = curve_of(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best_epoch=9)
     names = ["loss", "accuracy", "top_k"][:measures]
     figure = curves_figure({name: [curve] * runs for name in names}, note="mean of the folds, smoothed (0.9)")
     figure.draw_without_rendering()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def plan(folder: Path, sweep: dict[str, Any] | None = None, **changes: Any) -> S
 
 
 def test_a_grid_tries_every_combination_and_the_last_key_fastest(folder: Path) -> None:
-    sweep = plan(folder, {"over": {UNITS: [16, 32], "loss": ["categorical_crossentropy", "mse"]}})
+    over = {UNITS: [16, 32], "loss": ["categorical_crossentropy", "mse"]}
+    sweep = plan(folder, {"over": over, "monitor": "val_accuracy"})
     assert sweep.total == 4
     assert [(trial.number, *trial.values.values()) for trial in sweep.trials] == [
         (1, 16, "categorical_crossentropy"),
@@ -216,3 +218,148 @@ def test_without_anything_to_try(folder: Path) -> None:
             f"{path} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
             "`sweep: {over: {KEY: [VALUES]}}` in the spec."
         )
+
+
+# --- what ranks the trials ---------------------------------------------------------------------------------
+
+ONE_HOT, SPARSE = "categorical_crossentropy", "sparse_categorical_crossentropy"
+REGRESSION: dict[str, Any] = {
+    "dataset": {"sklearn": "diabetes"},
+    "preprocessing": {"inputs": "standardize"},
+    "layers": [{"dense": {"units": 8, "activation": "relu"}}, {"dense": 1}],
+    "loss": "mse",
+    "metrics": ["mae", "r2"],
+}
+LAST = "layers[1].dense"
+METHODS: list[dict[str, Any]] = [{}, {"method": "random", "trials": 2}, {"method": "tpe", "trials": 2}]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("over", "reason"),
+    [
+        ({"loss": ["mse", "mae"]}, "the losses are different ones"),
+        ({"loss": ["huber", {"huber": 2.0}]}, "the losses are different ones"),
+        (
+            {"preprocessing.targets": ["none", "standardize"]},
+            "only one of the two standardizes the targets, so that the units of the loss differ",
+        ),
+        (
+            {f"{LAST}.kernel_regularizer": [{"l2": 0.1}, {"l2": 1.0}]},
+            "the loss includes the regularizers' penalty, and the regularizers differ",
+        ),
+        (
+            {f"{LAST}.kernel_regularizer": [None, {"l1": 0.1}]},
+            "the loss includes the regularizers' penalty, and the regularizers differ",
+        ),
+    ],
+)
+def test_what_changes_the_loss_is_ranked_by_a_metric(
+    folder: Path, over: dict[str, Any], reason: str, method: dict[str, Any]
+) -> None:
+    spec = REGRESSION | {"dataset": {"sklearn": {"name": "diabetes"}}}
+    with pytest.raises(SpecError) as caught:
+        plan(folder, {"over": over, **method}, **spec)
+    (problem,) = caught.value.problems
+    (key,) = over
+    assert (problem.path, problem.line) == (key, 7)
+    assert problem.message.startswith("val_loss cannot rank trials with " + key)
+    assert f": {reason}. val_mae means the same in all trials (so does val_r2); compare by it: " in (
+        problem.message
+    )
+    assert problem.message.endswith("--monitor val_mae, or `sweep: {monitor: val_mae}`")
+    assert plan(folder, {"over": over, "monitor": "val_mae", **method}, **spec).monitor == "val_mae"
+    assert load_sweep(write(folder, {"over": over, **method}, **spec), (), (), {"monitor": "val_r2"})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "validation",
+    [
+        [{"holdout": {"fraction": 0.25}}, {"holdout": {"fraction": 0.5}}],
+        [{"kfold": {"k": 3}}, {"kfold": {"k": 4}}],
+        ["holdout", "kfold"],
+    ],
+)
+def test_nothing_ranks_trials_on_other_validation_rows(
+    folder: Path, validation: list[Any], method: dict[str, Any]
+) -> None:
+    for monitor in ("val_loss", "val_mae"):
+        with pytest.raises(SpecError) as caught:
+            plan(folder, {"over": {"validation": validation}, "monitor": monitor, **method}, **REGRESSION)
+        (problem,) = caught.value.problems
+        assert problem.message.endswith(
+            "differs, so they are not validated on the same rows. No score compares them: leave this key out "
+            "of the sweep"
+        )
+
+
+@pytest.mark.parametrize(
+    ("over", "changes"),
+    [
+        ({"loss": [ONE_HOT, SPARSE]}, {"preprocessing": {}}),
+        ({"class_weight": [None, {"3": 2.0}]}, {}),
+        ({"epochs": [1, 2], "optimizer": ["sgd", "adam"], "batch_size": [8, 16]}, {}),
+        ({"layers[0].dense.units": [16, 32], "early_stopping": [None, {"patience": 2}]}, {}),
+        ({"layers": [DIGITS["layers"], DIGITS["layers"][1:]]}, {}),
+        ({"preprocessing.inputs": ["standardize", "min_max"]}, {}),
+    ],
+)
+def test_what_leaves_the_loss_as_it_is(folder: Path, over: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert plan(folder, {"over": over}, **changes).warnings == ()
+
+
+def test_each_key_that_is_to_blame_is_named_once(folder: Path) -> None:
+    over = {
+        "epochs": [1, 2],
+        "loss": ["mse", "mae", "huber"],
+        "preprocessing.targets": ["none", "standardize"],
+    }
+    with pytest.raises(SpecError) as caught:
+        plan(folder, {"over": over}, **REGRESSION)
+    assert [problem.path for problem in caught.value.problems] == ["loss", "preprocessing.targets"]
+    with pytest.raises(SpecError) as caught:
+        check_sweep(write(folder, {"over": over}, **REGRESSION))
+    assert len(caught.value.problems) == 2
+
+
+def test_without_a_metric_one_is_proposed(folder: Path) -> None:
+    for spec, metric, losses in (
+        (REGRESSION, "mae", ["mse", "mae"]),
+        (DIGITS, "accuracy", [ONE_HOT, "mse"]),
+    ):
+        path = write(folder, {"over": {"loss": losses}}, **(spec | {"metrics": []}))
+        with pytest.raises(SpecError) as caught:
+            load_sweep(path)
+        (problem,) = caught.value.problems
+        assert f"add a metric, such as `metrics: [{metric}]`, and compare by it: --monitor val_{metric}," in (
+            problem.message
+        )
+        load_sweep(path, {"metrics": [metric]}, (), {"monitor": f"val_{metric}"})
+
+
+def test_a_metric_of_other_parameters_ranks_nothing(folder: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        plan(folder, {"over": {"metrics[0].top_k.k": [1, 3]}, "monitor": "val_top_k"}, metrics=["top_k"])
+    assert "the metric's parameters differ. val_loss means the same in all trials;" in str(caught.value)
+
+
+def test_seeds_that_draw_the_rows_are_warned_of(folder: Path) -> None:
+    over = {"over": {"seed": [0, 1]}}
+    (warning,) = plan(folder, over).warnings
+    assert (warning.path, warning.severity) == ("seed", "warning")
+    assert warning.message.startswith("the seed draws the validation rows, so trials with different seeds")
+    assert plan(folder, over, validation={"holdout": {"first": 300}}).warnings == ()
+
+
+def test_of_tpe_a_trial_that_does_not_compare_is_refused(folder: Path) -> None:
+    """Each value alone keeps the loss as it is; together they do not."""
+    layers = [
+        [{"dense": {"units": 4, "activation": "relu"}}, {"dense": 1}],
+        [{"dense": {"units": 4, "activation": "relu", "kernel_regularizer": "l2"}}, {"dense": 1}],
+    ]
+    over = {"layers": layers, "epochs": [1, 2]}
+    sweep = plan(folder, {"over": over, "method": "tpe", "trials": 3, "monitor": "val_mae"}, **REGRESSION)
+    assert sweep.trial(1, {"layers": 1, "epochs": 0}).loaded.spec.epochs == 1
+    with pytest.raises(SpecError, match="cannot be compared with that of other trials"):
+        replace(sweep, monitor="val_loss").trial(1, {"layers": 1, "epochs": 0})

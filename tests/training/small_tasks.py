@@ -92,7 +92,7 @@ def several_rows(lengths: Sequence[int], seed: int = 3) -> list[RowNumbers]:
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], *, exactly: bool = False) -> None:
     """Equal parameters: to the last bit, or to five digits."""
-    assert list(found) == list(expected)
+    assert found.keys() == expected.keys()  # small ones stand together, so the order is the engine's
     for name, value in expected.items():
         if exactly:
             assert torch.equal(found[name], value), name

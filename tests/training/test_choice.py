@@ -154,7 +154,7 @@ def test_the_engine_is_the_one_that_was_chosen() -> None:
 
 
 def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails() -> None:
+    def fails(on_message: Callable[[str], None]) -> None:
         raise NotCompiledError("c++ fails: error: no such thing")
 
     monkeypatch.setattr(choice_module, "load_library", fails)

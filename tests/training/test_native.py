@@ -26,7 +26,7 @@ from nnrun.training import native, native_job
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import EagerEngine
 from nnrun.training.native import NativeEngine, obstacle
-from nnrun.training.native_library import SOURCE, load_library
+from nnrun.training.native_library import SOURCE, THIS_CPU, load_library
 from nnrun.training.phase import Phase
 from nnrun.training.plan import RowNumbers
 from nnrun.training.task import Task
@@ -61,10 +61,10 @@ LAST: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
-def engines(task: Task, replicas: int) -> tuple[EagerEngine, NativeEngine]:
+def engines(task: Task, replicas: int, cpu: str = THIS_CPU) -> tuple[EagerEngine, NativeEngine]:
     assert obstacle(task) is None
     weights = first_weights(task, range(replicas))
-    return EagerEngine(task, weights), NativeEngine(task, weights, load_library())
+    return EagerEngine(task, weights), NativeEngine(task, weights, load_library(cpu=cpu))
 
 
 def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> Phase:
@@ -72,9 +72,9 @@ def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> Phase:
     return engine.train_epoch(orders, sources_of(0, range(len(lengths))), number)
 
 
-def assert_alike(task: Task, lengths: Sequence[int] = (58, 53), epochs: int = 3) -> None:
+def assert_alike(task: Task, lengths: Sequence[int] = (58, 53), epochs: int = 3, cpu: str = THIS_CPU) -> None:
     """The same losses, metrics and weights, of some replicas with so many training rows each."""
-    plain, fast = engines(task, len(lengths))
+    plain, fast = engines(task, len(lengths), cpu)
     for number in range(1, epochs + 1):
         one, other = epoch(plain, lengths, number), epoch(fast, lengths, number)
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-5)

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +40,18 @@ def compiler_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) 
     script.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
+
+
+def wait_for_the_end_of(session: int) -> None:
+    """Of all its processes: they were killed, and the system takes a moment to remove them."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"processes of session {session} are still there")
 
 
 @needs_compiler
@@ -94,6 +109,48 @@ def test_a_damaged_one_is_made_anew() -> None:
 
 
 @needs_compiler
+@pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
+@pytest.mark.parametrize(
+    ("mode_of_folder", "mode_of_file", "reason"),
+    [
+        (0o777, 0o600, "compiled may be written to by other users"),
+        (0o700, 0o666, ".so may be written to by other users"),
+        (0o700, 0o620, ".so may be written to by other users"),
+    ],
+)
+def test_one_that_others_could_have_written_is_not_loaded(
+    mode_of_folder: int, mode_of_file: int, reason: str, tmp_path: Path
+) -> None:
+    load_library()
+    (path,) = kept(tmp_path)
+    path.chmod(mode_of_file)
+    path.parent.chmod(mode_of_folder)
+    native_library._load.cache_clear()
+    said: list[str] = []
+    assert load_library(said.append).answer() == 42
+    (note,) = said
+    assert note.startswith("compiled steps in the cache are not loaded, and compiled anew: ")
+    assert note.endswith(reason)
+    native_library._load.cache_clear()
+    said.clear()
+    assert load_library(said.append).answer() == 42  # that of a moment ago, in a folder that is ours now
+    assert said == []
+
+
+@needs_compiler
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_one_of_another_user_is_not_loaded(given: str, tmp_path: Path) -> None:
+    load_library()
+    (path,) = kept(tmp_path)
+    os.chown(path if given == "file" else path.parent, 65534, 65534)
+    native_library._load.cache_clear()
+    said: list[str] = []
+    assert load_library(said.append).answer() == 42
+    assert "belongs to another user (number 65534)" in said[0]
+
+
+@needs_compiler
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "file"))
@@ -120,6 +177,9 @@ def test_a_compiler_that_does_not_know_the_cpu_is_asked_for_any(
             "fails: small.cpp:2: error: no",
         ),
         ("echo oh >&2; exit 1", "fails: oh"),
+        ("printf 'error: f\\374r' >&2; exit 1", "fails: error: f\N{REPLACEMENT CHARACTER}r"),  # Latin-1
+        ("exit 3", "fails: it says nothing"),
+        ("exit 0", "ends without an error and writes no library"),
     ],
 )
 def test_what_the_compiler_says(
@@ -129,6 +189,58 @@ def test_what_the_compiler_says(
     with pytest.raises(NotCompiledError) as caught:
         load_library()
     assert str(caught.value) == f"{tmp_path / 'cxx'} {said}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+def test_a_compiler_that_hangs_is_stopped_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler_script(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/number; sleep 1000; true")
+    monkeypatch.setattr(native_library, "_SECONDS", 0.5)
+    started = time.monotonic()
+    for _ in range(2):  # the second call does not wait again
+        with pytest.raises(NotCompiledError, match=r"cxx is not done after 0\.5 s$"):
+            load_library()
+    assert time.monotonic() - started < 30  # not 1,000: the compiler's own child held its stderr open
+    wait_for_the_end_of(int((tmp_path / "number").read_text()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+def test_a_long_wait_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler_script(tmp_path, monkeypatch, "sleep 0.5; exit 1")
+    monkeypatch.setattr(native_library, "_SECONDS_IN_SILENCE", 0.01)
+    native_library.begin_loading()
+    said: list[str] = []
+    with pytest.raises(NotCompiledError):
+        load_library(said.append)
+    assert said == ["waiting for the C++ compiler; --compile off trains without it"]
+
+
+_HANGS = """
+import os, signal, sys, threading, time
+from nnrun.training import native_library
+native_library.begin_loading()
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+if sys.argv[2] == "waits":
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    native_library.load_library()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+@pytest.mark.parametrize("how", ["waits", "ends"])
+def test_the_end_of_a_process_does_not_wait_for_a_compiler(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether Ctrl-C comes while training waits for it, or nothing needs it any more."""
+    compiler_script(
+        tmp_path, monkeypatch, f"echo $$ > {tmp_path}/n; mv {tmp_path}/n {tmp_path}/number; sleep 1000"
+    )
+    command = [sys.executable, "-c", _HANGS, str(tmp_path / "number"), how]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ("KeyboardInterrupt" in ended.stderr) is (how == "waits")
+    wait_for_the_end_of(int((tmp_path / "number").read_text()))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")

@@ -131,7 +131,7 @@ def test_measuring_is_left_between_two_blocks(native: bool) -> None:
     weights = first_weights(task, [0])
     engine = NativeEngine(task, weights, load_library()) if native else EagerEngine(task, weights)
     calls: list[int] = []
-    losses = task.in_own_units
+    losses = task.scored
 
     def measured(*arguments: Any) -> Any:
         calls.append(1)
@@ -139,7 +139,7 @@ def test_measuring_is_left_between_two_blocks(native: bool) -> None:
             signal.raise_signal(signal.SIGINT)
         return losses(*arguments)
 
-    task.__dict__["in_own_units"] = measured
+    task.__dict__["scored"] = measured
     with pytest.raises(KeyboardInterrupt), stopping_between_batches():
         engine.evaluate([np.arange(60)])
     assert len(calls) == 2

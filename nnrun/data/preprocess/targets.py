@@ -14,6 +14,7 @@ from nnrun.data.preprocess import checked
 from nnrun.data.preprocess.checked import float32, mean_and_std
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.target_scale import TargetScale
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,16 @@ class FittedClassIndex:
 
 @dataclass(frozen=True)
 class FittedTargetScale:
-    """(y - mean) / std of the training rows: float32 (N, K)."""
+    """Targets as `TargetScale` has them, its mean and deviation of the training rows: float32 (N, K)."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    scale: TargetScale
 
     def transform(self, targets: Array, n_outputs: int) -> Array:
-        """Targets in units of their deviation."""
-        y_NK = _target_columns(targets, n_outputs).astype(np.float64)
-        y_NK -= np.array(self.mean)
-        y_NK /= np.array(self.std)
-        return float32(y_NK, "The target in")
+        """Targets as the loss compares them."""
+        y_NK = target_columns(targets, n_outputs)
+        if self.scale.log1p:
+            _refuse_what_has_no_logarithm(y_NK)
+        return float32(self.scale.apply(y_NK), "The target in")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class FittedNoTarget:
 
     def transform(self, targets: Array, n_outputs: int) -> Array:
         """The same numbers, one column per output."""
-        return float32(_target_columns(targets, n_outputs), "The target in")
+        return float32(target_columns(targets, n_outputs), "The target in")
 
 
 TargetState: TypeAlias = FittedOneHot | FittedClassIndex | FittedTargetScale | FittedNoTarget
@@ -94,7 +94,7 @@ def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDAr
     return labels
 
 
-def _target_columns(targets: Array, n_outputs: int) -> Array:
+def target_columns(targets: Array, n_outputs: int) -> Array:
     """Targets as (N, n_outputs)."""
     y_NK = targets[:, None] if targets.ndim == 1 else targets
     if y_NK.ndim != 2 or y_NK.shape[1] != n_outputs:
@@ -118,10 +118,33 @@ def fit_targets(
             _labels(targets, n_outputs, rows)
             return FittedClassIndex(n_outputs)
         case schema.StandardizeTargets():
-            y_NK = _target_columns(targets, n_outputs).astype(np.float64)
-            return FittedTargetScale(*mean_and_std(y_NK, "target column"))
-    _target_columns(targets, n_outputs)
+            y_NK = target_columns(targets, n_outputs).astype(np.float64)
+            return FittedTargetScale(TargetScale(*mean_and_std(y_NK, "target column")))
+        case schema.Log1pTargets():
+            return FittedTargetScale(_log_scale(step, target_columns(targets, n_outputs), rows))
+    target_columns(targets, n_outputs)
     return FittedNoTarget()
+
+
+def _log_scale(step: schema.Log1pTargets, y_NK: Array, rows: Array | None) -> TargetScale:
+    """Of the logarithms as they are, or standardized."""
+    _refuse_what_has_no_logarithm(y_NK, rows)
+    plain = TargetScale((0.0,) * y_NK.shape[1], (1.0,) * y_NK.shape[1], log1p=True)
+    if not step.standardize:
+        return plain
+    return TargetScale(*mean_and_std(plain.apply(y_NK), "target column"), log1p=True)
+
+
+def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> None:
+    """Raise DataError at the first target that is not above -1. `rows` are the rows' positions."""
+    wrong = np.argwhere(~(y_NK > -1))
+    if len(wrong):
+        at, column = (int(place) for place in wrong[0])
+        row = at if rows is None else int(rows[at])
+        raise DataError(
+            f"Row {row} has the target {y_NK[at, column]:g}, and `targets: log1p` takes numbers above -1: "
+            "log(1 + y) is no number for others. Use `targets: standardize`, or none."
+        )
 
 
 def target_to_json(step: TargetState) -> dict[str, Any]:
@@ -132,7 +155,9 @@ def target_to_json(step: TargetState) -> dict[str, Any]:
         case FittedClassIndex():
             return {"class_index": {"classes": step.classes}}
         case FittedTargetScale():
-            return {"standardize": {"mean": list(step.mean), "std": list(step.std)}}
+            scale = step.scale
+            kind = "log1p" if scale.log1p else "standardize"
+            return {kind: {"mean": list(scale.mean), "std": list(scale.std)}}
         case FittedNoTarget():
             return {"none": {}}
 
@@ -140,12 +165,18 @@ def target_to_json(step: TargetState) -> dict[str, Any]:
 def target_from_json(document: Mapping[str, Any], n_outputs: int) -> TargetState:
     """What the above wrote; ValueError or KeyError for anything else."""
     ((name, values),) = document.items()
+
+    def scale(*, log1p: bool) -> FittedTargetScale:
+        mean = checked.floats(values["mean"], n_outputs)
+        return FittedTargetScale(
+            TargetScale(mean, checked.floats(values["std"], n_outputs, positive=True), log1p)
+        )
+
     known: Mapping[str, Callable[[], TargetState]] = {
         "one_hot": lambda: FittedOneHot(checked.count(values["classes"])),
         "class_index": lambda: FittedClassIndex(checked.count(values["classes"])),
-        "standardize": lambda: FittedTargetScale(
-            checked.floats(values["mean"], n_outputs), checked.floats(values["std"], n_outputs, positive=True)
-        ),
+        "standardize": lambda: scale(log1p=False),
+        "log1p": lambda: scale(log1p=True),
         "none": FittedNoTarget,
     }
     return known[name]()

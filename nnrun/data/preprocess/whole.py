@@ -24,7 +24,6 @@ from nnrun.data.preprocess.arrays import (
     suits_arrays,
     transform_array,
 )
-from nnrun.data.preprocess.checked import Floats
 from nnrun.data.preprocess.columns import FittedTable, fit_table, rows_by_line
 from nnrun.data.preprocess.custom import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.plan import kind_of, plan_columns
@@ -32,6 +31,7 @@ from nnrun.data.preprocess.targets import (
     FittedTargetScale,
     TargetState,
     fit_targets,
+    target_columns,
     target_from_json,
     target_to_json,
 )
@@ -46,6 +46,7 @@ from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.target_scale import TargetScale
 
 _JSON_VERSION = 1
 _JSON_VERSION_OF_TABLES = 2  # so that an older nnrun says that it cannot read them
@@ -185,11 +186,21 @@ class FittedPreprocessing:
         """Targets as the loss takes them: float32 (N, K), or int64 (N,) for class indices."""
         return self.targets.transform(np.asarray(targets), self.n_outputs)
 
-    def target_scale(self) -> tuple[Floats, Floats] | None:
-        """Mean and standard deviation, n_outputs values each, of standardized targets; None for others."""
-        if isinstance(self.targets, FittedTargetScale):
-            return np.array(self.targets.mean), np.array(self.targets.std)
-        return None
+    @property
+    def target_scale(self) -> TargetScale | None:
+        """What numbers to predict were divided by and centred by; None where they are as they were."""
+        return self.targets.scale if isinstance(self.targets, FittedTargetScale) else None
+
+    def in_own_units(self, outputs_NK: Array) -> Array:
+        """Outputs of the network in float64; of scaled targets in the units that these had before."""
+        scale = self.target_scale
+        return outputs_NK.astype(np.float64) if scale is None else scale.invert(outputs_NK)
+
+    def own_targets(self, targets: Array) -> Array | None:
+        """(N, K) float64: targets in their own units, where the loss compares others; else None."""
+        if self.target_scale is None:
+            return None
+        return target_columns(np.asarray(targets), self.n_outputs).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values. Floats keep every bit through the json module."""

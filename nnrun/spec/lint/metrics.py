@@ -12,7 +12,15 @@ from nnrun.spec.lint.network import CROSSENTROPIES, dataset_name, output_of, tar
 from nnrun.spec.locate import Location
 from nnrun.spec.suggest import listing, nearest, quoted
 
-_CLASS_METRICS = (schema.Accuracy, schema.TopK, schema.Precision, schema.Recall, schema.Auc)
+_CLASS_METRICS = (
+    schema.Accuracy,
+    schema.TopK,
+    schema.Precision,
+    schema.Recall,
+    schema.F1,
+    schema.Auc,
+    schema.AveragePrecision,
+)
 
 _TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
@@ -62,7 +70,8 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
         elif isinstance(metric, schema.Auc) and output is not None and output.layer.activation == "softmax":
             yield Finding(
                 _at(position, metric),
-                "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy",
+                "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
+                "average_precision",
             )
 
 

@@ -221,9 +221,10 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     if any(loss_suits_the_task(spec, facts)):
         return
     classes = isinstance(loss, CROSSENTROPIES) or facts.task in ("binary", "multiclass")
-    if kind == "standardize" and classes:
+    if kind in ("standardize", "log1p") and classes:
+        done = "standardized" if kind == "standardize" else "scaled by log1p"
         yield Finding(
-            at, "classes cannot be standardized; remove the key, and the targets are what the loss needs"
+            at, f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
         )
     elif isinstance(loss, schema.CategoricalCrossentropy) and (
         kind == "class_index" or (kind == "none" and facts.task is not None)
@@ -254,8 +255,8 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     elif facts.task == "regression" and kind in ("one_hot", "class_index"):
         yield Finding(
             at,
-            f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize or "
-            "none",
+            f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize, "
+            "log1p or none",
         )
 
 

@@ -93,7 +93,7 @@ def method_suits(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[F
 
 
 def trials_can_be_compared(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """There is a validated column to compare by, and it means the same in all trials."""
+    """There is a validated column to compare by. Whether it means the same in all trials is asked of them."""
     sweep = spec.sweep
     if sweep is None:
         return
@@ -111,16 +111,6 @@ def trials_can_be_compared(spec: schema.ExperimentSpec, facts: DatasetFacts) -> 
         hint = f"; did you mean {quoted(match)}?" if match else "."
         message = f"no validated column is called {quoted(str(monitor))}{hint}"
         yield Finding(("sweep", "monitor"), f"{message} A run has {listing(columns, 'and')}")
-    elif monitor == "val_loss":
-        for key, values in sweep.over.items():
-            if key.partition(".")[0] == "loss" and _how_many(values) > 1:
-                metrics = [column for column in columns if column != "val_loss"]
-                use = f"set `monitor: {metrics[0]}`" if metrics else "add a metric, and set `monitor` to it"
-                yield Finding(
-                    _at(key),
-                    f"val_loss of different losses cannot be compared; {use}",
-                    "warning",
-                )
 
 
 def _how_many(values: list[Any] | schema.Component) -> float:

@@ -64,7 +64,7 @@ struct Job {
     const double* rates;           // (R,) learning rates
     double* updates;               // (R,) made so far
     float* losses;                 // training: (R, n / B) the mean over a batch, and the penalty
-    float* outputs;                // (R, n, K)
+    float* logits;                 // (R, n, K) values before the last activation
     Loss loss;
     float delta;                   // of huber
 };

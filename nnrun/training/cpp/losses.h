@@ -25,15 +25,16 @@ inline float row_loss(const Job& job, Activation activation, const float* z, con
         case Loss::sparse_categorical_crossentropy: {
             if (activation == Activation::softmax) std::copy(y, y + K, d);
             else softmax(z, d, K);
-            // The largest share is not too small for a logarithm.
+            // The largest share is not too small for a logarithm. Differences of z come first: large ones are
+            // exact, and their sum with a small logarithm would round it away.
             const Index most = std::max_element(z, z + K) - z;
-            const float log_total = z[most] - std::log(d[most]);
+            const float log_rest = -std::log(d[most]);
             if (job.loss == Loss::sparse_categorical_crossentropy) {
                 d[true_class] -= 1;
-                return log_total - z[true_class];
+                return z[most] - z[true_class] + log_rest;
             }
             float whole = 0;
-            for (Index j = 0; j < K; ++j) whole += t[j], sum += t[j] * (log_total - z[j]);
+            for (Index j = 0; j < K; ++j) whole += t[j], sum += t[j] * (z[most] - z[j] + log_rest);
             for (Index j = 0; j < K; ++j) d[j] = whole * d[j] - t[j];
             return sum;
         }

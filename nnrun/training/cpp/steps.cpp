@@ -225,7 +225,7 @@ class Replica {
     float losses(Index place) {
         const Index K = layers_.back().units;
         const float *z = before_.back().data(), *y = after_.back().data();
-        std::copy(y, y + batch_ * K, job_.outputs + place * K);
+        std::copy(z, z + batch_ * K, job_.logits + place * K);
         float sum = 0;
         for (Index b = 0; b < batch_; ++b) {
             const float* t = job_.targets ? job_.targets + (place + b) * K : nullptr;
@@ -420,7 +420,7 @@ extern "C" Index train(const Job* job, Index number, Index first, double seconds
     return s;
 }
 
-// The mean loss of one replica over the job's rows; fills in its outputs.
+// The mean loss of one replica over the job's rows; fills in its logits.
 extern "C" double measure(const Job* job, Index number, Index place) {
     return Replica(*job, number, place, false).measure();
 }

@@ -69,6 +69,8 @@ inline void add_product(float* y, Index rows, Index units, const float* a, Index
                         const float* b, Index count) {
     strips(units, [=](auto strip, Index j) {
         Index i = 0;
+        for (; i + tile_rows <= rows; i += tile_rows)
+            tile<tile_rows>(strip, y + i * units + j, units, a + i * a_row, a_row, a_step, b + j, units, count);
         for (; i + 4 <= rows; i += 4)
             tile<4>(strip, y + i * units + j, units, a + i * a_row, a_row, a_step, b + j, units, count);
         for (; i < rows; ++i)
