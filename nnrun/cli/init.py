@@ -115,7 +115,16 @@ def init(
     asked = _Asked(tuple(target or ()), None if task is None else task.value, yes, test)
     spec = _initial_spec(file, path, asked)
     path.write_text(spec.text, encoding="utf-8")
-    _end(path, dict(spec.chosen), as_json, file if "or" in spec.chosen else None)
+    again = None
+    if "or" in spec.chosen:
+        words = [
+            _word(file),
+            "--target COLUMN",
+            *([] if output is None else ["-o", _word(output)]),
+            "--force",
+        ]
+        again = f"nnrun init {' '.join(words)}"
+    _end(path, dict(spec.chosen), as_json, again)
 
 
 def _list_examples(as_json: bool) -> None:
@@ -272,20 +281,29 @@ def _require_terminal(missing: str) -> None:
 # --- the end -----------------------------------------------------------------------------------------------
 
 
-def _end(path: Path, chosen: dict[str, str], as_json: bool, file: Path | None = None) -> None:
-    """Say what was written, what was chosen, and what to do next; `file` where another target could be
-    meant."""
+def _word(path: Path) -> str:
+    """A path as one word of a command."""
+    shown = printable(str(path))
+    return f"'{shown}'" if " " in shown else shown
+
+
+def _end(path: Path, chosen: dict[str, str], as_json: bool, again: str | None = None) -> None:
+    """Say what was written, what was chosen, and what to do next.
+
+    Args:
+        path: of the spec.
+        chosen: what → in words.
+        as_json: print one document.
+        again: the command that chooses another target, where another could be meant.
+    """
     if as_json:
         print_json({"spec": str(path), "chosen": chosen})
         return
-    shown = printable(str(path))
-    word = f"'{shown}'" if " " in shown else shown
-    print(f"{shown}: written\n")
+    word = _word(path)
+    print(f"{printable(str(path))}: written\n")
     width = max(map(len, chosen))
     for what, value in chosen.items():
         print(f"  {what:<{width}}  {value}")
     print(f"\nNext   nnrun check {word}\n       nnrun train {word}")
-    if file is not None:
-        named = printable(str(file))
-        of = f"'{named}'" if " " in named else named
-        print(f"       nnrun init {of} --target COLUMN --force   to predict another column")
+    if again is not None:
+        print(f"       {again}   to predict another column")

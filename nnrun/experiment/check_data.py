@@ -1,7 +1,8 @@
-"""What only a spec's own data can tell, said by `nnrun check`: what training would refuse, and what is doubtful.
+"""What only a spec's own data can tell, said by `nnrun check`: what training would refuse, and what is
+doubtful.
 
-The steps are those of training itself, up to the first network: the data are read, the targets compared with the
-loss, the rows split, the preprocessing of the first fold fitted. torch is not needed for any of it.
+The steps are those of training itself, up to the first network: the data are read, the targets compared with
+the loss, the rows split, the preprocessing of the first fold fitted. torch is not needed for any of it.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def _doubts(spec: schema.ExperimentSpec, dataset: Dataset) -> Iterator[str]:
     shown = [str(label) if names is None else names[int(label)] for label in (largest, rarest)]
     share = math.floor(1000 * counts[largest] / counts.sum()) / 10
     yield (
-        f"the classes are uneven: {quoted(shown[0])} has {counted(int(counts[largest]), 'row')}, {quoted(shown[1])} "
-        f"{int(counts[rarest]):,}. Always answering {quoted(shown[0])} has an accuracy of {share:g} %; add a metric "
+        f"the classes are uneven: {quoted(shown[0])} has {counted(int(counts[largest]), 'row')}, "
+        f"{quoted(shown[1])} "
+        f"{int(counts[rarest]):,}. Always answering {quoted(shown[0])} has an accuracy of {share:g} %; add "
+        "a metric "
         "that sees rare classes (f1, average_precision, recall), or class_weight: balanced"
     )
