@@ -121,7 +121,7 @@ def names_rows(name: str) -> bool:
     words = words_of(name)
     if not words:
         return name.strip() in ("", "#")
-    if words[0] == "unnamed" or words == ("level", "0") or folded(name) in _ID_ENDS:
+    if words[0] == "unnamed" or words[:2] == ("index", "level") or folded(name) in _ID_ENDS:
         return words != ("number",) and words != ("no",)
     return words[-1] in _ID_ENDS or _ID_SUFFIX.fullmatch(words[-1]) is not None or name.strip().endswith("#")
 

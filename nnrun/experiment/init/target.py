@@ -24,7 +24,8 @@ _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
 
 # How much each sign counts, in points. The surest names are above all else; a position never outweighs one.
-_USUAL_NAME: Final = 1000
+_USUAL_NAME: Final = 10_000
+_NEXT_USUAL_NAME: Final = 200
 _FILE_NAME: Final = 800
 _OUTCOME_NAME: Final = 60
 _OUTCOME_WORD: Final = 40
@@ -168,7 +169,7 @@ def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[f
     signs: list[tuple[float, str]] = []
     if folded in names.TARGET_NAMES and not (folded == "y" and {"x", "z"} <= others):
         place = names.TARGET_NAMES.index(folded)
-        signs.append((_USUAL_NAME - place, "a usual name of a target"))
+        signs.append((_USUAL_NAME - _NEXT_USUAL_NAME * place, "a usual name of a target"))
     if folded and folded == "".join(names.words_of(stem)):
         signs.append((_FILE_NAME, "the file is called so too"))
     if folded in names.OUTCOME_WORDS:
