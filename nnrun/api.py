@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
     from nnrun.experiment.listener import Listener
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
+    from nnrun.spec.overrides import Override
 
-Overrides = Mapping[str, Any] | Sequence[str]
+Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -150,7 +151,7 @@ def train(
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+        return Run(run_experiment(load_spec(spec, _changes(overrides)), settings, _listener(verbose)).path)
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    plan = load_sweep(spec, overrides, over, changes)
+    plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
@@ -268,7 +269,7 @@ def kfold(
     from nnrun.experiment.revalidated import load_for_kfold
     from nnrun.experiment.run import Settings, run_experiment
 
-    loaded = load_for_kfold(spec, overrides, k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
@@ -310,7 +311,7 @@ def final(
                 source._directory,
                 settings,
                 epochs=wanted,
-                overrides=overrides,
+                overrides=_changes(overrides),
                 test=test_file,
                 listener=listener,
             )
@@ -319,7 +320,11 @@ def final(
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, overrides), settings, epochs=epochs, test=test_file, listener=listener
+                load_spec(source, _changes(overrides)),
+                settings,
+                epochs=epochs,
+                test=test_file,
+                listener=listener,
             )
     return Run(made.path)
 
@@ -375,6 +380,13 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     from nnrun.records import find_run
 
     return Run(find_run(reference, _runs_dir(runs_dir)).path)
+
+
+def _changes(overrides: Overrides) -> list[Override]:
+    """Overrides as messages to Python call them."""
+    from nnrun.spec.overrides import IN_PYTHON, overrides_of
+
+    return overrides_of(overrides, IN_PYTHON)
 
 
 def _runs_dir(path: PathLike | None) -> Path:

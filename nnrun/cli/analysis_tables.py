@@ -1,12 +1,16 @@
-"""The tables of `nnrun evaluate`: what lies behind the scores, on a screen of a given width."""
+"""The tables of `nnrun evaluate`: what lies behind the scores, on a screen of a given width.
+
+Each has a form that tells everything and a brief one, whose length a `Brief` sets.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnrun.cli.output import aligned
+from nnrun.cli.output import aligned, shortened
 
 if TYPE_CHECKING:
     from nnrun.experiment.analysis import (
@@ -20,17 +24,111 @@ if TYPE_CHECKING:
     )
 
 _MOST_CLASSES_IN_A_MATRIX = 12
+_MOST_CLASSES_IN_A_BRIEF_MATRIX = 3
 _INDENT = "      "
+
+
+@dataclass(frozen=True)
+class Brief:
+    """How much a brief form shows.
+
+    Attributes:
+        classes: so many classes or labels, those with the lowest F1.
+        mistakes: so many rows, a line each.
+        confusions: so many pairs of classes.
+    """
+
+    classes: int
+    mistakes: int
+    confusions: int
+
+
+def brief_classification_text(found: Classification, width: int, brief: Brief) -> str:
+    """The worst classes, and mistakes in a line each."""
+    right = found.rows - found.wrong
+    head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
+    blocks = [_worst_scores(head, "class", found.classes, (found.macro, found.weighted), brief, width)]
+    as_matrix = brief.confusions and len(found.classes) <= _MOST_CLASSES_IN_A_BRIEF_MATRIX
+    if as_matrix:
+        blocks.append(_confusion(found, width))
+    sentences = []
+    if not as_matrix and found.confusions[: brief.confusions]:
+        pairs = [f"{c.true} as {c.predicted} ({c.rows:,})" for c in found.confusions[: brief.confusions]]
+        sentences.append(f"Most frequent confusions: {', '.join(pairs)}")
+    sentences.append(_calibration_sentence(found.calibration))
+    blocks.append("\n".join(textwrap.fill(sentence, width) for sentence in sentences))
+    shown = found.mistakes[: brief.mistakes]
+    if shown:
+        head = f"Most confident mistakes, {len(shown)} of {found.wrong:,}"
+        blocks.append(_lines_with_texts(head, _mistake_rows(shown), [m.text for m in shown], width))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def brief_multi_label_text(found: MultiLabel, width: int, brief: Brief) -> str:
+    """The worst labels."""
+    means = (found.micro, found.macro, found.weighted)
+    return _worst_scores(_labels_head(found), "label", found.labels, means, brief, width)
+
+
+def brief_residuals_text(found: Residuals, width: int, brief: Brief) -> str:
+    """Their spread, and the worst rows in a line each."""
+    blocks = [_spread(found)]
+    shown = found.worst[: brief.mistakes]
+    if shown:
+        texts = [row.text for row in shown]
+        blocks.append(_lines_with_texts("Largest errors", _worst_rows(shown), texts, width))
+    return "\n\n".join(blocks)
+
+
+def _worst_scores(
+    head: str,
+    what: str,
+    each: Sequence[ClassScores],
+    means: Sequence[ClassScores],
+    brief: Brief,
+    width: int,
+) -> str:
+    """Scores of the classes with the lowest F1 among those that occur, and the means."""
+    seen = [scores for scores in each if scores.support or scores.predicted]
+    if len(seen) <= brief.classes + 1:
+        return f"{textwrap.fill(head, width)}\n{_scores(what, each, means)}"
+    worst = sorted(seen, key=lambda scores: (scores.f1, -scores.support))[: brief.classes]
+    few = f"; the {len(worst)} with the lowest F1 (-v: all {len(seen)})" if worst else ""
+    return f"{textwrap.fill(f'{head}{few}', width)}\n{_scores(what, worst, means, gap=False)}"
+
+
+def _lines_with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence[str], width: int) -> str:
+    """A table with as much of each row's text beside it as fits."""
+    heading, *lines = aligned(table, right_first=True).split("\n")
+    room = max(map(len, lines))
+    rows = [
+        shortened(f"{line:<{room}}  {' '.join(text.split())}", width).rstrip()
+        for line, text in zip(lines, texts, strict=True)
+    ]
+    return "\n".join([head, heading, *rows])
+
+
+def _mistake_rows(mistakes: Sequence[Mistake]) -> list[list[str]]:
+    table = [[*_place_headings(mistakes[0]), "true", "predicted", "probability", "of true"]]
+    for m in mistakes:
+        of_mistake = [f"{m.probability:.4f}", f"{m.probability_of_true:.4f}"]
+        table.append([*_place(m), m.true, m.predicted, *of_mistake])
+    return table
+
+
+def _worst_rows(rows: Sequence[WorstRow]) -> list[list[str]]:
+    table = [[*_place_headings(rows[0]), "true", "predicted", "residual"]]
+    for row in rows:
+        numbers = [f"{value:.4g}" for value in (row.true, row.predicted, row.residual)]
+        table.append([*_place(row), *numbers])
+    return table
 
 
 def classification_text(found: Classification, width: int) -> str:
     """Scores per class, confusion, mistakes and calibration."""
     blocks = [_classes(found, width), _confusion(found, width)]
     if found.mistakes:
-        table = [[*_place_headings(found.mistakes[0]), "true", "predicted", "probability", "of true"]]
-        for m in found.mistakes:
-            of_mistake = [f"{m.probability:.4f}", f"{m.probability_of_true:.4f}"]
-            table.append([*_place(m), m.true, m.predicted, *of_mistake])
+        table = _mistake_rows(found.mistakes)
         head = f"Most confident mistakes, {len(found.mistakes)} of {found.wrong:,}"
         blocks.append(_with_texts(head, table, [m.text for m in found.mistakes], width))
     blocks.append(_calibration(found.calibration, width))
@@ -39,30 +137,35 @@ def classification_text(found: Classification, width: int) -> str:
 
 def residuals_text(found: Residuals, width: int) -> str:
     """Their spread and the worst rows."""
-    names = [f"{share * 100:g} %" for share, _ in found.quantiles]
-    spread = [f"{value:.4g}" for value in (found.mean, found.std, found.mae)]
-    blocks = [
-        f"Residuals (true - predicted) of {found.rows:,} rows, in the target's units\n"
-        + aligned([["mean", "std", "MAE"], spread], right_first=True)
-        + "\n\nQuantiles of the residuals\n"
-        + aligned([names, [f"{value:.4g}" for _, value in found.quantiles]], right_first=True)
-    ]
+    blocks = [_spread(found)]
     if found.worst:
-        table = [[*_place_headings(found.worst[0]), "true", "predicted", "residual"]]
-        for row in found.worst:
-            numbers = [f"{value:.4g}" for value in (row.true, row.predicted, row.residual)]
-            table.append([*_place(row), *numbers])
+        table = _worst_rows(found.worst)
         texts = [row.text for row in found.worst]
         blocks.append(_with_texts("Rows furthest off", table, texts, width))
     return "\n\n".join(blocks)
 
 
-def multi_label_text(found: MultiLabel, width: int) -> str:
-    """Scores per label."""
-    head = (
+def _spread(found: Residuals) -> str:
+    names = [f"{share * 100:g} %" for share, _ in found.quantiles]
+    spread = [f"{value:.4g}" for value in (found.mean, found.std, found.mae)]
+    return (
+        f"Residuals (true - predicted) of {found.rows:,} rows, in the target's units\n"
+        + aligned([["mean", "std", "MAE"], spread], right_first=True)
+        + "\n\nQuantiles of the residuals\n"
+        + aligned([names, [f"{value:.4g}" for _, value in found.quantiles]], right_first=True)
+    )
+
+
+def _labels_head(found: MultiLabel) -> str:
+    return (
         f"Labels: every label is right in {found.right:,} of {found.rows:,} rows "
         f"({found.right / found.rows:.4f}); a label is predicted where its probability is above 0.5"
     )
+
+
+def multi_label_text(found: MultiLabel, width: int) -> str:
+    """Scores per label."""
+    head = _labels_head(found)
     table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
     return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
 
@@ -83,8 +186,8 @@ def _classes(found: Classification, width: int) -> str:
     return "\n".join([head, table, *_unseen("classes", found.classes, width)])
 
 
-def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]) -> str:
-    """A table of those that were there or predicted, and the means below a blank line."""
+def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:
+    """A table of those that were there or predicted, and the means, by default below a blank line."""
 
     def line(scores: ClassScores) -> list[str]:
         values = [f"{value:.4f}" for value in (scores.precision, scores.recall, scores.f1)]
@@ -93,7 +196,8 @@ def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]
     seen = [scores for scores in each if scores.support or scores.predicted]
     table = [[what, "precision", "recall", "F1", "support"]]
     lines = aligned([*table, *map(line, (*seen, *means))]).split("\n")
-    lines.insert(len(lines) - len(means), "")
+    if gap:
+        lines.insert(len(lines) - len(means), "")
     return "\n".join(lines)
 
 
@@ -135,11 +239,14 @@ def _calibration(found: Calibration, width: int) -> str:
     for b in found.bins:
         edges = f"{b.low:.2f} to {b.high:.2f}"
         table.append([edges, f"{b.rows:,}", f"{b.confidence:.4f}", f"{b.accuracy:.4f}"])
-    sentence = (
+    return f"{textwrap.fill(_calibration_sentence(found), width)}\n{aligned(table)}"
+
+
+def _calibration_sentence(found: Calibration) -> str:
+    return (
         f"Calibration: expected calibration error {found.error:.4f}; "
         f"mean confidence {found.confidence:.4f}, accuracy {found.accuracy:.4f}"
     )
-    return f"{textwrap.fill(sentence, width)}\n{aligned(table)}"
 
 
 def _with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence[str], width: int) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, nth_look, ordinal, times
+from nnrun.cli.output import aligned, nth_look, ordinal, terminal_width, times, wrapped
 from nnrun.errors import printable
 from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
 from nnrun.experiment.sound_record import sound
@@ -27,7 +27,8 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
             since; the record tells only which look its own was.
     """
     record = sound(record)
-    blocks = [_headline(record)]
+    width = terminal_width()
+    blocks = [wrapped(_headline(record), width)]
     scores = score_table(record)
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
@@ -40,7 +41,7 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
         _test_uses(run, record, looks),
     )
     if any(remarks):
-        blocks.append("\n".join(text for text in remarks if text))
+        blocks.append(wrapped("\n".join(text for text in remarks if text), width))
     blocks.append(_next_steps(run, record))
     return printable("\n\n".join(blocks))
 
@@ -129,7 +130,8 @@ def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
     path = shlex.quote(str(run.path))
     steps = [f"nnrun train --resume {path}"] if run.can_go_on(record) else []
     steps += [f"nnrun plot {path}"] if record.get("epochs_run") else [f"nnrun show {path}"]
-    if record.get("best_epoch") is not None and record.get("status") == "completed":
+    ended = record.get("status") == "completed" and not record.get("smoke")
+    if ended and record.get("best_epoch") is not None:
         steps.append(f"nnrun final {path}")
     origin = [f"From   {record['parent']}"] if record.get("parent") else []
     return "\n".join(

@@ -32,7 +32,7 @@ def print_differences(
     from nnrun.spec.differences import spec_differences
     from nnrun.spec.suggest import letters
 
-    differences = spec_differences(specs)
+    differences = spec_differences(specs, align=True)
     if as_json:
         values = [{"path": difference.path, "values": difference.plain} for difference in differences]
         print_json({"specs": list(names), "spec_differences": values})

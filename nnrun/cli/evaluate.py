@@ -11,12 +11,19 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, nth_look, ordinal, print_json, text_width, times
+from nnrun.cli.output import aligned, nth_look, ordinal, paragraph, print_json, text_width, times
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
 if TYPE_CHECKING:
+    from nnrun.cli.analysis_tables import Brief
     from nnrun.experiment.evaluate import Evaluation
+
+
+_MISTAKES = 5
+_LINES = 30
+# How many classes, mistakes and confusions a brief screen shows: as many as fit.
+_BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (0, 0, 0))
 
 
 class Split(str, Enum):
@@ -31,8 +38,9 @@ def evaluate(
     run: options.Run,
     split: Annotated[Split, typer.Option("--split", help="The rows to measure on.")] = Split.test,
     mistakes: Annotated[
-        int, typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show.")
-    ] = 5,
+        int | None,
+        typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
+    ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
@@ -40,6 +48,7 @@ def evaluate(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Measure a run's networks, and show what lies behind: classes, labels, mistakes, calibration, residuals.
 
@@ -54,14 +63,14 @@ def evaluate(
         split="test" if split is Split.test else "validation",
         data_dir=data_dir,
         device=device,
-        mistakes=mistakes,
-        listener=listener_for(quiet=quiet, verbose=False),
+        mistakes=_MISTAKES if mistakes is None else mistakes,
+        listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
     if as_json:
         print_json(_document(evaluation, paths))
     else:
-        print(printable(_text(evaluation, paths)))
+        print(printable(_text(evaluation, paths, whole=verbose or mistakes is not None)))
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
@@ -79,7 +88,21 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
-def _text(evaluation: Evaluation, figures: list[Path]) -> str:
+def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
+    """The screen: everything that is known, or as much as a common terminal shows at once."""
+    if whole:
+        return _screen(evaluation, figures, None)
+    from nnrun.cli.analysis_tables import Brief
+
+    text = ""
+    for classes, mistakes, confusions in _BRIEF:
+        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions))
+        if text.count("\n") < _LINES:
+            break
+    return text
+
+
+def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
@@ -89,12 +112,13 @@ def _text(evaluation: Evaluation, figures: list[Path]) -> str:
     for name, value in evaluation.scores.items():
         baseline = with_std(evaluation.baseline.get(name))
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
+    lines[0] = textwrap.fill(lines[0], text_width(), break_on_hyphens=False, break_long_words=False)
     lines.append(aligned(table))
-    lines += _tables(evaluation)
+    lines += _tables(evaluation, brief)
     if figures:
         lines.append("\n".join(map(str, figures)))
     if evaluation.split == "test":
-        lines.append(_look(evaluation))
+        lines.append(paragraph(_look(evaluation), text_width()))
     return printable("\n\n".join(lines))
 
 
@@ -107,8 +131,8 @@ def _look(evaluation: Evaluation) -> str:
     return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."
 
 
-def _tables(evaluation: Evaluation) -> list[str]:
-    from nnrun.cli.analysis_tables import classification_text, multi_label_text, residuals_text
+def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
+    from nnrun.cli import analysis_tables as tables
     from nnrun.experiment.analysis import Classification, MultiLabel
     from nnrun.experiment.combine import combination_text
 
@@ -121,10 +145,23 @@ def _tables(evaluation: Evaluation) -> list[str]:
         lines.append(
             textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", text_width())
         )
+    width = text_width()
     if isinstance(analysis, Classification):
-        lines.append(classification_text(analysis, text_width()))
+        lines.append(
+            tables.classification_text(analysis, width)
+            if brief is None
+            else tables.brief_classification_text(analysis, width, brief)
+        )
     elif isinstance(analysis, MultiLabel):
-        lines.append(multi_label_text(analysis, text_width()))
+        lines.append(
+            tables.multi_label_text(analysis, width)
+            if brief is None
+            else tables.brief_multi_label_text(analysis, width, brief)
+        )
     else:
-        lines.append(residuals_text(analysis, text_width()))
+        lines.append(
+            tables.residuals_text(analysis, width)
+            if brief is None
+            else tables.brief_residuals_text(analysis, width, brief)
+        )
     return lines

@@ -72,7 +72,7 @@ def final(
     if source is None:
         raise UsageError("A spec or a run is missing. Name one, or a run to go on with: --resume RUN.")
     of_spec = options.is_spec(source)
-    changes = options.changes_of(set_, seed=seed, epochs=None)
+    changes = options.changes_of(set_, seed=seed, epochs=number)
     if of_spec and epochs == _BEST:
         raise UsageError("--epochs best needs a run whose validation chose; name the run, or a number.")
 

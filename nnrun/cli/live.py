@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,7 @@ _MOST_ROWS = 12
 _OTHER_LINES = 6
 _REFRESHES_PER_SECOND = 8
 _BAR_WIDTH = 30
+_WITH_STD = " ±"
 
 
 class LiveListener(Listener):
@@ -35,6 +37,7 @@ class LiveListener(Listener):
         self._records: list[EpochRecord] = []
         self._best: EpochRecord | None = None
         self._began = 0.0
+        self._done_before = 0
 
     def message(self, text: str) -> None:
         """Print it above the table."""
@@ -49,6 +52,9 @@ class LiveListener(Listener):
         """Begin to draw."""
         self._start, self._began = start, time.perf_counter()
         self.message(start_line(start))
+        for record in start.earlier:
+            self._note(record)
+        self._done_before = start.earlier[-1].epoch if start.earlier else 0
         self._live = Live(
             get_renderable=self._screen,
             console=self._console,
@@ -58,9 +64,13 @@ class LiveListener(Listener):
 
     def epoch(self, record: EpochRecord) -> None:
         """Take note; the screen is drawn by the clock, not by the epoch."""
-        record = replace(record, weights={})  # a screen has no use for them, and they are large
+        self._note(replace(record, weights={}))  # a screen has no use for them, and they are large
+
+    def _note(self, record: EpochRecord) -> None:
+        assert self._start is not None, "an epoch ends after the start"
         self._records.append(record)
-        if "val_loss" in means(record) and (self._best is None or _better(record, self._best)):
+        monitor = self._start.monitor
+        if monitor in means(record) and _better(record, self._best, monitor, self._start.maximize):
             self._best = record
 
     def ended(self) -> None:
@@ -82,14 +92,14 @@ class LiveListener(Listener):
             records = [self._best, *records[1:]]
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("epoch", justify="right", no_wrap=True)
-        names, with_std = _what_fits(records[-1], self._console.width)
+        columns = _columns(records)
+        names = _what_fits(columns, self._console.width)
         for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name.removesuffix(_WITH_STD), justify="right", no_wrap=True)
         table.add_column("seconds", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-        for record in records:
-            found = means(record)
-            cells = [_cell(*found[name], with_std=with_std) for name in names]
+        for place, record in enumerate(records):
+            cells = [columns[name][place] for name in names]
             is_best = record is self._best
             table.add_row(
                 str(record.epoch),
@@ -104,7 +114,7 @@ class LiveListener(Listener):
         assert self._start is not None, "there are records only after the start"
         done, total = self._records[-1].epoch, self._start.epochs
         elapsed = time.perf_counter() - self._began
-        left = elapsed / done * (total - done)
+        left = elapsed / max(done - self._done_before, 1) * (total - done)
         line = Table.grid(padding=(0, 2))
         line.add_row(
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
@@ -114,31 +124,73 @@ class LiveListener(Listener):
         return line
 
 
-def _what_fits(record: EpochRecord, width: int) -> tuple[list[str], bool]:
-    """The columns that the terminal has room for, and whether their deviations fit too."""
-    found = means(record)
-    names = list(found)
+def _columns(records: Sequence[EpochRecord]) -> dict[str, list[str]]:
+    """Name → a cell for each epoch; and under the name and ` ±` the same with the standard deviation."""
+    found = [means(record) for record in records]
+    columns = {}
+    for name in found[-1]:
+        values = [epoch.get(name, (math.nan, None)) for epoch in found]
+        plain, decimals = _alike([mean for mean, _ in values])
+        columns[name] = plain
+        deviations = [std for _, std in values if std is not None]
+        if deviations:
+            texts = iter(_deviations(deviations, decimals))
+            columns[name + _WITH_STD] = [
+                f"{text} ± {next(texts)}" if std is not None else text
+                for text, (_, std) in zip(plain, values, strict=True)
+            ]
+    return columns
+
+
+def _alike(values: Sequence[float]) -> tuple[list[str], int | None]:
+    """Numbers of one column, written alike, so that they stand straight below each other; and their decimals.
+
+    Four decimals, fewer of large numbers; an exponent (None) where a small one beside them would become 0.
+    """
+    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
+    largest, smallest = max(sizes, default=1.0), min(sizes, default=1.0)
+    decimals = 4 - min(4, max(0, math.floor(math.log10(largest)) - 2))
+    lost = 10.0**-decimals if decimals == 4 else 10.0 ** (1 - decimals)
+    if largest >= 1e7 or smallest < lost:
+        return [f"{value:.4e}" for value in values], None
+    return [f"{value:.{decimals}f}" for value in values], decimals
+
+
+def _deviations(values: Sequence[float], decimals: int | None) -> list[str]:
+    """Standard deviations of one column: two digits of the largest, no more decimals than its means have."""
+    if decimals is None:
+        return [f"{value:.1e}" for value in values]
+    largest = max((value for value in values if math.isfinite(value)), default=0.0)
+    needed = 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return [f"{value:.{max(0, min(needed, decimals))}f}" for value in values]
+
+
+def _what_fits(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """The columns that the terminal has room for: deviations give way first, then what was not validated."""
     room = width - len("epoch  seconds  best") - 4
-    validated = [name for name in names if name.startswith("val_")] or names[:1]
-    for with_std, chosen in ((True, names), (False, names), (True, validated), (False, validated)):
-        widths = (max(len(name), len(_cell(*found[name], with_std=with_std))) + 3 for name in chosen)
+    plain = [name for name in columns if not name.endswith(_WITH_STD)]
+    with_std = [name + _WITH_STD if name + _WITH_STD in columns else name for name in plain]
+    validated = [name for name in plain if name.startswith("val_")] or plain[:1]
+    validated_std = [name for name in with_std if name.removesuffix(_WITH_STD) in validated]
+    for chosen in (with_std, plain, validated_std, validated):
+        widths = (max(len(name.removesuffix(_WITH_STD)), *map(len, columns[name])) + 2 for name in chosen)
         if sum(widths) <= room:
-            return chosen, with_std
-    return validated[:1], False
+            return chosen
+    chosen = []
+    for name in validated:
+        room -= max(len(name), *map(len, columns[name])) + 2
+        if room >= 0:
+            chosen.append(name)
+    return chosen or validated[:1]
 
 
-def _cell(mean: float, std: float | None, *, with_std: bool) -> str:
-    """Four decimals, or five digits of a large number."""
-    shown = f"{mean:.4f}" if abs(mean) < 1000 else f"{mean:.5g}"
-    if not with_std or std is None:
-        return shown
-    return f"{shown} ± {std:.2g}" if std < 100 else f"{shown} ± {std:.0f}"
-
-
-def _better(record: EpochRecord, best: EpochRecord) -> bool:
-    """By val_loss, which is there for all epochs or for none."""
-    new, old = means(record)["val_loss"][0], means(best)["val_loss"][0]
-    return math.isfinite(new) and not new >= old
+def _better(record: EpochRecord, best: EpochRecord | None, monitor: str, maximize: bool) -> bool:
+    """By the column that chooses the best epoch, which is there for all epochs or for none."""
+    new = means(record)[monitor][0]
+    if best is None or not math.isfinite(new):
+        return math.isfinite(new)
+    old = means(best)[monitor][0]
+    return new > old if maximize else new < old
 
 
 def clock(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +12,40 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, ordinal, print_json, shortened, terminal_width
+from nnrun.cli.output import message, ordinal, print_json, shortened, size_text, terminal_width
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
     from nnrun.records import RunSummary
 
-# The columns that give way, first to last, where the terminal is too narrow for all. The id never does.
-_GIVE_WAY = ("DEVICE", "COMMAND", "TOOK", "STARTED", "TEST", "LOOK", "EPOCHS", "VALIDATION")
+
+@dataclass(frozen=True)
+class _Short:
+    """How rows are shortened.
+
+    Attributes:
+        scores: so many of validation and of test at most.
+        ids: whether ids are cut, and a status is told only where it is not `completed`.
+        status: whether a status stands where the scores would, in a row that has none.
+    """
+
+    scores: int
+    ids: bool = False
+    status: bool = False
+
+
+_MOST_SCORES = 3
+# What is done, in turn, where the terminal is too narrow: a column gives way, or what
+# stands in columns is shortened. Scores stay longest.
+_NARROWER: tuple[str | _Short, ...] = (
+    *("DEVICE", "SIZE", "COMMAND", "TOOK", "STARTED", "LOOK", "EPOCHS"),
+    _Short(scores=2),
+    _Short(scores=2, ids=True),
+    _Short(scores=2, ids=True, status=True),
+    "STATUS",
+    _Short(scores=1, ids=True, status=True),
+    "TEST",
+)
 
 
 @app.command()
@@ -27,7 +55,7 @@ def ls(
         typer.Option(
             "--sort",
             metavar="KEY",
-            help="started, name, status, epochs, took, or a score, best first: val_loss, test_accuracy, ...",
+            help="started, name, status, epochs, took, size, or a score, best first: val_loss, test_mae, ...",
         ),
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
@@ -68,8 +96,7 @@ def ls(
     elif not runs:
         message(f"None of the {len(every)} runs in {runs_dir}/ fits.")
     else:
-        rows = [as_row(run, count, sort) for run, count in zip(runs, of_name, strict=True)]
-        print(table(rows, terminal_width(), sort))
+        print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
@@ -87,6 +114,7 @@ def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "seconds": run.seconds,
+        "bytes": run.size,
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
         "best": dict(run.best),
@@ -99,10 +127,13 @@ def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
     }
 
 
-def as_row(run: RunSummary, looks: int | None, sort: str | None = None) -> dict[str, str]:
+def as_row(
+    run: RunSummary, looks: int | None, sort: str | None = None, scores: int = _MOST_SCORES
+) -> dict[str, str]:
     """A run as a row of the table: heading → text; the score that is sorted by before the others.
 
-    LOOK is which look at its test set its last was, of how many by experiments of its name.
+    `scores` is how many of validation and of test are shown at most. LOOK is which
+    look at its test set its last was, of how many by experiments of its name.
     """
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
@@ -116,31 +147,93 @@ def as_row(run: RunSummary, looks: int | None, sort: str | None = None) -> dict[
         "COMMAND": _printable(run.command or ""),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
-        "VALIDATION": _scores(validation, _after("val_", sort)),
-        "TEST": _scores(run.test, _after("test_", sort)),
+        "VALIDATION": _scores(validation, _after("val_", sort), scores),
+        "TEST": _scores(run.test, _after("test_", sort), scores),
         "LOOK": "" if looks is None else f"{'?' if run.look is None else ordinal(run.look)} of {looks}",
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
+        "SIZE": size_text(run.size),
     }
 
 
-def table(rows: Sequence[Mapping[str, str]], width: int | None, sort: str | None = None) -> str:
-    """Rows under their headings, without columns that hold no text or for which `width` has no room.
+def _table(
+    runs: Sequence[RunSummary],
+    looks: Sequence[int | None],
+    width: int | None,
+    sort: str | None,
+    beside: Sequence[str],
+) -> str:
+    """The runs as a table that takes no more than `width` columns, as far as that can be.
 
-    The column that is sorted by gives way last.
+    Columns give way, then scores and ids are shortened: scores stay longest, and beside them the column that
+    is sorted by. A shortened id is a beginning that no other run has.
+
+    Args:
+        runs: one row each.
+        looks: how often experiments of each one's name have looked at its test set.
+        width: None for a table that may be as wide as it is.
+        sort: the key that is sorted by.
+        beside: the ids of all runs in the folder.
     """
     sorted_by = "VALIDATION" if _after("val_", sort) else "TEST" if _after("test_", sort) else ""
     sorted_by = sorted_by or (sort or "").upper()
-    headings = [name for name in rows[0] if any(row[name] for row in rows)]
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in headings}
-    for name in sorted(_GIVE_WAY, key=lambda name: name == sorted_by):
-        if width is None or sum(widths[heading] + 2 for heading in headings) - 2 <= width:
+    cut = dict(
+        zip((run.id for run in runs), shortest_beginnings([run.id for run in runs], beside), strict=True)
+    )
+
+    def rows(short: _Short) -> list[dict[str, str]]:
+        made = [as_row(run, count, sort, short.scores) for run, count in zip(runs, looks, strict=True)]
+        ids = [cut[run.id] if short.ids else run.id for run in runs]
+        for row, id_, run in zip(made, ids, runs, strict=True):
+            row["ID"] = _printable(id_)
+            if short.ids and run.status == "completed":
+                row["STATUS"] = ""
+            if short.status:
+                row["VALIDATION"] = row["VALIDATION"] or (f"({row['STATUS']})" if row["STATUS"] else "")
+        return made
+
+    hidden: list[str] = []
+    shown = rows(_Short(_MOST_SCORES))
+    text = _lines(shown, hidden)
+    # The sort is stable: the column that is sorted by alone moves, to the end.
+    for step in sorted(_NARROWER, key=lambda step: step == sorted_by):
+        if width is None or max(map(len, text.split("\n"))) <= width:
             break
-        headings = [heading for heading in headings if heading != name]
+        if isinstance(step, _Short):
+            shown = rows(step)
+        else:
+            hidden.append(step)
+        text = _lines(shown, hidden)
+    return text
+
+
+def _lines(rows: Sequence[Mapping[str, str]], without: Sequence[str]) -> str:
+    """Rows under their headings, without columns that hold no text."""
+    headings = [name for name in rows[0] if name not in without and any(row[name] for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in headings}
     lines = [{name: name for name in headings}, *rows]
     return "\n".join(
         "  ".join(f"{line[name]:<{widths[name]}}" for name in headings).rstrip() for line in lines
     )
+
+
+def shortest_beginnings(ids: Sequence[str], beside: Sequence[str], shortest: int = 16) -> list[str]:
+    """Ids cut to a beginning that none of the others has, with `…` for the rest."""
+    others = sorted({*ids, *beside})
+    cut = []
+    for id_ in ids:
+        place = bisect_left(others, id_)
+        near = [*others[max(place - 1, 0) : place], *others[place + 1 : place + 2]]
+        needed = max((_alike(id_, other) + 1 for other in near), default=1)
+        length = max(needed, shortest)
+        cut.append(id_ if length + 1 >= len(id_) else f"{id_[:length]}…")
+    return cut
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters two texts have in common from their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _after(prefix: str, sort: str | None) -> str:
@@ -148,7 +241,7 @@ def _after(prefix: str, sort: str | None) -> str:
     return sort.removeprefix(prefix) if sort is not None and sort.startswith(prefix) else ""
 
 
-def _scores(scores: Mapping[str, float], first: str, at_most: int = 3) -> str:
+def _scores(scores: Mapping[str, float], first: str, at_most: int) -> str:
     plain = [(name.removesuffix("_mean"), value) for name, value in scores.items()]
     plain.sort(key=lambda score: score[0] != first)
     shown = [f"{_printable(name)} {value:.4g}" for name, value in plain]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
 from nnrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnrun.spec.overrides import Override
 
 Set = Annotated[
     list[str] | None,
@@ -112,10 +115,15 @@ def required(spec: Path | None, what: str = "run") -> Path:
     return spec
 
 
-def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[str]:
-    """What the command line changes in a spec, as `--set` spells it."""
-    changes = {"seed": seed, "epochs": epochs}
-    return [*(set_ or ()), *(f"{key}={value}" for key, value in changes.items() if value is not None)]
+def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[Override]:
+    """What the command line changes in a spec."""
+    from nnrun.spec.overrides import Override, overrides_of
+
+    options = {"seed": seed, "epochs": epochs}
+    return [
+        *overrides_of(set_ or ()),
+        *(Override.of_value(key, value, f"--{key}") for key, value in options.items() if value is not None),
+    ]
 
 
 def check_figure(path: Path | None) -> None:

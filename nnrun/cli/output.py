@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import textwrap
@@ -14,6 +15,13 @@ from nnrun.cells import json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, printable
 
 _WIDEST = 110
+# Jupyter's kernels, Colab and Databricks hand these to what they start; a terminal beside a kernel has none.
+_NOTEBOOK_VARIABLES = (
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+    "COLAB_RELEASE_TAG",
+    "DATABRICKS_RUNTIME_VERSION",
+)
 
 
 def message(text: str) -> None:
@@ -104,6 +112,16 @@ def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:
     return "\n\n".join(aligned([[row[i] for i in block] for row in table]) for block in blocks)
 
 
+def size_text(number: int) -> str:
+    """Bytes in words: `812 B`, `12.3 kB`, `812 MB`, `1.2 GB`."""
+    size, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -114,6 +132,21 @@ def paragraph(text: str, width: int | None) -> str:
     return (
         text if width is None else textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
     )
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """`paragraph`, line by line."""
+    return "\n".join(paragraph(line, width) if line else line for line in text.split("\n"))
+
+
+def live_screen() -> bool:
+    """Whether messages go to a terminal on which a picture can be drawn again and again.
+
+    A notebook is none: `!nnrun train` has a terminal of its own there, but the page shows each picture of it
+    below the one before.
+    """
+    in_notebook = any(os.environ.get(name) for name in _NOTEBOOK_VARIABLES) or "ipykernel" in sys.modules
+    return sys.stderr.isatty() and not in_notebook and os.environ.get("TERM") != "dumb"
 
 
 def shortened(text: str, longest: int) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import live_screen, message, print_json
 from nnrun.errors import EXIT_INTERRUPTED, Problem
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def listener_for(*, quiet: bool, verbose: bool) -> Listener:
 
     if quiet:
         return Listener()
-    if not sys.stderr.isatty():
+    if not live_screen():
         return LineListener(message, details=verbose)
     from rich.console import Console
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, message, print_json
+from nnrun.cli.output import aligned, live_screen, message, print_json
 from nnrun.errors import EXIT_INTERRUPTED, Problem, printable
 from nnrun.spec.labels import key_labels, value_label
 from nnrun.spec.suggest import counted
@@ -68,7 +68,7 @@ def _listener(*, quiet: bool, verbose: bool) -> SweepListener:
 
     if quiet:
         return SweepListener()
-    if not sys.stderr.isatty():
+    if not live_screen():
         return SweepLines(message, details=verbose)
     from rich.console import Console
 

@@ -124,6 +124,8 @@ class SourceFile:
         rows: rows that were taken from it.
         path: where it was found, or None.
         note: what a reader should know about it: `not the published file`, `generated`; mostly empty.
+        rows_without_target: rows that were left out, since the target is missing there.
+        index_columns: columns that were left out, since they only number or name the rows.
     """
 
     name: str
@@ -131,10 +133,22 @@ class SourceFile:
     rows: int
     path: str | None = None
     note: str = ""
+    rows_without_target: int = 0
+    index_columns: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """What the record of a run or a sweep tells of it."""
-        return {"name": self.name, "sha256": self.sha256, "rows": self.rows, "note": self.note}
+        record: dict[str, Any] = {
+            "name": self.name,
+            "sha256": self.sha256,
+            "rows": self.rows,
+            "note": self.note,
+        }
+        if self.rows_without_target:
+            record["rows_without_target"] = self.rows_without_target
+        if self.index_columns:
+            record["index_columns"] = list(self.index_columns)
+        return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +164,7 @@ class Dataset:
         classes: number of classes, for classification.
         class_names: their names, in the order of the labels.
         feature_names: the names of the columns of a table.
+        file_columns: of a file without a header, all its columns: c0, c1, ...
         target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
         smoke: the rows are a small stand-in for a trial of the machinery.
@@ -163,6 +178,7 @@ class Dataset:
     classes: int | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    file_columns: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False

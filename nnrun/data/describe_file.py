@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnrun.data.describe_columns import column_document, row_values
-from nnrun.data.files.opened import sha256_of
+from nnrun.data.files.csv_guess import guess_spelling, lacks_header
+from nnrun.data.files.csv_rows import CsvRows
+from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
 from nnrun.data.files.read import ReadTable, read_table
+from nnrun.data.number_guess import guess_numbers
 from nnrun.data.sources.row_file import reader_of
+from nnrun.data.table import CategoryColumn
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
@@ -37,7 +42,7 @@ def read_file(
     on_message: Callable[[str], None] = lambda text: None,
     types: Mapping[str, schema.ColumnType] | None = None,
 ) -> ReadTable:
-    """All columns of a file.
+    """All columns of a file, read as it seems to be written: `keys` of the table say how, for a spec.
 
     Args:
         path: of the file.
@@ -51,9 +56,51 @@ def read_file(
     kind = kind_of_file(path.name)
     if kind is None:
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
-    reader = reader_of(kind(path=str(path), target=["-"]), path)
-    options = {"kind": kind.kind, "delimiter": None, "missing": None}
-    return read_table(reader, sha256_of(path), options, reader.names, types or {}, on_message)
+    refuse_what_is_no_file(path, kind.kind)
+    keys: dict[str, Any] = {}
+    if kind is schema.Csv and lacks_header(path):
+        keys["header"] = False
+    file = _read(kind, path, keys, types or {}, on_message)
+    more = _keys_of_numbers(kind, path, keys, file)
+    return _read(kind, path, {**keys, **more}, types or {}, on_message) if more else file
+
+
+def _read(
+    kind: type[schema.RowFile],
+    path: Path,
+    keys: Mapping[str, Any],
+    types: Mapping[str, schema.ColumnType],
+    on_message: Callable[[str], None],
+) -> ReadTable:
+    reader = reader_of(kind.model_validate({"path": str(path), "target": ["-"], **keys}), path)
+    options = {"kind": kind.kind, "delimiter": None}
+    file = read_table(reader, sha256_of(path), options, reader.names, types, on_message)
+    return replace(file, keys=keys)
+
+
+def _keys_of_numbers(
+    kind: type[schema.RowFile], path: Path, keys: Mapping[str, Any], file: ReadTable
+) -> dict[str, Any]:
+    """What a spec must say for columns of numbers that were read as categories; mostly nothing."""
+    doubtful = [
+        inferred
+        for inferred in file.columns.values()
+        if inferred.wrong is not None or any(d.kind in ("spelling", "mixed") for d in inferred.doubts)
+    ]
+    if not doubtful:
+        return {}
+    if kind is schema.Csv:
+        return guess_spelling(CsvRows(path, header=keys.get("header", True)))
+    if kind is not schema.Jsonl:
+        return {}
+    marks: dict[str, None] = {}
+    for inferred in doubtful:
+        column = inferred.column
+        if isinstance(column, CategoryColumn):
+            counts = np.bincount(column.codes[~column.missing], minlength=len(column.levels))
+            guess = guess_numbers(column.levels, counts)
+            marks.update(dict.fromkeys(guess.missing if guess else ()))
+    return {"missing": list(marks)} if marks else {}
 
 
 def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
@@ -62,11 +109,14 @@ def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
     for inferred in file.columns.values():
         document = column_document(inferred.column)
         warnings = [doubt.text for doubt in inferred.doubts if doubt.kind != "missing"]
+        if (why := file.index.get(inferred.column.name)) is not None:
+            warnings.append(f"is no input by default, since it is an index: {why}")
         columns.append({**document, "why": inferred.why, "warnings": warnings})
     return {
         "name": path.name,
         "rows": file.n_rows,
         "columns": columns,
+        "read_with": dict(file.keys),
         "source": {"path": str(path), "sha256": file.sha256},
     }
 

@@ -22,28 +22,30 @@ class Labels:
         class_names: in the order of the labels.
         feature_names: of the columns of a table.
         target_names: of the target columns, where there are several.
+        file_columns: of a file without a header, all its columns.
     """
 
     task: Task | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
+    file_columns: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Labels:
         """The names of a loaded data set."""
         several = dataset.target_names if dataset.train.targets.ndim == 2 else None
-        return cls(dataset.task, dataset.class_names, dataset.feature_names, several)
+        return cls(dataset.task, dataset.class_names, dataset.feature_names, several, dataset.file_columns)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        several = {} if self.target_names is None else {"target_names": list(self.target_names)}
+        further = {"target_names": self.target_names, "file_columns": self.file_columns}
         return {
             "version": _JSON_VERSION,
             "task": self.task,
             "class_names": None if self.class_names is None else list(self.class_names),
             "feature_names": None if self.feature_names is None else list(self.feature_names),
-            **several,
+            **{key: list(names) for key, names in further.items() if names is not None},
         }
 
     @classmethod
@@ -56,7 +58,8 @@ class Labels:
         task = document.get("task")
         if document.get("version") != _JSON_VERSION or task not in (None, *get_args(Task)):
             raise DataError(f"The labels' JSON is damaged, or not of version {_JSON_VERSION}.")
-        names = (_names(document.get(f"{part}_names")) for part in ("class", "feature", "target"))
+        keys = ("class_names", "feature_names", "target_names", "file_columns")
+        names = (_names(document.get(key)) for key in keys)
         return cls(task, *names)
 
 

@@ -14,19 +14,26 @@ import numpy.typing as npt
 from nnrun.data.archive import Archive
 from nnrun.data.files.blocks import Numbers, RowReader, Texts
 from nnrun.data.files.csv_columns import CsvColumns
-from nnrun.data.files.csv_rows import MISSING
+from nnrun.data.files.csv_rows import MISSING, named_columns
+from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.header import listed_names, places_of, say_unused
+from nnrun.data.number_spelling import PLAIN, Spelling, Spellings
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categories import (
-    FillCategory,
-    HashingColumn,
-    OneHotColumn,
-    OrdinalColumn,
-    number_text,
-)
+from nnrun.data.preprocess.categories import FillCategory, HashingColumn, OneHotColumn, OrdinalColumn
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
-from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
+from nnrun.data.value_names import (
+    EXACT,
+    TRUTH,
+    in_digits,
+    in_order,
+    number_name,
+    text_name,
+    truth_name,
+    value_name,
+    wide_whole_number,
+)
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
@@ -35,13 +42,11 @@ Fields = Sequence[Any]
 """The fields of a row as its file has them, in the order of the columns; None where one is missing."""
 Parsed = tuple[int | None, "Fields | Unreadable"]
 
-_TRUTH = {"true": "True", "false": "False"}
-
 
 def missing_texts(declared: schema.Component) -> frozenset[str]:
     """The fields of CSV that mean a missing value, as the run's data set has it."""
     own = declared.missing if isinstance(declared, schema.Csv) else None
-    return frozenset(MISSING if own is None else ["", *own])
+    return frozenset(MISSING if own is None else ["", *map(text_name, own)])
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,27 @@ class NamedColumn:
     Attributes:
         name, kind: as in training.
         truth: whether its values are True and False, which files write in many ways.
+        spelling: how its numbers are written where they are texts.
     """
 
     name: str
     kind: str
     truth: bool
+    spelling: Spelling = PLAIN
 
     @classmethod
-    def of(cls, fitted: FittedColumn) -> NamedColumn:
+    def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
         levels: set[str] = set()
         for step in fitted.steps:
             if isinstance(step, HashingColumn) and step.truth:
-                levels |= set(_TRUTH.values())
+                levels |= set(TRUTH)
             if isinstance(step, (OneHotColumn, OrdinalColumn)):
                 levels |= set(step.levels)
             elif isinstance(step, FillCategory):
                 levels.add(step.value)
-        return cls(fitted.name, fitted.kind, bool(levels) and levels <= set(_TRUTH.values()))
+        truth = bool(levels) and levels <= set(TRUTH)
+        return cls(fitted.name, fitted.kind, truth, spelling)
 
     def value(self, field: Any) -> Any:
         """A field of a file as a value, or what is wrong with it."""
@@ -76,25 +84,21 @@ class NamedColumn:
             return None
         if self.kind == "number":
             return self._number(field)
-        if isinstance(field, str):
-            if not is_utf8(field):
-                return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
-            field = field.strip()
-        elif isinstance(field, (bool, np.bool_)):
-            field = str(bool(field))
-        elif isinstance(field, (int, float, np.number)):
-            field = number_text(float(field))
-        else:
+        if isinstance(field, str) and not is_utf8(field):
+            return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+        try:
+            name = value_name(field)
+        except TypeError:
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
-        return _TRUTH.get(field.lower(), field) if self.truth else field
+        return truth_name(name) if self.truth and name is not None else name
 
     def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
         """A column of fields. Rows that are wrong are told to `problems`, and stand as missing values."""
         types = set(map(type, fields))
-        if self.kind == "number":
+        if self.kind == "number" and (self.spelling.plain or str not in types):
             numbers = _numbers(fields, types)
             if numbers is not None:
-                return NumberColumn(self.name, numbers)
+                return number_column(self.name, numbers, _exact(fields, numbers))
         if types <= {str, type(None)}:
             of_field = {field: self.value(field) for field in dict.fromkeys(fields)}
             values = [of_field[field] for field in fields]
@@ -111,12 +115,14 @@ class NamedColumn:
         if not isinstance(read, Texts):
             assert self.kind == "number", "the others are asked for as texts"
             infinite = np.isinf(read)
+            if not infinite.any():
+                return number_column(self.name, read)
             for row in np.flatnonzero(infinite):
                 problems.setdefault(int(row), self._number(float(read[row])).reason)
             return NumberColumn(self.name, np.where(infinite, np.nan, read))
         of_level: list[Any] = []
         for level in read.levels:
-            text = level.strip()
+            text = text_name(level)
             of_level.append(None if text in missing else self.value(text))
         for place, value in enumerate(of_level):
             if isinstance(value, Unreadable):
@@ -124,7 +130,7 @@ class NamedColumn:
                     problems.setdefault(int(row), value.reason)
                 of_level[place] = None
         if self.kind == "category":
-            levels = sorted({value for value in of_level if value is not None})
+            levels = in_order({value for value in of_level if value is not None})
             place_of = {level: place for place, level in enumerate(levels)}
             codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
             return CategoryColumn(self.name, codes[read.codes], tuple(levels))
@@ -132,16 +138,18 @@ class NamedColumn:
         values[:] = [*of_level, None]
         if self.kind == "text":
             return TextColumn(self.name, values[read.codes])
-        return NumberColumn(self.name, values.astype(np.float64)[read.codes])
+        numbers = values.astype(np.float64)[read.codes]
+        return number_column(self.name, numbers, [None if c < 0 else read.levels[c] for c in read.codes])
 
     def _number(self, field: Any) -> Any:
         try:
-            number = float(field)
+            number = self.spelling.number(field) if isinstance(field, str) else float(field)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if isinstance(field, (bool, list, dict)) or not math.isfinite(number) or "_" in str(field):
+        if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no finite number")
-        return number
+        whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
+        return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 
 
 @dataclass(frozen=True)
@@ -152,16 +160,49 @@ class NamedCodec:
         columns: that the network takes.
         missing: fields of CSV that mean a missing value.
         on_message: is told once what is not used.
+        own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
+        file_columns: all columns of a training file without a header; None where it has one.
+        targets: those of them that the network predicts: new rows may lack them.
     """
 
     columns: tuple[NamedColumn, ...]
     missing: frozenset[str]
     on_message: OnMessage = lambda text: None
+    own_missing: frozenset[str] = frozenset()
+    file_columns: tuple[str, ...] | None = None
+    targets: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedCodec:
         """For networks with this preprocessing."""
         return cls(tuple(map(NamedColumn.of, table.columns)), missing, on_message)
+
+    @classmethod
+    def of_run(
+        cls,
+        table: FittedTable,
+        declared: schema.Component,
+        file_columns: tuple[str, ...] | None,
+        on_message: OnMessage,
+    ) -> NamedCodec:
+        """For networks with this preprocessing, trained on this data set.
+
+        Args:
+            table: the preprocessing.
+            declared: the data set.
+            file_columns: all columns of its file, where that has no header.
+            on_message: is told once what is not used.
+        """
+        spellings = Spellings.of(declared)
+        own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
+        return cls(
+            tuple(NamedColumn.of(column, spellings[column.name]) for column in table.columns),
+            missing_texts(declared),
+            on_message,
+            frozenset(own or ()),
+            file_columns,
+            frozenset(declared.target) if isinstance(declared, schema.RowFile) else frozenset(),
+        )
 
     @property
     def numbers_per_row(self) -> int:
@@ -218,7 +259,11 @@ class NamedCodec:
         assert isinstance(first, RawRow), "the first row comes alone"
         if isinstance(first.value, Unreadable):
             raise DataError(f"{where}: the first line {first.value.reason}.")
-        header = [name.strip() for name in first.value]
+        if self.file_columns is None:
+            header = list(named_columns(first.value))
+        else:
+            header = self._names_of_places(len(first.value), where)
+            raw = put_back(first, raw)
         places = places_of(self.names, header, where, self.on_message, holder="Its first line")
         width, missing = len(header), self.missing | self._missing_spellings
         for item in raw:
@@ -238,15 +283,28 @@ class NamedCodec:
                     gaps = [None if field.strip() in missing else field for field in chosen]
                     yield line, self._without_missing_numbers(gaps) if self._missing_numbers else gaps
 
+    def _names_of_places(self, width: int, where: str) -> list[str]:
+        """The names of the columns of a file without a header, with or without the targets."""
+        assert self.file_columns is not None, "the training file has no header"
+        inputs = [name for name in self.file_columns if name not in self.targets]
+        for names in (list(self.file_columns), inputs):
+            if len(names) == width:
+                return names
+        raise DataError(
+            f"{where} has {counted(width, 'column')}. The run was trained on a file without a header "
+            f"(`header: false`) of {len(self.file_columns)}, so rows must have as many, or {len(inputs)} "
+            "without the target. A file with a header cannot be read by this run."
+        )
+
     @cached_property
     def _missing_numbers(self) -> frozenset[float]:
         """Numbers that mean a missing value however written, as pandas has it: -99.0 as well as -99."""
-        return frozenset(number for text in self.missing if math.isfinite(number := _float(text)))
+        return frozenset(number for text in self.missing if not math.isnan(number := _float(text)))
 
     @cached_property
     def _missing_spellings(self) -> frozenset[str]:
         """What pandas takes for missing too where that is a whole number: -99.0 beside -99."""
-        whole = [int(number) for number in self._missing_numbers if number == int(number)]
+        whole = [int(n) for n in self._missing_numbers if math.isfinite(n) and n == int(n)]
         return frozenset(text for number in whole for text in (str(number), f"{number}.0"))
 
     def _without_missing_numbers(self, fields: Sequence[str | None]) -> Fields:
@@ -273,7 +331,8 @@ class NamedCodec:
 
     @cached_property
     def _as_text(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns if column.kind != "number")
+        """Columns that pandas is asked to give as texts: of numbers in a spelling of their own, too."""
+        return frozenset(c.name for c in self.columns if c.kind != "number" or not c.spelling.plain)
 
     def _of_json(self, raw: Iterator[RawRow], where: str) -> Iterator[Parsed]:
         told = told_lacking = False
@@ -307,15 +366,18 @@ class NamedCodec:
         if not any(name in value for name in names):
             lacking = self._lacking(value)
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
-        return [value.get(name) for name in names]
+        return [self._unless_missing(value.get(name)) for name in names]
+
+    def _unless_missing(self, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip() in self.own_missing else value
 
     def of_columns(self, reader: RowReader) -> Iterator[Block]:
-        """Columns by name. A value is missing where the file says so, and not by a text."""
+        """Columns by name. A value is missing where the file says so, or the run's spec of its text."""
         places_of(self.names, reader.names, reader.name, self.on_message, holder="It")
         first = 0
         for block in reader.blocks(self.names, self._as_text):
             problems: dict[int, str] = {}
-            columns = [c.of_read(block.columns[c.name], problems, frozenset()) for c in self.columns]
+            columns = [c.of_read(block.columns[c.name], problems, self.own_missing) for c in self.columns]
             table = Table(tuple(columns), block.n_rows)
             good = [row for row in range(block.n_rows) if row not in problems] if problems else None
             rows = range(block.n_rows) if good is None else good
@@ -364,12 +426,18 @@ def _plain(series: Any) -> list[Any]:
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
 
 
-def _float(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
-    try:
-        return math.nan if "_" in text else float(text)
-    except ValueError:
-        return math.nan
+def _exact(fields: Sequence[Any], numbers: npt.NDArray[np.float64]) -> list[str | None] | None:
+    """The digits of each field where some whole number is beyond what floats hold; else None."""
+    if not (np.abs(numbers) >= EXACT).any():  # NaN is none
+        return None
+    return [
+        None
+        if math.isnan(number)
+        else in_digits(field.strip(), number)
+        if isinstance(field, str)
+        else number_name(field)
+        for field, number in zip(fields, numbers, strict=True)
+    ]
 
 
 def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
@@ -395,15 +463,23 @@ def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64]
     return numbers
 
 
+def _float(text: str) -> float:
+    """The number that a text is, also an infinite one; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
+
+
 def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
     if column.kind == "number":
-        numbers = [math.nan if value is None else value for value in values]
-        return NumberColumn(column.name, np.array(numbers, np.float64))
+        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        return number_column(column.name, numbers, _exact(values, numbers))
     if column.kind == "text":
         texts = np.empty(len(values), object)
         texts[:] = values
         return TextColumn(column.name, texts)
-    levels = sorted({value for value in values if value is not None})
+    levels = in_order({value for value in values if value is not None})
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
     return CategoryColumn(column.name, codes, tuple(levels))

@@ -9,6 +9,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
+from nnrun.data.files.utf8 import BOM, GZIP, ends_with_carriage_return, is_utf8, with_newlines
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.suggest import listing
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 Kind = Literal["csv", "tsv", "jsonl", "txt", "npz", "parquet", "folder"]
 
 MAX_LINE = 64 * 2**20  # bytes of one line: what is longer is no file of rows
-_GZIP = ".gz"
 _TEXT = ".txt"
 _KINDS: dict[str, Kind] = {
     ".csv": "csv",
@@ -38,7 +39,7 @@ _KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
 }
 DELIMITERS = (",", ";", "\t", "|")
-_BOM = b"\xef\xbb\xbf"
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,14 @@ class RowSource:
 
 
 def guessed_delimiter(header: str) -> str:
-    """What separates the fields of CSV: a comma, or what the header has instead of commas."""
-    if "," in header:
+    """What separates the fields of CSV: a comma, or what the first line has instead of commas.
+
+    Commas within numbers are decimal commas where something else could separate the fields: 1,5;2,5.
+    """
+    text = _DECIMAL_COMMA.sub("", header)
+    if "," in text or not any(mark in text for mark in DELIMITERS):
         return ","
-    counts = {mark: header.count(mark) for mark in DELIMITERS}
+    counts = {mark: text.count(mark) for mark in DELIMITERS}
     most = max(counts, key=counts.__getitem__)
     return most if counts[most] else ","
 
@@ -120,12 +125,12 @@ def source_of(path: Path) -> RowSource:
     if os.path.isdir(path):
         return RowSource(printable(str(path)), "folder", path)
     name = path.name.lower()
-    packed = name.endswith(_GZIP)
-    kind = _KINDS.get(Path(name.removesuffix(_GZIP)).suffix)
+    packed = name.endswith(GZIP)
+    kind = _KINDS.get(Path(name.removesuffix(GZIP)).suffix)
     if kind is None or (packed and kind in ("npz", "parquet")):
         raise UsageError(
             f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz and .parquet also "
-            f"with {_GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
+            f"with {GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
             "read rows from stdin."
         )
     if not os.path.exists(path):
@@ -144,7 +149,7 @@ def raw_rows(source: RowSource) -> Iterator[RawRow]:
         yield from _text_files(source.path, source.name)
         return
     with ExitStack() as until_the_end:
-        lines = map(_decoded, _lines(_opened(source, until_the_end), source.name))
+        lines = map(_decoded, _lines(_opened(source, until_the_end), source))
         match source.kind:
             case "csv" | "tsv":
                 first, delimiter = _head(source, lines)
@@ -166,13 +171,14 @@ def rows_together(source: RowSource, at_once: int) -> Iterator[RawRow | Lines]:
         DataError: the file cannot be read.
     """
     with ExitStack() as until_the_end:
-        lines = _lines(_opened(source, until_the_end), source.name)
+        lines = _lines(_opened(source, until_the_end), source)
         first, delimiter = _head(source, map(_decoded, lines))
         reader = csv.reader(chain(first, map(_decoded, lines)), delimiter=delimiter, strict=True)
         yield from islice(_rows_of(reader), 1)
         done = reader.line_num
+        blank = f" \t\r\n{delimiter}".encode()
         while some := list(islice(lines, at_once)):
-            if any(b'"' in line for line in some):
+            if any(b'"' in line or not line.strip(blank) for line in some):
                 reader = csv.reader(map(_decoded, chain(some, lines)), delimiter=delimiter, strict=True)
                 for line, fields in _rows_of(reader):
                     yield RawRow(None if line is None else line + done, fields)
@@ -225,7 +231,7 @@ def _opened(source: RowSource, until_the_end: ExitStack) -> BinaryIO:
         file = until_the_end.enter_context(source.path.open("rb"))
     except OSError as error:
         raise DataError(f"{source.name} cannot be read: {error.strerror or error}.") from None
-    if source.path.name.lower().endswith(_GZIP):
+    if source.path.name.lower().endswith(GZIP):
         return cast(BinaryIO, until_the_end.enter_context(gzip.GzipFile(fileobj=file)))
     return file
 
@@ -235,8 +241,21 @@ def _decoded(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape")
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The lines, with their ends."""
+def _lines(file: BinaryIO, source: RowSource) -> Iterator[bytes]:
+    """The lines, with their ends. CSV may have carriage returns alone for line ends, as old Macs write it."""
+    lines = _lines_of_newlines(file, source.name)
+    first = next(lines, None)
+    if first is None:
+        return
+    if source.kind not in ("csv", "tsv") or not ends_with_carriage_return(first):
+        yield first
+        yield from lines
+        return
+    for several in chain([first], lines):
+        yield from with_newlines(several).splitlines(keepends=True)
+
+
+def _lines_of_newlines(file: BinaryIO, name: str) -> Iterator[bytes]:
     number = 0
     while True:
         number += 1
@@ -251,7 +270,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
                 f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is no file of rows."
             )
         if number == 1:
-            line = line.removeprefix(_BOM)
+            line = line.removeprefix(BOM)
         yield line
 
 
@@ -278,8 +297,8 @@ def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
         except csv.Error as error:
             yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
             continue
-        if fields:
-            yield RawRow(line, fields)
+        if any(map(str.strip, fields)) or len(fields) == 1:
+            yield RawRow(line, fields)  # a line of delimiters alone is no row, as a blank one is none
 
 
 def _json_rows(lines: Iterator[str]) -> Iterator[RawRow]:
@@ -320,20 +339,9 @@ def _text_files(folder: Path, name: str) -> Iterator[RawRow]:
             yield RawRow(None, Unreadable(f"({shown_file}) is longer than {MAX_LINE:,} bytes"))
             continue
         try:
-            yield RawRow(None, data.removeprefix(_BOM).decode())
+            yield RawRow(None, data.removeprefix(BOM).decode())
         except UnicodeDecodeError:
             yield RawRow(None, Unreadable(f"({shown_file}) is not UTF-8"))
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a text holds nothing but what was UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def shown(value: Any, longest: int = 40) -> str:

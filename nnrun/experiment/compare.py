@@ -18,7 +18,7 @@ from nnrun.spec.suggest import letters
 from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
 from nnrun.validation.summary import monitor_mode
 
-_SINGLE = "one network of each tells nothing of how far chance reaches"
+_SINGLE = "one network each cannot show how much varies by chance"
 _NO_PAIRS = "no two seeds are in both"
 _IN_TIME = (
     "the folds of a time series train on one another's validation rows, each on more of them, and no test is "
@@ -124,7 +124,7 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
         common = tuple(sorted(set(first.numbers) & set(scores.numbers)))
         pairs = [*_validation_scores(first, scores), *_test_scores(first, scores)]
         compared.append(ComparedRun(letters(place), scores, tuple(pairs), common))
-    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every])))
+    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every], align=True)))
 
 
 def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
@@ -260,9 +260,14 @@ def _of_tests(comparison: Comparison) -> list[str]:
             f"Wilcoxon's test is left out where fewer than {FEWEST_FOR_WILCOXON} differences are not zero: "
             "it cannot reach p = 0.05."
         )
+    untested: dict[str, list[str]] = {}
     for run in others:
         for reason in dict.fromkeys(score.no_test for score in run.against_first if score.no_test):
-            notes.append(f"No test of {run.label} - {first.label}: {reason}.")
+            untested.setdefault(reason, []).append(f"{run.label} - {first.label}")
+    for reason, pairs in untested.items():
+        # Where it is the same for all, which runs it is need not be said.
+        which = "" if len(pairs) == len(others) else f" ({', '.join(pairs)})"
+        notes.append(f"Not tested{which}: {reason}.")
     if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
         notes.append(_how_to_test(first.scores.spec.validation))
     if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):

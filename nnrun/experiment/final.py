@@ -18,7 +18,7 @@ from nnrun.experiment.verdict import chosen_epoch
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec
-from nnrun.spec.overrides import Overrides
+from nnrun.spec.overrides import Overrides, is_overridden
 
 Epochs = int | Literal["best"]
 
@@ -33,6 +33,8 @@ def final_of_run(
     listener: Listener | None = None,
 ) -> RunDirectory:
     """Retrain a run's spec from scratch, for as many epochs as its validation chose, and use the test set.
+
+    An override of `epochs` stands for a number of epochs.
 
     Args:
         parent: the run whose spec and best epoch are taken.
@@ -49,6 +51,8 @@ def final_of_run(
         UsageError: `parent` has no best epoch and no number was given.
     """
     record = sound(parent.read_record())
+    if epochs == "best" and is_overridden(overrides, "epochs"):
+        epochs = load_run_spec(parent, overrides).spec.epochs
     chosen = chosen_epoch(parent, record) if epochs == "best" else None
     if epochs == "best":
         if chosen is None:

@@ -23,6 +23,9 @@ class Start:
         parameters: numbers to learn in one network.
         device: where.
         rows: the rows in words, where they are not the same for all folds.
+        monitor: the column that chooses the best epoch.
+        maximize: whether its highest value is its best.
+        earlier: the epochs that had ended before the run was resumed.
     """
 
     run: RunDirectory
@@ -35,6 +38,9 @@ class Start:
     parameters: int
     device: str
     rows: str = ""
+    monitor: str = "val_loss"
+    maximize: bool = False
+    earlier: Sequence[EpochRecord] = ()
 
 
 class StopTraining(Exception):

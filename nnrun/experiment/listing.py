@@ -20,6 +20,7 @@ _COLUMNS: Mapping[str, tuple[Callable[[RunSummary], _Value], bool]] = {
     "status": (lambda run: run.status, False),
     "epochs": (lambda run: run.epochs, True),
     "took": (lambda run: run.seconds, True),
+    "size": (lambda run: run.size, True),
 }
 
 
@@ -63,7 +64,8 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
 
     Args:
         runs: all of them, newest first.
-        key: `started`, `name`, `status`, `epochs`, `took`, or a score: `val_<measure>`, `test_<measure>`.
+        key: `started`, `name`, `status`, `epochs`, `took`, `size`, or a score:
+            `val_<measure>`, `test_<measure>`.
         reverse: the other way round.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.named_rows import NamedCodec, missing_texts
+from nnrun.data.named_rows import NamedCodec
 from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
 from nnrun.data.row_source import Kind, RowSource
 from nnrun.data.table_rows import TableCodec
@@ -113,7 +113,7 @@ def load_predictor(
     fitted = networks[0].fitted
     codec: Codec[Any]
     if fitted.table is not None and fitted.of_table:
-        codec = NamedCodec.of(fitted.table, missing_texts(spec.dataset), listener.message)
+        codec = NamedCodec.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
     elif fitted.n_features is None:
         codec = _token_codec(
             run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnrun.experiment.listener import Listener, Start
+from nnrun.records import member_kind
 from nnrun.spec.suggest import counted
 from nnrun.training.loop import EpochRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LineListener(Listener):
@@ -62,8 +68,32 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
         several = f"{start.kind}s" if len(record.rows) > 1 else start.kind
         parts[0] += f" ({several} {', '.join(map(str, record.rows))})"
     for name, (mean, std) in means(record).items():
-        parts.append(f"{name} {mean:.4f}" + (f" ± {std:.4f}" if std is not None else ""))
+        parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
     return "  ".join([*parts, f"{record.seconds:.2f} s"])
+
+
+def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
+    """The epochs of a history, as they were told when they ended (without weights)."""
+    kind = member_kind(history.columns)
+    columns = [str(c) for c in history.columns if c not in (kind, "epoch", "learning_rate", "seconds")]
+    epochs = []
+    for epoch, rows in history.groupby("epoch"):
+        numbers = [0] * len(rows) if kind is None else rows[kind].astype(int).tolist()
+        table = rows[columns].astype(float)
+        values = {
+            number: dict(zip(columns, row, strict=True))
+            for number, row in zip(numbers, table.to_numpy().tolist(), strict=True)
+        }
+        rates = dict(zip(numbers, rows["learning_rate"].astype(float).tolist(), strict=True))
+        epochs.append(EpochRecord(int(str(epoch)), values, rates, float(rows["seconds"].max())))
+    return epochs
+
+
+def number_text(value: float) -> str:
+    """A measure's value: four decimals, and five digits of what is too large or too small for that."""
+    size = abs(value)
+    fits = size == 0 or 0.001 <= size < 1e5 or not math.isfinite(size)
+    return f"{value:.4f}" if fits else f"{value:.4e}"
 
 
 def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nnrun.data.sources.row_file import parts_of, reader_of
+from nnrun.data.sources.row_file import default_inputs
 from nnrun.experiment.load_data import columns_aside
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_kfold_spec, load_spec
@@ -25,14 +25,19 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
     aside = columns_aside(spec.validation)
     if set(aside) <= set(columns_aside(validation)):
         return changed
-    inputs = list(parts_of(dataset, reader_of(dataset, Path(dataset.path)), aside).inputs)
-    return changed.model_copy(update={"dataset": dataset.model_copy(update={"inputs": inputs})})
+    update = {"inputs": default_inputs(dataset, aside)}
+    return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
 
 
 def load_for_kfold(
-    path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
 ) -> LoadedSpec:
     """A spec to be trained by k-fold (`load_kfold_spec`), on the inputs that it has by its own validation."""
-    loaded = load_kfold_spec(path, overrides, k=k, repeats=repeats)
+    loaded = load_kfold_spec(path, overrides, k=k, repeats=repeats, prefix=prefix)
     own = load_spec(path, overrides).spec
     return replace(loaded, spec=with_validation(own, loaded.spec.validation))

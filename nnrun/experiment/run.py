@@ -30,6 +30,7 @@ from nnrun.experiment.prepare import (
     kind_of_members,
     prepare_groups,
 )
+from nnrun.experiment.progress import epochs_of_history
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
@@ -48,7 +49,7 @@ from nnrun.records import (
     refuse_unwritable,
 )
 from nnrun.spec import schema
-from nnrun.spec.columns import directions, trained_columns
+from nnrun.spec.columns import chooser, directions, trained_columns
 from nnrun.spec.custom import code_used, custom_parts, refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.facts import dataset_facts
@@ -59,7 +60,7 @@ from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 from nnrun.validation.splits import Fold
-from nnrun.validation.summary import history_mean
+from nnrun.validation.summary import history_mean, monitor_mode
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -359,6 +360,7 @@ def recording(
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
+    monitor = chooser(spec) or "val_loss"
     started = time.perf_counter()
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
@@ -378,6 +380,9 @@ def recording(
                     rows=rows_in_words(record["rows"], " and ", "training")
                     if "ranges" in record["rows"]
                     else "",
+                    monitor=monitor,
+                    maximize=monitor_mode(monitor, directions(spec)) == "max",
+                    earlier=() if kept is None else epochs_of_history(run.read_history()),
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
@@ -390,6 +395,8 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
+            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+                record |= {"verdict": None}
             if job.kind is not None:
                 run.write_history_mean(history_mean(table))
 

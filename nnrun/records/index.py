@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class RunSummary:
         data: the names of the files or data sets behind it.
         looks: at the test set, as its record tells of them.
         look: which look the last of them was by experiments of its name, as it was numbered then.
+        training_seconds: what its epochs took, without the time that it stood still before it was resumed.
+        resumed: whether it was.
         problem: why the run is broken, as a sentence.
     """
 
@@ -59,6 +63,8 @@ class RunSummary:
     data: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     look: int | None = None
+    training_seconds: float | None = None
+    resumed: bool = False
     problem: str | None = None
 
     @property
@@ -68,10 +74,17 @@ class RunSummary:
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took, from start to end."""
+        """How long the run trained; from start to end where its record does not say. None while it trains."""
         if self.started is None or self.ended is None:
             return None
-        return (self.ended - self.started).total_seconds()
+        if self.training_seconds is not None:
+            return self.training_seconds
+        return None if self.resumed else (self.ended - self.started).total_seconds()
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of its files."""
+        return self.run.size()
 
 
 def find_run(reference: str, runs_dir: Path) -> RunDirectory:
@@ -100,12 +113,33 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
 
 
 def find_runs(references: Sequence[str], runs_dir: Path) -> list[RunDirectory]:
-    """The runs that a user means, each once, however often and in whatever spelling it is named."""
+    """The runs that a user means, each once, however often and in whatever spelling it is named.
+
+    A reference may be a pattern for ids: `imdb*`.
+    """
     found: dict[Path, RunDirectory] = {}
     for reference in references:
-        run = find_run(reference, runs_dir)
-        found.setdefault(run.path.resolve(), run)
+        matching = (
+            _matching(reference, runs_dir) if _is_pattern(reference) else [find_run(reference, runs_dir)]
+        )
+        for run in matching:
+            found.setdefault(run.path.resolve(), run)
     return list(found.values())
+
+
+def _is_pattern(reference: str) -> bool:
+    return any(sign in reference for sign in "*?[") and not os.path.exists(reference)
+
+
+def _matching(pattern: str, runs_dir: Path) -> list[RunDirectory]:
+    """The runs whose id fits a pattern; at least one."""
+    runs = _run_directories(runs_dir)
+    found = [run for run in runs if fnmatchcase(run.id, pattern)]
+    if not found:
+        raise UsageError(
+            f"None of the {len(runs)} runs in {runs_dir} has an id like '{pattern}'. `nnrun ls` lists them."
+        )
+    return found
 
 
 def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> None:
@@ -259,6 +293,8 @@ def _summary(run: RunDirectory) -> RunSummary:
         data=_names(record.get("data")),
         looks=looks_of_record(record),
         look=_last_look(record.get("test_uses")),
+        training_seconds=_seconds(record.get("training_seconds")),
+        resumed=bool(record.get("resumed")),
         problem=problem,
     )
 
@@ -274,6 +310,10 @@ def _text(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and is_finite(value) and value >= 0 else None
 
 
 def _last_look(uses: object) -> int | None:

@@ -12,6 +12,7 @@ Files appear whole or not at all, except the history, which grows by whole lines
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -92,6 +93,15 @@ class RunDirectory:
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
+
+    def size(self) -> int:
+        """The bytes of all its files; of those that come or go meanwhile as many as are found."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
 
     # --- who is at work on it ---
 
@@ -334,7 +344,30 @@ def new_id(name: str, suffix: str = "", *, now: datetime | None = None) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as a part of a file name: ASCII letters, digits, `.`, `_`, `-`; 60 at most, no leading dot."""
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("-._")
-    return safe[:_LONGEST_SLUG].rstrip("-._") or "run"
+    """A name as a part of a file name, at most 60 bytes long: what file systems and shells take of it.
+
+    Letters and digits of any script, `.`, `_` and `-` stay. Marks on Latin letters go (`é` is `e`), other
+    scripts keep theirs; all else becomes a hyphen. There is no leading dot or hyphen, and no name is empty.
+    """
+    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-._")
+    safe = safe.encode()[:_LONGEST_SLUG].decode(errors="ignore")  # file systems count bytes
+    return safe.rstrip("-._") or "run"
+
+
+def _plain_letters(name: str) -> str:
+    """Compatible letters in their plain form, a hyphen for each sign that is none."""
+    letters: list[str] = []
+    for letter in unicodedata.normalize("NFKD", "".join(_SPELLED.get(c, c) for c in name)):
+        if unicodedata.category(letter).startswith("M"):
+            if letters and letters[-1].isalnum() and letters[-1].isascii():
+                continue  # a mark on a Latin letter
+            if not letters or letters[-1] == "-":
+                continue  # a mark on nothing
+            letters.append(letter)
+        else:
+            letters.append(letter if letter.isalnum() or letter in "._" else "-")
+    return unicodedata.normalize("NFC", "".join(letters))
+
+
+# Latin letters that have no decomposition.
+_SPELLED = {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}

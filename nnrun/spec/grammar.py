@@ -30,7 +30,9 @@ class Scalar:
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
         if self.kind == "enum":
-            return listing(self.choices)
+            return listing(
+                [word if word.replace("_", "").isalnum() else f"'{word}'" for word in self.choices]
+            )
         words = {
             "int": "a whole number",
             "float": "a number",
@@ -142,6 +144,8 @@ class Keys:
             return f"{self.word}, or a map from classes to their weights"
         if isinstance(self.value, Scalar):
             return f"a map from names to {self.value.describe()}"
+        if isinstance(self.value, Record):
+            return f"a map from names to maps of {listing(self.value.fields, 'and')}"
         return "a map from keys of the spec, spelled as for --set, to the values to try"
 
 

@@ -13,7 +13,7 @@ from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec.explain import explain
 from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.locate import locate
+from nnrun.spec.locate import Location, locate
 from nnrun.spec.overrides import Overrides, apply_overrides, with_changes
 from nnrun.spec.schema import (
     CategoricalCrossentropy,
@@ -33,7 +33,7 @@ from nnrun.spec.schema import (
     TimeSeries,
     Warmup,
 )
-from nnrun.spec.source import MapNode, SourceText, plain, spell_path
+from nnrun.spec.source import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
 from nnrun.spec.spec_file import read_spec_file
 from nnrun.spec.suggest import quoted
 from nnrun.spec.yaml_source import decode, read_yaml
@@ -63,7 +63,8 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
 
     Args:
         path: the YAML file.
-        overrides: `key=value` texts, their values YAML, or a map from key to Python value. Later ones win.
+        overrides: `key=value` texts, their values YAML, or a map from key to Python value. The same
+            key twice, or one inside another, is an error.
 
     Raises:
         UsageError: there is no such file.
@@ -101,29 +102,67 @@ def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
 
 
 def load_kfold_spec(
-    path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
 ) -> LoadedSpec:
     """A spec with folds: its own, else the default k-fold, changed by `k` and `repeats`.
 
+    Args:
+        path, overrides: as for `load_spec`.
+        k, repeats: instead of what the spec says.
+        prefix: what messages put before the names of these two, such as the `--` of options.
+
     Raises:
-        UsageError, SpecError: as `load_spec`.
+        UsageError: as `load_spec`; or an override says something of the validation that would be dropped.
+        SpecError: as `load_spec`.
     """
-    loaded = load_spec(path, overrides)
+    tree = read_spec(path, overrides)
+    loaded = check_tree(tree)
     kind = loaded.spec.validation.kind
     changes: dict[str, str | int] = {}
     if not has_folds(loaded.spec.validation):
+        _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
         changes["validation"] = kind = KFold.kind
+    for name, value in (("k", k), ("repeats", repeats)):
+        if value is not None:
+            _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
     if k is not None:
         changes[f"validation.{kind}.k"] = k
     if repeats is not None and kind == TimeSeries.kind:
         if repeats > 1:
             raise UsageError(
-                f"--repeats {repeats}: {path} declares time_series, and time has one order; leave it out, or "
-                "use --set validation=kfold for folds in any order."
+                f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
+                "leave it out, or set validation to kfold for folds in any order."
             )
     elif repeats is not None:
         changes["validation.kfold.repeats"] = repeats
-    return load_spec(path, with_changes(overrides, changes)) if changes else loaded
+    origins = {f"validation.{kind}.{name}": f"{prefix}{name}" for name in ("k", "repeats")}
+    return load_spec(path, with_changes(overrides, changes, origins)) if changes else loaded
+
+
+def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
+    """Raise where an override, and not the file, says what stands at a location."""
+    spot = locate(tree.root, location)
+    place = _place_of_override(spot.node) if spot.form is not None else None
+    if place is not None:
+        raise UsageError(
+            f"{place.source.file} {place.source.text} would be dropped: {why}. Leave out one of the two."
+        )
+
+
+def _place_of_override(node: Node | None) -> Place | None:
+    """Where an override has written a value, or a part of it."""
+    if node is None:
+        return None
+    if not node.place.source.numbered:
+        return node.place
+    inner = [entry.value for entry in node.entries.values()] if isinstance(node, MapNode) else []
+    inner += node.items if isinstance(node, ListNode) else ()
+    return next((place for part in inner if (place := _place_of_override(part)) is not None), None)
 
 
 def load_spec_text(

@@ -254,9 +254,10 @@ class RowFile(Component):
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
     `inputs` default to every column that has no other part. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing (rows without a target are refused). Rows
-    of one `group` are never split between training and validation. `weight` is how much a row counts in the
-    loss. `types` overrides what the values of a column look like.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
+    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
+    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
+    A column that only numbers the rows is no input by default; naming it in `inputs` makes it one.
     """
 
     bare = "path"
@@ -265,20 +266,38 @@ class RowFile(Component):
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
     drop_missing: bool = False
+    drop_missing_target: bool = False
     group: str | None = None
     weight: str | None = None
     types: dict[str, ColumnType] = {}
 
 
-class Csv(RowFile):
-    """A CSV file with a header, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
+DecimalMark = Literal[".", ","]
+ThousandsMark = Literal[",", ".", " ", "'"]
 
-    `delimiter` defaults to what the name and the header say. `missing` lists texts that mean a missing value,
-    besides an empty field; default: those of pandas (NA, NaN, null, ...).
+
+class NumberFormat(Config):
+    """How numbers are written: the mark before the decimals, and the mark between groups of thousands."""
+
+    decimal: DecimalMark = "."
+    thousands: ThousandsMark | None = None
+
+
+class Csv(RowFile):
+    """A CSV file, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
+
+    `delimiter` defaults to what the name and the first line say. `header: false` is for a file whose first
+    line is a row; its columns are c0, c1, ... `missing` lists texts that mean a missing value, besides an
+    empty field; default: those of pandas (NA, NaN, null, ...). `decimal` and `thousands` say how numbers are
+    written, as 1.234,5; `number_formats` says so of single columns that differ from the others.
     """
 
     kind = "csv"
     delimiter: str | None = None
+    header: bool = True
+    decimal: DecimalMark = "."
+    thousands: ThousandsMark | None = None
+    number_formats: dict[str, NumberFormat] = {}
     missing: list[str] | None = None
 
 
@@ -289,9 +308,10 @@ class Parquet(RowFile):
 
 
 class Jsonl(RowFile):
-    """A file with one JSON object a line."""
+    """A file with one JSON object a line. `missing` lists texts that mean a missing value, besides null."""
 
     kind = "jsonl"
+    missing: list[str] = []
 
 
 class TextFolder(Component):

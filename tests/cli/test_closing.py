@@ -40,6 +40,24 @@ def closing(**changes: Any) -> list[str]:
     return closing_text(RUN, RECORD | changes).split("\n\n")
 
 
+def test_a_narrow_terminal_wraps_sentences_and_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    headline, scores, remarks, files = closing()
+    assert headline.splitlines() == [
+        "small: trained, 20 epochs on cpu in 12.3 s; 7,982",
+        "training rows, 1,000 validation rows",
+    ]
+    assert max(map(len, [*scores.splitlines(), *remarks.splitlines()])) <= 50
+    assert files == NEXT
+
+
+def test_a_smoke_run_gives_no_advice() -> None:
+    screen = "\n".join(closing(smoke=True, verdict=None))
+    assert "This was a smoke run: its numbers mean nothing." in screen
+    assert "nnrun final" not in screen
+
+
 def test_the_whole_screen() -> None:
     assert (
         "\n\n".join(closing())

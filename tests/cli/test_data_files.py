@@ -57,7 +57,8 @@ key     category  24 different values                            0  key0 1, key1
         == """\
 warning: column 'same' is 7 in every row
 warning: column 'day' looks like dates, for which there is no type: each date is a name of its own
-warning: column 'mixed' has numbers in 23 of 24 values, and 'many' is none
+warning: column 'mixed' holds numbers in 23 of 24 values, beside 'many': correct those, or say that it is a
+category (`types`)
 warning: column 'key' has 24 different values in 24 rows: nothing general can be learned from such names;
 leave it out of `inputs`
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_experiments import check_screen, numbers, only_run, record_of, write_small
 
@@ -31,6 +32,37 @@ def test_the_screens(folder: Path, capsys: Capture) -> None:
     check_screen("evaluate_again", capsys.readouterr())
     assert main(["evaluate", "@last", "--split", "validation"]) == 0
     check_screen("evaluate_validation", capsys.readouterr())
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+def test_it_fits_a_screen_unless_all_is_asked_for(
+    classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    rng = np.random.RandomState(0)
+    arrays = {"x_train": rng.normal(size=(120, 3)), "y_train": np.arange(120) % classes}
+    layers = [{"dense": {"units": classes, "activation": "softmax"}}]
+    losses = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    write_small(tmp_path, arrays=arrays, layers=layers, **losses)
+    assert main(["kfold", "small.yaml", "--k", "3", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--split", "validation"]) == 0
+    brief = capsys.readouterr().out
+    assert len(brief.splitlines()) <= 30
+    assert max(len(line) for line in brief.splitlines() if not line.startswith("runs/")) <= 80
+    for part in ("macro mean", "expected calibration error", "Most confident mistakes"):
+        assert part in brief
+    assert main(["evaluate", "@last", "--split", "validation", "-v"]) == 0
+    whole = capsys.readouterr().out
+    assert len(whole.splitlines()) > len(brief.splitlines())
+    assert any(line.startswith("  ") and " to " in line for line in whole.splitlines())  # of calibration
+
+
+def test_mistakes_that_are_asked_for_are_shown_in_full(folder: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "@last", "--split", "validation", "--mistakes", "12", "--no-figures"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith("      ")]) >= 12
 
 
 def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:

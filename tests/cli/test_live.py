@@ -7,6 +7,7 @@ import io
 import re
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ Rows = list[dict[str, float]]
 
 @pytest.fixture(autouse=True)
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("JPY_PARENT_PID", "JPY_SESSION_NAME"):  # the tests may run in a notebook themselves
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("LINES", "40")
     monkeypatch.setenv("COLUMNS", "100")
 
@@ -98,6 +101,76 @@ def test_no_row_takes_more_than_a_line(width: int) -> None:
     assert "val_loss" in heading
     assert row.split()[0] == "1"
     assert "…" not in heading + row
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.5, 12345.678, 7.25),
+        (1e-7, 0.5, 3.0),
+        (123456789.0, 0.001, 5.0),
+        (-3.5, 0.25, 1e5),
+        (float("nan"), 3.0, float("inf")),
+        (0.0, 0.00001, 0.00002),
+    ],
+)
+@pytest.mark.parametrize("name", ["loss", "a_metric_with_a_very_long_name_of_its_own"])
+def test_columns_stay_straight(values: tuple[float, ...], name: str) -> None:
+    """Numbers of very different size: a column ends in one place, with as many decimals."""
+    records = (
+        EpochRecord(epoch, {0: {name: value, "val_loss": value}}, {0: 0.001}, 10.0**epoch)
+        for epoch, value in enumerate(values, start=1)
+    )
+    heading, *rows, _ = last_picture(start(3), records)
+    end = heading.index("val_loss") + len("val_loss")
+    cells = [row[:end].rstrip().split(" ")[-1] for row in rows]
+    assert all(len(row[:end].rstrip()) == end for row in rows)
+    assert len({len(cell.partition(".")[2]) for cell in cells if cell not in ("nan", "inf")}) == 1
+    finite = [(value, float(cell)) for value, cell in zip(values, cells, strict=True) if abs(value) < 1e300]
+    assert all(shown == pytest.approx(value, rel=0.01, abs=5e-5) for value, shown in finite)
+    assert all(shown != 0 for value, shown in finite if value)
+
+
+def test_a_resumed_run_knows_its_best_epoch_of_before() -> None:
+    every = list(losses(0.9, 0.3, 0.8, 0.7))
+    resumed = replace(start(4), earlier=every[:2])
+    *table, bar = last_picture(resumed, iter(every[2:]))
+    assert [(row.split()[0], "best" in row) for row in table[1:]] == [
+        ("1", False),
+        ("2", True),
+        ("3", False),
+        ("4", False),
+    ]
+    assert "epoch 4/4" in bar
+
+
+def test_the_best_epoch_is_that_of_the_column_that_chooses() -> None:
+    values = [(0.5, 0.7), (0.4, 0.9), (0.3, 0.8)]
+    records = (
+        EpochRecord(epoch, {0: {"loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}}, {0: 0.001}, 0.2)
+        for epoch, (loss, accuracy) in enumerate(values, start=1)
+    )
+    table = last_picture(replace(start(3), monitor="val_accuracy", maximize=True), records)[1:-1]
+    assert ["best" in row for row in table] == [False, True, False]
+
+
+@pytest.mark.parametrize("variable", ["JPY_PARENT_PID", "DATABRICKS_RUNTIME_VERSION"])
+def test_a_notebook_gets_plain_lines(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`!nnrun train` in a notebook has a terminal, on which nothing can be drawn over."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "1234")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    write_small(tmp_path)
+    assert main(["train", "small.yaml"]) == 0
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith("epoch ")] == [
+        "1/3",
+        "2/3",
+        "3/3",
+    ]
 
 
 def test_a_long_training_shows_its_last_epochs_and_the_best() -> None:

@@ -59,17 +59,17 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
 
 
 WHOLE_SCREEN = """\
-ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       LOOK      STARTED           TOOK
-boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                                         2026-01-02 00:00  1 h 2 min
-reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  3rd of 4  2026-01-01 00:00  4.2 s
-damaged                        broken
+ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       LOOK      STARTED           TOOK       SIZE
+boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                                         2026-01-02 00:00  1 h 2 min  267 B
+reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  3rd of 4  2026-01-01 00:00  4.2 s      653 B
+damaged                        broken                                                                                                                                   2 B
 """  # noqa: E501
 
 NARROW_SCREEN = """\
-ID                             STATUS       EPOCHS      VALIDATION
-boston-20260102T000000Z-bbbb   interrupted  500         mae 2.391
-reuters-20260101T000000Z-aaaa  completed    20, best 9  loss 0.9012, accuracy 0.801
-damaged                        broken
+ID                 VALIDATION                   TEST
+boston-20260102T…  mae 2.391
+reuters-20260101…  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788
+damaged            (broken)
 """
 
 
@@ -110,8 +110,57 @@ def test_the_count_stays_longer_than_the_scores(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["ls"]) == 0
     heading, _, reuters, _ = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["ID", "STATUS", "EPOCHS", "VALIDATION", "LOOK"]
-    assert reuters.endswith("  loss 0.9012, accuracy 0.801  3rd of 4")
+    assert heading.split() == ["ID", "STATUS", "VALIDATION", "TEST"]
+    assert reuters.endswith("  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788")
+    monkeypatch.setenv("COLUMNS", "130")
+    assert main(["ls"]) == 0
+    heading, *_ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["ID", "STATUS", "EPOCHS", "VALIDATION", "TEST", "LOOK"]
+
+
+def terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+
+def test_the_beginnings_of_ids_that_are_shown_name_one_run_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"{'a-long-name' * 4}-2026010{day}T00000{second}Z-aaaa" for day in (1, 2) for second in (1, 2)]
+    for id_ in ids:
+        make_run(tmp_path, id_, best={"val_loss": 0.5, "val_mae": 0.25}, test={"loss": 1.0})
+    terminal(80, monkeypatch)
+    assert main(["ls", "--runs-dir", str(tmp_path)]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert max(map(len, rows)) <= 80
+    assert heading.split()[1:] == ["VALIDATION", "TEST"] or heading.split()[1:] == ["VALIDATION"]
+    shown = [row.split()[0] for row in rows]
+    assert all(name.endswith("…") for name in shown)
+    for name in shown:
+        assert sum(id_.startswith(name[:-1]) for id_ in ids) == 1
+
+
+def test_the_pause_before_a_run_was_resumed_is_not_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T12:00:00Z", "epochs_run": 3}
+    make_run(tmp_path, "paused", **times, training_seconds=7.5, resumed=[{"after_epoch": 1}])
+    make_run(tmp_path, "unknown", **times, resumed=[{"after_epoch": 1}])
+    make_run(tmp_path, "longer", **times, training_seconds=60)
+    assert main(["ls", "--runs-dir", str(tmp_path), "--json", "--sort", "took"]) == 0
+    found = {run["id"]: run["seconds"] for run in json.loads(capsys.readouterr().out)}
+    assert list(found.items()) == [("longer", 60), ("paused", 7.5), ("unknown", None)]
+    assert main(["ls", "--runs-dir", str(tmp_path), "--name", "paused"]) == 0
+    assert "7.5 s" in capsys.readouterr().out
+
+
+def test_the_size_is_that_of_all_files(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "damaged" / "fold-0").mkdir()
+    (runs / "damaged" / "fold-0" / "weights").write_bytes(bytes(1_250_000))
+    assert main(["ls", "--sort", "size", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["damaged", "broken", "1.3", "MB"]
+    assert main(["ls", "--json", "--sort", "size", "--limit", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["bytes"] == 1_250_002
 
 
 def test_without_the_ledger_the_runs_that_are_there_count(
@@ -140,6 +189,7 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "started": "2026-01-01T00:00:00+00:00",
         "ended": "2026-01-01T00:00:04.250000+00:00",
         "seconds": 4.25,
+        "bytes": 653,
         "epochs": 20,
         "best_epoch": 9,
         "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
@@ -158,8 +208,8 @@ def test_a_record_cannot_disturb_the_terminal(tmp_path: Path, capsys: pytest.Cap
     make_run(tmp_path, "x", command="\x1b[2J\n", best={"val_\x07": 1}, device="d" * 1000)
     assert main(["ls", "--runs-dir", str(tmp_path)]) == 0
     heading, row = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["ID", "STATUS", "COMMAND", "DEVICE", "VALIDATION"]
-    assert row.split() == ["x", "completed", "?[2J?", "d" * 99 + "…", "?", "1"]
+    assert heading.split() == ["ID", "STATUS", "COMMAND", "DEVICE", "VALIDATION", "SIZE"]
+    assert row.split() == ["x", "completed", "?[2J?", "d" * 99 + "…", "?", "1", "1.1", "kB"]
 
 
 def printed_ids(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -193,8 +243,8 @@ def test_order_and_selection(
 @pytest.mark.parametrize(
     ("sort", "last_column"),
     [
-        (None, "EPOCHS      VALIDATION"),
-        ("val_accuracy", "EPOCHS      VALIDATION"),
+        (None, "TEST"),
+        ("val_accuracy", "TEST"),
         ("took", "TOOK"),
         ("started", "STARTED"),
         ("test_loss", "TEST"),
@@ -229,8 +279,8 @@ def test_the_score_that_is_sorted_by_is_shown_first(
     [
         (
             ["--sort", "speed"],
-            "--sort 'speed' is no column. Columns are started, name, status, epochs, took; the scores of "
-            "these runs are val_mae, val_loss, val_accuracy, test_loss, test_accuracy.",
+            "--sort 'speed' is no column. Columns are started, name, status, epochs, took, size; the scores "
+            "of these runs are val_mae, val_loss, val_accuracy, test_loss, test_accuracy.",
         ),
         (
             ["--status", "done"],

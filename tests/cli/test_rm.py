@@ -27,7 +27,7 @@ def names(runs: Path) -> list[str]:
 
 def test_yes_deletes_without_asking(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rm", "a-run", "a-", "--yes"]) == 0
-    assert capsys.readouterr().out == "Deleted runs/a-run\n"
+    assert capsys.readouterr().out == "Deleted runs/a-run\nFreed 82 B.\n"
     assert names(runs) == ["b-run"]
 
 
@@ -44,7 +44,9 @@ def test_it_asks(
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert main(["rm", "a-run", "b-run"]) == 0
     nothing = "Nothing was deleted.\n" if left else ""
-    assert capsys.readouterr().err == f"  runs/a-run\n  runs/b-run\nDelete these 2 runs? [y/N] {nothing}"
+    assert capsys.readouterr().err == (
+        f"  runs/a-run  82 B\n  runs/b-run  82 B\nDelete these 2 runs (164 B)? [y/N] {nothing}"
+    )
     assert names(runs) == left
 
 
@@ -75,7 +77,11 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rm", "a-run", "b-", "--yes", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {
-        "deleted": [{"id": "a-run", "path": "runs/a-run"}, {"id": "b-run", "path": "runs/b-run"}]
+        "deleted": [
+            {"id": "a-run", "path": "runs/a-run", "bytes": 82},
+            {"id": "b-run", "path": "runs/b-run", "bytes": 82},
+        ],
+        "freed_bytes": 164,
     }
     assert printed.err == ""
     assert names(runs) == []
@@ -86,7 +92,7 @@ def test_json_of_a_no(
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     assert main(["rm", "a-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"deleted": []}
+    assert json.loads(capsys.readouterr().out) == {"deleted": [], "freed_bytes": 0}
     assert names(runs) == ["a-run", "b-run"]
 
 
@@ -108,5 +114,59 @@ def test_one_that_is_not_beyond_doubt_a_run_keeps_all(runs: Path, capsys: pytest
 
 def test_one_run_in_two_spellings_is_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rm", "a-run", str((runs / "a-run").resolve()), "--yes"]) == 0
-    assert capsys.readouterr().out == "Deleted runs/a-run\n"
+    assert capsys.readouterr().out == "Deleted runs/a-run\nFreed 82 B.\n"
     assert names(runs) == ["b-run"]
+
+
+@pytest.fixture
+def several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, status in (("imdb-1", "completed"), ("imdb-2", "failed"), ("boston-1", "failed")):
+        make_run(Path("runs"), name, status=status)
+    return Path("runs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        (["imdb*"], ["boston-1"]),
+        (["*-1", "imdb-2"], []),
+        (["imdb-[0-1]"], ["boston-1", "imdb-2"]),
+        (["--status", "failed"], ["imdb-1"]),
+        (["imdb*", "--status", "failed"], ["boston-1", "imdb-1"]),
+        (["--name", "boston"], ["imdb-1", "imdb-2"]),
+        (["--name", "i*", "--status", "completed"], ["boston-1", "imdb-2"]),
+        (["--status", "interrupted"], ["boston-1", "imdb-1", "imdb-2"]),
+    ],
+)
+def test_patterns_and_filters(several: Path, arguments: list[str], left: list[str]) -> None:
+    assert main(["rm", *arguments, "-y"]) == 0
+    assert names(several) == left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["x*"],
+            "None of the 3 runs in runs has an id like 'x*'. `nnrun ls` lists them.",
+        ),
+        ([], "Name the runs to delete, or choose them with --name or --status."),
+        (
+            ["--status", "done"],
+            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+        ),
+    ],
+)
+def test_what_chooses_nothing_deletes_nothing(
+    several: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rm", *arguments, "-y"]) == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+    assert names(several) == ["boston-1", "imdb-1", "imdb-2"]
+
+
+def test_a_pattern_asks_as_a_name_does(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rm", "imdb*"]) == 2
+    assert "Add --yes" in capsys.readouterr().err
+    assert names(several) == ["boston-1", "imdb-1", "imdb-2"]

@@ -72,7 +72,10 @@ def test_a_few_words_among_numbers_are_told() -> None:
         60,
         62,
     )
-    assert said(inferred) == ["has numbers in 60 of 62 values, and 'many' is none"]
+    assert said(inferred) == [
+        "holds numbers in 60 of 62 values, beside 'few' and 'many': correct those, or say that it is a "
+        "category (`types`)"
+    ]
     assert of(*[str(i) for i in range(30)], *["x"] * 5).wrong is None
     assert of("1", "2", "x").wrong is None
 
@@ -138,8 +141,8 @@ def test_the_spec_can_say_otherwise() -> None:
 def test_numbers_of_a_file_that_has_types_as_names() -> None:
     column = infer("c", RawNumbers(np.array([10.0, 2.0, np.nan, 2.5])), "category").column
     assert isinstance(column, CategoryColumn)
-    assert column.levels == ("10", "2", "2.5")
-    assert column.codes.tolist() == [0, 1, -1, 2]
+    assert column.levels == ("2", "2.5", "10")
+    assert column.codes.tolist() == [2, 0, -1, 1]
 
 
 def test_a_text_is_a_text_where_the_file_has_types() -> None:

@@ -93,7 +93,7 @@ def test_one_network_each_is_compared_and_not_tested(tmp_path: Path) -> None:
     assert score.test is None
     assert comparison.verdicts() == []
     assert comparison.notes() == [
-        "No test of B - A: one network of each tells nothing of how far chance reaches.",
+        "Not tested: one network each cannot show how much varies by chance.",
         "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10.",
     ]
 
@@ -115,7 +115,7 @@ def test_other_seeds_on_the_same_rows_are_compared_and_not_tested(tmp_path: Path
     assert score.difference == pytest.approx(np.mean(HIGH) - np.mean(LOW))
     assert score.no_test == "no two seeds are in both"
     assert comparison.notes()[1:] == [
-        "No test of B - A: no two seeds are in both.",
+        "Not tested: no two seeds are in both.",
         "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10.",
     ]
 
@@ -157,7 +157,7 @@ def test_a_score_that_is_no_number_is_not_tested(tmp_path: Path) -> None:
     comparison, score = compared(first, second)
     assert (score.difference, score.test) == (None, None)
     assert score.no_test == "val_accuracy of seed 2 is not a finite number"
-    assert "No test of B - A: val_accuracy of seed 2 is not a finite number." in comparison.notes()
+    assert "Not tested: val_accuracy of seed 2 is not a finite number." in comparison.notes()
     assert not any("A test needs" in note for note in comparison.notes())
 
 

@@ -80,13 +80,13 @@ def test_an_unknown_column_is_refused_with_those_that_there_are() -> None:
         sort_runs(RUNS, "accuracy")
     assert str(caught.value) == (
         "--sort 'accuracy' is no column. Did you mean val_accuracy? Columns are started, name, status, "
-        "epochs, took; the scores of these runs are val_loss, val_accuracy, test_accuracy."
+        "epochs, took, size; the scores of these runs are val_loss, val_accuracy, test_accuracy."
     )
     with pytest.raises(UsageError) as caught:
         sort_runs([RUNS[1]], "val_loss")
     assert str(caught.value) == (
-        "--sort 'val_loss' is no column. Columns are started, name, status, epochs, took; these runs have no "
-        "scores."
+        "--sort 'val_loss' is no column. Columns are started, name, status, epochs, took, size; these runs "
+        "have no scores."
     )
 
 

@@ -28,7 +28,7 @@ from nnrun.experiment.listener import Listener, StopTraining
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.resume import resume_run
 from nnrun.experiment.run import Settings, run_experiment
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, member_kind
 from nnrun.spec.load import LoadedSpec, load_spec
 from nnrun.training.compiler import cxx_compiler
 from nnrun.training.deterministic import exact_on
@@ -50,12 +50,14 @@ class StopsAfter(Listener):
 
     epochs: list[int]
     messages: list[str]
+    earlier: list[EpochRecord]
 
     def message(self, text: str) -> None:
         self.messages.append(text)
 
     def started(self, start: Any) -> None:
         self.run = start.run
+        self.earlier = list(start.earlier)
 
     def epoch(self, record: EpochRecord) -> None:
         self.epochs.append(record.epoch)
@@ -131,6 +133,15 @@ def test_bit_for_bit(name: str, epoch: int, tmp_path: Path) -> None:
     assert listener.epochs == list(range(epoch + 1, whole.read_record()["epochs_run"] + 1))
     assert listener.messages[0] == f"going on with {run.id} after epoch {epoch}"
     check_same(run, whole)
+    assert [record.epoch for record in listener.earlier] == list(range(1, epoch + 1))
+    table = whole.read_history()
+    kind = member_kind(table.columns)
+    for record in listener.earlier:
+        rows = table[table["epoch"] == record.epoch]
+        numbers = [0] if kind is None else rows[kind].tolist()
+        assert {n: row["val_loss"] for n, row in record.rows.items()} == dict(
+            zip(numbers, rows["val_loss"], strict=True)
+        )
 
 
 @pytest.mark.parametrize("epoch", [1, 3])

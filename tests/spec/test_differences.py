@@ -57,6 +57,59 @@ def test_another_component_is_one_difference_without_its_defaults() -> None:
     }
 
 
+DENSE: list[dict[str, Any]] = [{"dense": {"units": units, "activation": "relu"}} for units in (64, 32, 16)]
+LAYERS: dict[str, tuple[list[list[Any]], dict[str, list[str]]]] = {
+    "a layer more at the beginning": (
+        [[DENSE[0], {"dense": 1}], [{"dropout": 0.5}, DENSE[0], {"dense": 1}]],
+        {"layers[0]": ["-", "{dropout: 0.5}"]},
+    ),
+    "a layer more in between": (
+        [[DENSE[0], {"dense": 1}], [DENSE[0], {"dropout": 0.5}, {"dense": 1}]],
+        {"layers[1]": ["-", "{dropout: 0.5}"]},
+    ),
+    "a layer of the same kind more": (
+        [[DENSE[0], DENSE[1], {"dense": 1}], [DENSE[0], {"dense": 1}]],
+        {"layers[1]": ["{dense: {units: 32, activation: relu}}", "-"]},
+    ),
+    "another in the same place": (
+        [[DENSE[0], {"dropout": 0.5}, {"dense": 1}], [DENSE[0], "batch_normalization", {"dense": 1}]],
+        {"layers[1]": ["{dropout: 0.5}", "batch_normalization"]},
+    ),
+    "other units": (
+        [[DENSE[0], {"dense": 1}], [DENSE[1], {"dropout": 0.5}, {"dense": 1}]],
+        {"layers[0].dense.units": ["64", "32"], "layers[1]": ["-", "{dropout: 0.5}"]},
+    ),
+    "three networks": (
+        [
+            [DENSE[0], {"dense": 1}],
+            [DENSE[0], {"dropout": 0.5}, {"dense": 1}],
+            [DENSE[0], {"dropout": 0.5}, DENSE[2], {"dropout": 0.2}, {"dense": 1}],
+        ],
+        {
+            "layers[1]": ["-", "{dropout: 0.5}", "{dropout: 0.5}"],
+            "layers[2]": ["-", "-", "{dense: {units: 16, activation: relu}}"],
+            "layers[3]": ["-", "-", "{dropout: 0.2}"],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_aligned_by_what_they_are(name: str) -> None:
+    networks, expected = LAYERS[name]
+    differences = spec_differences([spec(layers=layers) for layers in networks], align=True)
+    assert {difference.path: difference.texts for difference in differences} == expected
+
+
+@given(SPECS, SPECS)
+def test_aligned_or_not_equal_specs_do_not_differ_and_others_do(
+    values: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, second = (ExperimentSpec.model_validate(each) for each in (values, other))
+    assert spec_differences([first, first], align=True) == []
+    assert bool(spec_differences([first, second], align=True)) == (first != second)
+
+
 def test_a_longer_list_has_entries_that_the_other_lacks() -> None:
     deeper = [*SMALL["layers"][:1], {"dropout": 0.5}, {"dense": 1}]
     assert found(spec(), spec(layers=deeper)) == {

@@ -13,7 +13,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
+from nnrun.data.number_spelling import Spellings
+
+Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+"""int64 where a block holds whole numbers only and none is missing; float64 for all others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,12 @@ class Texts:
     Attributes:
         codes: (N,) integers; -1 where the value is missing.
         levels: the different texts, in any order.
+        numeric: they are numbers of the file, in digits, since no float holds them.
     """
 
     codes: npt.NDArray[np.integer]
     levels: Sequence[str]
+    numeric: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -110,6 +115,9 @@ class RowReader(Protocol):
         names: of its columns, in order, all different.
         lines: where the rows that were read so far stand.
         typed: a text is a text, even where it looks like a number.
+        missing: texts that mean a missing value.
+        spellings: how numbers are written.
+        index: columns that the file declares to be an index, and why.
     """
 
     path: Path
@@ -117,13 +125,17 @@ class RowReader(Protocol):
     names: tuple[str, ...]
     lines: LineNumbers
     typed: bool
+    missing: Sequence[str]
+    spellings: Spellings
+    index: Mapping[str, str]
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """The rows from the first on.
 
         Args:
             columns: which to read.
-            as_text: those to give as texts; others are numbers wherever a whole block of them is.
+            as_text: those to give as texts; others are numbers wherever a whole block of them is, and
+                nothing would be lost: neither a digit nor what tells a code (a leading zero).
 
         Raises:
             DataError: the file is damaged; says where.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from nnrun.data.files.blocks import Block, LineNumbers
 from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.opened import Opened, opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, NEWLINE, refuse_what_is_no_text, refuse_wide
+from nnrun.data.number_spelling import Spellings
 from nnrun.data.row_source import MAX_LINE, guessed_delimiter
 from nnrun.errors import DataError
 from nnrun.spec.suggest import counted, quoted
@@ -34,30 +37,53 @@ MISSING: Final = (
 )
 
 
+UNNAMED_FIRST: Final = "the first column has no name, as R and pandas write the names of their rows"
+
+
 class CsvRows:
-    """A CSV file with a header; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
+    """A CSV file; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
+
+    Lines may end with a newline, with both (Windows) or with a carriage return (old Macs). Blank lines, and
+    lines of delimiters only, are no rows.
 
     Attributes:
-        path, name, names, lines, typed: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
         delimiter: between fields.
-        missing: texts that mean a missing value.
+        header: whether the first line names the columns.
     """
 
     typed = False
 
     def __init__(
-        self, path: Path, delimiter: str | None = None, missing: Sequence[str] | None = None
+        self,
+        path: Path,
+        delimiter: str | None = None,
+        missing: Sequence[str] | None = None,
+        *,
+        header: bool = True,
+        spellings: Spellings | None = None,
     ) -> None:
-        """Read the header.
+        """Read the header, or count the fields of the first row.
+
+        Args:
+            path: of the file.
+            delimiter: between fields; default: as the name and the first line say.
+            missing: texts that mean a missing value, besides nothing; default: those of pandas.
+            header: whether the first line names the columns; else they are c0, c1, ...
+            spellings: how numbers are written.
 
         Raises:
-            DataError: there is none, or it cannot name columns.
+            DataError: the file is empty, or its header cannot name columns.
         """
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
-        self.missing = MISSING if missing is None else ("", *missing)
+        self.missing: Sequence[str] = MISSING if missing is None else ("", *missing)
+        self.header = header
+        self.spellings = spellings or Spellings()
+        self.index: Mapping[str, str] = {}
         with opened(path) as file:
+            file.newlines = True
             head = file.read(_HEAD_BYTES)
             refuse_wide(head, self.name)
             head = head.removeprefix(BOM)
@@ -77,43 +103,39 @@ class CsvRows:
                         f"{self.name}, line {self._blank_lines + 1} is longer than {MAX_LINE:,} bytes: it "
                         f"is no file of rows."
                     )
-        if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
-            first = first.replace(b"\r", b"\n")
-            raise DataError(
-                f"{self.name} has no newline: its lines end with carriage returns, {first.count(NEWLINE):,} "
-                f"of them. Convert the line ends, for example: tr '\\r' '\\n'."
-            )
-        header = first.split(b"\n", 1)[0]
-        if header.count(b'"') % 2:
-            header = first  # a name goes over several lines
-        refuse_what_is_no_text(header, self._blank_lines + 1, self.name)
-        self.delimiter = delimiter or _guessed(path, header.split(b"\n", 1)[0].decode())
-        self._header_lines, self.names = self._read_header(header.decode())
+        row = first.split(b"\n", 1)[0]
+        if row.count(b'"') % 2:
+            row = first  # a name goes over several lines
+        refuse_what_is_no_text(row, self._blank_lines + 1, self.name)
+        self.delimiter = delimiter or _guessed(path, row.split(b"\n", 1)[0].decode())
+        self._header_lines, self.names = self._read_header(row.decode(), header_row=header)
 
-    def _read_header(self, text: str) -> tuple[int, tuple[str, ...]]:
+    def _read_header(self, text: str, *, header_row: bool) -> tuple[int, tuple[str, ...]]:
         where = f"{self.name}, line {self._blank_lines + 1}"
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True)
         try:
             fields = next(reader)
         except csv.Error as error:
             raise DataError(f"{where}: the header is no row of CSV: {error} (is a quote closed?).") from None
-        names = tuple(field.strip() for field in fields)
+        if not header_row:
+            return 0, names_by_position(len(fields))
+        names = named_columns(fields)
+        self.index = {
+            name: UNNAMED_FIRST if number == 1 else f"column {number} has no name"
+            for number, (name, field) in enumerate(zip(names, fields, strict=True), start=1)
+            if not field.strip()
+        }
         seen: dict[str, int] = {}
         for number, name in enumerate(names, start=1):
-            if not name:
-                raise DataError(
-                    f"{where}: column {number} has no name. Name it, or leave it out (pandas writes such a "
-                    "column for its index; save with index=False)."
-                )
             if seen.setdefault(name, number) != number:
                 raise DataError(
                     f"{where}: columns {seen[name]} and {number} are both called {quoted(name)}"
                     f"{_blanks_aside(fields, name)}. Give each a name of its own."
                 )
-        if all(_is_number(name) for name in names):
+        if all(_is_number(name) for name in names) and names != tuple(map(str, range(len(names)))):
             raise DataError(
-                f"{where} holds numbers only, so the file seems to lack a header. Add a first line that "
-                "names the columns."
+                f"{where} holds numbers only, so the file seems to lack a header. Set `header: false`, which "
+                "calls the columns c0, c1, ..., or add a first line that names them."
             )
         return reader.line_num, names
 
@@ -127,6 +149,7 @@ class CsvRows:
         row = 0
         parser = CsvColumns(len(self.names), self.delimiter, self.missing)
         with opened(self.path) as file:
+            file.newlines = True
             for data in self._checked(file, row):
                 n_rows, read = parser.read(data, positions, as_text)
                 yield Block(n_rows, read, file.done)
@@ -156,18 +179,18 @@ class CsvRows:
             refuse_what_is_no_text(data, line, self.name, self.names, self.delimiter.encode())
             lines: int | npt.NDArray[np.int64]
             if b'"' in data:
-                end, lines = self._by_csv_module(data, line)
+                end, rows, lines = self._by_csv_module(data, line)
                 if end < len(data):
                     kept, kept_line = data[end:], line + data.count(b"\n", 0, end)
                     if len(kept) > MAX_LINE:
                         raise self._unclosed(kept_line)
-                    data = data[:end]
+                data = rows
             else:
                 if b"\r" in data:
                     data = self._without_carriage_returns(data, line)
                 if not data.endswith(b"\n"):
                     data += b"\n"
-                lines = self._by_counting(data, line)
+                data, lines = self._by_counting(data, line)
             if isinstance(lines, int):
                 self.lines.add_run(row, line)
                 row += lines
@@ -196,32 +219,37 @@ class CsvRows:
             )
         return data.replace(b"\r", b"")
 
-    def _by_counting(self, data: bytes, line: int) -> int | npt.NDArray[np.int64]:
-        """How many rows there are where each is a line; else the lines of the rows."""
+    def _by_counting(self, data: bytes, line: int) -> tuple[bytes, int | npt.NDArray[np.int64]]:
+        """The rows, and how many there are where each is a line; else the lines that they begin at."""
         width = len(self.names)
         characters = np.frombuffer(data, np.uint8)
         newline = ord("\n")
         ends = np.flatnonzero((characters == ord(self.delimiter)) | (characters == newline))
         at_line_ends = characters[ends[width - 1 :: width]] == newline
         n_lines = data.count(b"\n")
-        if width > 1 and len(ends) == width * n_lines and at_line_ends.all():
-            return n_lines
-        lines = []
+        whole = width > 1 and len(ends) == width * n_lines and bool(at_line_ends.all())
+        if whole and _empty_row(self.delimiter).search(data) is None:
+            return data, n_lines
+        lines, rows = [], []
         for number, text in enumerate(data[:-1].split(b"\n"), start=line):
-            if not text.strip(b" \t" if self.delimiter != "\t" else b" "):
+            if not text.strip(b" \t" if self.delimiter != "\t" else b" ") or _empty_row(
+                self.delimiter
+            ).fullmatch(text):
                 continue
             found = text.count(self.delimiter.encode()) + 1
             if found != width:
                 raise self._ragged(number, found)
             lines.append(number)
-        return np.array(lines, np.int64)
+            rows.append(text)
+        return b"\n".join(rows) + b"\n", np.array(lines, np.int64)
 
-    def _by_csv_module(self, data: bytes, line: int) -> tuple[int, npt.NDArray[np.int64]]:
-        """How many bytes hold whole rows, and the lines that the rows begin at."""
+    def _by_csv_module(self, data: bytes, line: int) -> tuple[int, bytes, npt.NDArray[np.int64]]:
+        """How many bytes hold whole rows, these rows, and the lines that they begin at."""
         raw = data.splitlines(keepends=True) if b"\r" not in data else _split_at_newlines(data)
         reader = csv.reader((text.decode() for text in raw), delimiter=self.delimiter, strict=True)
         width = len(self.names)
         lines = []
+        rows: list[bytes] = []
         done = 0  # lines of whole rows
         with _long_fields():
             while True:
@@ -236,12 +264,15 @@ class CsvRows:
                         f"{self.name}, line {line + done} is no row of CSV: {error}. Write a quote within a "
                         'field twice ("").'
                     ) from None
-                if fields and not (len(fields) == 1 and not fields[0].strip(" \t") and width > 1):
+                if fields and not (len(fields) == width == 1) and not any(f.strip(" \t") for f in fields):
+                    fields = []  # a line of delimiters, as Excel leaves at the end
+                if fields:
                     if len(fields) != width:
                         raise self._ragged(line + done, len(fields))
                     lines.append(line + done)
+                    rows += raw[done : reader.line_num]
                 done = reader.line_num
-        return sum(len(text) for text in raw[:done]), np.array(lines, np.int64)
+        return sum(map(len, raw[:done])), b"".join(rows), np.array(lines, np.int64)
 
     def _ragged(self, line: int, found: int) -> DataError:
         width = len(self.names)
@@ -253,6 +284,34 @@ class CsvRows:
         return DataError(
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )
+
+
+def names_by_position(columns: int) -> tuple[str, ...]:
+    """The names of columns without a header: c0, c1, ..."""
+    return tuple(f"c{place}" for place in range(columns))
+
+
+def named_columns(fields: Sequence[str]) -> tuple[str, ...]:
+    """The names of columns in a header, without blanks around them.
+
+    A column without a name is called as by pandas: `Unnamed: 0`, or `Unnamed: 0.1` where that is taken.
+    """
+    names = [field.strip() for field in fields]
+    taken = set(names)
+    for place, name in enumerate(names):
+        if not name and len(names) > 1:
+            own = f"Unnamed: {place}"
+            again = (f"{own}.{i}" for i in range(1, len(names) + 1))
+            names[place] = own if own not in taken else next(n for n in again if n not in taken)
+            taken.add(names[place])
+    return tuple(names)
+
+
+@cache
+def _empty_row(delimiter: str) -> re.Pattern[bytes]:
+    """A line of delimiters and blanks only."""
+    mark = re.escape(delimiter.encode())
+    return re.compile(rb"^ *" + mark + rb"[ " + mark + rb"]*$", re.MULTILINE)
 
 
 def _guessed(path: Path, header: str) -> str:

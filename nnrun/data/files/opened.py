@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from nnrun.data.files.utf8 import GZIP, ends_with_carriage_return, with_newlines
 from nnrun.data.row_source import MAX_LINE
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import nearest, quoted
 
-GZIP = ".gz"
 _GZIP_SIGNATURE = b"\x1f\x8b"
 _BLOCK = 1 << 20
 # Tables pack to between a third and a twentieth. What packs a hundred times better is made to fill a machine.
@@ -82,6 +82,8 @@ class Opened:
 
     Attributes:
         name: for messages.
+        newlines: give a newline for each line end, also where the first line ends with a carriage return
+            alone, as old Macs write it.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -97,13 +99,25 @@ class Opened:
             raise DataError(f"{self.name} is packed by gzip: add {GZIP} to its name.")
         self._bytes = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
         self._unpacked = 0 if packed else None
+        self.newlines = False
+        self._carriage_returns: bool | None = None
 
     def read(self, size: int) -> bytes:
-        """So many bytes; fewer at the end only.
+        """So many bytes; fewer at the end, or where line ends become newlines. None are left at b"".
 
         Raises:
             DataError: the file is damaged, or unpacks to something monstrous.
         """
+        block = self._read(size)
+        if self._carriage_returns is None:
+            self._carriage_returns = ends_with_carriage_return(block)
+        if not (self.newlines and self._carriage_returns):
+            return block
+        while block.endswith(b"\r") and (more := self._read(1)):
+            block += more  # its newline may be the next byte
+        return with_newlines(block)
+
+    def _read(self, size: int) -> bytes:
         try:
             block = self._bytes.read(size)
         except EOFError:

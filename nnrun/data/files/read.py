@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from nnrun.data.files.blocks import LineNumbers, RowReader
-from nnrun.data.files.columns import Raw, RawNumbers, TableBuilder
+from nnrun.data.files.columns import RawNumbers, TableBuilder
 from nnrun.data.files.kept import Kept, kept_or_read
+from nnrun.data.index_columns import index_columns
 from nnrun.data.infer import Inferred, infer
 from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.suggest import counted, listing, quoted
 
 OnMessage = Callable[[str], None]
 _SECONDS_BETWEEN_MESSAGES: Final = 3.0
 _MOST_ATTEMPTS: Final = 20
+_RULES: Final = 2  # to be raised where a reader makes something else of the same file
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,9 @@ class ReadTable:
         n_rows: N.
         lines: where the rows stand in the file.
         typed: texts are texts, also where they look like numbers.
+        index: columns that only number or name the rows, and why; they are among `columns`.
+        left_out: rows that were left out, since a column that needs a value has none there.
+        keys: what a spec must say of the file, besides its path, to have it read like this.
     """
 
     name: str
@@ -43,6 +48,9 @@ class ReadTable:
     n_rows: int
     lines: LineNumbers
     typed: bool = False
+    index: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def table(self) -> Table:
@@ -63,6 +71,7 @@ def read_table(
     on_message: OnMessage = lambda text: None,
     *,
     most_rows: int | None = None,
+    needed: Sequence[str] = (),
 ) -> ReadTable:
     """Read columns of a file.
 
@@ -74,22 +83,58 @@ def read_table(
         types: column → its type, where that is known.
         on_message: is told how far reading is.
         most_rows: stop after about so many; default: read all.
+        needed: columns of which each row needs a value; other rows are left out.
 
     Raises:
-        DataError: the file is damaged, or holds a number that is not finite.
+        DataError: the file is damaged, or no row is left.
     """
-    key = {**options, "columns": list(columns), "types": dict(types), "most_rows": most_rows}
+    key = {**options, **_options_of(reader), "columns": list(columns), "types": dict(types)}
+    key["most_rows"] = most_rows
     kept = kept_or_read(
         sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
     )
     if not kept.n_rows:
         raise DataError(f"{reader.name} has columns and no rows: after the header nothing follows.")
+    index = index_columns(kept.columns, reader.index)
+    n_rows = kept.n_rows
+    kept = _with_values(kept, needed, reader.name)
     reader.lines = kept.lines
     inferred = {}
     for name, raw in kept.columns.items():
-        _refuse_infinite(reader, name, raw)
-        inferred[name] = infer(name, raw, types.get(name), typed=reader.typed)
-    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed)
+        spelling = reader.spellings[name]
+        inferred[name] = infer(name, raw, types.get(name), typed=reader.typed, spelling=spelling)
+    left_out = n_rows - kept.n_rows
+    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed, index, left_out)
+
+
+def _options_of(reader: RowReader) -> dict[str, object]:
+    """What a reader was told, and which rules it reads by, for the key of the cache."""
+    return {
+        "rules": _RULES,
+        "names": list(reader.names),
+        "missing": list(reader.missing),
+        "unusual": sorted(reader.spellings.unusual(reader.names)),
+    }
+
+
+def _with_values(kept: Kept, needed: Sequence[str], name: str) -> Kept:
+    """The rows in which these columns have a value."""
+    lacking = np.zeros(kept.n_rows, bool)
+    for column in needed:
+        raw = kept.columns[column]
+        lacking |= np.isnan(raw.values) if isinstance(raw, RawNumbers) else raw.codes < 0
+    if not lacking.any():
+        return kept
+    if lacking.all():
+        columns = listing([quoted(column) for column in needed], "and")
+        raise DataError(
+            f"{name}: {columns} {'lacks a value' if len(needed) == 1 else 'lack values'} in every row, so "
+            "`drop_missing_target` leaves none. Is another column the target?"
+        )
+    rows = np.flatnonzero(~lacking)
+    lines = LineNumbers(kept.lines.unit)
+    lines.add_lines(0, kept.lines.of_rows(rows))
+    return Kept({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
 
 
 def _read(
@@ -101,8 +146,9 @@ def _read(
     folder: Callable[[], Path | None],
 ) -> Kept:
     """Read until every column is throughout what it was taken for."""
-    missing = frozenset(getattr(reader, "missing", ()))
+    missing = frozenset(reader.missing)
     as_text = {name for name in columns if types.get(name) in ("category", "text")}
+    as_text |= reader.spellings.unusual(columns)
     for _ in range(_MOST_ATTEMPTS):
         builder = TableBuilder({name: name in as_text for name in columns}, missing)
         progress = _Progress(reader.name, on_message)
@@ -147,18 +193,3 @@ class _Progress:
         seconds = time.monotonic() - self._started
         if self._told > self._started:
             self._on_message(f"read {self._name}: {counted(rows, 'row')} in {seconds:.0f} s")
-
-
-def _refuse_infinite(reader: RowReader, name: str, raw: Raw) -> None:
-    if not isinstance(raw, RawNumbers):
-        return
-    size = 1 << 22
-    for start in range(0, len(raw.values), size):
-        infinite = np.isinf(raw.values[start : start + size])
-        if infinite.any():
-            row = start + int(np.argmax(infinite))
-            raise DataError(
-                f"{reader.name}, {reader.lines.place(row)}, column {quoted(name)} holds an infinite number, "
-                f"or one beyond {'3.4e38' if raw.values.dtype == np.float32 else '1.8e308'}. Every value "
-                f"must be a finite number; leave the field empty where it is missing."
-            )

@@ -14,13 +14,18 @@ from nnrun.data.files.blocks import RowReader
 from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.held_back import rows_of_fraction
+from nnrun.data.index_columns import COUNTS_ROWS
+from nnrun.data.number_spelling import Spellings
+from nnrun.data.preprocess.categories import as_categories
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
-from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, exact_number
 from nnrun.data.table_targets import Targets, refuse_wrong, targets_of
+from nnrun.data.value_names import number_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, listing, nearest, quoted
+from nnrun.spec.values import is_value
 
 _MOST_NAMES = 12
 _LARGE_FILE = 64 * 2**20  # bytes from which on a smoke run reads so many rows only:
@@ -60,13 +65,16 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     reader = reader_of(spec, Path(spec.path))
     parts = parts_of(spec, reader, context.aside)
     file = _read(spec, reader, parts.all, spec.types, context)
+    parts = _without_index(spec, parts, file, context)
+    _refuse_infinite(file, parts)
     targets = targets_of(file, spec.target)
     _refuse_useless_inputs(file, parts, context)
     test = spec.test
     weights, groups = _weights(file, parts.weight), _groups(file, parts.group)
     everything = _samples(file, parts, targets, weights, groups)
     chosen = _complete_rows(file, parts, spec, context)
-    sources = [_source(file, Path(spec.path), len(chosen))]
+    left = tuple(name for name in file.index if spec.inputs is None and name not in parts.inputs)
+    sources = [replace(_source(file, Path(spec.path), len(chosen)), index_columns=left)]
     test_samples: Samples | None = None
     train_rows = chosen
     if test is not None and test.path is not None:
@@ -106,6 +114,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         classes=targets.classes,
         class_names=targets.class_names,
         feature_names=parts.inputs,
+        file_columns=reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
         target_names=tuple(spec.target),
         smoke=context.smoke,
     )
@@ -122,11 +131,13 @@ def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
         case schema.Csv():
             from nnrun.data.files.csv_rows import CsvRows
 
-            return CsvRows(path, spec.delimiter, spec.missing)
+            return CsvRows(
+                path, spec.delimiter, spec.missing, header=spec.header, spellings=Spellings.of(spec)
+            )
         case schema.Jsonl():
             from nnrun.data.files.jsonl_rows import JsonlRows
 
-            return JsonlRows(path)
+            return JsonlRows(path, spec.missing)
         case _:
             from nnrun.data.files.parquet_rows import ParquetRows
 
@@ -143,9 +154,9 @@ def _read(
     path = Path(reader.path)
     options: dict[str, object] = {"kind": spec.kind}
     if isinstance(spec, schema.Csv):
-        options |= {"delimiter": spec.delimiter, "missing": spec.missing}
+        options |= {"delimiter": spec.delimiter}
     large = path.stat().st_size > _LARGE_FILE
-    return read_table(
+    file = read_table(
         reader,
         sha256_of(path),
         options,
@@ -153,7 +164,15 @@ def _read(
         {name: type_ for name, type_ in types.items() if name in columns},
         context.on_message,
         most_rows=_SMOKE_ROWS if context.smoke and large else None,
+        needed=spec.target if spec.drop_missing_target else (),
     )
+    if file.left_out:
+        all_rows = file.n_rows + file.left_out
+        names = listing([quoted(name) for name in spec.target], "or")
+        context.on_message(
+            f"{file.name}: {counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing"
+        )
+    return file
 
 
 # --- columns -----------------------------------------------------------------------------------------------
@@ -194,6 +213,66 @@ def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> P
     )
 
 
+def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
+    """The inputs where the spec names none, some columns being set aside; the file is read for that.
+
+    Raises:
+        DataError: the file is not there or not readable, or no input is left.
+    """
+    reader = reader_of(spec, Path(spec.path))
+    parts = parts_of(spec, reader, aside)
+    context = LoadContext(None)
+    file = _read(spec, reader, parts.all, spec.types, context)
+    return list(_without_index(spec, parts, file, context).inputs)
+
+
+def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context: LoadContext) -> Parts:
+    """The parts without inputs that only number or name the rows, which is told; a spec's `inputs` stay."""
+    if spec.inputs is not None:
+        return parts
+    left = {name: why for name, why in file.index.items() if name in parts.inputs}
+    inputs = tuple(name for name in parts.inputs if name not in left)
+    if not inputs:  # a single column of whole numbers in order may well be what there is to learn from
+        inputs = tuple(name for name, why in left.items() if why == COUNTS_ROWS)
+        left = {name: why for name, why in left.items() if name not in inputs}
+    if not inputs:
+        name, why = next(iter(left.items()))
+        raise DataError(
+            f"{file.name} has no column left for the inputs: {quoted(name)} is left out as an index ({why}). "
+            f"Name it in `inputs` if the network is to learn from it."
+        )
+    for name, why in left.items():
+        context.on_message(
+            f"{file.name}: column {quoted(name)} is left out as an index: {why}. To keep it, name it in "
+            "`inputs`"
+        )
+    return replace(parts, inputs=inputs)
+
+
+def _refuse_infinite(file: ReadTable, parts: Parts) -> None:
+    """Raise DataError where a column that is used holds an infinite number; others may."""
+    for name in parts.all:
+        infinite = file.columns[name].infinite
+        if infinite is None:
+            continue
+        column = file.columns[name].column
+        narrow = isinstance(column, NumberColumn) and column.values.dtype == np.float32
+        largest = "3.4e38" if narrow else "1.8e308"
+        ways = ["correct it"]
+        if file.typed:
+            ways.append("write null where it is missing")
+        else:
+            marks = ", ".join(infinite.texts)
+            ways.append(f"say that it means a missing value (`missing: [{marks}]`)")
+        if name in parts.inputs and len(parts.inputs) > 1:
+            ways.append("leave the column out of `inputs`")
+        advice = listing(ways)
+        raise DataError(
+            f"{file.at(infinite.row, name)} holds an infinite number, or one beyond {largest}. Every value "
+            f"must be a finite number: {advice}."
+        )
+
+
 def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
     if name in reader.names:
         return
@@ -228,7 +307,11 @@ def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) 
                 f"{file.name}, column {quoted(name)} {said}, so nothing can be learned from it. {advice}."
             )
         for doubt in inferred.doubts:
-            if doubt.kind == "names":
+            if doubt.kind in ("names", "spelling", "mixed"):
+                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+    for name in parts.all:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind == "codes":
                 context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
 
 
@@ -281,7 +364,8 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
         )
     if isinstance(column, CategoryColumn):
         return np.asarray(column.codes, np.int64)
-    return np.asarray(np.unique(column.values, return_inverse=True)[1], np.int64)
+    values = column.identities() if isinstance(column, NumberColumn) else column.values
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -319,21 +403,12 @@ def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.b
     assert test.column is not None
     assert test.value is not None
     column = file.columns[test.column].column
-    if isinstance(column, NumberColumn):
-        number = _as_number(test.value)
-        return np.asarray(column.values == column.values.dtype.type(number))
-    text = str(test.value)
-    if isinstance(column, CategoryColumn):
-        code = column.levels.index(text) if text in column.levels else -2
-        return np.asarray(column.codes == code)
-    return np.array([value == text for value in column.values], bool)
-
-
-def _as_number(value: object) -> float:
-    try:
-        return float(str(value)) if not isinstance(value, bool) else float(value)
-    except ValueError:
-        return np.nan
+    if isinstance(column, TextColumn):
+        return np.array([v is not None and is_value(test.value, v) for v in column.values], bool)
+    category = as_categories(column)
+    of_numbers = isinstance(column, NumberColumn)
+    found = [is_value(test.value, exact_number(name) if of_numbers else name) for name in category.levels]
+    return np.array([*found, False], bool)[category.codes]
 
 
 def _refuse_one_sided(
@@ -355,7 +430,8 @@ def _refuse_one_sided(
         values = listing([quoted(level) for level in column.levels[:_MOST_NAMES]], "and")
         has = f"{hint} It holds {values}{' and more' if len(column.levels) > _MOST_NAMES else ''}."
     elif isinstance(column, NumberColumn):
-        has = f" It holds numbers from {np.nanmin(column.values):g} to {np.nanmax(column.values):g}."
+        low, high = np.nanmin(column.values).item(), np.nanmax(column.values).item()
+        has = f" It holds numbers from {number_name(low)} to {number_name(high)}."
     else:
         has = ""
     raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")
@@ -403,6 +479,7 @@ def _test_file(
         )
     types = {name: file.columns[name].type for name in parts.all}
     held = _read(spec, reader, parts.all, types, context)
+    _refuse_infinite(held, parts)
     for name in parts.inputs:
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
@@ -416,7 +493,7 @@ def _test_file(
 
 
 def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
-    return SourceFile(path.name, file.sha256, rows, str(path))
+    return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
 
 
 def _cut(

@@ -120,6 +120,12 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
             f"has numbers in {wrong.numbers:,} of {wrong.of:,} values, and {quoted(wrong.value)} is none; "
             "correct the file, or say in `types` that it is a category"
         )
+    if inferred.infinite is not None:
+        texts = ", ".join(inferred.infinite.texts)
+        return (
+            f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, count that as missing "
+            f"(`missing: [{texts}]`)"
+        )
     if name in roles.rows:
         return "counts or names the rows, and says nothing of them"
     if name in roles.splits:

@@ -228,7 +228,9 @@ class Roles:
 def roles_of(file: ReadTable) -> Roles:
     """The roles of all columns."""
     columns, n = file.columns, file.n_rows
-    rows = {name for name, inferred in columns.items() if counts_rows(name, inferred, n)}
+    rows = {
+        name for name, inferred in columns.items() if name in file.index or counts_rows(name, inferred, n)
+    }
     splits = {
         name: mark
         for name, inferred in columns.items()

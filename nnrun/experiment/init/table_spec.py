@@ -281,6 +281,7 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         told = ["its numbers name classes"] if decided.target in decided.types else []
         told += ["tags with | between them are read as texts"] if decided.tags else []
         lines.append(f"    types: {flow(dict(decided.types))}  # {'; '.join(told)}")
+    lines += [f"    {key}: {flow(value)}  # as the file is written" for key, value in file.keys.items()]
     lines += _input_lines(decided)
     if split.group is not None:
         lines += remarked(f"    group: {flow(split.group)}", split.why, "    ")

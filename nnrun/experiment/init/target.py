@@ -70,6 +70,8 @@ def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
         return "is the same in every row" if not inferred.missing else "has a single value"
     if inferred.wrong is not None:
         return "holds numbers, and some texts among them"
+    if inferred.infinite is not None:
+        return "holds an infinite number"
     if n_rows - inferred.missing < 4:
         return f"has a value in {counted(n_rows - inferred.missing, 'row')} only"
     if isinstance(inferred.column, NumberColumn):

@@ -92,8 +92,25 @@ def a_delimiter_is_one_character(spec: schema.ExperimentSpec, facts: DatasetFact
             )
 
 
+def marks_of_numbers_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """One mark cannot stand before the decimals and between thousands."""
+    file = spec.dataset
+    if not isinstance(file, schema.Csv):
+        return
+    at: Location = ("dataset", "csv")
+    formats: list[tuple[Location, schema.Csv | schema.NumberFormat]] = [(at, file)]
+    formats += [((*at, "number_formats", name), value) for name, value in file.number_formats.items()]
+    for location, format_ in formats:
+        if format_.thousands == format_.decimal:
+            other = "." if format_.decimal == "," else ","
+            said = f"{quoted(format_.decimal)} is the decimal mark too; set `decimal: {quoted(other)}`, or "
+            said += "another mark here"
+            yield Finding((*location, "thousands"), said)
+
+
 RULES: tuple[Rule, ...] = (
     each_column_has_one_part,
     test_rows_are_told_in_one_way,
     a_delimiter_is_one_character,
+    marks_of_numbers_differ,
 )

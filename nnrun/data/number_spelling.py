@@ -1,0 +1,155 @@
+"""Numbers as people write them: 1.234,5 or 12 % or $5.00 or −3 (with a Unicode minus).
+
+A percent sign and a currency sign are left out: `12%` is 12, in percent. Grouping must be regular: 1,234,567
+or, as in India, 12,34,567. What Python takes for a number beyond that (1_000) is a text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from nnrun.spec import schema
+
+_MINUS: Final = "\u2212"
+_BLANKS: Final = " \u00a0\u202f\u2009"
+_CURRENCY: Final = "$€£¥₹₽₩₺₫₴₪฿¢"
+_MARKED: Final = re.compile(
+    rf"(?P<open>\()?(?P<sign>[+-])?[{_BLANKS}]?(?P<before>[{_CURRENCY}])?[{_BLANKS}]?(?P<inner>[+-])?"
+    rf"(?P<number>\d[^%{_CURRENCY}()]*?|[.,]\d[^%{_CURRENCY}()]*?)[{_BLANKS}]?"
+    rf"(?P<after>[%{_CURRENCY}])?(?P<close>\))?"
+)
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How numbers are written: the mark before the decimals, and the one between groups of thousands."""
+
+    decimal: schema.DecimalMark = "."
+    thousands: schema.ThousandsMark | None = None
+
+    @property
+    def plain(self) -> bool:
+        """As Python, pandas and JSON write numbers."""
+        return self == PLAIN
+
+    def keys(self) -> dict[str, str]:
+        """What differs from the default, as a spec says it."""
+        decimal = {} if self.decimal == "." else {"decimal": self.decimal}
+        return {**decimal, **({} if self.thousands is None else {"thousands": self.thousands})}
+
+    def number(self, text: str) -> float:
+        """The finite number that a text is; NaN where it is none."""
+        text = text.strip().replace(_MINUS, "-")
+        if self.plain:
+            value = _float(text)
+            if not math.isnan(value):
+                return value
+        unsigned = text[1:] if text[:1] in ("-", "+") else text
+        if not unsigned.isdigit() and not self._regular(unsigned):
+            return self._marked(text)
+        return _float(self._as_python(text))
+
+    def _regular(self, unsigned: str) -> bool:
+        return _pattern(self).fullmatch(unsigned) is not None
+
+    def _as_python(self, text: str) -> str:
+        if self.thousands is not None:
+            for mark in _BLANKS if self.thousands == " " else self.thousands:
+                text = text.replace(mark, "")
+        return text.replace(",", ".") if self.decimal == "," else text
+
+    def _marked(self, text: str) -> float:
+        """A number with a percent or currency sign; in brackets, as in accounts, where it is negative."""
+        found = _MARKED.fullmatch(text)
+        if found is None or (found["before"] and found["after"]) or (found["sign"] and found["inner"]):
+            return math.nan
+        mark = found["before"] or found["after"]
+        if not mark or bool(found["open"]) != bool(found["close"]):
+            return math.nan
+        digits = found["number"]
+        if not self._regular(digits):
+            return math.nan
+        value = _float(self._as_python(digits))
+        negative = (found["sign"] == "-" or found["inner"] == "-") != bool(found["open"])
+        return -value if negative else value
+
+
+PLAIN: Final = Spelling()
+
+
+@dataclass(frozen=True)
+class Spellings:
+    """How the numbers of a file's columns are written.
+
+    Attributes:
+        usual: of all columns without one of their own.
+        own: column → its spelling.
+    """
+
+    usual: Spelling = PLAIN
+    own: Mapping[str, Spelling] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, declared: schema.Component) -> Spellings:
+        """As a spec's data set says."""
+        if not isinstance(declared, schema.Csv):
+            return cls()
+        own = {name: Spelling(f.decimal, f.thousands) for name, f in declared.number_formats.items()}
+        return cls(Spelling(declared.decimal, declared.thousands), own)
+
+    def __getitem__(self, column: str) -> Spelling:
+        return self.own.get(column, self.usual)
+
+    def unusual(self, columns: Sequence[str]) -> frozenset[str]:
+        """The columns that pandas cannot be asked to read as numbers."""
+        return frozenset(name for name in columns if not self[name].plain)
+
+    def keys(self) -> dict[str, Any]:
+        """What differs from the default, as a spec says it."""
+        own = {name: spelling.keys() for name, spelling in self.own.items()}
+        return {**self.usual.keys(), **({"number_formats": own} if own else {})}
+
+
+def mark_of(text: str) -> str:
+    """The percent or currency sign of a number; empty where it has none."""
+    return next((mark for mark in text if mark == "%" or mark in _CURRENCY), "")
+
+
+def is_marked(text: str) -> bool:
+    """Whether a number is written with a sign that Python does not know."""
+    return _MINUS in text or bool(mark_of(text))
+
+
+def guesses() -> Iterator[Spelling]:
+    """Spellings that a column may have, the likelier first."""
+    yield PLAIN
+    yield Spelling(thousands=",")
+    yield Spelling(decimal=",")
+    yield Spelling(decimal=",", thousands=".")
+    yield Spelling(thousands=" ")
+    yield Spelling(decimal=",", thousands=" ")
+    yield Spelling(thousands="'")
+
+
+@cache
+def _pattern(spelling: Spelling) -> re.Pattern[str]:
+    decimal = re.escape(spelling.decimal)
+    digits = r"\d+"
+    if spelling.thousands is not None:
+        mark = rf"[{_BLANKS}]" if spelling.thousands == " " else re.escape(spelling.thousands)
+        indian = rf"|[1-9]\d?(?:{mark}\d{{2}})+{mark}\d{{3}}" if spelling.thousands == "," else ""
+        digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian})"
+    return re.compile(rf"(?:{digits}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def _float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in text else math.nan
