@@ -229,7 +229,7 @@ def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
     found = require_candidates(read, file.name.split(".")[0])
     labels = labels_of(read)
     best = found[0]
-    default = _Target((best.name,), best.why, tuple(other.name for other in found[1:3]), labels)
+    default = _Target((best.name,), best.why, tuple(other.name for other in found[1:]), labels)
     if asked.yes:
         return default
     why = f", {best.why}" if best.why else ""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nnrun.data.archive import Archive
 from nnrun.data.dataset import TokenRows
-from nnrun.data.infer import number_name
+from nnrun.data.value_names import number_name
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.network import network_lines
 from nnrun.experiment.init.preprocessing import HEAD

@@ -123,7 +123,8 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
     if inferred.infinite is not None:
         texts = ", ".join(inferred.infinite.texts)
         return (
-            f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, count that as missing "
+            f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, count that "
+            "as missing "
             f"(`missing: [{texts}]`)"
         )
     if name in roles.rows:

@@ -62,7 +62,7 @@ class Request:
         task: as classes, or as numbers.
         spec_path: where the spec will lie; its paths are relative to that folder.
         why_target: why this column, for the comment beside it.
-        runners_up: the next likeliest targets.
+        runners_up: what else could be the target, the likeliest first; two are told.
         test: a file of test rows, or None.
         labels: columns that look like several labels of a row.
     """
@@ -93,6 +93,12 @@ class _Decided:
     @property
     def target(self) -> str:
         return self.request.targets[0]
+
+    @property
+    def runners_up(self) -> list[str]:
+        """The next likeliest targets; a copy of the target is none."""
+        copies = self.inputs.giveaways
+        return [quoted(name) for name in self.request.runners_up if name not in copies][:2]
 
     @property
     def gaps(self) -> int:
@@ -261,8 +267,8 @@ def _dataset_lines(decided: _Decided) -> list[str]:
     lines = ["dataset:", f"  {kind.kind}:", f"    path: {flow(relative(request.path, request.spec_path))}"]
     targets: Any = list(request.targets) if len(request.targets) > 1 else decided.target
     why = request.why_target
-    if request.runners_up:
-        others = listing([quoted(name) for name in request.runners_up], "and")
+    if decided.runners_up:
+        others = listing(decided.runners_up, "and")
         why = f"{why or 'nothing else is likelier'}; the next likeliest: {others}"
     lines += remarked(f"    target: {flow(targets)}", why, "    ")
     labels = [name for name in request.labels if name in request.targets or len(request.targets) == 1]
@@ -331,8 +337,8 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     targets = listing([quoted(name) for name in request.targets], "and")
     left_out = [*inputs.left_out, *(() if inputs.kept_giveaways else inputs.giveaways)]
     chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
-    if request.runners_up:
-        chosen["or"] = listing([quoted(name) for name in request.runners_up], "and")
+    if decided.runners_up:
+        chosen["or"] = listing(decided.runners_up, "and")
     task = "regression" if sizes.outputs == 1 else f"regression of {sizes.outputs:,} numbers"
     if sizes.classes:
         task = f"classification, {len(sizes.classes):,} classes"
