@@ -13,7 +13,6 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
@@ -333,15 +333,21 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure a run's networks on the test set (counted in its record) or its validation rows."""
+    """Measure a run's networks on the test set (counted in its record) or its validation rows.
+
+    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
-        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+        return evaluate_run(
+            run._directory, split=split, overrides=overrides, data_dir=_data_dir(data_dir), device=device
+        )
 
 
 def predict(
@@ -390,12 +396,13 @@ def _changes(overrides: Overrides) -> list[Override]:
 
 
 def _runs_dir(path: PathLike | None) -> Path:
-    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+    if path is not None:
+        return user_path(path, "runs_dir")
+    return path_of_variable("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR
 
 
 def _data_dir(path: PathLike | None) -> Path | None:
-    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
-    return Path(named) if named else None
+    return user_path(path, "data_dir") if path is not None else path_of_variable("NNRUN_DATA_DIR")
 
 
 def _listener(verbose: bool) -> Listener:

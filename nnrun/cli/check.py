@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli.app import app
-from nnrun.cli.options import Json, Set
+from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
 
@@ -42,20 +42,20 @@ class Checked:
         return {"file": self.file, "ok": self.exit_code == 0, "problems": problems}
 
 
-def check_spec(path: Path, overrides: Sequence[str]) -> Checked:
+def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
     from nnrun.spec.load import load_spec
     from nnrun.spec.sweep import check_sweep
 
     try:
-        warnings = check_sweep(path, overrides)
-        problems = (*warnings, *_problems_of_data(load_spec(path, overrides)))
+        warnings = check_sweep(spec, overrides)
+        problems = (*warnings, *_problems_of_data(load_spec(spec, overrides)))
         wrong = any(problem.severity == "error" for problem in problems)
-        return Checked(str(path), problems, DataError.exit_code if wrong else 0)
+        return Checked(str(spec), problems, DataError.exit_code if wrong else 0)
     except SpecError as error:
-        return Checked(str(path), error.problems, error.exit_code)
+        return Checked(str(spec), error.problems, error.exit_code)
     except UsageError as error:
-        return Checked(str(path), (Problem(str(error)),), error.exit_code)
+        return Checked(str(spec), (Problem(str(error)),), error.exit_code)
 
 
 def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
@@ -70,7 +70,9 @@ def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
 
 @app.command("check")
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.", show_default=False)],
+    specs: Annotated[
+        list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)
+    ],
     set_: Set = None,
     json: Json = False,
 ) -> int:

@@ -34,6 +34,7 @@ def final(
         typer.Option(
             "--test",
             metavar="FILE",
+            parser=options.path,
             help="A file of test rows with the same columns, in place of the spec's test set.",
             show_default=False,
         ),

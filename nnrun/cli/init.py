@@ -56,6 +56,7 @@ def init(
         Path | None,
         typer.Argument(
             metavar="FILE",
+            parser=options.path,
             help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with one of texts "
             "for each class.",
             show_default=False,
@@ -74,13 +75,23 @@ def init(
     test: Annotated[
         Path | None,
         typer.Option(
-            "--test", metavar="FILE", help="A file of the same columns: the test set.", show_default=False
+            "--test",
+            metavar="FILE",
+            parser=options.path,
+            help="A file of the same columns: the test set.",
+            show_default=False,
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: decide.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="SPEC", help="Where to write; default: FILE's stem, here."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="SPEC",
+            parser=options.path,
+            help="Where to write; default: FILE's stem, here.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a spec that is there.")] = False,
     example: Annotated[

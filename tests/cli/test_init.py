@@ -288,7 +288,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["gap.csv", "--target", "a", "--target", "c", "--yes"],
             2,
-            "gap.csv: of several targets each must hold numbers, or 0 and 1 for each of several labels, but 'c'",
+            "gap.csv: of several targets each must hold numbers, or 0 and 1 for each of several labels",
         ),
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],
