@@ -321,15 +321,21 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure a run's networks on the test set (counted in its record) or its validation rows."""
+    """Measure a run's networks on the test set (counted in its record) or its validation rows.
+
+    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
-        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+        return evaluate_run(
+            run._directory, split=split, overrides=overrides, data_dir=_data_dir(data_dir), device=device
+        )
 
 
 def predict(

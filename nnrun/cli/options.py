@@ -29,6 +29,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; the value is read as YAML."),
 ]
+SetPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=PATH",
+        help="Where a file of the run lies now: dataset.csv.path=FILE. Its content must be the same.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Change the spec's seed.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Change the spec's number of epochs.")]

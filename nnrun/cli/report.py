@@ -28,6 +28,7 @@ def report(
             help="Default: in the first run's folder.",
         ),
     ] = None,
+    set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -43,7 +44,9 @@ def report(
     from nnrun.records import find_run
 
     found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
-    path = write_report(found, output, data_dir, listener_for(quiet=quiet, verbose=False))
+    path = write_report(
+        found, output, data_dir, listener_for(quiet=quiet, verbose=False), overrides=set_ or ()
+    )
     if as_json:
         print_json({"report": str(path)})
     else:

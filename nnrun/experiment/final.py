@@ -9,6 +9,7 @@ from typing import Any, Literal
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data
+from nnrun.experiment.location import refuse_lost_files
 from nnrun.experiment.replay import refuse_without_validation, replayed_schedule, watched_by_schedule
 from nnrun.experiment.revalidated import with_validation
 from nnrun.experiment.run import Settings, run_experiment
@@ -58,7 +59,9 @@ def final_of_run(
             )
         epochs = chosen.epoch
     smoke = settings.smoke or record.get("smoke") is True
-    loaded = load_run_spec(parent, overrides)
+    loaded = load_run_spec(parent, overrides, settings.data_dir)
+    if not smoke:
+        refuse_lost_files(loaded.spec, parent.id)
     if watched_by_schedule(loaded.spec) is not None:
         rates, sentence = replayed_schedule(parent, loaded.spec)
         changes = {"learning_rate_schedule": [rates]}
@@ -85,7 +88,8 @@ def _why(record: Mapping[str, Any]) -> str:
     if record.get("command") == "final":
         return "it validated nothing (it is a final run itself)"
     if record.get("baseline_on") == "validation":
-        return "no epoch ended with a finite validation loss"
+        column = record.get("chosen_by")
+        return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
     return "it validated nothing"
 
 

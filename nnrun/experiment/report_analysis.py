@@ -16,10 +16,11 @@ from nnrun.figures.evaluation import calibration_figure, confusion_figure, label
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory
+from nnrun.spec.overrides import Overrides
 
 
 def analysis_blocks(
-    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str
+    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str, overrides: Overrides = ()
 ) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
@@ -30,10 +31,13 @@ def analysis_blocks(
         data_dir: where data files are looked for first.
         listener: is told what happens.
         salt: another for each run of a page.
+        overrides: where the files of the run's spec lie now.
     """
     title = "Predictions on the validation rows"
     try:
-        evaluation = evaluate_run(run, split="validation", data_dir=data_dir, listener=listener)
+        evaluation = evaluate_run(
+            run, split="validation", overrides=overrides, data_dir=data_dir, listener=listener
+        )
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
     analysis = evaluation.analysis
