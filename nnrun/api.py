@@ -288,6 +288,7 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    test: PathLike | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -301,26 +302,37 @@ def final(
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.final import final_of_run, final_of_spec
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
+    test_file = None if test is None else Path(test)
     settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory, settings, epochs=wanted, overrides=_changes(overrides), listener=listener
+                source._directory,
+                settings,
+                epochs=wanted,
+                overrides=_changes(overrides),
+                test=test_file,
+                listener=listener,
             )
     else:
         if epochs == "best":
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, _changes(overrides)), settings, epochs=epochs, listener=listener
+                load_spec(source, _changes(overrides)),
+                settings,
+                epochs=epochs,
+                test=test_file,
+                listener=listener,
             )
     return Run(made.path)
 
