@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, nth_look, ordinal, terminal_width, times, wrapped
+from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, terminal_width, times, wrapped
 from nnrun.errors import printable
 from nnrun.experiment.record_text import (
     baseline_text,
     interval_text,
-    member_table,
+    member_rows,
     rows_in_words,
     score_table,
 )
@@ -47,9 +47,9 @@ def closing_text(
     scores = score_table(record)
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
-    each = member_table(record)
-    if each is not None and (verbose or len(each.rows) - 1 <= MOST_MEMBERS):
-        blocks.append(f"{each.heading}\n{aligned(each.rows)}")
+    each = member_rows(record)
+    if each and (verbose or len(each[0]) - 1 <= MOST_MEMBERS):
+        blocks.append(in_blocks(each, width))
     remarks = (
         _why_it_ended(record),
         _chosen_from(record),

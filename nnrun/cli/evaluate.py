@@ -12,7 +12,7 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.closing import MOST_MEMBERS
-from nnrun.cli.output import aligned, nth_look, ordinal, paragraph, print_json, text_width, times
+from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, paragraph, print_json, text_width, times
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
@@ -129,10 +129,10 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) ->
         "\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head),
         aligned(_score_rows(evaluation)),
     ]
+    if len(evaluation.members) > 1 and (brief is None or len(evaluation.members) <= MOST_MEMBERS):
+        lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
     if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
         lines.append("\n".join(remarks))
-    if len(evaluation.members) > 1 and (brief is None or len(evaluation.members) <= MOST_MEMBERS):
-        lines.append(_members(evaluation))
     lines += _tables(evaluation, brief)
     if figures:
         lines.append("\n".join(map(str, figures)))
@@ -155,18 +155,13 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
 
 
-def _members(evaluation: Evaluation) -> str:
-    """The scores of each fold or seed."""
-    kind = str(evaluation.kind)
-    same = evaluation.scores_epoch is not None
-    rows = [[kind, *([] if same else ["epoch"]), "rows", *evaluation.scores]]
-    for member in evaluation.members:
-        name = str(member.member).removeprefix(f"{kind}-")
-        epoch = [] if same else [str(member.epoch)]
-        scores = [with_std(member.scores[measure]) for measure in evaluation.scores]
-        rows.append([name, *epoch, f"{member.rows:,}", *scores])
-    where = f" at epoch {evaluation.scores_epoch}" if same else ""
-    return f"each {kind}{where}\n{aligned(rows)}"
+def _members(evaluation: Evaluation) -> list[list[str]]:
+    """The scores of each fold or seed: a row for each measure."""
+    kind, members = str(evaluation.kind), evaluation.members
+    rows = [[f"each {kind}", *(str(member.member).removeprefix(f"{kind}-") for member in members)]]
+    if evaluation.scores_epoch is None:
+        rows.append(["epoch", *(str(member.epoch) for member in members)])
+    return rows + [[name, *(with_std(m.scores[name]) for m in members)] for name in evaluation.scores]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:

@@ -93,33 +93,20 @@ def score_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> Score
     return ScoreTable(heading, names, shown)
 
 
-@dataclass(frozen=True)
-class MemberTable:
-    """The scores of each fold or seed.
+def member_rows(record: Mapping[str, Any], *, last_epoch: bool = False) -> list[list[str]]:
+    """What each fold or seed scored where `score_table` has their mean: a row for each measure.
 
-    Attributes:
-        heading: which scores.
-        rows: the headings, then a row for each fold or seed.
+    Empty for one network. The first row are headings: the numbers of the folds or seeds.
     """
-
-    heading: str
-    rows: Sequence[Sequence[str]]
-
-
-def member_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> MemberTable | None:
-    """What each fold or seed scored where `score_table` has their mean; None for one network."""
     members, kind = record.get("members") or [], members_of_record(record)[0]
     if len(members) < 2 or kind is None:
-        return None
+        return []
     part = "best" if record.get("best") and not last_epoch else "last"
-    scores = {str(m.get("member")): m.get(part) or {} for m in members}
+    scores = {str(m.get("member")).removeprefix(f"{kind}-"): m.get(part) or {} for m in members}
     names = list(next(iter(scores.values())))
     names = [name for name in names if name.startswith("val_")] or names
-    where = f"epoch {record.get('best_epoch')}" if part == "best" else "its last epoch"
-    rows = [[kind, *names]]
-    for folder, of in scores.items():
-        rows.append([folder.removeprefix(f"{kind}-"), *(with_std(of.get(name)) for name in names)])
-    return MemberTable(f"each {kind} at {where}", rows)
+    rows = [[f"each {kind}", *scores]]
+    return rows + [[name, *(with_std(of.get(name)) for of in scores.values())] for name in names]
 
 
 def interval_text(record: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from nnrun.experiment.record_text import (
     baseline_text,
     best_epoch_text,
     interval_text,
-    member_table,
+    member_rows,
     rows_in_words,
     score_table,
 )
@@ -190,11 +190,8 @@ def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:
     notes = (f"{chosen}.", "" if at_last else interval_text(record), baseline_text(record))
     headings, *rows = scores.rows(name_of)
     tables = [Table(headings, rows, " ".join(note for note in notes if note))]
-    each = member_table(record, last_epoch=at_last)
-    if each is not None:
-        heading, *of_members = each.rows
-        tables.append(Table(list(heading), of_members, f"{each.heading[:1].upper()}{each.heading[1:]}."))
-    return tables
+    each = member_rows(record, last_epoch=at_last)
+    return [*tables, Table(each[0], each[1:])] if each else tables
 
 
 def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]) -> Block:
