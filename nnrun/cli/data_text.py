@@ -123,6 +123,8 @@ def _held(column: dict[str, Any]) -> str:
             return ""
         different = "" if column["distinct"] is None else f", {column['distinct']:,} different"
         return f"{column['min']:.5g} to {column['max']:.5g}, mean {column['mean']:.5g}{different}"
+    if column["type"] == "date" and "first" in column:
+        return f"{column['first']} to {column['last']}, {column['distinct']:,} different"
     if column["type"] == "text":
         words = column["words"]
         return f"{words['min']:,} to {words['max']:,} words, mean {words['mean']:.0f}"

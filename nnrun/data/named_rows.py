@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class NamedColumn:
             if not is_utf8(field):
                 return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
             field = field.strip()
+        elif isinstance(field, (datetime.date, np.datetime64)):
+            field = str(field)
         elif isinstance(field, (bool, np.bool_)):
             field = str(bool(field))
         elif isinstance(field, (int, float, np.number)):
@@ -127,11 +130,11 @@ class NamedColumn:
                 for row in np.flatnonzero(read.codes == place):
                     problems.setdefault(int(row), value.reason)
                 of_level[place] = None
-        if self.kind == "category":
+        if self.kind in ("category", "date"):
             levels = sorted({value for value in of_level if value is not None})
             place_of = {level: place for place, level in enumerate(levels)}
             codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
-            return CategoryColumn(self.name, codes[read.codes], tuple(levels))
+            return CategoryColumn(self.name, codes[read.codes], tuple(levels), self.kind == "date")
         values = np.empty(len(of_level) + 1, object)
         values[:] = [*of_level, None]
         if self.kind == "text":
@@ -464,4 +467,4 @@ def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
     levels = sorted({value for value in values if value is not None})
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
-    return CategoryColumn(column.name, codes, tuple(levels))
+    return CategoryColumn(column.name, codes, tuple(levels), column.kind == "date")
