@@ -280,6 +280,7 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    allow_unknown: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -293,13 +294,16 @@ def final(
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.final import final_of_run, final_of_spec
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
-    settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    settings = Settings(
+        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+    )
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
@@ -321,6 +325,7 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    allow_unknown: bool = False,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -329,7 +334,13 @@ def evaluate(
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
-        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+        return evaluate_run(
+            run._directory,
+            split=split,
+            data_dir=_data_dir(data_dir),
+            device=device,
+            allow_unknown=allow_unknown,
+        )
 
 
 def predict(
