@@ -43,6 +43,7 @@ def evaluate(
     ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     allow_unknown: options.AllowUnknown = False,
+    set_: options.SetPaths = None,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -62,6 +63,7 @@ def evaluate(
     evaluation = evaluate_run(
         find_run(run, runs_dir),
         split="test" if split is Split.test else "validation",
+        overrides=set_ or (),
         data_dir=data_dir,
         device=device,
         mistakes=_MISTAKES if mistakes is None else mistakes,

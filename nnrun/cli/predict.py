@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -43,7 +44,10 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a file; whole or not at all.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", parser=options.path, help="Write a file; whole or not at all."
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="The probability of every class as well.")
@@ -107,7 +111,7 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     from nnrun.data.row_source import RowSource, source_of
 
     if input_ != _STDIN:
-        source = source_of(Path(input_))
+        source = source_of(options.path(input_))
         if source.kind == "folder":
             message(f"{source.name}: a row for each file, in the order of their paths")
         return source
@@ -126,7 +130,12 @@ def _refuse_target(output: Path, input_: str) -> None:
         raise UsageError(f"-o {output} is no ordinary file. Without -o predictions go to stdout.")
     if output.suffix.lower() == ".gz":
         raise UsageError(f"-o {output}: files are not packed here; leave -o out and pipe through gzip.")
-    if input_ != _STDIN and output.exists() and Path(input_).exists() and output.samefile(input_):
+    if (
+        input_ != _STDIN
+        and output.exists()
+        and os.path.exists(os.path.expanduser(input_))
+        and output.samefile(os.path.expanduser(input_))
+    ):
         raise UsageError(f"-o {output} is the file that is read; name another one.")
 
 

@@ -26,7 +26,7 @@ from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_run_spec
+from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_spec_of_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.score import Scored, known_targets, score
@@ -35,6 +35,7 @@ from nnrun.experiment.unknown import tables_of, unknown_in_test_set
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import refuse_what_is_not_allowed
+from nnrun.spec.overrides import Overrides, with_changes
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
@@ -88,6 +89,7 @@ def evaluate_run(
     run: RunDirectory,
     *,
     split: Split = "test",
+    overrides: Overrides = (),
     data_dir: Path | None = None,
     device: str = "auto",
     mistakes: int = 5,
@@ -99,6 +101,7 @@ def evaluate_run(
     Args:
         run: the run.
         split: which rows.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
@@ -114,12 +117,15 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(run, split, data_dir, device, mistakes, allow_unknown, listener or Listener())
+        return _evaluated(
+            run, split, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
+        )
 
 
 def _evaluated(
     run: RunDirectory,
     split: Split,
+    overrides: Overrides,
     data_dir: Path | None,
     device: str,
     mistakes: int,
@@ -127,7 +133,7 @@ def _evaluated(
     listener: Listener,
 ) -> Evaluation:
     chosen_device = resolve_device(device)
-    spec = load_run_spec(run).spec
+    spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
     refuse_what_is_not_allowed(spec)
     networks = load_networks(run)
     dataset = load_run_data(run, spec, data_dir, listener)

@@ -221,7 +221,12 @@ def prepare_job(
         )
     begin_compiling(settings.compile, spec, len(dataset.train), device)
     if settings.parent_data is not None:
-        refuse_changed_data(dataset, settings.parent_data, settings.parent or "the run")
+        refuse_changed_data(
+            dataset,
+            settings.parent_data,
+            settings.parent or "the run",
+            another_test_file=settings.use_test_set,
+        )
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
