@@ -13,7 +13,6 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluate import Evaluation
     from nnrun.experiment.listener import Listener
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
+    from nnrun.spec.overrides import Override
 
-Overrides = Mapping[str, Any] | Sequence[str]
+Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -150,7 +151,7 @@ def train(
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, overrides), settings, _listener(verbose)).path)
+        return Run(run_experiment(load_spec(spec, _changes(overrides)), settings, _listener(verbose)).path)
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    plan = load_sweep(spec, overrides, over, changes)
+    plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
@@ -268,7 +269,7 @@ def kfold(
     from nnrun.experiment.revalidated import load_for_kfold
     from nnrun.experiment.run import Settings, run_experiment
 
-    loaded = load_for_kfold(spec, overrides, k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
@@ -279,6 +280,8 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    allow_unknown: bool = False,
+    test: PathLike | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -292,25 +295,41 @@ def final(
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        allow_unknown: use the test set even if most of its rows hold a value that no training row has.
+        test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.final import final_of_run, final_of_spec
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
-    settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    settings = Settings(
+        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+    )
+    test_file = None if test is None else Path(test)
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory, settings, epochs=wanted, overrides=overrides, listener=listener
+                source._directory,
+                settings,
+                epochs=wanted,
+                overrides=_changes(overrides),
+                test=test_file,
+                listener=listener,
             )
     else:
         if epochs == "best":
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         with allowing(allow_custom):
-            made = final_of_spec(load_spec(source, overrides), settings, epochs=epochs, listener=listener)
+            made = final_of_spec(
+                load_spec(source, _changes(overrides)),
+                settings,
+                epochs=epochs,
+                test=test_file,
+                listener=listener,
+            )
     return Run(made.path)
 
 
@@ -318,15 +337,27 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    allow_unknown: bool = False,
+    overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure a run's networks on the test set (counted in its record) or its validation rows."""
+    """Measure a run's networks on the test set (counted in its record) or its validation rows.
+
+    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
-        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+        return evaluate_run(
+            run._directory,
+            split=split,
+            overrides=overrides,
+            data_dir=_data_dir(data_dir),
+            device=device,
+            allow_unknown=allow_unknown,
+        )
 
 
 def predict(
@@ -367,13 +398,21 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     return Run(find_run(reference, _runs_dir(runs_dir)).path)
 
 
+def _changes(overrides: Overrides) -> list[Override]:
+    """Overrides as messages to Python call them."""
+    from nnrun.spec.overrides import IN_PYTHON, overrides_of
+
+    return overrides_of(overrides, IN_PYTHON)
+
+
 def _runs_dir(path: PathLike | None) -> Path:
-    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+    if path is not None:
+        return user_path(path, "runs_dir")
+    return path_of_variable("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR
 
 
 def _data_dir(path: PathLike | None) -> Path | None:
-    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
-    return Path(named) if named else None
+    return user_path(path, "data_dir") if path is not None else path_of_variable("NNRUN_DATA_DIR")
 
 
 def _listener(verbose: bool) -> Listener:

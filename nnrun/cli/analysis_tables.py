@@ -167,7 +167,9 @@ def multi_label_text(found: MultiLabel, width: int) -> str:
     """Scores per label."""
     head = _labels_head(found)
     table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
-    return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
+    return "\n".join(
+        [textwrap.fill(head, width), table, *_unseen("labels", "counts them as 0", found.labels, width)]
+    )
 
 
 def _place_headings(row: Mistake | WorstRow) -> list[str]:
@@ -183,7 +185,7 @@ def _classes(found: Classification, width: int) -> str:
     right = found.rows - found.wrong
     head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
     table = _scores("class", found.classes, (found.macro, found.weighted))
-    return "\n".join([head, table, *_unseen("classes", found.classes, width)])
+    return "\n".join([head, table, *_unseen("classes", "leaves them out", found.classes, width)])
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:
@@ -201,11 +203,11 @@ def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]
     return "\n".join(lines)
 
 
-def _unseen(what: str, each: Sequence[ClassScores], width: int) -> list[str]:
+def _unseen(what: str, macro: str, each: Sequence[ClassScores], width: int) -> list[str]:
     unseen = sum(not (scores.support or scores.predicted) for scores in each)
     sentence = (
-        f"{unseen} of the {len(each)} {what} stand neither in these rows nor among the predictions; the "
-        "macro mean counts them as 0."
+        f"{unseen} of the {len(each)} {what} occur neither in these rows nor among the predictions; the "
+        f"macro mean {macro}."
     )
     return [textwrap.fill(sentence, width)] if unseen else []
 

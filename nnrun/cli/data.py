@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,17 @@ Name = Annotated[
         "of texts.",
     ),
 ]
+
+
+NameOrSpec = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|SPEC",
+        help="A name that `nnrun data ls` shows, a file (.npz, .csv, .tsv, .jsonl, .parquet), a folder of "
+        "texts, or a spec (.yaml).",
+    ),
+]
+_SPEC_ENDINGS = (".yaml", ".yml")
 
 
 class Split(str, Enum):
@@ -86,13 +99,21 @@ def fetch(name: Name, data_dir: options.DataDir = None, as_json: options.Json = 
 
 @data.command()
 def show(
-    name: Name,
+    name: NameOrSpec,
     row: Annotated[int | None, typer.Option("--row", min=0, help="Show this row, counted from 0.")] = None,
     split: Annotated[Split, typer.Option("--split", help="The set that the row is in.")] = Split.train,
     num_words: Annotated[
         int | None,
         typer.Option("--num-words", min=1, help="imdb, reuters: keep the most frequent words only."),
     ] = None,
+    integers: Annotated[
+        bool, typer.Option("--integers", help="With --row, of texts: the integers behind the words as well.")
+    ] = False,
+    prepared: Annotated[
+        bool,
+        typer.Option("--prepared", help="With --row, of a SPEC: the numbers that the network gets as well."),
+    ] = False,
+    allow_custom: options.AllowCustom = None,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
@@ -100,6 +121,19 @@ def show(
 
     A file is looked for here, then in --data-dir.
     """
+    if (integers or prepared) and row is None:
+        raise UsageError(f"{'--integers' if integers else '--prepared'} is for one row: add --row N.")
+    if Path(name).suffix.lower() in _SPEC_ENDINGS:
+        if num_words is not None:
+            raise UsageError("--num-words is for imdb and reuters; a spec says how many words it keeps.")
+        _show_of_spec(name, row, split, integers, prepared, data_dir, as_json)
+        return
+    if prepared:
+        raise UsageError(
+            "--prepared needs a spec, which says how the data are prepared: "
+            f"nnrun data show SPEC --row {row} --prepared."
+        )
+
     from nnrun.data.catalog import entry_for, path_of, token_words_of
     from nnrun.data.describe import describe_row, overview
     from nnrun.data.describe_file import kind_of_file
@@ -107,20 +141,58 @@ def show(
 
     name = path_of(name, data_dir)
     if kind_of_file(name) is not None:
+        _refuse_integers(integers, {})
         _show_file(name, row, split, num_words, as_json)
         return
     entry = entry_for(name)
     dataset = load_dataset(_limited(entry, num_words), data_dir=data_dir, on_message=message)
     if row is None:
         document = overview(dataset)
-        text = overview_text
+        text: Callable[[dict[str, Any]], str] = overview_text
     else:
         document = describe_row(dataset, split.value, row, token_words_of(entry.dataset, data_dir, message))
-        text = row_text
+        _refuse_integers(integers, document)
+        text = partial(row_text, integers=integers)
     if as_json:
         print_json(document)
     else:
         print(printable(text(document)))
+
+
+def _refuse_integers(integers: bool, document: Mapping[str, Any]) -> None:
+    if integers and "tokens" not in document:
+        raise UsageError("--integers is for texts that are kept as integers, such as imdb and reuters.")
+
+
+def _show_of_spec(
+    name: str,
+    row: int | None,
+    split: Split,
+    integers: bool,
+    prepared: bool,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the data of a spec, or one row, also as the network gets it."""
+    from nnrun.cli.running import listener_for
+    from nnrun.experiment.prepared_row import describe_row_of_spec
+    from nnrun.spec.load import load_spec
+
+    document = describe_row_of_spec(
+        load_spec(name).spec,
+        "test" if split is Split.test else "train",
+        row,
+        prepared=prepared,
+        data_dir=data_dir,
+        listener=listener_for(quiet=False, verbose=False),
+    )
+    _refuse_integers(integers, document)
+    if as_json:
+        print_json(document)
+    elif row is None:
+        print(printable(overview_text(document)))
+    else:
+        print(printable(row_text(document, integers=integers)))
 
 
 def _show_file(name: str, row: int | None, split: Split, num_words: int | None, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
@@ -59,8 +59,11 @@ def _statistics_table(heading: str, columns: list[dict[str, Any]]) -> str:
     return f"{text}\n... and {hidden:,} more; --json shows all" if hidden > 0 else text
 
 
-def row_text(document: dict[str, Any]) -> str:
-    """One row of a data set or a file: a token row as words, a table row by column."""
+def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
+    """One row of a data set or a file: a token row as words, a table row by column.
+
+    With `integers` the integers of a token row stand below its words.
+    """
     if "target" in document:
         target = document["target"]
         shown = f"{target} ({document['class']})" if "class" in document else f"{target}"
@@ -73,7 +76,40 @@ def row_text(document: dict[str, Any]) -> str:
         body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
     else:
         body = _values(document["values"])
-    return f"{head}\n\n{body}"
+    blocks = [head, body]
+    if integers and document.get("words"):
+        blocks.append(_numbers(map(str, document["tokens"])))
+    if "prepared" in document:
+        blocks.append(_prepared_text(document["prepared"]))
+    return "\n\n".join(blocks)
+
+
+def _prepared_text(prepared: dict[str, Any]) -> str:
+    """What the network gets: each number that is not 0 by its name or index where most are 0."""
+    rows = f"{prepared['fitted_on']:,} training rows"
+    where = f"the {rows} of {prepared['fitted_in']}" if prepared["fitted_in"] else f"the {rows}"
+    values, names = prepared["values"], prepared["names"]
+    count = f"{prepared['features']:,} numbers"
+    if prepared["sparse"]:
+        count += f", {len(values):,} of them not 0"
+    head = f"As the network gets it: {count}; prepared with what {where} say."
+    if not prepared["sparse"] and names is None:
+        body = _numbers(f"{value:.6g}" for value in values)
+    elif names is None and all(value == 1 for value in values):
+        body = f"1 at the indices\n{_numbers(map(str, prepared['indices']))}"
+    else:
+        indices = prepared["indices"] if prepared["sparse"] else range(len(values))
+        named = names or [str(i) for i in range(prepared["features"])]
+        body = _values({named[i]: float(f"{value:.6g}") for i, value in zip(indices, values, strict=True)})
+    target = prepared["target"]
+    shown = target if isinstance(target, list) else [target]
+    numbers = _numbers(f"{value:.6g}" for value in shown)
+    return f"{textwrap.fill(head, text_width())}\n{body}\n\nIts target: {numbers}"
+
+
+def _numbers(texts: Iterable[str]) -> str:
+    """Numbers one after the other, as wide as the screen."""
+    return textwrap.fill(" ".join(texts), text_width(), break_long_words=False, break_on_hyphens=False)
 
 
 def file_text(document: dict[str, Any]) -> str:
@@ -118,11 +154,14 @@ def _columns_table(columns: Sequence[dict[str, Any]]) -> str:
 
 
 def _held(column: dict[str, Any]) -> str:
+    from nnrun.data.value_names import shown_number
+
     if column["type"] == "number":
         if "min" not in column:
             return ""
         different = "" if column["distinct"] is None else f", {column['distinct']:,} different"
-        return f"{column['min']:.5g} to {column['max']:.5g}, mean {column['mean']:.5g}{different}"
+        low, high = shown_number(column["min"], ".5g"), shown_number(column["max"], ".5g")
+        return f"{low} to {high}, mean {column['mean']:.5g}{different}"
     if column["type"] == "date" and "first" in column:
         return f"{column['first']} to {column['last']}, {column['distinct']:,} different"
     if column["type"] == "text":
@@ -137,8 +176,10 @@ def _held(column: dict[str, Any]) -> str:
 
 def _values(values: dict[str, float | str | None]) -> str:
     """Numbers and names in a table, and below it what is too long for one; a single text as it is."""
+    from nnrun.data.value_names import shown_number
+
     shown = {
-        name: "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+        name: "-" if value is None else value if isinstance(value, str) else shown_number(value)
         for name, value in values.items()
     }
     if len(shown) == 1 and any(isinstance(value, str) for value in values.values()):

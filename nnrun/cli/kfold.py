@@ -44,7 +44,7 @@ def kfold(
 
         return resume_and_report(
             resume,
-            spec=None if spec is None else load_for_kfold(spec, changes, k=k, repeats=repeats),
+            spec=None if spec is None else load_for_kfold(spec, changes, k=k, repeats=repeats, prefix="--"),
             changes=changes,
             not_with={"--fold": fold, "--smoke": smoke}
             | ({"--k": k, "--repeats": repeats} if spec is None else {}),
@@ -56,7 +56,7 @@ def kfold(
             verbose=verbose,
             as_json=as_json,
         )
-    loaded = load_for_kfold(options.required(spec), changes, k=k, repeats=repeats)
+    loaded = load_for_kfold(options.required(spec), changes, k=k, repeats=repeats, prefix="--")
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.prepare import Selection

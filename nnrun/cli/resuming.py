@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from nnrun.experiment.listener import Listener
     from nnrun.records import RunDirectory
     from nnrun.spec.load import LoadedSpec
+    from nnrun.spec.overrides import Overrides
 
 
 def resume_and_report(
     name: str,
     *,
     spec: LoadedSpec | None = None,
-    changes: Sequence[str] = (),
+    changes: Overrides = (),
     not_with: Mapping[str, object] | None = None,
     runs_dir: Path,
     data_dir: Path | None,

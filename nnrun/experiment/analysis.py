@@ -119,7 +119,8 @@ class Classification:
     Attributes:
         rows: how many.
         classes: one entry per class, in the order of the labels.
-        macro: the mean over all K classes, each counted the same, as the metrics `precision` and `recall`.
+        macro: the mean over the classes among the rows or the predictions, each counted the same, as the
+            metrics `precision`, `recall` and `f1`.
         weighted: the mean over the classes, weighted by support.
         confusion: K × K; row: true class, column: predicted class, value: rows.
         confusions: the most frequent mistakes, at most 10.
@@ -151,7 +152,7 @@ class MultiLabel:
         rows: how many.
         labels: one entry per label, in the order of the outputs.
         micro: of all cells together, each label of each row.
-        macro: the mean over the labels, each counted the same.
+        macro: the mean over all labels, each counted the same, as scikit-learn has it.
         weighted: the mean over the labels, weighted by support.
         right: rows of which every label is right.
     """
@@ -384,9 +385,12 @@ def _scores(
     supports = true.sum(0) if several else np.bincount(true, minlength=len(names))
     predictions = predicted.sum(0) if several else np.bincount(predicted, minlength=len(names))
 
+    occurring = labels if several else np.flatnonzero(supports + predictions)
+
     def scores(average: str | None) -> tuple[Array, Array, Array, Array]:
+        counted = labels if average is None else occurring
         found: tuple[Array, Array, Array, Array] = precision_recall_fscore_support(
-            true, predicted, labels=labels, average=average, zero_division=0.0
+            true, predicted, labels=counted, average=average, zero_division=0.0
         )
         return found
 

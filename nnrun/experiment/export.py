@@ -118,7 +118,7 @@ def export_run(
     if format_ == "onnx":
         require_onnx()
     network = _one_network(run, member)
-    spec = load_spec_of_networks(run)
+    spec = load_spec_of_networks(run, data_dir)
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
     metadata = metadata_of(

@@ -30,9 +30,14 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
 
 
 def load_for_kfold(
-    path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
 ) -> LoadedSpec:
     """A spec to be trained by k-fold (`load_kfold_spec`), on the inputs that it has by its own validation."""
-    loaded = load_kfold_spec(path, overrides, k=k, repeats=repeats)
+    loaded = load_kfold_spec(path, overrides, k=k, repeats=repeats, prefix=prefix)
     own = load_spec(path, overrides).spec
     return replace(loaded, spec=with_validation(own, loaded.spec.validation))

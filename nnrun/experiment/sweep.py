@@ -32,6 +32,7 @@ from nnrun.records import (
     SweepDirectory,
     SweepRecord,
     TrialRecord,
+    is_finite,
     open_sweep,
     refuse_unwritable,
     runs_of_sweep,
@@ -41,7 +42,7 @@ from nnrun.spec.columns import directions
 from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec, dump_value
 from nnrun.spec.labels import values_label
-from nnrun.spec.sweep import SweepPlan, Trial
+from nnrun.spec.sweep import SweepPlan, Trial, spec_key
 from nnrun.training.device import resolve_device
 from nnrun.training.loop import EpochRecord
 from nnrun.validation.summary import monitor_mode
@@ -189,7 +190,8 @@ def _take_in(trial: TrialRecord, run_id: str, found: Mapping[str, Any], monitor:
     trial.run, trial.status = run_id, found["status"]
     trial.seconds, trial.error = found.get("training_seconds"), found.get("error")
     if trial.status == "completed":
-        trial.score, trial.epoch = (found.get("best") or {}).get(monitor), found.get("best_epoch")
+        score = (found.get("best") or {}).get(monitor)
+        trial.score, trial.epoch = (score if is_finite(score) else None), found.get("best_epoch")
         if trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
@@ -250,22 +252,36 @@ class _Sweep:
             left = [t for t in self._plan.trials if record.trials[t.number - 1].status not in FINISHED]
             yield from _alike(left, self._plan.sweep.together)
             return
+        earlier: dict[str, TrialRecord] = {}
         for number in range(1, record.total + 1):
             point = self._study.point(number)
             if number > len(record.trials):
                 record.trials.append(TrialRecord(number, self._plan.values(point)))
                 self.save()
             known = record.trials[number - 1]
-            if known.status in FINISHED:
-                self._study.ended(known)
-                continue
             try:
                 trial = self._plan.trial(number, point)
             except SpecError as error:  # a combination that could not be checked before
-                known.status, known.error = "failed", str(error)
-                self._trial_ended(known)
+                if known.status not in FINISHED:
+                    known.status, known.error = "failed", str(error)
+                    self._trial_ended(known)
                 continue
-            yield [trial]
+            same = earlier.setdefault(spec_key(trial.loaded.spec), known)
+            if known.status in FINISHED:
+                self._study.ended(known)
+            elif same is not known:
+                self._take_over(known, same)
+            else:
+                yield [trial]
+
+    def _take_over(self, trial: TrialRecord, same: TrialRecord) -> None:
+        """A trial whose spec is that of an earlier one ends as that did: it would compute the same."""
+        trial.run, trial.status, trial.error = same.run, same.status, same.error
+        trial.score, trial.epoch = same.score, same.epoch
+        self.listener.message(
+            f"trial {trial.number} has the same spec as trial {same.number}: not trained again"
+        )
+        self._trial_ended(trial)
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Run trials of one architecture side by side; where that does not do, each half of them."""

@@ -95,7 +95,7 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
     for run in runs:
         if run.id == reference:
             return run
-    as_path = RunDirectory(Path(reference))
+    as_path = RunDirectory(Path(os.path.expanduser(reference)))
     if reference and as_path.is_run():
         return as_path
     _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
@@ -145,8 +145,9 @@ def _matching(pattern: str, runs_dir: Path) -> list[RunDirectory]:
 def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> None:
     """Raise where a sweep is meant, and no run."""
     meant = [sweep.id for sweep in list_sweeps(runs_dir) if reference and sweep.id.startswith(reference)]
-    if SweepDirectory(Path(reference)).is_sweep():
-        meant = [SweepDirectory(Path(reference)).id]
+    as_sweep = SweepDirectory(Path(os.path.expanduser(reference)))
+    if reference and as_sweep.is_sweep():
+        meant = [as_sweep.id]
     if meant and not any(id_.startswith(reference) for id_ in without):
         raise UsageError(
             f"{meant[0]} is a sweep, not a run: it has no network of its own. Its trials are runs; "

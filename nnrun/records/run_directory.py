@@ -344,7 +344,30 @@ def new_id(name: str, suffix: str = "", *, now: datetime | None = None) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as a part of a file name: ASCII letters, digits, `.`, `_`, `-`; 60 at most, no leading dot."""
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("-._")
-    return safe[:_LONGEST_SLUG].rstrip("-._") or "run"
+    """A name as a part of a file name, at most 60 bytes long: what file systems and shells take of it.
+
+    Letters and digits of any script, `.`, `_` and `-` stay. Marks on Latin letters go (`é` is `e`), other
+    scripts keep theirs; all else becomes a hyphen. There is no leading dot or hyphen, and no name is empty.
+    """
+    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-.")
+    safe = safe.encode()[:_LONGEST_SLUG].decode(errors="ignore")  # file systems count bytes
+    return safe.rstrip("-.") or "run"
+
+
+def _plain_letters(name: str) -> str:
+    """Compatible letters in their plain form, a hyphen for each sign that is none."""
+    letters: list[str] = []
+    for letter in unicodedata.normalize("NFKD", "".join(_SPELLED.get(c, c) for c in name)):
+        if unicodedata.category(letter).startswith("M"):
+            if letters and letters[-1].isalnum() and letters[-1].isascii():
+                continue  # a mark on a Latin letter
+            if not letters or letters[-1] == "-":
+                continue  # a mark on nothing
+            letters.append(letter)
+        else:
+            letters.append(letter if letter.isalnum() or letter in "._" else "-")
+    return unicodedata.normalize("NFC", "".join(letters))
+
+
+# Latin letters that have no decomposition.
+_SPELLED = {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
+from nnrun.paths import user_path
 from nnrun.spec.explain import explain
 from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.locate import locate
+from nnrun.spec.locate import Location, locate
 from nnrun.spec.overrides import Overrides, apply_overrides, with_changes
 from nnrun.spec.schema import (
     CategoricalCrossentropy,
@@ -33,7 +35,7 @@ from nnrun.spec.schema import (
     TimeSeries,
     Warmup,
 )
-from nnrun.spec.source import MapNode, SourceText, plain, spell_path
+from nnrun.spec.source import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
 from nnrun.spec.spec_file import read_spec_file
 from nnrun.spec.suggest import quoted
 from nnrun.spec.yaml_source import decode, read_yaml
@@ -63,7 +65,8 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
 
     Args:
         path: the YAML file.
-        overrides: `key=value` texts, their values YAML, or a map from key to Python value. Later ones win.
+        overrides: `key=value` texts, their values YAML, or a map from key to Python value. The same
+            key twice, or one inside another, is an error.
 
     Raises:
         UsageError: there is no such file.
@@ -95,35 +98,73 @@ class SpecTree:
 
 def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
     """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
-    path = Path(path)
+    path = user_path(path, "The spec's path")
     source = decode(read_spec_file(path), str(path))
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
 
 def load_kfold_spec(
-    path: Path | str, overrides: Overrides = (), *, k: int | None = None, repeats: int | None = None
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
 ) -> LoadedSpec:
     """A spec with folds: its own, else the default k-fold, changed by `k` and `repeats`.
 
+    Args:
+        path, overrides: as for `load_spec`.
+        k, repeats: instead of what the spec says.
+        prefix: what messages put before the names of these two, such as the `--` of options.
+
     Raises:
-        UsageError, SpecError: as `load_spec`.
+        UsageError: as `load_spec`; or an override says something of the validation that would be dropped.
+        SpecError: as `load_spec`.
     """
-    loaded = load_spec(path, overrides)
+    tree = read_spec(path, overrides)
+    loaded = check_tree(tree)
     kind = loaded.spec.validation.kind
     changes: dict[str, str | int] = {}
     if not has_folds(loaded.spec.validation):
+        _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
         changes["validation"] = kind = KFold.kind
+    for name, value in (("k", k), ("repeats", repeats)):
+        if value is not None:
+            _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
     if k is not None:
         changes[f"validation.{kind}.k"] = k
     if repeats is not None and kind == TimeSeries.kind:
         if repeats > 1:
             raise UsageError(
-                f"--repeats {repeats}: {path} declares time_series, and time has one order; leave it out, or "
-                "use --set validation=kfold for folds in any order."
+                f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
+                "leave it out, or set validation to kfold for folds in any order."
             )
     elif repeats is not None:
         changes["validation.kfold.repeats"] = repeats
-    return load_spec(path, with_changes(overrides, changes)) if changes else loaded
+    origins = {f"validation.{kind}.{name}": f"{prefix}{name}" for name in ("k", "repeats")}
+    return load_spec(path, with_changes(overrides, changes, origins)) if changes else loaded
+
+
+def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
+    """Raise where an override, and not the file, says what stands at a location."""
+    spot = locate(tree.root, location)
+    place = _place_of_override(spot.node) if spot.form is not None else None
+    if place is not None:
+        raise UsageError(
+            f"{place.source.file} {place.source.text} would be dropped: {why}. Leave out one of the two."
+        )
+
+
+def _place_of_override(node: Node | None) -> Place | None:
+    """Where an override has written a value, or a part of it."""
+    if node is None:
+        return None
+    if not node.place.source.numbered:
+        return node.place
+    inner = [entry.value for entry in node.entries.values()] if isinstance(node, MapNode) else []
+    inner += node.items if isinstance(node, ListNode) else ()
+    return next((place for part in inner if (place := _place_of_override(part)) is not None), None)
 
 
 def load_spec_text(
@@ -178,8 +219,10 @@ def check_tree(tree: SpecTree) -> LoadedSpec:
     """
     root, problems = tree.root, list(tree.problems)
     written = _validated(root, problems)
-    spec = _fill_in(written, base=tree.base, default_name=tree.default_name)
-    problems += [_as_problem(root, finding) for finding in (*_missing_files(written, spec), *lint(spec))]
+    base_of = partial(_base_of, root, tree.base)
+    spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
+    problems += [_as_problem(root, finding) for finding in (*missing, *lint(spec))]
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
@@ -213,8 +256,16 @@ def _file_order(problem: Problem) -> tuple[bool, int, int]:
 # --- defaults that need more than the schema ---------------------------------------------------------------
 
 
-def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> ExperimentSpec:
-    """The spec with the defaults that depend on other keys, and absolute paths."""
+def _base_of(root: MapNode, base: Path, *location: str) -> Path:
+    """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+    return base if locate(root, location).place.source.numbered else Path.cwd()
+
+
+def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name: str) -> ExperimentSpec:
+    """The spec with the defaults that depend on other keys, and absolute paths.
+
+    `base_of` says for the keys of a path what it is relative to.
+    """
     targets = spec.preprocessing.targets or _targets_for(spec.loss)
     changes: dict[str, object] = {
         "name": spec.name or default_name,
@@ -222,9 +273,9 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
     if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
-        changes["dataset"] = _with_absolute_paths(spec.dataset, base)
+        changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
-        changes["init_weights"] = _absolute(base, spec.init_weights)
+        changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
     validation = spec.validation
     if isinstance(validation, Holdout):
         changes["validation"] = _filled_in_holdout(validation)
@@ -258,11 +309,14 @@ def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTarge
     return NoTargetStep()
 
 
-def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base: Path) -> Component:
-    changes: dict[str, object] = {"path": _absolute(base, dataset.path)}
+def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:
+    where = ("dataset", dataset.kind)
+    changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)
     if test is not None and test.path is not None:
-        changes["test"] = test.model_copy(update={"path": _absolute(base, test.path)})
+        changes["test"] = test.model_copy(
+            update={"path": _absolute(base_of(*where, "test", "path"), test.path)}
+        )
     return dataset.model_copy(update=changes)
 
 
@@ -270,10 +324,9 @@ def _absolute(base: Path, written: str) -> str:
     return os.path.abspath(base / os.path.expanduser(written))
 
 
-def _missing_files(written: ExperimentSpec, spec: ExperimentSpec) -> list[Finding]:
+def _missing_files(written: ExperimentSpec, spec: ExperimentSpec, *, given_here: bool) -> list[Finding]:
     if written.init_weights is None or spec.init_weights is None or os.path.isfile(spec.init_weights):
         return []
-    message = (
-        f"there is no file {quoted(written.init_weights)}; a relative path begins at the spec's own folder"
-    )
+    where = "current folder where an override gives it" if given_here else "spec's own folder"
+    message = f"there is no file {quoted(written.init_weights)}; a relative path begins at the {where}"
     return [Finding(("init_weights",), message)]

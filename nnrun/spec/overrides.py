@@ -8,13 +8,14 @@ never exchanges one component for another in passing; that takes an override of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnrun.errors import Problem, SpecError
+from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
 from nnrun.spec.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.locate import Location
 from nnrun.spec.source import (
     Entry,
     InvalidNode,
@@ -30,7 +31,46 @@ from nnrun.spec.source import (
 from nnrun.spec.suggest import counted, listing, nearest, quoted
 from nnrun.spec.yaml_source import read_value
 
-Overrides = Sequence[str] | Mapping[str, Any]
+ON_COMMAND_LINE, IN_PYTHON = "--set", "overrides"
+"""What messages call an override, by where it comes from. One with an option of its own has that name."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """A key and its value.
+
+    Attributes:
+        text: `key=value`, as messages show it.
+        path_end: where in the text the key ends.
+        value: the value, if it is one of Python's; None where it is YAML, and stands in the text.
+        origin: what messages call it: `--set`, `--epochs`.
+        prevails: it is written over what other overrides say of the key, which is no mistake of the user's.
+    """
+
+    text: str
+    path_end: int
+    value: tuple[Any] | None = None
+    origin: str = ON_COMMAND_LINE
+    prevails: bool = False
+
+    @property
+    def shown(self) -> str:
+        """As another override's message names it."""
+        return f"{self.origin} {self.text}"
+
+    @classmethod
+    def of_text(cls, text: str, origin: str = ON_COMMAND_LINE) -> Override:
+        """`key=value`, the value YAML."""
+        end = text.find("=")
+        return cls(text, end if end >= 0 else len(text), None, origin)
+
+    @classmethod
+    def of_value(cls, path: str, value: Any, origin: str = IN_PYTHON, *, prevails: bool = False) -> Override:
+        """A key and a value of Python's."""
+        return cls(f"{path}={_shown(value)}", len(path), (value,), origin, prevails)
+
+
+Overrides = str | Sequence[str | Override] | Mapping[str, Any]
 
 _PART = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[(-?[0-9]{1,9})\]")
 
@@ -54,12 +94,19 @@ class _Refused(Exception):
 def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[Problem]]:
     """The spec with the overrides written into it, in order, and what was wrong with them."""
     problems: list[Problem] = []
-    for source, value, end in _texts(overrides):
+    written: list[tuple[Location, Override]] = []
+    for override in overrides_of(overrides):
+        source = SourceText(override.origin, override.text, numbered=False)
+        value, end = override.value, override.path_end
         start = Place(source, 1, 1)
         try:
             parts = _parse_path(source.text[:end])
             if value is None and end == len(source.text):
                 raise _Refused("an override is KEY=VALUE, such as epochs=5")
+            location = _location(ROOT, root, parts, 0)
+            if not override.prevails:
+                _refuse_overlap(location, written)
+                written.append((location, override))
             if value is None:
                 node, found = read_value(source, end + 1)
                 problems += found
@@ -100,27 +147,109 @@ def put(root: MapNode, path: str, value: Node, path_place: Place) -> MapNode:
     return changed
 
 
-def with_changes(overrides: Overrides, changes: Mapping[str, Any]) -> Overrides:
-    """Overrides and more behind them, which win."""
-    if isinstance(overrides, Mapping):
-        return {**overrides, **changes}
-    texts = (f"{path}={'null' if value is None else value}" for path, value in changes.items())
-    return [*overrides, *texts]
+def with_changes(
+    overrides: Overrides, changes: Mapping[str, Any], origins: Mapping[str, str] | None = None
+) -> Overrides:
+    """Overrides, and changes that prevail over them.
+
+    Args:
+        overrides: the user's.
+        changes: path → value.
+        origins: path → what messages call its change.
+    """
+    named = origins or {}
+    more = [
+        Override.of_value(path, value, named.get(path, IN_PYTHON), prevails=True)
+        for path, value in changes.items()
+    ]
+    return [*overrides_of(overrides), *more]
 
 
-def _texts(overrides: Overrides) -> list[tuple[SourceText, tuple[Any] | None, int]]:
-    """Each override as the text that messages show, its value if from Python, and where its path ends."""
+def overrides_of(overrides: Overrides, origin: str = ON_COMMAND_LINE) -> list[Override]:
+    """Overrides in any of their forms; `origin` is where texts come from.
+
+    Raises:
+        UsageError: it is none of their forms.
+    """
+    if isinstance(overrides, str):
+        return [Override.of_text(overrides, origin)]
     if isinstance(overrides, Mapping):
-        named = ((str(path), value) for path, value in overrides.items())
-        return [
-            (SourceText("overrides", f"{path}={_shown(value)}", numbered=False), (value,), len(path))
-            for path, value in named
-        ]
-    texts: list[tuple[SourceText, tuple[Any] | None, int]] = []
-    for text in overrides:
-        end = text.find("=")
-        texts.append((SourceText("--set", text, numbered=False), None, end if end >= 0 else len(text)))
-    return texts
+        return [Override.of_value(str(path), value) for path, value in overrides.items()]
+    entries = list(overrides) if isinstance(overrides, Iterable) else [overrides]
+    for wrong in [entry for entry in entries if not isinstance(entry, (str, Override))]:
+        raise UsageError(
+            f"overrides holds {_shown(wrong)}; overrides are a dict such as {{'epochs': 5}}, or texts such "
+            "as 'epochs=5'."
+        )
+    return [Override.of_text(entry, origin) if isinstance(entry, str) else entry for entry in entries]
+
+
+def location_of(root: MapNode, path: str) -> Location | None:
+    """The place that a path means, however it is spelled; None where it means none.
+
+    Two paths mean the same place where their locations are equal, and one lies inside the other where its
+    location begins with the other's.
+    """
+    try:
+        return _location(ROOT, root, _parse_path(path), 0)
+    except _Refused:
+        return None
+
+
+def is_overridden(overrides: Overrides, path: str) -> bool:
+    """Whether an override is of this very key."""
+    return any(change.text[: change.path_end].strip() == path for change in overrides_of(overrides))
+
+
+def is_inside(location: Location, other: Location) -> bool:
+    """Whether a location is another, or lies inside it."""
+    return location[: len(other)] == other
+
+
+def _location(form: Form, node: Node | None, parts: Sequence[_Part], done: int) -> Location:
+    """Where the rest of a path leads: components by their own names, entries of lists by places from 0."""
+    if done == len(parts):
+        return ()
+    key = parts[done].key
+    rest = spell_path([part.key for part in parts[done:]])
+    if isinstance(form, Items):
+        items = node.items if isinstance(node, ListNode) else (node,) if node is not None else ()
+        if isinstance(key, str) and not form.one_is_enough:
+            return (rest,)
+        if isinstance(key, str):  # a single entry, named without its place
+            return (0, *_location(form.item, items[0] if items else None, parts, done))
+        place = key + len(items) if key < 0 else key
+        item = items[place] if 0 <= place < len(items) else None
+        return (place, *_location(form.item, item, parts, done + 1))
+    if isinstance(form, Choice) and isinstance(key, str):
+        name = str(schema.component_name(key))
+        component = form.components.get(name)
+        if component is None:
+            return (rest,)
+        inner = _parameters(node) if _present_name(node) == name else None
+        return (name, *_location(Record(component), inner, parts, done + 1))
+    if isinstance(form, Record) and isinstance(key, str) and key in form.fields:
+        entries = node.entries if isinstance(node, MapNode) else {}
+        inner = entries[key].value if key in entries else None
+        return (key, *_location(form.form(key), inner, parts, done + 1))
+    return (rest,)
+
+
+def _refuse_overlap(location: Location, written: Sequence[tuple[Location, Override]]) -> None:
+    """Raise where an override writes what another one wrote: whichever came last would win in silence."""
+    for other, override in written:
+        if location == other:
+            raise _Refused(f"{spell_path(location)} is set twice: {override.shown} is here as well; keep one")
+        if is_inside(location, other):
+            raise _Refused(
+                f"this is a part of {spell_path(other)}, which {override.shown} sets as a whole; keep one of "
+                f"them, or write this into the value of {spell_path(other)}"
+            )
+        if is_inside(other, location):
+            raise _Refused(
+                f"this sets {spell_path(location)} as a whole, and {override.shown} a part of it; keep one "
+                f"of them, or write the part into the value of {spell_path(location)}"
+            )
 
 
 def _shown(value: Any) -> str:
@@ -156,7 +285,7 @@ def _parse_path(text: str) -> list[_Part]:
 def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, value: Node) -> Node:
     """`node` with `value` written at the end of the path, of which `done` parts are behind us."""
     if done == len(parts):
-        return value
+        return _unwrapped(form, value)
     if isinstance(node, InvalidNode):
         return node  # reported when the source was read
     part, place = parts[done], value.place
@@ -192,6 +321,13 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
             _as_map(form, node, place).entries, node, part.key, deeper, form.form(part.key), place
         )
     raise _Refused(f"{_behind(parts, done)} is a single value, and has no key {quoted(part.key)}", part)
+
+
+def _unwrapped(form: Form, value: Node) -> Node:
+    """An array of one value, where a single value belongs, is that value."""
+    if isinstance(form, Scalar) and isinstance(value, ListNode) and value.is_array and len(value.items) == 1:
+        return value.items[0]
+    return value
 
 
 def _with_entry(

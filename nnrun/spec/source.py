@@ -6,6 +6,7 @@ shared where YAML shares them (an alias), and an override builds new nodes inste
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,10 +86,11 @@ class ScalarNode:
 
 @dataclass(frozen=True)
 class ListNode:
-    """A sequence of values."""
+    """A sequence of values. `is_array`: it was one of NumPy's."""
 
     items: tuple[Node, ...]
     place: Place
+    is_array: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,28 @@ def plain(node: Node) -> Any:
 def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
     """The tree of a Python value, all of it at one place.
 
+    Arrays (NumPy's, or whatever has `dtype` and `tolist`) are lists, their scalars numbers, paths texts.
+
     Raises:
         TypeError: the value is, or holds, something that YAML has no word for.
     """
     if depth > MAX_DEPTH:
         raise TypeError(f"more than {MAX_DEPTH} lists and maps inside each other")
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        found = value.tolist()
+        if isinstance(found, list):
+            return ListNode(tuple(from_plain(item, place, depth + 1) for item in found), place, is_array=True)
+        value = found
     if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("a map whose keys are not all text")
-        return MapNode(
-            {key: Entry(place, from_plain(item, place, depth + 1)) for key, item in value.items()}, place
-        )
+        entries = {}
+        for key, item in value.items():
+            name = _key_text(key)
+            if name in entries:
+                raise TypeError(f"a map with the key {name!r} twice")
+            entries[name] = Entry(place, from_plain(item, place, depth + 1))
+        return MapNode(entries, place)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return ListNode(tuple(from_plain(item, place, depth + 1) for item in value), place)
     if isinstance(value, str) and FORBIDDEN.search(value):
@@ -158,6 +171,21 @@ def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
     if value is None:
         return ScalarNode(None, place, "null")
     raise TypeError(f"a {type(value).__name__}")
+
+
+def _key_text(key: Any) -> str:
+    """The key of a map: a text, or a number or truth value by its name, as the keys of classes are."""
+    if hasattr(key, "dtype") and hasattr(key, "tolist"):
+        key = key.tolist()
+    if isinstance(key, bool):
+        return str(key).lower()
+    if isinstance(key, int) and abs(key) < 2**64:
+        return str(key)
+    if isinstance(key, float):
+        return repr(float(key))
+    if not isinstance(key, str):
+        raise TypeError("a map whose keys are not all texts or numbers")
+    return str(key)
 
 
 def spell_path(path: Sequence[str | int]) -> str:

@@ -20,7 +20,17 @@ from nnrun.spec import schema
 from nnrun.spec.columns import chooser, validated_columns
 from nnrun.spec.labels import values_label
 from nnrun.spec.load import LoadedSpec, SpecTree, check_tree, in_file_order, read_spec
-from nnrun.spec.overrides import Overrides, apply_overrides, put
+from nnrun.spec.locate import Location
+from nnrun.spec.overrides import (
+    Override,
+    Overrides,
+    apply_overrides,
+    is_inside,
+    is_overridden,
+    location_of,
+    overrides_of,
+    put,
+)
 from nnrun.spec.source import Entry, ListNode, MapNode, Node, Place, SourceText, from_plain, plain
 from nnrun.spec.streams import derive_seed
 from nnrun.spec.suggest import counted, listing
@@ -28,6 +38,7 @@ from nnrun.spec.sweep_scores import incomparable_trials, not_comparable
 from nnrun.spec.yaml_source import read_values
 
 Point = Mapping[str, int | float]
+Over = str | Sequence[str] | Mapping[str, Any]
 
 _MOST_DRAWS = 1000
 _RANGES = tuple(cls.kind for cls in (schema.Uniform, schema.LogUniform, schema.IntUniform))
@@ -104,8 +115,10 @@ class SweepPlan:
 def load_sweep(
     path: Path | str,
     overrides: Overrides = (),
-    over: Overrides = (),
+    over: Over = (),
     changes: Mapping[str, str | int] | None = None,
+    *,
+    prefix: str = "--",
 ) -> SweepPlan:
     """Read a spec with its sweep, and check every trial.
 
@@ -118,17 +131,26 @@ def load_sweep(
         over: `key=value,value` texts, or a map from key to a list of values or a range; they add to the sweep
             section, or replace what it says of the key.
         changes: key of the sweep section → its value instead.
+        prefix: what messages put before the names of `over` and the changes: `--` for options, or nothing.
 
     Raises:
         UsageError: there is no such file, or nothing to sweep over.
         SpecError: the spec or a trial is invalid; holds every problem.
     """
-    tree = _with_over(read_spec(path, overrides), over)
+    tree = _with_over(read_spec(path, overrides), over, prefix)
+    for key in changes or {}:
+        if is_overridden(overrides, f"sweep.{key}"):
+            raise UsageError(
+                f"{prefix}{key} says what an override of sweep.{key} says as well; leave out one."
+            )
     if "sweep" in tree.root.entries:
-        texts = [f"sweep.{key}={value}" for key, value in (changes or {}).items()]
-        root, problems = apply_overrides(tree.root, texts)
+        options = [
+            Override.of_value(f"sweep.{key}", value, f"{prefix}{key}")
+            for key, value in (changes or {}).items()
+        ]
+        root, problems = apply_overrides(tree.root, options)
         tree = replace(tree, root=root, problems=(*tree.problems, *problems))
-    base = check_tree(tree)
+    base = check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
     if base.spec.sweep is None:
         raise UsageError(
             f"{path} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
@@ -140,7 +162,7 @@ def load_sweep(
 def check_sweep(path: Path | str, overrides: Overrides = ()) -> tuple[Problem, ...]:
     """The warnings of a spec and, where it has a sweep, of its trials; raises as `load_sweep`."""
     tree = read_spec(path, overrides)
-    base = check_tree(tree)
+    base = check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
     return base.warnings if base.spec.sweep is None else _plan(tree, base).warnings
 
 
@@ -160,21 +182,26 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     problems += _compared(tree, monitor, points, trials)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
+    different, same = (tuple(trials), []) if tpe else _each_spec_once(tree, trials)
+    problems += same
     return SweepPlan(
         base=base,
         monitor=monitor,
         seed=seed,
-        total=int(sweep.trials or 0) if tpe else len(trials),
-        trials=() if tpe else tuple(trials),
+        total=int(sweep.trials or 0) if tpe else len(different),
+        trials=() if tpe else different,
         warnings=(*base.warnings, *problems),
         _tree=tree,
         _first=trials[0] if trials else None,
     )
 
 
-def _with_over(tree: SpecTree, over: Overrides) -> SpecTree:
+def _with_over(tree: SpecTree, over: Over, prefix: str) -> SpecTree:
     """The tree with `over` written into its sweep section."""
-    entries, problems = _read_map(over) if isinstance(over, Mapping) else _read_texts(over)
+    if isinstance(over, Mapping):
+        entries, problems = _read_map(over)
+    else:
+        entries, problems = _read_texts([over] if isinstance(over, str) else over, f"{prefix}over")
     tree = replace(tree, problems=(*tree.problems, *problems))
     if not entries:
         return tree
@@ -185,10 +212,54 @@ def _with_over(tree: SpecTree, over: Overrides) -> SpecTree:
     swept = section.value.entries.get("over", Entry(place, MapNode({}, place)))
     if not isinstance(swept.value, MapNode):
         return tree
-    whole = replace(swept.value, entries={**swept.value.entries, **entries})
+    new = {location_of(tree.root, key) or key: key for key in entries}
+    merged: dict[str, Entry] = {}
+    for key, entry in swept.value.entries.items():
+        instead = new.get(location_of(tree.root, key) or key)
+        merged |= {key: entry} if instead is None else {instead: entries[instead]}
+    whole = replace(swept.value, entries={**merged, **entries})
     changed = replace(section.value, entries={**section.value.entries, "over": Entry(swept.key_place, whole)})
     root = replace(tree.root, entries={**tree.root.entries, "sweep": Entry(section.key_place, changed)})
     return replace(tree, root=root)
+
+
+def _overlaps(tree: SpecTree, overrides: Overrides) -> list[Problem]:
+    """Swept keys of which one contains another, and overrides that no trial would have."""
+    section = tree.root.entries.get("sweep")
+    over = section.value.entries.get("over") if section and isinstance(section.value, MapNode) else None
+    if over is None or not isinstance(over.value, MapNode):
+        return []
+    problems: list[Problem] = []
+    swept: list[tuple[str, Location]] = []
+    for key, entry in over.value.entries.items():
+        location = location_of(tree.root, key)
+        if location is None:
+            continue
+        for other, place in swept:
+            if location == place:
+                message = f"this is the key {other}, which is swept already; keep one of them"
+            elif is_inside(location, place):
+                message = f"this is a part of {other}, which is swept as a whole"
+            elif is_inside(place, location):
+                message = f"this is swept as a whole, and {other}, a part of it, is swept as well"
+            else:
+                continue
+            if location != place:
+                message += ": which of them a trial has would depend on their order; sweep one of them"
+            problems.append(entry.key_place.problem(message, path=key))
+            break
+        swept.append((key, location))
+    for override in overrides_of(overrides):
+        path = override.text[: override.path_end].strip()
+        location = location_of(tree.root, path)
+        for key, place in swept:
+            if location is not None and is_inside(location, place):
+                start = Place(SourceText(override.origin, override.text, numbered=False), 1, 1)
+                message = (
+                    f"no trial would have this value, since the sweep varies {key}; leave out one of them"
+                )
+                problems.append(start.problem(message, path=path))
+    return problems
 
 
 def _read_map(over: Mapping[str, Any]) -> tuple[dict[str, Entry], list[Problem]]:
@@ -203,11 +274,11 @@ def _read_map(over: Mapping[str, Any]) -> tuple[dict[str, Entry], list[Problem]]
     return entries, problems
 
 
-def _read_texts(over: Sequence[str]) -> tuple[dict[str, Entry], list[Problem]]:
+def _read_texts(over: Sequence[str], origin: str) -> tuple[dict[str, Entry], list[Problem]]:
     entries: dict[str, Entry] = {}
     problems: list[Problem] = []
     for text in over:
-        source = SourceText("--over", text, numbered=False)
+        source = SourceText(origin, text, numbered=False)
         start = Place(source, 1, 1)
         key, equals, rest = text.partition("=")
         if not equals or not key.strip() or not rest.strip():
@@ -219,6 +290,11 @@ def _read_texts(over: Sequence[str]) -> tuple[dict[str, Entry], list[Problem]]:
             problems += error.problems
             continue
         problems += found
+        if key.strip() in entries:
+            first = entries[key.strip()].key_place.source
+            problems.append(
+                start.problem(f"{key.strip()} is swept twice: {origin} {first.text} is here as well")
+            )
         entries[key.strip()] = Entry(start, _range_alone(node))
     return entries, problems
 
@@ -315,6 +391,33 @@ def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
             [tree.root.entries["sweep"].key_place.problem(f"{monitor} is compared, and this has {columns}")]
         )
     return Trial(number, {key: plain(node) for key, (_, node) in nodes.items()}, loaded)
+
+
+def spec_key(spec: schema.ExperimentSpec) -> str:
+    """A text that two specs have in common where they are the same, however they were written."""
+    return spec.model_dump_json()
+
+
+def _each_spec_once(tree: SpecTree, trials: Sequence[Trial]) -> tuple[tuple[Trial, ...], list[Problem]]:
+    """The trials, numbered anew, without those whose spec another one has; and a warning of these."""
+    different: dict[str, Trial] = {}
+    same: list[tuple[Trial, Trial]] = []
+    for trial in trials:
+        key = spec_key(trial.loaded.spec)
+        if key in different:
+            same.append((different[key], trial))
+        else:
+            different[key] = replace(trial, number=len(different) + 1)
+    if not same:
+        return tuple(trials), []
+    first, second = same[0]
+    more = f" (and so on, {len(same)} times)" if len(same) > 1 else ""
+    message = (
+        f"{counted(len(trials), 'combination')} give {counted(len(different), 'different spec')}, each "
+        f"trained once: {values_label(second.values)} is the same as {values_label(first.values)}{more}"
+    )
+    place = tree.root.entries["sweep"].key_place
+    return tuple(different.values()), [place.problem(message, path="sweep", severity="warning")]
 
 
 def _checked(

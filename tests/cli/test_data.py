@@ -71,6 +71,73 @@ def test_show_a_token_row_as_words(run: Any, folder: Path) -> None:
     assert out.splitlines()[-1] == "<start> the of cacao\\x1b"
 
 
+def test_show_a_token_row_as_integers_too(run: Any, folder: Path) -> None:
+    (folder / "reuters_word_index.json").write_text('{"the": 1, "of": 2, "cacao": 3}')
+    arguments = ["show", "reuters", "--row", "0", "--data-dir", str(folder), "--num-words", "9"]
+    code, out, _ = run(*arguments, "--integers")
+    assert code == 0
+    assert out.splitlines()[2:] == ["<start> the of cacao", "", "1 4 5 6"]
+    assert json.loads(run(*arguments, "--json")[1])["tokens"] == [1, 4, 5, 6]
+
+
+LAYERS = "layers: [{dense: {units: 46, activation: softmax}}]\nloss: categorical_crossentropy\nepochs: 1\n"
+
+
+def test_show_a_token_row_as_the_network_gets_it(run: Any, folder: Path) -> None:
+    spec = folder / "r.yaml"
+    spec.write_text(
+        "dataset: {reuters: {num_words: 9}}\npreprocessing: {inputs: multi_hot}\n"
+        f"{LAYERS}validation: {{holdout: {{fraction: 0.25}}}}\n"
+    )
+    arguments = ["show", str(spec), "--row", "0", "--data-dir", str(folder), "--prepared"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert (
+        "As the network gets it: 9 numbers, 4 of them not 0; prepared with what the 36 training rows say."
+        in out
+    )
+    assert "1 at the indices\n1 4 5 6\n" in out
+    prepared = json.loads(run(*arguments, "--json")[1])["prepared"]
+    assert (prepared["indices"], prepared["values"], prepared["features"]) == ([1, 4, 5, 6], [1.0] * 4, 9)
+    assert sum(prepared["target"]) == 1
+    assert len(prepared["target"]) == 46
+
+
+def test_show_a_table_row_as_the_network_gets_it(run: Any, tmp_path: Path) -> None:
+    """Standardized by the mean and deviation of the training rows, which are not all rows."""
+    lines = [f"{row},{'ab'[row % 2]},{2 * row}" for row in range(10)]
+    (tmp_path / "t.csv").write_text("x,c,y\n" + "\n".join(lines) + "\n")
+    spec = tmp_path / "t.yaml"
+    spec.write_text(
+        "dataset: {csv: {path: t.csv, target: y}}\npreprocessing: {inputs: [standardize, one_hot]}\n"
+        "layers: [{dense: 1}]\nloss: mse\nvalidation: {holdout: {first: 4}}\n"
+    )
+    code, out, _ = run("show", str(spec), "--row", "5", "--prepared", "--json")
+    assert code == 0
+    prepared = json.loads(out)["prepared"]
+    trained = np.arange(4, 10)
+    values = prepared["values"]
+    named = dict(zip(prepared["names"], values, strict=True)) if not prepared["sparse"] else {}
+    assert named["x"] == pytest.approx((5 - trained.mean()) / trained.std(), rel=1e-5)
+    assert (named["c=a"], named["c=b"]) == (0, 1)
+    assert (prepared["fitted_on"], prepared["target"]) == (6, [10.0])
+    assert "As the network gets it: 3 numbers" in run("show", str(spec), "--row", "5", "--prepared")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["iris", "--prepared", "--row", "0"], "--prepared needs a spec"),
+        (["iris", "--integers", "--row", "0"], "--integers is for texts that are kept as integers"),
+        (["iris", "--integers"], "--integers is for one row: add --row N."),
+    ],
+)
+def test_other_forms_where_there_are_none(run: Any, arguments: list[str], said: str) -> None:
+    code, _, err = run("show", *arguments)
+    assert code == 2
+    assert said in err
+
+
 def test_show_a_token_row_without_words(run: Any, folder: Path) -> None:
     code, out, err = run("show", "reuters", "--row", "2", "--split", "test", "--data-dir", str(folder))
     assert code == 0

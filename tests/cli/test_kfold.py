@@ -108,10 +108,10 @@ def test_repeats_without_shuffling_are_refused(folder: Path, capsys: Capture) ->
     assert main(["kfold", "small.yaml", "--repeats", "2"]) == 3
     assert capsys.readouterr() == (
         "",
-        "--set: error: without shuffle every repeat has the same folds; "
+        "--repeats: error: without shuffle every repeat has the same folds; "
         "add shuffle: true, or remove repeats\n"
         "      | validation.kfold.repeats=2\n"
-        "      |                          ^\n"
+        "      | ^\n"
         "1 error: nothing was run.\n",
     )
     assert not (folder / "runs").exists()

@@ -155,9 +155,13 @@ def test_losses_are_compared_by_a_metric(folder: Path, capsys: Capture) -> None:
         (
             ["--over", "epochs=1,2", "--trials", "3"],
             3,
-            "--set: error: a grid tries every combination; remove",
+            "--trials: error: a grid tries every combination; remove",
         ),
-        (["--over", "epochs=1,2", "--monitor", "val_acc"], 3, "--set: error: no validated column is called"),
+        (
+            ["--over", "epochs=1,2", "--monitor", "val_acc"],
+            3,
+            "--monitor: error: no validated column is called",
+        ),
         (["--over", "epochs=1,2", "--method", "best"], 2, "error: Invalid value for '--method'"),
         (["--over", "epochs=1,2", "--device", "cuda:99"], 2, "error: "),
         (["--over", "dataset={npz: nothing.npz}"], 4, "error: "),

@@ -136,10 +136,18 @@ def test_set_seed_and_epochs_change_the_spec(folder: Path) -> None:
     assert without_seconds(only_run(folder / "again")) == without_seconds(run)
 
 
-def test_the_last_word_counts(folder: Path) -> None:
-    assert main(["train", "small.yaml", "--set", "epochs=9", "--epochs", "1", "--set", "seed=1"]) == 0
-    record = record_of(only_run(folder / "runs"))
-    assert (record["epochs_run"], record["seed"]) == (1, 1)
+@pytest.mark.parametrize(("key", "value"), [("epochs", 1), ("seed", 3)])
+def test_an_option_and_an_override_of_the_same_key(
+    key: str, value: int, folder: Path, capsys: Capture
+) -> None:
+    arguments = ["--set", f"{key}=9", f"--{key}", str(value)]
+    for command in ("train", "kfold", "final", "sweep"):
+        over = ["--over", "batch_size=8,16"] if command == "sweep" else []
+        assert main([command, "small.yaml", *over, *arguments]) == 3
+        assert capsys.readouterr().err.startswith(
+            f"--{key}: error: {key} is set twice: --set {key}=9 is here as well; keep one\n"
+        )
+    assert not (folder / "runs").exists()
 
 
 def test_quiet_is_the_result_alone(folder: Path, specs_dir: Path, capsys: Capture) -> None:

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from nnrun.data.dates import guess_dates, iso_texts, parse_dates
 
-FORMS = ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d-%b-%Y", "%d %B %Y", "%B %d, %Y", "%b %d %Y"] + [
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M:%SZ",
-    "%d.%m.%Y %H:%M:%S",
-    "%b %d, %Y %I:%M:%S %p",
+FORMS = [
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d-%b-%Y", "%d %B %Y", "%B %d, %Y", "%b %d %Y"),
+    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%SZ", "%d.%m.%Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p"),
 ]
 
 

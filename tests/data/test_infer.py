@@ -137,8 +137,8 @@ def test_a_mark_among_numbers_is_told_with_the_key_that_makes_it_missing() -> No
     inferred = of(*[str(i) for i in range(27)], "?", "?", "?")
     assert inferred.type == "category"
     assert said(inferred)[0] == (
-        "holds numbers in 27 of 30 values, beside '?': `missing: ['?']` (which replaces the default list of NA, "
-        "null, ...) reads it as a number"
+        "holds numbers in 27 of 30 values, beside '?': `missing: ['?']` (which replaces the default list of "
+        "NA, null, ...) reads it as a number"
     )
 
 
@@ -191,8 +191,8 @@ def test_the_spec_can_say_otherwise() -> None:
 def test_numbers_of_a_file_that_has_types_as_names() -> None:
     column = infer("c", RawNumbers(np.array([10.0, 2.0, np.nan, 2.5])), "category").column
     assert isinstance(column, CategoryColumn)
-    assert column.levels == ("10", "2", "2.5")
-    assert column.codes.tolist() == [0, 1, -1, 2]
+    assert column.levels == ("2", "2.5", "10")
+    assert column.codes.tolist() == [2, 0, -1, 1]
 
 
 def test_a_text_is_a_text_where_the_file_has_types() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_experiments import REGRESSION, record_of, write_small
+from small_experiments import BINARY, REGRESSION, record_of, write_small
 
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.run import Settings
@@ -173,6 +173,16 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch,
 # --- the whole ---------------------------------------------------------------------------------------------
 
 
+class Heard(SweepListener):
+    """Takes note of what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+
 class StopIn(SweepListener):
     def __init__(self, trial: int | None) -> None:
         self.trial = trial
@@ -236,8 +246,29 @@ def test_without_pruning_every_trial_completes(tmp_path: Path) -> None:
 
 def test_a_combination_that_cannot_be_is_a_failed_trial(tmp_path: Path) -> None:
     """What only a combination of values makes wrong is found when it comes."""
-    layers = [REGRESSION["layers"], REGRESSION["layers"][1:]]
-    wrong = {"layers": layers, "layers[0].dense.activation": ["linear", "softmax"]}
-    made, _ = sweep(tmp_path, over=wrong, trials=4, prune=False)
-    failed = [trial for trial in made.read_record().trials if trial.status == "failed"]
-    assert all(trial.values["layers[0].dense.activation"] == "softmax" for trial in failed)
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    last = "layers[1].dense.activation"
+    over = {"loss": ["mse", "binary_crossentropy"], last: ["sigmoid", "relu"], "seed": [0, 1, 2]}
+    section = {"method": "tpe", "trials": 9, "over": over, "prune": False, "monitor": "val_mae", "seed": 1}
+    spec = {**BINARY, "metrics": ["mae"]}
+    plan = load_sweep(write_small(tmp_path, spec, sweep=section))
+    trials = run_sweep(plan, Settings("sweep", tmp_path / "runs")).read_record().trials
+    failed = [trial for trial in trials if trial.status == "failed"]
+    wrong = [t for t in trials if tuple(t.values.values())[:2] == ("binary_crossentropy", "relu")]
+    assert failed == wrong
+    assert failed
+
+
+def test_a_trial_of_a_known_spec_is_not_trained_again(tmp_path: Path) -> None:
+    """Two values may be spellings of one."""
+    over = {"optimizer": ["adam", {"adam": {"learning_rate": 0.001}}, {"adam": {"beta_1": 0.9}}]}
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    heard = Heard()
+    section = {"method": "tpe", "trials": 3, "over": over}
+    plan = load_sweep(write_small(tmp_path, REGRESSION, sweep=section))
+    made = run_sweep(plan, Settings("sweep", tmp_path / "runs"), heard)
+    trials = made.read_record().trials
+    assert {trial.status for trial in trials} == {"completed"}
+    assert len({trial.run for trial in trials}) == len({trial.score for trial in trials}) == 1
+    assert len(list_runs(tmp_path / "runs")) == 1
+    assert "trial 2 has the same spec as trial 1: not trained again" in heard.said

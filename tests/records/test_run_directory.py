@@ -2,6 +2,7 @@ import json
 import math
 import os
 import re
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -55,7 +56,16 @@ def test_a_taken_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monke
         ("../../etc/passwd", "etc-passwd"),
         (".hidden", "hidden"),
         ("a/b\\c:d\0e", "a-b-c-d-e"),
-        ("日本", "run"),
+        ("日本", "日本"),
+        ("実験 1: 学習率", "実験-1-学習率"),
+        ("Größe & Größe", "Grosse-Grosse"),
+        ("опыт №1", "опыт-No1"),
+        ("हिन्दी", "हिन्दी"),
+        ("ｆｕｌｌ　ｗｉｄｔｈ", "full-width"),
+        ("🎉", "run"),
+        ("🎉 party", "party"),
+        ("a\u202eb", "a-b"),
+        ("実" * 50, "実" * 20),
         ("", "run"),
         ("-rf", "rf"),
     ],
@@ -67,8 +77,16 @@ def test_slugs(name: str, expected: str) -> None:
 @given(st.text())
 def test_a_slug_is_a_safe_part_of_a_file_name(name: str) -> None:
     made = slug(name)
-    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,58}[A-Za-z0-9])?", made)
+    assert 0 < len(made.encode()) <= 60
+    assert all(c.isalnum() or c in "._-" or unicodedata.category(c).startswith("M") for c in made)
+    assert made[0].isalnum() or made[0] == "_"
+    assert made[-1] not in ".-"
     assert slug(made) == made
+
+
+@given(st.text(st.sampled_from("abcXYZ019._-")))
+def test_what_is_safe_in_a_name_stays(name: str) -> None:
+    assert slug(name) in ("run", *(re.sub("-+", "-", name).strip("-.")[:n].rstrip("-.") for n in (60,)))
 
 
 def test_a_file_in_the_way_of_the_runs_folder(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.errors import SpecError
+from nnrun.errors import SpecError, UsageError
 from nnrun.spec.load import load_spec_text
-from nnrun.spec.overrides import apply_overrides
-from nnrun.spec.source import SourceText, plain
+from nnrun.spec.overrides import apply_overrides, with_changes
+from nnrun.spec.source import MapNode, Place, SourceText, plain
 from nnrun.spec.yaml_source import read_yaml
 
 SPEC = """\
@@ -117,11 +117,68 @@ def test_an_alias_in_the_spec_is_the_same_component() -> None:
     assert (plain(root), problems) == ({"loss": {"mean_squared_error": {}}}, [])
 
 
-def test_later_ones_win() -> None:
-    assert changed("epochs=5", "epochs=6") == {"epochs": 6}
-    assert changed("optimizer=adam", "optimizer.adam.epsilon=1e-8") == {
-        "optimizer": {"adam": {"epsilon": 1e-8}}
+LIST_OF_STEPS = "preprocessing: {inputs: standardize}\nlayers: [{dense: 4}, {dense: 1}]\nloss: mse\n"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("epochs", "epochs"),
+        ("epochs", " epochs "),
+        ("optimizer", "optimizer.adam.learning_rate"),
+        ("optimizer.adam", "optimizer.adam.learning_rate"),
+        ("layers", "layers[0].dense.units"),
+        ("layers[0]", "layers[0].dense.units"),
+        ("layers[0].dense", "layers[0].dense.units"),
+        ("layers[1].dense.units", "layers[-1].dense.units"),
+        ("layers[-2]", "layers[0].dense.units"),
+        ("loss.mse", "loss.mean_squared_error"),
+        ("loss", "loss.mean_squared_error"),
+        ("preprocessing.inputs[0]", "preprocessing.inputs.standardize"),
+        ("preprocessing.inputs.standardize", "preprocessing.inputs[0].standardize.columns"),
+        ("gradient_clip", "gradient_clip.norm"),
+        ("dataset.csv.path", "dataset.tsv.path"),
+        ("metrics", "metrics[0]"),
+        ("class_weight", "class_weight"),
+        ("sweep.over", "sweep.over"),
+    ],
+)
+def test_the_same_key_twice_or_one_inside_another_is_an_error(pair: tuple[str, str]) -> None:
+    """In either order and any spelling: whichever came last would win in silence."""
+    for first, second in (pair, pair[::-1]):
+        root, _ = read_yaml(SourceText("spec.yaml", LIST_OF_STEPS))
+        _, problems = apply_overrides(root, [f"{first}=1", f"{second}=2"])
+        about = [problem for problem in problems if problem.snippet == f"{second}=2"]
+        assert any(f"--set {first}=1" in problem.message for problem in about), problems
+
+
+def test_what_is_beside_is_no_overlap() -> None:
+    assert changed("optimizer.rmsprop.rho=0.5", "optimizer.rmsprop.learning_rate=0.1", "epochs=3") == {
+        "optimizer": {"rmsprop": {"rho": 0.5, "learning_rate": 0.1}},
+        "epochs": 3,
     }
+
+
+def test_overlaps_from_python_are_told_in_its_words() -> None:
+    with pytest.raises(SpecError) as caught:
+        load({"optimizer": "sgd", "optimizer.adam.learning_rate": 0.1})
+    assert str(caught.value).startswith(
+        "overrides: error: this is a part of optimizer, which overrides optimizer='sgd' sets as a whole; "
+        "keep one of them, or write this into the value of optimizer\n"
+    )
+
+
+def test_what_prevails_is_no_overlap() -> None:
+    changes = with_changes(["epochs=5"], {"epochs": 6, "init_weights": None})
+    root, problems = apply_overrides(MapNode({}, Place(SourceText("spec.yaml", ""), 1, 1)), changes)
+    assert (plain(root), problems) == ({"epochs": 6, "init_weights": None}, [])
+
+
+def test_a_text_is_one_override() -> None:
+    assert load("epochs=7").epochs == 7
+    for wrong in (5, [5], [None], object()):
+        with pytest.raises(UsageError, match="overrides are a dict such as"):
+            load(wrong)
 
 
 def test_an_alias_of_yaml_is_not_changed_with_its_anchor() -> None:
@@ -170,7 +227,7 @@ def test_wrong_values_from_python(value: object, screen: str) -> None:
 def test_values_from_python_have_bounds() -> None:
     endless: list[object] = []
     endless.append(endless)
-    for value in (endless, 10**5000, {1: 2}, "\x1b[31m", b"bytes"):
+    for value in (endless, 10**5000, {(1, 2): 2}, "\x1b[31m", b"bytes"):
         with pytest.raises(SpecError, match="the value is, or holds, "):
             load({"description": value})
 

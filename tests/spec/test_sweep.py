@@ -363,3 +363,92 @@ def test_of_tpe_a_trial_that_does_not_compare_is_refused(folder: Path) -> None:
     assert sweep.trial(1, {"layers": 1, "epochs": 0}).loaded.spec.epochs == 1
     with pytest.raises(SpecError, match="cannot be compared with that of other trials"):
         replace(sweep, monitor="val_loss").trial(1, {"layers": 1, "epochs": 0})
+
+
+# --- keys that overlap -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (("optimizer", ["adam", "sgd"]), ("optimizer.adam.learning_rate", [0.1, 0.01])),
+        (("layers[-1].dense.units", [10]), ("layers[1].dense.units", [10])),
+        (("layers", [DIGITS["layers"]]), ("layers[0].dense.units", [2, 64])),
+        (("loss", ["mse"]), ("loss.mean_squared_error", [{}])),
+        (("metrics", [["accuracy"]]), ("metrics[0].acc", [{}])),
+    ],
+)
+def test_swept_keys_that_overlap_are_refused_in_any_order(
+    folder: Path, keys: tuple[tuple[str, list[Any]], ...]
+) -> None:
+    for pair in (keys, keys[::-1]):
+        over = dict(pair)
+        for method in METHODS:
+            with pytest.raises(SpecError) as caught:
+                plan(folder, {"over": over, **method})
+            problem = caught.value.problems[0]
+            assert problem.path == pair[1][0]
+            assert "swept" in problem.message
+            assert pair[0][0] in problem.message
+        texts = [f"{key}={json.dumps(values)[1:-1]}" for key, values in pair]
+        with pytest.raises(SpecError, match="swept"):
+            load_sweep(write(folder), over=texts)
+        with pytest.raises(SpecError, match="swept"):
+            load_sweep(write(folder), over=over)
+
+
+def test_the_same_key_swept_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_sweep(write(folder), over=["epochs=1,2", "epochs=3,4"])
+    assert [problem.message for problem in caught.value.problems] == [
+        "epochs is swept twice: --over epochs=1,2 is here as well"
+    ]
+
+
+def test_over_replaces_a_key_of_the_section_in_any_spelling(folder: Path) -> None:
+    path = write(folder, {"over": {"layers[-2].dense.units": [16, 32]}})
+    assert [dict(t.values) for t in load_sweep(path, over=[f"{UNITS}=8"]).trials] == [{UNITS: 8}]
+
+
+@pytest.mark.parametrize("override", ["epochs=5", "optimizer.adam.learning_rate=0.1"])
+def test_an_override_that_no_trial_would_have_is_refused(folder: Path, override: str) -> None:
+    over = {"epochs": [1, 2], "optimizer": ["adam", "sgd"]}
+    for read in (load_sweep, check_sweep):
+        with pytest.raises(SpecError, match="no trial would have this value, since the sweep varies"):
+            read(write(folder, {"over": over}, optimizer="adam"), [override])
+
+
+def test_an_override_that_trials_vary_a_part_of_is_their_base(folder: Path) -> None:
+    path = write(folder, {"over": {"optimizer.adam.learning_rate": [0.1, 0.2]}})
+    for trial in load_sweep(path, ["optimizer={adam: {beta_1: 0.5}}"]).trials:
+        optimizer = trial.loaded.spec.optimizer
+        assert isinstance(optimizer, schema.Adam)
+        assert (optimizer.beta_1, optimizer.learning_rate in (0.1, 0.2)) == (0.5, True)
+
+
+def test_what_an_option_says_is_not_said_by_an_override_too(folder: Path) -> None:
+    path = write(folder, {"over": {"epochs": [1, 2]}})
+    for key, value in (("method", "grid"), ("monitor", "val_loss")):
+        with pytest.raises(UsageError, match=f"--{key} says what an override of sweep.{key} says as well"):
+            load_sweep(path, [f"sweep.{key}={value}"], (), {key: value})
+
+
+def test_trials_of_one_spec_are_one_trial_whichever_keys_make_it(folder: Path) -> None:
+    over = {
+        "optimizer": ["rmsprop", {"rmsprop": {"learning_rate": 0.001}}],
+        "learning_rate_schedule": [[], {"step": 5}],
+    }
+    sweep = plan(folder, {"over": over})
+    assert [(trial.number, *trial.values.values()) for trial in sweep.trials] == [
+        (1, "rmsprop", []),
+        (2, "rmsprop", {"step": 5}),
+    ]
+    assert sweep.total == 2
+    (warning,) = sweep.warnings
+    assert warning.message == (
+        "4 combinations give 2 different specs, each trained once: optimizer {rmsprop: {learning_rate: "
+        "0.001}}, learning_rate_schedule [] is the same as optimizer rmsprop, learning_rate_schedule "
+        "[] (and so on, 2 times)"
+    )
+    drawn = plan(folder, {"over": over, "method": "random", "trials": 4})
+    assert len({trial.loaded.spec.model_dump_json() for trial in drawn.trials}) == drawn.total == 2

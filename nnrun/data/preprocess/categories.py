@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from nnrun.data.preprocess.checked import Floats
 from nnrun.data.preprocess.numbers import Problems
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.data.value_names import TRUTH, number_name, value_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import quoted
@@ -30,19 +31,15 @@ def as_categories(column: Column) -> CategoryColumn:
     """A column of numbers or texts as categories: each different value is one. 3.0 is called `3`."""
     if isinstance(column, CategoryColumn):
         return column
+    if isinstance(column, NumberColumn) and column.names is not None:
+        return CategoryColumn(column.name, column.names.codes, column.names.levels)
     codes = np.full(len(column.values), -1, np.int32)
     known = ~column.missing
     different, places = np.unique(column.values[known], return_inverse=True)
     codes[known] = places
     if isinstance(column, NumberColumn):
-        return CategoryColumn(column.name, codes, tuple(map(number_text, different.tolist())))
+        return CategoryColumn(column.name, codes, tuple(map(number_name, different.tolist())))
     return CategoryColumn(column.name, codes, tuple(map(str, different)))
-
-
-def number_text(value: float) -> str:
-    """A number as the name of a category: no point where it is whole."""
-    whole = float(value).is_integer() and abs(value) < 1e15
-    return str(int(value)) if whole else repr(float(value))
 
 
 def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
@@ -94,17 +91,17 @@ class OneHotColumn:
     Attributes:
         levels: the values that have a column.
         missing: whether a missing value has one.
-        rare: values without a column that are no error.
+        rare: values of the training rows that are too rare for a column, which is no error.
         strict: whether other values are.
-        rare_missing: whether a missing value without a column is no error.
+        rare_missing: whether missing values are so.
     """
 
     kind: ClassVar[str] = "one_hot"
     levels: tuple[str, ...]
     missing: bool
-    rare: tuple[str, ...] = ()
+    rare: tuple[str, ...] = field(default=(), compare=False)  # they do not change the rows
     strict: bool = False
-    rare_missing: bool = False
+    rare_missing: bool = field(default=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -264,17 +261,18 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
         case schema.Impute(strategy="constant", value=value):
             if value is None:
                 raise DataError(f"impute: column {quoted(column.name)}: a constant needs a value. Give one.")
-            is_text = isinstance(value, (str, bool))
-            return FillCategory(str(value) if is_text else number_text(float(value)))
+            return FillCategory(value_name(value) or "")
         case schema.Impute():
             # Of several the first, as scikit-learn has it.
             return FillCategory(column.levels[int(counts.argmax())] if held else "")
         case schema.OneHot(min_count=least, unknown=unknown):
             strict, gaps = unknown == "error", int(column.missing.sum())
             kept = [lev for lev, rows in zip(column.levels, counts, strict=True) if rows >= least]
-            rare = [level for level in held if level not in set(kept)] if strict else []
-            return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, strict and 0 < gaps < least)
+            with_column = set(kept)
+            rare = [level for level in held if level not in with_column]
+            return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, 0 < gaps < least)
         case schema.Ordinal(order=order, unknown=unknown):
+            order = None if order is None else [value_name(level) or "" for level in order]
             if order is not None and unknown == "error":
                 lacking = [level for level in held if level not in order]
                 if lacking:
@@ -284,5 +282,5 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
                     )
             return OrdinalColumn(tuple(held if order is None else order), unknown == "error")
         case schema.Hashing(buckets=buckets):
-            return HashingColumn(buckets, bool(held) and set(held) <= {"True", "False"})
+            return HashingColumn(buckets, bool(held) and set(held) <= set(TRUTH))
     raise AssertionError(f"{step.kind} is no step of categories")
