@@ -352,9 +352,9 @@ def slug(name: str) -> str:
     Letters and digits of any script, `.`, `_` and `-` stay. Marks on Latin letters go (`é` is `e`), other
     scripts keep theirs; all else becomes a hyphen. There is no leading dot or hyphen, and no name is empty.
     """
-    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-._")
+    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-.")
     safe = safe.encode()[:_LONGEST_SLUG].decode(errors="ignore")  # file systems count bytes
-    return safe.rstrip("-._") or "run"
+    return safe.rstrip("-.") or "run"
 
 
 def _plain_letters(name: str) -> str:
