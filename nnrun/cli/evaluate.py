@@ -105,6 +105,8 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
+    from nnrun.experiment.record_text import no_better_text
+
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
@@ -115,6 +117,9 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) ->
         baseline = with_std(evaluation.baseline.get(name))
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
     lines[0] = textwrap.fill(lines[0], text_width(), break_on_hyphens=False, break_long_words=False)
+    caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
+    if caution:
+        lines.append(paragraph(caution, text_width()))
     lines.append(aligned(table))
     lines += _tables(evaluation, brief)
     if figures:

@@ -14,6 +14,7 @@ import torch
 
 from nnrun.data import Dataset
 from nnrun.experiment.baseline import baseline, mean_of
+from nnrun.experiment.cautions import cautions
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
@@ -400,6 +401,7 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
+            record |= cautions(record, spec, job.dataset.train)
             if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
                 record |= {"verdict": None}
             if job.kind is not None:
@@ -433,6 +435,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
+        record |= cautions(record, spec, job.dataset.train)
 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:
