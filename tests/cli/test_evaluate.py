@@ -122,6 +122,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "look",
         "combination",
         "not_better_than_baseline",
+        "unknown",
         "classification",
         "multi_label",
         "residuals",
