@@ -84,6 +84,7 @@ class Settings:
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
+        threads: how many CPU threads; default: what was asked for, or what the work is worth.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
     """
 
@@ -101,6 +102,7 @@ class Settings:
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
+    threads: int | None = None
     keep_every_epoch: bool = False
 
 
@@ -243,7 +245,7 @@ def prepare_job(
     refuse_what_does_not_fit(memory, device, listener.message)
     worst = mean_of(worthless)
     job = Job(spec, settings, dataset, groups, tasks, choices, worst, given, device, listener, memory)
-    return job, max(threads)
+    return job, settings.threads or max(threads)
 
 
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
