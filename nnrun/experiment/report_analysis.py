@@ -62,7 +62,12 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     confusion = confusion_figure(np.array(analysis.confusion), names, rows)
     reliability = calibration_figure(bins, calibration.error, rows)
     scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
-    mistakes = [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}", m.text] for m in analysis.mistakes]
+    mistakes = Table(
+        ["row", "true", "predicted", "probability"],
+        [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}"] for m in analysis.mistakes],
+        words=True,
+        texts=[m.text for m in analysis.mistakes],
+    )
     return [
         Block(
             title,
@@ -78,16 +83,14 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
                 )
             ],
             [
-                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion")),
+                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion"), detailed=True),
                 Picture(inline_svg(reliability, "Reliability diagram", f"{salt} calibration")),
             ],
         ),
         Block(
             "The most confident mistakes",
-            tables=[Table(["row", "true", "predicted", "probability", ""], mistakes, words=True)]
-            if mistakes
-            else [],
-            paragraphs=[] if mistakes else [Paragraph("None.")],
+            tables=[mistakes] if analysis.mistakes else [],
+            paragraphs=[] if analysis.mistakes else [Paragraph("None.")],
         ),
     ]
 

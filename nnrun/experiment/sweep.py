@@ -32,6 +32,7 @@ from nnrun.records import (
     SweepDirectory,
     SweepRecord,
     TrialRecord,
+    is_finite,
     open_sweep,
     refuse_unwritable,
     runs_of_sweep,
@@ -189,7 +190,8 @@ def _take_in(trial: TrialRecord, run_id: str, found: Mapping[str, Any], monitor:
     trial.run, trial.status = run_id, found["status"]
     trial.seconds, trial.error = found.get("training_seconds"), found.get("error")
     if trial.status == "completed":
-        trial.score, trial.epoch = (found.get("best") or {}).get(monitor), found.get("best_epoch")
+        score = (found.get("best") or {}).get(monitor)
+        trial.score, trial.epoch = (score if is_finite(score) else None), found.get("best_epoch")
         if trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
