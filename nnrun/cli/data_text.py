@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
+from nnrun.errors import one_line
 from nnrun.spec.dump import flow
 
 _MOST_COLUMNS = 64
@@ -200,7 +201,8 @@ def number(count: int | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns; those of `right` are aligned to the right."""
+    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
