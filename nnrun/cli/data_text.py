@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
-from nnrun.spec.dump import flow
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -122,6 +121,8 @@ def file_text(document: dict[str, Any]) -> str:
     )
     parts = [head, _columns_table(columns)]
     if document["read_with"]:
+        from nnrun.spec.dump import flow  # pydantic: only where it is needed
+
         keys = flow(document["read_with"])
         parts.append(
             paragraph(
