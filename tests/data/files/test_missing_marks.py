@@ -14,8 +14,8 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 
 SENTENCE = (
-    "The file has 'None' in 8 rows, which counts as missing; if that is a class, set `missing: []` in the data "
-    "set (or list there what is missing)."
+    "The file has 'None' in 8 rows, which counts as missing; if that is a class, set `missing: []` in the "
+    "data set (or list there what is missing)."
 )
 
 
