@@ -45,6 +45,7 @@ def evaluate(
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,

@@ -20,7 +20,7 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
 from nnrun.data.preprocess.unknown import Unknown, together, unknown_values
 from nnrun.data.table import Table
-from nnrun.errors import UsageError
+from nnrun.errors import UsageError, one_line
 from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
 from nnrun.experiment.cautions import not_better
@@ -232,7 +232,7 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     elif isinstance(analysis, Classification):
         calibration = analysis.calibration
         bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
-        names = [of_class.name for of_class in analysis.classes]
+        names = [one_line(of_class.name) for of_class in analysis.classes]
         made = {
             "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
             "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),

@@ -87,6 +87,7 @@ class Settings:
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
+        threads: how many CPU threads; default: what was asked for, or what the work is worth.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
     """
@@ -105,6 +106,7 @@ class Settings:
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
+    threads: int | None = None
     keep_every_epoch: bool = False
     allow_unknown: bool = False
 
@@ -270,7 +272,7 @@ def prepare_job(
         memory,
         unknown=unknown,
     )
-    return job, max(threads)
+    return job, settings.threads or max(threads)
 
 
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
