@@ -52,3 +52,31 @@ def distrust(path: Path) -> str | None:
         if found.st_mode & _WRITABLE_BY_OTHERS and not stat.S_ISLNK(found.st_mode):
             return f"{place} may be written to by other users"
     return None
+
+
+def private_place(folder: Path) -> Path:
+    """Make a folder somewhere within the cache; neither it nor those above it may others write to.
+
+    Raises:
+        OSError: as `private_folder`.
+    """
+    above = [place for place in reversed(folder.parents) if place.is_relative_to(cache_dir())]
+    for place in (*above, folder):
+        private_folder(place)
+    return folder
+
+
+def distrust_entry(path: Path) -> str | None:
+    """`distrust` of a file or folder within the cache, and of all folders between it and the cache.
+
+    Raises:
+        OSError: it does not exist.
+    """
+    places = [place for place in (path, *path.parents) if cache_dir() in place.parents]
+    return next((reason for place in places if (reason := distrust(place)) is not None), None)
+
+
+def make_private(path: Path) -> None:
+    """Take from others the right to write to a file of the cache, whatever the umask gave them."""
+    if os.name == "posix":
+        path.chmod(path.stat().st_mode & ~_WRITABLE_BY_OTHERS)

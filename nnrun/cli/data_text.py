@@ -154,11 +154,14 @@ def _columns_table(columns: Sequence[dict[str, Any]]) -> str:
 
 
 def _held(column: dict[str, Any]) -> str:
+    from nnrun.data.value_names import shown_number
+
     if column["type"] == "number":
         if "min" not in column:
             return ""
         different = "" if column["distinct"] is None else f", {column['distinct']:,} different"
-        return f"{column['min']:.5g} to {column['max']:.5g}, mean {column['mean']:.5g}{different}"
+        low, high = shown_number(column["min"], ".5g"), shown_number(column["max"], ".5g")
+        return f"{low} to {high}, mean {column['mean']:.5g}{different}"
     if column["type"] == "text":
         words = column["words"]
         return f"{words['min']:,} to {words['max']:,} words, mean {words['mean']:.0f}"
@@ -171,8 +174,10 @@ def _held(column: dict[str, Any]) -> str:
 
 def _values(values: dict[str, float | str | None]) -> str:
     """Numbers and names in a table, and below it what is too long for one; a single text as it is."""
+    from nnrun.data.value_names import shown_number
+
     shown = {
-        name: "-" if value is None else value if isinstance(value, str) else f"{value:g}"
+        name: "-" if value is None else value if isinstance(value, str) else shown_number(value)
         for name, value in values.items()
     }
     if len(shown) == 1 and any(isinstance(value, str) for value in values.values()):

@@ -1,8 +1,10 @@
 """Find a published file, download it, and keep what was read from it.
 
 A file is looked for in the folder that the user names, in nnrun's own cache, and where Keras keeps its files;
-then it is downloaded from where Keras publishes it. A download must have the published hash. A file that the
-user put in one of the folders is taken as it is, and its hash recorded.
+then it is downloaded from where Keras publishes it. A download must have the published hash, then and
+whenever it is read again: a mark beside it says that nnrun put it there. A file that the user put in one of
+the folders is taken as it is, and its hash recorded; one in the cache only if no other user could have
+written it.
 
 Token lists take a second to read out of a pickle. They are kept as plain arrays in the cache, named by the
 hash of the file they came from, and so the hash is computed at each start: 17 MB take 15 ms, and no change of
@@ -11,6 +13,7 @@ the file is missed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -25,6 +28,7 @@ from urllib.parse import urljoin
 import numpy as np
 
 from nnrun.cache_folder import cache_dir as cache_dir
+from nnrun.cache_folder import distrust_entry, make_private, private_place
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
@@ -73,9 +77,21 @@ def find(remote: RemoteFile, data_dir: Path | None) -> Path | None:
     """The file, where it is on this machine already."""
     for folder in search_folders(data_dir):
         path = folder / remote.name
-        if path.exists():
+        if path.exists() and (folder != cache_dir() or _why_unusable(remote, path) is None):
             return path
     return None
+
+
+def _why_unusable(remote: RemoteFile, path: Path) -> str | None:
+    """Why a file of the cache is not taken, as the end of a sentence; None where it is."""
+    distrusted = distrust_entry(path)
+    if (distrusted is None and not _mark_of(path).exists()) or is_published(remote, path):
+        return None
+    return distrusted or "it is damaged: its hash is no longer the published one"
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.downloaded")
 
 
 def fetch(
@@ -92,7 +108,12 @@ def fetch(
         DataError: it is not here and could not be had: says where it is, its hash, and the folder to put it
             in.
     """
-    return find(remote, data_dir) or _download(remote, data_dir, on_message, base_url + remote.name, timeout)
+    if (found := find(remote, data_dir)) is not None:
+        return found
+    kept = cache_dir() / remote.name
+    if kept.exists() and (why := _why_unusable(remote, kept)) is not None:
+        on_message(f"{kept} cannot be used ({why})")
+    return _download(remote, data_dir, on_message, base_url + remote.name, timeout)
 
 
 def is_published(remote: RemoteFile, path: Path) -> bool:
@@ -134,6 +155,9 @@ def _download(
     except OSError as error:
         reason = f"{folder} cannot be written: {error.strerror or error}"
     else:
+        with contextlib.suppress(OSError):
+            make_private(Path(path))
+            _mark_of(Path(path)).touch()
         return Path(path)
     raise DataError(
         f"{remote.name} is not on this machine, and {reason}.\n{how_to_get(remote, data_dir, url)}"
@@ -201,6 +225,8 @@ def cached_tokens(
     """
     path = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}.npz"
     try:
+        if (distrusted := distrust_entry(path)) is not None:
+            raise ValueError(distrusted)
         return _load(path)
     except (FileNotFoundError, NotADirectoryError):
         pass
@@ -252,7 +278,7 @@ def _load(path: Path) -> TokenRows:
 
 def _save(path: Path, rows: TokenRows) -> None:
     """Write an entry whole or not at all: two processes may do so at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_place(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:16], suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -13,6 +13,7 @@ import numpy as np
 from nnrun.data.dataset import Array, Dataset, Samples, TokenRows
 from nnrun.data.describe_columns import cell, column_document, row_values, shown_value
 from nnrun.data.table import Table
+from nnrun.data.value_names import shown_number
 from nnrun.data.words import START, decode
 from nnrun.errors import UsageError
 from nnrun.spec.suggest import counted
@@ -114,7 +115,7 @@ def row_in_one_line(
             return shown_value(cell(inputs.columns[0], row))
         named = row_values(inputs, row).items()
         return ", ".join(f"{name} {shown_value(value)}" for name, value in named)
-    values = [f"{value:g}" for value in inputs[row].tolist()]
+    values = [shown_number(value) for value in inputs[row].tolist()]
     if feature_names is None or len(feature_names) != len(values):
         return ", ".join(values)
     return ", ".join(f"{name} {value}" for name, value in zip(feature_names, values, strict=True))

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.infer import number_name
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+from nnrun.data.preprocess.categories import as_categories
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, exact_number
+from nnrun.data.value_names import shown_number
 
 MOST_VALUES: Final = 20
 """Values of a category that are told; a category of more has only the most frequent ones told."""
@@ -23,7 +24,7 @@ def column_document(column: Column) -> dict[str, Any]:
         few = len(present) <= _MOST_COUNTED
         return {
             **document,
-            "distinct": len(np.unique(present)) if few else None,
+            "distinct": len(np.unique(column.identities()[~missing])) if few else None,
             **(_statistics(present) if len(present) else {}),
         }
     if isinstance(column, CategoryColumn):
@@ -42,13 +43,11 @@ def column_document(column: Column) -> dict[str, Any]:
 
 def counts_of_values(column: Column) -> dict[str, int]:
     """Each value, as the name of a class, and how many rows have it; missing ones are not counted."""
-    if isinstance(column, CategoryColumn):
+    if not isinstance(column, TextColumn):
+        column = as_categories(column)
         counts = np.bincount(column.codes[~column.missing], minlength=len(column.levels))
         return {level: int(n) for level, n in zip(column.levels, counts, strict=True) if n}
     present = column.values[~column.missing]
-    if isinstance(column, NumberColumn):
-        numbers, counts = np.unique(present, return_counts=True)
-        return {number_name(v): int(n) for v, n in zip(numbers.tolist(), counts, strict=True)}
     texts, counts = np.unique(present.astype(str), return_counts=True)
     return {str(text): int(n) for text, n in zip(texts, counts, strict=True)}
 
@@ -63,8 +62,11 @@ def type_of(column: Column) -> str:
 def cell(column: Column, row: int) -> float | str | None:
     """One value; None where it is missing."""
     if isinstance(column, NumberColumn):
-        value = float(column.values[row])
-        return None if np.isnan(value) else value
+        if column.names is not None:
+            code = int(column.names.codes[row])
+            return None if code < 0 else exact_number(column.names.levels[code])
+        value: float = column.values[row].item()
+        return None if value != value else value
     if isinstance(column, CategoryColumn):
         code = int(column.codes[row])
         return None if code < 0 else column.levels[code]
@@ -79,7 +81,7 @@ def row_values(table: Table, row: int) -> dict[str, float | str | None]:
 
 def shown_value(value: float | str | None) -> str:
     """A value for a person to read."""
-    return "missing" if value is None else value if isinstance(value, str) else f"{value:g}"
+    return "missing" if value is None else value if isinstance(value, str) else shown_number(value)
 
 
 def _statistics(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 1. A column that the spec's `types` names is what it says there.
 2. All values are `true` or `false` (in any case): a category of `False` and `True`.
-3. All values are finite numbers: numbers, also where there are only a few different ones.
+3. All values are finite numbers: numbers, also where there are only a few different ones. But a leading
+   zero (02116), or a capital E between the digits of all (5E3), says that they are codes: a category, which
+   is told. So it is where a few texts stand among codes with leading zeros.
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
    is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
    are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
@@ -16,7 +18,6 @@ numbers; decimal commas and thousands separators are where the spec says so.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,18 @@ import numpy.typing as npt
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.number_spelling import PLAIN, Spelling, is_marked
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
+from nnrun.data.preprocess.categories import as_categories
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
+from nnrun.data.value_names import (
+    code_among,
+    in_digits,
+    is_truth,
+    number_name,
+    number_of,
+    truth_name,
+    wide_whole_number,
+)
+from nnrun.errors import printable
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.suggest import counted, listing, quoted
 
@@ -41,7 +53,6 @@ _WORDS_OF_A_TEXT: Final = 4
 _MANY_TEXTS: Final = 100
 _NEARLY_UNIQUE: Final = 0.5
 _MOST_COUNTED: Final = 1_000_000
-_TRUTH = {"true": "True", "false": "False"}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?")
 
 
@@ -69,11 +80,12 @@ class Doubt:
 
     Attributes:
         kind: `names` for values that nothing general can be learned from; `spelling` for numbers that are
-            read as a category and need not be.
+            read as a category and need not be; `codes` for numbers that are read as a category since they
+            are codes.
         text: a sentence without its subject, which is the column.
     """
 
-    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names"]
+    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names", "codes"]
     text: str
 
 
@@ -140,7 +152,7 @@ def infer(
         if declared in ("category", "text"):
             raw = _as_texts(raw)
         else:
-            return _numbers(name, raw.values, declared)
+            return _numbers(number_column(name, raw.values), declared)
     return _of_texts(name, raw, declared, typed, spelling)
 
 
@@ -150,18 +162,22 @@ def _of_texts(
     counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
     total = int(counts.sum())
     if not total and declared in (None, "number"):
-        return _numbers(name, np.full(len(raw.codes), np.nan), declared)
-    truth = {level.lower() for level in raw.levels} <= _TRUTH.keys()
-    if truth and declared in (None, "category"):
+        return _numbers(NumberColumn(name, np.full(len(raw.codes), np.nan)), declared)
+    if is_truth(raw.levels) and declared in (None, "category"):
         return _category(name, _truth(raw), counts, "all values are true or false", declared)
     numbers = np.array([spelling.number(level) for level in raw.levels], np.float64)
     is_number = ~np.isnan(numbers)
     good = int(counts[is_number].sum())
+    typed = typed and not raw.numeric
+    if declared is None and not typed:
+        code = code_among(level for level, is_one in zip(raw.levels, is_number, strict=True) if is_one)
+        if code is not None and (good == total or (code.isdecimal() and good > _MOSTLY * total)):
+            return _codes(name, raw, counts, code, good, total)
     alike = one_unit([level for level, good_one in zip(raw.levels, is_number, strict=True) if good_one])
     if declared == "number" or (declared is None and not typed and good == total and alike):
         if good == total:
-            values = np.append(numbers, np.nan)[raw.codes]
-            return _numbers(name, values, declared, _written(raw.levels, spelling))
+            column = _exact_column(name, raw, numbers)
+            return _numbers(column, declared, _written(raw.levels, spelling))
         wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
     hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
@@ -232,7 +248,7 @@ def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
 def _written(levels: Sequence[str], spelling: Spelling) -> str:
     """How unusual numbers are written: a remark with an example."""
     unlike = (
-        text for text in levels if is_marked(text) or (not spelling.plain and math.isnan(_number(text)))
+        text for text in levels if is_marked(text) or (not spelling.plain and np.isnan(number_of(text)))
     )
     example = next(unlike, None)
     return "" if example is None else f", written as {quoted(example)}"
@@ -241,13 +257,12 @@ def _written(levels: Sequence[str], spelling: Spelling) -> str:
 # --- the three types ---------------------------------------------------------------------------------------
 
 
-def _numbers(
-    name: str, values: npt.NDArray[np.floating[Any]], declared: ColumnType | None, written: str = ""
-) -> Inferred:
-    values, infinite = _without_infinite(values)
-    missing = int(np.isnan(values).sum())
+def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> Inferred:
+    values, infinite = _without_infinite(column.values)
+    column = NumberColumn(column.name, values, column.names)
+    missing = int(column.missing.sum())
     present = len(values) - missing
-    distinct = _distinct(values)
+    distinct = _distinct(values) if column.names is None else len(column.names.levels)
     doubts: list[Doubt] = []
     if infinite is not None:
         rows = _share(infinite.rows, len(values))
@@ -258,18 +273,44 @@ def _numbers(
         doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
     usual = "all values are numbers" if present else "no value says otherwise"
     why = (_declared(declared) or usual) + written
-    same = bool(present) and not missing and values.min() == values.max()
+    same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
     if same:
-        doubts.append(Doubt("constant", f"is {values[0]:g} in every row"))
-    column = NumberColumn(name, values)
+        only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
+        doubts.append(Doubt("constant", f"is {only} in every row"))
     constant = same or not present
     return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, constant, infinite)
 
 
-def _without_infinite(
-    values: npt.NDArray[np.floating[Any]],
-) -> tuple[npt.NDArray[np.floating[Any]], Infinite | None]:
+def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
+    """Texts that are all numbers as numbers."""
+    values = np.append(numbers, np.nan)[raw.codes]
+    if not any(wide_whole_number(level) is not None for level in raw.levels):
+        return NumberColumn(name, values)
+    exact = [in_digits(level, number) for level, number in zip(raw.levels, numbers.tolist(), strict=True)]
+    return number_column(name, values, [None if code < 0 else exact[code] for code in raw.codes])
+
+
+def _codes(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], code: str, good: int, total: int
+) -> Inferred:
+    """Numbers that are taken for codes, which is told; some texts may be among them."""
+    sign = "has a leading zero" if code.isdecimal() else "looks like a code"
+    found = _category(name, raw, counts, f"{quoted(code)} {sign}, so the values are codes", None)
+    if found.constant:
+        return found
+    others = "" if good == total else f" (and {total - good:,} of {total:,} values are no numbers)"
+    doubt = Doubt(
+        "codes",
+        f"holds codes, such as {quoted(code)}{others}, so it is a category; if they are amounts, set "
+        f"`types: {{{printable(name)}: number}}`",
+    )
+    return replace(found, doubts=(*found.doubts, doubt))
+
+
+def _without_infinite(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Infinite | None]:
     """The numbers with NaN in place of infinities, in the same array where there are none."""
+    if values.dtype.kind != "f":
+        return values, None
     first, rows, texts = -1, 0, set()
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
@@ -346,38 +387,17 @@ def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) 
 
 def _as_texts(raw: RawNumbers) -> RawTexts:
     """Numbers of a file whose numbers are numbers (JSON, Parquet) as the names of a category."""
-    present = ~np.isnan(raw.values)
-    different, places = np.unique(raw.values[present], return_inverse=True)
-    names = [number_name(value) for value in different.tolist()]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    ranks = np.empty(len(names), np.int32)
-    ranks[order] = np.arange(len(names), dtype=np.int32)
-    codes = np.full(len(raw.values), -1, np.int32)
-    codes[present] = ranks[places]
-    return RawTexts(codes, tuple(names[i] for i in order))
-
-
-def number_name(value: float) -> str:
-    """A number as the name of a class: `3` for 3.0."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    categories = as_categories(number_column("", raw.values))
+    return RawTexts(categories.codes, categories.levels)
 
 
 def _truth(raw: RawTexts) -> RawTexts:
-    levels = tuple(sorted({_TRUTH[level.lower()] for level in raw.levels}))
-    places = np.array([levels.index(_TRUTH[level.lower()]) for level in raw.levels] + [-1], np.int32)
+    levels = tuple(sorted({truth_name(level) for level in raw.levels}))
+    places = np.array([levels.index(truth_name(level)) for level in raw.levels] + [-1], np.int32)
     return RawTexts(places[raw.codes], levels)
 
 
 # --- small questions ---------------------------------------------------------------------------------------
-
-
-def _number(text: str) -> float:
-    """The finite number that a text is; NaN where it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) and "_" not in text else math.nan
 
 
 def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
@@ -395,7 +415,7 @@ def _looks_like_dates(raw: RawTexts, counts: npt.NDArray[np.integer]) -> bool:
     return dates > _MOSTLY * total
 
 
-def _distinct(values: npt.NDArray[np.floating[Any]]) -> int | None:
+def _distinct(values: npt.NDArray[Any]) -> int | None:
     if len(values) > _MOST_COUNTED:
         return None
     import pandas as pd

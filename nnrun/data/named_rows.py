@@ -15,19 +15,25 @@ from nnrun.data.archive import Archive
 from nnrun.data.files.blocks import Numbers, RowReader, Texts
 from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.csv_rows import MISSING, named_columns
+from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.number_spelling import PLAIN, Spelling, Spellings
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categories import (
-    FillCategory,
-    HashingColumn,
-    OneHotColumn,
-    OrdinalColumn,
-    number_text,
-)
+from nnrun.data.preprocess.categories import FillCategory, HashingColumn, OneHotColumn, OrdinalColumn
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
-from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, put_back, shown
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
+from nnrun.data.value_names import (
+    EXACT,
+    TRUTH,
+    in_digits,
+    in_order,
+    number_name,
+    text_name,
+    truth_name,
+    value_name,
+    wide_whole_number,
+)
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, quoted
@@ -36,13 +42,11 @@ Fields = Sequence[Any]
 """The fields of a row as its file has them, in the order of the columns; None where one is missing."""
 Parsed = tuple[int | None, "Fields | Unreadable"]
 
-_TRUTH = {"true": "True", "false": "False"}
-
 
 def missing_texts(declared: schema.Component) -> frozenset[str]:
     """The fields of CSV that mean a missing value, as the run's data set has it."""
     own = declared.missing if isinstance(declared, schema.Csv) else None
-    return frozenset(MISSING if own is None else ["", *own])
+    return frozenset(MISSING if own is None else ["", *map(text_name, own)])
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class NamedColumn:
         levels: set[str] = set()
         for step in fitted.steps:
             if isinstance(step, HashingColumn) and step.truth:
-                levels |= set(_TRUTH.values())
+                levels |= set(TRUTH)
             if isinstance(step, (OneHotColumn, OrdinalColumn)):
                 levels |= set(step.levels)
             elif isinstance(step, FillCategory):
                 levels.add(step.value)
-        truth = bool(levels) and levels <= set(_TRUTH.values())
+        truth = bool(levels) and levels <= set(TRUTH)
         return cls(fitted.name, fitted.kind, truth, spelling)
 
     def value(self, field: Any) -> Any:
@@ -80,17 +84,13 @@ class NamedColumn:
             return None
         if self.kind == "number":
             return self._number(field)
-        if isinstance(field, str):
-            if not is_utf8(field):
-                return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
-            field = field.strip()
-        elif isinstance(field, (bool, np.bool_)):
-            field = str(bool(field))
-        elif isinstance(field, (int, float, np.number)):
-            field = number_text(float(field))
-        else:
+        if isinstance(field, str) and not is_utf8(field):
+            return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+        try:
+            name = value_name(field)
+        except TypeError:
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
-        return _TRUTH.get(field.lower(), field) if self.truth else field
+        return truth_name(name) if self.truth and name is not None else name
 
     def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
         """A column of fields. Rows that are wrong are told to `problems`, and stand as missing values."""
@@ -98,7 +98,7 @@ class NamedColumn:
         if self.kind == "number" and (self.spelling.plain or str not in types):
             numbers = _numbers(fields, types)
             if numbers is not None:
-                return NumberColumn(self.name, numbers)
+                return number_column(self.name, numbers, _exact(fields, numbers))
         if types <= {str, type(None)}:
             of_field = {field: self.value(field) for field in dict.fromkeys(fields)}
             values = [of_field[field] for field in fields]
@@ -115,12 +115,14 @@ class NamedColumn:
         if not isinstance(read, Texts):
             assert self.kind == "number", "the others are asked for as texts"
             infinite = np.isinf(read)
+            if not infinite.any():
+                return number_column(self.name, read)
             for row in np.flatnonzero(infinite):
                 problems.setdefault(int(row), self._number(float(read[row])).reason)
             return NumberColumn(self.name, np.where(infinite, np.nan, read))
         of_level: list[Any] = []
         for level in read.levels:
-            text = level.strip()
+            text = text_name(level)
             of_level.append(None if text in missing else self.value(text))
         for place, value in enumerate(of_level):
             if isinstance(value, Unreadable):
@@ -128,7 +130,7 @@ class NamedColumn:
                     problems.setdefault(int(row), value.reason)
                 of_level[place] = None
         if self.kind == "category":
-            levels = sorted({value for value in of_level if value is not None})
+            levels = in_order({value for value in of_level if value is not None})
             place_of = {level: place for place, level in enumerate(levels)}
             codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
             return CategoryColumn(self.name, codes[read.codes], tuple(levels))
@@ -136,7 +138,8 @@ class NamedColumn:
         values[:] = [*of_level, None]
         if self.kind == "text":
             return TextColumn(self.name, values[read.codes])
-        return NumberColumn(self.name, values.astype(np.float64)[read.codes])
+        numbers = values.astype(np.float64)[read.codes]
+        return number_column(self.name, numbers, [None if c < 0 else read.levels[c] for c in read.codes])
 
     def _number(self, field: Any) -> Any:
         try:
@@ -145,7 +148,8 @@ class NamedColumn:
             number = math.nan
         if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
             return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no finite number")
-        return number
+        whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
+        return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 
 
 @dataclass(frozen=True)
@@ -422,12 +426,18 @@ def _plain(series: Any) -> list[Any]:
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
 
 
-def _float(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
-    try:
-        return math.nan if "_" in text else float(text)
-    except ValueError:
-        return math.nan
+def _exact(fields: Sequence[Any], numbers: npt.NDArray[np.float64]) -> list[str | None] | None:
+    """The digits of each field where some whole number is beyond what floats hold; else None."""
+    if not (np.abs(numbers) >= EXACT).any():  # NaN is none
+        return None
+    return [
+        None
+        if math.isnan(number)
+        else in_digits(field.strip(), number)
+        if isinstance(field, str)
+        else number_name(field)
+        for field, number in zip(fields, numbers, strict=True)
+    ]
 
 
 def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64] | None:
@@ -453,15 +463,23 @@ def _numbers(fields: Sequence[Any], types: set[type]) -> npt.NDArray[np.float64]
     return numbers
 
 
+def _float(text: str) -> float:
+    """The number that a text is, also an infinite one; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
+
+
 def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
     if column.kind == "number":
-        numbers = [math.nan if value is None else value for value in values]
-        return NumberColumn(column.name, np.array(numbers, np.float64))
+        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        return number_column(column.name, numbers, _exact(values, numbers))
     if column.kind == "text":
         texts = np.empty(len(values), object)
         texts[:] = values
         return TextColumn(column.name, texts)
-    levels = sorted({value for value in values if value is not None})
+    levels = in_order({value for value in values if value is not None})
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
     return CategoryColumn(column.name, codes, tuple(levels))

@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
-from nnrun.data.files.utf8 import ends_with_carriage_return, with_newlines
+from nnrun.data.files.utf8 import BOM, GZIP, ends_with_carriage_return, is_utf8, with_newlines
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.suggest import listing
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Kind = Literal["csv", "tsv", "jsonl", "txt", "npz", "parquet", "folder"]
 
 MAX_LINE = 64 * 2**20  # bytes of one line: what is longer is no file of rows
-_GZIP = ".gz"
 _TEXT = ".txt"
 _KINDS: dict[str, Kind] = {
     ".csv": "csv",
@@ -41,7 +40,6 @@ _KINDS: dict[str, Kind] = {
 }
 DELIMITERS = (",", ";", "\t", "|")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -127,12 +125,12 @@ def source_of(path: Path) -> RowSource:
     if os.path.isdir(path):
         return RowSource(printable(str(path)), "folder", path)
     name = path.name.lower()
-    packed = name.endswith(_GZIP)
-    kind = _KINDS.get(Path(name.removesuffix(_GZIP)).suffix)
+    packed = name.endswith(GZIP)
+    kind = _KINDS.get(Path(name.removesuffix(GZIP)).suffix)
     if kind is None or (packed and kind in ("npz", "parquet")):
         raise UsageError(
             f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz and .parquet also "
-            f"with {_GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
+            f"with {GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
             "read rows from stdin."
         )
     if not os.path.exists(path):
@@ -233,7 +231,7 @@ def _opened(source: RowSource, until_the_end: ExitStack) -> BinaryIO:
         file = until_the_end.enter_context(source.path.open("rb"))
     except OSError as error:
         raise DataError(f"{source.name} cannot be read: {error.strerror or error}.") from None
-    if source.path.name.lower().endswith(_GZIP):
+    if source.path.name.lower().endswith(GZIP):
         return cast(BinaryIO, until_the_end.enter_context(gzip.GzipFile(fileobj=file)))
     return file
 
@@ -272,7 +270,7 @@ def _lines_of_newlines(file: BinaryIO, name: str) -> Iterator[bytes]:
                 f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is no file of rows."
             )
         if number == 1:
-            line = line.removeprefix(_BOM)
+            line = line.removeprefix(BOM)
         yield line
 
 
@@ -341,20 +339,9 @@ def _text_files(folder: Path, name: str) -> Iterator[RawRow]:
             yield RawRow(None, Unreadable(f"({shown_file}) is longer than {MAX_LINE:,} bytes"))
             continue
         try:
-            yield RawRow(None, data.removeprefix(_BOM).decode())
+            yield RawRow(None, data.removeprefix(BOM).decode())
         except UnicodeDecodeError:
             yield RawRow(None, Unreadable(f"({shown_file}) is not UTF-8"))
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a text holds nothing but what was UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def shown(value: Any, longest: int = 40) -> str:

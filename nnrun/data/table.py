@@ -14,7 +14,47 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.value_names import EXACT, in_order, number_name, whole_number, wide_whole_number
+
 Positions = Sequence[int] | npt.NDArray[Any]
+
+
+def number_column(
+    name: str, values: npt.NDArray[Any], exact: Sequence[str | None] | None = None
+) -> NumberColumn:
+    """Numbers that may be whole ones beyond 2**53, which floats hold only in part.
+
+    Args:
+        name: the column's.
+        values: (N,) the numbers, as floats or integers.
+        exact: where they came as texts, those of each row; None for a missing one.
+    """
+    if values.dtype.kind in "iub":
+        wide = values.dtype.kind != "b" and len(values) and _beyond(values)
+        return NumberColumn(name, values if wide else values.astype(np.float64))
+    if exact is None:
+        return NumberColumn(name, values)
+    if not any(text is not None and wide_whole_number(text) is not None for text in exact):
+        return NumberColumn(name, values)
+    return NumberColumn(name, values, _by_digits(name, exact))
+
+
+def _beyond(values: npt.NDArray[Any]) -> bool:
+    return int(values.max()) > EXACT or int(values.min()) < -EXACT
+
+
+def _by_digits(name: str, exact: Sequence[str | None]) -> CategoryColumn:
+    names = [None if text is None else number_name(exact_number(text)) for text in exact]
+    levels = in_order({name for name in names if name is not None})
+    places = {level: code for code, level in enumerate(levels)}
+    codes = np.array([-1 if name is None else places[name] for name in names], np.int32)
+    return CategoryColumn(name, codes, tuple(levels))
+
+
+def exact_number(text: str) -> int | float:
+    """The number that a text is: whole ones by their digits."""
+    whole = whole_number(text)
+    return float(text) if whole is None else whole
 
 
 def leave_memory(values: npt.NDArray[Any]) -> None:
@@ -32,21 +72,36 @@ class NumberColumn:
 
     Attributes:
         name: the column's name.
-        values: (N,) float64, or float32 where the file is large; NaN where one is missing, none infinite.
+        values: (N,) float64, or float32 in a large table where that holds the same numbers; NaN where one is
+            missing, none infinite. Whole numbers beyond 2**53 are integers (int64) where none is missing.
+        names: the same as digits, where `values` are floats and some whole number is beyond 2**53.
     """
 
     name: str
-    values: npt.NDArray[np.floating[Any]]
+    values: npt.NDArray[Any]
+    names: CategoryColumn | None = None
 
     def take(self, rows: Positions) -> NumberColumn:
         """The rows at these positions, in this order."""
-        taken = NumberColumn(self.name, self.values[np.asarray(rows)])
+        names = None if self.names is None else self.names.take(rows)
+        taken = NumberColumn(self.name, self.values[np.asarray(rows)], names)
         leave_memory(self.values)
         return taken
 
     def between(self, start: int, stop: int) -> NumberColumn:
         """The rows from `start` to before `stop`, not copied."""
-        return NumberColumn(self.name, self.values[start:stop])
+        names = None if self.names is None else self.names.between(start, stop)
+        return NumberColumn(self.name, self.values[start:stop], names)
+
+    def identities(self) -> npt.NDArray[Any]:
+        """(N,) values that are equal where the numbers are, exactly: numbers, or ints with None for missing.
+
+        Numbers are in order as they are; so are the ints.
+        """
+        if self.names is None:
+            return self.values
+        of_code = np.array([*map(exact_number, self.names.levels), None], object)
+        return of_code[self.names.codes]
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -61,8 +116,8 @@ class CategoryColumn:
     Attributes:
         name: the column's name.
         codes: (N,) int32, positions in `levels`; -1 where the value is missing.
-        levels: the different values as texts, sorted. Some rows need not hold all of them: what was learned
-            of a level is known by its text, never by its code.
+        levels: the names of the different values (`value_names`), in their order. Some rows need not hold all
+            of them: what was learned of a level is known by its text, never by its code.
     """
 
     name: str

@@ -13,10 +13,13 @@ import numpy as np
 from nnrun.data.archive import Archive
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.files.blocks import RowReader, Texts
+from nnrun.data.files.columns import is_wide
 from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.header import listed_names, places_of, say_unused
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, array_of, collect, rows_at_once
 from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
+from nnrun.data.table import exact_number
+from nnrun.data.value_names import EXACT
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import counted, quoted
 
@@ -58,8 +61,12 @@ class TableCodec:
         return self._of_csv(raw, source.name)
 
     def build(self, values: Sequence[list[float]]) -> tuple[Array, dict[int, str]]:
-        """(N, F) float64; none is bad."""
+        """(N, F) float64, or int64 where floats do not hold them all; none is bad."""
         flat = np.fromiter(chain.from_iterable(values), np.float64, len(values) * self.features)
+        if (np.abs(flat) > EXACT).any():
+            numbers = list(chain.from_iterable(values))
+            if all(number == int(number) and abs(number) < 2**63 for number in numbers):
+                return np.array(numbers, np.int64).reshape(len(values), self.features), {}
         return flat.reshape(len(values), self.features), {}
 
     # --- CSV ---
@@ -100,7 +107,12 @@ class TableCodec:
         read = parser.read_plain(b"".join(item.lines), len(item), places, frozenset())
         if read is None:
             return None
-        x_NF = np.stack([np.asarray(read[name]) for name in places], axis=1)
+        read_columns = [np.asarray(read[name]) for name in places]
+        x_NF = np.stack(read_columns, axis=1)
+        if x_NF.dtype.kind == "f" and any(map(is_wide, read_columns)):
+            return None
+        if not is_wide(x_NF):
+            x_NF = x_NF.astype(np.float64)
         return x_NF if np.isfinite(x_NF).all() else None
 
     def _take_for_names(self, header: Sequence[str], where: str) -> None:
@@ -126,6 +138,8 @@ class TableCodec:
             return Unreadable(f"has {counted(len(fields), 'field')}; {needed} {width}")
         try:
             numbers = [float(fields[column]) for column in columns]
+            if any(abs(number) > EXACT for number in numbers):
+                numbers = [exact_number(fields[column].strip()) for column in columns]
         except ValueError:
             return _first_wrong(fields, columns, labels)
         # Python takes 1_000 for a number; sums of finite numbers may overflow, so each is looked at then.
@@ -225,7 +239,8 @@ class TableCodec:
         x_NF = array.reshape(len(array), self.features)
         most = rows_at_once(self.features)
         for start in range(0, len(x_NF), most):
-            yield from self._of_part(x_NF[start : start + most].astype(np.float64), start)
+            part = x_NF[start : start + most]
+            yield from self._of_part(part if part.dtype.kind in "iu" else part.astype(np.float64), start)
 
     def _of_part(self, part: Array, start: int) -> Iterator[Block]:
         """Rows of numbers, of which the first has the number `start`."""
@@ -249,7 +264,9 @@ class TableCodec:
             else places_of(self.names, header, where, self.on_message, holder="It")
         )
         try:
-            x_NF = inputs.iloc[:, list(columns)].to_numpy(np.float64)
+            chosen = inputs.iloc[:, list(columns)]
+            whole = all(getattr(kind, "kind", "O") == "i" for kind in chosen.dtypes)
+            x_NF = chosen.to_numpy(np.int64 if whole else np.float64)
         except (ValueError, TypeError) as error:
             raise DataError(f"{where} holds what is not a number: {error}.") from None
         return self.of_array(x_NF, where)

@@ -10,13 +10,14 @@ import numpy as np
 from nnrun.data.dataset import Array
 from nnrun.data.files.read import ReadTable
 from nnrun.data.infer import Inferred
-from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn
+from nnrun.data.preprocess.categories import as_categories
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.value_names import TRUTH, in_order, number_name
 from nnrun.errors import DataError
 from nnrun.spec.facts import Task
 from nnrun.spec.suggest import listing, quoted
 
 _ENOUGH_ROWS = 20
-_TRUTH = ("False", "True")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,11 @@ def targets_of(
 
 def _numbers(column: NumberColumn) -> Targets:
     whole = np.asarray(column.values.astype(np.float64))
-    if not np.array_equal(whole, np.round(whole)) or np.abs(whole).max(initial=0) > 2**53:
+    if (
+        column.names is not None
+        or not np.array_equal(whole, np.round(whole))
+        or np.abs(whole).max(initial=0) > 2**53
+    ):
         return Targets(whole, "regression")
     labels = whole.astype(np.int64)
     binary = labels.min(initial=0) == 0 and labels.max(initial=0) == 1
@@ -114,8 +119,8 @@ def _number_of_several(file: ReadTable, name: str) -> Array:
     column = file.columns[name].column
     if isinstance(column, NumberColumn):
         return column.values.astype(np.float64)
-    if isinstance(column, CategoryColumn) and set(column.levels) <= set(_TRUTH):
-        return np.array([_TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
+    if isinstance(column, CategoryColumn) and set(column.levels) <= set(TRUTH):
+        return np.array([TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
     refuse_wrong(file, name, "several targets must all be numbers")
     raise AssertionError("a column that is no numbers was refused")
 
@@ -152,15 +157,12 @@ def _as_category(inferred: Inferred) -> CategoryColumn:
     column = inferred.column
     if isinstance(column, CategoryColumn):
         return column
-    if isinstance(column, TextColumn):
-        levels, codes = np.unique(column.values.astype(str), return_inverse=True)
-        return CategoryColumn(column.name, codes.astype(np.int32), tuple(str(level) for level in levels))
-    from nnrun.data.infer import number_name
-
-    names = [number_name(value) for value in column.values.tolist()]
-    levels_of = sorted(set(names))
-    places = {level: code for code, level in enumerate(levels_of)}
-    return CategoryColumn(column.name, np.array([places[n] for n in names], np.int32), tuple(levels_of))
+    if isinstance(column, NumberColumn):
+        return as_categories(column)
+    levels = in_order({value for value in column.values if value is not None})
+    places = {level: code for code, level in enumerate(levels)}
+    codes = np.array([-1 if value is None else places[value] for value in column.values], np.int32)
+    return CategoryColumn(column.name, codes, tuple(levels))
 
 
 def _refuse_missing(file: ReadTable, name: str) -> None:
@@ -179,7 +181,7 @@ def _refuse_constant(file: ReadTable, name: str) -> None:
     if not inferred.constant:
         return
     value = (
-        f"{inferred.column.values[0]:g}"
+        number_name(inferred.column.values[0].item())
         if isinstance(inferred.column, NumberColumn)
         else quoted(_as_category(inferred).levels[0])
     )

@@ -13,9 +13,10 @@ from nnrun.data.archive import Archive
 from nnrun.data.cache import IMDB, REUTERS
 from nnrun.data.dataset import TokenRows
 from nnrun.data.files.blocks import RowReader, Texts
+from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.header import listed_names, say_unused
 from nnrun.data.row_blocks import Block, OnMessage, array_of, collect, rows_at_once
-from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, is_utf8, one_by_one, shown
+from nnrun.data.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, shown
 from nnrun.data.token_pickle import MAX_TOKEN
 from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
 from nnrun.errors import DataError, UsageError

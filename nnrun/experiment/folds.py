@@ -53,9 +53,9 @@ def _column(dataset: Dataset, name: str) -> Column:
 
 
 def _values(column: Column) -> Array:
-    """(N,) numbers with NaN, or texts with None, where a value is missing."""
+    """(N,) numbers with NaN, or texts or whole numbers of any length with None, where a value is missing."""
     if isinstance(column, NumberColumn):
-        return column.values.astype(np.float64)
+        return column.identities()
     if isinstance(column, CategoryColumn):
         return np.array([*column.levels, None], object)[column.codes]
     return column.values

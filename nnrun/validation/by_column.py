@@ -13,7 +13,8 @@ from nnrun.spec.values import is_value
 
 Rows = npt.NDArray[np.int64]
 FieldValues = npt.NDArray[Any]
-"""(N,) numbers, NaN where one is missing, or objects: str, or None where the text is missing."""
+"""(N,) numbers, NaN where one is missing; or objects: str, or numbers that no array type holds (whole ones of
+any length), None where one is missing."""
 
 _LISTED = 10
 
@@ -72,7 +73,7 @@ def rows_in_order_of_time(series: schema.TimeSeries, column: FieldValues | None)
             f"{place} has no value in training row {row} (from 0), and each row needs a time. "
             "Leave out such rows, or name another column."
         )
-    if column.dtype != object:
+    if column.dtype != object or not any(isinstance(value, str) for value in column):
         return np.argsort(column, kind="stable")
     import pandas as pd
 
@@ -96,6 +97,10 @@ def _some(values: FieldValues) -> str:
     if not len(values):
         return "no value at all"
     first = values[:_LISTED].tolist()
-    shown = [repr(printable(value)) if isinstance(value, str) else f"{value:g}" for value in first]
+    shown = [repr(printable(value)) if isinstance(value, str) else _number(value) for value in first]
     more = f" and {len(values) - _LISTED:,} others" if len(values) > _LISTED else ""
     return f"{', '.join(shown)}{more}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"

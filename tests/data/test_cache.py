@@ -117,7 +117,29 @@ def test_two_downloads_at_once_are_safe(server: str, empty_cache: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda _: fetch(REMOTE, None, base_url=server), range(8)))
     assert {p.read_bytes() for p in paths} == {CONTENT}
-    assert [p.name for p in empty_cache.iterdir()] == ["some.npz"]
+    assert sorted(p.name for p in empty_cache.iterdir()) == ["some.npz", "some.npz.downloaded"]
+
+
+def test_a_download_that_was_damaged_since_is_fetched_again(server: str, empty_cache: Path) -> None:
+    _Handler.answers = {"/some.npz": (200, CONTENT)}
+    path = fetch(REMOTE, None, base_url=server)
+    path.write_bytes(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
+    assert find(REMOTE, None) is None
+    said: list[str] = []
+    assert fetch(REMOTE, None, said.append, base_url=server) == path
+    assert path.read_bytes() == CONTENT
+    assert said[0] == f"{path} cannot be used (it is damaged: its hash is no longer the published one)"
+
+
+def test_a_file_in_the_cache_that_others_could_have_written_needs_the_published_hash(
+    empty_cache: Path,
+) -> None:
+    path = put(empty_cache, b"anything")
+    assert find(REMOTE, None) == path
+    path.chmod(0o666)
+    assert find(REMOTE, None) is None
+    path.write_bytes(CONTENT)
+    assert find(REMOTE, None) == path
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def test_the_spec_can_say_otherwise() -> None:
 def test_numbers_of_a_file_that_has_types_as_names() -> None:
     column = infer("c", RawNumbers(np.array([10.0, 2.0, np.nan, 2.5])), "category").column
     assert isinstance(column, CategoryColumn)
-    assert column.levels == ("10", "2", "2.5")
-    assert column.codes.tolist() == [0, 1, -1, 2]
+    assert column.levels == ("2", "2.5", "10")
+    assert column.codes.tolist() == [2, 0, -1, 1]
 
 
 def test_a_text_is_a_text_where_the_file_has_types() -> None:

@@ -14,7 +14,7 @@ from nnrun.data import row_source
 from nnrun.data.named_rows import NamedCodec, NamedColumn
 from nnrun.data.row_blocks import Block, Codec, collect
 from nnrun.data.row_source import RowSource, one_by_one, raw_rows, rows_together
-from nnrun.data.table import CategoryColumn, Table
+from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.data.table_rows import TableCodec
 
 FIELDS = [
@@ -46,14 +46,16 @@ USUAL = frozenset(["", "NA", "nan", "NaN"])
 def rows_of(block: Block) -> list[list[Any]]:
     """The values of each good row; NaN as None."""
     if isinstance(block.inputs, np.ndarray):
-        return [list(row) for row in block.inputs.tolist()]
+        # An array has one type: a block of whole numbers only is exact, others are floats.
+        return [list(row) for row in block.inputs.astype(float).tolist()]
     assert isinstance(block.inputs, Table)
     columns = []
     for column in block.inputs.columns:
         if isinstance(column, CategoryColumn):
             columns.append([None if code < 0 else column.levels[code] for code in column.codes])
         else:
-            columns.append([None if v is None or v != v else v for v in column.values.tolist()])
+            values = column.identities() if isinstance(column, NumberColumn) else column.values
+            columns.append([None if v is None or v != v else v for v in values.tolist()])
     return [list(row) for row in zip(*columns, strict=True)]
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from nnrun.data.number_spelling import Spellings
 
-Numbers = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+"""int64 where a block holds whole numbers only and none is missing; float64 for all others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,12 @@ class Texts:
     Attributes:
         codes: (N,) integers; -1 where the value is missing.
         levels: the different texts, in any order.
+        numeric: they are numbers of the file, in digits, since no float holds them.
     """
 
     codes: npt.NDArray[np.integer]
     levels: Sequence[str]
+    numeric: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -131,7 +134,8 @@ class RowReader(Protocol):
 
         Args:
             columns: which to read.
-            as_text: those to give as texts; others are numbers wherever a whole block of them is.
+            as_text: those to give as texts; others are numbers wherever a whole block of them is, and
+                nothing would be lost: neither a digit nor what tells a code (a leading zero).
 
         Raises:
             DataError: the file is damaged; says where.

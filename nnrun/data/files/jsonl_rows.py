@@ -18,6 +18,7 @@ from nnrun.data.files.kept_keys import kept_or_found
 from nnrun.data.files.opened import opened, shown_path, whole_lines
 from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
 from nnrun.data.number_spelling import Spellings
+from nnrun.data.value_names import EXACT, text_name, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -49,7 +50,7 @@ class JsonlRows:
         self.path = path
         self.name = shown_path(path)
         self.lines = LineNumbers()
-        self.missing: Sequence[str] = tuple(missing)
+        self.missing: Sequence[str] = tuple(map(text_name, missing))
         self.index: Mapping[str, str] = {}
         self.names: tuple[str, ...] = kept_or_found(path, self._keys)
 
@@ -127,14 +128,18 @@ class JsonlRows:
                     "number, a text, true, false or null."
                 )
         if self.missing:
-            values = [None if isinstance(v, str) and v.strip() in self.missing else v for v in values]
-        if not as_text and all(type(value) in (int, float, type(None)) for value in values):
-            return np.array([_finite_float(value) for value in values], np.float64)
-        texts = [None if value is None else _text(value) for value in values]
+            values = [None if isinstance(v, str) and text_name(v) in self.missing else v for v in values]
+        types = set(map(type, values))
+        numeric = types <= {int, float, type(None)}
+        if numeric and not as_text:
+            numbers = _numbers(values, types)
+            if numbers is not None:
+                return numbers
+        texts = list(map(_text, values))
         levels = sorted({text for text in texts if text is not None})
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
-        return Texts(codes, levels)
+        return Texts(codes, levels, numeric)
 
 
 class _TwinError(Exception):
@@ -149,6 +154,15 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _numbers(values: Sequence[Any], types: set[type]) -> Numbers | None:
+    """Numbers, exactly as they are; None where neither floats nor integers hold them. NaN is missing."""
+    wide = int in types and any(type(value) is int and abs(value) > EXACT for value in values)
+    if types == {int} and not (wide and any(abs(value) >= 2**63 for value in values)):
+        return np.array(values, np.int64)
+    floats = np.array([_finite_float(value) for value in values], np.float64)
+    return None if wide and not np.isinf(floats).any() else floats
+
+
 def _finite_float(value: float | None) -> float:
     """NaN is missing. What no float can hold is infinite."""
     try:
@@ -157,7 +171,8 @@ def _finite_float(value: float | None) -> float:
         return math.inf
 
 
-def _text(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _text(value: Any) -> str | None:
+    try:
+        return value_name(value)
+    except TypeError:
+        return str(value)  # an infinity, which is told where it is met

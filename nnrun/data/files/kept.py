@@ -1,8 +1,9 @@
 """Large tables that were read before: kept in nnrun's cache, and mapped into memory from there.
 
 An entry is a folder named by the hash of the file and of how it was read. It holds `table.json` and one array
-for each column. It is written beside its place and renamed,
-whole or not at all. A damaged entry is said and written anew.
+for each column. It is written beside its place and renamed, whole or not at all. `table.json` has the CRC-32
+of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is said and
+written anew, and so is one that another user could have written.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.cache import cache_dir
+from nnrun.cache_folder import cache_dir, distrust_entry, make_private, private_place
 from nnrun.data.files.blocks import LineNumbers
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 
 OnMessage = Callable[[str], None]
-_VERSION = 1
+_VERSION = 2
+_BLOCK: Final = 1 << 22
+_TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 _TABLE = "table.json"
 
 
@@ -68,7 +72,7 @@ def kept_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: On
     def make_folder() -> Path | None:
         nonlocal folder
         try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
+            private_place(entry.parent)
             folder = folder or Path(tempfile.mkdtemp(dir=entry.parent, suffix=".partial"))
         except OSError as error:
             on_message(
@@ -94,12 +98,20 @@ def _keep(table: Kept, folder: Path, entry: Path) -> Kept:
         document: dict[str, Any] = {"name": name}
         if isinstance(raw, RawTexts):
             np.save(folder / f"{number}.npy", raw.codes)
-            document["levels"] = list(raw.levels)
-        elif raw.values.dtype == np.float64:
-            raw.values.astype(np.float32).tofile(folder / f"{number}.float32")
+            document |= {"levels": list(raw.levels), "numeric": raw.numeric}
+        else:
+            document["type"] = raw.values.dtype.name
+            path = folder / f"{number}.{raw.values.dtype.name}"
+            if isinstance(raw.values, np.memmap):
+                os.replace(str(raw.values.filename), path)  # it stays mapped
+            else:
+                raw.values.tofile(path)
         columns.append(document)
-    text = {"n_rows": table.n_rows, "unit": table.lines.unit, "columns": columns}
-    (folder / _TABLE).write_text(json.dumps(text), encoding="utf-8")
+    checksums = {path.name: _checksum(path) for path in folder.iterdir()}
+    text = {"n_rows": table.n_rows, "unit": table.lines.unit, "columns": columns, "crc32": checksums}
+    (folder / _TABLE).write_bytes(with_checksum(text))
+    for path in folder.iterdir():
+        make_private(path)
     if entry.exists():
         shutil.rmtree(entry, ignore_errors=True)  # it was damaged
     try:
@@ -110,8 +122,40 @@ def _keep(table: Kept, folder: Path, entry: Path) -> Kept:
     return _load(entry)
 
 
+def with_checksum(document: Any) -> bytes:
+    """A document as a line of JSON, and its CRC-32 as another."""
+    text = json.dumps(document).encode()
+    return b"%s\n%d\n" % (text, zlib.crc32(text))
+
+
+def without_checksum(data: bytes) -> Any:
+    """The document that `with_checksum` wrote.
+
+    Raises:
+        ValueError: something of it is not as it was written.
+    """
+    text, checksum, *rest = data.split(b"\n")
+    if rest != [b""] or checksum != b"%d" % zlib.crc32(text):
+        raise ValueError("its checksum does not fit")
+    return json.loads(text)
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
 def _load(entry: Path) -> Kept:
-    document = json.loads((entry / _TABLE).read_text(encoding="utf-8"))
+    for path in (entry, *entry.iterdir()):
+        if (reason := distrust_entry(path)) is not None:
+            raise ValueError(reason)
+    document = without_checksum((entry / _TABLE).read_bytes())
+    for name, checksum in document["crc32"].items():
+        if _checksum(entry / name) != checksum:
+            raise ValueError(f"the checksum of {name} does not fit")
     n_rows = int(document["n_rows"])
     columns: dict[str, Raw] = {}
     for number, column in enumerate(document["columns"]):
@@ -120,12 +164,10 @@ def _load(entry: Path) -> Kept:
             levels = tuple(str(level) for level in column["levels"])
             if codes.shape != (n_rows,) or codes.dtype != np.int32 or codes.max(initial=-1) >= len(levels):
                 raise ValueError(f"column {number} does not fit")
-            columns[column["name"]] = RawTexts(codes, levels)
+            columns[column["name"]] = RawTexts(codes, levels, column["numeric"])
         else:
-            path = entry / f"{number}.float32"
-            if path.stat().st_size != 4 * n_rows:
-                raise ValueError(f"column {number} has the wrong size")
-            columns[column["name"]] = RawNumbers(np.memmap(path, np.float32, "r", shape=(n_rows,)))
+            path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]
+            columns[column["name"]] = RawNumbers(np.memmap(path, kind, "r", shape=(n_rows,)))
     lines = LineNumbers(document["unit"])
     rows, numbers = np.load(entry / "lines.npy")
     lines.add_arrays(rows, numbers)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nnrun.data.cache import cache_dir
+from nnrun.cache_folder import cache_dir, distrust_entry, make_private, private_place
+from nnrun.data.files.kept import with_checksum, without_checksum
 from nnrun.data.files.opened import sha256_of
 
 LARGE = 64 * 2**20
@@ -30,7 +30,7 @@ def kept_or_found(path: Path, find: Callable[[], Sequence[str]]) -> tuple[str, .
         return tuple(find())
     entry = cache_dir() / "tables" / f"{sha256_of(path)[:32]}-keys.json"
     try:
-        keys = json.loads(entry.read_text(encoding="utf-8"))
+        keys = without_checksum(entry.read_bytes()) if distrust_entry(entry) is None else None
     except (OSError, ValueError):
         keys = None
     if isinstance(keys, list) and keys and all(type(k) is str for k in keys) and len(set(keys)) == len(keys):
@@ -38,8 +38,9 @@ def kept_or_found(path: Path, find: Callable[[], Sequence[str]]) -> tuple[str, .
     found = tuple(find())
     partial = entry.with_suffix(".partial")
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(found), encoding="utf-8")
+        private_place(entry.parent)
+        partial.write_bytes(with_checksum(found))
+        make_private(partial)
         partial.replace(entry)
     except OSError:
         pass

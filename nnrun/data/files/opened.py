@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nnrun.data.files.utf8 import ends_with_carriage_return, with_newlines
+from nnrun.data.files.utf8 import GZIP, ends_with_carriage_return, with_newlines
 from nnrun.data.row_source import MAX_LINE
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import nearest, quoted
 
-GZIP = ".gz"
 _GZIP_SIGNATURE = b"\x1f\x8b"
 _BLOCK = 1 << 20
 # Tables pack to between a third and a twentieth. What packs a hundred times better is made to fill a machine.

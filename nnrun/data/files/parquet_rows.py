@@ -12,6 +12,7 @@ import numpy as np
 from nnrun.data.files.blocks import Block, LineNumbers, Numbers, Texts
 from nnrun.data.files.opened import shown_path
 from nnrun.data.number_spelling import Spellings
+from nnrun.data.value_names import EXACT, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.suggest import quoted
 
@@ -116,21 +117,46 @@ def _column(values: Any, as_text: bool) -> Numbers | Texts:
 
     type_ = values.type
     is_number = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-    if is_number or pa.types.is_null(type_):
-        numbers = values.cast(pa.float64(), safe=False)
-        if not as_text:
-            return np.asarray(numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False), np.float64)
-        if pa.types.is_floating(type_):
-            # as the same number is written in CSV: 3 for 3.0
-            from nnrun.data.infer import number_name
-
-            texts = [None if v is None or v != v else number_name(v) for v in numbers.to_pylist()]
-            values = pa.array(texts, pa.string())
+    if (is_number or pa.types.is_null(type_)) and not as_text:
+        numbers = _numbers(values)
+        if numbers is not None:
+            return numbers
+    if pa.types.is_null(type_):
+        values = values.cast(pa.string())
     if not pa.types.is_dictionary(values.type):
-        if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
-            values = values.cast(pa.string())
         values = pc.dictionary_encode(values)
+    plain = values.dictionary.type
+    if not (
+        pa.types.is_string(plain)
+        or pa.types.is_large_string(plain)
+        or pa.types.is_integer(plain)
+        or pa.types.is_floating(plain)
+        or pa.types.is_decimal(plain)
+    ):
+        values = pa.DictionaryArray.from_arrays(values.indices, values.dictionary.cast(pa.string()))
     codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    levels = values.dictionary.to_pylist()
+    levels = [_name(level) for level in values.dictionary.to_pylist()]
     places = np.array([-1 if level is None else i for i, level in enumerate(levels)] + [-1], np.int32)
-    return Texts(places[codes], ["" if level is None else str(level) for level in levels])
+    return Texts(places[codes], ["" if level is None else level for level in levels], is_number)
+
+
+def _name(level: Any) -> str | None:
+    try:
+        return value_name(level)
+    except TypeError:
+        return str(level)
+
+
+def _numbers(values: Any) -> Numbers | None:
+    """Numbers, exactly as they are; None where neither floats nor integers hold them."""
+    import pyarrow as pa
+
+    floats = values.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(values.type) or pa.types.is_decimal(values.type):
+        present = floats[~np.isnan(floats)]
+        if len(present) and np.abs(present).max() >= EXACT:
+            fits = pa.types.is_integer(values.type) and np.abs(present).max() < 2**63
+            return values.cast(pa.int64()).to_numpy() if fits and not values.null_count else None
+        if pa.types.is_integer(values.type) and len(present) == len(floats):
+            return np.asarray(floats, np.int64)
+    return np.asarray(floats, np.float64)

@@ -1,4 +1,4 @@
-"""Lines that are not what text in UTF-8 is, with the place and the likely reason."""
+"""What every reader knows of text in UTF-8: its marks, and bytes that are no text, with the likely reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nnrun.errors import DataError
 from nnrun.spec.suggest import quoted
 
+GZIP = ".gz"
 BOM = b"\xef\xbb\xbf"
 NEWLINE = b"\n"
 _WIDE = {
@@ -15,6 +16,17 @@ _WIDE = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+
+
+def is_utf8(content: bytes | str) -> bool:
+    """Whether bytes are UTF-8; or whether a text that was decoded with surrogates holds nothing else."""
+    if content.isascii():
+        return True
+    try:
+        content.decode() if isinstance(content, bytes) else content.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def ends_with_carriage_return(text: bytes) -> bool:

@@ -15,6 +15,7 @@ from nnrun.data.preprocess.checked import Floats
 from nnrun.data.preprocess.numbers import Problems
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.data.value_names import TRUTH, number_name, value_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import quoted
@@ -30,19 +31,15 @@ def as_categories(column: Column) -> CategoryColumn:
     """A column of numbers or texts as categories: each different value is one. 3.0 is called `3`."""
     if isinstance(column, CategoryColumn):
         return column
+    if isinstance(column, NumberColumn) and column.names is not None:
+        return CategoryColumn(column.name, column.names.codes, column.names.levels)
     codes = np.full(len(column.values), -1, np.int32)
     known = ~column.missing
     different, places = np.unique(column.values[known], return_inverse=True)
     codes[known] = places
     if isinstance(column, NumberColumn):
-        return CategoryColumn(column.name, codes, tuple(map(number_text, different.tolist())))
+        return CategoryColumn(column.name, codes, tuple(map(number_name, different.tolist())))
     return CategoryColumn(column.name, codes, tuple(map(str, different)))
-
-
-def number_text(value: float) -> str:
-    """A number as the name of a category: no point where it is whole."""
-    whole = float(value).is_integer() and abs(value) < 1e15
-    return str(int(value)) if whole else repr(float(value))
 
 
 def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
@@ -264,8 +261,7 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
         case schema.Impute(strategy="constant", value=value):
             if value is None:
                 raise DataError(f"impute: column {quoted(column.name)}: a constant needs a value. Give one.")
-            is_text = isinstance(value, (str, bool))
-            return FillCategory(str(value) if is_text else number_text(float(value)))
+            return FillCategory(value_name(value) or "")
         case schema.Impute():
             # Of several the first, as scikit-learn has it.
             return FillCategory(column.levels[int(counts.argmax())] if held else "")
@@ -275,6 +271,7 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
             rare = [level for level in held if level not in set(kept)] if strict else []
             return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, strict and 0 < gaps < least)
         case schema.Ordinal(order=order, unknown=unknown):
+            order = None if order is None else [value_name(level) or "" for level in order]
             if order is not None and unknown == "error":
                 lacking = [level for level in held if level not in order]
                 if lacking:
@@ -284,5 +281,5 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
                     )
             return OrdinalColumn(tuple(held if order is None else order), unknown == "error")
         case schema.Hashing(buckets=buckets):
-            return HashingColumn(buckets, bool(held) and set(held) <= {"True", "False"})
+            return HashingColumn(buckets, bool(held) and set(held) <= set(TRUTH))
     raise AssertionError(f"{step.kind} is no step of categories")

@@ -31,7 +31,7 @@ from nnrun.data.preprocess.numbers import NUMBER_STATES, ImputeColumn, NumberSta
 from nnrun.data.preprocess.plan import ColumnPlan, Kind, kind_of
 from nnrun.data.preprocess.texts import TEXT_STATES, TextState, TokensColumn, WordsColumn, as_texts, fit_text
 from nnrun.data.rows import DenseRows, SparseRows
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, leave_memory
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, leave_memory, number_column
 from nnrun.errors import DataError
 from nnrun.spec.steps import CATEGORY_STEPS, TEXT_STEPS
 from nnrun.spec.suggest import quoted
@@ -255,9 +255,7 @@ class FittedTable:
     def as_table(self, x_NF: Array) -> Table:
         """An array as a table of its columns."""
         columns = zip(self.columns, x_NF.T, strict=True)
-        return Table(
-            tuple(NumberColumn(c.name, values.astype(np.float64)) for c, values in columns), len(x_NF)
-        )
+        return Table(tuple(number_column(column.name, values) for column, values in columns), len(x_NF))
 
     def transform(self, table: Table) -> DenseRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.

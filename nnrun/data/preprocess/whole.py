@@ -43,7 +43,7 @@ from nnrun.data.preprocess.tokens import (
     token_step_to_json,
 )
 from nnrun.data.rows import DenseRows, SparseRows
-from nnrun.data.table import NumberColumn, Table
+from nnrun.data.table import Table, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
@@ -334,9 +334,7 @@ def _as_table(dataset: Dataset, inputs: Array) -> Table:
     """An array as a table, its columns named as the data set has it, or by their positions."""
     names = array_columns(dataset.feature_names, inputs.shape[1])
     columns = zip(names, inputs.T, strict=True)
-    return Table(
-        tuple(NumberColumn(name, values.astype(np.float64)) for name, values in columns), len(inputs)
-    )
+    return Table(tuple(number_column(name, values) for name, values in columns), len(inputs))
 
 
 def _refuse_other_steps(spec: schema.Preprocessing, dataset: str) -> None:

@@ -19,6 +19,7 @@ from nnrun.data.cache import through_cache
 from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.facts import Task
@@ -131,21 +132,29 @@ def _check_alike(path: Path, train: Samples, test: Samples) -> None:
 def _class_labels(
     path: Path, train: Samples, test: Samples | None
 ) -> tuple[Samples, Samples | None, tuple[str, ...] | None]:
-    """Class names to labels, numbered in the sorted order of the names in y_train."""
+    """Class names to labels, numbered in the order of the names in y_train (`value_names.in_order`)."""
     if train.targets.dtype.kind != "U":
         return train, test, None
-    names, labels = np.unique(train.targets, return_inverse=True)
+    names = in_order({text_name(str(name)) for name in np.unique(train.targets)})
+    labels = _places(names, train.targets)
     if test is not None:
-        places = np.searchsorted(names, test.targets).clip(max=len(names) - 1)
-        unknown = np.flatnonzero(names[places] != test.targets)
+        places = _places(names, test.targets)
+        unknown = np.flatnonzero(places < 0)
         if unknown.size:
             row = int(unknown[0])
             raise DataError(
                 f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train "
                 "does not have."
             )
-        test = Samples(test.inputs, places.astype(np.int64))
-    return Samples(train.inputs, labels.astype(np.int64)), test, tuple(str(n) for n in names)
+        test = Samples(test.inputs, places)
+    return Samples(train.inputs, labels), test, tuple(names)
+
+
+def _places(names: list[str], targets: Array) -> npt.NDArray[np.int64]:
+    """(N,) the label of each class name; -1 for one that is not among `names`."""
+    place = {name: label for label, name in enumerate(names)}
+    different, codes = np.unique(targets, return_inverse=True)
+    return np.array([place.get(text_name(str(name)), -1) for name in different], np.int64)[codes]
 
 
 def _task(targets: Array, names: tuple[str, ...] | None) -> tuple[Task | None, int | None]:

@@ -16,13 +16,16 @@ from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.held_back import rows_of_fraction
 from nnrun.data.index_columns import COUNTS_ROWS
 from nnrun.data.number_spelling import Spellings
+from nnrun.data.preprocess.categories import as_categories
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
-from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, exact_number
 from nnrun.data.table_targets import Targets, refuse_wrong, targets_of
+from nnrun.data.value_names import number_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.suggest import counted, listing, nearest, quoted
+from nnrun.spec.values import is_value
 
 _MOST_NAMES = 12
 _LARGE_FILE = 64 * 2**20  # bytes from which on a smoke run reads so many rows only:
@@ -306,6 +309,10 @@ def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) 
         for doubt in inferred.doubts:
             if doubt.kind in ("names", "spelling", "mixed"):
                 context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+    for name in parts.all:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind == "codes":
+                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
 
 
 def _samples(
@@ -357,7 +364,8 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
         )
     if isinstance(column, CategoryColumn):
         return np.asarray(column.codes, np.int64)
-    return np.asarray(np.unique(column.values, return_inverse=True)[1], np.int64)
+    values = column.identities() if isinstance(column, NumberColumn) else column.values
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -395,21 +403,12 @@ def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.b
     assert test.column is not None
     assert test.value is not None
     column = file.columns[test.column].column
-    if isinstance(column, NumberColumn):
-        number = _as_number(test.value)
-        return np.asarray(column.values == column.values.dtype.type(number))
-    text = str(test.value)
-    if isinstance(column, CategoryColumn):
-        code = column.levels.index(text) if text in column.levels else -2
-        return np.asarray(column.codes == code)
-    return np.array([value == text for value in column.values], bool)
-
-
-def _as_number(value: object) -> float:
-    try:
-        return float(str(value)) if not isinstance(value, bool) else float(value)
-    except ValueError:
-        return np.nan
+    if isinstance(column, TextColumn):
+        return np.array([v is not None and is_value(test.value, v) for v in column.values], bool)
+    category = as_categories(column)
+    of_numbers = isinstance(column, NumberColumn)
+    found = [is_value(test.value, exact_number(name) if of_numbers else name) for name in category.levels]
+    return np.array([*found, False], bool)[category.codes]
 
 
 def _refuse_one_sided(
@@ -431,7 +430,8 @@ def _refuse_one_sided(
         values = listing([quoted(level) for level in column.levels[:_MOST_NAMES]], "and")
         has = f"{hint} It holds {values}{' and more' if len(column.levels) > _MOST_NAMES else ''}."
     elif isinstance(column, NumberColumn):
-        has = f" It holds numbers from {np.nanmin(column.values):g} to {np.nanmax(column.values):g}."
+        low, high = np.nanmin(column.values).item(), np.nanmax(column.values).item()
+        has = f" It holds numbers from {number_name(low)} to {number_name(high)}."
     else:
         has = ""
     raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")

@@ -17,6 +17,7 @@ from nnrun.data.row_source import MAX_LINE
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.table import Table, TextColumn
+from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
 from nnrun.spec.facts import Task
@@ -106,19 +107,20 @@ def folder_parts(root: Path) -> FolderParts:
 
 
 def files_of(root: Path) -> dict[str, list[Path]]:
-    """Class → its files, both sorted by name. Folders without texts are no classes.
+    """Class → its files, both in the order of their names. Folders without texts are no classes.
 
     Raises:
         DataError: there are no texts.
     """
     name = shown_path(root)
-    found = {}
+    found: dict[str, list[Path]] = {}
     try:
         for folder in sorted(root.iterdir(), key=lambda path: path.name):
             if folder.is_dir() and not folder.name.startswith("."):
                 texts = [path for path in folder.iterdir() if path.name.lower().endswith(_SUFFIX)]
                 if texts:
-                    found[folder.name] = sorted(texts, key=lambda path: path.name)
+                    of_class = found.setdefault(text_name(folder.name), [])
+                    of_class += sorted(texts, key=lambda path: path.name)
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     if not found:
@@ -126,7 +128,7 @@ def files_of(root: Path) -> dict[str, list[Path]]:
             f"{name} has no folder with files that end in {_SUFFIX}. text_folder needs a folder for each "
             f"class, with its texts: {name}/positive/1{_SUFFIX}."
         )
-    return found
+    return {name: found[name] for name in in_order(found)}
 
 
 def _refuse_what_is_no_folder(root: Path) -> None:
@@ -161,7 +163,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     try:
-        return data.removeprefix(BOM).decode("utf-8")
+        return text_name(data.removeprefix(BOM).decode("utf-8"))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
@@ -173,12 +175,12 @@ def _text(path: Path) -> str:
 def _source(root: Path, files: dict[str, list[Path]]) -> SourceFile:
     """The hash is over the files' relative names and contents."""
     digest = hashlib.sha256()
-    for paths in files.values():
-        for path in paths:
-            place = f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
-            content = path.read_bytes()
-            digest.update(b"%d %s %d\n" % (len(place), place, len(content)))
-            digest.update(content)
+    every = [path for paths in files.values() for path in paths]
+    for path in sorted(every, key=lambda path: (path.parent.name, path.name)):
+        place = f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
+        content = path.read_bytes()
+        digest.update(b"%d %s %d\n" % (len(place), place, len(content)))
+        digest.update(content)
     rows = sum(len(paths) for paths in files.values())
     name = f"{root.parent.name}/{root.name}" if root.name in (_TRAIN, _TEST) else root.name
     return SourceFile(printable(name), digest.hexdigest(), rows, str(root), counted(len(files), "folder"))

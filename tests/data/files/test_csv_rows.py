@@ -108,6 +108,10 @@ def test_a_column_that_turns_out_to_hold_names_keeps_its_texts(
     assert values(file, "a")[:2] == ["000", "001"]
     file = read(written(tmp_path, "a,b\n" + "\n".join(rows[20:]) + "\n"))
     assert values(file, "a")[0] == "020"
+    assert (file.columns["a"].type, file.columns["a"].wrong) == ("category", None)  # leading zeros: codes
+    assert values(file, "a")[30] == "x7"
+    rows = [f"{i},{i}" for i in range(20, 50)] + ["x7,50"]
+    file = read(written(tmp_path, "a,b\n" + "\n".join(rows) + "\n"))
     assert file.columns["a"].wrong is not None
     assert (file.columns["a"].wrong.row, file.columns["a"].wrong.value) == (30, "x7")
     assert values(file, "b") == [float(i) for i in range(20, 51)]

@@ -27,7 +27,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "big.csv"
-    rows = [f"{i / 3!r},{i},{'red' if i % 3 else ''},a text of many words {i}" for i in range(N)]
+    rows = [f"{i / 4!r},{i},{'red' if i % 3 else ''},a text of many words {i}" for i in range(N)]
     path.write_text("a,b,colour,text\n" + "\n".join(rows) + "\n")
     return path
 
@@ -42,7 +42,7 @@ def check(file: ReadTable) -> None:
     numbers, category = file.columns["a"].column, file.columns["colour"].column
     assert isinstance(numbers, NumberColumn)
     assert numbers.values.dtype == np.float32
-    assert np.array_equal(numbers.values, (np.arange(N) / 3).astype(np.float32))
+    assert np.array_equal(numbers.values, np.arange(N) / 4)
     assert isinstance(category, CategoryColumn)
     assert category.levels == ("red",)
     assert category.codes.tolist() == [0 if i % 3 else -1 for i in range(N)]
@@ -73,8 +73,54 @@ def test_a_small_table_is_not_kept(path: Path, empty_cache: Path, monkeypatch: p
     monkeypatch.setattr(columns, "LARGE", 10_000)
     numbers = read(path).columns["a"].column
     assert isinstance(numbers, NumberColumn)
-    assert np.array_equal(numbers.values, np.arange(N) / 3)
+    assert np.array_equal(numbers.values, np.arange(N) / 4)
     assert not empty_cache.exists()
+
+
+def test_nothing_is_rounded(tmp_path: Path) -> None:
+    ids = [2**60 + i // 2 for i in range(N)]
+    rows = [f"{123456789 + i},{i / 3!r},{ids[i]},{ids[i] if i % 7 else ''},{i % 9}" for i in range(N)]
+    path = tmp_path / "exact.csv"
+    path.write_text("far,third,id,gap,small\n" + "\n".join(rows) + "\n")
+    for _ in range(2):
+        file = read(path)
+        table = file.table.by_name
+        assert table["far"].values.tolist() == [123456789 + i for i in range(N)]  # type: ignore[union-attr]
+        assert table["third"].values.tolist() == [i / 3 for i in range(N)]  # type: ignore[union-attr]
+        assert table["id"].values.tolist() == ids  # type: ignore[union-attr]
+        assert table["small"].values.dtype == np.float32  # type: ignore[union-attr]
+        gap = table["gap"]
+        assert isinstance(gap, NumberColumn)
+        assert gap.identities().tolist() == [ids[i] if i % 7 else None for i in range(N)]
+        assert file.columns["id"].distinct == N // 2
+
+
+@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "table.json"])
+def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> None:
+    check(read(path))
+    (entry,) = (empty_cache / "tables").iterdir()
+    data = bytearray((entry / name).read_bytes())
+    for place in (0, len(data) // 2, len(data) - 1):
+        (entry / name).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        said: list[str] = []
+        check(read(path, said))
+        assert len(said) == 1
+        assert said[0].startswith(f"{entry} cannot be used (")
+
+
+def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, empty_cache: Path) -> None:
+    check(read(path))
+    (entry,) = (empty_cache / "tables").iterdir()
+    for place in (entry / "0.float32", entry, entry.parent, empty_cache):
+        place.chmod(0o777)
+        said: list[str] = []
+        check(read(path, said))
+        assert said == [
+            f"{entry} cannot be used ({place} may be written to by other users); reading the file again"
+        ]
+        said.clear()
+        check(read(path, said))
+        assert said == []
 
 
 @pytest.mark.parametrize("damage", ["table.json", "0.float32", "2.npy", "lines.npy"])
