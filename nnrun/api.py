@@ -13,7 +13,6 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
+from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed import allowing
 
 if TYPE_CHECKING:
@@ -280,6 +280,8 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    allow_unknown: bool = False,
+    test: PathLike | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -293,26 +295,40 @@ def final(
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        allow_unknown: use the test set even if most of its rows hold a value that no training row has.
+        test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.final import final_of_run, final_of_spec
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
-    settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    settings = Settings(
+        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+    )
+    test_file = None if test is None else Path(test)
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory, settings, epochs=wanted, overrides=_changes(overrides), listener=listener
+                source._directory,
+                settings,
+                epochs=wanted,
+                overrides=_changes(overrides),
+                test=test_file,
+                listener=listener,
             )
     else:
         if epochs == "best":
             raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, _changes(overrides)), settings, epochs=epochs, listener=listener
+                load_spec(source, _changes(overrides)),
+                settings,
+                epochs=epochs,
+                test=test_file,
+                listener=listener,
             )
     return Run(made.path)
 
@@ -321,15 +337,27 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    allow_unknown: bool = False,
+    overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure a run's networks on the test set (counted in its record) or its validation rows."""
+    """Measure a run's networks on the test set (counted in its record) or its validation rows.
+
+    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
-        return evaluate_run(run._directory, split=split, data_dir=_data_dir(data_dir), device=device)
+        return evaluate_run(
+            run._directory,
+            split=split,
+            overrides=overrides,
+            data_dir=_data_dir(data_dir),
+            device=device,
+            allow_unknown=allow_unknown,
+        )
 
 
 def predict(
@@ -378,12 +406,13 @@ def _changes(overrides: Overrides) -> list[Override]:
 
 
 def _runs_dir(path: PathLike | None) -> Path:
-    return Path(path if path is not None else os.environ.get("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR)
+    if path is not None:
+        return user_path(path, "runs_dir")
+    return path_of_variable("NNRUN_RUNS_DIR") or DEFAULT_RUNS_DIR
 
 
 def _data_dir(path: PathLike | None) -> Path | None:
-    named = path if path is not None else os.environ.get("NNRUN_DATA_DIR")
-    return Path(named) if named else None
+    return user_path(path, "data_dir") if path is not None else path_of_variable("NNRUN_DATA_DIR")
 
 
 def _listener(verbose: bool) -> Listener:

@@ -6,14 +6,16 @@ import os
 import stat
 from pathlib import Path
 
+from nnrun.paths import path_of_variable
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_dir() -> Path:
     """nnrun's cache: NNRUN_CACHE_DIR, or the system's folder for caches."""
-    chosen = os.environ.get("NNRUN_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
+    chosen = path_of_variable("NNRUN_CACHE_DIR")
+    if chosen is not None:
+        return chosen
     import pooch
 
     return Path(pooch.os_cache("nnrun"))

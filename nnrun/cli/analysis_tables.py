@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnrun.cli.output import aligned, shortened
+from nnrun.errors import one_line
 
 if TYPE_CHECKING:
     from nnrun.experiment.analysis import (
@@ -53,7 +54,8 @@ def brief_classification_text(found: Classification, width: int, brief: Brief) -
         blocks.append(_confusion(found, width))
     sentences = []
     if not as_matrix and found.confusions[: brief.confusions]:
-        pairs = [f"{c.true} as {c.predicted} ({c.rows:,})" for c in found.confusions[: brief.confusions]]
+        most = found.confusions[: brief.confusions]
+        pairs = [f"{one_line(c.true)} as {one_line(c.predicted)} ({c.rows:,})" for c in most]
         sentences.append(f"Most frequent confusions: {', '.join(pairs)}")
     sentences.append(_calibration_sentence(found.calibration))
     blocks.append("\n".join(textwrap.fill(sentence, width) for sentence in sentences))
@@ -167,7 +169,9 @@ def multi_label_text(found: MultiLabel, width: int) -> str:
     """Scores per label."""
     head = _labels_head(found)
     table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
-    return "\n".join([textwrap.fill(head, width), table, *_unseen("labels", found.labels, width)])
+    return "\n".join(
+        [textwrap.fill(head, width), table, *_unseen("labels", "counts them as 0", found.labels, width)]
+    )
 
 
 def _place_headings(row: Mistake | WorstRow) -> list[str]:
@@ -183,7 +187,7 @@ def _classes(found: Classification, width: int) -> str:
     right = found.rows - found.wrong
     head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
     table = _scores("class", found.classes, (found.macro, found.weighted))
-    return "\n".join([head, table, *_unseen("classes", found.classes, width)])
+    return "\n".join([head, table, *_unseen("classes", "leaves them out", found.classes, width)])
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:
@@ -201,11 +205,11 @@ def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores]
     return "\n".join(lines)
 
 
-def _unseen(what: str, each: Sequence[ClassScores], width: int) -> list[str]:
+def _unseen(what: str, macro: str, each: Sequence[ClassScores], width: int) -> list[str]:
     unseen = sum(not (scores.support or scores.predicted) for scores in each)
     sentence = (
-        f"{unseen} of the {len(each)} {what} stand neither in these rows nor among the predictions; the "
-        "macro mean counts them as 0."
+        f"{unseen} of the {len(each)} {what} occur neither in these rows nor among the predictions; the "
+        f"macro mean {macro}."
     )
     return [textwrap.fill(sentence, width)] if unseen else []
 

@@ -1,18 +1,21 @@
-"""`nnrun check`: all problems of the specs, without importing torch."""
+"""`nnrun check`: all problems of the specs and of small files of data, without importing torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nnrun.cli.app import app
-from nnrun.cli.options import Json, Set
+from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import print_json
-from nnrun.errors import Problem, SpecError, UsageError, printable
+from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
+
+if TYPE_CHECKING:
+    from nnrun.spec.load import LoadedSpec
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,44 @@ class Checked:
         return {"file": self.file, "ok": self.exit_code == 0, "problems": problems}
 
 
-def check_spec(path: Path, overrides: Sequence[str]) -> Checked:
+def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
+    from nnrun.spec.load import load_spec
     from nnrun.spec.sweep import check_sweep
 
     try:
-        return Checked(str(path), check_sweep(path, overrides))
+        warnings = check_sweep(spec, overrides)
+        problems = (*warnings, *_problems_of_data(load_spec(spec, overrides)))
+        wrong = any(problem.severity == "error" for problem in problems)
+        return Checked(str(spec), problems, DataError.exit_code if wrong else 0)
     except SpecError as error:
-        return Checked(str(path), error.problems, error.exit_code)
+        return Checked(str(spec), error.problems, error.exit_code)
     except UsageError as error:
-        return Checked(str(path), (Problem(str(error)),), error.exit_code)
+        return Checked(str(spec), (Problem(str(error)),), error.exit_code)
+
+
+def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
+    """What the data say, where they are a file of the user's own that is there."""
+    path = getattr(loaded.spec.dataset, "path", None)
+    if path is None or not Path(path).expanduser().exists():
+        return ()
+    from nnrun.experiment.check_data import problems_of_data
+
+    return problems_of_data(loaded)
 
 
 @app.command("check")
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.", show_default=False)],
+    specs: Annotated[
+        list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)
+    ],
     set_: Set = None,
     json: Json = False,
 ) -> int:
-    """Show all problems of the specs, without loading any data.
+    """Show all problems of the specs, and what training would refuse of a file of your own that is there.
 
-    Exit code 0: no errors (there may be warnings); 2: a file cannot be read; 3: a spec is invalid.
+    Nothing is trained or downloaded; a data file of more than 64 MiB is not read. Exit code 0: no errors
+    (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data do not suit it.
     """
     results = [check_spec(path, set_ or ()) for path in specs]
     if json:

@@ -42,6 +42,8 @@ def evaluate(
         typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
     ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
+    allow_unknown: options.AllowUnknown = False,
+    set_: options.SetPaths = None,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -61,9 +63,11 @@ def evaluate(
     evaluation = evaluate_run(
         find_run(run, runs_dir),
         split="test" if split is Split.test else "validation",
+        overrides=set_ or (),
         data_dir=data_dir,
         device=device,
         mistakes=_MISTAKES if mistakes is None else mistakes,
+        allow_unknown=allow_unknown,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
@@ -76,7 +80,8 @@ def evaluate(
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     from nnrun.experiment.analysis import Classification, MultiLabel
 
-    document = {**vars(evaluation), "run": evaluation.run.id}
+    unknown = [vars(found) for found in evaluation.unknown]
+    document = {**vars(evaluation), "run": evaluation.run.id, "unknown": unknown}
     analysis = document.pop("analysis")
     tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
     if isinstance(analysis, Classification):

@@ -30,7 +30,13 @@ def export(
     run: options.Run,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="The file to write: .safetensors, .pt2, .onnx."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            parser=options.path,
+            help="The file to write: .safetensors, .pt2, .onnx.",
+        ),
     ],
     format_: Annotated[
         ExportFormat | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,11 +29,22 @@ def final(
             help="How long to train; `best`, the default for a run, is the epoch that its validation chose.",
         ),
     ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            "--test",
+            metavar="FILE",
+            parser=options.path,
+            help="A file of test rows with the same columns, in place of the spec's test set.",
+            show_default=False,
+        ),
+    ] = None,
     resume: options.Resume = None,
     allow_inexact: options.AllowInexact = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     smoke: options.Smoke = False,
+    allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
     allow_custom: options.AllowCustom = None,
@@ -50,7 +62,7 @@ def final(
         return resume_and_report(
             resume,
             changes=options.changes_of(set_, seed=seed, epochs=number),
-            not_with={"SPEC|RUN": source, "--smoke": smoke},
+            not_with={"SPEC|RUN": source, "--smoke": smoke, "--test": test},
             runs_dir=runs_dir,
             data_dir=data_dir,
             device=device,
@@ -75,14 +87,18 @@ def final(
     from nnrun.experiment.run import Settings
     from nnrun.records import find_run
 
-    settings = Settings("final", runs_dir, data_dir, device, smoke, compile=compile_.value)
+    settings = Settings(
+        "final", runs_dir, data_dir, device, smoke, compile=compile_.value, allow_unknown=allow_unknown
+    )
     parent = None if of_spec else find_run(source, runs_dir)
 
     def start(listener: Listener) -> RunDirectory:
         if loaded is not None:
-            return final_of_spec(loaded, settings, epochs=number, listener=listener)
+            return final_of_spec(loaded, settings, epochs=number, test=test, listener=listener)
         assert parent is not None, "the source is a spec or a run"
-        return final_of_run(parent, settings, epochs=number or "best", overrides=changes, listener=listener)
+        return final_of_run(
+            parent, settings, epochs=number or "best", overrides=changes, test=test, listener=listener
+        )
 
     return train_and_report(
         start,

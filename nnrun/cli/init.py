@@ -17,8 +17,8 @@ from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.data.files.read import ReadTable
-    from nnrun.experiment.initial_spec import InitialSpec
-    from nnrun.experiment.initial_target import TaskName
+    from nnrun.experiment.init.table_spec import InitialSpec
+    from nnrun.experiment.init.target import TaskName
 
 _MOST_COLUMNS = 60
 
@@ -32,11 +32,22 @@ class Task(str, Enum):
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the command line says of the target, and whether the rest may be asked."""
+    """What the command line says of the data, and whether the rest may be asked."""
 
-    target: str | None
+    targets: tuple[str, ...]
     task: TaskName | None
     yes: bool
+    test: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is predicted, and what else could be."""
+
+    names: tuple[str, ...]
+    why: str = ""
+    runners_up: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @app.command()
@@ -45,19 +56,42 @@ def init(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="A .csv, .tsv, .jsonl or .parquet file (.gz too), or a folder with one of texts per class.",
+            parser=options.path,
+            help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with one of texts "
+            "for each class.",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="COLUMN", help="What to predict.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="COLUMN",
+            help="What to predict. Several times: several numbers, or labels that are 0 or 1.",
+            show_default=False,
+        ),
     ] = None,
     task: Annotated[Task | None, typer.Option("--task", help="Predict classes, or a number.")] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            "--test",
+            metavar="FILE",
+            parser=options.path,
+            help="A file of the same columns: the test set.",
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: decide.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="SPEC", help="Where to write; default: FILE's stem, here."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="SPEC",
+            parser=options.path,
+            help="Where to write; default: FILE's stem, here.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a spec that is there.")] = False,
     example: Annotated[
@@ -69,9 +103,10 @@ def init(
     """Write a first spec for a file, with a comment beside each choice.
 
     The target is, of what the file has, the first of: a column with a usual name (target, label, y, survived,
-    species, class, ...), a column called as the file is, the last column of few different values, the last
-    column. A column with missing values, of one value, or of texts that all differ is never chosen. On a
-    terminal it is asked, unless --target, --task or --yes decides.
+    species, class, ...), a column called as the file is, one with a word that targets often have (price,
+    salary, score, ...) or that the file's name has too, the last column, the first. Ids, row numbers, dates,
+    marks of test rows, and columns of one value or of texts that all differ are never chosen. On a terminal
+    it is asked, unless --target, --task or --yes decides.
     """
     if list_:
         _list_examples(as_json)
@@ -88,9 +123,19 @@ def init(
         return
     assert file is not None, "else it is an example"
     path = _place(output, file.resolve().name.split(".")[0] or "spec", force)
-    spec = _initial_spec(file, path, _Asked(target, None if task is None else task.value, yes))
+    asked = _Asked(tuple(target or ()), None if task is None else task.value, yes, test)
+    spec = _initial_spec(file, path, asked)
     path.write_text(spec.text, encoding="utf-8")
-    _end(path, dict(spec.chosen), as_json)
+    again = None
+    if "or" in spec.chosen:
+        words = [
+            _word(file),
+            "--target COLUMN",
+            *([] if output is None else ["-o", _word(output)]),
+            "--force",
+        ]
+        again = f"nnrun init {' '.join(words)}"
+    _end(path, dict(spec.chosen), as_json, again)
 
 
 def _list_examples(as_json: bool) -> None:
@@ -125,48 +170,103 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
 
 def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
     from nnrun.data.describe_file import read_file
-    from nnrun.experiment.initial_spec import initial_spec_of_file, initial_spec_of_folder
-    from nnrun.experiment.initial_target import require_target
+    from nnrun.experiment.init.folder_spec import initial_spec_of_folder
+    from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
+    from nnrun.experiment.init.target import require_target
 
     if file.is_dir():
-        if asked.target is not None or asked.task == "regression":
+        if asked.targets or asked.task == "regression" or asked.test is not None:
             raise UsageError(
-                "In a folder of texts the folders are the classes: leave out --target and --task."
+                "In a folder of texts the folders are the classes, and a folder test/ is the test set: "
+                "leave out "
+                "--target, --task and --test."
             )
         return initial_spec_of_folder(file, path)
+    if file.suffix.lower() == ".npz":
+        return _spec_of_npz(file, path, asked)
+    _refuse_workbook(file)
     read = read_file(file, message)
-    target, why = (asked.target, "") if asked.target is not None else _target(read, file, asked)
-    require_target(read, target)
-    task = asked.task or _task(read, target, asked)
-    return initial_spec_of_file(file, target, task, path, why_target=why, file=read, on_message=message)
+    if asked.test is not None:
+        _require_same_columns(read, read_file(asked.test, message))
+    chosen = _Target(asked.targets) if asked.targets else _target(read, file, asked)
+    for name in chosen.names:
+        require_target(read, name)
+    task = asked.task or _task(read, chosen.names, asked)
+    request = Request(
+        file, chosen.names, task, path, chosen.why, chosen.runners_up, asked.test, chosen.labels
+    )
+    return initial_spec_of_file(request, read, message)
 
 
-def _target(read: ReadTable, file: Path, asked: _Asked) -> tuple[str, str]:
-    from nnrun.experiment.initial_target import default_target, why_no_target
+def _spec_of_npz(file: Path, path: Path, asked: _Asked) -> InitialSpec:
+    from nnrun.experiment.init.array_spec import initial_spec_of_npz
 
-    target, why = default_target(read, file.name.split(".")[0])
+    if asked.targets or asked.test is not None:
+        raise UsageError(
+            "In an npz file y_train is the target, and x_test and y_test are the test set: leave out "
+            "--target and "
+            "--test."
+        )
+    return initial_spec_of_npz(file, path, asked.task)
+
+
+def _refuse_workbook(file: Path) -> None:
+    if file.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        name = printable(file.name)
+        raise UsageError(
+            f"{name} is a workbook, which nnrun does not read. Save its sheet as CSV (in Excel: Save As, "
+            "CSV UTF-8; "
+            f"with pandas: pd.read_excel('{name}').to_csv('{printable(file.stem)}.csv', index=False)), and "
+            "call "
+            f"`nnrun init {printable(file.stem)}.csv`."
+        )
+
+
+def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
+    lacking = [name for name in file.columns if name not in test.columns]
+    if lacking:
+        from nnrun.spec.suggest import listing, quoted
+
+        shown = listing([quoted(name) for name in lacking[:8]], "and")
+        raise UsageError(
+            f"{test.name}, the file of test rows, must have the columns of {file.name}, and lacks {shown}"
+            f"{' and more' if len(lacking) > 8 else ''}."
+        )
+
+
+def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
+    from nnrun.experiment.init.target import labels_of, require_candidates, why_no_target
+
+    found = require_candidates(read, file.name.split(".")[0])
+    labels = labels_of(read)
+    best = found[0]
+    default = _Target((best.name,), best.why, tuple(other.name for other in found[1:]), labels)
     if asked.yes:
-        return target, why
-    _require_terminal(f"--target (by default {printable(target)!r}, {why})")
+        return default
+    why = f", {best.why}" if best.why else ""
+    _require_terminal(f"--target (by default {printable(best.name)!r}{why})")
     for name, inferred in list(read.columns.items())[:_MOST_COLUMNS]:
         message(f"  {printable(name)}  {inferred.type}, {inferred.why}")
     if len(read.columns) > _MOST_COLUMNS:
         message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
     while True:
-        answer = str(typer.prompt("Which column is to be predicted?", default=target, err=True)).strip()
+        answer = str(typer.prompt("Which column is to be predicted?", default=best.name, err=True)).strip()
         if answer not in read.columns:
             message(f"There is no column {printable(answer)!r}.")
         elif reason := why_no_target(read.columns[answer], read.n_rows):
             message(f"That column cannot be the target: it {reason}.")
         else:
-            return answer, why if answer == target else ""
+            return default if answer == best.name else _Target((answer,), labels=labels)
 
 
-def _task(read: ReadTable, target: str, asked: _Asked) -> TaskName:
-    from nnrun.experiment.initial_target import default_task, possible_tasks
+def _task(read: ReadTable, targets: tuple[str, ...], asked: _Asked) -> TaskName:
+    from nnrun.experiment.init.target import default_task, possible_tasks
 
+    if len(targets) > 1:
+        return "regression"
+    target = targets[0]
     possible = possible_tasks(read.columns[target])
-    default = default_task(read.columns[target], read.n_rows)
+    default = default_task(read.columns[target], read.n_rows, target)
     if asked.yes or len(possible) == 1:
         return default
     _require_terminal(f"--task (by default {default})")
@@ -192,14 +292,29 @@ def _require_terminal(missing: str) -> None:
 # --- the end -----------------------------------------------------------------------------------------------
 
 
-def _end(path: Path, chosen: dict[str, str], as_json: bool) -> None:
+def _word(path: Path) -> str:
+    """A path as one word of a command."""
+    shown = printable(str(path))
+    return f"'{shown}'" if " " in shown else shown
+
+
+def _end(path: Path, chosen: dict[str, str], as_json: bool, again: str | None = None) -> None:
+    """Say what was written, what was chosen, and what to do next.
+
+    Args:
+        path: of the spec.
+        chosen: what → in words.
+        as_json: print one document.
+        again: the command that chooses another target, where another could be meant.
+    """
     if as_json:
         print_json({"spec": str(path), "chosen": chosen})
         return
-    shown = printable(str(path))
-    word = f"'{shown}'" if " " in shown else shown
-    print(f"{shown}: written\n")
+    word = _word(path)
+    print(f"{printable(str(path))}: written\n")
     width = max(map(len, chosen))
     for what, value in chosen.items():
         print(f"  {what:<{width}}  {value}")
     print(f"\nNext   nnrun check {word}\n       nnrun train {word}")
+    if again is not None:
+        print(f"       {again}   to predict another column")

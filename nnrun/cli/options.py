@@ -11,6 +11,16 @@ import typer
 
 from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
 from nnrun.errors import UsageError
+from nnrun.paths import user_path
+
+
+def path(written: str | Path) -> Path:
+    """The value of an option or argument that is a path: `~` is the home folder, and empty is an error."""
+    try:
+        return user_path(written, "The path")
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None  # which names the option
+
 
 if TYPE_CHECKING:
     from nnrun.spec.overrides import Override
@@ -19,15 +29,37 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec; the value is read as YAML."),
 ]
+SetPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=PATH",
+        help="Where a file of the run lies now: dataset.csv.path=FILE. Its content must be the same.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Change the spec's seed.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Change the spec's number of epochs.")]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", envvar="NNRUN_RUNS_DIR", help="Where runs are kept.", show_default=True)
+    Path,
+    typer.Option(
+        "--runs-dir",
+        envvar="NNRUN_RUNS_DIR",
+        metavar="DIRECTORY",
+        parser=path,
+        help="Where runs are kept.",
+        show_default=True,
+    ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", envvar="NNRUN_DATA_DIR", help="Where data files are looked for first."),
+    typer.Option(
+        "--data-dir",
+        envvar="NNRUN_DATA_DIR",
+        metavar="DIRECTORY",
+        parser=path,
+        help="Where data files are looked for first.",
+    ),
 ]
 
 
@@ -61,6 +93,13 @@ Compile = Annotated[
     CompilePolicy,
     typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
 ]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown",
+        help="Use the test set even if most of its rows hold a value that no training row has.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]
@@ -70,8 +109,24 @@ Smoke = Annotated[
     typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?"),
 ]
 
-Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
-SpecOrNone = Annotated[Path | None, typer.Argument(metavar="SPEC", help="The spec file.", show_default=False)]
+Spec = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC",
+        parser=path,
+        help="The spec file.",
+        show_default=False,
+    ),
+]
+SpecOrNone = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SPEC",
+        parser=path,
+        help="The spec file.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     str | None,
     typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted: path, id, @last."),
@@ -97,7 +152,7 @@ SpecOrRunOrNone = Annotated[
     ),
 ]
 Figure = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="One figure: .png or .svg.")
+    Path | None, typer.Option("-o", "--output", metavar="FILE", parser=path, help="One figure: .png or .svg.")
 ]
 _FIGURE_ENDINGS = (".png", ".svg")
 _SPEC_ENDINGS = (".yaml", ".yml")
@@ -105,7 +160,7 @@ _SPEC_ENDINGS = (".yaml", ".yml")
 
 def is_spec(text: str) -> bool:
     """Whether an argument that may name a spec or a run names a spec."""
-    return Path(text).suffix.lower() in _SPEC_ENDINGS or os.path.isfile(text)
+    return Path(text).suffix.lower() in _SPEC_ENDINGS or os.path.isfile(os.path.expanduser(text))
 
 
 def required(spec: Path | None, what: str = "run") -> Path:

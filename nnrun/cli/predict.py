@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
+from nnrun.cells import json_for
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
+    from nnrun.data.preprocess.unknown import UnknownCounts
     from nnrun.data.row_source import RowSource
     from nnrun.experiment.meaning import Meaning, Predictions
     from nnrun.experiment.predict import Predictor
@@ -42,7 +45,10 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a file; whole or not at all.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", parser=options.path, help="Write a file; whole or not at all."
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="The probability of every class as well.")
@@ -70,7 +76,7 @@ def predict(
         _refuse_target(output, input_)
 
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.predict import load_predictor, predict_source
+    from nnrun.experiment.predict import load_predictor, predict_source, unknown_counts
     from nnrun.records import find_run
 
     listener = listener_for(quiet=quiet, verbose=False)
@@ -83,18 +89,20 @@ def predict(
             f"--probabilities: {predictor.run.id} predicts numbers, which have no probabilities."
         )
     source = _source(input_, predictor)
-    predicted = predict_source(predictor, source, skip_bad=skip_bad, listener=listener)
+    unknown = unknown_counts(predictor)
+    predicted = predict_source(predictor, source, skip_bad=skip_bad, unknown=unknown, listener=listener)
 
     if output is not None:
         chosen = format_ or (Format.jsonl if output.suffix.lower() in (".jsonl", ".ndjson") else Format.csv)
         rows = _write_file(output, predicted, meaning, chosen, probabilities)
         if as_json:
-            print_json({**_head(predictor), "rows": rows, "output": str(output)})
+            print_json({**_head(predictor), "rows": rows, "output": str(output), **_unknown(unknown)})
         else:
             print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {output}")
     elif as_json:
         documents = [d for p in predicted for d in meaning.documents(p, probabilities=probabilities)]
-        print_json({**_head(predictor), "rows": len(documents), "predictions": documents})
+        head = {**_head(predictor), "rows": len(documents)}
+        print_json({**head, "predictions": documents, **_unknown(unknown)})
     else:
         _write(sys.stdout, predicted, meaning, format_ or Format.csv, probabilities)
 
@@ -104,7 +112,7 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     from nnrun.data.row_source import RowSource, source_of
 
     if input_ != _STDIN:
-        source = source_of(Path(input_))
+        source = source_of(options.path(input_))
         if source.kind == "folder":
             message(f"{source.name}: a row for each file, in the order of their paths")
         return source
@@ -123,7 +131,12 @@ def _refuse_target(output: Path, input_: str) -> None:
         raise UsageError(f"-o {output} is no ordinary file. Without -o predictions go to stdout.")
     if output.suffix.lower() == ".gz":
         raise UsageError(f"-o {output}: files are not packed here; leave -o out and pipe through gzip.")
-    if input_ != _STDIN and output.exists() and Path(input_).exists() and output.samefile(input_):
+    if (
+        input_ != _STDIN
+        and output.exists()
+        and os.path.exists(os.path.expanduser(input_))
+        and output.samefile(os.path.expanduser(input_))
+    ):
         raise UsageError(f"-o {output} is the file that is read; name another one.")
 
 
@@ -135,6 +148,10 @@ def _head(predictor: Predictor) -> dict[str, Any]:
         "kind": predictor.meaning.kind,
         "classes": None if predictor.meaning.kind == "numbers" else list(predictor.meaning.classes),
     }
+
+
+def _unknown(counts: UnknownCounts) -> dict[str, Any]:
+    return {"unknown": [vars(found) for found in counts.found]}
 
 
 def _write_file(
@@ -163,7 +180,7 @@ def _write(
     if format_ is Format.jsonl:
         json_lines = JsonLines(meaning, probabilities=probabilities)
         for block in predicted:
-            file.write(json_lines.lines(block))
+            file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
     csv_lines = CsvLines(meaning, probabilities=probabilities)

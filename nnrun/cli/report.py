@@ -20,8 +20,15 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.html", help="Default: in the first run's folder."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.html",
+            parser=options.path,
+            help="Default: in the first run's folder.",
+        ),
     ] = None,
+    set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -37,7 +44,9 @@ def report(
     from nnrun.records import find_run
 
     found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
-    path = write_report(found, output, data_dir, listener_for(quiet=quiet, verbose=False))
+    path = write_report(
+        found, output, data_dir, listener_for(quiet=quiet, verbose=False), overrides=set_ or ()
+    )
     if as_json:
         print_json({"report": str(path)})
     else:

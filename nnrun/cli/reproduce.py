@@ -20,6 +20,7 @@ EXIT_DIFFERENT = 1
 @app.command()
 def reproduce(
     run: options.Run,
+    set_: options.SetPaths = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N; default: the run's.")
     ] = None,
@@ -44,6 +45,7 @@ def reproduce(
         reproduction = reproduce_run(
             find_run(run, runs_dir),
             runs_dir=runs_dir,
+            overrides=set_ or (),
             data_dir=data_dir,
             device=device,
             compile_=None if compile_ is None else compile_.value,

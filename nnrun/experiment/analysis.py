@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array
+from nnrun.errors import one_line
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CALIBRATION_BINS = 15
@@ -119,7 +120,8 @@ class Classification:
     Attributes:
         rows: how many.
         classes: one entry per class, in the order of the labels.
-        macro: the mean over all K classes, each counted the same, as the metrics `precision` and `recall`.
+        macro: the mean over the classes among the rows or the predictions, each counted the same, as the
+            metrics `precision`, `recall` and `f1`.
         weighted: the mean over the classes, weighted by support.
         confusion: K × K; row: true class, column: predicted class, value: rows.
         confusions: the most frequent mistakes, at most 10.
@@ -151,7 +153,7 @@ class MultiLabel:
         rows: how many.
         labels: one entry per label, in the order of the outputs.
         micro: of all cells together, each label of each row.
-        macro: the mean over the labels, each counted the same.
+        macro: the mean over all labels, each counted the same, as scikit-learn has it.
         weighted: the mean over the labels, weighted by support.
         right: rows of which every label is right.
     """
@@ -172,7 +174,7 @@ def label_scores(found: MultiLabel) -> tuple[Array, Array, list[str]]:
     """Precision, recall and F1 (L, 3), support (L,) and names of the labels that are there or predicted."""
     seen = [scores for scores in found.labels if scores.support or scores.predicted] or list(found.labels)
     scores = np.array([(label.precision, label.recall, label.f1) for label in seen])
-    return scores, np.array([label.support for label in seen]), [label.name for label in seen]
+    return scores, np.array([label.support for label in seen]), [one_line(label.name) for label in seen]
 
 
 @dataclass(frozen=True)
@@ -384,9 +386,12 @@ def _scores(
     supports = true.sum(0) if several else np.bincount(true, minlength=len(names))
     predictions = predicted.sum(0) if several else np.bincount(predicted, minlength=len(names))
 
+    occurring = labels if several else np.flatnonzero(supports + predictions)
+
     def scores(average: str | None) -> tuple[Array, Array, Array, Array]:
+        counted = labels if average is None else occurring
         found: tuple[Array, Array, Array, Array] = precision_recall_fscore_support(
-            true, predicted, labels=labels, average=average, zero_division=0.0
+            true, predicted, labels=counted, average=average, zero_division=0.0
         )
         return found
 

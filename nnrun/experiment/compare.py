@@ -10,7 +10,7 @@ from nnrun.experiment.comparable import other_data, other_validation_rows, overl
 from nnrun.experiment.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.columns import directions
+from nnrun.spec.columns import chooser, directions
 from nnrun.spec.comparable import drawn_by_seed, other_measure
 from nnrun.spec.differences import SpecDifference, spec_differences
 from nnrun.spec.folds import has_folds
@@ -246,7 +246,10 @@ def _why_none(scores: RunScores) -> str:
         return "it is still running"
     if isinstance(scores.spec.validation, schema.NoValidation):
         return "it validated nothing and was not tested"
-    return "no epoch ended with a finite validation loss" if scores.epochs else "no epoch has ended"
+    if not scores.epochs:
+        return "no epoch has ended"
+    mean = f", the mean over its {scores.kind}s," if len(scores.numbers) > 1 else ""
+    return f"{chooser(scores.spec)}{mean} was never a finite number, so there is no best epoch"
 
 
 def _of_tests(comparison: Comparison) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
-from nnrun.errors import UsageError
+from nnrun.errors import UsageError, printable
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_data
+from nnrun.experiment.location import refuse_lost_files
 from nnrun.experiment.replay import refuse_without_validation, replayed_schedule, watched_by_schedule
 from nnrun.experiment.revalidated import with_validation
 from nnrun.experiment.run import Settings, run_experiment
@@ -28,6 +30,7 @@ def final_of_run(
     *,
     epochs: Epochs = "best",
     overrides: Overrides = (),
+    test: Path | None = None,
     listener: Listener | None = None,
 ) -> RunDirectory:
     """Retrain a run's spec from scratch, for as many epochs as its validation chose, and use the test set.
@@ -40,6 +43,7 @@ def final_of_run(
         epochs: a number, or `best` for the best epoch of `parent`: of several folds or seeds that of their
             smoothed mean.
         overrides: changes of the spec.
+        test: a file of test rows, in place of those that the spec names.
         listener: is told what happens.
 
     Where validation decided the learning rates (`reduce_on_plateau`), those of `parent` are taken again.
@@ -58,7 +62,9 @@ def final_of_run(
             )
         epochs = chosen.epoch
     smoke = settings.smoke or record.get("smoke") is True
-    loaded = load_run_spec(parent, overrides)
+    loaded = load_run_spec(parent, overrides, settings.data_dir)
+    if not smoke:
+        refuse_lost_files(loaded.spec, parent.id)
     if watched_by_schedule(loaded.spec) is not None:
         rates, sentence = replayed_schedule(parent, loaded.spec)
         changes = {"learning_rate_schedule": [rates]}
@@ -74,6 +80,7 @@ def final_of_run(
             smoke=smoke,
         ),
         epochs=epochs,
+        test=test,
         listener=listener,
     )
 
@@ -85,12 +92,18 @@ def _why(record: Mapping[str, Any]) -> str:
     if record.get("command") == "final":
         return "it validated nothing (it is a final run itself)"
     if record.get("baseline_on") == "validation":
-        return "no epoch ended with a finite validation loss"
+        column = record.get("chosen_by")
+        return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
     return "it validated nothing"
 
 
 def final_of_spec(
-    loaded: LoadedSpec, settings: Settings, *, epochs: int | None = None, listener: Listener | None = None
+    loaded: LoadedSpec,
+    settings: Settings,
+    *,
+    epochs: int | None = None,
+    test: Path | None = None,
+    listener: Listener | None = None,
 ) -> RunDirectory:
     """Train a spec on all training rows and use the test set.
 
@@ -101,12 +114,15 @@ def final_of_spec(
         loaded: the spec.
         settings: how and where; the command and the use of the test set are set here.
         epochs: how long to train; default: as the spec says.
+        test: a file of test rows, in place of those that the spec names: its own test rows then train.
         listener: is told what happens.
 
     Raises:
         UsageError: `epochs` is no such number, or the learning rates would follow from validation.
     """
     refuse_without_validation(loaded.spec)
+    if test is not None:
+        loaded = _with_test_file(loaded, test)
     if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     changes = {
@@ -116,3 +132,18 @@ def final_of_spec(
     spec = with_validation(loaded.spec, schema.NoValidation()).model_copy(update=changes)
     settings = replace(settings, command="final", use_test_set=True)
     return run_experiment(replace(loaded, spec=spec), settings, listener)
+
+
+def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
+    """The spec with another test set, its path relative to the current folder."""
+    dataset = loaded.spec.dataset
+    if not isinstance(dataset, (schema.RowFile, schema.TextFolder)):
+        raise UsageError(
+            f"A file of test rows is for csv, parquet, jsonl and text_folder, and the data set is "
+            f"{dataset.kind}, "
+            "which has its own test set."
+        )
+    if not test.exists():
+        raise UsageError(f"The file of test rows {printable(str(test))} does not exist.")
+    changed = dataset.model_copy(update={"test": schema.TestRows(path=str(test.absolute()))})
+    return replace(loaded, spec=loaded.spec.model_copy(update={"dataset": changed}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,20 @@ from typing import Any
 import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError, SpecError, UsageError
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_data import load_data
+from nnrun.experiment.location import (
+    changed_sources,
+    located_text,
+    refuse_lost_files,
+    refuse_more_than_paths,
+)
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.sound_record import sound
 from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
 from nnrun.spec import schema
-from nnrun.spec.load import LoadedSpec, load_spec_text
+from nnrun.spec.load import LoadedSpec, load_spec_text, read_kept_spec
 from nnrun.spec.overrides import Overrides
 from nnrun.spec.suggest import listing
 
@@ -37,10 +44,20 @@ class TrainedNetwork:
     weights: Mapping[str, np.ndarray[Any, Any]]
 
 
-def load_run_spec(run: RunDirectory, overrides: Overrides = ()) -> LoadedSpec:
-    """The spec that repeats a run, every default filled in, and changes to it."""
+def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path | None = None) -> LoadedSpec:
+    """The spec that repeats a run, every default filled in, and changes to it. Its files may have been moved.
+
+    Args:
+        run: the run.
+        overrides: the changes.
+        data_dir: where data files are looked for first.
+    """
+    text = run.read_resolved()
+    with contextlib.suppress(SpecError):  # what is wrong with it is said below
+        own = read_kept_spec(text, file=f"the spec of {run.id}")
+        text = located_text(text, own, run, recorded_data(run.read_record()), data_dir)
     return load_spec_text(
-        run.read_resolved(),
+        text,
         file=f"the spec of {run.id}",
         base=run.path,
         default_name=run.id,
@@ -59,9 +76,24 @@ def _load_network(run: RunDirectory, member: Member | None) -> TrainedNetwork:
     return TrainedNetwork(member, fitted, run.read_weights(member))
 
 
-def load_spec_of_networks(run: RunDirectory) -> schema.ExperimentSpec:
+def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | None) -> LoadedSpec:
+    """The spec of a run whose data are about to be read; `overrides` may say where its files lie now.
+
+    Raises:
+        UsageError: they change anything else.
+        DataError: a file is not there.
+    """
+    loaded = load_run_spec(run, overrides, data_dir)
+    own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+    refuse_more_than_paths(own, loaded.spec, run.id)
+    if run.read_record().get("smoke") is not True:
+        refuse_lost_files(loaded.spec, run.id)
+    return loaded
+
+
+def load_spec_of_networks(run: RunDirectory, data_dir: Path | None = None) -> schema.ExperimentSpec:
     """A run's spec, as far as its trained networks need it: what they started from may be gone."""
-    return load_run_spec(run, {"init_weights": None}).spec
+    return load_run_spec(run, {"init_weights": None}, data_dir).spec
 
 
 def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwork, ...]:
@@ -116,11 +148,16 @@ def recorded_code(record: Mapping[str, Any]) -> dict[str, str]:
     return {str(entry.get("module")): str(entry.get("sha256")) for entry in known}
 
 
-def refuse_changed_data(dataset: Dataset, recorded: Mapping[str, str], run: str) -> None:
-    """Raise DataError where a file has another hash than a run recorded for it."""
-    for source in dataset.sources:
-        if recorded.get(source.name, source.sha256) != source.sha256:
-            raise DataError(
-                f"{source.name} is not what {run} was trained on: its SHA-256 is {source.sha256}, "
-                f"the run's was {recorded[source.name]}. Bring back that file, or train again."
-            )
+def refuse_changed_data(
+    dataset: Dataset, recorded: Mapping[str, str], run: str, *, another_test_file: bool = False
+) -> None:
+    """Raise DataError where a file has other content than a run recorded; it may have another name.
+
+    `another_test_file`: a test file of another name may be another one.
+    """
+    for source, name, then in changed_sources(dataset.sources, recorded, another_test_file=another_test_file):
+        instead = "" if source.name == name else f", in place of {name},"
+        raise DataError(
+            f"{source.name}{instead} is not what {run} was trained on: its SHA-256 is {source.sha256}, "
+            f"the run's was {then}. Bring back that file, or train again."
+        )

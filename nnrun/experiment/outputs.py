@@ -14,6 +14,7 @@ from nnrun.experiment.prepare import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.training.device import cpu_setup, threads_for
+from nnrun.training.metrics import has_logits
 from nnrun.training.task import BLOCK_NUMBERS
 
 _ROWS_AT_ONCE = 4096
@@ -28,7 +29,7 @@ def network_outputs(
     inputs: RawInputs,
     device: torch.device,
 ) -> Array:
-    """(N, K) float32: probabilities after a sigmoid or softmax, else the output layer's values.
+    """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
 
     Args:
         spec: the network's experiment.
@@ -60,7 +61,10 @@ def output_function(
             for first in range(0, len(inputs), at_once):
                 numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
                 (batch,) = rows.batches([0], numbers, numbers.shape[1])
-                blocks.append(network.activate(network.forward(parameters, batch))[0].cpu().numpy())
+                z_NK = network.forward(parameters, batch)[0]
+                # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
+                outputs_NK = network.activate(z_NK.double() if has_logits(network.last.activation) else z_NK)
+                blocks.append(outputs_NK.cpu().numpy())
         return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
 
     return outputs

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nnrun.errors import UsageError
-from nnrun.experiment.load_run import load_run_spec
 from nnrun.records import RunDirectory, member_kind
 from nnrun.spec import schema
+from nnrun.spec.load import read_kept_spec
 
 
 def watched_by_schedule(spec: schema.ExperimentSpec) -> str | None:
@@ -40,7 +40,10 @@ def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tupl
         DataError: the run's history is missing or damaged.
     """
     column = watched_by_schedule(spec)
-    then, now = load_run_spec(parent).spec.optimizer.learning_rate, spec.optimizer.learning_rate
+    then, now = (
+        read_kept_spec(parent.read_resolved(), file=f"the spec of {parent.id}").optimizer.learning_rate,
+        spec.optimizer.learning_rate,
+    )
     if then != now:
         raise UsageError(
             f"The learning rates of {parent.id} follow from its {column} and begin at {then:g}, so they say "

@@ -16,8 +16,10 @@ from nnrun.experiment.sound_record import sound
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
+from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, members_of_record
 from nnrun.records.files import write_text
+from nnrun.spec.overrides import Overrides
 from nnrun.spec.suggest import counted, with_std
 
 _DONE = {
@@ -30,7 +32,11 @@ _DONE = {
 
 
 def write_report(
-    runs: Sequence[RunDirectory], output: Path | None, data_dir: Path | None, listener: Listener
+    runs: Sequence[RunDirectory],
+    output: Path | None,
+    data_dir: Path | None,
+    listener: Listener,
+    overrides: Overrides = (),
 ) -> Path:
     """Write the page to a file, or into the first run's folder, and give back its path.
 
@@ -41,9 +47,14 @@ def write_report(
         output: the file, or None.
         data_dir: where data files are looked for first.
         listener: is told what happens.
+        overrides: where the files of the runs' specs lie now, such as `dataset.csv.path=t.csv`.
     """
-    analyses = {r.id: analysis_blocks(r, data_dir, listener, f"run {i}") for i, r in enumerate(runs)}
+    analyses = {
+        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", overrides)
+        for place, run in enumerate(runs)
+    }
     text = report_page(runs, analyses)
+    stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
     write_text(output, text)

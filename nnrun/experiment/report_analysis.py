@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError, UsageError, one_line
 from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals, label_scores
 from nnrun.experiment.combine import combination_text
 from nnrun.experiment.evaluate import evaluate_run
@@ -16,10 +16,11 @@ from nnrun.figures.evaluation import calibration_figure, confusion_figure, label
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory
+from nnrun.spec.overrides import Overrides
 
 
 def analysis_blocks(
-    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str
+    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str, overrides: Overrides = ()
 ) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
@@ -30,10 +31,13 @@ def analysis_blocks(
         data_dir: where data files are looked for first.
         listener: is told what happens.
         salt: another for each run of a page.
+        overrides: where the files of the run's spec lie now.
     """
     title = "Predictions on the validation rows"
     try:
-        evaluation = evaluate_run(run, split="validation", data_dir=data_dir, listener=listener)
+        evaluation = evaluate_run(
+            run, split="validation", overrides=overrides, data_dir=data_dir, listener=listener
+        )
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
     analysis = evaluation.analysis
@@ -52,13 +56,21 @@ def analysis_blocks(
 
 
 def _classes(analysis: Classification, title: str, rows: str, salt: str, said: Paragraph) -> list[Block]:
-    names = [of_class.name for of_class in analysis.classes]
+    names = [one_line(of_class.name) for of_class in analysis.classes]
     calibration = analysis.calibration
     bins = np.array([(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins])
     confusion = confusion_figure(np.array(analysis.confusion), names, rows)
     reliability = calibration_figure(bins, calibration.error, rows)
     scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
-    mistakes = [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}", m.text] for m in analysis.mistakes]
+    mistakes = Table(
+        ["row", "true", "predicted", "probability"],
+        [
+            [str(m.row), one_line(m.true), one_line(m.predicted), f"{m.probability:.3f}"]
+            for m in analysis.mistakes
+        ],
+        words=True,
+        texts=[m.text for m in analysis.mistakes],
+    )
     return [
         Block(
             title,
@@ -74,16 +86,14 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
                 )
             ],
             [
-                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion")),
+                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion"), detailed=True),
                 Picture(inline_svg(reliability, "Reliability diagram", f"{salt} calibration")),
             ],
         ),
         Block(
             "The most confident mistakes",
-            tables=[Table(["row", "true", "predicted", "probability", ""], mistakes, words=True)]
-            if mistakes
-            else [],
-            paragraphs=[] if mistakes else [Paragraph("None.")],
+            tables=[mistakes] if analysis.mistakes else [],
+            paragraphs=[] if analysis.mistakes else [Paragraph("None.")],
         ),
     ]
 
@@ -102,7 +112,7 @@ def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragr
 
 def _class_row(scores: ClassScores) -> list[str]:
     return [
-        scores.name,
+        one_line(scores.name),
         f"{scores.precision:.3f}",
         f"{scores.recall:.3f}",
         f"{scores.f1:.3f}",

@@ -12,10 +12,11 @@ import numpy as np
 from nnrun.data.dataset import Array
 from nnrun.errors import UsageError
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
+from nnrun.experiment.load_run import load_spec_of_data, recorded_code, recorded_data, selection_of
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.experiment.sound_record import sound
 from nnrun.records import Member, RunDirectory, member_kind
+from nnrun.spec.overrides import Overrides
 from nnrun.training.choice import Policy
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def reproduce_run(
     data_dir: Path | None = None,
     device: str | None = None,
     compile_: Policy | None = None,
+    overrides: Overrides = (),
     listener: Listener | None = None,
 ) -> Reproduction:
     """Train a run's resolved spec again, the same folds or seeds, into a run of its own; then compare.
@@ -115,6 +117,7 @@ def reproduce_run(
         data_dir: where data files are looked for first.
         device: default: the original's.
         compile_: default: as the original's steps were.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         listener: is told what happens.
 
     Raises:
@@ -137,10 +140,11 @@ def reproduce_run(
         smoke=record.get("smoke") is True,
         selection=selection_of(record),
         parent=original.id,
+        parent_data=recorded_data(record) if overrides else None,  # else what changed is told
         reproduces=original.id,
         compile=compile_ or recorded,
     )
-    run = run_experiment(load_run_spec(original), settings, listener)
+    run = run_experiment(load_spec_of_data(original, overrides, data_dir), settings, listener)
     return Reproduction(
         original,
         run,
@@ -209,6 +213,11 @@ def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
         return found | {f"data {name}": sha256 for name, sha256 in recorded_data(record).items()}
 
     old, new = conditions(then), conditions(now)
+    same = set(recorded_data(then).values()) & set(recorded_data(now).values())
+    old, new = (
+        {name: value for name, value in of.items() if not (name.startswith("data ") and value in same)}
+        for of in (old, new)
+    )  # a file may have another name now
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 

@@ -14,6 +14,7 @@ from nnrun.experiment.environment import now, versions
 from nnrun.experiment.keeping import Kept, read_kept, with_numbers
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
+from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
 from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
 from nnrun.experiment.verdict import verdict
@@ -67,8 +68,9 @@ def resume_run(
     with run.owned():
         record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
-        own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-        wanted = _wanted_spec(run, own, spec, overrides)
+        written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+        own = located(written, run, recorded_data(record), data_dir)
+        wanted = _wanted_spec(run, own, spec, overrides, data_dir)
         if wanted.epochs > own.epochs:
             _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.get("status") == "completed" and not _goes_further(record, wanted):
@@ -81,6 +83,8 @@ def resume_run(
             )
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
+        if record.get("smoke") is not True:
+            refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
@@ -92,7 +96,7 @@ def resume_run(
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
-            _go_on(run, record, job, kept, inexact, wanted if wanted.epochs > own.epochs else None)
+            _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
 
@@ -102,7 +106,7 @@ def _go_on(
     job: Job,
     kept: Kept,
     inexact: Mapping[str, tuple[Any, Any]],
-    longer: schema.ExperimentSpec | None,
+    changed: schema.ExperimentSpec | None,
 ) -> None:
     """Train on. Nothing that the run holds is taken back before something new stands in its place.
 
@@ -112,7 +116,7 @@ def _go_on(
         job: what is left to do, prepared.
         kept: the checkpoint.
         inexact: name → (then, now) of conditions that are others now.
-        longer: the spec of more epochs, where they are wanted.
+        changed: the spec as it is now, where epochs were added or files have been moved.
     """
     before, resolved = dict(record), run.read_resolved()
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
@@ -135,8 +139,8 @@ def _go_on(
         with ExitStack() as until_the_end:
             with uninterrupted():
                 until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
-                if longer is not None:
-                    run.write_resolved(dump_spec(longer))
+                if changed is not None:
+                    run.write_resolved(dump_spec(changed))
                 run.write_record(record)
             until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
             job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
@@ -186,6 +190,7 @@ def _wanted_spec(
     own: schema.ExperimentSpec,
     spec: schema.ExperimentSpec | None,
     overrides: Overrides,
+    data_dir: Path | None,
 ) -> schema.ExperimentSpec:
     """The run's spec, or one that differs from it in nothing but more epochs."""
     if spec is not None:
@@ -193,7 +198,9 @@ def _wanted_spec(
     elif overrides:
         # The weights that the run started from may be gone, and are not needed any more.
         changes = with_changes(overrides, {"init_weights": None})
-        wanted = load_run_spec(run, changes).spec.model_copy(update={"init_weights": own.init_weights})
+        wanted = load_run_spec(run, changes, data_dir).spec.model_copy(
+            update={"init_weights": own.init_weights}
+        )
     else:
         return own
     wanted = wanted.model_copy(update={"sweep": None})
@@ -204,9 +211,9 @@ def _wanted_spec(
 def _refuse_differences(
     run: RunDirectory, then: schema.ExperimentSpec, now_: schema.ExperimentSpec, when: str
 ) -> None:
-    """Raise UsageError where specs differ in anything but more epochs."""
+    """Raise UsageError where specs differ in anything but more epochs, and where their files lie."""
     more = {"epochs": max(then.epochs, now_.epochs)}
-    differences = spec_differences([then.model_copy(update=more), now_])
+    differences = spec_differences([with_paths_of(then.model_copy(update=more), now_), now_])
     if differences:
         lines = [f"  {d.path}: {d.texts[0]} in the run, {d.texts[1]} {when}" for d in differences]
         raise UsageError(
@@ -247,17 +254,17 @@ def _settings(
         selection=selection_of(record),
         use_test_set=kept.use_test_set,
         compile=policy,
+        allow_unknown=True,  # it was told, and decided, when the run began
     )
 
 
 def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -> None:
-    then = recorded_data(record)
-    other = {s.name: s.sha256 for s in job.dataset.sources} != then
-    if other:
+    changed = changed_sources(job.dataset.sources, recorded_data(record))
+    if changed:
         lines = [
-            f"  {source.name}: SHA-256 {then.get(source.name, 'none')} in the run, {source.sha256} now"
-            for source in job.dataset.sources
-            if then.get(source.name) != source.sha256
+            f"  {source.name}: SHA-256 {then} in the run"
+            f"{'' if name == source.name else f' ({name})'}, {source.sha256} now"
+            for source, name, then in changed
         ]
         raise UsageError(
             f"{run.id} cannot go on with other data:\n" + "\n".join(lines) + "\nBring back the data, or "

@@ -34,6 +34,7 @@ from nnrun.records import (
     SweepDirectory,
     SweepRecord,
     TrialRecord,
+    is_finite,
     open_sweep,
     refuse_unwritable,
     runs_of_sweep,

@@ -10,6 +10,7 @@ from nnrun.errors import DataError
 from nnrun.records import RunDirectory, member_kind, members_of_record, recorded_directions
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser, directions, metric_column
+from nnrun.spec.suggest import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
     best_epoch,
@@ -52,7 +53,7 @@ def verdict(
     own = directions(spec)
     epoch = best_epoch(table[name], monitor_mode(column, own))
     restored = spec.early_stopping is not None and spec.early_stopping.restore_best
-    if restored and isinstance(weights_epoch, int):
+    if restored and isinstance(weights_epoch, int) and epoch is not None:
         epoch = weights_epoch
     best = _row(table, epoch) if epoch is not None else {}
     result: dict[str, Any] = {
@@ -60,7 +61,9 @@ def verdict(
         "best": best,
         **last,
         "chosen_by": column,
-        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind, own),
+        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind, own)
+        if epoch is not None
+        else _never_finite(history, column, kind),
     }
     if n > 1 and epoch is not None:
         unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
@@ -161,6 +164,30 @@ def _sentence(
             f"mean over all {kind}s goes no further."
         )
     return sentence
+
+
+_NEEDS = {
+    "auc": "rows of both classes",
+    "average_precision": "rows of the positive class",
+    "r2": "two rows",
+}
+"""What a metric needs among the validation rows, or it is NaN."""
+
+
+def _never_finite(history: pd.DataFrame, column: str, kind: str | None) -> str:
+    """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
+    needed = _NEEDS.get(column.removeprefix("val_"))
+    why = f" It needs {needed} to validate on." if needed else ""
+    if kind is None or history[kind].nunique() < 2:
+        return f"{column} was never a finite number.{why}"
+    values = history[column].astype(float)
+    found = (values - values == 0).groupby(history[kind]).any()  # inf - inf is no number either
+    bad = [f"{kind} {number}" for number, finite in found.items() if not finite]
+    if len(bad) == len(found):
+        return f"{column} was never a finite number.{why}"
+    if not bad:
+        return f"{column} was in no epoch a finite number for all {kind}s, so there is no best epoch."
+    return f"{column} was never a finite number in {listing(bad, 'and')}, so there is no best epoch.{why}"
 
 
 def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:

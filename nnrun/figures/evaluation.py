@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 _DPI = 150
 _GREY = "#5A5A5A"
+_ON_CELLS = "#1A1A1A"
 _MOST_NUMBERED_CLASSES = 12  # in more cells than their square, numbers cannot be read
 _MOST_BINS = 40
 _TALLEST = 20.0  # inches
@@ -59,8 +60,9 @@ def confusion_figure(confusion_KK: Array, names: Sequence[str], note: str) -> Fi
                     f"{share:.2f}\n{confusion_KK[true, predicted]:,}",
                     ha="center",
                     va="center",
-                    fontsize=8.5 if count <= 8 else 6.5,
-                    color="white" if share > 0.6 else "black",
+                    fontsize=9.5 if count <= 8 else 8.5,
+                    # The cells are as light on a dark page as on a light one, so their text is no page's.
+                    color="white" if share > 0.6 else _ON_CELLS,
                 )
     ax.set_xlabel("Predicted class", fontsize=11)
     ax.set_ylabel("True class", fontsize=11)

@@ -19,20 +19,29 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. `words`: all columns to the left; else all but the first to the right."""
+    """A table of text.
+
+    Attributes:
+        headings, rows: text by text.
+        note: stands below.
+        words: all columns to the left; else all but the first to the right.
+        texts: for each row a text of any length, which stands below it: two lines, and all of it on a click.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
     words: bool = False
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An `<svg>` element and what stands under it."""
+    """An `<svg>` element and what stands under it. One that is `detailed` is not made small on a phone."""
 
     svg: str
     note: str = ""
+    detailed: bool = False
 
 
 @dataclass(frozen=True)

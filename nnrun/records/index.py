@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -95,7 +96,7 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
     for run in runs:
         if run.id == reference:
             return run
-    as_path = RunDirectory(Path(reference))
+    as_path = RunDirectory(Path(os.path.expanduser(reference)))
     if reference and as_path.is_run():
         return as_path
     _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
@@ -145,8 +146,9 @@ def _matching(pattern: str, runs_dir: Path) -> list[RunDirectory]:
 def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> None:
     """Raise where a sweep is meant, and no run."""
     meant = [sweep.id for sweep in list_sweeps(runs_dir) if reference and sweep.id.startswith(reference)]
-    if SweepDirectory(Path(reference)).is_sweep():
-        meant = [SweepDirectory(Path(reference)).id]
+    as_sweep = SweepDirectory(Path(os.path.expanduser(reference)))
+    if reference and as_sweep.is_sweep():
+        meant = [as_sweep.id]
     if meant and not any(id_.startswith(reference) for id_ in without):
         raise UsageError(
             f"{meant[0]} is a sweep, not a run: it has no network of its own. Its trials are runs; "
@@ -185,10 +187,15 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
         missing = [look for look in looks_of_record(run.read_record()) if look not in known]
         if missing:
             append_looks(runs_dir, missing)
+        for left in runs_dir.glob(".*.deleted"):  # by a process that was killed while it deleted
+            id_ = left.name.removeprefix(".").removesuffix(".deleted")
+            if RUN_ID.fullmatch(id_) and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
         doomed = run.path.with_name(f".{run.id}.deleted")
         try:
             run.path.rename(doomed)  # one step, so that no half of a run is ever listed
-            shutil.rmtree(doomed)
+            with contextlib.suppress(FileNotFoundError):  # another process may be clearing up as above
+                shutil.rmtree(doomed)
         except OSError as error:
             raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
 

@@ -168,7 +168,7 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
     Raises:
         UsageError: there is none, or several.
     """
-    as_path = SweepDirectory(Path(reference))
+    as_path = SweepDirectory(Path(os.path.expanduser(reference)))
     if reference and as_path.is_sweep():
         return as_path
     sweeps = list_sweeps(runs_dir)

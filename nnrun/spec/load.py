@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
+from nnrun.paths import user_path
 from nnrun.spec.explain import explain
 from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
@@ -96,7 +98,7 @@ class SpecTree:
 
 def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
     """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
-    path = Path(path)
+    path = user_path(path, "The spec's path")
     source = decode(read_spec_file(path), str(path))
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
@@ -217,8 +219,10 @@ def check_tree(tree: SpecTree) -> LoadedSpec:
     """
     root, problems = tree.root, list(tree.problems)
     written = _validated(root, problems)
-    spec = _fill_in(written, base=tree.base, default_name=tree.default_name)
-    problems += [_as_problem(root, finding) for finding in (*_missing_files(written, spec), *lint(spec))]
+    base_of = partial(_base_of, root, tree.base)
+    spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
+    problems += [_as_problem(root, finding) for finding in (*missing, *lint(spec))]
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
@@ -252,8 +256,16 @@ def _file_order(problem: Problem) -> tuple[bool, int, int]:
 # --- defaults that need more than the schema ---------------------------------------------------------------
 
 
-def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> ExperimentSpec:
-    """The spec with the defaults that depend on other keys, and absolute paths."""
+def _base_of(root: MapNode, base: Path, *location: str) -> Path:
+    """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+    return base if locate(root, location).place.source.numbered else Path.cwd()
+
+
+def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name: str) -> ExperimentSpec:
+    """The spec with the defaults that depend on other keys, and absolute paths.
+
+    `base_of` says for the keys of a path what it is relative to.
+    """
     targets = spec.preprocessing.targets or _targets_for(spec.loss)
     changes: dict[str, object] = {
         "name": spec.name or default_name,
@@ -261,9 +273,9 @@ def _fill_in(spec: ExperimentSpec, *, base: Path, default_name: str) -> Experime
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
     if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
-        changes["dataset"] = _with_absolute_paths(spec.dataset, base)
+        changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
-        changes["init_weights"] = _absolute(base, spec.init_weights)
+        changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
     validation = spec.validation
     if isinstance(validation, Holdout):
         changes["validation"] = _filled_in_holdout(validation)
@@ -297,11 +309,14 @@ def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTarge
     return NoTargetStep()
 
 
-def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base: Path) -> Component:
-    changes: dict[str, object] = {"path": _absolute(base, dataset.path)}
+def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:
+    where = ("dataset", dataset.kind)
+    changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)
     if test is not None and test.path is not None:
-        changes["test"] = test.model_copy(update={"path": _absolute(base, test.path)})
+        changes["test"] = test.model_copy(
+            update={"path": _absolute(base_of(*where, "test", "path"), test.path)}
+        )
     return dataset.model_copy(update=changes)
 
 
@@ -309,10 +324,9 @@ def _absolute(base: Path, written: str) -> str:
     return os.path.abspath(base / os.path.expanduser(written))
 
 
-def _missing_files(written: ExperimentSpec, spec: ExperimentSpec) -> list[Finding]:
+def _missing_files(written: ExperimentSpec, spec: ExperimentSpec, *, given_here: bool) -> list[Finding]:
     if written.init_weights is None or spec.init_weights is None or os.path.isfile(spec.init_weights):
         return []
-    message = (
-        f"there is no file {quoted(written.init_weights)}; a relative path begins at the spec's own folder"
-    )
+    where = "current folder where an override gives it" if given_here else "spec's own folder"
+    message = f"there is no file {quoted(written.init_weights)}; a relative path begins at the {where}"
     return [Finding(("init_weights",), message)]

@@ -15,7 +15,7 @@ class EarlyStopping:
     Attributes:
         spec: what the spec asks for.
         maximize: whether larger is better.
-        best: the best value so far, NaN before the first; a NaN never counts as best.
+        best: the best value so far, NaN before the first; what is not finite never counts as best.
         best_epoch: its epoch, or None.
     """
 
@@ -28,7 +28,7 @@ class EarlyStopping:
     def improved(self, epoch: int, value: float) -> bool:
         """Take note of an epoch's value, and say whether it is the best so far by more than `min_delta`."""
         gain = value - self.best if self.maximize else self.best - value
-        if not math.isnan(value) and (math.isnan(self.best) or gain > self.spec.min_delta):
+        if math.isfinite(value) and (math.isnan(self.best) or gain > self.spec.min_delta):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             return True
         self._waited += 1

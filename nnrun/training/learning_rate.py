@@ -16,7 +16,7 @@ from nnrun.training.early_stopping import EarlyStopping
 
 @dataclass
 class Plateau:
-    """Keras 3's `ReduceLROnPlateau`, for one replica. A NaN never counts as an improvement.
+    """Keras 3's `ReduceLROnPlateau`, for one replica; but a value that is not finite tells of no plateau.
 
     Attributes:
         spec: what the spec asks for.
@@ -38,10 +38,13 @@ class Plateau:
 
     def ended(self, epoch: int, columns: Mapping[str, float]) -> None:
         """Take note of an epoch's columns, and reduce the rate where it is time."""
+        value = columns[self.spec.monitor]
+        if not math.isfinite(value):
+            return
         if self._grace > 0:
             self._grace -= 1
             self._waited = 0
-        if self._best.improved(epoch, columns[self.spec.monitor]):
+        if self._best.improved(epoch, value):
             self._waited = 0
         elif self._grace == 0:
             self._waited += 1

@@ -176,18 +176,25 @@ def overfitting_sentence(
     training = _losses(history, "loss", "min")
     if best_epoch is None:
         return f"{column} was never a finite number."
-    last = len(validation)
+    last, finite = len(validation), np.isfinite(validation)
+    if last > 1 and finite.sum() == 1:
+        return f"{column} was a finite number at epoch {best_epoch} alone: one epoch shows no trend."
     if last == 1:
         return f"One epoch says nothing yet about how {column} moves."
-    if not (training[1:] < training[0] - FLAT * abs(training[0])).any():
+    learned = training[np.isfinite(training)]
+    if len(learned) and not (learned[1:] < learned[0] - FLAT * abs(learned[0])).any():
         return "The training loss did not fall: another learning rate may help."
     if best_epoch >= last:
         better = "rising" if mode == "max" else "falling"
         return f"{column} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
+    if not finite[best_epoch:].any():
+        return f"{column} was best at epoch {best_epoch}; after that it was never a finite number."
     if best_epoch > last - last * NEAR:
         return f"{column} was best at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
         return f"{column} was best at epoch {best_epoch} and has been flat since: more epochs gain nothing."
+    if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
+        return f"{column} was best at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:
         return (
             f"{column} was best at epoch {best_epoch}; "
@@ -208,5 +215,8 @@ def _as_losses(values: pd.Series[float] | Values, mode: Mode) -> Values:
 
 
 def _end(values: Values) -> float:
-    """Where a noisy curve ends: the mean of its last tenth."""
+    """Where a noisy curve ends: the mean of its last tenth, of the values that are finite."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return math.nan
     return float(np.mean(values[-max(1, len(values) // 10) :]))

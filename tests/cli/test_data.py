@@ -93,7 +93,7 @@ def test_show_a_token_row_as_the_network_gets_it(run: Any, folder: Path) -> None
     code, out, _ = run(*arguments)
     assert code == 0
     assert (
-        "As the network gets it: 9 numbers, 4 of them not 0; prepared with what the 48 training rows say."
+        "As the network gets it: 9 numbers, 4 of them not 0; prepared with what the 36 training rows say."
         in out
     )
     assert "1 at the indices\n1 4 5 6\n" in out

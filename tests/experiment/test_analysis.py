@@ -143,3 +143,16 @@ def test_networks_that_were_all_asked_about_a_row_give_their_mean() -> None:
     rows = np.arange(2)
     found = combine([(rows, np.array([[1.0], [3.0]])), (rows, np.array([[3.0], [5.0]]))])
     assert (found.outputs[:, 0].tolist(), found.how) == ([2.0, 4.0], "ensemble")
+
+
+def test_the_macro_mean_leaves_out_classes_that_do_not_occur() -> None:
+    """Of five classes only 0, 1 and 2 are among the rows, and 3 among the predictions."""
+    true, predicted = np.array([0, 1, 2, 2, 1]), np.array([0, 1, 3, 2, 1])
+    found = analyse(0.9 * np.eye(5)[predicted] + 0.02, true, activation="softmax")
+    assert isinstance(found, Classification)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        true, predicted, average="macro", zero_division=0
+    )
+    assert (found.macro.precision, found.macro.recall, found.macro.f1) == pytest.approx(
+        (precision, recall, f1)
+    )

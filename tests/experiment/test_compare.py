@@ -215,7 +215,7 @@ def test_a_run_without_scores_says_why(tmp_path: Path) -> None:
     assert notes[1:] == [
         "B has no scores: it is still running.",
         "C has no scores: no epoch has ended.",
-        "D has no scores: no epoch ended with a finite validation loss.",
+        "D has no scores: val_loss was never a finite number, so there is no best epoch.",
         "E has no scores: it validated nothing and was not tested.",
     ]
 

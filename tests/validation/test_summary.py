@@ -221,7 +221,26 @@ FALLING = np.linspace(2, 1, 20).tolist()
         ),
         ([1.0, 1.0, 1.2], [1.0, 1.1, 1.2], "The training loss did not fall: another learning rate may help."),
         (FALLING, [math.nan] * 20, "val_loss was never a finite number."),
-        ([1.0, math.nan], [1.0, math.nan], "The training loss did not fall: another learning rate may help."),
+        (
+            [1.0, math.nan],
+            [1.0, math.nan],
+            "val_loss was a finite number at epoch 1 alone: one epoch shows no trend.",
+        ),
+        (
+            FALLING,
+            [*[math.nan] * 19, 1.0],
+            "val_loss was a finite number at epoch 20 alone: one epoch shows no trend.",
+        ),
+        (
+            FALLING,
+            [*np.linspace(2, 1, 9), *[math.nan] * 11],
+            "val_loss was best at epoch 9; after that it was never a finite number.",
+        ),
+        (
+            [*np.linspace(2, 1, 8), *[math.nan] * 12],
+            [*np.linspace(2, 1, 9), *np.linspace(1.1, 2, 11)],
+            "val_loss was best at epoch 9, and has been worse since.",
+        ),
     ],
 )
 def test_one_sentence_on_overfitting(

@@ -1,0 +1,164 @@
+"""A first spec for an npz archive: a table of numbers, lists of tokens, or images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.archive import Archive
+from nnrun.data.dataset import TokenRows
+from nnrun.data.value_names import number_name
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.init.network import network_lines
+from nnrun.experiment.init.preprocessing import HEAD
+from nnrun.experiment.init.sizes import Sizes
+from nnrun.experiment.init.table_spec import InitialSpec, class_lines
+from nnrun.experiment.init.target import TaskName
+from nnrun.experiment.init.validation import usual_split
+from nnrun.experiment.init.writing import comment, relative, remarked
+from nnrun.spec.dump import flow
+from nnrun.spec.suggest import counted
+
+_MOST_CLASSES: Final = 100
+_ROWS_OF_A_CLASS: Final = 10
+_SMALLEST_IMAGE: Final = 6
+
+
+def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = None) -> InitialSpec:
+    """A spec for an archive of x_train and y_train.
+
+    Whole numbers from 0 on, or texts, are classes where each has some rows. Rows of two or three axes are
+    images, for convolutions; lists are tokens.
+
+    Raises:
+        DataError: the archive is damaged, or its arrays do not suit a data set.
+        UsageError: the task is not possible with these targets.
+    """
+    with Archive(path) as archive:
+        archive.require("x_train", "y_train")
+        inputs = archive.read("x_train")
+        targets = archive.numbers("y_train")
+        has_test = "x_test" in archive.names
+    if not isinstance(inputs, TokenRows) and inputs.ndim == 0:
+        raise DataError(f"{path.name}: x_train is a single number, not rows.")
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if len(targets) < 4:
+        raise DataError(
+            f"{path.name} has {counted(len(targets), 'row')}; to train and to validate takes 4 or more."
+        )
+    classes = _classes(targets, task, path.name)
+    outputs = 1 if targets.ndim == 1 else int(targets.shape[1])
+    labels = outputs > 1 and targets.dtype.kind in "biu" and set(np.unique(targets).tolist()) <= {0, 1}
+    sizes = Sizes(len(targets), classes, own_test=has_test, outputs=outputs, labels=labels)
+    split = usual_split(sizes)
+    lines = [
+        comment(f"y_train from {path.name}: a first spec, written by nnrun init. Change what you like."),
+        *(class_lines(sizes, "rows") if classes else []),
+        "dataset:",
+        "  npz:",
+        f"    path: {flow(relative(path, spec_path))}",
+        *(
+            ["    # x_test and y_test are the test set: `nnrun final` uses it, and counts the uses"]
+            * has_test
+        ),
+        *_preprocessing(inputs, sizes),
+        *_layers(inputs, sizes),
+        *remarked(f"validation: {flow(dict(split.validation))}", split.why, ""),
+    ]
+    chosen = {
+        "target": "y_train",
+        "task": f"classification, {len(classes):,} classes"
+        if classes
+        else "labels"
+        if labels
+        else "regression",
+        "rows": f"{sizes.rows:,}",
+        "test set": "x_test and y_test" if has_test else "none",
+        "validation": split.said["validation"],
+        "inputs": _shown(inputs),
+    }
+    return InitialSpec("\n".join(lines) + "\n", chosen)
+
+
+def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dict[str, int]:
+    """Class → its rows; empty for what is no class."""
+    texts = targets.dtype.kind in "US"
+    if targets.ndim != 1 or task == "regression":
+        if texts and task == "regression":
+            raise UsageError(f"{name}: y_train holds texts, so it can be predicted as classes only.")
+        return {}
+    whole = texts or targets.dtype.kind in "iub"
+    if not whole:
+        if task == "classification":
+            raise UsageError(f"{name}: y_train holds fractions, so it can be predicted as a number only.")
+        return {}
+    values, counts = np.unique(targets, return_counts=True)
+    if not texts and task is None:
+        few = len(values) <= _MOST_CLASSES and len(values) * _ROWS_OF_A_CLASS <= len(targets)
+        if values[0] < 0 or values[-1] >= _MOST_CLASSES or not few or counts.min() < 2:
+            return {}
+    if len(values) < 2:
+        raise DataError(f"{name}: y_train is the same in every row, so there is nothing to learn.")
+    found = {str(v) if texts else number_name(float(v)): int(n) for v, n in zip(values, counts, strict=True)}
+    if not texts and int(values[-1]) + 1 > len(values):  # a unit for each label up to the highest
+        return {str(label): found.get(str(label), 0) for label in range(int(values[-1]) + 1)}
+    return found
+
+
+def _image(inputs: Any) -> tuple[int, ...] | None:
+    """(height, width, channels) of a row, or None where rows are no images."""
+    if isinstance(inputs, TokenRows) or inputs.ndim not in (3, 4):
+        return None
+    height, width = inputs.shape[1:3]
+    if min(height, width) < _SMALLEST_IMAGE:
+        return None
+    return (int(height), int(width), int(inputs.shape[3]) if inputs.ndim == 4 else 1)
+
+
+def _shown(inputs: Any) -> str:
+    if isinstance(inputs, TokenRows):
+        return "lists of tokens"
+    if (image := _image(inputs)) is not None:
+        return f"images of {image[0]} x {image[1]} pixels" + (
+            f" in {image[2]} channels" if image[2] > 1 else ""
+        )
+    return f"{int(np.prod(inputs.shape[1:])):,} numbers a row"
+
+
+def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
+    if isinstance(inputs, TokenRows):
+        lines = [
+            HEAD[0],
+            "  inputs: {multi_hot: 10000}  # 1 where a token occurs; fewer tokens need less memory",
+        ]
+    else:
+        lines = [
+            HEAD[0],
+            "  inputs: standardize  # mean 0, standard deviation 1, fitted on training rows only",
+        ]
+    if not sizes.classes and not sizes.labels:
+        lines.append("  targets: standardize  # trains better; mae is in the target's own units all the same")
+    return lines
+
+
+def _layers(inputs: Any, sizes: Sizes) -> list[str]:
+    lines = network_lines(sizes)
+    image = _image(inputs)
+    if image is None:
+        return lines
+    end = next(i for i, line in enumerate(lines) if line.startswith("loss:"))
+    convolutions = [
+        "layers:",
+        f"  - reshape: {list(image)}  # height, width, channels",
+        "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
+        "  - max_pooling",
+        "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
+        "  - max_pooling",
+        "  - flatten",
+        "  - dropout: 0.3  # against overfitting; less where the training loss stays high",
+    ]
+    return [*convolutions, lines[end - 1], *lines[end:]]

@@ -1,0 +1,224 @@
+"""What the name of a column tells of it: `Customer Number` names customers, `y81` is a year, `price` is a
+target."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+
+TARGET_NAMES: Final = (
+    *("target", "label", "labels", "y", "outcome", "response", "survived", "species", "topic", "sentiment"),
+    *("churn", "churned", "medv", "depvar", "dependent", "class"),
+)
+"""What targets are usually called, the surest first. Titanic has `survived` and `class`."""
+
+OUTCOME_WORDS: Final = (
+    *(
+        "price",
+        "salary",
+        "wage",
+        "wages",
+        "sales",
+        "cost",
+        "costs",
+        "score",
+        "outcome",
+        "response",
+        "revenue",
+    ),
+    *(
+        "profit",
+        "spending",
+        "purchase",
+        "purchased",
+        "churn",
+        "fraud",
+        "spam",
+        "approved",
+        "approve",
+        "default",
+    ),
+    *("demand", "expenditure", "earnings", "decision", "result", "vote", "choice", "fare", "mpg", "yield"),
+    *("charges", "diagnosis", "survival", "survived", "mortality", "bankrupt", "acceptance", "target"),
+    *("accepted", "label", "class", "saving", "savings", "ownership", "cnt", "deny", "quality"),
+    *(
+        "cases",
+        "ncases",
+        "deaths",
+        "approval",
+        "denied",
+        "rent",
+        "claims",
+        "accidents",
+        "failure",
+        "severity",
+    ),
+)
+"""Words that the name of a target often has; weaker, since an input may have them too."""
+
+WEAK_WORDS: Final = _set("income value rate rating status count grade duration risk total amount level")
+"""Words of targets and of inputs alike: they decide only between columns that have no other sign."""
+
+_CONTEXT_WORDS: Final = _set(
+    "age sex gender race black white hispanic hisp ethnicity region state country county city zip zipcode "
+    "lat "
+    "lon long latitude longitude south north east west urban rural married marital female male educ "
+    "education "
+    "exper experience tenure year yr month day week hour quarter season weekday time date period decade"
+)
+"""Words of what is known of somebody or something beforehand: rarely what one wants to predict."""
+
+_ID_ENDS: Final = _set(
+    "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid caseid "
+    "code "
+    "serial record recno seq sequence case observation number ssn subject subj"
+)
+_ID_SUFFIX: Final = re.compile(
+    r"(study|case|subj|subject|person|pers|cust|customer|user|hh|house|household|firm|comp|company|patient|pat|"
+    r"school|sch|sample|record|rec|row|obs|emp|employee|order|trans|item|plot|client|member|student|worker|p|r|u|"
+    r"s|m|d|i|n)id"
+)
+_MEMBERS: Final = _set(
+    "subject subj patient pat person individual individ participant respondent animal rat dog mouse child "
+    "pupil "
+    "student worker user customer client household family hh hhid firm company employee nr pid litter cow "
+    "pig "
+    "bird sire donor volunteer player driver rater"
+)
+_SPLIT_NAMES: Final = _set("split set fold partition subset cvfold kfold datasplit dataset testset")
+_TRAIN_NAMES: Final = _set("train training istrain istraining intrain test istest testing intest")
+_CLASS_WORDS: Final = _set(
+    "class classes label labels type species category kind digit letter topic cluster family genus variety"
+)
+_TIME_WORDS: Final = _set("date time year month day datetime timestamp period quarter week yr")
+_WEEKDAY_NAMES: Final = _set("weekday dayofweek dow wday dayweek")
+_LABEL_PREFIX: Final = re.compile(r"(?i)(target|label|labels|tag|class|y|out|output)[ _.-]?(is[ _.-])?.+")
+_COMPUTED_PREFIXES: Final = (("log", 2), ("ln", 2), ("l", 2), ("c", 3), ("d", 3), ("diff", 2), ("lag", 2))
+_COMPUTED_SUFFIXES: Final = ("sq", "squared", "2", "log", "cu", "cubed", "lag", "lagged")
+_LAGGED: Final = re.compile(r"_\d$")
+_YEAR_DUMMY: Final = re.compile(r"(?i)(d|y|yr|year|t|yd|dy)[ _.]?(19|20)?\d\d")
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name in lower case: `customerID`, `CUSTOMER_ID` and `Customer Id` are (customer, id)."""
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+def folded(name: str) -> str:
+    """The letters and digits of a name, in lower case."""
+    return "".join(words_of(name))
+
+
+def names_rows(name: str) -> bool:
+    """Whether a name is that of a row's number or of its id."""
+    words = words_of(name)
+    if not words:
+        return name.strip() in ("", "#")
+    if words[0] == "unnamed" or words[:2] == ("index", "level") or folded(name) in _ID_ENDS:
+        return words != ("number",) and words != ("no",)
+    return words[-1] in _ID_ENDS or _ID_SUFFIX.fullmatch(words[-1]) is not None or name.strip().endswith("#")
+
+
+def names_members(name: str) -> bool:
+    """Whether a name is that of a person or thing of which there may be several rows."""
+    words = words_of(name)
+    if not words:
+        return False
+    is_id = words[-1] in ("id", "ids") or _ID_SUFFIX.fullmatch(words[-1]) is not None
+    return is_id or folded(name) in _MEMBERS or (len(words) == 1 and words[0].rstrip("s") in _MEMBERS)
+
+
+def marks_split(name: str) -> bool:
+    """Whether a name is that of a mark of training, validation and test rows, or of folds."""
+    return folded(name) in _SPLIT_NAMES or words_of(name)[-1:] in (("fold",), ("split",), ("partition",))
+
+
+def marks_training(name: str) -> bool:
+    """Whether a name asks if a row is a training row, or a test row."""
+    return folded(name) in _TRAIN_NAMES
+
+
+def marks_test(name: str) -> bool:
+    """Whether a name asks if a row is a test row."""
+    return "test" in folded(name)
+
+
+def names_classes(name: str) -> bool:
+    """Whether whole numbers under this name are classes rather than amounts."""
+    return bool(_CLASS_WORDS & set(words_of(name)))
+
+
+def names_time(name: str) -> bool:
+    """Whether a name is that of a date or of a time."""
+    return bool(_TIME_WORDS & set(words_of(name)))
+
+
+def names_weekday(name: str) -> bool:
+    """Whether a name is that of the day of the week."""
+    return folded(name) in _WEEKDAY_NAMES
+
+
+def is_year_dummy(name: str) -> bool:
+    """Whether 0 and 1 under this name say that a row is of one year: d78, y81, yr1990."""
+    return _YEAR_DUMMY.fullmatch(name) is not None
+
+
+def is_context(name: str) -> bool:
+    """Whether a name is that of something known beforehand: age, region, month."""
+    words = words_of(name)
+    return bool(words) and (words[0] in _CONTEXT_WORDS or words[-1] in _CONTEXT_WORDS)
+
+
+def names_name(name: str) -> bool:
+    """Whether a column holds names: `name`, `Player Name`."""
+    words = words_of(name)
+    return bool(words) and words[-1] in ("name", "names", "title", "address", "url", "phone", "ticket")
+
+
+def is_label_of_several(name: str) -> bool:
+    """Whether a name is that of one of several labels: target_1, label_spam, y2."""
+    return _LABEL_PREFIX.fullmatch(name) is not None
+
+
+def transformed(name: str, others: frozenset[str]) -> str | None:
+    """The column that another is computed from by its name: lprice and logPrice of price, expersq of exper,
+    its change or its value before (cprice, dprice, price_1).
+
+    Args:
+        name: of the column.
+        others: the folded names of all columns.
+    """
+    short = folded(name)
+    rests = [(short.removeprefix(prefix), least) for prefix, least in _COMPUTED_PREFIXES]
+    rests += [(short.removesuffix(suffix), 2) for suffix in _COMPUTED_SUFFIXES]
+    if _LAGGED.search(name):
+        rests.append((folded(_LAGGED.sub("", name)), 2))
+    return next(
+        (rest for rest, least in rests if rest != short and len(rest) >= least and rest in others), None
+    )
+
+
+def shared_with(name: str, stem: str) -> int:
+    """How many letters of a file's name a column's name has: 5 for `bwght.csv` and `bwght`, 4 and more count.
+
+    A run of letters counts, so that `Airfares` and `FARE` share four; at the beginning (`sav` in `saving`)
+    three are enough.
+    """
+    ours, theirs = re.sub(r"\d+", "", folded(name)), re.sub(r"\d+", "", folded(stem))
+    if (len(ours) >= 4 and ours in theirs) or (len(ours) >= 3 and theirs.startswith(ours)):
+        return len(ours)
+    shared = {word for word in words_of(name) if len(word) >= 4} & set(_parts(stem))
+    return max((len(word) for word in shared), default=0)
+
+
+def _parts(stem: str) -> tuple[str, ...]:
+    words = words_of(stem)
+    singular = tuple(word.removesuffix("s") for word in words)
+    return (*words, *singular)

@@ -1,0 +1,118 @@
+"""Layers, loss, metrics and training of a first spec, by how much there is to learn from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nnrun.experiment.init.sizes import Sizes
+from nnrun.experiment.init.writing import comments
+from nnrun.spec.dump import flow
+from nnrun.spec.suggest import counted, quoted
+
+_FEW_CLASSES: Final = 2  # up to which rare classes are weighted from the start
+
+
+def network_lines(sizes: Sizes) -> list[str]:
+    """Layers by rows: 16-16 below 500, 32-32 below 2,000, 64-64 below 50,000, else 128-128; for texts one
+    layer, whose first weights are many. No layer is narrower than the classes."""
+    rows, classes = sizes.train_rows, len(sizes.classes)
+    units = 16 if rows < 500 else 32 if rows < 2_000 else 64 if rows < 50_000 else 128
+    if classes > 2:
+        units = max(units, min(512, 1 << (classes - 1).bit_length()))
+    dropout = 0.5 if sizes.texts else 0.3
+    hidden = f"  - dense: {{units: {units}, activation: relu}}"
+    lines = ["layers:", f"{hidden}  # sized for {counted(rows, 'training row')}"]
+    of_classes = bool(classes) or sizes.labels
+    if of_classes:
+        lines.append(
+            f"  - dropout: {dropout}  # against overfitting; less where the training loss stays high"
+        )
+    if not sizes.texts:
+        lines.append(hidden)
+        if of_classes:
+            lines.append(f"  - dropout: {dropout}")
+    return [*lines, *_last_layer(sizes), *balance_lines(sizes), *_training_lines(sizes)]
+
+
+def _last_layer(sizes: Sizes) -> list[str]:
+    classes, outputs = len(sizes.classes), sizes.outputs
+    if sizes.labels:
+        return [
+            f"  - dense: {{units: {outputs}, activation: sigmoid}}  # the probability of each label",
+            "loss: binary_crossentropy",
+        ]
+    if not classes:
+        what = "a number, of any size" if outputs == 1 else "a number for each target"
+        return [f"  - dense: {outputs}  # {what}", "loss: mse"]
+    if classes == 2:
+        return [
+            "  - dense: {units: 1, activation: sigmoid}  # the probability of the second class",
+            "loss: binary_crossentropy",
+        ]
+    return [
+        f"  - dense: {{units: {classes}, activation: softmax}}  # a probability for each class",
+        "loss: categorical_crossentropy",
+    ]
+
+
+def balance_lines(sizes: Sizes) -> list[str]:
+    """Class weights where the classes are uneven: of two classes at once, of more as a proposal, since
+    weights that differ by the hundred make the many common rows count for little."""
+    if not sizes.uneven:
+        return []
+    fewest = min(sizes.classes, key=sizes.classes.__getitem__)
+    most = max(sizes.classes, key=sizes.classes.__getitem__)
+    told = (
+        f"The classes are uneven: {quoted(most)} has {counted(sizes.classes[most], 'row')}, "
+        f"{quoted(fewest)} {sizes.classes[fewest]:,}. "
+    )
+    if len(sizes.classes) <= _FEW_CLASSES:
+        return [
+            *comments(
+                told
+                + "Weights make both count alike; without them a network does best, by its loss, to hardly "
+                "ever answer the rare one. Accuracy falls by that: judge by the metrics that see the rare "
+                "class, "
+                "f1 and average_precision. To have probabilities as frequent as the classes, remove the "
+                "line.",
+                "",
+            ),
+            "class_weight: balanced",
+        ]
+    return comments(
+        told
+        + "`class_weight: balanced` would make them count alike. The accuracy hides how the rare ones fare; "
+        "f1, the mean over the classes, shows it.",
+        "",
+    )
+
+
+def _training_lines(sizes: Sizes) -> list[str]:
+    rows = sizes.train_rows
+    if sizes.labels:
+        metrics = ["accuracy", "f1"]
+    elif sizes.classes:
+        rare = ["f1", *(["average_precision"] if len(sizes.classes) == 2 else [])]
+        metrics = ["accuracy", *(rare if sizes.uneven else [])]
+    else:
+        metrics = ["mae", *(["r2"] if rows >= 50 else [])]
+    batch = _batch(rows)
+    epochs, patience = (50, 3) if sizes.texts else (200, 20) if rows < 50_000 else (100, 10)
+    optimizer = "optimizer: adam"
+    if sizes.texts:
+        optimizer = "optimizer: {adam: 0.005}  # faster than the default 0.001, since tf-idf values are small"
+    return [
+        optimizer,
+        f"metrics: {flow(metrics)}",
+        f"epochs: {epochs}  # at most",
+        f"batch_size: {batch}",
+        f"early_stopping: {{patience: {patience}, restore_best: true}}  # ends once val_loss gets no better",
+    ]
+
+
+def _batch(rows: int) -> int:
+    """More rows, larger batches; of very few rows no more than a quarter, so that an epoch has several
+    steps."""
+    if rows < 64:
+        return max(1, min(16, 1 << (max(1, rows // 4)).bit_length() - 1))
+    return 16 if rows < 500 else 32 if rows < 2_000 else 128 if rows < 5_000 else 256

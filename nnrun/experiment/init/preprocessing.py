@@ -1,0 +1,134 @@
+"""How the columns of a file become numbers, in a first spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.files.read import ReadTable
+from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.experiment.init.target import TaskName
+from nnrun.spec.dump import flow
+from nnrun.spec.suggest import counted
+
+MANY_VALUES: Final = 50
+RARE: Final = 5
+_SKEWED: Final = 1.5
+_ROWS_TO_TELL: Final = 30
+_TAGGED: Final = 0.2
+TEXT_STEP: Final = "    - text: {num_words: 10000, weighting: tf_idf}  # texts: their most frequent words"
+_SMALL_TEXT: Final = (
+    "    - text: {num_words: %d, weighting: tf_idf}  # texts: their most frequent words, beside others"
+)
+_WORDS_BESIDE: Final = 1000
+HEAD: Final = ("preprocessing:", "  inputs:  # fitted on the training rows of each fold, and on nothing else")
+
+
+def preprocessing_lines(
+    file: ReadTable,
+    inputs: Sequence[str],
+    tags: Sequence[str],
+    targets: Sequence[str],
+    task: TaskName,
+    texts: bool,
+) -> list[str]:
+    """The steps of the inputs and of the target.
+
+    Args:
+        file: with the columns.
+        inputs: the columns to learn from.
+        tags: those of them that list tags.
+        targets: what is predicted.
+        task: as classes, or as numbers.
+        texts: the inputs are texts, and hardly anything else.
+    """
+    types = [file.columns[name].type for name in inputs if name not in tags]
+    lines = list(HEAD)
+    if "number" in types:
+        gaps = sum(file.columns[n].type == "number" and file.columns[n].missing > 0 for n in inputs)
+        lacking = "none lacks a value here" if not gaps else f"{counted(gaps, 'column')} with missing values"
+        lines += [
+            f"    - impute: {{strategy: median, indicator: true}}  # numbers ({lacking})",
+            "    - standardize  # numbers: mean 0, standard deviation 1",
+        ]
+    if "category" in types:
+        lines += _one_hot(file, [name for name in inputs if name not in tags])
+    for name in tags:
+        step = flow({"text": {"column": name, "num_words": 200}})
+        lines.append(f"    - {step}  # tags: a column of 0 and 1 for each")
+    if "text" in types:
+        own = [name for name in inputs if file.columns[name].type == "text" and name not in tags]
+        if not tags:
+            lines.append(TEXT_STEP if texts else _SMALL_TEXT % _WORDS_BESIDE)
+        else:
+            words = 10_000 if texts else _WORDS_BESIDE
+            lines += [
+                f"    - {flow({'text': {'column': name, 'num_words': words, 'weighting': 'tf_idf'}})}"
+                for name in own
+            ]
+    if task == "regression":
+        lines += target_lines(file, targets)
+    return lines
+
+
+def target_lines(file: ReadTable, targets: Sequence[str]) -> list[str]:
+    """How numbers that are predicted are scaled."""
+    columns = [file.columns[name].column for name in targets]
+    if columns and all(has_long_tail(column) for column in columns):
+        return [
+            "  targets: [log1p, standardize]  # a long tail: the loss is of logarithms, so that errors "
+            "count by their "
+            "share; metrics are in the target's own units"
+        ]
+    return ["  targets: standardize  # trains better; mae is in the target's own units all the same"]
+
+
+def has_long_tail(column: Column) -> bool:
+    """Whether a target is an amount from 0 whose logarithm is much less skewed."""
+    if not isinstance(column, NumberColumn):
+        return False
+    values = column.values[~column.missing].astype(np.float64)
+    if len(values) < _ROWS_TO_TELL or values.min() < 0:
+        return False
+    skew = _skew(values)
+    return skew > _SKEWED and abs(_skew(np.log1p(values))) < skew / 2
+
+
+def _skew(values: npt.NDArray[np.float64]) -> float:
+    centred = values / (np.abs(values).max() or 1.0)
+    centred = centred - centred.mean()
+    deviation = float(np.sqrt((centred**2).mean()))
+    return float((centred**3).mean()) / deviation**3 if deviation else 0.0
+
+
+def lists_tags(column: Column) -> bool:
+    """Whether a column lists tags with | between them, such as `Comedy|Drama`."""
+    if not isinstance(column, CategoryColumn):
+        texts: Any = getattr(column, "values", ())
+        if isinstance(column, NumberColumn):
+            return False
+        present = [text for text in texts if text is not None]
+        return bool(present) and sum("|" in text for text in present) > _TAGGED * len(present)
+    if not len(column.levels):
+        return False
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
+    listed = sum(int(n) for level, n in zip(column.levels, counts, strict=True) if "|" in level)
+    different = {tag for level in column.levels for tag in level.split("|")}
+    return listed > _TAGGED * int(counts.sum()) and len(different) < len(column.levels) * 2
+
+
+def _one_hot(file: ReadTable, inputs: Sequence[str]) -> list[str]:
+    many = [
+        name
+        for name in inputs
+        if file.columns[name].type == "category" and (file.columns[name].distinct or 0) > MANY_VALUES
+    ]
+    if any(file.n_rows >= 2 * RARE * (file.columns[name].distinct or 0) for name in many):
+        return [
+            f"    - one_hot: {{min_count: {RARE}}}  # categories: a column of 0 and 1 for each value of "
+            f"{RARE} rows or more"
+        ]
+    return ["    - one_hot  # categories: a column of 0 and 1 for each value"]

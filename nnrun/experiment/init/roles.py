@@ -1,0 +1,248 @@
+"""What a whole column is for, by its name and its values: an id, a mark of test rows, a time, a
+measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.describe_columns import counts_of_values
+from nnrun.data.files.read import ReadTable
+from nnrun.data.infer import Inferred
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.experiment.init import names
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_FEWEST_MEMBERS: Final = 5
+_MOST_PARTS: Final = 20
+_TRAIN: Final = _set("train training tr learn learning")
+_VALIDATION: Final = _set("validation valid validate val dev development holdout tune")
+_TEST: Final = _set("test testing te eval evaluation score prediction")
+_SHARE_OF_TRAINING: Final = (0.5, 0.95)
+_WEEKDAYS: Final = _set("mon tue wed thu fri sat sun")
+_MONTHS: Final = _set("jan feb mar apr may jun jul aug sep oct nov dec")
+
+
+def whole_numbers(inferred: Inferred) -> npt.NDArray[Any] | None:
+    """The values that are there, if all of them are whole numbers."""
+    column = inferred.column
+    if not isinstance(column, NumberColumn):
+        return None
+    values = column.values[~column.missing]
+    return values if len(values) and np.array_equal(values, np.round(values)) else None
+
+
+def is_dummy(inferred: Inferred) -> bool:
+    """Whether a column is a number that is 0 or 1."""
+    values = whole_numbers(inferred)
+    return values is not None and inferred.distinct == 2 and {0.0, 1.0} == set(np.unique(values).tolist())
+
+
+def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
+    """Whether a column tells rows apart and says nothing of them: 0, 1, 2, ... in the rows' order or as all
+    different whole numbers or codes under a name such as `customer_id`.
+
+    A year or another time that goes up by one is a time.
+    """
+    if inferred.missing or n_rows < 3:
+        return False
+    values = whole_numbers(inferred)
+    if values is None:
+        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == n_rows
+        return codes and names.names_rows(name)
+    if inferred.distinct is not None and inferred.distinct < n_rows:
+        return False
+    steps = np.diff(values)
+    if names.names_rows(name):
+        return len(np.unique(values)) == n_rows
+    return bool((steps == 1).all() and values[0] in (0, 1)) and not names.names_time(name)
+
+
+def repeats(name: str, inferred: Inferred, n_rows: int) -> bool:
+    """Whether a column is an id of persons or things that have several rows each, such as `subject`."""
+    if not names.names_members(name) or inferred.missing or inferred.distinct is None:
+        return False
+    if not isinstance(inferred.column, CategoryColumn) and whole_numbers(inferred) is None:
+        return False
+    if not _FEWEST_MEMBERS <= inferred.distinct <= n_rows / 1.5:
+        return False
+    largest = max(counts_of_values(inferred.column).values())
+    return 2 * largest <= n_rows
+
+
+# --- marks of training, validation and test rows -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SplitMark:
+    """A column that says which rows are for what.
+
+    Attributes:
+        name: of the column.
+        test, validation: the value of those rows, or None.
+        folds: how many folds the column numbers, or None.
+        sure: the values say it, and not the name alone.
+    """
+
+    name: str
+    test: str | int | bool | None = None
+    validation: str | int | bool | None = None
+    folds: int | None = None
+    sure: bool = True
+
+
+def split_mark(name: str, inferred: Inferred, n_rows: int) -> SplitMark | None:
+    """What a column says of training, validation and test rows; None where it is another column.
+
+    Its values may be words for the parts (train, valid, test), whatever its name; or its name is that of a
+    mark (split, fold, partition), and it has a few values.
+    """
+    distinct = inferred.distinct
+    if inferred.constant or distinct is None or distinct > _MOST_PARTS or 2 * distinct > n_rows:
+        return None
+    if isinstance(inferred.column, CategoryColumn):
+        by_words = _by_words(name, inferred)
+        if by_words is not None:
+            return by_words
+    elif whole_numbers(inferred) is None:
+        return None
+    if names.marks_training(name) and distinct == 2:
+        return _by_truth(name, inferred)
+    if not names.marks_split(name):
+        return None
+    values = whole_numbers(inferred)
+    if "fold" in names.folded(name) and distinct >= 2 and not inferred.missing:
+        return SplitMark(name, folds=distinct)
+    if values is not None and names.folded(name) in ("split", "partition") and not inferred.missing:
+        return SplitMark(name, folds=distinct, sure=False) if distinct > 3 else SplitMark(name, sure=False)
+    return SplitMark(name, sure=False)
+
+
+def _by_words(name: str, inferred: Inferred) -> SplitMark | None:
+    column = inferred.column
+    assert isinstance(column, CategoryColumn)
+    parts: dict[str, str] = {}
+    single = names.marks_split(name)
+    for level in counts_of_values(column):
+        word = level.lower().strip()
+        for part, known, letter in (
+            ("train", _TRAIN, "t"),
+            ("validation", _VALIDATION, "v"),
+            ("test", _TEST, "s"),
+        ):
+            if word in known or (single and word == letter):
+                parts[part] = level
+                break
+        else:
+            return None
+    if "train" not in parts or len(parts) < 2 or len(parts) != inferred.distinct:
+        return None
+    return SplitMark(name, test=parts.get("test"), validation=parts.get("validation"))
+
+
+def _by_truth(name: str, inferred: Inferred) -> SplitMark | None:
+    """A column `train` of true and false, or of 0 and 1 with more 1 than 0."""
+    counts = counts_of_values(inferred.column)
+    words = {
+        "true": True,
+        "t": True,
+        "1": True,
+        "yes": True,
+        "false": False,
+        "f": False,
+        "0": False,
+        "no": False,
+    }
+    meaning = {level: words.get(level.lower()) for level in counts}
+    if set(meaning.values()) != {True, False} or inferred.missing:
+        return None
+    yes = next(level for level in meaning if meaning[level])
+    no = next(level for level in meaning if not meaning[level])
+    train, test = (no, yes) if names.marks_test(name) else (yes, no)
+    low, high = _SHARE_OF_TRAINING
+    if not low <= counts[train] / sum(counts.values()) <= high:
+        return None
+    number = whole_numbers(inferred) is not None
+    return SplitMark(name, test=int(test) if number else test)
+
+
+# --- times -------------------------------------------------------------------------------------------------
+
+
+def is_weekday_or_month(name: str, inferred: Inferred) -> bool:
+    """Whether a column holds days of the week or months, by its name or its values."""
+    if names.names_weekday(name) or names.folded(name) in ("month", "mon"):
+        return True
+    if not isinstance(inferred.column, CategoryColumn) or (inferred.distinct or 0) > 12:
+        return False
+    levels = [level.lower() for level in inferred.column.levels]
+    return bool(levels) and any(
+        all(level[:3] in known and (len(level) == 3 or level.isalpha()) for level in levels)
+        and len(levels) > 3
+        for known in (_WEEKDAYS, _MONTHS)
+    )
+
+
+def is_year_dummy(name: str, inferred: Inferred) -> bool:
+    """Whether a column is 0 or 1 for a year."""
+    return names.is_year_dummy(name) and is_dummy(inferred)
+
+
+def looks_like_dates(inferred: Inferred) -> bool:
+    """Whether a column holds dates."""
+    return any(doubt.kind == "names" and "dates" in doubt.text for doubt in inferred.doubts)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a file are for, the target aside.
+
+    Attributes:
+        rows: columns that count or name the rows.
+        members: columns whose values name persons or things of several rows.
+        splits: marks of training, validation and test rows.
+        dates: columns of dates.
+        times: numbers that are a time: a year, a month, a weekday.
+    """
+
+    rows: frozenset[str]
+    members: frozenset[str]
+    splits: Mapping[str, SplitMark]
+    dates: frozenset[str]
+    times: frozenset[str]
+
+    @property
+    def no_targets(self) -> frozenset[str]:
+        """Columns that are never predicted unless somebody says so."""
+        return self.rows | self.members | self.splits.keys() | self.dates | self.times
+
+
+def roles_of(file: ReadTable) -> Roles:
+    """The roles of all columns."""
+    columns, n = file.columns, file.n_rows
+    rows = {
+        name for name, inferred in columns.items() if name in file.index or counts_rows(name, inferred, n)
+    }
+    splits = {
+        name: mark
+        for name, inferred in columns.items()
+        if name not in rows and (mark := split_mark(name, inferred, n)) is not None
+    }
+    members = {name for name, inferred in columns.items() if repeats(name, inferred, n)} - splits.keys()
+    dates = {name for name, inferred in columns.items() if looks_like_dates(inferred)}
+    times = {
+        name
+        for name, inferred in columns.items()
+        if is_weekday_or_month(name, inferred)
+        or is_year_dummy(name, inferred)
+        or names.folded(name) in ("year", "yr", "date", "week", "quarter", "hour")
+    }
+    return Roles(frozenset(rows), frozenset(members), splits, frozenset(dates), frozenset(times))

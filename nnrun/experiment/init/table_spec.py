@@ -1,0 +1,388 @@
+"""A first spec for a file of rows: what is in the file decides the target, the inputs and the network.
+
+The rules are few and stand in the modules of this folder; what they decide is told in the spec's comments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.describe_columns import counts_of_values
+from nnrun.data.describe_file import kind_of_file, read_file
+from nnrun.data.files.csv_rows import CsvRows
+from nnrun.data.files.missing_marks import marks_sentence, missing_marks
+from nnrun.data.files.read import ReadTable
+from nnrun.data.sources.row_file import reader_of
+from nnrun.data.table import NumberColumn
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.init.inputs import Inputs, choose_inputs, group_of
+from nnrun.experiment.init.network import network_lines
+from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
+from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
+from nnrun.experiment.init.sizes import Sizes
+from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
+from nnrun.experiment.init.validation import (
+    Split,
+    mark_to_use,
+    series_column,
+    split_by_group,
+    split_by_mark,
+    split_by_time,
+    usual_split,
+)
+from nnrun.experiment.init.writing import comment, comments, flow_list, relative, remarked, some
+from nnrun.spec import schema
+from nnrun.spec.dump import flow
+from nnrun.spec.suggest import counted, listing, quoted
+
+_LISTED_INPUTS: Final = 200
+
+
+@dataclass(frozen=True)
+class InitialSpec:
+    """A spec, and what was decided.
+
+    Attributes:
+        text: YAML.
+        chosen: what → in words, for a screen.
+    """
+
+    text: str
+    chosen: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody decided, and what only the command knows.
+
+    Attributes:
+        path: of the file.
+        targets: the columns to predict.
+        task: as classes, or as numbers.
+        spec_path: where the spec will lie; its paths are relative to that folder.
+        why_target: why this column, for the comment beside it.
+        runners_up: what else could be the target, the likeliest first; two are told.
+        test: a file of test rows, or None.
+        labels: columns that look like several labels of a row.
+    """
+
+    path: Path
+    targets: tuple[str, ...]
+    task: TaskName
+    spec_path: Path
+    why_target: str = ""
+    runners_up: tuple[str, ...] = ()
+    test: Path | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """All that the lines of the spec tell of."""
+
+    request: Request
+    file: ReadTable
+    roles: Roles
+    sizes: Sizes
+    split: Split
+    inputs: Inputs
+    types: Mapping[str, str]
+    tags: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return self.request.targets[0]
+
+    @property
+    def runners_up(self) -> list[str]:
+        """The next likeliest targets; a copy of the target is none."""
+        copies = self.inputs.giveaways
+        return [quoted(name) for name in self.request.runners_up if name not in copies][:2]
+
+    @property
+    def gaps(self) -> int:
+        """Rows in which a target is missing."""
+        missing = [self.file.columns[name].column.missing for name in self.request.targets]
+        return int(np.logical_or.reduce(missing).sum())
+
+
+def initial_spec_of_file(
+    request: Request, file: ReadTable | None = None, on_message: Callable[[str], None] = lambda text: None
+) -> InitialSpec:
+    """A spec for a file of rows.
+
+    Args:
+        request: what was decided.
+        file: what was read of it, if it was.
+        on_message: is told how far reading is.
+
+    Raises:
+        UsageError: there is no such column, or it is no number and the task is regression.
+        DataError: the file is damaged, the column cannot be predicted, or nothing is left to learn from.
+    """
+    file = read_file(request.path, on_message) if file is None else file
+    file, types = _with_target_types(request, file, on_message)
+    decided = _decide(request, file, types)
+    lines = [
+        comment(
+            f"{listing(list(request.targets), 'and')} from {request.path.name}: a first spec, written by "
+            "nnrun init. "
+            "Change what you like."
+        ),
+        *_about_target(decided),
+        *_dataset_lines(decided),
+        *preprocessing_lines(
+            file, decided.inputs.names, decided.tags, request.targets, request.task, decided.sizes.texts
+        ),
+        *network_lines(decided.sizes),
+        *_validation_lines(decided.split),
+    ]
+    return InitialSpec("\n".join(lines) + "\n", _chosen(decided))
+
+
+def _with_target_types(
+    request: Request, file: ReadTable, on_message: Callable[[str], None]
+) -> tuple[ReadTable, Mapping[str, str]]:
+    """The file, numbers that name classes read as categories; and what to write of that under `types`."""
+    for name in request.targets:
+        require_target(file, name)
+    first = request.targets[0]
+    if len(request.targets) > 1:
+        wrong = [name for name in request.targets if not isinstance(file.columns[name].column, NumberColumn)]
+        if wrong:
+            raise UsageError(
+                f"{file.name}: of several targets each must hold numbers, or 0 and 1 for each of several "
+                "labels, but "
+                f"{quoted(wrong[0])} holds texts."
+            )
+        return file, {}
+    if request.task not in possible_tasks(file.columns[first]):
+        held = "holds 0 and 1 only" if is_dummy(file.columns[first]) else "holds texts, not numbers"
+        raise UsageError(
+            f"{file.name}: column {quoted(first)} {held}, so it can be predicted as classes only: "
+            "--task classification."
+        )
+    types: dict[str, str] = {}
+    if request.task == "classification" and not _are_labels(file.columns[first].column):
+        types = {first: "category"}
+        file = read_file(request.path, on_message, {first: "category"})
+        require_target(file, first)
+    if request.task == "classification" and (why := why_no_classes(file.columns[first], file.n_rows)):
+        raise DataError(f"{file.name}: column {quoted(first)} cannot be classes: it {why}.")
+    return file, types
+
+
+def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Decided:
+    first = request.targets[0]
+    labels = len(request.targets) > 1 and all(is_dummy(file.columns[name]) for name in request.targets)
+    one_of_classes = request.task == "classification" and len(request.targets) == 1
+    counts = counts_of_values(file.columns[first].column) if one_of_classes else {}
+    rows = file.n_rows - max(file.columns[name].missing for name in request.targets)
+    if rows < 4:
+        raise DataError(f"{file.name} has {counted(rows, 'row')}; to train and to validate takes 4 or more.")
+    roles = roles_of(file)
+    sizes = Sizes(
+        rows, counts, outputs=len(request.targets), labels=labels, own_test=request.test is not None
+    )
+    split = _split(request, file, roles, sizes)
+    sizes = replace(sizes, own_test=sizes.own_test or (split.test is not None and "column" in split.test))
+    inputs = choose_inputs(file, request.targets, request.task, roles, split.reserved)
+    tags = tuple(name for name in inputs.names if lists_tags(file.columns[name].column))
+    texts = sum(file.columns[name].type == "text" for name in inputs.names)
+    sizes = replace(sizes, texts=2 * texts >= len(inputs.names) and texts > 0)
+    return _Decided(
+        request, file, roles, sizes, split, inputs, {**types, **dict.fromkeys(tags, "text")}, tags
+    )
+
+
+def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Split:
+    """By a mark of the rows, else by groups, else by time, else by how many rows there are."""
+    mark = mark_to_use(roles)
+    if mark is not None and mark.name not in request.targets and request.test is None:
+        return split_by_mark(mark, replace(sizes, own_test=mark.test is not None))
+    group = group_of(file, roles, request.targets)
+    split = split_by_group(group, file, request.targets[0], sizes) if group is not None else None
+    if (
+        split is None
+        and (time := series_column(file, roles, request.targets)) is not None
+        and not sizes.classes
+    ):
+        split = split_by_time(time, file, sizes)
+    split = usual_split(sizes) if split is None else split
+    if request.test is None:
+        return split
+    said = {**split.said, "test set": f"the file {request.test.name}"}
+    path = relative(request.test, request.spec_path)
+    return replace(
+        split, test={"path": path}, why_test="for `nnrun final` alone, once all is decided", said=said
+    )
+
+
+# --- data --------------------------------------------------------------------------------------------------
+
+
+def _about_target(decided: _Decided) -> list[str]:
+    sizes, file = decided.sizes, decided.file
+    if sizes.classes:
+        return class_lines(sizes, "rows")
+    lines = []
+    for name in decided.request.targets:
+        column = file.columns[name].column
+        assert isinstance(column, NumberColumn), "other targets are classes"
+        values = column.values[~column.missing].astype(np.float64)
+        if sizes.labels:
+            share = 100 * float(values.mean())
+            lines.append(comment(f"{sizes.rows:,} rows; label {quoted(name)} is 1 in {share:.0f} % of them."))
+            continue
+        largest = float(np.abs(values).max()) or 1.0  # its square may be beyond any float
+        std = float((values / largest).std()) * largest
+        which = "the target" if sizes.outputs == 1 else quoted(name)
+        lines.append(
+            comment(
+                f"{sizes.rows:,} rows; {which} goes from {values.min():.5g} to {values.max():.5g}, with a "
+                "standard "
+                f"deviation of {std:.5g}."
+            )
+        )
+    return lines
+
+
+def class_lines(sizes: Sizes, rows: str) -> list[str]:
+    """How many classes there are, and how large the largest is."""
+    most = max(sizes.classes, key=sizes.classes.__getitem__)
+    share = 100 * sizes.classes[most] / sizes.rows
+    return [
+        comment(
+            f"{sizes.rows:,} {rows} in {len(sizes.classes):,} classes. The largest, {quoted(most)}, has "
+            f"{share:.0f} % of them: the accuracy of always guessing it."
+        )
+    ]
+
+
+def _dataset_lines(decided: _Decided) -> list[str]:
+    request, file, split = decided.request, decided.file, decided.split
+    kind = kind_of_file(request.path.name)
+    assert kind is not None, "a file of another kind cannot be read"
+    lines = ["dataset:", f"  {kind.kind}:", f"    path: {flow(relative(request.path, request.spec_path))}"]
+    targets: Any = list(request.targets) if len(request.targets) > 1 else decided.target
+    why = request.why_target
+    if decided.runners_up:
+        others = listing(decided.runners_up, "and")
+        why = f"{why or 'nothing else is likelier'}; the next likeliest: {others}"
+    lines += remarked(f"    target: {flow(targets)}", why, "    ")
+    labels = [name for name in request.labels if name in request.targets or len(request.targets) == 1]
+    if len(labels) > 1 and len(request.targets) == 1:
+        command = " ".join(f"--target {flow(name)}" for name in labels)
+        lines += comments(
+            f"{some(labels)} look like several labels of a row; to predict all: {command}", "    "
+        )
+    if decided.gaps:
+        lines.append(
+            f"    drop_missing_target: true  # {counted(decided.gaps, 'row')} of {file.n_rows:,} without a "
+            "target "
+            f"{'is' if decided.gaps == 1 else 'are'} left out"
+        )
+        for name in request.targets:
+            if marks := _marks(decided, name):
+                lines += comments(f"{quoted(name)}: {marks}", "    ")
+    if decided.types:
+        told = ["its numbers name classes"] if decided.target in decided.types else []
+        told += ["tags with | between them are read as texts"] if decided.tags else []
+        lines.append(f"    types: {flow(dict(decided.types))}  # {'; '.join(told)}")
+    lines += [f"    {key}: {flow(value)}  # as the file is written" for key, value in file.keys.items()]
+    lines += _input_lines(decided)
+    if split.group is not None:
+        lines += remarked(f"    group: {flow(split.group)}", split.why, "    ")
+    if split.test is not None:
+        lines += remarked(f"    test: {flow(dict(split.test))}", split.why_test, "    ")
+    else:
+        lines += comments(f"test: {split.why_test}", "    ")
+    return lines
+
+
+def _input_lines(decided: _Decided) -> list[str]:
+    inputs, lines = decided.inputs, []
+    target = quoted(decided.target)
+    for name, how in inputs.giveaways.items():
+        if inputs.kept_giveaways:
+            verdict = "It stays an input, since nothing else is left: is it known before the target is?"
+        else:
+            verdict = "Left out: it is almost surely the target in other words, or computed from it."
+        lines += comments(f"! {quoted(name)} GIVES {target} AWAY: {how}. {verdict}", "    ")
+    for name, how in inputs.suspects.items():
+        lines += comments(
+            f"{quoted(name)} tells {target} by itself: {how}. That may be a good measurement, and it stays "
+            "an input; "
+            "if it is known only after the target, take it out.",
+            "    ",
+        )
+    for name, why in inputs.left_out.items():
+        lines += comments(f"left out: {quoted(name)} {why}", "    ")
+    for name, of in inputs.copies.items():
+        lines += comments(f"{quoted(name)} says the same as {quoted(of)}: one of them is enough", "    ")
+    n_others = len(decided.file.columns) - len(decided.request.targets)
+    if len(inputs.names) == n_others and len(inputs.names) > _LISTED_INPUTS:
+        return [*lines, comment("inputs: all other columns, by default", "    ")]
+    return [*lines, *flow_list("inputs", inputs.names, "    ")]
+
+
+def _validation_lines(split: Split) -> list[str]:
+    why = "" if split.group is not None else split.why
+    return remarked(f"validation: {flow(dict(split.validation))}", why, "")
+
+
+# --- words for a screen ------------------------------------------------------------------------------------
+
+
+def _chosen(decided: _Decided) -> dict[str, str]:
+    request, sizes, inputs = decided.request, decided.sizes, decided.inputs
+    targets = listing([quoted(name) for name in request.targets], "and")
+    left_out = [*inputs.left_out, *(() if inputs.kept_giveaways else inputs.giveaways)]
+    chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
+    if decided.runners_up:
+        chosen["or"] = listing(decided.runners_up, "and")
+    task = "regression" if sizes.outputs == 1 else f"regression of {sizes.outputs:,} numbers"
+    if sizes.classes:
+        task = f"classification, {len(sizes.classes):,} classes"
+    elif sizes.labels:
+        task = f"{sizes.outputs:,} labels"
+    chosen["task"] = task
+    chosen["rows"] = f"{sizes.rows:,}" + (f" of {decided.file.n_rows:,}" if decided.gaps else "")
+    for name in request.targets:
+        if decided.gaps and (marks := _marks(decided, name)):
+            chosen["missing?"] = marks
+    chosen |= decided.split.said
+    n_others = len(decided.file.columns) - len(request.targets)
+    chosen["inputs"] = f"{len(inputs.names):,} of {counted(n_others, 'other column')}"
+    if len(request.labels) > 1 and len(request.targets) == 1:
+        chosen["labels?"] = f"{some(request.labels)}: to predict all, give --target for each"
+    if left_out:
+        chosen["left out"] = some(left_out)
+    if inputs.giveaways:
+        kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
+        chosen["warning"] = f"{some(list(inputs.giveaways))} gives {quoted(decided.target)} away{kept}"
+    return chosen
+
+
+def _marks(decided: _Decided, target: str) -> str:
+    """What the file has where a target is missing: a sentence, or nothing."""
+    kind = kind_of_file(decided.request.path.name)
+    if kind is not schema.Csv:
+        return ""
+    path = decided.request.path
+    declared = {"path": str(path), "target": [target], **decided.file.keys}
+    reader = reader_of(schema.Csv.model_validate(declared), path)
+    assert isinstance(reader, CsvRows), "the reader of CSV"
+    return marks_sentence(missing_marks(reader, target))
+
+
+def _are_labels(column: object) -> bool:
+    """Whether a target is classes as it is: texts, or the numbers 0 and 1."""
+    if not isinstance(column, NumberColumn):
+        return True
+    return set(np.unique(column.values[~column.missing]).tolist()) == {0.0, 1.0}

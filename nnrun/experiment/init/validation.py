@@ -1,0 +1,201 @@
+"""How to validate and test: by what the columns say (a split, a time, a group), else by how many rows there
+are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.files.read import ReadTable
+from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.experiment.init import names
+from nnrun.experiment.init.leaks import codes_of
+from nnrun.experiment.init.roles import Roles, SplitMark
+from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
+from nnrun.spec.suggest import counted, quoted
+
+_PARTS_OF_A_SERIES: Final = 4
+_ROWS_OF_A_SERIES: Final = 10
+_EVEN_STEPS: Final = 3  # the longest step of a time is at most so many times as long as the usual one
+_TEST: Final = "for `nnrun final` alone, once all is decided"
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the rows of a file are split.
+
+    Attributes:
+        test: the value of `dataset.test`, or None.
+        why_test: the remark beside it, or why there is none.
+        validation: the value of `validation`.
+        why: the remark beside it.
+        group: the value of `dataset.group`, or None.
+        reserved: columns that this takes, which are no inputs.
+        said: for a screen.
+    """
+
+    test: Mapping[str, Any] | None
+    why_test: str
+    validation: Mapping[str, Any]
+    why: str
+    group: str | None = None
+    reserved: tuple[str, ...] = ()
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+def mark_to_use(roles: Roles) -> SplitMark | None:
+    """The column whose marks of rows are followed: words before folds."""
+    marks = [mark for mark in roles.splits.values() if mark.sure]
+    told = [mark for mark in marks if mark.test is not None or mark.validation is not None]
+    return next(iter(told or marks), None)
+
+
+def series_column(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str | None:
+    """The column that orders the rows in time: dates, or a number called time or year that rises evenly."""
+    for name in file.columns:
+        able = name in roles.dates and name not in targets and not file.columns[name].missing
+        if able and "birth" not in names.folded(name):
+            return name
+    for name, inferred in file.columns.items():
+        column = inferred.column
+        if name in targets or not isinstance(column, NumberColumn) or inferred.missing:
+            continue
+        if names.names_time(name) and file.n_rows >= _ROWS_OF_A_SERIES and _rises_evenly(column):
+            return name
+    return None
+
+
+def _rises_evenly(column: NumberColumn) -> bool:
+    steps = np.diff(column.values.astype(np.float64))
+    if (steps < 0).all():
+        steps = -steps
+    return bool((steps > 0).all() and steps.max() <= _EVEN_STEPS * np.median(steps))
+
+
+def is_iso(column: Column) -> bool:
+    """Whether `time_series` can order by a column: numbers, or texts that begin with the year."""
+    if isinstance(column, NumberColumn):
+        return True
+    return isinstance(column, CategoryColumn) and all(
+        len(level) >= 7 and level[:4].isdigit() and level[4] == "-" for level in column.levels
+    )
+
+
+def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
+    """As a column says."""
+    test = None if mark.test is None else {"column": mark.name, "value": mark.test}
+    marks = f"{quoted(mark.name)} marks these rows"
+    if mark.folds is not None:
+        validation: Mapping[str, Any] = {"kfold": {"k": mark.folds, "group": mark.name}}
+        said = f"{mark.folds} folds, as {quoted(mark.name)} says"
+        return Split(
+            test,
+            _no_test(sizes),
+            validation,
+            f"{quoted(mark.name)} numbers the folds",
+            None,
+            (mark.name,),
+            {"test set": "none", "validation": said},
+        )
+    if mark.validation is not None:
+        validation = {"holdout": {"column": mark.name, "value": mark.validation}}
+        said = f"the rows with {quoted(str(mark.validation))} in {quoted(mark.name)}"
+        why = marks
+    else:
+        usual = usual_split(sizes)
+        validation, why, said = usual.validation, usual.why, usual.said["validation"]
+    told = "none" if test is None else f"the rows with {quoted(str(mark.test))} in {quoted(mark.name)}"
+    why_test = f"{marks}; {_TEST}" if test else _no_test(sizes)
+    return Split(test, why_test, validation, why, None, (mark.name,), {"test set": told, "validation": said})
+
+
+def split_by_time(name: str, file: ReadTable, sizes: Sizes) -> Split | None:
+    """Later rows validate what was learned from earlier ones; None where the column cannot order the rows."""
+    column = file.columns[name].column
+    series: dict[str, Any] = {"k": min(_PARTS_OF_A_SERIES, max(2, sizes.rows // 5))}
+    if is_iso(column):
+        series["column"] = name
+    why = f"each fold validates on rows later than those it trains on, by {quoted(name)}"
+    said = f"{series['k']} folds in the order of {quoted(name)}"
+    if sizes.rows <= TEST_ROWS or not in_order(column):
+        return Split(
+            None, _no_test(sizes), {"time_series": series}, why, said={"test set": "none", "validation": said}
+        )
+    test = {"fraction": HELD_BACK, "shuffle": False}
+    return Split(
+        test,
+        f"the last rows, {_TEST}",
+        {"time_series": series},
+        why,
+        said={"test set": "the last 20 %", "validation": said},
+    )
+
+
+def in_order(column: Column) -> bool:
+    """Whether the rows of a file are in the order of a column."""
+    values = column.values if isinstance(column, NumberColumn) else codes_of(column, ~column.missing)[0]
+    return bool((np.diff(values) >= 0).all())
+
+
+def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Split | None:
+    """Rows of one person or thing are on one side of every split; None where some class has too few of
+    them."""
+    n_groups = file.columns[group].distinct or 0
+    k = min(FOLDS, n_groups)
+    if sizes.classes:
+        present = ~file.columns[target].column.missing
+        groups, _ = codes_of(file.columns[group].column, present)
+        labels, n_classes = codes_of(file.columns[target].column, present)
+        fewest = min(len(np.unique(groups[labels == label])) for label in range(n_classes))
+        k = min(k, fewest)
+        if k < 2:
+            return None
+    stratify = {"stratify": True} if sizes.classes else {}
+    validation = {"kfold": {"k": k, "shuffle": True, **stratify}}
+    why = f"no {quoted(group)} is split between folds: the score is for those that the network has not seen"
+    test, why_test, told = None, _no_test(sizes), "none"
+    if sizes.holds_back and not sizes.classes and n_groups >= 2 * FOLDS:
+        test, why_test = {"fraction": HELD_BACK}, f"whole groups, {_TEST}"
+        told = f"{HELD_BACK:.0%} of the groups"
+    elif sizes.rows > TEST_ROWS:
+        why_test = "none, since all groups are few enough for the folds"
+    return Split(
+        test,
+        why_test,
+        validation,
+        why,
+        group,
+        (),
+        {"test set": told, "validation": f"{k} folds of whole groups by {quoted(group)}"},
+    )
+
+
+def usual_split(sizes: Sizes) -> Split:
+    """Folds of a small file, one validation set of a large one; stratified where there are classes."""
+    stratify = {"stratify": True} if sizes.classes else {}
+    if sizes.own_test:
+        test, why_test, told = None, "", "of its own"
+    elif sizes.holds_back:
+        test, why_test = {"fraction": HELD_BACK, **stratify}, _TEST
+        told = f"{sizes.rows - sizes.train_rows:,} rows"
+    else:
+        test, why_test, told = None, _no_test(sizes), "none"
+    if sizes.folds is not None:
+        kfold = {"k": sizes.folds, "shuffle": True, **stratify}
+        said = {"test set": told, "validation": f"{sizes.folds} folds"}
+        return Split(test, why_test, {"kfold": kfold}, "each row validates once", said=said)
+    said = {"test set": told, "validation": f"{HELD_BACK:.0%} of the training rows"}
+    return Split(test, why_test, {"holdout": {"fraction": HELD_BACK, **stratify}}, "", said=said)
+
+
+def _no_test(sizes: Sizes) -> str:
+    if sizes.rows <= TEST_ROWS:
+        return f"none, since {counted(sizes.rows, 'row')} are few, and the folds use each of them"
+    if sizes.classes and sizes.rarest < 3:
+        return f"none, since the rarest class has {counted(sizes.rarest, 'row')}"
+    if sizes.classes and not sizes.holds_back:
+        return f"none, since it could not hold all {len(sizes.classes):,} classes"
+    return "none: hold some rows back with `test: {fraction: 0.2}` before the last step"
