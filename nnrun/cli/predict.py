@@ -63,6 +63,7 @@ def predict(
         str | None, typer.Option("--member", metavar="NAME", help="One of several networks: fold-2, seed-7.")
     ] = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,

@@ -57,6 +57,16 @@ def _chosen_from(value: object) -> bool:
     )
 
 
+def _near_perfect(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("score"), str)
+        and _number(value.get("value"))
+        and isinstance(value.get("column"), str)
+        and _number(value.get("alone"))
+    )
+
+
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(
         ("id", "name", "status", "command", "device", "parent", "reproduces", "verdict", "error"), _text
@@ -70,6 +80,8 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data"), _maps),
     "best_interval": _map_of(_interval),
+    "not_better_than_baseline": _map_of(_interval),
+    "near_perfect": _near_perfect,
     "training_seconds": _number,
     "weights_epoch": lambda value: _count(value) or _map_of(_count)(value),
     "versions": _map_of(_text),
