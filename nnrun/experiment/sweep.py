@@ -40,7 +40,6 @@ from nnrun.records import (
     runs_of_sweep,
 )
 from nnrun.records.files import plain
-from nnrun.records.history import is_finite
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
 from nnrun.spec.custom import refuse_what_is_not_allowed
