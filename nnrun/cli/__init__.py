@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
-from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
+from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
@@ -22,6 +22,7 @@ from nnrun.spec.allowed import allowing
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
     replace_closed_streams()
+    readable_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
@@ -107,6 +108,10 @@ def entry_point() -> None:
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first to be registered is called last
     code = main()
+    if leave.came is not None and code in (0, 1):  # what the command called has swallowed the request to stop
+        with contextlib.suppress(OSError):
+            sys.stderr.write("interrupted\n")
+        code = EXIT_INTERRUPTED
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
     ended.append(128 + leave.came if leave.came is not None and code == EXIT_INTERRUPTED else code)
     sys.exit(ended[0])

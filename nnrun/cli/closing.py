@@ -10,6 +10,7 @@ from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, terminal_wid
 from nnrun.errors import printable
 from nnrun.experiment.record_text import (
     baseline_text,
+    caution_text,
     interval_text,
     member_rows,
     rows_in_words,
@@ -44,6 +45,9 @@ def closing_text(
     record = sound(record)
     width = terminal_width()
     blocks = [wrapped(_headline(record), width)]
+    caution = caution_text(record)
+    if caution:
+        blocks.append(wrapped(caution, width))
     scores = score_table(record)
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")

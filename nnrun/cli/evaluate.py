@@ -44,8 +44,10 @@ def evaluate(
     ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
     weights: options.Weights = options.WeightsName.last,
+    allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -69,6 +71,7 @@ def evaluate(
         data_dir=data_dir,
         device=device,
         mistakes=_MISTAKES if mistakes is None else mistakes,
+        allow_unknown=allow_unknown,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
@@ -88,6 +91,7 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         "weights": evaluation.weights.as_document(),
         "members": [vars(member) for member in evaluation.members],
         "chosen_on_these_rows": evaluation.chosen_on_these_rows,
+        "unknown": [vars(found) for found in evaluation.unknown],
     }
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
@@ -117,6 +121,8 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
+    from nnrun.experiment.record_text import no_better_text
+
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
@@ -125,10 +131,11 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) ->
         f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}",
         evaluation.weights.sentence,
     ]
-    lines = [
-        "\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head),
-        aligned(_score_rows(evaluation)),
-    ]
+    lines = ["\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head)]
+    caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
+    if caution:
+        lines.append(paragraph(caution, width))
+    lines.append(aligned(_score_rows(evaluation)))
     if len(evaluation.members) > 1 and (brief is None or len(evaluation.members) <= MOST_MEMBERS):
         lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
     if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:

@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data.describe_columns import column_document, row_values
 from nnrun.data.files.csv_guess import guess_spelling, lacks_header
 from nnrun.data.files.csv_rows import CsvRows
-from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.opened import refuse_what_is_no_file, refuse_workbook, sha256_of
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.number_guess import guess_numbers
 from nnrun.data.sources.row_file import reader_of
@@ -55,6 +55,7 @@ def read_file(
     """
     kind = kind_of_file(path.name)
     if kind is None:
+        refuse_workbook(path)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     refuse_what_is_no_file(path, kind.kind)
     keys: dict[str, Any] = {}
@@ -72,10 +73,14 @@ def _read(
     types: Mapping[str, schema.ColumnType],
     on_message: Callable[[str], None],
 ) -> ReadTable:
-    reader = reader_of(kind.model_validate({"path": str(path), "target": ["-"], **keys}), path)
+    reader = reader_of(_table(kind, path, keys), path)
     options = {"kind": kind.kind, "delimiter": None}
     file = read_table(reader, sha256_of(path), options, reader.names, types, on_message)
     return replace(file, keys=keys)
+
+
+def _table(kind: type[schema.RowFile], path: Path, keys: Mapping[str, Any]) -> schema.RowFile:
+    return kind.model_validate({"path": str(path), "target": ["-"], **keys})
 
 
 def _keys_of_numbers(
@@ -89,8 +94,9 @@ def _keys_of_numbers(
     ]
     if not doubtful:
         return {}
-    if kind is schema.Csv:
-        return guess_spelling(CsvRows(path, header=keys.get("header", True)))
+    table = _table(kind, path, keys)
+    if isinstance(table, schema.Csv):
+        return guess_spelling(CsvRows(path, header=table.header))
     if kind is not schema.Jsonl:
         return {}
     marks: dict[str, None] = {}

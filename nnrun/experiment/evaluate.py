@@ -19,9 +19,12 @@ from nnrun.data import Dataset, Samples
 from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
-from nnrun.errors import UsageError
+from nnrun.data.preprocess.unknown import Unknown, together, unknown_values
+from nnrun.data.table import Table
+from nnrun.errors import UsageError, one_line
 from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
+from nnrun.experiment.cautions import not_better
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
@@ -31,6 +34,7 @@ from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.run_scores import validation_at
 from nnrun.experiment.score import Scored, known_targets, score
 from nnrun.experiment.sound_record import sound
+from nnrun.experiment.unknown import tables_of, unknown_in_test_set
 from nnrun.experiment.used_weights import UsedWeights
 from nnrun.records import MemberKind, RunDirectory, WeightsChoice, member_of_folder
 from nnrun.spec import schema
@@ -86,6 +90,8 @@ class Evaluation:
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
             classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
+        not_better_than_baseline: each score that does not beat its baseline, and both.
+        unknown: what these rows hold that training never saw.
     """
 
     run: RunDirectory
@@ -106,6 +112,8 @@ class Evaluation:
     look: int | None
     analysis: Analysis | None
     combination: Combination
+    not_better_than_baseline: dict[str, list[float]]
+    unknown: Sequence[Unknown] = ()
 
     @property
     def epoch(self) -> int | None:
@@ -127,6 +135,7 @@ def evaluate_run(
     data_dir: Path | None = None,
     device: str = "auto",
     mistakes: int = 5,
+    allow_unknown: bool = False,
     listener: Listener | None = None,
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
@@ -139,17 +148,21 @@ def evaluate_run(
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
         listener: is told what takes long.
 
     Raises:
         UsageError: the data set has no such rows.
-        DataError: the run's files or data are missing, damaged or changed.
+        DataError: the run's files or data are missing, damaged or changed; or most test rows hold values that
+            training never saw.
         LockedError: another process writes into the run's record.
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(run, split, weights, overrides, data_dir, device, mistakes, listener or Listener())
+        return _evaluated(
+            run, split, weights, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
+        )
 
 
 def _evaluated(
@@ -160,6 +173,7 @@ def _evaluated(
     data_dir: Path | None,
     device: str,
     mistakes: int,
+    allow_unknown: bool,
     listener: Listener,
 ) -> Evaluation:
     chosen_device = resolve_device(device)
@@ -175,16 +189,24 @@ def _evaluated(
     if split == "validation" and not validated:
         raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
     record = run.read_record()
+    unknown: list[Unknown] = []
+    if split == "test":
+        allowed = allow_unknown or record.get("smoke") is True
+        fitted = [network.fitted for network in networks]
+        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
     look = look_at_test_set(run, record, dataset, "evaluate", listener) if split == "test" else None
 
     samples: Samples = dataset.train if split == "validation" else test  # type: ignore[assignment]
     measured: list[Scored] = []
     predicted: list[tuple[Array, Array]] = []
+    unknown_of_each: list[list[Unknown]] = []
     for network in networks:
         fold = _fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
         known = known_targets(dataset.train, fold.train_rows)
+        if split == "validation" and isinstance(own.inputs, Table):
+            unknown_of_each.append(unknown_values(tables_of([network.fitted]), own.inputs))
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
         outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
         predicted.append((rows, network.fitted.in_own_units(outputs)))
@@ -205,7 +227,16 @@ def _evaluated(
         if common is not None:
             kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
             members = common
+    if split == "validation":
+        unknown = together(unknown_of_each, sum(len(rows) for rows, _ in predicted))
+        for found in unknown:
+            if found.large:
+                listener.message(f"validation rows: {found}")
     combined = combine(predicted)
+    mean_scores, worthless = (
+        mean_of([m.scores for m in members]),
+        mean_of([scored.baseline for scored in measured]),
+    )
     evaluation = Evaluation(
         run=run,
         name=spec.name,
@@ -216,11 +247,11 @@ def _evaluated(
         networks=len(networks),
         kind=None if networks[0].member is None else networks[0].member.kind,
         members=members,
-        scores=mean_of([m.scores for m in members]),
+        scores=mean_scores,
         std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
         scores_epoch=weights.epoch if kept is None else members[0].epoch,
         kept=kept,
-        baseline=mean_of([scored.baseline for scored in measured]),
+        baseline=worthless,
         test_uses=len(sound(record).get("test_uses") or []),
         look=look,
         analysis=analyse(
@@ -235,6 +266,8 @@ def _evaluated(
             lines=samples.lines,
         ),
         combination=combined.how,
+        not_better_than_baseline={} if record.get("smoke") else not_better(mean_scores, worthless, spec),
+        unknown=unknown,
     )
     if split == "test":
         record["test"] = evaluation.scores
@@ -264,7 +297,7 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     elif isinstance(analysis, Classification):
         calibration = analysis.calibration
         bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
-        names = [of_class.name for of_class in analysis.classes]
+        names = [one_line(of_class.name) for of_class in analysis.classes]
         made = {
             "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
             "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),

@@ -13,6 +13,7 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.record_text import (
     baseline_text,
     best_epoch_text,
+    caution_text,
     interval_text,
     member_rows,
     rows_in_words,
@@ -24,6 +25,7 @@ from nnrun.experiment.used_weights import UsedWeights, read_used_weights, record
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
+from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, WeightsChoice, members_of_record
 from nnrun.records.files import write_text
 from nnrun.spec.overrides import Overrides
@@ -70,6 +72,7 @@ def write_report(
         for place, run in enumerate(runs)
     }
     text = report_page(runs, analyses, weights)
+    stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
     write_text(output, text)
@@ -115,6 +118,7 @@ def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoic
         paragraphs.append(Paragraph("This was a smoke run: its numbers mean nothing.", "warning"))
     if record.get("error"):
         paragraphs.append(Paragraph(str(record["error"]), "warning"))
+    paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
     if record.get("verdict"):
         paragraphs.append(Paragraph(str(record["verdict"]), "verdict"))
     if record.get("parent"):

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from nnrun.data import Dataset
+from nnrun.data.preprocess.unknown import Unknown
 from nnrun.errors import NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
+from nnrun.experiment.cautions import cautions
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
@@ -38,6 +40,7 @@ from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
+from nnrun.experiment.unknown import tell_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import (
@@ -85,7 +88,9 @@ class Settings:
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
+        threads: how many CPU threads; default: what was asked for, or what the work is worth.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
     """
 
     command: str
@@ -102,7 +107,9 @@ class Settings:
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
+    threads: int | None = None
     keep_every_epoch: bool = False
+    allow_unknown: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,7 @@ class Job:
         device: where.
         memory: what it will take.
         beside: networks of other runs that train in the same step.
+        unknown: what the test rows hold that training never saw, where they are to be used.
     """
 
     spec: schema.ExperimentSpec
@@ -134,6 +142,7 @@ class Job:
     listener: Listener
     memory: Memory
     beside: int = 0
+    unknown: Sequence[Unknown] = ()
 
     @property
     def networks_at_once(self) -> int:
@@ -230,6 +239,13 @@ def prepare_job(
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
+    members = [member for group in groups for member in group.members]
+    tell_unknown_in_validation(dataset, members, kind_of_members(spec, settings.selection), listener)
+    unknown: Sequence[Unknown] = ()
+    if settings.use_test_set and dataset.test is not None:
+        fitted = [member.fitted for member in members]
+        allowed = settings.allow_unknown or settings.smoke
+        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
     given = given_weights(spec, groups)
     if len(groups) > 1:
         kind = kind_of_members(spec, settings.selection) or "replica"
@@ -248,8 +264,21 @@ def prepare_job(
     memory = memory_of_job(spec, dataset, groups, max(of_rows))
     refuse_what_does_not_fit(memory, device, listener.message)
     worst = mean_of(worthless)
-    job = Job(spec, settings, dataset, groups, tasks, choices, worst, given, device, listener, memory)
-    return job, max(threads)
+    job = Job(
+        spec,
+        settings,
+        dataset,
+        groups,
+        tasks,
+        choices,
+        worst,
+        given,
+        device,
+        listener,
+        memory,
+        unknown=unknown,
+    )
+    return job, settings.threads or max(threads)
 
 
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
@@ -337,6 +366,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         **({"directions": own} if (own := directions(spec)) else {}),
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
+        **({"unknown": [asdict(found) for found in job.unknown]} if job.settings.use_test_set else {}),
     }
 
 
@@ -383,6 +413,7 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record.update(verdict(table, spec, job.settings.monitor))
+            record.update(cautions(record, spec, job.dataset.train))
             if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
                 record["verdict"] = None
             if job.kind is not None:
@@ -454,6 +485,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
         record["test_epoch"] = record.get("weights_epoch")
+        record |= cautions(record, spec, job.dataset.train)
 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:

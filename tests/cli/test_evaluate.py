@@ -126,6 +126,8 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "combination",
         "epoch",
         "chosen_on_these_rows",
+        "not_better_than_baseline",
+        "unknown",
         "classification",
         "multi_label",
         "residuals",
