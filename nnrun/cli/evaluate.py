@@ -109,18 +109,19 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
 def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
     """The screen: everything that is known, or as much as a common terminal shows at once."""
     if whole:
-        return _screen(evaluation, figures, None)
+        return _screen(evaluation, figures, None, members=True)
     from nnrun.cli.analysis_tables import Brief
 
-    text = ""
-    for classes, mistakes, confusions in _BRIEF:
-        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions))
+    text, few = "", len(evaluation.members) <= MOST_MEMBERS
+    with_members = [(True, brief) for brief in _BRIEF if brief[1]] if few else []
+    for members, (classes, mistakes, confusions) in [*with_members, *((False, brief) for brief in _BRIEF)]:
+        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions), members=members)
         if text.count("\n") < _LINES:
             break
     return text
 
 
-def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
+def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
     from nnrun.experiment.record_text import no_better_text
 
     networks = (
@@ -136,7 +137,7 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) ->
     if caution:
         lines.append(paragraph(caution, width))
     lines.append(aligned(_score_rows(evaluation)))
-    if len(evaluation.members) > 1 and (brief is None or len(evaluation.members) <= MOST_MEMBERS):
+    if members and len(evaluation.members) > 1:
         lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
     if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
         lines.append("\n".join(remarks))

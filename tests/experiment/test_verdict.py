@@ -182,7 +182,7 @@ NEEDS = "It needs rows of both classes to validate on."
 def test_a_restored_epoch_is_not_the_best_where_the_metric_was_never_a_number() -> None:
     nothing = [math.nan] * 2
     table = history(loss=[2, 1], auc=[0.5, 0.6], val_loss=[2.0, 1.0], val_auc=nothing)
-    found = verdict(table, spec_text(**AUC).spec, weights_epoch=2)
+    found = verdict(table, spec_text(**AUC).spec)
     assert (found["best_epoch"], found["best"]) == (None, {})
     assert found["verdict"] == f"val_auc was never a finite number. {NEEDS}"
 
@@ -193,7 +193,7 @@ def test_of_folds_it_says_which_never_had_a_number() -> None:
         for fold, values in enumerate([[math.nan] * 2, [0.7, 0.8], [math.nan] * 2])
     ]
     spec = spec_text(**AUC, validation={"kfold": {"k": 3}}).spec
-    found = verdict(pd.concat(parts, ignore_index=True), spec, weights_epoch={0: 2, 1: 2, 2: 2})
+    found = verdict(pd.concat(parts, ignore_index=True), spec)
     assert found["best_epoch"] is None
     assert found["verdict"] == (
         f"val_auc was never a finite number in fold 0 and fold 2, so there is no best epoch. {NEEDS}"
