@@ -52,17 +52,18 @@ def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
 
     A year or another time that goes up by one is a time.
     """
-    if inferred.missing or n_rows < 3:
+    present = n_rows - inferred.missing
+    if 2 * inferred.missing > n_rows or n_rows < 3:
         return False
     values = whole_numbers(inferred)
     if values is None:
-        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == n_rows
+        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == present
         return codes and names.names_rows(name)
-    if inferred.distinct is not None and inferred.distinct < n_rows:
+    if inferred.distinct is not None and inferred.distinct < present:
         return False
     steps = np.diff(values)
     if names.names_rows(name):
-        return len(np.unique(values)) == n_rows
+        return len(np.unique(values)) == present
     return bool((steps == 1).all() and values[0] in (0, 1)) and not names.names_time(name)
 
 
