@@ -280,6 +280,7 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    allow_unknown: bool = False,
     test: PathLike | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -294,6 +295,7 @@ def final(
     Args:
         source: a run, whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
@@ -301,8 +303,10 @@ def final(
     from nnrun.experiment.run import Settings
     from nnrun.spec.load import load_spec
 
+    settings = Settings(
+        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+    )
     test_file = None if test is None else Path(test)
-    settings = Settings("final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = _listener(verbose)
     if isinstance(source, Run):
         wanted = "best" if epochs is None else epochs
@@ -333,6 +337,7 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    allow_unknown: bool = False,
     overrides: Overrides = (),
     data_dir: PathLike | None = None,
     device: str = "auto",
@@ -346,7 +351,12 @@ def evaluate(
 
     with allowing(allow_custom):
         return evaluate_run(
-            run._directory, split=split, overrides=overrides, data_dir=_data_dir(data_dir), device=device
+            run._directory,
+            split=split,
+            overrides=overrides,
+            data_dir=_data_dir(data_dir),
+            device=device,
+            allow_unknown=allow_unknown,
         )
 
 

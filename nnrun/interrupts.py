@@ -121,6 +121,15 @@ def stop_if_asked() -> None:
         raise KeyboardInterrupt
 
 
+def stop_if_leaving() -> None:
+    """Raise KeyboardInterrupt where the command was asked to stop, and something swallowed the answer.
+
+    An import that is under way, a callback from C and a finalizer all do.
+    """
+    if _leaving and _in_main_thread():
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
     """Within `stopping_between_batches`: work that is no batch and takes long, such as compiling."""

@@ -1,8 +1,11 @@
 """Ctrl-C waits for what belongs together."""
 
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +179,50 @@ def test_a_request_that_got_lost_before_is_answered_where_training_begins(
         done.append("batch")
     assert not done
     assert leave.came == signal.SIGTERM
+
+
+def test_a_request_that_was_swallowed_is_answered_before_something_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interrupts, "_leaving", False)
+    interrupts.stop_if_leaving()
+    leave = Leave()
+    leave.asked(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.stop_if_leaving()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["plot", "report"])
+def test_a_request_that_something_swallows_ends_the_command_all_the_same(
+    number: int, command: str, tmp_path: Path
+) -> None:
+    """As a callback from C does, or a finalizer: Python prints what was raised there, and goes on."""
+    run = tmp_path / "runs" / "x"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"id": "x", "name": "x", "status": "completed"}')
+    (run / "history.csv").write_text("epoch,loss,learning_rate,seconds\n1,0.5,0.1,0.1\n")
+    (run / "resolved.yaml").write_text("name: x\n")
+    script = f"""
+import os, sys
+import nnrun.experiment.curves as curves, nnrun.experiment.report as report
+import nnrun.experiment.report_analysis
+report.analysis_blocks = lambda *_: []
+made = curves.make_panels
+def swallowing(*args, **kwargs):
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), {number:d})
+    Dying()
+    return made(*args, **kwargs)
+curves.make_panels = report.make_panels = swallowing
+sys.argv = ["nnrun", {command!r}, "x"]
+from nnrun.cli import entry_point
+entry_point()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 128 + number
+    assert "interrupted" in done.stderr
+    assert not [path for path in run.rglob("*") if path.suffix in (".png", ".html", ".tmp")]

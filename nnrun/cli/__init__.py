@@ -107,6 +107,10 @@ def entry_point() -> None:
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first to be registered is called last
     code = main()
+    if leave.came is not None and code in (0, 1):  # what the command called has swallowed the request to stop
+        with contextlib.suppress(OSError):
+            sys.stderr.write("interrupted\n")
+        code = EXIT_INTERRUPTED
     write_to_nobody()  # what a stream still holds for a reader that went away would change the exit code
     ended.append(128 + leave.came if leave.came is not None and code == EXIT_INTERRUPTED else code)
     sys.exit(ended[0])

@@ -162,6 +162,8 @@ def _held(column: dict[str, Any]) -> str:
         different = "" if column["distinct"] is None else f", {column['distinct']:,} different"
         low, high = shown_number(column["min"], ".5g"), shown_number(column["max"], ".5g")
         return f"{low} to {high}, mean {column['mean']:.5g}{different}"
+    if column["type"] == "date" and "first" in column:
+        return f"{column['first']} to {column['last']}, {column['distinct']:,} different"
     if column["type"] == "text":
         words = column["words"]
         return f"{words['min']:,} to {words['max']:,} words, mean {words['mean']:.0f}"

@@ -42,6 +42,7 @@ def evaluate(
         typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
     ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
+    allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
     allow_custom: options.AllowCustom = None,
@@ -66,6 +67,7 @@ def evaluate(
         data_dir=data_dir,
         device=device,
         mistakes=_MISTAKES if mistakes is None else mistakes,
+        allow_unknown=allow_unknown,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
@@ -78,7 +80,8 @@ def evaluate(
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     from nnrun.experiment.analysis import Classification, MultiLabel
 
-    document = {**vars(evaluation), "run": evaluation.run.id}
+    unknown = [vars(found) for found in evaluation.unknown]
+    document = {**vars(evaluation), "run": evaluation.run.id, "unknown": unknown}
     analysis = document.pop("analysis")
     tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
     if isinstance(analysis, Classification):

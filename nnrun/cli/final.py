@@ -44,6 +44,7 @@ def final(
     set_: options.Set = None,
     seed: options.Seed = None,
     smoke: options.Smoke = False,
+    allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
     compile_: options.Compile = options.CompilePolicy.auto,
     allow_custom: options.AllowCustom = None,
@@ -86,7 +87,9 @@ def final(
     from nnrun.experiment.run import Settings
     from nnrun.records import find_run
 
-    settings = Settings("final", runs_dir, data_dir, device, smoke, compile=compile_.value)
+    settings = Settings(
+        "final", runs_dir, data_dir, device, smoke, compile=compile_.value, allow_unknown=allow_unknown
+    )
     parent = None if of_spec else find_run(source, runs_dir)
 
     def start(listener: Listener) -> RunDirectory:

@@ -93,6 +93,13 @@ Compile = Annotated[
     CompilePolicy,
     typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
 ]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unknown",
+        help="Use the test set even if most of its rows hold a value that no training row has.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]

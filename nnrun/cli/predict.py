@@ -17,6 +17,7 @@ from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
+    from nnrun.data.preprocess.unknown import UnknownCounts
     from nnrun.data.row_source import RowSource
     from nnrun.experiment.meaning import Meaning, Predictions
     from nnrun.experiment.predict import Predictor
@@ -74,7 +75,7 @@ def predict(
         _refuse_target(output, input_)
 
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.predict import load_predictor, predict_source
+    from nnrun.experiment.predict import load_predictor, predict_source, unknown_counts
     from nnrun.records import find_run
 
     listener = listener_for(quiet=quiet, verbose=False)
@@ -87,18 +88,20 @@ def predict(
             f"--probabilities: {predictor.run.id} predicts numbers, which have no probabilities."
         )
     source = _source(input_, predictor)
-    predicted = predict_source(predictor, source, skip_bad=skip_bad, listener=listener)
+    unknown = unknown_counts(predictor)
+    predicted = predict_source(predictor, source, skip_bad=skip_bad, unknown=unknown, listener=listener)
 
     if output is not None:
         chosen = format_ or (Format.jsonl if output.suffix.lower() in (".jsonl", ".ndjson") else Format.csv)
         rows = _write_file(output, predicted, meaning, chosen, probabilities)
         if as_json:
-            print_json({**_head(predictor), "rows": rows, "output": str(output)})
+            print_json({**_head(predictor), "rows": rows, "output": str(output), **_unknown(unknown)})
         else:
             print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {output}")
     elif as_json:
         documents = [d for p in predicted for d in meaning.documents(p, probabilities=probabilities)]
-        print_json({**_head(predictor), "rows": len(documents), "predictions": documents})
+        head = {**_head(predictor), "rows": len(documents)}
+        print_json({**head, "predictions": documents, **_unknown(unknown)})
     else:
         _write(sys.stdout, predicted, meaning, format_ or Format.csv, probabilities)
 
@@ -144,6 +147,10 @@ def _head(predictor: Predictor) -> dict[str, Any]:
         "kind": predictor.meaning.kind,
         "classes": None if predictor.meaning.kind == "numbers" else list(predictor.meaning.classes),
     }
+
+
+def _unknown(counts: UnknownCounts) -> dict[str, Any]:
+    return {"unknown": [vars(found) for found in counts.found]}
 
 
 def _write_file(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from nnrun.data.dates import iso_texts
 from nnrun.data.preprocess.categories import as_categories
+from nnrun.data.preprocess.plan import kind_of
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, exact_number
 from nnrun.data.value_names import shown_number
 
@@ -30,6 +33,8 @@ def column_document(column: Column) -> dict[str, Any]:
     if isinstance(column, CategoryColumn):
         counts = np.bincount(column.codes[~missing], minlength=len(column.levels))
         most = np.argsort(-counts, kind="stable")[:MOST_VALUES]
+        if column.dates and counts.any():
+            document |= _span([level for level, n in zip(column.levels, counts, strict=True) if n])
         values = [{"value": column.levels[i], "rows": int(counts[i])} for i in most if counts[i]]
         return {**document, "distinct": int((counts > 0).sum()), "values": values}
     texts = [value for value in column.values if value is not None]
@@ -39,6 +44,12 @@ def column_document(column: Column) -> dict[str, Any]:
         "distinct": len(set(texts)),
         "words": {"mean": float(words.mean()), "min": int(words.min()), "max": int(words.max())},
     }
+
+
+def _span(texts: Sequence[str]) -> dict[str, str]:
+    """The first and the last of some dates."""
+    dates = sorted(text for text in iso_texts(texts) if text[:4].isdigit())
+    return {"first": dates[0], "last": dates[-1]} if dates else {}
 
 
 def counts_of_values(column: Column) -> dict[str, int]:
@@ -53,10 +64,8 @@ def counts_of_values(column: Column) -> dict[str, int]:
 
 
 def type_of(column: Column) -> str:
-    """`number`, `category` or `text`."""
-    if isinstance(column, NumberColumn):
-        return "number"
-    return "category" if isinstance(column, CategoryColumn) else "text"
+    """`number`, `category`, `date` or `text`."""
+    return kind_of(column)
 
 
 def cell(column: Column, row: int) -> float | str | None:

@@ -8,17 +8,17 @@
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
    is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
    are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
-5. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
-6. Everything else: a category.
+5. More than 95 % of the values are dates, of which days and months can be told apart (`data/dates.py`).
+6. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
+7. Everything else: a category.
 
-There is no type for dates: they are categories, which is told. In JSON and Parquet a text is a text, also
+In JSON and Parquet a text is a text, also
 where it looks like a number. Blanks around a value do not count. `12%`, `$5.00` and a Unicode minus are
 numbers; decimal commas and thousands separators are where the spec says so.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.dates import guess_dates, is_ambiguous
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.number_spelling import PLAIN, Spelling, is_marked
@@ -53,7 +54,6 @@ _WORDS_OF_A_TEXT: Final = 4
 _MANY_TEXTS: Final = 100
 _NEARLY_UNIQUE: Final = 0.5
 _MOST_COUNTED: Final = 1_000_000
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def infer(
         spelling: how its numbers are written, where they are texts.
     """
     if isinstance(raw, RawNumbers):
-        if declared in ("category", "text"):
+        if declared in ("category", "text", "date"):
             raw = _as_texts(raw)
         else:
             return _numbers(number_column(name, raw.values), declared)
@@ -186,6 +186,8 @@ def _of_texts(
             return _category(name, raw, counts, "not all values are numbers", None, None, hint)
         wrong = _first_wrong(raw, is_number)
         return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
+    if declared == "date" or (declared is None and guess_dates(raw.levels, counts) is not None):
+        return _dates(name, raw, counts, declared)
     words = sum(int(n) * len(level.split()) for level, n in zip(raw.levels, counts, strict=True)) / max(
         1, total
     )
@@ -350,9 +352,14 @@ def _category(
     elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
         doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is none"))
-    elif _looks_like_dates(raw, counts):
+    elif declared is None and is_ambiguous(raw.levels):
+        example = quoted(raw.levels[0])
         doubts.append(
-            Doubt("names", "looks like dates, for which there is no type: each date is a name of its own")
+            Doubt(
+                "names",
+                f"looks like dates whose days and months nothing tells apart, such as {example}: say "
+                f"`types: {{{name}: date}}`, and `day_first` in the step `datetime`",
+            )
         )
     elif total >= _ENOUGH_VALUES and distinct > _NEARLY_UNIQUE * total:
         different = f"has {distinct:,} different values in {total:,} rows"
@@ -366,6 +373,15 @@ def _category(
     return Inferred(
         column, "category", _declared(declared) or why, missing, distinct, tuple(doubts), wrong, constant
     )
+
+
+def _dates(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], declared: ColumnType | None
+) -> Inferred:
+    inferred = _category(name, raw, counts, "the values are dates", "date" if declared else None)
+    doubts = tuple(doubt for doubt in inferred.doubts if doubt.kind in ("missing", "constant"))
+    column = CategoryColumn(name, raw.codes, raw.levels, dates=True)
+    return replace(inferred, column=column, type="date", doubts=doubts)
 
 
 def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> Inferred:
@@ -405,14 +421,6 @@ def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
     good = np.append(is_number, True)[raw.codes]
     row = int(np.flatnonzero(present & ~good)[0])
     return Wrong(row, raw.levels[raw.codes[row]], int((good & present).sum()), int(present.sum()))
-
-
-def _looks_like_dates(raw: RawTexts, counts: npt.NDArray[np.integer]) -> bool:
-    total = int(counts.sum())
-    if not total or not _DATE.fullmatch(raw.levels[0]):
-        return False
-    dates = sum(int(n) for level, n in zip(raw.levels, counts, strict=True) if _DATE.fullmatch(level))
-    return dates > _MOSTLY * total
 
 
 def _distinct(values: npt.NDArray[Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class NamedColumn:
             return self._number(field)
         if isinstance(field, str) and not is_utf8(field):
             return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+        if isinstance(field, (datetime.date, np.datetime64)):
+            field = str(field)
         try:
             name = value_name(field)
         except TypeError:
@@ -129,11 +132,11 @@ class NamedColumn:
                 for row in np.flatnonzero(read.codes == place):
                     problems.setdefault(int(row), value.reason)
                 of_level[place] = None
-        if self.kind == "category":
+        if self.kind in ("category", "date"):
             levels = in_order({value for value in of_level if value is not None})
             place_of = {level: place for place, level in enumerate(levels)}
             codes = np.array([*(place_of.get(value, -1) for value in of_level), -1], np.int32)
-            return CategoryColumn(self.name, codes[read.codes], tuple(levels))
+            return CategoryColumn(self.name, codes[read.codes], tuple(levels), self.kind == "date")
         values = np.empty(len(of_level) + 1, object)
         values[:] = [*of_level, None]
         if self.kind == "text":
@@ -482,4 +485,4 @@ def _column(column: NamedColumn, values: Sequence[Any]) -> Column:
     levels = in_order({value for value in values if value is not None})
     place = {level: i for i, level in enumerate(levels)}
     codes = np.array([-1 if value is None else place[value] for value in values], np.int32)
-    return CategoryColumn(column.name, codes, tuple(levels))
+    return CategoryColumn(column.name, codes, tuple(levels), column.kind == "date")

@@ -118,19 +118,21 @@ class CategoryColumn:
         codes: (N,) int32, positions in `levels`; -1 where the value is missing.
         levels: the names of the different values (`value_names`), in their order. Some rows need not hold all
             of them: what was learned of a level is known by its text, never by its code.
+        dates: whether the values are dates.
     """
 
     name: str
     codes: npt.NDArray[np.int32]
     levels: tuple[str, ...]
+    dates: bool = False
 
     def take(self, rows: Positions) -> CategoryColumn:
         """The rows at these positions, in this order."""
-        return CategoryColumn(self.name, self.codes[np.asarray(rows)], self.levels)
+        return CategoryColumn(self.name, self.codes[np.asarray(rows)], self.levels, self.dates)
 
     def between(self, start: int, stop: int) -> CategoryColumn:
         """The rows from `start` to before `stop`, not copied."""
-        return CategoryColumn(self.name, self.codes[start:stop], self.levels)
+        return CategoryColumn(self.name, self.codes[start:stop], self.levels, self.dates)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:

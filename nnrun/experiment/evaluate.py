@@ -5,7 +5,7 @@ Scores are those of each network and their mean; tables and figures need one pre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,8 @@ from nnrun.data import Dataset, Samples
 from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
+from nnrun.data.preprocess.unknown import Unknown, together, unknown_values
+from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
@@ -29,6 +31,7 @@ from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.score import Scored, known_targets, score
 from nnrun.experiment.sound_record import sound
+from nnrun.experiment.unknown import tables_of, unknown_in_test_set
 from nnrun.records import MemberKind, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.custom import refuse_what_is_not_allowed
@@ -61,6 +64,7 @@ class Evaluation:
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
             classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
+        unknown: what these rows hold that training never saw.
     """
 
     run: RunDirectory
@@ -78,6 +82,7 @@ class Evaluation:
     look: int | None
     analysis: Analysis | None
     combination: Combination
+    unknown: Sequence[Unknown] = ()
 
 
 def evaluate_run(
@@ -88,6 +93,7 @@ def evaluate_run(
     data_dir: Path | None = None,
     device: str = "auto",
     mistakes: int = 5,
+    allow_unknown: bool = False,
     listener: Listener | None = None,
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
@@ -99,17 +105,21 @@ def evaluate_run(
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
         listener: is told what takes long.
 
     Raises:
         UsageError: the data set has no such rows.
-        DataError: the run's files or data are missing, damaged or changed.
+        DataError: the run's files or data are missing, damaged or changed; or most test rows hold values that
+            training never saw.
         LockedError: another process writes into the run's record.
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(run, split, overrides, data_dir, device, mistakes, listener or Listener())
+        return _evaluated(
+            run, split, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
+        )
 
 
 def _evaluated(
@@ -119,6 +129,7 @@ def _evaluated(
     data_dir: Path | None,
     device: str,
     mistakes: int,
+    allow_unknown: bool,
     listener: Listener,
 ) -> Evaluation:
     chosen_device = resolve_device(device)
@@ -134,19 +145,32 @@ def _evaluated(
     if split == "validation" and not validated:
         raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
     record = run.read_record()
+    unknown: list[Unknown] = []
+    if split == "test":
+        allowed = allow_unknown or record.get("smoke") is True
+        fitted = [network.fitted for network in networks]
+        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
     look = look_at_test_set(run, record, dataset, "evaluate", listener) if split == "test" else None
 
     samples: Samples = dataset.train if split == "validation" else test  # type: ignore[assignment]
     measured: list[Scored] = []
     predicted: list[tuple[Array, Array]] = []
+    unknown_of_each: list[list[Unknown]] = []
     for network in networks:
         fold = _fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
         known = known_targets(dataset.train, fold.train_rows)
+        if split == "validation" and isinstance(own.inputs, Table):
+            unknown_of_each.append(unknown_values(tables_of([network.fitted]), own.inputs))
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
         outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
         predicted.append((rows, network.fitted.in_own_units(outputs)))
+    if split == "validation":
+        unknown = together(unknown_of_each, sum(len(rows) for rows, _ in predicted))
+        for found in unknown:
+            if found.large:
+                listener.message(f"validation rows: {found}")
     scores = [scored.scores for scored in measured]
     combined = combine(predicted)
     evaluation = Evaluation(
@@ -175,6 +199,7 @@ def _evaluated(
             lines=samples.lines,
         ),
         combination=combined.how,
+        unknown=unknown,
     )
     if split == "test":
         record["test"] = evaluation.scores

@@ -13,6 +13,7 @@ from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
 from nnrun.data.preprocess import FittedColumn, FittedStandardize
 from nnrun.data.preprocess.categories import OneHotColumn, OrdinalColumn
+from nnrun.data.preprocess.datetimes import DatetimeColumn
 from nnrun.data.preprocess.numbers import Log1pColumn, MinMaxColumn, StandardizeColumn
 from nnrun.data.preprocess.texts import TokensColumn, WordsColumn
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
@@ -235,6 +236,11 @@ def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int)
             levels = step.levels or levels
         elif isinstance(step, (WordsColumn, TokensColumn)):
             levels = step.words or levels
+    if column.kind == "date" or isinstance(column.steps[-1] if column.steps else None, DatetimeColumn):
+        days = np.datetime64("2000-01-01") + rng.integers(0, 20_000, rows)
+        different, codes = np.unique(days.astype(str), return_inverse=True)
+        dates = tuple(map(str, different))
+        return CategoryColumn(column.name, codes.astype(np.int32), dates, column.kind == "date")
     if column.kind == "category":
         return CategoryColumn(column.name, rng.integers(0, len(levels), rows).astype(np.int32), levels)
     if column.kind == "text":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from nnrun.data import Dataset
 from nnrun.data.dataset import Array
+from nnrun.data.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
 from nnrun.experiment.load_data import columns_aside
@@ -25,7 +28,7 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
         if isinstance(spec.validation, schema.KFold):
             groups = _groups_of(found)
         else:
-            column = _values(found)
+            column = _times(found) if isinstance(spec.validation, schema.TimeSeries) else _values(found)
     return make_folds(
         spec.validation,
         len(dataset.train),
@@ -59,6 +62,13 @@ def _values(column: Column) -> Array:
     if isinstance(column, CategoryColumn):
         return np.array([*column.levels, None], object)[column.codes]
     return column.values
+
+
+def _times(column: Column) -> Array:
+    """The same, dates in ISO form, however the file writes them."""
+    if isinstance(column, CategoryColumn) and column.dates:
+        column = replace(column, levels=tuple(iso_texts(column.levels)))
+    return _values(column)
 
 
 def _groups_of(column: Column) -> Array:

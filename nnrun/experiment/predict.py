@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.named_rows import NamedCodec
+from nnrun.data.preprocess.unknown import UnknownCounts
 from nnrun.data.row_blocks import BadRow, Block, Codec, blocks_of
 from nnrun.data.row_source import Kind, RowSource
+from nnrun.data.table import Table
 from nnrun.data.table_rows import TableCodec
 from nnrun.data.token_rows import TokenCodec
 from nnrun.data.vocabulary import Vocabulary
@@ -24,6 +27,7 @@ from nnrun.experiment.load_run import TrainedNetwork, choose_networks, load_spec
 from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
 from nnrun.experiment.names import load_labels, load_vocabulary
 from nnrun.experiment.outputs import OutputFunction, output_function
+from nnrun.experiment.unknown import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
@@ -132,8 +136,18 @@ def load_predictor(
     )
 
 
+def unknown_counts(predictor: Predictor) -> UnknownCounts:
+    """What predicted rows hold that training never saw: nothing yet."""
+    return UnknownCounts(tables_of([network.fitted for network in predictor.networks]))
+
+
 def predict_source(
-    predictor: Predictor, source: RowSource, *, skip_bad: bool = False, listener: Listener | None = None
+    predictor: Predictor,
+    source: RowSource,
+    *,
+    skip_bad: bool = False,
+    unknown: UnknownCounts | None = None,
+    listener: Listener | None = None,
 ) -> Iterator[Predictions]:
     """Predictions block by block, as rows come; memory does not grow with their number.
 
@@ -141,19 +155,25 @@ def predict_source(
         predictor: the networks.
         source: the rows.
         skip_bad: leave bad rows out, and tell of each, instead of ending at the first.
-        listener: is told of rows that are left out.
+        unknown: counts what the rows hold that training never saw.
+        listener: is told of rows that are left out, and at the end of what training never saw.
 
     Raises:
         DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
     """
     listener = listener or Listener()
+    unknown = unknown_counts(predictor) if unknown is None else unknown
     for block in blocks_of(replace(source, delimiter=predictor.delimiter), predictor.codec):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad leaves such rows out.")
         for row in bad:
             listener.message(f"{source.name}: {row}; left out")
+        if isinstance(block.inputs, Table):
+            unknown.add(block.inputs)
         yield predictor.meaning.predictions(rows, outputs)
+    for found in unknown.found:
+        listener.message(f"{source.name}: {found}")
 
 
 def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
@@ -169,12 +189,17 @@ def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
     import pandas as pd
 
     meaning, table = predictor.meaning, []
+    unknown = unknown_counts(predictor)
     probabilities = meaning.kind != "numbers"
     for block in predictor.codec.of_python(inputs):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad:
             raise DataError(f"The inputs' {bad[0]}.")
+        if isinstance(block.inputs, Table):
+            unknown.add(block.inputs)
         table += meaning.table(meaning.predictions(rows, outputs), probabilities=probabilities)
+    for found in unknown.found:
+        warnings.warn(f"The inputs' {found}", stacklevel=3)
     return pd.DataFrame(table, columns=meaning.columns(probabilities=probabilities)).set_index("row")
 
 

@@ -16,6 +16,7 @@ from nnrun.experiment.sound_record import sound
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
+from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, members_of_record
 from nnrun.records.files import write_text
 from nnrun.spec.overrides import Overrides
@@ -53,6 +54,7 @@ def write_report(
         for place, run in enumerate(runs)
     }
     text = report_page(runs, analyses)
+    stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
     write_text(output, text)

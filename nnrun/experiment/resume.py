@@ -250,6 +250,7 @@ def _settings(
         selection=selection_of(record),
         use_test_set=kept.use_test_set,
         compile=policy,
+        allow_unknown=True,  # it was told, and decided, when the run began
     )
 
 

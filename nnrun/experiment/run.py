@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from nnrun.data import Dataset
+from nnrun.data.preprocess.unknown import Unknown
 from nnrun.experiment.baseline import baseline, mean_of
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
@@ -37,6 +38,7 @@ from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
 from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
+from nnrun.experiment.unknown import tell_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.verdict import ChosenFrom, verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import (
@@ -85,6 +87,7 @@ class Settings:
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
     """
 
     command: str
@@ -102,6 +105,7 @@ class Settings:
     compile: Policy = "auto"
     reproduces: str | None = None
     keep_every_epoch: bool = False
+    allow_unknown: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +123,7 @@ class Job:
         device: where.
         memory: what it will take.
         beside: networks of other runs that train in the same step.
+        unknown: what the test rows hold that training never saw, where they are to be used.
     """
 
     spec: schema.ExperimentSpec
@@ -133,6 +138,7 @@ class Job:
     listener: Listener
     memory: Memory
     beside: int = 0
+    unknown: Sequence[Unknown] = ()
 
     @property
     def networks_at_once(self) -> int:
@@ -224,6 +230,13 @@ def prepare_job(
     for source in dataset.sources:
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
+    members = [member for group in groups for member in group.members]
+    tell_unknown_in_validation(dataset, members, kind_of_members(spec, settings.selection), listener)
+    unknown: Sequence[Unknown] = ()
+    if settings.use_test_set and dataset.test is not None:
+        fitted = [member.fitted for member in members]
+        allowed = settings.allow_unknown or settings.smoke
+        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
     given = given_weights(spec, groups)
     if len(groups) > 1:
         kind = kind_of_members(spec, settings.selection) or "replica"
@@ -242,7 +255,20 @@ def prepare_job(
     memory = memory_of_job(spec, dataset, groups, max(of_rows))
     refuse_what_does_not_fit(memory, device, listener.message)
     worst = mean_of(worthless)
-    job = Job(spec, settings, dataset, groups, tasks, choices, worst, given, device, listener, memory)
+    job = Job(
+        spec,
+        settings,
+        dataset,
+        groups,
+        tasks,
+        choices,
+        worst,
+        given,
+        device,
+        listener,
+        memory,
+        unknown=unknown,
+    )
     return job, max(threads)
 
 
@@ -329,6 +355,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         **({"directions": own} if (own := directions(spec)) else {}),
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
+        **({"unknown": [asdict(found) for found in job.unknown]} if job.settings.use_test_set else {}),
     }
 
 

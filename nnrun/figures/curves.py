@@ -25,6 +25,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nnrun.errors import NnrunError
 from nnrun.figures.text import any_script, plain_label
+from nnrun.interrupts import stop_if_leaving
+from nnrun.unfinished import remove_abandoned, unfinished
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
@@ -169,13 +171,15 @@ def save(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": "nnrun"}), any_script():
         figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    stop_if_leaving()  # a request to stop that Matplotlib swallowed
+    remove_abandoned(path.parent)
+    temporary = unfinished(path)
     try:
         try:
-            unfinished.write_bytes(drawn.getvalue())
-            os.replace(unfinished, path)
+            temporary.write_bytes(drawn.getvalue())
+            os.replace(temporary, path)
         finally:
-            unfinished.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
 

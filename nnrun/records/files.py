@@ -6,12 +6,12 @@ import contextlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.unfinished import remove_abandoned, unfinished
 
 
 def plain(value: Any) -> Any:
@@ -42,7 +42,8 @@ def make_folder(folder: Path) -> None:
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, bring it to the disk, and rename it to `path`."""
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.tmp")
+    remove_abandoned(path.parent)
+    temporary = unfinished(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the user's umask has it; safetensors would make it private

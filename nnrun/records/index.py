@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -186,10 +187,15 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
         missing = [look for look in looks_of_record(run.read_record()) if look not in known]
         if missing:
             append_looks(runs_dir, missing)
+        for left in runs_dir.glob(".*.deleted"):  # by a process that was killed while it deleted
+            id_ = left.name.removeprefix(".").removesuffix(".deleted")
+            if RUN_ID.fullmatch(id_) and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
         doomed = run.path.with_name(f".{run.id}.deleted")
         try:
             run.path.rename(doomed)  # one step, so that no half of a run is ever listed
-            shutil.rmtree(doomed)
+            with contextlib.suppress(FileNotFoundError):  # another process may be clearing up as above
+                shutil.rmtree(doomed)
         except OSError as error:
             raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
 

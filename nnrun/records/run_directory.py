@@ -40,6 +40,7 @@ from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder
 from nnrun.records.weights import read_weights_file, write_weights_file
+from nnrun.unfinished import remove_abandoned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +230,8 @@ class RunDirectory:
     def read_checkpoint(self) -> Checkpoint:
         """The newest state that is whole. What a killed process left unfinished is removed."""
         remove_unfinished(self.path)
+        for folder, _, _ in os.walk(self.path):
+            remove_abandoned(Path(folder))
         return read_checkpoint(self.path)
 
     def can_go_on(self, record: Mapping[str, Any]) -> bool:
@@ -349,9 +352,9 @@ def slug(name: str) -> str:
     Letters and digits of any script, `.`, `_` and `-` stay. Marks on Latin letters go (`é` is `e`), other
     scripts keep theirs; all else becomes a hyphen. There is no leading dot or hyphen, and no name is empty.
     """
-    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-._")
+    safe = re.sub("-{2,}", "-", _plain_letters(name)).strip("-.")
     safe = safe.encode()[:_LONGEST_SLUG].decode(errors="ignore")  # file systems count bytes
-    return safe.rstrip("-._") or "run"
+    return safe.rstrip("-.") or "run"
 
 
 def _plain_letters(name: str) -> str:

@@ -246,7 +246,7 @@ class TestRows(Config):
     value: Value | None = None
 
 
-ColumnType = Literal["number", "category", "text"]
+ColumnType = Literal["number", "category", "text", "date"]
 
 
 class RowFile(Component):
@@ -440,6 +440,25 @@ class Hashing(Component):
     buckets: Annotated[int, Field(ge=2)] = 1024
 
 
+DatePart = Literal["year", "month", "day", "weekday", "hour", "elapsed"]
+
+
+class Datetime(Component):
+    """A date's parts as numbers: year, month, day, weekday (Monday is 0), hour, days elapsed since the
+    earliest training row; each standardized over the training rows.
+
+    `parts` chooses; default: all, the hour only where some training row has a time of day. A missing date is
+    0 in each part, and 1 in a feature of its own where training rows miss some. `day_first` says whether
+    3/4/2026 is in April; default: as the column's other dates tell. Default columns: all of dates.
+    """
+
+    kind = "datetime"
+    bare = "columns"
+    columns: Columns | None = None
+    parts: Annotated[list[DatePart], ONE_IS_ENOUGH] = []
+    day_first: bool | None = None
+
+
 class Text(Component):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
@@ -505,6 +524,7 @@ InputStep = Annotated[
         Annotated[OneHot, Tag("one_hot")],
         Annotated[Ordinal, Tag("ordinal")],
         Annotated[Hashing, Tag("hashing")],
+        Annotated[Datetime, Tag("datetime")],
         Annotated[Text, Tag("text")],
         Annotated[Tokens, Tag("tokens")],
         Annotated[NoInputStep, Tag("none")],

@@ -10,13 +10,16 @@ NUMBER_STEPS = (schema.Standardize, schema.MinMax, schema.Log1p)
 CATEGORY_STEPS = (schema.OneHot, schema.Ordinal, schema.Hashing)
 """They take categories, and numbers or texts as categories where these are named."""
 
+DATE_STEPS = (schema.Datetime,)
+"""They take dates, and categories or texts as dates where these are named."""
+
 TEXT_STEPS = (schema.Text, schema.Tokens)
 """They take texts."""
 
 TOKEN_STEPS = (schema.MultiHot, schema.Pad)
 """They take rows of word indices: a data set's, or those that `tokens` makes."""
 
-LAST_STEPS = (schema.OneHot, schema.Hashing, schema.Text, schema.Tokens)
+LAST_STEPS = (schema.OneHot, schema.Hashing, schema.Datetime, schema.Text, schema.Tokens)
 """They make other columns of a column, so that no step of that column follows."""
 
 

@@ -100,9 +100,59 @@ def test_names_that_differ_in_each_row_are_told() -> None:
 
 
 @pytest.mark.parametrize("form", ["2024-01-{:02d}", "2024-01-{:02d} 12:30", "{}.1.2024", "1/{}/24"])
-def test_dates_are_told(form: str) -> None:
-    (text,) = said(of(*[form.format(i + 1) for i in range(25)]))
-    assert text.startswith("looks like dates")
+def test_dates_are_dates(form: str) -> None:
+    inferred = of(*[form.format(i + 1) for i in range(25)])
+    assert (inferred.type, inferred.why, said(inferred)) == ("date", "the values are dates", [])
+    assert isinstance(inferred.column, CategoryColumn)
+    assert inferred.column.dates
+    assert of(*[form.format(i + 1) for i in range(25)], declared="category").type == "category"
+
+
+def test_dates_whose_days_and_months_nothing_tells_apart_are_told() -> None:
+    inferred = of(*[f"{i % 12 + 1}/{i % 7 + 1}/2024" for i in range(24)])
+    assert inferred.type == "category"
+    (text,) = said(inferred)
+    assert text.startswith("looks like dates whose days and months nothing tells apart, such as '1/1/2024'")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["6,7", "4,0", "1,25"], "holds numbers such as '1,25': `decimal: ','` reads it as a number"),
+        (["58,122", "1,460", "704"], "holds numbers such as '1,460': `thousands: ','` reads it as a number"),
+        (
+            ["1.234,5", "12,0", "1.000.000,1"],
+            "holds numbers such as '1.000.000,1': `decimal: ',', thousands: '.'` reads it as a number",
+        ),
+    ],
+)
+def test_numbers_in_another_spelling_are_told_with_the_key_that_reads_them(
+    values: list[str], text: str
+) -> None:
+    inferred = of(*values * 3)
+    assert (inferred.type, said(inferred)[0]) == ("category", text)
+
+
+def test_a_mark_among_numbers_is_told_with_the_key_that_makes_it_missing() -> None:
+    inferred = of(*[str(i) for i in range(27)], "?", "?", "?")
+    assert inferred.type == "category"
+    assert said(inferred)[0] == (
+        "holds numbers in 27 of 30 values, beside '?': `missing: ['?']` (which replaces the default list of "
+        "NA, null, ...) reads it as a number"
+    )
+
+
+@pytest.mark.parametrize("values", [["12%", "7 %"], ["$5.00", "-$3"], ["\u22129", "4"]])
+def test_signs_that_python_does_not_know_are_read(values: list[str]) -> None:
+    inferred = of(*values)
+    assert inferred.type == "number"
+    assert "written as" in inferred.why
+
+
+def test_percentages_and_plain_numbers_do_not_mix() -> None:
+    assert of("12%", "0.3", "7%").type == "category"
+    assert of("$5", "3 €", "$7").type == "category"
+    assert of("12%", "0", "7%").type == "number"
 
 
 @pytest.mark.parametrize(

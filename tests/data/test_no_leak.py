@@ -43,6 +43,7 @@ STEPS: dict[str, list[Any]] = {
     "text": ["impute", "one_hot", {"text": {"min_count": 2, "weighting": "tf_idf"}}],
     "tokens": [{"tokens": {"num_words": 10}}, "multi_hot"],
     "none": ["none"],
+    "datetime": ["impute", "one_hot", "text", "datetime"],
 }
 
 
@@ -59,7 +60,11 @@ def inputs_of(kind: str, x: Any, c: Any, t: Any, w: Any) -> Table | TokenRows | 
     if kind == "tokens":
         return Table((text,), ROWS)
     levels = np.concatenate([rng.integers(0, 3, len(TRAIN)), c]).astype(np.int32)
-    return Table((NumberColumn("x", amounts), CategoryColumn("c", levels, LEVELS), text), ROWS)
+    columns = [NumberColumn("x", amounts), CategoryColumn("c", levels, LEVELS), text]
+    if kind == "datetime":
+        dates = tuple(f"2024-0{month + 1}-11 0{month}:30" for month in range(len(LEVELS)))
+        columns.append(CategoryColumn("d", levels, dates, dates=True))
+    return Table(tuple(columns), ROWS)
 
 
 def fitted(step: list[Any], targets_step: str, inputs: Any, targets: np.ndarray) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.number_spelling import Spellings
+from nnrun.spec.schema import ColumnType
 
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 """int64 where a block holds whole numbers only and none is missing; float64 for all others."""
@@ -118,6 +119,7 @@ class RowReader(Protocol):
         missing: texts that mean a missing value.
         spellings: how numbers are written.
         index: columns that the file declares to be an index, and why.
+        types: what the file declares that columns are, where the values do not say it by themselves.
     """
 
     path: Path
@@ -128,6 +130,7 @@ class RowReader(Protocol):
     missing: Sequence[str]
     spellings: Spellings
     index: Mapping[str, str]
+    types: Mapping[str, ColumnType]
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """The rows from the first on.

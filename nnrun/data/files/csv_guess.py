@@ -85,7 +85,12 @@ def _in_context(
     Without others, a comma before three digits is a decimal comma where a semicolon separates the fields.
     """
     spellings = {name: guess.spelling for name, guess in found.items()}
-    points = any(s in (PLAIN, _THOUSANDS_COMMA) and _has(columns[n], ".") for n, s in spellings.items())
+    points = any(
+        guess.spelling in (PLAIN, _THOUSANDS_COMMA)
+        and _has(columns[name], ".")
+        and not _reads(columns[name], _THOUSANDS_POINT, guess)
+        for name, guess in found.items()
+    )
     commas = any(s.decimal == "," for s in spellings.values()) or (delimiter == ";" and not points)
     for name, guess in found.items():
         raw = columns[name]

@@ -25,6 +25,7 @@ from nnrun.data.files.utf8 import BOM, NEWLINE, refuse_what_is_no_text, refuse_w
 from nnrun.data.number_spelling import Spellings
 from nnrun.data.row_source import MAX_LINE, guessed_delimiter
 from nnrun.errors import DataError
+from nnrun.spec.schema import ColumnType
 from nnrun.spec.suggest import counted, quoted
 
 BLOCK_BYTES: Final = 16 * 2**20
@@ -47,12 +48,13 @@ class CsvRows:
     lines of delimiters only, are no rows.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
         delimiter: between fields.
         header: whether the first line names the columns.
     """
 
     typed = False
+    types: Mapping[str, ColumnType] = {}
 
     def __init__(
         self,

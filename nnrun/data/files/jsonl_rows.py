@@ -20,6 +20,7 @@ from nnrun.data.files.utf8 import BOM, refuse_what_is_no_text, refuse_wide
 from nnrun.data.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, text_name, value_name
 from nnrun.errors import DataError, printable
+from nnrun.spec.schema import ColumnType
 from nnrun.spec.suggest import quoted
 
 BLOCK_BYTES: Final = 8 * 2**20
@@ -31,10 +32,11 @@ class JsonlRows:
     """A file with one JSON object a line; `.gz` is unpacked.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
     """
 
     typed = True
+    types: Mapping[str, ColumnType] = {}
     spellings = Spellings()
 
     def __init__(self, path: Path, missing: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ from nnrun.data.files.opened import shown_path
 from nnrun.data.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, value_name
 from nnrun.errors import DataError, printable
+from nnrun.spec.schema import ColumnType
 from nnrun.spec.suggest import quoted
 
 _BATCH_ROWS: Final = 131_072
@@ -23,7 +24,7 @@ class ParquetRows:
     """A Parquet file. Its rows count from 0.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index: as of a `RowReader`.
+        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
     """
 
     typed = True
@@ -51,6 +52,8 @@ class ParquetRows:
                 raise DataError(f"{self.name} has two columns called {quoted(name)}.")
         self.names: tuple[str, ...] = tuple(names)
         self.index: Mapping[str, str] = _pandas_index(file.schema_arrow)
+
+        self.types: Mapping[str, ColumnType] = _declared_types(file.schema_arrow)
 
     def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
         """As of a `RowReader`."""
@@ -100,15 +103,37 @@ class ParquetRows:
         return DataError(f"{self.name} cannot be read as Parquet: {reason}.")
 
 
+def _declared_types(schema: Any) -> dict[str, ColumnType]:
+    """Categories and dates: by Arrow's type, or by what pandas noted of a column whose type says less."""
+    import pyarrow as pa
+
+    declared: dict[str, ColumnType] = {}
+    noted = _pandas_notes(schema).get("columns")
+    for entry in noted if isinstance(noted, list) else []:
+        if isinstance(entry, dict) and entry.get("pandas_type") == "categorical":
+            declared[str(entry.get("name"))] = "category"
+    for field in schema:
+        if pa.types.is_dictionary(field.type):
+            declared[field.name] = "category"
+        elif pa.types.is_timestamp(field.type) or pa.types.is_date(field.type):
+            declared[field.name] = "date"
+    return {name: type_ for name, type_ in declared.items() if name in schema.names}
+
+
 def _pandas_index(schema: Any) -> dict[str, str]:
-    """The columns that pandas wrote as the index of a data frame, by the file's own metadata."""
-    metadata = (schema.metadata or {}).get(b"pandas")
-    try:
-        entries = json.loads(metadata)["index_columns"] if metadata else []
-    except (ValueError, KeyError, TypeError):
-        return {}  # metadata of another make
+    """The columns that pandas wrote as the index of a data frame."""
+    entries = _pandas_notes(schema).get("index_columns")
     names = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
     return dict.fromkeys(names, "the file declares it as the index of a data frame")
+
+
+def _pandas_notes(schema: Any) -> dict[str, Any]:
+    """What pandas wrote beside the columns; nothing where others wrote the file."""
+    try:
+        notes = json.loads((schema.metadata or {})[b"pandas"])
+    except (KeyError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def _column(values: Any, as_text: bool) -> Numbers | Texts:
@@ -123,6 +148,8 @@ def _column(values: Any, as_text: bool) -> Numbers | Texts:
             return numbers
     if pa.types.is_null(type_):
         values = values.cast(pa.string())
+    if pa.types.is_timestamp(type_):
+        values = _wall_clock(values).cast(pa.timestamp("s"), safe=False)
     if not pa.types.is_dictionary(values.type):
         values = pc.dictionary_encode(values)
     plain = values.dictionary.type
@@ -160,3 +187,16 @@ def _numbers(values: Any) -> Numbers | None:
         if pa.types.is_integer(values.type) and len(present) == len(floats):
             return np.asarray(floats, np.int64)
     return np.asarray(floats, np.float64)
+
+
+def _wall_clock(values: Any) -> Any:
+    """Timestamps as the clock of their time zone shows them; as UTC where the zone is not known here."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if values.type.tz is None:
+        return values
+    try:
+        return pc.local_timestamp(values)
+    except pa.ArrowInvalid:
+        return values.cast(pa.timestamp(values.type.unit))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +88,7 @@ def read_table(
     Raises:
         DataError: the file is damaged, or no row is left.
     """
+    said, types = types, {**{n: t for n, t in reader.types.items() if n in columns}, **types}
     key = {**options, **_options_of(reader), "columns": list(columns), "types": dict(types)}
     key["most_rows"] = most_rows
     kept = kept_or_read(
@@ -103,6 +104,8 @@ def read_table(
     for name, raw in kept.columns.items():
         spelling = reader.spellings[name]
         inferred[name] = infer(name, raw, types.get(name), typed=reader.typed, spelling=spelling)
+        if name in types and name not in said:
+            inferred[name] = replace(inferred[name], why="the file declares it so")
     left_out = n_rows - kept.n_rows
     return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed, index, left_out)
 
@@ -147,7 +150,7 @@ def _read(
 ) -> Kept:
     """Read until every column is throughout what it was taken for."""
     missing = frozenset(reader.missing)
-    as_text = {name for name in columns if types.get(name) in ("category", "text")}
+    as_text = {name for name in columns if types.get(name) in ("category", "text", "date")}
     as_text |= reader.spellings.unusual(columns)
     for _ in range(_MOST_ATTEMPTS):
         builder = TableBuilder({name: name in as_text for name in columns}, missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,17 +91,17 @@ class OneHotColumn:
     Attributes:
         levels: the values that have a column.
         missing: whether a missing value has one.
-        rare: values without a column that are no error.
+        rare: values of the training rows that are too rare for a column, which is no error.
         strict: whether other values are.
-        rare_missing: whether a missing value without a column is no error.
+        rare_missing: whether missing values are so.
     """
 
     kind: ClassVar[str] = "one_hot"
     levels: tuple[str, ...]
     missing: bool
-    rare: tuple[str, ...] = ()
+    rare: tuple[str, ...] = field(default=(), compare=False)  # they do not change the rows
     strict: bool = False
-    rare_missing: bool = False
+    rare_missing: bool = field(default=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -268,8 +268,9 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
         case schema.OneHot(min_count=least, unknown=unknown):
             strict, gaps = unknown == "error", int(column.missing.sum())
             kept = [lev for lev, rows in zip(column.levels, counts, strict=True) if rows >= least]
-            rare = [level for level in held if level not in set(kept)] if strict else []
-            return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, strict and 0 < gaps < least)
+            with_column = set(kept)
+            rare = [level for level in held if level not in with_column]
+            return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, 0 < gaps < least)
         case schema.Ordinal(order=order, unknown=unknown):
             order = None if order is None else [value_name(level) or "" for level in order]
             if order is not None and unknown == "error":

@@ -27,17 +27,24 @@ from nnrun.data.preprocess.categories import (
     as_categories,
     fit_category,
 )
+from nnrun.data.preprocess.datetimes import DatetimeColumn, fit_datetime
 from nnrun.data.preprocess.numbers import NUMBER_STATES, ImputeColumn, NumberState, Problems, fit_number
 from nnrun.data.preprocess.plan import ColumnPlan, Kind, kind_of
 from nnrun.data.preprocess.texts import TEXT_STATES, TextState, TokensColumn, WordsColumn, as_texts, fit_text
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, leave_memory, number_column
 from nnrun.errors import DataError
+from nnrun.spec import schema
 from nnrun.spec.steps import CATEGORY_STEPS, TEXT_STEPS
 from nnrun.spec.suggest import quoted
 
-ColumnState = NumberState | CategoryState | TextState
-STATES: Mapping[str, type[ColumnState]] = {**NUMBER_STATES, **CATEGORY_STATES, **TEXT_STATES}
+ColumnState = NumberState | CategoryState | TextState | DatetimeColumn
+STATES: Mapping[str, type[ColumnState]] = {
+    **NUMBER_STATES,
+    **CATEGORY_STATES,
+    **TEXT_STATES,
+    DatetimeColumn.kind: DatetimeColumn,
+}
 Part = npt.NDArray[np.float64] | SparseRows | TokenRows
 _Value = Column | Part
 _BLOCK_VALUES = 1 << 20  # values of all dense columns that are put in their place at once
@@ -67,7 +74,7 @@ class FittedColumn:
     def features(self) -> list[str]:
         """The names of the features that it gives."""
         last = self.steps[-1] if self.steps else None
-        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn)):
+        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn, DatetimeColumn)):
             return last.names(self.name)
         return [self.name] + [f"{self.name} is missing"] * len(self._indicators)
 
@@ -75,7 +82,7 @@ class FittedColumn:
     def width(self) -> int:
         """Features that it gives."""
         last = self.steps[-1] if self.steps else None
-        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn)):
+        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn, DatetimeColumn)):
             return last.width
         return 1 + len(self._indicators)
 
@@ -114,7 +121,7 @@ class FittedColumn:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedColumn:
         """What `to_json` gave, or ValueError, KeyError or TypeError."""
-        kind = checked.one_of(document["kind"], "number", "category", "text")
+        kind = checked.one_of(document["kind"], "number", "category", "text", "date")
         steps = []
         for step in document["steps"]:
             ((name, values),) = step.items()
@@ -128,7 +135,9 @@ class FittedColumn:
         state: str = self.kind
         for step in self.steps:
             if isinstance(step, (WordsColumn, TokensColumn)):
-                allowed, state_after = state in ("text", "category"), "features"
+                allowed, state_after = state in ("text", "category", "date"), "features"
+            elif isinstance(step, DatetimeColumn):
+                allowed, state_after = state in ("date", "category", "text"), "features"
             elif isinstance(step, FillCategory):
                 allowed, state_after = state == "category", "category"
             elif isinstance(step, OrdinalColumn):
@@ -140,13 +149,15 @@ class FittedColumn:
             if not allowed:
                 raise ValueError(step)
             state = state_after
-        if state in ("category", "text"):
+        if state in ("category", "text", "date"):
             raise ValueError(self.name)
 
 
 def _apply(step: ColumnState, value: _Value, problems: Problems) -> _Value:
     assert isinstance(value, Column), "no step follows an encoder"
     if isinstance(step, (OneHotColumn, OrdinalColumn, HashingColumn, FillCategory)):
+        return step.apply(as_categories(value), problems)
+    if isinstance(step, DatetimeColumn):
         return step.apply(as_categories(value), problems)
     if isinstance(step, (WordsColumn, TokensColumn)):
         return step.apply(as_texts(value), problems)
@@ -179,6 +190,10 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
         if value is None:
             value = column if rows is None else column.take(rows)
         assert isinstance(value, Column), "no step follows an encoder"
+        if isinstance(step, schema.Datetime):
+            fitted.append(fit_datetime(step, as_categories(value)))
+            _apply_to_training_rows(fitted[-1], value, plan, rows)
+            break  # nothing follows
         if isinstance(step, CATEGORY_STEPS) or isinstance(value, CategoryColumn):
             value = as_categories(value)
             state: ColumnState = fit_category(step, value)
@@ -186,12 +201,20 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
             assert isinstance(value, NumberColumn), "the plan lets only numbers here"
             state = fit_number(step, plan.name, value.values.astype(np.float64, copy=False))
         fitted.append(state)
-        problems: dict[int, str] = {}
-        value = _apply(state, value, problems)
-        if problems:
-            at = min(problems)
-            raise RowError(plan.name, at if rows is None else int(rows[at]), problems[at])
+        value = _apply_to_training_rows(state, value, plan, rows)
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
+
+
+def _apply_to_training_rows(
+    state: ColumnState, value: _Value, plan: ColumnPlan, rows: Array | None
+) -> _Value:
+    """What a step gives of the training rows, all of which it must take."""
+    problems: dict[int, str] = {}
+    value = _apply(state, value, problems)
+    if problems:
+        at = min(problems)
+        raise RowError(plan.name, at if rows is None else int(rows[at]), problems[at])
+    return value
 
 
 class RowError(DataError):

@@ -9,11 +9,11 @@ from typing import Literal
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.steps import CATEGORY_STEPS, NUMBER_STEPS, TEXT_STEPS, TOKEN_STEPS, columns_of
+from nnrun.spec.steps import CATEGORY_STEPS, DATE_STEPS, NUMBER_STEPS, TEXT_STEPS, TOKEN_STEPS, columns_of
 from nnrun.spec.suggest import counted, listing, nearest, quoted
 
-Kind = Literal["number", "category", "text"]
-State = Literal["number", "category", "text", "features", "tokens"]
+Kind = Literal["number", "category", "text", "date"]
+State = Literal["number", "category", "text", "date", "features", "tokens"]
 """What a column is between two steps: `features` is several columns of numbers."""
 
 DEFAULT_NUMBER: tuple[schema.Component, ...] = (
@@ -22,7 +22,13 @@ DEFAULT_NUMBER: tuple[schema.Component, ...] = (
 )
 DEFAULT_CATEGORY: tuple[schema.Component, ...] = (schema.OneHot(),)
 DEFAULT_TEXT: tuple[schema.Component, ...] = (schema.Text(),)
-_DEFAULTS = {"number": DEFAULT_NUMBER, "category": DEFAULT_CATEGORY, "text": DEFAULT_TEXT}
+DEFAULT_DATE: tuple[schema.Component, ...] = (schema.Datetime(),)
+_DEFAULTS = {
+    "number": DEFAULT_NUMBER,
+    "category": DEFAULT_CATEGORY,
+    "text": DEFAULT_TEXT,
+    "date": DEFAULT_DATE,
+}
 
 _MOST_NAMES = 12  # that a message lists
 
@@ -30,6 +36,7 @@ _GIVES: dict[type[schema.Component], State] = {
     schema.OneHot: "features",
     schema.Ordinal: "number",
     schema.Hashing: "features",
+    schema.Datetime: "features",
     schema.Text: "features",
     schema.Tokens: "tokens",
 }
@@ -56,7 +63,9 @@ def kind_of(column: Column) -> Kind:
     """What a column's values are."""
     if isinstance(column, NumberColumn):
         return "number"
-    return "category" if isinstance(column, CategoryColumn) else "text"
+    if isinstance(column, CategoryColumn):
+        return "date" if column.dates else "category"
+    return "text"
 
 
 @dataclass
@@ -80,7 +89,8 @@ def plan_columns(
 
     A step without columns takes all that are of its kind when its turn comes. A column that no step takes
     gets the default: a number is imputed by the median (with an indicator where training rows miss values)
-    and standardized, a category is encoded one-hot, a text becomes a multi-hot row of its words. `none`
+    and standardized, a category is encoded one-hot, a text becomes a multi-hot row of its words, a date its
+    parts. `none`
     alone takes numbers as they are.
 
     Args:
@@ -140,7 +150,7 @@ def _chosen(step: schema.Component, opened: Sequence[_Open], dataset: str) -> li
         kind = _own_kind(step)
         found = [column for column in opened if column.state == kind]
         if not found:
-            kinds = {"number": "column of numbers", "category": "category", "text": "column of texts"}[kind]
+            kinds = _KINDS[kind]
             raise DataError(
                 f"{step.kind}: no {kinds} is left in {dataset}, which has {_with_kinds(opened)}. Remove the "
                 "step, or name its columns."
@@ -161,10 +171,20 @@ def _chosen(step: schema.Component, opened: Sequence[_Open], dataset: str) -> li
     return chosen
 
 
+_KINDS: dict[Kind, str] = {
+    "number": "column of numbers",
+    "category": "category",
+    "text": "column of texts",
+    "date": "column of dates",
+}
+
+
 def _own_kind(step: schema.Component) -> Kind:
     """The kind of column that a step takes where it names none."""
     if isinstance(step, CATEGORY_STEPS):
         return "category"
+    if isinstance(step, DATE_STEPS):
+        return "date"
     return "text" if isinstance(step, TEXT_STEPS) else "number"
 
 
@@ -178,6 +198,8 @@ def _after(step: schema.Component, column: _Open) -> State:
     if isinstance(step, schema.Impute):
         if column.state == "text":
             raise DataError(f"{what} holds texts; a missing text counts as an empty one. Remove it here.")
+        if column.state == "date":
+            raise DataError(f"{what} holds dates; datetime tells missing ones by itself. Remove it here.")
         if column.state == "category" and step.strategy not in ("most_frequent", "constant"):
             raise DataError(
                 f"{what} holds categories, which have no {step.strategy}; use strategy most_frequent or "
@@ -186,14 +208,20 @@ def _after(step: schema.Component, column: _Open) -> State:
         return column.state
     if isinstance(step, NUMBER_STEPS):
         if column.state != "number":
-            advice = "one_hot or ordinal" if column.state == "category" else "text"
+            advice = {"category": "one_hot or ordinal", "date": "datetime"}.get(column.state, "text")
+            holds = {"category": "categories", "date": "dates"}.get(column.state, "texts")
             raise DataError(
-                f"{what} holds {'categories' if column.state == 'category' else 'texts'}, not numbers; use "
+                f"{what} holds {holds}, not numbers; use "
                 f"{advice}, or say `types: {{{column.name}: number}}` in the data set."
             )
         return "number"
     if isinstance(step, TEXT_STEPS) and column.state == "number":
         raise DataError(f"{what} holds numbers, and {step.kind} takes texts; use standardize.")
+    if isinstance(step, DATE_STEPS) and column.state == "number":
+        raise DataError(
+            f"{what} holds numbers, and {step.kind} takes dates. Where they are dates, as 20261124, say "
+            f"`types: {{{column.name}: date}}` in the data set."
+        )
     return _GIVES[type(step)]
 
 

@@ -11,6 +11,7 @@ from tables import categories, dataset, fit, numbers, rows_of, table, texts
 from nnrun.data import Dataset, Samples, fit_preprocessing
 from nnrun.data.preprocess import plan_columns
 from nnrun.data.preprocess.plan import kind_of
+from nnrun.data.table import CategoryColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -201,7 +202,10 @@ def test_every_step_has_its_place(kind: str) -> None:
         "text": table(texts("t", ["a b", "b"])),
         "none": table(numbers("x", [1, 2])),
     }
-    if kind in ("one_hot", "ordinal", "hashing"):
+    if kind == "datetime":
+        levels = ("2024-01-31", "2024-02-01 12:00")
+        inputs = table(CategoryColumn("d", np.array([0, 1], np.int32), levels, dates=True))
+    elif kind in ("one_hot", "ordinal", "hashing"):
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))

@@ -1,0 +1,57 @@
+"""What a killed process leaves beside a file that it was writing goes with the next write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from nnrun.figures.curves import save
+from nnrun.records import RunDirectory
+from nnrun.records.files import write_text
+from nnrun.unfinished import remove_abandoned, unfinished
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_only_what_is_abandoned_is_removed(tmp_path: Path, dead: int) -> None:
+    stays = [
+        unfinished(tmp_path / "mine.json").name,
+        f".other.{os.getppid()}.ab12.tmp",
+        f".notes.{dead}.tmp",
+        f"visible.{dead}.ab12.tmp",
+        ".hidden.tmp",
+        ".x.tmp.ab12",
+    ]
+    for name in [*stays, f".run.json.{dead}.ab12.tmp", f".a\nb.{dead}.00ff.tmp"]:
+        (tmp_path / name).write_text("x")
+    (tmp_path / f".folder.{dead}.ab12.tmp").mkdir()
+    remove_abandoned(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*stays, f".folder.{dead}.ab12.tmp"])
+    remove_abandoned(tmp_path / "missing")
+
+
+def test_the_next_write_removes_it(tmp_path: Path, dead: int) -> None:
+    for write in (lambda: write_text(tmp_path / "a.txt", "a"), lambda: save(Figure(), tmp_path / "a.png")):
+        (tmp_path / f".report.html.{dead}.ab12.tmp").write_text("half")
+        write()
+        assert not list(tmp_path.glob(".*"))
+
+
+def test_resuming_removes_it_in_every_folder_of_the_run(tmp_path: Path, dead: int) -> None:
+    for folder in ("", "plots", "fold-0"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f".x.{dead}.ab12.tmp").write_text("half")
+    with pytest.raises(Exception, match="checkpoint"):
+        RunDirectory(tmp_path).read_checkpoint()
+    assert not list(tmp_path.rglob(".*.tmp"))
