@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from nnrun.data.files.read import ReadTable
 from nnrun.data.infer import Inferred
 from nnrun.errors import DataError
 from nnrun.experiment.init import names
-from nnrun.experiment.init.leaks import codes_of, copies_among, leak_of
+from nnrun.experiment.init.leaks import copies_among, leak_of
 from nnrun.experiment.init.roles import Roles, roles_of
 from nnrun.experiment.init.target import TaskName
 from nnrun.spec.suggest import counted, quoted
@@ -78,9 +75,8 @@ def choose_inputs(
     left_out: dict[str, str] = {}
     giveaways: dict[str, str] = {}
     suspects: dict[str, str] = {}
-    with_target = ~np.logical_or.reduce([file.columns[name].column.missing for name in targets])
     for name, inferred in others.items():
-        why = _same_where(inferred, with_target) or _why_useless(name, inferred, file.n_rows, roles, group)
+        why = _why_useless(name, inferred, file.n_rows, roles, group)
         if why is not None:
             left_out[name] = why
             continue
@@ -109,14 +105,6 @@ def group_of(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str | Non
     """The id whose rows belong together: of several the one with the most values, which is the finest."""
     able = [name for name in roles.members if name not in targets]
     return max(able, key=lambda name: (file.columns[name].distinct or 0, name), default=None)
-
-
-def _same_where(inferred: Inferred, rows: npt.NDArray[np.bool_]) -> str | None:
-    """Why nothing can be learned from a column in the rows that have a target; None where it can."""
-    if rows.all() or inferred.constant:
-        return None
-    _, n_values = codes_of(inferred.column, rows)
-    return "is the same in every row with a target" if n_values < 2 else None
 
 
 def _is_time(name: str) -> bool:
@@ -149,8 +137,6 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
         return f"has a value in {counted(present, 'row')} only"
-    if name in roles.dates:
-        return "holds dates"
     if any(doubt.kind == "names" for doubt in inferred.doubts):
         return f"has {inferred.distinct:,} different values in {present:,} rows, too many to learn from"
     return None

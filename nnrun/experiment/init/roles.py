@@ -197,11 +197,6 @@ def is_year_dummy(name: str, inferred: Inferred) -> bool:
     return names.is_year_dummy(name) and is_dummy(inferred)
 
 
-def looks_like_dates(inferred: Inferred) -> bool:
-    """Whether a column holds dates."""
-    return any(doubt.kind == "names" and "dates" in doubt.text for doubt in inferred.doubts)
-
-
 @dataclass(frozen=True)
 class Roles:
     """What the columns of a file are for, the target aside.
@@ -238,7 +233,7 @@ def roles_of(file: ReadTable) -> Roles:
         if name not in rows and (mark := split_mark(name, inferred, n)) is not None
     }
     members = {name for name, inferred in columns.items() if repeats(name, inferred, n)} - splits.keys()
-    dates = {name for name, inferred in columns.items() if looks_like_dates(inferred)}
+    dates = {name for name, inferred in columns.items() if inferred.type == "date"}
     times = {
         name
         for name, inferred in columns.items()
