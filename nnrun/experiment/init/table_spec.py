@@ -127,7 +127,12 @@ def initial_spec_of_file(
         *_about_target(decided),
         *_dataset_lines(decided),
         *preprocessing_lines(
-            file, decided.inputs.names, decided.tags, request.targets, request.task, decided.sizes.texts
+            file,
+            decided.inputs.names,
+            decided.tags,
+            request.targets,
+            decided.request.task,
+            decided.sizes.texts,
         ),
         *network_lines(decided.sizes),
         *_validation_lines(decided.split),
@@ -175,6 +180,8 @@ def _with_target_types(
 def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Decided:
     first = request.targets[0]
     labels = len(request.targets) > 1 and all(is_dummy(file.columns[name]) for name in request.targets)
+    if labels:
+        request = replace(request, task="classification")
     one_of_classes = request.task == "classification" and len(request.targets) == 1
     counts = counts_of_values(file.columns[first].column) if one_of_classes else {}
     rows = file.n_rows
