@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, nth_look, ordinal, terminal_width, times, wrapped
 from nnrun.errors import printable
-from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
+from nnrun.experiment.record_text import (
+    baseline_text,
+    caution_text,
+    interval_text,
+    rows_in_words,
+    score_table,
+)
 from nnrun.experiment.sound_record import sound
 from nnrun.records import members_of_record, recorded_directions
 from nnrun.validation.summary import monitor_mode
@@ -29,6 +35,9 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
     record = sound(record)
     width = terminal_width()
     blocks = [wrapped(_headline(record), width)]
+    caution = caution_text(record)
+    if caution:
+        blocks.append(wrapped(caution, width))
     scores = score_table(record)
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")

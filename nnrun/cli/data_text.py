@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
-from nnrun.spec.dump import flow
+from nnrun.errors import one_line
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -122,6 +122,8 @@ def file_text(document: dict[str, Any]) -> str:
     )
     parts = [head, _columns_table(columns)]
     if document["read_with"]:
+        from nnrun.spec.dump import flow  # pydantic: only where it is needed
+
         keys = flow(document["read_with"])
         parts.append(
             paragraph(
@@ -202,7 +204,8 @@ def number(count: int | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns; those of `right` are aligned to the right."""
+    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

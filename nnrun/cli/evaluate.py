@@ -45,6 +45,7 @@ def evaluate(
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -108,6 +109,8 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
+    from nnrun.experiment.record_text import no_better_text
+
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
@@ -118,6 +121,9 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) ->
         baseline = with_std(evaluation.baseline.get(name))
         table.append([name, with_std(value, evaluation.std.get(name)), baseline])
     lines[0] = textwrap.fill(lines[0], text_width(), break_on_hyphens=False, break_long_words=False)
+    caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
+    if caution:
+        lines.append(paragraph(caution, text_width()))
     lines.append(aligned(table))
     lines += _tables(evaluation, brief)
     if figures:

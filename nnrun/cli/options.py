@@ -81,6 +81,26 @@ AllowCustom = Annotated[
 ]
 
 
+def _compute_with(threads: int | None) -> int | None:
+    from nnrun.threads import ask_for
+
+    ask_for(threads)
+    return threads
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        envvar="NNRUN_THREADS",
+        callback=_compute_with,
+        help="CPU threads. Default: one for small steps, else as many as this process may use.",
+    ),
+]
+
+
 class CompilePolicy(str, Enum):
     """Whether training steps are compiled."""
 

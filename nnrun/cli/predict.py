@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
+from nnrun.cells import json_for
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json
@@ -62,6 +63,7 @@ def predict(
         str | None, typer.Option("--member", metavar="NAME", help="One of several networks: fold-2, seed-7.")
     ] = None,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -179,7 +181,7 @@ def _write(
     if format_ is Format.jsonl:
         json_lines = JsonLines(meaning, probabilities=probabilities)
         for block in predicted:
-            file.write(json_lines.lines(block))
+            file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
     csv_lines = CsvLines(meaning, probabilities=probabilities)

@@ -75,10 +75,14 @@ def _read(
     on_message: Callable[[str], None],
     needed: Sequence[str],
 ) -> ReadTable:
-    reader = reader_of(kind.model_validate({"path": str(path), "target": ["-"], **keys}), path)
+    reader = reader_of(_table(kind, path, keys), path)
     options = {"kind": kind.kind, "delimiter": None}
     file = read_table(reader, sha256_of(path), options, reader.names, types, on_message, needed=needed)
     return replace(file, keys=keys)
+
+
+def _table(kind: type[schema.RowFile], path: Path, keys: Mapping[str, Any]) -> schema.RowFile:
+    return kind.model_validate({"path": str(path), "target": ["-"], **keys})
 
 
 def _keys_of_numbers(
@@ -92,8 +96,9 @@ def _keys_of_numbers(
     ]
     if not doubtful:
         return {}
-    if kind is schema.Csv:
-        return guess_spelling(CsvRows(path, header=keys.get("header", True)))
+    table = _table(kind, path, keys)
+    if isinstance(table, schema.Csv):
+        return guess_spelling(CsvRows(path, header=table.header))
     if kind is not schema.Jsonl:
         return {}
     marks: dict[str, None] = {}

@@ -20,9 +20,10 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.describe import row_in_one_line
 from nnrun.data.preprocess.unknown import Unknown, together, unknown_values
 from nnrun.data.table import Table
-from nnrun.errors import UsageError
+from nnrun.errors import UsageError, one_line
 from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
+from nnrun.experiment.cautions import not_better
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
@@ -64,6 +65,7 @@ class Evaluation:
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
             classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
+        not_better_than_baseline: each score that does not beat its baseline, and both.
         unknown: what these rows hold that training never saw.
     """
 
@@ -82,6 +84,7 @@ class Evaluation:
     look: int | None
     analysis: Analysis | None
     combination: Combination
+    not_better_than_baseline: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
 
 
@@ -173,6 +176,7 @@ def _evaluated(
                 listener.message(f"validation rows: {found}")
     scores = [scored.scores for scored in measured]
     combined = combine(predicted)
+    mean_scores, worthless = mean_of(scores), mean_of([scored.baseline for scored in measured])
     evaluation = Evaluation(
         run=run,
         name=spec.name,
@@ -182,9 +186,9 @@ def _evaluated(
         epoch=_epoch(record.get("weights_epoch")),
         networks=len(networks),
         kind=None if networks[0].member is None else networks[0].member.kind,
-        scores=mean_of(scores),
+        scores=mean_scores,
         std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
-        baseline=mean_of([scored.baseline for scored in measured]),
+        baseline=worthless,
         test_uses=len(sound(record).get("test_uses") or []),
         look=look,
         analysis=analyse(
@@ -199,6 +203,7 @@ def _evaluated(
             lines=samples.lines,
         ),
         combination=combined.how,
+        not_better_than_baseline={} if record.get("smoke") else not_better(mean_scores, worthless, spec),
         unknown=unknown,
     )
     if split == "test":
@@ -227,7 +232,7 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     elif isinstance(analysis, Classification):
         calibration = analysis.calibration
         bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
-        names = [of_class.name for of_class in analysis.classes]
+        names = [one_line(of_class.name) for of_class in analysis.classes]
         made = {
             "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
             "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.experiment.baseline import SHUFFLED
 from nnrun.records import members_of_record
-from nnrun.spec.suggest import with_std
+from nnrun.spec.suggest import quoted, with_std
 
 
 def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "training rows") -> str:
@@ -93,3 +93,34 @@ def baseline_text(record: Mapping[str, Any]) -> str:
     text = f"Baseline: the best constant for each score, on the {record.get('baseline_on')} rows"
     shuffled = baseline.get(SHUFFLED)
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
+
+
+def caution_text(record: Mapping[str, Any]) -> str:
+    """What to know before the scores, as sentences; empty where there is nothing."""
+    several = len(members_of_record(record)[1]) > 1
+    sentences = (
+        no_better_text(record.get("not_better_than_baseline") or {}, several=several),
+        near_perfect_text(record.get("near_perfect")),
+    )
+    return "\n".join(text for text in sentences if text)
+
+
+def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool) -> str:
+    """That a constant does as well; empty where the networks beat it."""
+    if not worse:
+        return ""
+    who = "On average the networks do" if several else "The network does"
+    pairs = [f"{name} {with_std(value)} (baseline {with_std(best)})" for name, (value, best) in worse.items()]
+    return f"{who} not beat the best constant: {', '.join(pairs)}."
+
+
+def near_perfect_text(found: Mapping[str, Any] | None) -> str:
+    """That a score is close to perfect, and which column to look at."""
+    if not found:
+        return ""
+    name, column = found["score"], quoted(str(found.get("column")))
+    return (
+        f"{name} {with_std(found['value'])} is close to perfect. The input that predicts the target best by "
+        f"itself is {column} ({name} {with_std(found.get('alone'))} alone): if it is a copy of the target, "
+        "leave it out."
+    )

@@ -10,7 +10,13 @@ from typing import Any
 from nnrun.errors import DataError
 from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
+from nnrun.experiment.record_text import (
+    baseline_text,
+    caution_text,
+    interval_text,
+    rows_in_words,
+    score_table,
+)
 from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.experiment.sound_record import sound
 from nnrun.figures.curves import curves_figure, name_of, title_of
@@ -95,6 +101,7 @@ def _summary(record: Mapping[str, Any]) -> Block:
         paragraphs.append(Paragraph("This was a smoke run: its numbers mean nothing.", "warning"))
     if record.get("error"):
         paragraphs.append(Paragraph(str(record["error"]), "warning"))
+    paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
     if record.get("verdict"):
         paragraphs.append(Paragraph(str(record["verdict"]), "verdict"))
     if record.get("parent"):

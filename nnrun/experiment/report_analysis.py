@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError, UsageError, one_line
 from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals, label_scores
 from nnrun.experiment.combine import combination_text
 from nnrun.experiment.evaluate import evaluate_run
@@ -56,7 +56,7 @@ def analysis_blocks(
 
 
 def _classes(analysis: Classification, title: str, rows: str, salt: str, said: Paragraph) -> list[Block]:
-    names = [of_class.name for of_class in analysis.classes]
+    names = [one_line(of_class.name) for of_class in analysis.classes]
     calibration = analysis.calibration
     bins = np.array([(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins])
     confusion = confusion_figure(np.array(analysis.confusion), names, rows)
@@ -64,7 +64,10 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
     mistakes = Table(
         ["row", "true", "predicted", "probability"],
-        [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}"] for m in analysis.mistakes],
+        [
+            [str(m.row), one_line(m.true), one_line(m.predicted), f"{m.probability:.3f}"]
+            for m in analysis.mistakes
+        ],
         words=True,
         texts=[m.text for m in analysis.mistakes],
     )
@@ -109,7 +112,7 @@ def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragr
 
 def _class_row(scores: ClassScores) -> list[str]:
     return [
-        scores.name,
+        one_line(scores.name),
         f"{scores.precision:.3f}",
         f"{scores.recall:.3f}",
         f"{scores.f1:.3f}",

@@ -26,6 +26,8 @@ from nnrun.spec.differences import spec_differences
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import read_kept_spec
 from nnrun.spec.overrides import Overrides, with_changes
+from nnrun.spec.suggest import counted
+from nnrun.threads import wanted_threads
 from nnrun.training.choice import Policy
 from nnrun.training.deterministic import exact_on
 from nnrun.training.device import cpu_setup, resolve_device
@@ -88,6 +90,10 @@ def resume_run(
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            if kept.group >= len(job.groups):
+                raise DataError(
+                    f"The checkpoint in {run.path} is of a group of networks that the run has not."
+                )
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
@@ -138,7 +144,12 @@ def _go_on(
                 if changed is not None:
                     run.write_resolved(dump_spec(changed))
                 run.write_record(record)
-            until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
+            threads = int(kept.conditions["threads"])
+            if wanted_threads() not in (None, threads):
+                job.listener.message(
+                    f"with {counted(threads, 'thread')}, as before: another number would round differently"
+                )
+            until_the_end.enter_context(cpu_setup(threads))
             job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
             train_job(run, record, job, kept)
     except BaseException:

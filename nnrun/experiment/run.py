@@ -15,6 +15,7 @@ import torch
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown import Unknown
 from nnrun.experiment.baseline import baseline, mean_of
+from nnrun.experiment.cautions import cautions
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
@@ -86,6 +87,7 @@ class Settings:
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
+        threads: how many CPU threads; default: what was asked for, or what the work is worth.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
     """
@@ -104,6 +106,7 @@ class Settings:
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
+    threads: int | None = None
     keep_every_epoch: bool = False
     allow_unknown: bool = False
 
@@ -269,7 +272,7 @@ def prepare_job(
         memory,
         unknown=unknown,
     )
-    return job, max(threads)
+    return job, settings.threads or max(threads)
 
 
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
@@ -427,6 +430,7 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
+            record |= cautions(record, spec, job.dataset.train)
             if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
                 record |= {"verdict": None}
             if job.kind is not None:
@@ -460,6 +464,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
+        record |= cautions(record, spec, job.dataset.train)
 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_LARGEST = 2**63
+"""JSON can hold whole numbers that no float, and no other program, can."""
+
 
 def sound(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record's entries that are what nnrun writes there; others are left out, as if never written."""
@@ -20,11 +23,11 @@ def _text(value: object) -> bool:
 
 
 def _count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, float) or _count(value)
 
 
 def _map_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -54,6 +57,16 @@ def _chosen_from(value: object) -> bool:
     )
 
 
+def _near_perfect(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("score"), str)
+        and _number(value.get("value"))
+        and isinstance(value.get("column"), str)
+        and _number(value.get("alone"))
+    )
+
+
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(
         ("id", "name", "status", "command", "device", "parent", "reproduces", "verdict", "error"), _text
@@ -67,6 +80,8 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data"), _maps),
     "best_interval": _map_of(_interval),
+    "not_better_than_baseline": _map_of(_interval),
+    "near_perfect": _near_perfect,
     "training_seconds": _number,
     "weights_epoch": lambda value: _count(value) or _map_of(_count)(value),
     "versions": _map_of(_text),

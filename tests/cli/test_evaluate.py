@@ -121,6 +121,8 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "test_uses",
         "look",
         "combination",
+        "not_better_than_baseline",
+        "unknown",
         "classification",
         "multi_label",
         "residuals",

@@ -14,7 +14,10 @@ import numpy as np
 
 from nnrun.data.describe_columns import counts_of_values
 from nnrun.data.describe_file import kind_of_file, read_file
+from nnrun.data.files.csv_rows import CsvRows
+from nnrun.data.files.missing_marks import marks_sentence, missing_marks
 from nnrun.data.files.read import ReadTable
+from nnrun.data.sources.row_file import reader_of
 from nnrun.data.table import NumberColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.inputs import Inputs, choose_inputs, group_of
@@ -33,6 +36,7 @@ from nnrun.experiment.init.validation import (
     usual_split,
 )
 from nnrun.experiment.init.writing import comment, comments, flow_list, relative, remarked, some
+from nnrun.spec import schema
 from nnrun.spec.dump import flow
 from nnrun.spec.suggest import counted, listing, quoted
 
@@ -283,6 +287,9 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         of = f"{counted(file.left_out, 'row')} of {file.n_rows + file.left_out:,}"
         are = "is" if file.left_out == 1 else "are"
         lines.append(f"    drop_missing_target: true  # {of} without a target {are} left out")
+        for name in request.targets:
+            if marks := _marks(decided, name):
+                lines += comments(f"{quoted(name)}: {marks}", "    ")
     if decided.types:
         told = ["its numbers name classes"] if decided.target in decided.types else []
         told += ["tags with | between them are read as texts"] if decided.tags else []
@@ -347,6 +354,9 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     chosen["task"] = task
     left_out = decided.file.left_out
     chosen["rows"] = f"{sizes.rows:,}" + (f" of {sizes.rows + left_out:,}" if left_out else "")
+    for name in request.targets:
+        if left_out and (marks := _marks(decided, name)):
+            chosen["missing?"] = marks
     chosen |= decided.split.said
     n_others = len(decided.file.columns) - len(request.targets)
     chosen["inputs"] = f"{len(inputs.names):,} of {counted(n_others, 'other column')}"
@@ -358,6 +368,18 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
         chosen["warning"] = f"{some(list(inputs.giveaways))} gives {quoted(decided.target)} away{kept}"
     return chosen
+
+
+def _marks(decided: _Decided, target: str) -> str:
+    """What the file has where a target is missing: a sentence, or nothing."""
+    kind = kind_of_file(decided.request.path.name)
+    if kind is not schema.Csv:
+        return ""
+    path = decided.request.path
+    declared = {"path": str(path), "target": [target], **decided.file.keys}
+    reader = reader_of(schema.Csv.model_validate(declared), path)
+    assert isinstance(reader, CsvRows), "the reader of CSV"
+    return marks_sentence(missing_marks(reader, target))
 
 
 def _are_labels(column: object) -> bool:
