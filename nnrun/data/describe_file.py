@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data.describe_columns import column_document, row_values
 from nnrun.data.files.csv_guess import guess_spelling, lacks_header
 from nnrun.data.files.csv_rows import CsvRows
-from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.opened import refuse_what_is_no_file, refuse_workbook, sha256_of
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.number_guess import guess_numbers
 from nnrun.data.sources.row_file import reader_of
@@ -57,6 +57,7 @@ def read_file(
     """
     kind = kind_of_file(path.name)
     if kind is None:
+        refuse_workbook(path)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     refuse_what_is_no_file(path, kind.kind)
     keys: dict[str, Any] = {}
