@@ -90,6 +90,10 @@ def resume_run(
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
             job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            if kept.group >= len(job.groups):
+                raise DataError(
+                    f"The checkpoint in {run.path} is of a group of networks that the run has not."
+                )
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_LARGEST = 2**63
+"""JSON can hold whole numbers that no float, and no other program, can."""
+
 
 def sound(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record's entries that are what nnrun writes there; others are left out, as if never written."""
@@ -20,11 +23,11 @@ def _text(value: object) -> bool:
 
 
 def _count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, float) or _count(value)
 
 
 def _map_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:

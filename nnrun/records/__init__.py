@@ -27,15 +27,13 @@ from nnrun.records.member import (
 )
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
 from nnrun.records.sweep_directory import (
-    FINISHED,
+    OpenSweep,
     SweepDirectory,
-    SweepRecord,
-    TrialRecord,
-    TrialStatus,
     find_sweep,
     list_sweeps,
     open_sweep,
 )
+from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
 from nnrun.records.weights import read_weights_file
 
 __all__ = [
@@ -50,6 +48,7 @@ __all__ = [
     "Member",
     "MemberKind",
     "Numbered",
+    "OpenSweep",
     "RunDirectory",
     "RunSummary",
     "SweepDirectory",

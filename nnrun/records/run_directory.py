@@ -19,12 +19,12 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.checkpoint import (
@@ -45,6 +45,8 @@ from nnrun.unfinished import remove_abandoned
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+T = TypeVar("T")
 
 RECORD = "run.json"
 KILLED = "its process ended without a word: it was killed, the machine stopped, or the disk was full"
@@ -227,12 +229,15 @@ class RunDirectory:
         """Keep the state at an epoch's end; the one before it goes once this one reads back."""
         write_checkpoint(self.path, arrays, document)
 
-    def read_checkpoint(self) -> Checkpoint:
-        """The newest state that is whole. What a killed process left unfinished is removed."""
+    def read_checkpoint(self, interpret: Callable[[Checkpoint], T]) -> T:
+        """The newest state that is whole, as `interpret` understands it; it raises DataError for none.
+
+        What a killed process left unfinished is removed.
+        """
         remove_unfinished(self.path)
         for folder, _, _ in os.walk(self.path):
             remove_abandoned(Path(folder))
-        return read_checkpoint(self.path)
+        return read_checkpoint(self.path, interpret)
 
     def can_go_on(self, record: Mapping[str, Any]) -> bool:
         """Whether a run with this record, which nobody is at work on, was interrupted and can go on."""
