@@ -158,6 +158,8 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     }
     if evaluation.kept is not None:
         columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    if evaluation.ensemble is not None:
+        columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
@@ -180,6 +182,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
             f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
             f"{evaluation.scores_epoch}, one for all, as in the summary of training."
+            + (" The ensemble is of the own epochs, too." if evaluation.ensemble is not None else "")
         ]
     if evaluation.chosen_on_these_rows:
         return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]
