@@ -377,33 +377,56 @@ def evaluate(
 
 def predict(
     run: Run,
-    inputs: Any,
+    inputs: Any = None,
     *,
+    split: Literal["train", "validation", "test"] | None = None,
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    allow_unknown: bool = False,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Ask a run's networks about new rows. Needs the run alone, and no data set.
+    """Ask a run's networks about new rows, which needs the run alone; or about rows of its data set.
 
     Args:
         run: the run. Of several networks the outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
+        split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
+            each validation row is predicted by the network that did not train on it. A look at the test set
+            is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
+        overrides, allow_unknown: with `split`, as for `evaluate`.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         allow_custom: as for `train`.
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
-        units) and, for classes, `probability` and `probability_<class>` of each.
+        units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
+        the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predict import load_predictor, predict_values
 
+    if (inputs is None) == (split is None):
+        raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
     with allowing(allow_custom):
+        if split is not None:
+            from nnrun.experiment.predict_split import predict_split
+
+            return predict_split(
+                run._directory,
+                split,
+                member=member,
+                weights=weights,
+                overrides=overrides,
+                data_dir=_data_dir(data_dir),
+                device=device,
+                allow_unknown=allow_unknown,
+            ).table()
         predictor = load_predictor(
             run._directory, member=member, weights=weights, data_dir=_data_dir(data_dir), device=device
         )

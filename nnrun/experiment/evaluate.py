@@ -204,7 +204,7 @@ def _evaluated(
     predicted: list[tuple[Array, Array]] = []
     unknown_of_each: list[list[Unknown]] = []
     for network in networks:
-        fold = _fold_of(network, spec, dataset)
+        fold = fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
         known = known_targets(dataset.train, fold.train_rows)
@@ -385,7 +385,7 @@ def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]
     return {m.member: m.scores for m in members if m.member is not None} or None
 
 
-def _fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
+def fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
     """The rows that the network was trained and validated on."""
     member = network.member
     if member is not None and member.kind == "seed":
