@@ -1,4 +1,4 @@
-"""A run, or several, as one page that anybody can open: what was tried, how it went, how to repeat it."""
+"""A run, or several, as one page that anybody can open: what was tried, the results, how to repeat it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_report(
         output: the file, or None.
         data_dir: where data files are looked for first.
         listener: is told what happens.
-        overrides: where the files of the runs' specs lie now, such as `dataset.csv.path=t.csv`.
+        overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.
     """
     analyses = {
         run.id: analysis_blocks(run, data_dir, listener, f"run {place}", overrides)
@@ -80,7 +80,7 @@ def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Bl
             _data(record),
             _environment(record),
             _repeat(run, record),
-            Block("Spec", code=run.read_resolved().rstrip(), folded="every default filled in"),
+            Block("Spec", code=run.read_resolved().rstrip(), folded="all defaults filled in"),
         ]
         sections.append(Section(run.id if len(runs) > 1 else "", blocks))
     one = records[0]
@@ -92,7 +92,7 @@ def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Bl
 def _summary(record: Mapping[str, Any]) -> Block:
     paragraphs = [Paragraph(_headline(record))]
     if record.get("smoke"):
-        paragraphs.append(Paragraph("This was a smoke run: its numbers mean nothing.", "warning"))
+        paragraphs.append(Paragraph("This was a smoke run: its numbers are meaningless.", "warning"))
     if record.get("error"):
         paragraphs.append(Paragraph(str(record["error"]), "warning"))
     if record.get("verdict"):
@@ -188,7 +188,7 @@ def _environment(record: Mapping[str, Any]) -> Block:
         "started": record.get("started"),
         "device": record.get("device"),
         "CPU threads": record.get("threads"),
-        "steps": "compiled" if record.get("compiled") else "one by one",
+        "steps": "compiled" if record.get("compiled") else "not compiled",
         "seed": record.get("seed"),
         "git commit": record.get("git_commit"),
         **(record.get("versions") or {}),

@@ -64,7 +64,7 @@ def test_json_is_one_document(folder: Path, capsys: Capture) -> None:
     ("arguments", "said"),
     [
         (["-o", "m.zip"], "the name must end in .safetensors, .pt2 or .onnx"),
-        (["-o", "/dev/null", "--format", "pt2"], "is no ordinary file"),
+        (["-o", "/dev/null", "--format", "pt2"], "is not a regular file"),
         (["-o", "m.pt2", "--member", "fold-1"], "has one network, which has no name"),
         (["-o", "m.pt2", "--format", "keras"], "'--format'"),
         ([], "'--output'"),
