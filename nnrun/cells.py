@@ -33,7 +33,20 @@ def json_text(document: Any, *, indent: int | None = None) -> str:
     text = json.dumps(document, indent=indent, ensure_ascii=False)
     if text.replace("\n", "").isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
+
+
+def _json_escape(character: str) -> str:
+    return f"\\u{ord(character):04x}" if character.isascii() else json.dumps(character)[1:-1]
+
+
+def json_for(text: str, encoding: str | None) -> str:
+    """JSON as it is, or with what this encoding cannot hold as JSON's own escapes: it reads back the same."""
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "".join(c if c.isascii() else _json_escape(c) for c in text)
+    return text
 
 
 def _is_number(text: str) -> bool:

@@ -128,6 +128,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
 
 
+def one_line(text: str) -> str:
+    """A name from a file for a table or a figure: `printable`, and a line break as `\\n`."""
+    return printable(text).replace("\n", "\\n")
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if character == "\t":

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
-from nnrun.cli.streams import Unheard, replace_closed_streams, write_to_nobody
+from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, NnrunError
 from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
@@ -22,6 +22,7 @@ from nnrun.spec.allowed import allowing
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
     replace_closed_streams()
+    readable_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnrun.cli.output import aligned, shortened
+from nnrun.errors import one_line
 
 if TYPE_CHECKING:
     from nnrun.experiment.analysis import (
@@ -53,7 +54,8 @@ def brief_classification_text(found: Classification, width: int, brief: Brief) -
         blocks.append(_confusion(found, width))
     sentences = []
     if not as_matrix and found.confusions[: brief.confusions]:
-        pairs = [f"{c.true} as {c.predicted} ({c.rows:,})" for c in found.confusions[: brief.confusions]]
+        most = found.confusions[: brief.confusions]
+        pairs = [f"{one_line(c.true)} as {one_line(c.predicted)} ({c.rows:,})" for c in most]
         sentences.append(f"Most frequent confusions: {', '.join(pairs)}")
     sentences.append(_calibration_sentence(found.calibration))
     blocks.append("\n".join(textwrap.fill(sentence, width) for sentence in sentences))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
+from nnrun.errors import one_line
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -42,6 +43,16 @@ def overview_text(document: dict[str, Any]) -> str:
             parts.append(table(lines, right=(0, 2, 3)))
     if "columns" in document:
         parts.append(_columns_table(document["columns"]))
+    if "image" in document:
+        image = document["image"]
+        size = " x ".join(map(str, image["shape"][:2]))
+        channels = f", {image['shape'][2]} channels" if len(image["shape"]) > 2 else ""
+        numbers = f"{image['min']:g} to {image['max']:g}, mean {image['mean']:.5g}"
+        reshape = [*image["shape"], 1][:3]
+        parts.append(
+            f"images of {size} pixels{channels}; values from {numbers}\nfor convolutions: reshape: {reshape}"
+            f"\n\ntraining row 0:\n{picture(image['first'])}"
+        )
     if "features" in document:
         parts.append(_statistics_table("COLUMN", document["features"]))
     if "target" in document:
@@ -73,6 +84,8 @@ def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
     if "tokens" in document:
         words = document.get("words") or [str(token) for token in document["tokens"]]
         body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
+    elif "image" in document:
+        body = picture(document["image"])
     else:
         body = _values(document["values"])
     blocks = [head, body]
@@ -193,6 +206,27 @@ def _values(values: dict[str, float | str | None]) -> str:
     return "\n\n".join(parts)
 
 
+_BRIGHTNESS = " .:-=+*#%@"
+_MOST_PIXELS = 56  # of a picture in characters, across
+
+
+def picture(image: Sequence[Sequence[Any]]) -> str:
+    """An image as characters, the brightest as @; a character stands for two rows, as it is twice as high."""
+    grey = [[sum(p) / len(p) if isinstance(p, list) else float(p) for p in row] for row in image]
+    step = max(1, -(-len(grey[0]) // _MOST_PIXELS))
+    low, high = min(map(min, grey)), max(map(max, grey))
+    scale = (len(_BRIGHTNESS) - 1) / ((high - low) or 1.0)
+    lines = []
+    for top in range(0, len(grey), 2 * step):
+        rows = grey[top : top + 2 * step]
+        line = ""
+        for left in range(0, len(grey[0]), step):
+            cells = [value for row in rows for value in row[left : left + step]]
+            line += _BRIGHTNESS[round((sum(cells) / len(cells) - low) * scale)]
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
 def _filled(text: str) -> str:
     return textwrap.fill(text, text_width(), break_long_words=False, break_on_hyphens=False)
 
@@ -203,7 +237,8 @@ def number(count: int | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns; those of `right` are aligned to the right."""
+    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

@@ -46,6 +46,7 @@ def final(
     smoke: options.Smoke = False,
     allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     compile_: options.Compile = options.CompilePolicy.auto,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,

@@ -81,6 +81,26 @@ AllowCustom = Annotated[
 ]
 
 
+def _compute_with(threads: int | None) -> int | None:
+    from nnrun.threads import ask_for
+
+    ask_for(threads)
+    return threads
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        envvar="NNRUN_THREADS",
+        callback=_compute_with,
+        help="CPU threads. Default: one for small steps, else as many as this process may use.",
+    ),
+]
+
+
 class CompilePolicy(str, Enum):
     """Whether training steps are compiled."""
 
@@ -99,6 +119,19 @@ AllowUnknown = Annotated[
         "--allow-unknown",
         help="Use the test set even if most of its rows have a value that no training row has.",
     ),
+]
+
+
+class WeightsName(str, Enum):
+    """Which weights of a run are used."""
+
+    last = "last"
+    best = "best"
+
+
+Weights = Annotated[
+    WeightsName,
+    typer.Option("--weights", help="Use the final weights (last) or those of the best epoch (best)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]

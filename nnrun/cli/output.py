@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnrun.cells import json_text
-from nnrun.errors import NnrunError, SpecError, folder_of, printable
+from nnrun.cells import json_for, json_text
+from nnrun.errors import NnrunError, SpecError, folder_of, one_line, printable
 
 _WIDEST = 110
 # Jupyter's kernels, Colab and Databricks hand these to what they start; a terminal beside a kernel has none.
@@ -32,10 +32,12 @@ def message(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout (NaN and infinity as null: JSON has no word for them)."""
-    print(json_text(_finite(document), indent=2))
+    print(json_for(json_text(_finite(document), indent=2), sys.stdout.encoding))
 
 
 def _finite(value: Any) -> Any:
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # NumPy's numbers and arrays
+        value = value.tolist()
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, dict):
@@ -88,7 +90,11 @@ def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
 
 
 def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
-    """Rows of text, indented: the first column to the left (or right), the others to the right."""
+    """Rows of text, indented: the first column to the left (or right), the others to the right.
+
+    A name of several lines stands in one.
+    """
+    table = [[one_line(cell) for cell in row] for row in table]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
     for row in table:
@@ -100,6 +106,7 @@ def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str
 
 def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:
     """`aligned`, cut into blocks of columns that fit `width` (if any), each with the first column."""
+    table = [[one_line(cell) for cell in row] for row in table]
     blocks: list[list[int]] = []
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     room = 0

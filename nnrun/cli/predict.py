@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
+from nnrun.cells import json_for
 from nnrun.cli import options
 from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json
@@ -66,7 +67,9 @@ def predict(
         str | None,
         typer.Option("--member", metavar="NAME", help="Use one of several networks: fold-2, seed-7."),
     ] = None,
+    weights: options.Weights = options.WeightsName.last,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
@@ -85,7 +88,12 @@ def predict(
 
     listener = listener_for(quiet=quiet, verbose=False)
     predictor = load_predictor(
-        find_run(run, runs_dir), member=member, data_dir=data_dir, device=device, listener=listener
+        find_run(run, runs_dir),
+        member=member,
+        weights=weights.value,
+        data_dir=data_dir,
+        device=device,
+        listener=listener,
     )
     meaning = predictor.meaning
     if probabilities and meaning.kind == "numbers":
@@ -149,6 +157,7 @@ def _head(predictor: Predictor) -> dict[str, Any]:
     return {
         "run": predictor.run.id,
         "members": [member.folder for member in members if member is not None],
+        "weights": predictor.weights.as_document(),
         "kind": predictor.meaning.kind,
         "classes": None if predictor.meaning.kind == "numbers" else list(predictor.meaning.classes),
     }
@@ -184,7 +193,7 @@ def _write(
     if format_ is Format.jsonl:
         json_lines = JsonLines(meaning, probabilities=probabilities)
         for block in predicted:
-            file.write(json_lines.lines(block))
+            file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
     csv_lines = CsvLines(meaning, probabilities=probabilities)

@@ -1,10 +1,60 @@
-"""stdout and stderr that may be closed, or whose reader may go away: never a fault of the work."""
+"""stdout and stderr that may be closed, whose reader may go away, or that cannot hold every character.
+
+None of this is a fault of the work, or changes an exit code.
+"""
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+
+# What a screen that knows ASCII only, or one code page, shows instead.
+_INSTEAD: Final = {
+    **dict.fromkeys("−–—─━⠒", "-"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    **dict.fromkeys("│┃", "|"),
+    **dict.fromkeys("⠿█", "#"),
+    **dict.fromkeys("●•", "*"),
+    "±": "+-",
+    "×": "x",
+    "·": ".",
+    "…": "...",
+    "²": "^2",
+    "→": "->",
+    "←": "<-",
+    "≥": ">=",
+    "≤": "<=",
+    "≈": "~",
+    "○": "o",
+}
+_HANDLER: Final = "nnrun-readable"
+
+
+def readable_streams() -> None:
+    """Let stdout and stderr write a readable substitute for what their encoding cannot hold."""
+    codecs.register_error(_HANDLER, _readable)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and not encoding.startswith("utf"):
+            reconfigure(errors=_HANDLER)
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """`+-` for ±; what has no such substitute as an escape, in the form that JSON has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_substitute(c) for c in error.object[error.start : error.end]), error.end
+
+
+def _substitute(character: str) -> str:
+    if (instead := _INSTEAD.get(character)) is not None:
+        return instead
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
 def replace_closed_streams() -> None:

@@ -26,6 +26,7 @@ def train(
     epochs: options.Epochs = None,
     smoke: options.Smoke = False,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     compile_: options.Compile = options.CompilePolicy.auto,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,

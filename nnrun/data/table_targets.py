@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,12 @@ class Targets:
 
 
 def targets_of(
-    file: ReadTable, names: Sequence[str], known: Targets | None = None, *, constant_is_wrong: bool = True
+    file: ReadTable,
+    names: Sequence[str],
+    known: Targets | None = None,
+    *,
+    constant_is_wrong: bool = True,
+    marks_of: Callable[[str], str] = lambda name: "",
 ) -> Targets:
     """The targets that columns hold.
 
@@ -52,12 +57,13 @@ def targets_of(
         names: of the columns.
         known: the training rows' targets, for a file of test rows: its labels are the same.
         constant_is_wrong: refuse targets that are the same in every row.
+        marks_of: says what the file has where a column's value is missing.
 
     Raises:
         DataError: a target is missing, is no target, or is the same in every row; names the row.
     """
     for name in names:
-        _refuse_missing(file, name)
+        _refuse_missing(file, name, marks_of)
         if constant_is_wrong:
             _refuse_constant(file, name)
     if len(names) > 1:
@@ -95,9 +101,11 @@ def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | No
         )
     if known is None:
         if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+            hint = next((doubt.text for doubt in inferred.doubts if doubt.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
-                f"{len(column.codes):,} rows; these are no classes. Is another column meant?"
+                f"{len(column.codes):,} rows; these are no classes. "
+                + ("Is another column meant?" if hint is None else f"It {hint}.")
             )
         names = column.levels
         labels = column.codes.astype(np.int64)
@@ -165,7 +173,7 @@ def _as_category(inferred: Inferred) -> CategoryColumn:
     return CategoryColumn(column.name, codes, tuple(levels))
 
 
-def _refuse_missing(file: ReadTable, name: str) -> None:
+def _refuse_missing(file: ReadTable, name: str, marks_of: Callable[[str], str]) -> None:
     missing = file.columns[name].column.missing
     if missing.any():
         rows = int(missing.sum())
@@ -173,6 +181,7 @@ def _refuse_missing(file: ReadTable, name: str) -> None:
         raise DataError(
             f"{file.at(int(np.argmax(missing)), name)}: the target is missing{others}. Every row needs one: "
             "fill it in, or set `drop_missing_target: true`, which leaves such rows out."
+            f"{' ' * bool(marks := marks_of(name))}{marks}"
         )
 
 

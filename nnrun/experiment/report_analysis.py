@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError, UsageError, one_line
 from nnrun.experiment.analysis import Classification, ClassScores, MultiLabel, Residuals, label_scores
 from nnrun.experiment.combine import combination_text
 from nnrun.experiment.evaluate import evaluate_run
@@ -15,12 +15,17 @@ from nnrun.experiment.listener import Listener
 from nnrun.figures.evaluation import calibration_figure, confusion_figure, labels_figure, residuals_figure
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec.overrides import Overrides
 
 
 def analysis_blocks(
-    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str, overrides: Overrides = ()
+    run: RunDirectory,
+    data_dir: Path | None,
+    listener: Listener,
+    salt: str,
+    weights: WeightsChoice = "last",
+    overrides: Overrides = (),
 ) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
@@ -31,12 +36,18 @@ def analysis_blocks(
         data_dir: where data files are looked for first.
         listener: is told what happens.
         salt: different for each run of a page.
+        weights: those that training ended with, or those of the best epoch.
         overrides: where the files of the run's spec are now.
     """
     title = "Predictions on the validation rows"
     try:
         evaluation = evaluate_run(
-            run, split="validation", overrides=overrides, data_dir=data_dir, listener=listener
+            run,
+            split="validation",
+            weights=weights,
+            overrides=overrides,
+            data_dir=data_dir,
+            listener=listener,
         )
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
@@ -50,7 +61,7 @@ def analysis_blocks(
         ]
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-    said = Paragraph(f"Each row is predicted {how}.", "muted")
+    said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, rows, salt, said)]
     if isinstance(analysis, MultiLabel):
@@ -59,7 +70,7 @@ def analysis_blocks(
 
 
 def _classes(analysis: Classification, title: str, rows: str, salt: str, said: Paragraph) -> list[Block]:
-    names = [of_class.name for of_class in analysis.classes]
+    names = [one_line(of_class.name) for of_class in analysis.classes]
     calibration = analysis.calibration
     bins = np.array([(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins])
     confusion = confusion_figure(np.array(analysis.confusion), names, rows)
@@ -67,7 +78,10 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
     mistakes = Table(
         ["row", "true", "predicted", "probability"],
-        [[str(m.row), m.true, m.predicted, f"{m.probability:.3f}"] for m in analysis.mistakes],
+        [
+            [str(m.row), one_line(m.true), one_line(m.predicted), f"{m.probability:.3f}"]
+            for m in analysis.mistakes
+        ],
         words=True,
         texts=[m.text for m in analysis.mistakes],
     )
@@ -112,7 +126,7 @@ def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragr
 
 def _class_row(scores: ClassScores) -> list[str]:
     return [
-        scores.name,
+        one_line(scores.name),
         f"{scores.precision:.3f}",
         f"{scores.recall:.3f}",
         f"{scores.f1:.3f}",

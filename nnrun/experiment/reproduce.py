@@ -143,6 +143,7 @@ def reproduce_run(
         parent_data=recorded_data(record) if overrides else None,  # else what changed is told
         reproduces=original.id,
         compile=compile_ or recorded,
+        threads=_threads(record),
     )
     run = run_experiment(load_spec_of_data(original, overrides, data_dir), settings, listener)
     return Reproduction(
@@ -153,6 +154,11 @@ def reproduce_run(
         changed_conditions(record, run.read_record()),
         bool(record.get("test_uses")),
     )
+
+
+def _threads(record: Mapping[str, Any]) -> int | None:
+    threads = record.get("threads")
+    return threads if isinstance(threads, int) and not isinstance(threads, bool) and threads > 0 else None
 
 
 def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:

@@ -16,7 +16,8 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
-from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.experiment.run import Job, Settings, computing, first_record, prepare_job, train_job
+from nnrun.experiment.sound_record import sound
 from nnrun.experiment.verdict import verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory
@@ -26,6 +27,8 @@ from nnrun.spec.differences import spec_differences
 from nnrun.spec.dump import dump_spec
 from nnrun.spec.load import read_kept_spec
 from nnrun.spec.overrides import Overrides, with_changes
+from nnrun.spec.suggest import counted
+from nnrun.threads import wanted_threads
 from nnrun.training.choice import Policy
 from nnrun.training.deterministic import exact_on
 from nnrun.training.device import cpu_setup, resolve_device
@@ -87,11 +90,17 @@ def resume_run(
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
-            job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            if kept.group >= len(job.groups):
+                raise DataError(
+                    f"The checkpoint in {run.path} is of a group of networks that the run has not."
+                )
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
+            # What a damaged record lacks follows from the spec and the data.
+            record = {**first_record(run, job, threads), **sound(record)}
             _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
@@ -122,7 +131,7 @@ def _go_on(
     record |= _merged(record, kept.record)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
-            record |= verdict(table, job.spec, record.get("weights_epoch"))
+            record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
         "ended": None,
@@ -138,7 +147,12 @@ def _go_on(
                 if changed is not None:
                     run.write_resolved(dump_spec(changed))
                 run.write_record(record)
-            until_the_end.enter_context(cpu_setup(int(kept.conditions["threads"])))
+            threads = int(kept.conditions["threads"])
+            if wanted_threads() not in (None, threads):
+                job.listener.message(
+                    f"with {counted(threads, 'thread')}, as before: another number would round differently"
+                )
+            until_the_end.enter_context(cpu_setup(threads))
             job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
             train_job(run, record, job, kept)
     except BaseException:
@@ -155,7 +169,7 @@ def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any
     The record is written after the weights that it tells of, so it knows better where both know something.
     """
     found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
-    for key in ("stopped_early", "weights_epoch"):
+    for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
         mine, other = with_numbers(record.get(key)), kept.get(key)
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             found[key] = {**other, **mine}

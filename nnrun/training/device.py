@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from nnrun.errors import UsageError
+from nnrun.threads import usable_cpus, wanted_threads
 
 
 def resolve_device(wanted: str) -> torch.device:
@@ -38,8 +39,13 @@ _WORTH_THREADS = 50_000_000
 
 
 def threads_for(multiplications_per_step: int) -> int:
-    """How many CPU threads a training step is worth: one, or all that PyTorch was given."""
-    return 1 if multiplications_per_step < _WORTH_THREADS else torch.get_num_threads()
+    """How many CPU threads a step gets: as many as were asked for; else one, or all that may be used."""
+    wanted = wanted_threads()
+    if wanted is not None:
+        return wanted
+    if multiplications_per_step < _WORTH_THREADS:
+        return 1
+    return min(torch.get_num_threads(), usable_cpus())
 
 
 @contextmanager

@@ -67,7 +67,11 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     file = _read(spec, reader, parts.all, spec.types, context)
     parts = _without_index(spec, parts, file, context)
     _refuse_infinite(file, parts)
-    targets = targets_of(file, spec.target)
+    targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
+    for name in spec.target:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind in ("spelling", "mixed"):
+                context.on_message(f"{file.name}: the target {quoted(name)} {doubt.text}")
     _refuse_useless_inputs(file, parts, context)
     test = spec.test
     weights, groups = _weights(file, parts.weight), _groups(file, parts.group)
@@ -172,7 +176,18 @@ def _read(
         context.on_message(
             f"{file.name}: {counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing"
         )
+        for name in spec.target:
+            if marks := _marks(reader, name):
+                context.on_message(f"{file.name}: column {quoted(name)}: {marks}")
     return file
+
+
+def _marks(reader: RowReader, column: str) -> str:
+    """What the file has where a value is missing: a sentence, or nothing."""
+    from nnrun.data.files.csv_rows import CsvRows
+    from nnrun.data.files.missing_marks import marks_sentence, missing_marks
+
+    return marks_sentence(missing_marks(reader, column)) if isinstance(reader, CsvRows) else ""
 
 
 # --- columns -----------------------------------------------------------------------------------------------
@@ -483,7 +498,9 @@ def _test_file(
     for name in parts.inputs:
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
-    known = targets_of(held, spec.target, targets, constant_is_wrong=False)
+    known = targets_of(
+        held, spec.target, targets, constant_is_wrong=False, marks_of=lambda name: _marks(reader, name)
+    )
     samples = _samples(held, parts, known, _weights(held, parts.weight), None)
     rows = _complete_rows(held, parts, spec, context)
     source = _source(held, path, len(rows))
