@@ -358,7 +358,7 @@ def evaluate(
         run: the run.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
-        overrides: where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+        overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run

@@ -48,7 +48,7 @@ def sweep(
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="SWEEP", help="Continue a sweep: path, id, @last."),
+        typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last."),
     ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -77,8 +77,8 @@ def sweep(
     if resume is not None:
         if spec is not None or over or set(changes) - {"trials"} or of_spec or smoke or new:
             raise UsageError(
-                "--resume SWEEP continues a sweep as it was started; only --trials may change, to add trials. "
-                "Leave out the other options, or start its spec with them as a new sweep."
+                "--resume SWEEP continues a sweep as it was started; only --trials may change, to add "
+                "trials. Leave out the other options, or start its spec with them as a new sweep."
             )
         from nnrun.records import find_sweep
 
