@@ -13,6 +13,7 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
+SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
@@ -293,7 +295,7 @@ def final(
     """Retrain from scratch on all training rows, then use the test set; a run of its own.
 
     Args:
-        source: a run, whose best epoch decides how long, or a spec file.
+        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
         epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
@@ -308,11 +310,11 @@ def final(
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run):
+    if isinstance(source, Run) or not is_spec_file(source):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory,
+                _run(source, runs_dir)._directory,
                 settings,
                 epochs=wanted,
                 overrides=_changes(overrides),
@@ -334,16 +336,19 @@ def final(
 
 
 def evaluate(
-    run: Run,
+    run: Run | PathLike,
     *,
     split: Literal["test", "validation"] = "test",
     allow_unknown: bool = False,
     overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a run's networks on the test set (counted in its record) or its validation rows.
+
+    `run` is a run, or what `load_run` takes: a path, an id, a name, `@last`; it is looked for in `runs_dir`.
 
     `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
     """
@@ -351,9 +356,9 @@ def evaluate(
 
     with allowing(allow_custom):
         return evaluate_run(
-            run._directory,
+            _run(run, runs_dir)._directory,
             split=split,
-            overrides=overrides,
+            overrides=_changes(overrides),
             data_dir=_data_dir(data_dir),
             device=device,
             allow_unknown=allow_unknown,
@@ -361,10 +366,11 @@ def evaluate(
 
 
 def predict(
-    run: Run,
+    run: Run | PathLike,
     inputs: Any,
     *,
     member: str | None = None,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -372,10 +378,12 @@ def predict(
     """Ask a run's networks about new rows. Needs the run alone, and no data set.
 
     Args:
-        run: the run. Of several networks the outputs are averaged.
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
+            outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
         member: one of several networks: `fold-2`, `seed-7`.
+        runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         allow_custom: as for `train`.
@@ -387,8 +395,19 @@ def predict(
     from nnrun.experiment.predict import load_predictor, predict_values
 
     with allowing(allow_custom):
-        predictor = load_predictor(run._directory, member=member, data_dir=_data_dir(data_dir), device=device)
+        predictor = load_predictor(
+            _run(run, runs_dir)._directory, member=member, data_dir=_data_dir(data_dir), device=device
+        )
         return predict_values(predictor, inputs)
+
+
+def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:
+    """The run that is given, or found as commands find it."""
+    if isinstance(reference, Run):
+        return reference
+    if not isinstance(reference, (str, os.PathLike)):
+        raise UsageError(f"a run is a Run, a path, an id, a name or '@last'; found {reference!r}.")
+    return load_run(os.fspath(reference), runs_dir)
 
 
 def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
@@ -403,6 +422,11 @@ def _changes(overrides: Overrides) -> list[Override]:
     from nnrun.spec.overrides import IN_PYTHON, overrides_of
 
     return overrides_of(overrides, IN_PYTHON)
+
+
+def is_spec_file(text: PathLike) -> bool:
+    """Whether a text that may name a spec or a run names a spec."""
+    return Path(text).suffix.lower() in SPEC_ENDINGS or os.path.isfile(text)
 
 
 def _runs_dir(path: PathLike | None) -> Path:
