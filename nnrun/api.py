@@ -96,18 +96,26 @@ class Run:
         """Loss and metrics on the test set; empty where it was not used."""
         return dict(self.record.get("test") or {})
 
-    def weights(self, *, fold: int | None = None, seed: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """The trained weights (of one fold or seed).
+    def weights(
+        self,
+        *,
+        fold: int | None = None,
+        seed: int | None = None,
+        which: Literal["last", "best"] = "last",
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights (of one fold or seed) that training ended with, or those of the best epoch.
 
         `<i>.weight` has shape (out, in) and `<i>.bias` (out,), where `<i>` is the layer's place from 0.
         """
+        from nnrun.experiment.used_weights import read_used_weights
         from nnrun.records import Member
 
         if fold is not None and seed is not None:
             raise UsageError("weights: name a fold or a seed, not both.")
         member = Member("fold", fold) if fold is not None else None
         member = Member("seed", seed) if seed is not None else member
-        return self._directory.read_weights(member)
+        ((kept,), _) = read_used_weights(self._directory, [member], which)
+        return kept.arrays
 
     @property
     def _directory(self) -> RunDirectory:
@@ -339,6 +347,7 @@ def evaluate(
     run: Run | PathLike,
     *,
     split: Literal["test", "validation"] = "test",
+    weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -348,9 +357,13 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run's networks on the test set (counted in its record) or its validation rows.
 
-    `run` is a run, or what `load_run` takes: a path, an id, a name, `@last`; it is looked for in `runs_dir`.
-
-    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        split: which rows.
+        weights: those that training ended with, or those of the best epoch. The result says which they are.
+        overrides: where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+        runs_dir: where the run is looked for, if it is named.
+        data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run
 
@@ -358,6 +371,7 @@ def evaluate(
         return evaluate_run(
             _run(run, runs_dir)._directory,
             split=split,
+            weights=weights,
             overrides=_changes(overrides),
             data_dir=_data_dir(data_dir),
             device=device,
@@ -370,6 +384,7 @@ def predict(
     inputs: Any,
     *,
     member: str | None = None,
+    weights: Literal["last", "best"] = "last",
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
@@ -383,6 +398,7 @@ def predict(
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
         member: one of several networks: `fold-2`, `seed-7`.
+        weights: those that training ended with, or those of the best epoch.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -396,7 +412,11 @@ def predict(
 
     with allowing(allow_custom):
         predictor = load_predictor(
-            _run(run, runs_dir)._directory, member=member, data_dir=_data_dir(data_dir), device=device
+            _run(run, runs_dir)._directory,
+            member=member,
+            weights=weights,
+            data_dir=_data_dir(data_dir),
+            device=device,
         )
         return predict_values(predictor, inputs)
 

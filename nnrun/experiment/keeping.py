@@ -23,7 +23,7 @@ COST_SHARE = 0.03
 
 _MOST_THREADS = 2**16
 
-_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch")
+_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch", "best_weights_epoch")
 _CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
 
 
@@ -69,7 +69,7 @@ def _kept_of(found: Checkpoint, run: RunDirectory) -> Kept:
     document = found.document
     try:
         record = dict(document["record"])
-        for key in ("stopped_early", "weights_epoch"):
+        for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
             if key in record:
                 record[key] = with_numbers(record[key])
         conditions = dict(document["conditions"])

@@ -50,9 +50,24 @@ class ScoreTable:
         return [["", *self.columns], *body]
 
 
-def score_table(record: Mapping[str, Any]) -> ScoreTable | None:
-    """The scores at the best epoch, else at the last; None where there are none."""
+def best_epoch_text(record: Mapping[str, Any]) -> str:
+    """`best epoch 53 by val_mae, smoothed over 16 epochs`: which, of what, and how it was found."""
+    by, over = record.get("chosen_by"), record.get("smoothed_over")
+    text = f"best epoch {record.get('best_epoch')}" + (f" by {by}" if by else "")
+    if not isinstance(over, int):
+        return text
+    return text + (f", smoothed over {over} epochs" if over > 1 else ", smoothed")
+
+
+def score_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> ScoreTable | None:
+    """The scores at the best epoch, else at the last; None where there are none.
+
+    Args:
+        record: the run's record.
+        last_epoch: at the last in any case.
+    """
     best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
+    best = {} if last_epoch and last else best
     scores, std = best or last, record.get("best_std" if best else "last_std") or {}
     names = [name for name in scores if not name.startswith("val_")] or list(test)
     if not names:
@@ -64,14 +79,34 @@ def score_table(record: Mapping[str, Any]) -> ScoreTable | None:
         "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
         "baseline": {name: with_std(baseline.get(name)) for name in names},
     }
-    measured = record.get("weights_epoch")  # the test was of these weights, best epoch or not
-    if best and isinstance(measured, int) and measured != record.get("best_epoch"):
+    # The test was of these weights, best epoch or not.
+    measured = record.get("test_epoch") or record.get("weights_epoch")
+    shown_epoch = record.get("best_epoch") if best else record.get("last_epoch", record.get("epochs_run"))
+    if isinstance(measured, int) and measured != shown_epoch:
         columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    last_epoch = record.get("last_epoch", record.get("epochs_run"))
-    heading = f"best epoch {record.get('best_epoch')}" if best else f"epoch {last_epoch}"
+    heading = (
+        f"{best_epoch_text(record)}, chosen on these validation rows" if best else f"epoch {shown_epoch}"
+    )
+    heading += ", the last" if last_epoch and not best else ""
     heading += f" (mean ± std over {members_of_record(record)[0]}s)" if std else ""
     return ScoreTable(heading, names, shown)
+
+
+def member_rows(record: Mapping[str, Any], *, last_epoch: bool = False) -> list[list[str]]:
+    """What each fold or seed scored where `score_table` has their mean: a row for each measure.
+
+    Empty for one network. The first row are headings: the numbers of the folds or seeds.
+    """
+    members, kind = record.get("members") or [], members_of_record(record)[0]
+    if len(members) < 2 or kind is None:
+        return []
+    part = "best" if record.get("best") and not last_epoch else "last"
+    scores = {str(m.get("member")).removeprefix(f"{kind}-"): m.get(part) or {} for m in members}
+    names = list(next(iter(scores.values())))
+    names = [name for name in names if name.startswith("val_")] or names
+    rows = [[f"each {kind}", *scores]]
+    return rows + [[name, *(with_std(of.get(name)) for of in scores.values())] for name in names]
 
 
 def interval_text(record: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
-from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.experiment.run import Job, Settings, computing, first_record, prepare_job, train_job
+from nnrun.experiment.sound_record import sound
 from nnrun.experiment.verdict import verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory
@@ -89,7 +90,7 @@ def resume_run(
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
-            job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
             if kept.group >= len(job.groups):
                 raise DataError(
                     f"The checkpoint in {run.path} is of a group of networks that the run has not."
@@ -98,6 +99,8 @@ def resume_run(
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
+            # What a damaged record lacks follows from the spec and the data.
+            record = {**first_record(run, job, threads), **sound(record)}
             _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
@@ -128,7 +131,7 @@ def _go_on(
     record |= _merged(record, kept.record)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
-            record |= verdict(table, job.spec, record.get("weights_epoch"))
+            record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
         "ended": None,
@@ -166,7 +169,7 @@ def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any
     The record is written after the weights that it tells of, so it knows better where both know something.
     """
     found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
-    for key in ("stopped_early", "weights_epoch"):
+    for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
         mine, other = with_numbers(record.get(key)), kept.get(key)
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             found[key] = {**other, **mine}

@@ -37,6 +37,13 @@ def _map_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
     )
 
 
+def _rows(value: object) -> bool:
+    """Counts, and the ranges of those that differ between folds."""
+    if not isinstance(value, Mapping) or not _map_of(_list_of(_count))(value.get("ranges", {})):
+        return False
+    return _map_of(_count)({part: number for part, number in value.items() if part != "ranges"})
+
+
 def _list_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
@@ -47,6 +54,15 @@ def _interval(value: object) -> bool:
 
 def _maps(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
+def _member_scores(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, Mapping)
+        and isinstance(item.get("member"), str)
+        and all(item.get(part) is None or _map_of(_number)(item[part]) for part in ("best", "last"))
+        for item in value
+    )
 
 
 def _chosen_from(value: object) -> bool:
@@ -76,14 +92,20 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(
         ("best", "best_std", "last", "last_std", "test", "test_std", "baseline"), _map_of(_number)
     ),
-    **dict.fromkeys(("rows", "stopped_early"), _map_of(_count)),
+    "stopped_early": _map_of(_count),
+    "rows": _rows,
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data"), _maps),
+    "members": _member_scores,
     "best_interval": _map_of(_interval),
     "not_better_than_baseline": _map_of(_interval),
     "near_perfect": _near_perfect,
     "training_seconds": _number,
-    "weights_epoch": lambda value: _count(value) or _map_of(_count)(value),
+    **dict.fromkeys(
+        ("weights_epoch", "best_weights_epoch", "test_epoch"),
+        lambda value: _count(value) or _map_of(_count)(value),
+    ),
+    "smoothed_over": _count,
     "versions": _map_of(_text),
     "chosen_from": _chosen_from,
 }

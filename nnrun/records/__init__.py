@@ -34,7 +34,7 @@ from nnrun.records.sweep_directory import (
     open_sweep,
 )
 from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
-from nnrun.records.weights import read_weights_file
+from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [
     "BROKEN",
@@ -43,6 +43,7 @@ __all__ = [
     "MEMBER_KINDS",
     "STATUSES",
     "HistoryWriter",
+    "KeptWeights",
     "Look",
     "Looks",
     "Member",
@@ -55,6 +56,8 @@ __all__ = [
     "SweepRecord",
     "TrialRecord",
     "TrialStatus",
+    "WeightsChoice",
+    "WeightsEpoch",
     "all_looks",
     "count_look",
     "create_run",

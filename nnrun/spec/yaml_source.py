@@ -150,7 +150,7 @@ def _without_separating_tab(text: str, line: int, column: int) -> str | None:
     lines = re.split(r"(\r\n|\r|\n)", text)
     content = lines[2 * line]
     before, rest = content[:column], content[column:].lstrip("\t ")
-    ends = not rest or rest.startswith("#")
+    ends = not rest or rest[0] in "#,]}"
     if not ends and (not before.strip() or before.rstrip(" \t")[-1] not in ":-?,[{"):
         return None
     width = len(content) - column - len(rest)

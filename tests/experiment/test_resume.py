@@ -85,10 +85,12 @@ def check_same(run: RunDirectory, whole: RunDirectory) -> None:
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert run.members() == whole.members()
     for member in [*run.members()] or [None]:
-        mine, theirs = run.read_weights(member), whole.read_weights(member)
-        assert {name: value.tobytes() for name, value in mine.items()} == {
-            name: value.tobytes() for name, value in theirs.items()
-        }
+        for which in ("last", "best"):
+            mine, theirs = run.read_kept_weights(member, which), whole.read_kept_weights(member, which)
+            assert mine.epoch == theirs.epoch
+            assert {name: value.tobytes() for name, value in mine.arrays.items()} == {
+                name: value.tobytes() for name, value in theirs.arrays.items()
+            }
     changing = {"id", "started", "ended", "training_seconds", "resumed", "error"}
     mine_, theirs_ = run.read_record(), whole.read_record()
     assert {k: v for k, v in mine_.items() if k not in changing} == {

@@ -225,8 +225,15 @@ def test_what_pyyaml_writes_reads_back(value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["epochs: 2\t\n", "epochs: 2\t# two\n", "epochs:\t2\n", "epochs: 2\n\t\n", "epochs: 2\n \t # note\n"]
-    + ["epochs: \t 2\n", "\t\nepochs: 2\n"],
+    [
+        "epochs: 2\t\n",
+        "epochs: 2\t# two\n",
+        "epochs:\t2\n",
+        "epochs: 2\n\t\n",
+        "epochs: 2\n \t # note\n",
+        "epochs: \t 2\n",
+        "\t\nepochs: 2\n",
+    ],
 )
 def test_tabs_separate(text: str) -> None:
     root, problems = read_yaml(SourceText("spec.yaml", text))

@@ -52,17 +52,18 @@ def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
 
     A year or another time that goes up by one is a time.
     """
-    if inferred.missing or n_rows < 3:
+    present = n_rows - inferred.missing
+    if 2 * inferred.missing > n_rows or n_rows < 3:
         return False
     values = whole_numbers(inferred)
     if values is None:
-        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == n_rows
+        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == present
         return codes and names.names_rows(name)
-    if inferred.distinct is not None and inferred.distinct < n_rows:
+    if inferred.distinct is not None and inferred.distinct < present:
         return False
     steps = np.diff(values)
     if names.names_rows(name):
-        return len(np.unique(values)) == n_rows
+        return len(np.unique(values)) == present
     return bool((steps == 1).all() and values[0] in (0, 1)) and not names.names_time(name)
 
 
@@ -196,11 +197,6 @@ def is_year_dummy(name: str, inferred: Inferred) -> bool:
     return names.is_year_dummy(name) and is_dummy(inferred)
 
 
-def looks_like_dates(inferred: Inferred) -> bool:
-    """Whether a column holds dates."""
-    return any(doubt.kind == "names" and "dates" in doubt.text for doubt in inferred.doubts)
-
-
 @dataclass(frozen=True)
 class Roles:
     """What the columns of a file are for, the target aside.
@@ -237,7 +233,7 @@ def roles_of(file: ReadTable) -> Roles:
         if name not in rows and (mark := split_mark(name, inferred, n)) is not None
     }
     members = {name for name, inferred in columns.items() if repeats(name, inferred, n)} - splits.keys()
-    dates = {name for name, inferred in columns.items() if looks_like_dates(inferred)}
+    dates = {name for name, inferred in columns.items() if inferred.type == "date"}
     times = {
         name
         for name, inferred in columns.items()

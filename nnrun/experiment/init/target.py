@@ -19,6 +19,7 @@ from nnrun.spec.suggest import counted, listing, nearest, quoted
 TaskName = Literal["classification", "regression"]
 
 _FEW: Final = 10
+_FEW_STEPS: Final = 6
 _MOST_CLASSES: Final = 50
 _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
@@ -37,6 +38,7 @@ _FIRST: Final = 18
 _NEXT_TO_LAST: Final = 10  # the last of those that could be one, and so for the first
 _NEXT_TO_FIRST: Final = 8
 _DUMMY: Final = -30
+_STEPS: Final = -20  # a number of a few values such as a dose of 0.5, 1 and 2
 _COMPUTED: Final = -60
 _CONTEXT: Final = -35
 _NAME: Final = -60
@@ -191,6 +193,8 @@ def _doubts(name: str, file: ReadTable, others: frozenset[str], alone: bool) -> 
     points = 0.0
     if is_dummy(inferred) and not alone and names.folded(name) not in names.OUTCOME_WORDS:
         points += _DUMMY
+    if _has_steps(inferred):
+        points += _STEPS
     if names.transformed(name, others) is not None:
         points += _COMPUTED
     if names.is_context(name):
@@ -200,6 +204,12 @@ def _doubts(name: str, file: ReadTable, others: frozenset[str], alone: bool) -> 
     if 2 * inferred.missing > file.n_rows:
         points += _GAPS
     return points
+
+
+def _has_steps(inferred: Inferred) -> bool:
+    """Whether a column is a few numbers that are not whole: an amount that somebody set."""
+    number = isinstance(inferred.column, NumberColumn) and whole_numbers(inferred) is None
+    return number and inferred.distinct is not None and inferred.distinct <= _FEW_STEPS
 
 
 def default_target(file: ReadTable, stem: str) -> tuple[str, str]:
