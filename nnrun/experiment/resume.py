@@ -16,7 +16,8 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
-from nnrun.experiment.run import Job, Settings, computing, prepare_job, train_job
+from nnrun.experiment.run import Job, Settings, computing, prepare_job, sizes_of, train_job
+from nnrun.experiment.sound_record import sound
 from nnrun.experiment.verdict import verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory
@@ -68,7 +69,7 @@ def resume_run(
     """
     listener = listener or Listener()
     with run.owned():
-        record = run.read_record()
+        record = sound(run.read_record())
         _refuse_what_has_ended_for_good(run, record)
         written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
         own = located(written, run, recorded_data(record), data_dir)
@@ -121,7 +122,7 @@ def _go_on(
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
     record.pop("error", None)
-    record |= _merged(record, kept.record)
+    record |= sizes_of(job) | _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             record |= verdict(table, job.spec, record.get("weights_epoch"))
@@ -156,19 +157,35 @@ def _go_on(
         raise
 
 
-def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> dict[str, Any]:
     """What had been found out by the last epoch, by the run's record and by its checkpoint.
 
-    The record is written after the weights that it tells of, so it knows better where both know something.
+    The record is written after the weights that it tells of, so it knows better where both know something;
+    but it may have been damaged, or edited.
+
+    `several`: whether the run has several networks.
     """
     found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
-    for key in ("stopped_early", "weights_epoch"):
-        mine, other = with_numbers(record.get(key)), kept.get(key)
+    for key, by_number in (("stopped_early", True), ("weights_epoch", several)):
+        mine, other = _sound(record.get(key), by_number), _sound(kept.get(key), by_number)
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             found[key] = {**other, **mine}
         elif mine is not None or other is not None:
             found[key] = other if mine is None else mine
+        else:
+            record.pop(key, None)
     return found
+
+
+def _sound(value: object, by_number: bool) -> Any:
+    """An epoch, or the epochs by the numbers of their networks; None for anything else."""
+    if not by_number:
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+    try:
+        found = with_numbers(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, Mapping) and all(isinstance(e, int) for e in found.values()) else None
 
 
 def _count(record: Mapping[str, Any]) -> int:

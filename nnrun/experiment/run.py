@@ -321,7 +321,6 @@ def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Wei
 
 def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
     spec, dataset = job.spec, job.dataset
-    first = job.groups[0].folds[0]
     return {
         "id": run.id,
         "name": spec.name,
@@ -344,13 +343,7 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
         "epochs_run": 0,
-        "rows": {
-            "train": len(first.train_rows),
-            "validation": len(first.validation_rows),
-            "test": 0 if dataset.test is None else len(dataset.test),
-            **_ranges([fold for group in job.groups for fold in group.folds]),
-        },
-        "parameters": job.groups[0].network.parameter_count,
+        **sizes_of(job),
         "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
@@ -358,6 +351,20 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
         **({"unknown": [asdict(found) for found in job.unknown]} if job.settings.use_test_set else {}),
+    }
+
+
+def sizes_of(job: Job) -> dict[str, Any]:
+    """The part of a run's record that says how much there is to learn, and from how much."""
+    first = job.groups[0].folds[0]
+    return {
+        "rows": {
+            "train": len(first.train_rows),
+            "validation": len(first.validation_rows),
+            "test": 0 if job.dataset.test is None else len(job.dataset.test),
+            **_ranges([fold for group in job.groups for fold in group.folds]),
+        },
+        "parameters": job.groups[0].network.parameter_count,
     }
 
 

@@ -65,7 +65,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     ),
     **dict.fromkeys(("rows", "stopped_early"), _map_of(_count)),
     **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
-    **dict.fromkeys(("test_uses", "data"), _maps),
+    **dict.fromkeys(("test_uses", "data", "resumed", "custom"), _maps),
     "best_interval": _map_of(_interval),
     "training_seconds": _number,
     "weights_epoch": lambda value: _count(value) or _map_of(_count)(value),

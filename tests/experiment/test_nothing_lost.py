@@ -340,3 +340,36 @@ def test_recomputed_epochs_that_diverge_leave_those_of_before(
     with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, allow_inexact=True)
     assert (history.read_bytes(), weights_of(run)) == before
+
+
+@pytest.mark.parametrize("kind", ["train", "kfold"])
+@pytest.mark.parametrize("wrong", ["deleted", None, 7, "x", [1], {"a": 1}])
+def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) -> None:
+    """What a record lacks follows from the data and the checkpoint."""
+    begin, _ = KINDS[kind]
+    loaded = spec_of(kind, tmp_path, 3)
+    whole = begin(loaded, Settings("train", tmp_path / "whole"), Listener())
+    first = Interrupts(2)
+    with pytest.raises(RunInterrupted):
+        begin(loaded, Settings("train", tmp_path / "runs"), first)
+    run = first.run
+    assert run is not None
+    record = json.loads((run.path / "run.json").read_text())
+    for key in (
+        "rows",
+        "parameters",
+        "weights_epoch",
+        "stopped_early",
+        "best",
+        "resumed",
+        "epochs_run",
+        "versions",
+    ):
+        record[key] = wrong
+        if wrong == "deleted":
+            del record[key]
+    run.write_record(record)
+    assert resume_run(run)
+    assert without_seconds(run.path) == without_seconds(whole.path)
+    for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
+        assert run.read_record()[key] == whole.read_record()[key], key
