@@ -94,18 +94,26 @@ class Run:
         """Loss and metrics on the test set; empty where it was not used."""
         return dict(self.record.get("test") or {})
 
-    def weights(self, *, fold: int | None = None, seed: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """The trained weights (of one fold or seed).
+    def weights(
+        self,
+        *,
+        fold: int | None = None,
+        seed: int | None = None,
+        which: Literal["last", "best"] = "last",
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights (of one fold or seed) that training ended with, or those of the best epoch.
 
         `<i>.weight` has shape (out, in) and `<i>.bias` (out,), where `<i>` is the layer's place from 0.
         """
+        from nnrun.experiment.used_weights import read_used_weights
         from nnrun.records import Member
 
         if fold is not None and seed is not None:
             raise UsageError("weights: name a fold or a seed, not both.")
         member = Member("fold", fold) if fold is not None else None
         member = Member("seed", seed) if seed is not None else member
-        return self._directory.read_weights(member)
+        ((kept,), _) = read_used_weights(self._directory, [member], which)
+        return kept.arrays
 
     @property
     def _directory(self) -> RunDirectory:
@@ -337,6 +345,7 @@ def evaluate(
     run: Run,
     *,
     split: Literal["test", "validation"] = "test",
+    weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     overrides: Overrides = (),
     data_dir: PathLike | None = None,
@@ -345,7 +354,12 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run's networks on the test set (counted in its record) or its validation rows.
 
-    `overrides` say where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+    Args:
+        run: the run.
+        split: which rows.
+        weights: those that training ended with, or those of the best epoch. The result says which they are.
+        overrides: where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+        data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run
 
@@ -353,6 +367,7 @@ def evaluate(
         return evaluate_run(
             run._directory,
             split=split,
+            weights=weights,
             overrides=overrides,
             data_dir=_data_dir(data_dir),
             device=device,
@@ -365,6 +380,7 @@ def predict(
     inputs: Any,
     *,
     member: str | None = None,
+    weights: Literal["last", "best"] = "last",
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -376,6 +392,7 @@ def predict(
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
         member: one of several networks: `fold-2`, `seed-7`.
+        weights: those that training ended with, or those of the best epoch.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         allow_custom: as for `train`.
@@ -387,7 +404,9 @@ def predict(
     from nnrun.experiment.predict import load_predictor, predict_values
 
     with allowing(allow_custom):
-        predictor = load_predictor(run._directory, member=member, data_dir=_data_dir(data_dir), device=device)
+        predictor = load_predictor(
+            run._directory, member=member, weights=weights, data_dir=_data_dir(data_dir), device=device
+        )
         return predict_values(predictor, inputs)
 
 

@@ -6,18 +6,33 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, nth_look, ordinal, terminal_width, times, wrapped
+from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, terminal_width, times, wrapped
 from nnrun.errors import printable
-from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
+from nnrun.experiment.record_text import (
+    baseline_text,
+    caution_text,
+    interval_text,
+    member_rows,
+    rows_in_words,
+    score_table,
+)
 from nnrun.experiment.sound_record import sound
+from nnrun.experiment.used_weights import recorded_weights
 from nnrun.records import members_of_record, recorded_directions
+from nnrun.spec.suggest import with_std
 from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
-def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None = None) -> str:
+MOST_MEMBERS = 10
+"""So many folds or seeds are shown one by one; more with -v."""
+
+
+def closing_text(
+    run: RunDirectory, record: Mapping[str, Any], looks: int | None = None, *, verbose: bool = False
+) -> str:
     """The closing screen of a run, from its record alone.
 
     Args:
@@ -25,18 +40,26 @@ def closing_text(run: RunDirectory, record: Mapping[str, Any], looks: int | None
         record: what its run.json holds.
         looks: how often experiments of its name have looked at its test set up to now, where others may have
             since; the record tells only which look its own was.
+        verbose: the scores of each fold or seed, however many there are.
     """
     record = sound(record)
     width = terminal_width()
     blocks = [wrapped(_headline(record), width)]
+    caution = caution_text(record)
+    if caution:
+        blocks.append(wrapped(caution, width))
     scores = score_table(record)
     if scores is not None:
         blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
+    each = member_rows(record)
+    if each and (verbose or len(each[0]) - 1 <= MOST_MEMBERS):
+        blocks.append(in_blocks(each, width))
     remarks = (
         _why_it_ended(record),
         _chosen_from(record),
         record.get("verdict"),
         interval_text(record),
+        _weights(record),
         baseline_text(record),
         _test_uses(run, record, looks),
     )
@@ -94,10 +117,33 @@ def _chosen_from(record: Mapping[str, Any]) -> str:
     if not isinstance(chosen, Mapping) or chosen.get("epoch") != record.get("epochs_run"):
         return ""
     column = str(chosen.get("column"))
+    over = chosen.get("smoothed_over")
     curve = f"the smoothed mean {column}" if chosen.get("smoothed") else column
+    if isinstance(over, int) and over > 1:
+        curve = f"the mean {column}, smoothed over {over} epochs,"
     end = "highest" if monitor_mode(column, recorded_directions(record)) == "max" else "lowest"
     trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
     return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
+
+
+def _weights(record: Mapping[str, Any]) -> str:
+    """Of which epoch the kept weights are, and what is to be known of their scores."""
+    used = recorded_weights(record)
+    if used is None:
+        return ""
+    text = f"Weights: {used.text}"
+    last = record.get("last") or {}
+    scores = [f"{n} {with_std(v)}" for n, v in last.items() if n.startswith("val_")]
+    if len(used.epochs) == 1 and used.others and scores and used.epoch == record.get("epochs_run"):
+        text += f" ({', '.join(scores)})"
+    text += f"; {used.others}." if used.others else "."
+    if used.chosen_apart and record.get("best"):
+        kind = members_of_record(record)[0]
+        text += (
+            f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "
+            f"weights are optimistic; the scores above are of one epoch for all {kind}s."
+        )
+    return text
 
 
 def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) -> str:

@@ -43,6 +43,16 @@ def overview_text(document: dict[str, Any]) -> str:
             parts.append(table(lines, right=(0, 2, 3)))
     if "columns" in document:
         parts.append(_columns_table(document["columns"]))
+    if "image" in document:
+        image = document["image"]
+        size = " x ".join(map(str, image["shape"][:2]))
+        channels = f", {image['shape'][2]} channels" if len(image["shape"]) > 2 else ""
+        numbers = f"{image['min']:g} to {image['max']:g}, mean {image['mean']:.5g}"
+        reshape = [*image["shape"], 1][:3]
+        parts.append(
+            f"images of {size} pixels{channels}; values from {numbers}\nfor convolutions: reshape: {reshape}"
+            f"\n\ntraining row 0:\n{picture(image['first'])}"
+        )
     if "features" in document:
         parts.append(_statistics_table("COLUMN", document["features"]))
     if "target" in document:
@@ -74,6 +84,8 @@ def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
     if "tokens" in document:
         words = document.get("words") or [str(token) for token in document["tokens"]]
         body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
+    elif "image" in document:
+        body = picture(document["image"])
     else:
         body = _values(document["values"])
     blocks = [head, body]
@@ -192,6 +204,27 @@ def _values(values: dict[str, float | str | None]) -> str:
     parts = [table([[name, text] for name, text in short.items()], right)] if short else []
     parts += [f"{name}:\n{_filled(text)}" for name, text in shown.items() if name not in short]
     return "\n\n".join(parts)
+
+
+_BRIGHTNESS = " .:-=+*#%@"
+_MOST_PIXELS = 56  # of a picture in characters, across
+
+
+def picture(image: Sequence[Sequence[Any]]) -> str:
+    """An image as characters, the brightest as @; a character stands for two rows, as it is twice as high."""
+    grey = [[sum(p) / len(p) if isinstance(p, list) else float(p) for p in row] for row in image]
+    step = max(1, -(-len(grey[0]) // _MOST_PIXELS))
+    low, high = min(map(min, grey)), max(map(max, grey))
+    scale = (len(_BRIGHTNESS) - 1) / ((high - low) or 1.0)
+    lines = []
+    for top in range(0, len(grey), 2 * step):
+        rows = grey[top : top + 2 * step]
+        line = ""
+        for left in range(0, len(grey[0]), step):
+            cells = [value for row in rows for value in row[left : left + step]]
+            line += _BRIGHTNESS[round((sum(cells) / len(cells) - low) * scale)]
+        lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 def _filled(text: str) -> str:

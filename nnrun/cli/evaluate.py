@@ -11,7 +11,8 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, nth_look, ordinal, paragraph, print_json, text_width, times
+from nnrun.cli.closing import MOST_MEMBERS
+from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, paragraph, print_json, text_width, times
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
@@ -42,6 +43,7 @@ def evaluate(
         typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
     ] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
+    weights: options.Weights = options.WeightsName.last,
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
@@ -64,6 +66,7 @@ def evaluate(
     evaluation = evaluate_run(
         find_run(run, runs_dir),
         split="test" if split is Split.test else "validation",
+        weights=weights.value,
         overrides=set_ or (),
         data_dir=data_dir,
         device=device,
@@ -81,8 +84,17 @@ def evaluate(
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     from nnrun.experiment.analysis import Classification, MultiLabel
 
-    unknown = [vars(found) for found in evaluation.unknown]
-    document = {**vars(evaluation), "run": evaluation.run.id, "unknown": unknown}
+    document = {
+        **vars(evaluation),
+        "run": evaluation.run.id,
+        "epoch": evaluation.epoch,
+        "weights": evaluation.weights.as_document(),
+        "members": [vars(member) for member in evaluation.members],
+        "chosen_on_these_rows": evaluation.chosen_on_these_rows,
+        "unknown": [vars(found) for found in evaluation.unknown],
+    }
+    if evaluation.kept is not None:
+        document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
     analysis = document.pop("analysis")
     tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
     if isinstance(analysis, Classification):
@@ -97,35 +109,81 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
 def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
     """The screen: everything that is known, or as much as a common terminal shows at once."""
     if whole:
-        return _screen(evaluation, figures, None)
+        return _screen(evaluation, figures, None, members=True)
     from nnrun.cli.analysis_tables import Brief
 
-    text = ""
-    for classes, mistakes, confusions in _BRIEF:
-        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions))
+    text, few = "", len(evaluation.members) <= MOST_MEMBERS
+    with_members = [(True, brief) for brief in _BRIEF if brief[1]] if few else []
+    for members, (classes, mistakes, confusions) in [*with_members, *((False, brief) for brief in _BRIEF)]:
+        text = _screen(evaluation, figures, Brief(classes, mistakes, confusions), members=members)
         if text.count("\n") < _LINES:
             break
     return text
 
 
-def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None) -> str:
+def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
+    from nnrun.experiment.record_text import no_better_text
+
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
-    epoch = "" if evaluation.epoch is None else f", after epoch {evaluation.epoch},"
-    lines = [f"{evaluation.run.id}{epoch} on {evaluation.rows:,} {evaluation.split} rows{networks}"]
-    table = [["", evaluation.split, "baseline"]]
-    for name, value in evaluation.scores.items():
-        baseline = with_std(evaluation.baseline.get(name))
-        table.append([name, with_std(value, evaluation.std.get(name)), baseline])
-    lines[0] = textwrap.fill(lines[0], text_width(), break_on_hyphens=False, break_long_words=False)
-    lines.append(aligned(table))
+    width = text_width()
+    head = [
+        f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}",
+        evaluation.weights.sentence,
+    ]
+    lines = ["\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head)]
+    caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
+    if caution:
+        lines.append(paragraph(caution, width))
+    lines.append(aligned(_score_rows(evaluation)))
+    if members and len(evaluation.members) > 1:
+        lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
+    if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
+        lines.append("\n".join(remarks))
     lines += _tables(evaluation, brief)
     if figures:
         lines.append("\n".join(map(str, figures)))
     if evaluation.split == "test":
         lines.append(paragraph(_look(evaluation), text_width()))
     return printable("\n\n".join(lines))
+
+
+def _score_rows(evaluation: Evaluation) -> list[list[str]]:
+    """The scores, beside what the kept weights score where that is something else, and the baseline."""
+    columns: dict[str, dict[str, str]] = {
+        evaluation.split if evaluation.kept is None else f"epoch {evaluation.scores_epoch}": {
+            name: with_std(value, evaluation.std.get(name)) for name, value in evaluation.scores.items()
+        }
+    }
+    if evaluation.kept is not None:
+        columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
+    rows = [["", *columns]]
+    return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
+
+
+def _members(evaluation: Evaluation) -> list[list[str]]:
+    """The scores of each fold or seed: a row for each measure."""
+    kind, members = str(evaluation.kind), evaluation.members
+    rows = [[f"each {kind}", *(str(member.member).removeprefix(f"{kind}-") for member in members)]]
+    if evaluation.scores_epoch is None:
+        rows.append(["epoch", *(str(member.epoch) for member in members)])
+    return rows + [[name, *(with_std(m.scores[name]) for m in members)] for name in evaluation.scores]
+
+
+def _remarks(evaluation: Evaluation) -> list[str]:
+    """What must be known of the scores: that an epoch was chosen by them."""
+    weights, kind = evaluation.weights, evaluation.kind
+    if evaluation.kept is not None:
+        return [
+            f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
+            f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
+            f"{evaluation.scores_epoch}, one for all, as in the summary of training."
+        ]
+    if evaluation.chosen_on_these_rows:
+        return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]
+    return []
 
 
 def _look(evaluation: Evaluation) -> str:

@@ -46,6 +46,7 @@ def export(
         str | None,
         typer.Option("--member", metavar="NAME", help="Which of several networks: fold-2, seed-7."),
     ] = None,
+    weights: options.Weights = options.WeightsName.last,
     float64: Annotated[
         bool, typer.Option("--float64", help="A program that takes tables of float64, not float32.")
     ] = False,
@@ -71,6 +72,7 @@ def export(
         output,
         chosen,  # type: ignore[arg-type]  # one of the names, as was just looked at
         member=member,
+        weights=weights.value,
         float64=float64,
         data_dir=data_dir,
     )
@@ -85,6 +87,7 @@ def _document(exported: Exported) -> dict[str, Any]:
     return {
         **vars(exported),
         "run": exported.run.id,
+        "weights": exported.weights.as_document(),
         "path": str(exported.path),
         "meaning": {"kind": meaning.kind, "classes": list(meaning.classes)},
         "bytes": exported.path.stat().st_size,
@@ -93,7 +96,9 @@ def _document(exported: Exported) -> dict[str, Any]:
 
 def _text(exported: Exported) -> str:
     of_member = f", {exported.member}," if exported.member is not None else ""
-    lines = [f"{exported.run.id}{of_member} in {exported.path}"]
+    lines = [f"{exported.run.id}{of_member} in {exported.path}", f"weights  {exported.weights.text}"]
+    if exported.weights.others:
+        lines.append(f"         {exported.weights.others}")
     if exported.dtype is None:
         lines.append("holds    the weights; as metadata the spec, the preprocessing and the names of classes")
     else:

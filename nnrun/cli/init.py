@@ -170,6 +170,7 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
 
 def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
     from nnrun.data.describe_file import read_file
+    from nnrun.data.files.opened import refuse_workbook
     from nnrun.experiment.init.folder_spec import initial_spec_of_folder
     from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
     from nnrun.experiment.init.target import require_target
@@ -184,7 +185,7 @@ def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
         return initial_spec_of_folder(file, path)
     if file.suffix.lower() == ".npz":
         return _spec_of_npz(file, path, asked)
-    _refuse_workbook(file)
+    refuse_workbook(file)
     read = read_file(file, message)
     if asked.test is not None:
         _require_same_columns(read, read_file(asked.test, message))
@@ -208,18 +209,6 @@ def _spec_of_npz(file: Path, path: Path, asked: _Asked) -> InitialSpec:
             "--test."
         )
     return initial_spec_of_npz(file, path, asked.task)
-
-
-def _refuse_workbook(file: Path) -> None:
-    if file.suffix.lower() in (".xlsx", ".xls", ".ods"):
-        name = printable(file.name)
-        raise UsageError(
-            f"{name} is a workbook, which nnrun does not read. Save its sheet as CSV (in Excel: Save As, "
-            "CSV UTF-8; "
-            f"with pandas: pd.read_excel('{name}').to_csv('{printable(file.stem)}.csv', index=False)), and "
-            "call "
-            f"`nnrun init {printable(file.stem)}.csv`."
-        )
 
 
 def _require_same_columns(file: ReadTable, test: ReadTable) -> None:

@@ -64,7 +64,7 @@ class LiveListener(Listener):
 
     def epoch(self, record: EpochRecord) -> None:
         """Take note; the screen is drawn by the clock, not by the epoch."""
-        self._note(replace(record, weights={}))  # a screen has no use for them, and they are large
+        self._note(replace(record, weights={}, best={}))  # a screen has no use for them, and they are large
 
     def _note(self, record: EpochRecord) -> None:
         assert self._start is not None, "an epoch ends after the start"

@@ -120,6 +120,19 @@ AllowUnknown = Annotated[
         help="Use the test set even if most of its rows hold a value that no training row has.",
     ),
 ]
+
+
+class WeightsName(str, Enum):
+    """Which weights of a run are used."""
+
+    last = "last"
+    best = "best"
+
+
+Weights = Annotated[
+    WeightsName,
+    typer.Option("--weights", help="Those that training ended with (last), or of the best epoch (best)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]

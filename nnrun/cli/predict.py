@@ -62,6 +62,7 @@ def predict(
     member: Annotated[
         str | None, typer.Option("--member", metavar="NAME", help="One of several networks: fold-2, seed-7.")
     ] = None,
+    weights: options.Weights = options.WeightsName.last,
     device: options.Device = "auto",
     threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
@@ -82,7 +83,12 @@ def predict(
 
     listener = listener_for(quiet=quiet, verbose=False)
     predictor = load_predictor(
-        find_run(run, runs_dir), member=member, data_dir=data_dir, device=device, listener=listener
+        find_run(run, runs_dir),
+        member=member,
+        weights=weights.value,
+        data_dir=data_dir,
+        device=device,
+        listener=listener,
     )
     meaning = predictor.meaning
     if probabilities and meaning.kind == "numbers":
@@ -146,6 +152,7 @@ def _head(predictor: Predictor) -> dict[str, Any]:
     return {
         "run": predictor.run.id,
         "members": [member.folder for member in members if member is not None],
+        "weights": predictor.weights.as_document(),
         "kind": predictor.meaning.kind,
         "classes": None if predictor.meaning.kind == "numbers" else list(predictor.meaning.classes),
     }

@@ -28,6 +28,7 @@ def report(
             help="Default: in the first run's folder.",
         ),
     ] = None,
+    weights: options.Weights = options.WeightsName.last,
     set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -44,9 +45,8 @@ def report(
     from nnrun.records import find_run
 
     found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
-    path = write_report(
-        found, output, data_dir, listener_for(quiet=quiet, verbose=False), overrides=set_ or ()
-    )
+    listener = listener_for(quiet=quiet, verbose=False)
+    path = write_report(found, output, data_dir, listener, weights.value, overrides=set_ or ())
     if as_json:
         print_json({"report": str(path)})
     else:

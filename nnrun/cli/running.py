@@ -44,10 +44,10 @@ def train_and_report(
         run = start(listener_for(quiet=quiet, verbose=verbose))
     except RunInterrupted as interruption:
         with contextlib.suppress(OSError):  # a terminal that was closed asked for the end, and reads nothing
-            _report(interruption.run, as_json)
+            _report(interruption.run, as_json, verbose)
             sys.stdout.flush()
         return EXIT_INTERRUPTED
-    _report(run, as_json)
+    _report(run, as_json, verbose)
     return 0
 
 
@@ -67,11 +67,11 @@ def listener_for(*, quiet: bool, verbose: bool) -> Listener:
     return LiveListener(Console(stderr=True), details=verbose)
 
 
-def _report(run: RunDirectory, as_json: bool) -> None:
+def _report(run: RunDirectory, as_json: bool, verbose: bool) -> None:
     from nnrun.cli.closing import closing_text
 
     record = run.read_record()
     if as_json:
         print_json({**record, "path": str(run.path)})
     else:
-        print(closing_text(run, record))
+        print(closing_text(run, record, verbose=verbose))

@@ -93,7 +93,7 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
         from nnrun.cli.closing import closing_text
 
         record = run.read_record()
-        blocks.append(closing_text(run, record, _looks(run, record)))
+        blocks.append(closing_text(run, record, _looks(run, record), verbose=True))
     return printable("\n\n".join(blocks))
 
 

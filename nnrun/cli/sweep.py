@@ -46,7 +46,7 @@ def sweep(
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="SWEEP", help="Go on with a sweep: path, id, @last."),
+        typer.Option("--resume", metavar="SWEEP", help="Continue a sweep: path, id, @last."),
     ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -70,16 +70,24 @@ def sweep(
 
     asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
     changes = {key: value for key, value in asked.items() if value is not None}
+    begun = None
     of_spec = options.changes_of(set_, seed=seed, epochs=epochs)
     if resume is not None:
-        if spec is not None or over or changes or of_spec or smoke or new:
+        if spec is not None or over or set(changes) - {"trials"} or of_spec or smoke or new:
             raise UsageError(
-                "--resume SWEEP goes on with what was begun; leave out whatever would change it."
+                "--resume SWEEP continues a sweep as it was begun; only --trials, for more of them, may "
+                "change. Leave out the rest, or start its spec again with it: that is another sweep."
             )
         from nnrun.records import find_sweep
 
         begun = find_sweep(resume, runs_dir)
-        spec, smoke, runs_dir = begun.resolved_spec, begun.read_record().smoke, begun.path.parent
+        record, _ = begun.read_sound_part()
+        if trials is not None and record.method == "grid":
+            raise UsageError(
+                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. For "
+                "more, start its spec again with more values (--over): that is another sweep."
+            )
+        spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)
 
     from nnrun.cli.sweep_report import sweep_and_report
@@ -88,7 +96,7 @@ def sweep(
 
     settings = Settings("sweep", runs_dir, data_dir, device, smoke, compile=compile_.value)
     return sweep_and_report(
-        lambda listener: run_sweep(plan, settings, listener, new=new),
+        lambda listener: run_sweep(plan, settings, listener, new=new, resume=begun),
         warnings=plan.warnings,
         quiet=quiet,
         verbose=verbose,

@@ -19,6 +19,7 @@ from nnrun.data.cache import (
     is_published,
 )
 from nnrun.data.describe_file import ENDINGS
+from nnrun.data.files.opened import refuse_workbook
 from nnrun.data.sources import load_dataset
 from nnrun.data.words import read_word_index, token_words
 from nnrun.errors import UsageError
@@ -110,6 +111,7 @@ def entry_for(name: str) -> Entry:
     if name.lower().endswith(".npz"):
         path = str(Path(name).expanduser().absolute())
         return Entry(name, schema.Npz(path=path), "a NumPy archive")
+    refuse_workbook(Path(name).expanduser())
     known = CATALOG.get(str(schema.component_name(name)))
     if known is None and Path(name).expanduser().is_dir():
         path = str(Path(name).expanduser().absolute())

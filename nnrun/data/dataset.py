@@ -164,6 +164,8 @@ class Dataset:
         classes: number of classes, for classification.
         class_names: their names, in the order of the labels.
         feature_names: the names of the columns of a table.
+        image_shape: height, width and, where there are some, channels of rows that are images; their numbers
+            stand in this order, channels last.
         file_columns: of a file without a header, all its columns: c0, c1, ...
         target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
@@ -179,6 +181,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     file_columns: tuple[str, ...] | None = None
+    image_shape: tuple[int, ...] | None = None
     target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False

@@ -59,6 +59,15 @@ def overview(dataset: Dataset) -> dict[str, Any]:
         }
     elif isinstance(train.inputs, Table):
         document["columns"] = [column_document(column) for column in train.inputs.columns]
+    elif dataset.image_shape is not None:
+        pixels = train.inputs
+        document["image"] = {
+            "shape": list(dataset.image_shape),
+            "min": float(pixels.min()),
+            "max": float(pixels.max()),
+            "mean": float(pixels.mean()),
+            "first": _image(pixels[0], dataset.image_shape),
+        }
     else:
         document["features"] = _columns(train.inputs, dataset.feature_names)
     document["sources"] = [
@@ -94,10 +103,18 @@ def describe_row(
             document["words"] = decode(tokens, words)
     elif isinstance(samples.inputs, Table):
         document["values"] = row_values(samples.inputs, row)
+    elif dataset.image_shape is not None:
+        document["image"] = _image(samples.inputs[row], dataset.image_shape)
     else:
         names = _feature_names(dataset.feature_names, samples.inputs.shape[1])
         document["values"] = dict(zip(names, samples.inputs[row].tolist(), strict=True))
     return document
+
+
+def _image(pixels: Array, shape: tuple[int, ...]) -> list[Any]:
+    """The pixels of a row as rows of numbers, or of numbers for each channel."""
+    image: list[Any] = pixels.reshape(shape).tolist()
+    return image
 
 
 def row_in_one_line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data.describe_columns import column_document, row_values
 from nnrun.data.files.csv_guess import guess_spelling, lacks_header
 from nnrun.data.files.csv_rows import CsvRows
-from nnrun.data.files.opened import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.opened import refuse_what_is_no_file, refuse_workbook, sha256_of
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.number_guess import guess_numbers
 from nnrun.data.sources.row_file import reader_of
@@ -41,6 +41,7 @@ def read_file(
     path: Path,
     on_message: Callable[[str], None] = lambda text: None,
     types: Mapping[str, schema.ColumnType] | None = None,
+    needed: Sequence[str] = (),
 ) -> ReadTable:
     """All columns of a file, read as it seems to be written: `keys` of the table say how, for a spec.
 
@@ -48,6 +49,7 @@ def read_file(
         path: of the file.
         on_message: is told how far reading is.
         types: column → what it is to be taken for.
+        needed: columns of which each row needs a value; other rows are left out.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -55,14 +57,15 @@ def read_file(
     """
     kind = kind_of_file(path.name)
     if kind is None:
+        refuse_workbook(path)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     refuse_what_is_no_file(path, kind.kind)
     keys: dict[str, Any] = {}
     if kind is schema.Csv and lacks_header(path):
         keys["header"] = False
-    file = _read(kind, path, keys, types or {}, on_message)
+    file = _read(kind, path, keys, types or {}, on_message, needed)
     more = _keys_of_numbers(kind, path, keys, file)
-    return _read(kind, path, {**keys, **more}, types or {}, on_message) if more else file
+    return _read(kind, path, {**keys, **more}, types or {}, on_message, needed) if more else file
 
 
 def _read(
@@ -71,10 +74,11 @@ def _read(
     keys: Mapping[str, Any],
     types: Mapping[str, schema.ColumnType],
     on_message: Callable[[str], None],
+    needed: Sequence[str],
 ) -> ReadTable:
     reader = reader_of(_table(kind, path, keys), path)
     options = {"kind": kind.kind, "delimiter": None}
-    file = read_table(reader, sha256_of(path), options, reader.names, types, on_message)
+    file = read_table(reader, sha256_of(path), options, reader.names, types, on_message, needed=needed)
     return replace(file, keys=keys)
 
 

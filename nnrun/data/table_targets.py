@@ -101,9 +101,11 @@ def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | No
         )
     if known is None:
         if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+            hint = next((doubt.text for doubt in inferred.doubts if doubt.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
-                f"{len(column.codes):,} rows; these are no classes. Is another column meant?"
+                f"{len(column.codes):,} rows; these are no classes. "
+                + ("Is another column meant?" if hint is None else f"It {hint}.")
             )
         names = column.levels
         labels = column.codes.astype(np.int64)

@@ -5,12 +5,13 @@ Scores are those of each network and their mean; tables and figures need one pre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -23,16 +24,19 @@ from nnrun.data.table import Table
 from nnrun.errors import UsageError, one_line
 from nnrun.experiment.analysis import Analysis, Classification, Residuals, analyse, label_scores
 from nnrun.experiment.baseline import mean_of
+from nnrun.experiment.cautions import not_better
 from nnrun.experiment.combine import Combination, combine
 from nnrun.experiment.folds import folds_of
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_data, load_spec_of_data
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import network_outputs
+from nnrun.experiment.run_scores import validation_at
 from nnrun.experiment.score import Scored, known_targets, score
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.unknown import tables_of, unknown_in_test_set
-from nnrun.records import MemberKind, RunDirectory
+from nnrun.experiment.used_weights import UsedWeights
+from nnrun.records import MemberKind, RunDirectory, WeightsChoice, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.overrides import Overrides, with_changes
@@ -40,6 +44,23 @@ from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
 Split = Literal["test", "validation"]
+
+
+@dataclass(frozen=True)
+class MemberScores:
+    """One network of a run.
+
+    Attributes:
+        member: the name of its folder; None for a run of one network.
+        epoch: of these scores.
+        rows: how many it was measured on.
+        scores: name → value.
+    """
+
+    member: str | None
+    epoch: int | None
+    rows: int
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -52,11 +73,16 @@ class Evaluation:
         data: the data set, as a spec names it.
         split: `test` or `validation`.
         rows: rows that each network was measured on (of the first fold or seed).
-        epoch: the epoch whose weights were measured; None for several networks of different epochs.
+        weights: which weights were measured, and of which epochs they are.
         networks: how many networks; the scores are their mean.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
+        members: each network and its scores.
         scores: name → value.
         std: name → standard deviation over the networks; empty for one network.
+        scores_epoch: the epoch of these scores; None where the networks have different ones.
+        kept: where validation rows chose an epoch for each network by itself: what the kept weights score on
+            these same rows, name → (mean, standard deviation). It is optimistic, so `scores` are those of
+            one epoch of all networks, from the history. Else None.
         baseline: name → what a predictor that never looks at the inputs scores.
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
@@ -64,6 +90,7 @@ class Evaluation:
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
             classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
+        not_better_than_baseline: each score that does not beat its baseline, and both.
         unknown: what these rows hold that training never saw.
     """
 
@@ -72,23 +99,38 @@ class Evaluation:
     data: str
     split: Split
     rows: int
-    epoch: int | None
+    weights: UsedWeights
     networks: int
     kind: MemberKind | None
+    members: list[MemberScores]
     scores: dict[str, float]
     std: dict[str, float]
+    scores_epoch: int | None
+    kept: dict[str, tuple[float, float]] | None
     baseline: dict[str, float]
     test_uses: int
     look: int | None
     analysis: Analysis | None
     combination: Combination
+    not_better_than_baseline: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch whose weights were measured; None for several networks of different epochs."""
+        return self.weights.epoch
+
+    @property
+    def chosen_on_these_rows(self) -> bool:
+        """Whether the epoch of the measured weights was chosen by their scores on the very same rows."""
+        return self.split == "validation" and self.weights.chosen_on_validation
 
 
 def evaluate_run(
     run: RunDirectory,
     *,
     split: Split = "test",
+    weights: WeightsChoice = "last",
     overrides: Overrides = (),
     data_dir: Path | None = None,
     device: str = "auto",
@@ -101,6 +143,7 @@ def evaluate_run(
     Args:
         run: the run.
         split: which rows.
+        weights: those that training ended with (`last`), or those of the best epoch.
         overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -118,13 +161,14 @@ def evaluate_run(
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
         return _evaluated(
-            run, split, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
+            run, split, weights, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
         )
 
 
 def _evaluated(
     run: RunDirectory,
     split: Split,
+    which: WeightsChoice,
     overrides: Overrides,
     data_dir: Path | None,
     device: str,
@@ -135,7 +179,7 @@ def _evaluated(
     chosen_device = resolve_device(device)
     spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
     refuse_what_is_not_allowed(spec)
-    networks = load_networks(run)
+    networks, weights = load_networks(run, which)
     dataset = load_run_data(run, spec, data_dir, listener)
     test = dataset.test
     validated = not isinstance(spec.validation, schema.NoValidation)
@@ -166,25 +210,48 @@ def _evaluated(
         measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
         outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
         predicted.append((rows, network.fitted.in_own_units(outputs)))
+    members = [
+        MemberScores(
+            None if network.member is None else network.member.folder,
+            None if epoch is None else epoch.epoch,
+            len(rows),
+            scored.scores,
+        )
+        for network, epoch, scored, (rows, _) in zip(
+            networks, weights.epochs, measured, predicted, strict=True
+        )
+    ]
+    kept = None
+    if split == "validation" and weights.chosen_apart:
+        common = _at_common_epoch(run, record, members)
+        if common is not None:
+            kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
+            members = common
     if split == "validation":
         unknown = together(unknown_of_each, sum(len(rows) for rows, _ in predicted))
         for found in unknown:
             if found.large:
                 listener.message(f"validation rows: {found}")
-    scores = [scored.scores for scored in measured]
     combined = combine(predicted)
+    mean_scores, worthless = (
+        mean_of([m.scores for m in members]),
+        mean_of([scored.baseline for scored in measured]),
+    )
     evaluation = Evaluation(
         run=run,
         name=spec.name,
         data=dataset.name,
         split=split,
         rows=len(predicted[0][0]),
-        epoch=_epoch(record.get("weights_epoch")),
+        weights=weights,
         networks=len(networks),
         kind=None if networks[0].member is None else networks[0].member.kind,
-        scores=mean_of(scores),
-        std={n: float(np.std([s[n] for s in scores], ddof=1)) for n in scores[0]} if len(scores) > 1 else {},
-        baseline=mean_of([scored.baseline for scored in measured]),
+        members=members,
+        scores=mean_scores,
+        std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
+        scores_epoch=weights.epoch if kept is None else members[0].epoch,
+        kept=kept,
+        baseline=worthless,
         test_uses=len(sound(record).get("test_uses") or []),
         look=look,
         analysis=analyse(
@@ -199,10 +266,13 @@ def _evaluated(
             lines=samples.lines,
         ),
         combination=combined.how,
+        not_better_than_baseline={} if record.get("smoke") else not_better(mean_scores, worthless, spec),
         unknown=unknown,
     )
     if split == "test":
         record["test"] = evaluation.scores
+        record["test_epoch"] = _tested_epoch(weights)
+        record["test_members"] = _test_members(members)
         if evaluation.std:
             record["test_std"] = evaluation.std
         run.write_record(record)
@@ -260,12 +330,49 @@ def _text_of(
     return lambda row: row_in_one_line(samples.inputs, row, dataset.feature_names, words())
 
 
-def _epoch(recorded: object) -> int | None:
-    """The epoch of the kept weights, where all networks have the same."""
-    if isinstance(recorded, Mapping):
-        epochs = set(recorded.values())
-        recorded = epochs.pop() if len(epochs) == 1 else None
-    return recorded if isinstance(recorded, int) else None
+def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, float]]:
+    """(name, mean, standard deviation) of each score over several networks."""
+    values = {name: [m.scores[name] for m in members] for name in members[0].scores}
+    with np.errstate(invalid="ignore"):  # a score may be no number
+        return [
+            (name, float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else math.nan)
+            for name, each in values.items()
+        ]
+
+
+def _at_common_epoch(
+    run: RunDirectory, record: Mapping[str, Any], members: Sequence[MemberScores]
+) -> list[MemberScores] | None:
+    """What the networks scored on their validation rows at the run's best epoch, which is one for all.
+
+    None where the history does not tell it of all of them.
+    """
+    epoch = sound(record).get("best_epoch")
+    if epoch is None:
+        return None
+    found = validation_at(run, epoch)
+    scores: list[dict[str, float]] = []
+    for member in members:
+        named = member_of_folder(member.member or "")
+        number = -1 if named is None else named.number
+        if any(number not in found.get(f"val_{name}", {}) for name in member.scores):
+            return None
+        scores.append({name: found[f"val_{name}"][number] for name in member.scores})
+    return [replace(m, epoch=epoch, scores=of) for m, of in zip(members, scores, strict=True)]
+
+
+def _tested_epoch(weights: UsedWeights) -> int | dict[str, int] | None:
+    """As the record has it: of one network a number, of several member number → epoch."""
+    epochs = [None if of is None else of.epoch for of in weights.epochs]
+    if weights.members[0] is None:
+        return epochs[0]
+    pairs = zip(weights.members, epochs, strict=True)
+    return {str(m.number): epoch for m, epoch in pairs if m is not None and epoch is not None}
+
+
+def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]] | None:
+    """Member → its scores on the test set; None for a run of one network."""
+    return {m.member: m.scores for m in members if m.member is not None} or None
 
 
 def _fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:

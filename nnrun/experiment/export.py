@@ -39,7 +39,8 @@ from nnrun.experiment.meaning import Meaning, meaning_of
 from nnrun.experiment.names import load_labels
 from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.sound_record import sound
-from nnrun.records import RunDirectory
+from nnrun.experiment.used_weights import UsedWeights
+from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.records.files import replace_file
 from nnrun.spec import schema
 from nnrun.spec.suggest import listing
@@ -64,6 +65,7 @@ class Exported:
         format: its kind.
         run: the run.
         member: which of its networks, as its folder is named; None where there is one.
+        weights: of which epoch they are.
         features: F, the width of a row.
         dtype: the type of the rows that a program takes; None for a file that is none.
         rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
@@ -79,6 +81,7 @@ class Exported:
     format: FormatName
     run: RunDirectory
     member: str | None
+    weights: UsedWeights
     features: int
     dtype: str | None
     rows_of: RowsOf
@@ -96,6 +99,7 @@ def export_run(
     format_: FormatName,
     *,
     member: str | None = None,
+    weights: WeightsChoice = "last",
     float64: bool = False,
     data_dir: Path | None = None,
 ) -> Exported:
@@ -108,6 +112,7 @@ def export_run(
         path: the file.
         format_: its kind.
         member: which of several networks, as its folder is named: `fold-2`, `seed-7`.
+        weights: those that training ended with (`last`), or those of the best epoch.
         float64: whether a program takes rows of float64 instead of float32.
         data_dir: where data files are looked for first. Nothing is downloaded.
 
@@ -117,7 +122,7 @@ def export_run(
     """
     if format_ == "onnx":
         require_onnx()
-    network = _one_network(run, member)
+    network, used = _one_network(run, member, weights)
     spec = load_spec_of_networks(run, data_dir)
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
@@ -126,6 +131,7 @@ def export_run(
         nnrun=__version__,
         run=run.id,
         member=None if network.member is None else network.member.folder,
+        weights=used.as_document(),
         spec=run.read_resolved(),
         preprocessing=fitted.to_json(),
         labels=labels.to_json(),
@@ -149,6 +155,7 @@ def export_run(
         format=format_,
         run=run,
         member=metadata.get("member"),
+        weights=used,
         features=export.features,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
         rows_of=export.rows_of,
@@ -161,14 +168,16 @@ def export_run(
     )
 
 
-def _one_network(run: RunDirectory, member: str | None) -> TrainedNetwork:
-    networks = choose_networks(run, member)
+def _one_network(
+    run: RunDirectory, member: str | None, which: WeightsChoice
+) -> tuple[TrainedNetwork, UsedWeights]:
+    networks, used = choose_networks(run, member, which)
     if len(networks) > 1:
         names = listing([n.member.folder for n in networks if n.member is not None])
         raise UsageError(
             f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}."
         )
-    return networks[0]
+    return networks[0], used
 
 
 def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:

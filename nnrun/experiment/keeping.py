@@ -11,6 +11,8 @@ import torch
 
 from nnrun.errors import DataError
 from nnrun.records import HistoryWriter, RunDirectory, member_kind, parse_history
+from nnrun.records.checkpoint import Checkpoint
+from nnrun.records.history import is_finite
 from nnrun.training.loop import Past, Trainer
 
 EVERY_SECONDS = 1.0
@@ -19,7 +21,9 @@ EVERY_SECONDS = 1.0
 COST_SHARE = 0.03
 """Of the time that is spent on keeping: where one checkpoint takes long, they become rarer."""
 
-_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch")
+_MOST_THREADS = 2**16
+
+_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch", "best_weights_epoch")
 _CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
 
 
@@ -57,26 +61,50 @@ def read_kept(run: RunDirectory) -> Kept:
     Raises:
         DataError: there is none, or it is none of ours.
     """
-    found = run.read_checkpoint()
+    return run.read_checkpoint(lambda found: _kept_of(found, run))
+
+
+def _kept_of(found: Checkpoint, run: RunDirectory) -> Kept:
+    """What a checkpoint says. JSON can hold numbers that mean nothing there: NaN, 2.5 epochs, 10**400."""
     document = found.document
     try:
         record = dict(document["record"])
-        for key in ("stopped_early", "weights_epoch"):
+        for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
             if key in record:
                 record[key] = with_numbers(record[key])
+        conditions = dict(document["conditions"])
+        _count(conditions["threads"], least=1, most=_MOST_THREADS)
+        for numbers in (record.get("epochs_run"), record.get("stopped_early"), record.get("weights_epoch")):
+            for number in numbers.values() if isinstance(numbers, Mapping) else (numbers,):
+                _count(0 if number is None else number)
+        if not is_finite(document["seconds"]) or document["seconds"] < 0:
+            raise ValueError("seconds")
         return Kept(
-            group=int(document["group"]),
-            epoch=int(document["epoch"]),
-            resolved=str(document["resolved"]),
-            history=str(document["history"]),
+            group=_count(document["group"]),
+            epoch=_count(document["epoch"]),
+            resolved=_text(document["resolved"]),
+            history=_text(document["history"]),
             seconds=float(document["seconds"]),
             use_test_set=document["use_test_set"] is True,
-            conditions=dict(document["conditions"]),
+            conditions=conditions,
             record=record,
             tensors={name: torch.from_numpy(array) for name, array in found.arrays.items()},
         )
     except (KeyError, TypeError, ValueError):
         raise DataError(f"The checkpoint in {run.path} is none that nnrun wrote.") from None
+
+
+def _count(value: Any, least: int = 0, most: int = 2**53) -> int:
+    """A whole number within bounds; ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError("not a whole number, or beyond its bounds")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value
 
 
 def with_numbers(value: Any) -> Any:
@@ -174,6 +202,8 @@ class GroupKeeper:
         kept = self.keeper.kept
         if kept is not None and kept.group == self.place:
             rows = _rows_of(kept.history, [r.number for r in trainer.replicas])
+            if max(map(len, rows.values())) != kept.epoch:
+                raise DataError(f"The checkpoint in {self.keeper.run.path} has the history of other epochs.")
             trainer.go_on(Past(kept.epoch, rows, kept.tensors))
         else:
             self.keeper.keep(self.keeper.snapshot(trainer, self.place))

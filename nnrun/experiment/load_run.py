@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from nnrun.experiment.location import (
 )
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.sound_record import sound
-from nnrun.records import Member, RunDirectory, member_of_folder, members_of_record
+from nnrun.experiment.used_weights import UsedWeights, read_used_weights
+from nnrun.records import Member, RunDirectory, WeightsChoice, member_of_folder, members_of_record
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec, load_spec_text, read_kept_spec
 from nnrun.spec.overrides import Overrides
@@ -65,15 +66,20 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path |
     )
 
 
-def load_networks(run: RunDirectory) -> list[TrainedNetwork]:
-    """The networks that a run kept, fold by fold or seed by seed."""
-    members: list[Member | None] = list(run.members()) or [None]
-    return [_load_network(run, member) for member in members]
+def load_networks(
+    run: RunDirectory, which: WeightsChoice = "last"
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    """The networks that a run kept, fold by fold or seed by seed, and of which epochs their weights are."""
+    return _load_networks(run, list(run.members()) or [None], which)
 
 
-def _load_network(run: RunDirectory, member: Member | None) -> TrainedNetwork:
-    fitted = FittedPreprocessing.from_json(run.read_preprocessing(member))
-    return TrainedNetwork(member, fitted, run.read_weights(member))
+def _load_networks(
+    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    fitted = [FittedPreprocessing.from_json(run.read_preprocessing(member)) for member in members]
+    kept, used = read_used_weights(run, members, which)
+    made = [TrainedNetwork(m, f, k.arrays) for m, f, k in zip(members, fitted, kept, strict=True)]
+    return made, used
 
 
 def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | None) -> LoadedSpec:
@@ -96,11 +102,14 @@ def load_spec_of_networks(run: RunDirectory, data_dir: Path | None = None) -> sc
     return load_run_spec(run, {"init_weights": None}, data_dir).spec
 
 
-def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwork, ...]:
+def choose_networks(
+    run: RunDirectory, member: str | None, which: WeightsChoice = "last"
+) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
     """All networks of a run, or the one whose folder has this name."""
     members = run.members()
     if member is None:
-        return tuple(load_networks(run))
+        networks, used = load_networks(run, which)
+        return tuple(networks), used
     wanted = member_of_folder(member)
     if not members:
         raise UsageError(
@@ -109,7 +118,8 @@ def choose_networks(run: RunDirectory, member: str | None) -> tuple[TrainedNetwo
     if wanted not in members:
         there = listing([m.folder for m in members], "and")
         raise UsageError(f"--member {member}: {run.id} has {there}.")
-    return (_load_network(run, wanted),)
+    networks, used = _load_networks(run, [wanted], which)
+    return tuple(networks), used
 
 
 def load_run_data(

@@ -28,7 +28,8 @@ from nnrun.experiment.meaning import Meaning, Predictions, meaning_of
 from nnrun.experiment.names import load_labels, load_vocabulary
 from nnrun.experiment.outputs import OutputFunction, output_function
 from nnrun.experiment.unknown import tables_of
-from nnrun.records import RunDirectory
+from nnrun.experiment.used_weights import UsedWeights
+from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
 
@@ -46,6 +47,7 @@ class Predictor:
         functions: the outputs of each.
         meaning: what the outputs mean.
         codec: makes their inputs of rows as they are written.
+        weights: of which epochs they are.
         delimiter: between the fields of the CSV that they were trained on, where the spec says it.
     """
 
@@ -54,6 +56,7 @@ class Predictor:
     functions: tuple[OutputFunction, ...]
     meaning: Meaning
     codec: Codec[Any]
+    weights: UsedWeights
     delimiter: str | None = None
 
     @property
@@ -86,6 +89,7 @@ def load_predictor(
     run: RunDirectory,
     *,
     member: str | None = None,
+    weights: WeightsChoice = "last",
     data_dir: Path | None = None,
     device: str = "auto",
     listener: Listener | None = None,
@@ -95,9 +99,11 @@ def load_predictor(
     Args:
         run: its folder.
         member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
+        weights: those that training ended with (`last`), or those of the best epoch.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: where to compute.
-        listener: is told that several networks are averaged, and what is not used of the rows.
+        listener: is told which weights are used, that several networks are averaged, and what is not used of
+            the rows.
 
     Raises:
         UsageError: there is no such network or device.
@@ -106,7 +112,8 @@ def load_predictor(
     listener = listener or Listener()
     chosen_device = resolve_device(device)
     spec = load_spec_of_networks(run)
-    networks = choose_networks(run, member)
+    networks, used = choose_networks(run, member, weights)
+    listener.message(used.sentence)
     if len(networks) > 1:
         assert networks[0].member is not None, "several networks have names"
         kind = networks[0].member.kind
@@ -132,6 +139,7 @@ def load_predictor(
         tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
         meaning_of(spec, fitted, labels),
         codec,
+        used,
         spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
     )
 
@@ -163,7 +171,8 @@ def predict_source(
     """
     listener = listener or Listener()
     unknown = unknown_counts(predictor) if unknown is None else unknown
-    for block in blocks_of(replace(source, delimiter=predictor.delimiter), predictor.codec):
+    source = replace(source, delimiter=predictor.delimiter, on_message=listener.message)
+    for block in blocks_of(source, predictor.codec):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad leaves such rows out.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.experiment.baseline import SHUFFLED
 from nnrun.records import members_of_record
-from nnrun.spec.suggest import with_std
+from nnrun.spec.suggest import quoted, with_std
 
 
 def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "training rows") -> str:
@@ -50,9 +50,24 @@ class ScoreTable:
         return [["", *self.columns], *body]
 
 
-def score_table(record: Mapping[str, Any]) -> ScoreTable | None:
-    """The scores at the best epoch, else at the last; None where there are none."""
+def best_epoch_text(record: Mapping[str, Any]) -> str:
+    """`best epoch 53 by val_mae, smoothed over 16 epochs`: which, of what, and how it was found."""
+    by, over = record.get("chosen_by"), record.get("smoothed_over")
+    text = f"best epoch {record.get('best_epoch')}" + (f" by {by}" if by else "")
+    if not isinstance(over, int):
+        return text
+    return text + (f", smoothed over {over} epochs" if over > 1 else ", smoothed")
+
+
+def score_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> ScoreTable | None:
+    """The scores at the best epoch, else at the last; None where there are none.
+
+    Args:
+        record: the run's record.
+        last_epoch: at the last in any case.
+    """
     best, last, test = record.get("best") or {}, record.get("last") or {}, record.get("test") or {}
+    best = {} if last_epoch and last else best
     scores, std = best or last, record.get("best_std" if best else "last_std") or {}
     names = [name for name in scores if not name.startswith("val_")] or list(test)
     if not names:
@@ -64,14 +79,34 @@ def score_table(record: Mapping[str, Any]) -> ScoreTable | None:
         "test": {name: with_std(test.get(name), test_std.get(name)) for name in names},
         "baseline": {name: with_std(baseline.get(name)) for name in names},
     }
-    measured = record.get("weights_epoch")  # the test was of these weights, best epoch or not
-    if best and isinstance(measured, int) and measured != record.get("best_epoch"):
+    # The test was of these weights, best epoch or not.
+    measured = record.get("test_epoch") or record.get("weights_epoch")
+    shown_epoch = record.get("best_epoch") if best else record.get("last_epoch", record.get("epochs_run"))
+    if isinstance(measured, int) and measured != shown_epoch:
         columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    last_epoch = record.get("last_epoch", record.get("epochs_run"))
-    heading = f"best epoch {record.get('best_epoch')}" if best else f"epoch {last_epoch}"
+    heading = (
+        f"{best_epoch_text(record)}, chosen on these validation rows" if best else f"epoch {shown_epoch}"
+    )
+    heading += ", the last" if last_epoch and not best else ""
     heading += f" (mean ± std over {members_of_record(record)[0]}s)" if std else ""
     return ScoreTable(heading, names, shown)
+
+
+def member_rows(record: Mapping[str, Any], *, last_epoch: bool = False) -> list[list[str]]:
+    """What each fold or seed scored where `score_table` has their mean: a row for each measure.
+
+    Empty for one network. The first row are headings: the numbers of the folds or seeds.
+    """
+    members, kind = record.get("members") or [], members_of_record(record)[0]
+    if len(members) < 2 or kind is None:
+        return []
+    part = "best" if record.get("best") and not last_epoch else "last"
+    scores = {str(m.get("member")).removeprefix(f"{kind}-"): m.get(part) or {} for m in members}
+    names = list(next(iter(scores.values())))
+    names = [name for name in names if name.startswith("val_")] or names
+    rows = [[f"each {kind}", *scores]]
+    return rows + [[name, *(with_std(of.get(name)) for of in scores.values())] for name in names]
 
 
 def interval_text(record: Mapping[str, Any]) -> str:
@@ -93,3 +128,34 @@ def baseline_text(record: Mapping[str, Any]) -> str:
     text = f"Baseline: the best constant for each score, on the {record.get('baseline_on')} rows"
     shuffled = baseline.get(SHUFFLED)
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
+
+
+def caution_text(record: Mapping[str, Any]) -> str:
+    """What to know before the scores, as sentences; empty where there is nothing."""
+    several = len(members_of_record(record)[1]) > 1
+    sentences = (
+        no_better_text(record.get("not_better_than_baseline") or {}, several=several),
+        near_perfect_text(record.get("near_perfect")),
+    )
+    return "\n".join(text for text in sentences if text)
+
+
+def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool) -> str:
+    """That a constant does as well; empty where the networks beat it."""
+    if not worse:
+        return ""
+    who = "On average the networks do" if several else "The network does"
+    pairs = [f"{name} {with_std(value)} (baseline {with_std(best)})" for name, (value, best) in worse.items()]
+    return f"{who} not beat the best constant: {', '.join(pairs)}."
+
+
+def near_perfect_text(found: Mapping[str, Any] | None) -> str:
+    """That a score is close to perfect, and which column to look at."""
+    if not found:
+        return ""
+    name, column = found["score"], quoted(str(found.get("column")))
+    return (
+        f"{name} {with_std(found['value'])} is close to perfect. The input that predicts the target best by "
+        f"itself is {column} ({name} {with_std(found.get('alone'))} alone): if it is a copy of the target, "
+        "leave it out."
+    )

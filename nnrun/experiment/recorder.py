@@ -15,12 +15,13 @@ from nnrun.experiment.keeping import GroupKeeper
 from nnrun.experiment.listener import Listener, StopTraining
 from nnrun.experiment.out_of_memory import out_of_memory
 from nnrun.experiment.prepare import Group
+from nnrun.experiment.verdict import min_delta_of_best
 from nnrun.interrupts import stopping_between_batches, uninterrupted
-from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory
+from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory, WeightsEpoch
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
 from nnrun.training.engine import Engine
-from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer
+from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.training.optimizers import build_optimizer
 from nnrun.validation.summary import monitor_mode
 
@@ -67,6 +68,21 @@ def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = 
 
 
 @dataclass(frozen=True, eq=False)
+class Ending:
+    """The weights that a network ended with.
+
+    Attributes:
+        weights: stacked form with a leading dimension of 1.
+        epoch: of which epoch they are.
+        best: those of its best epoch, which may be the same; None where nothing was validated.
+    """
+
+    weights: dict[str, Tensor]
+    epoch: WeightsEpoch
+    best: BestWeights | None
+
+
+@dataclass(frozen=True, eq=False)
 class Recorder:
     """Writes what becomes of some replicas into the record of one run.
 
@@ -77,6 +93,7 @@ class Recorder:
         listener: is told of each epoch.
         kind: what tells the run's networks apart; None where there is one.
         learning_rate: of its networks, before the schedule.
+        chosen_by: the column by which an epoch is the best; None where nothing is validated.
     """
 
     run: RunDirectory
@@ -85,6 +102,7 @@ class Recorder:
     listener: Listener
     kind: MemberKind | None
     learning_rate: float
+    chosen_by: str | None = None
 
     def epoch(self, epoch: EpochRecord) -> None:
         """Write an epoch's rows."""
@@ -94,14 +112,8 @@ class Recorder:
             self.history.append({**place, "epoch": epoch.epoch, **row, **ending})
         self.record["epochs_run"] = max(self.record["epochs_run"], epoch.epoch)
 
-    def ended(
-        self,
-        group: Group,
-        stopped: Mapping[int, int],
-        epochs: Mapping[int, int],
-        weights: Mapping[int, dict[str, Tensor]],
-    ) -> None:
-        """Keep how networks of a group ended: where they were stopped, and the weights of which epoch."""
+    def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
+        """Keep how networks of a group ended: where they were stopped, and their weights."""
         record = self.record
         going_on = {m.number for m in group.members} - stopped.keys()
         before = {n: epoch for n, epoch in record.get("stopped_early", {}).items() if n not in going_on}
@@ -109,13 +121,26 @@ class Recorder:
             record["stopped_early"] = dict(sorted((before | dict(stopped)).items()))
         else:
             record.pop("stopped_early", None)
-        for number, parameters in weights.items():
-            self.run.write_weights(group.network.unstack(parameters, 0), self.member(number))
-        # What was kept before stays as it is where no epoch has ended since.
+        for number, ending in endings.items():
+            member = self.member(number)
+            self.run.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
+            if ending.best is None or ending.epoch.best:
+                self.run.remove_best_weights(member)
+            else:
+                best = group.network.unstack(ending.best.weights, 0)
+                self.run.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
+        self._keep_epochs("weights_epoch", {n: ending.epoch.epoch for n, ending in endings.items()})
+        bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
+        if bests:
+            self._keep_epochs("best_weights_epoch", bests)
+
+    def _keep_epochs(self, key: str, epochs: Mapping[int, int]) -> None:
+        """What was kept before stays as it is where no epoch has ended since."""
+        record = self.record
         if self.kind is not None:
-            record["weights_epoch"] = (record.get("weights_epoch") or {}) | dict(epochs)
-        elif epochs or "weights_epoch" not in record:
-            record["weights_epoch"] = next(iter(epochs.values()), None)
+            record[key] = (record.get(key) or {}) | dict(epochs)
+        elif epochs or key not in record:
+            record[key] = next(iter(epochs.values()), None)
 
     def member(self, number: int) -> Member | None:
         """The name of one network in the record."""
@@ -146,6 +171,7 @@ def train_group(
     """
     stopping, own = spec.early_stopping, directions(spec)
     every = list(dict.fromkeys(recorders.values()))
+    best_by = every[0].chosen_by
     alone = len(every) == 1
 
     def part_of(recorder: Recorder, values: Mapping[int, T]) -> dict[int, T]:
@@ -170,6 +196,9 @@ def train_group(
             learning_rate=build_optimizer(spec.optimizer).learning_rate,
             early_stopping=stopping,
             maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
+            best_by=best_by,
+            best_maximize=best_by is not None and monitor_mode(best_by, own) == "max",
+            best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
             rates=spec.learning_rate_schedule,
             rates_maximize=any(
                 monitor_mode(part.monitor, own) == "max"
@@ -182,13 +211,24 @@ def train_group(
     )
     kept: dict[int, dict[str, Tensor]] = {}
     kept_epochs: dict[int, int] = {}
+    kept_best: dict[int, BestWeights] = {}
+
+    def endings() -> dict[int, Ending]:
+        found = {}
+        for number, weights in kept.items():
+            epoch, best = kept_epochs[number], kept_best.get(number)
+            restored = number in trainer.restored
+            last = not restored or epoch == trainer.last_epochs[number]
+            is_best = best is not None and best.epoch == epoch
+            found[number] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
+        return found
 
     def keep_ends() -> None:
         for number in trainer.stopped_epochs:
             kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
         for recorder in every:
             stopped = part_of(recorder, trainer.stopped_epochs)
-            recorder.ended(group, stopped, part_of(recorder, kept_epochs), part_of(recorder, kept))
+            recorder.ended(group, stopped, part_of(recorder, endings()))
 
     try:
         with stopping_between_batches():
@@ -198,6 +238,7 @@ def train_group(
                     if not recorders[number].run.has_weights(recorders[number].member(number)):
                         kept[number] = trainer.finished[number]
                         kept_epochs[number] = trainer.finished_epochs[number]
+                kept_best = dict(trainer.best)
             for epoch in trainer.epochs():
                 parts = {
                     recorder: replace(
@@ -205,6 +246,7 @@ def train_group(
                         rows=rows,
                         learning_rates=part_of(recorder, epoch.learning_rates),
                         weights=part_of(recorder, epoch.weights),
+                        best=part_of(recorder, epoch.best),
                     )
                     for recorder in every
                     if (rows := part_of(recorder, epoch.rows))
@@ -214,6 +256,7 @@ def train_group(
                         recorder.epoch(part)
                     kept.update(epoch.weights)
                     kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
+                    kept_best.update(epoch.best)
                     for number in trainer.diverged.keys() & epoch.rows.keys():
                         recorders[number].diverged(trainer.diverged[number])
                     if keeper is not None and trainer.epoch == epoch.epoch:  # else it diverged

@@ -10,14 +10,23 @@ from typing import Any
 from nnrun.errors import DataError
 from nnrun.experiment.curves import make_panels
 from nnrun.experiment.listener import Listener
-from nnrun.experiment.record_text import baseline_text, interval_text, rows_in_words, score_table
+from nnrun.experiment.record_text import (
+    baseline_text,
+    best_epoch_text,
+    caution_text,
+    interval_text,
+    member_rows,
+    rows_in_words,
+    score_table,
+)
 from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.experiment.sound_record import sound
+from nnrun.experiment.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.figures.curves import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records import RunDirectory, members_of_record
+from nnrun.records import RunDirectory, WeightsChoice, members_of_record
 from nnrun.records.files import write_text
 from nnrun.spec.overrides import Overrides
 from nnrun.spec.suggest import counted, with_std
@@ -36,6 +45,7 @@ def write_report(
     output: Path | None,
     data_dir: Path | None,
     listener: Listener,
+    weights: WeightsChoice = "last",
     overrides: Overrides = (),
 ) -> Path:
     """Write the page to a file, or into the first run's folder, and give back its path.
@@ -47,13 +57,21 @@ def write_report(
         output: the file, or None.
         data_dir: where data files are looked for first.
         listener: is told what happens.
+        weights: those that training ended with, or those of the best epoch: scores and predictions are
+            theirs.
         overrides: where the files of the runs' specs lie now, such as `dataset.csv.path=t.csv`.
+
+    Raises:
+        UsageError, DataError: a run has no weights of a best epoch, and they are asked for.
     """
+    if weights == "best":
+        for run in runs:
+            read_used_weights(run, list(run.members()) or [None], weights)
     analyses = {
-        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", overrides)
+        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", weights, overrides)
         for place, run in enumerate(runs)
     }
-    text = report_page(runs, analyses)
+    text = report_page(runs, analyses, weights)
     stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
@@ -61,12 +79,17 @@ def write_report(
     return output
 
 
-def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Block]]) -> str:
+def report_page(
+    runs: Sequence[RunDirectory],
+    analyses: Mapping[str, Sequence[Block]],
+    weights: WeightsChoice = "last",
+) -> str:
     """The page as HTML.
 
     Args:
         runs: one section each; several are also drawn and listed side by side.
         analyses: run id → what its predictions on the validation rows show, where that is known.
+        weights: whose predictions these are.
     """
     records = [sound(run.read_record()) for run in runs]
     sections = []
@@ -74,7 +97,7 @@ def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Bl
         sections.append(Section("Side by side", [_side_by_side(runs, records), *_curves(runs, "together")]))
     for place, (run, record) in enumerate(zip(runs, records, strict=True)):
         blocks = [
-            _summary(record),
+            _summary(run, record, weights),
             *_curves([run], f"run {place}"),
             *analyses.get(run.id, ()),
             _data(record),
@@ -89,12 +112,13 @@ def report_page(runs: Sequence[RunDirectory], analyses: Mapping[str, Sequence[Bl
     return render(Page(title, subtitle, sections))
 
 
-def _summary(record: Mapping[str, Any]) -> Block:
+def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoice) -> Block:
     paragraphs = [Paragraph(_headline(record))]
     if record.get("smoke"):
         paragraphs.append(Paragraph("This was a smoke run: its numbers mean nothing.", "warning"))
     if record.get("error"):
         paragraphs.append(Paragraph(str(record["error"]), "warning"))
+    paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
     if record.get("verdict"):
         paragraphs.append(Paragraph(str(record["verdict"]), "verdict"))
     if record.get("parent"):
@@ -103,7 +127,45 @@ def _summary(record: Mapping[str, Any]) -> Block:
     if uses:
         times = "once" if len(uses) == 1 else f"{len(uses)} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
-    return Block(paragraphs=paragraphs, tables=_scores(record))
+    used = recorded_weights(record)
+    at_last = _at_last(record, used, weights)
+    if used is not None:
+        paragraphs.append(Paragraph(_weights(run, record, used, weights, at_last), "muted"))
+    return Block(paragraphs=paragraphs, tables=_scores(record, at_last))
+
+
+def _at_last(record: Mapping[str, Any], used: UsedWeights | None, weights: WeightsChoice) -> bool:
+    """Whether the page is of the last epoch, and not of the best: as the weights that it tells of."""
+    if weights == "best" or used is None or used.chosen_apart:
+        return False
+    return used.epoch != record.get("best_epoch")
+
+
+def _weights(
+    run: RunDirectory,
+    record: Mapping[str, Any],
+    used: UsedWeights,
+    weights: WeightsChoice,
+    at_last: bool,
+) -> str:
+    """Of which epoch the weights are whose predictions the page shows, and what the best epoch scored."""
+    best, kind = record.get("best") or {}, members_of_record(record)[0]
+    if weights == "best":
+        networks = f"each {kind}'s" if kind is not None else "the"
+        return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
+    text = f"The predictions below are those of the weights of {used.text}."
+    if used.chosen_apart and best:
+        text += (
+            f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
+            f"optimistic; the scores here are of one epoch for all {kind}s."
+        )
+    if at_last and best:
+        std = record.get("best_std") or {}
+        scores = [f"{n} {with_std(v, std.get(n))}" for n, v in best.items() if n.startswith("val_")]
+        found = best_epoch_text(record)
+        text += f" {found[:1].upper()}{found[1:]}, chosen on these validation rows: {', '.join(scores)}"
+        text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
+    return text
 
 
 def _headline(record: Mapping[str, Any]) -> str:
@@ -123,16 +185,17 @@ def _headline(record: Mapping[str, Any]) -> str:
     return f"{text}; {parameters:,} parameters." if isinstance(parameters, int) else f"{text}."
 
 
-def _scores(record: Mapping[str, Any]) -> list[Table]:
+def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:
     """The table of the closing screen, and beneath it what its numbers are."""
-    scores = score_table(record)
+    scores = score_table(record, last_epoch=at_last)
     if scores is None:
         return []
     chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
-    chosen += f", chosen by {record['chosen_by']}" if record.get("chosen_by") else ""
-    notes = (f"{chosen}.", interval_text(record), baseline_text(record))
+    notes = (f"{chosen}.", "" if at_last else interval_text(record), baseline_text(record))
     headings, *rows = scores.rows(name_of)
-    return [Table(headings, rows, " ".join(note for note in notes if note))]
+    tables = [Table(headings, rows, " ".join(note for note in notes if note))]
+    each = member_rows(record, last_epoch=at_last)
+    return [*tables, Table(each[0], each[1:])] if each else tables
 
 
 def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]) -> Block:

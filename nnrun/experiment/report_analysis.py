@@ -15,12 +15,17 @@ from nnrun.experiment.listener import Listener
 from nnrun.figures.evaluation import calibration_figure, confusion_figure, labels_figure, residuals_figure
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec.overrides import Overrides
 
 
 def analysis_blocks(
-    run: RunDirectory, data_dir: Path | None, listener: Listener, salt: str, overrides: Overrides = ()
+    run: RunDirectory,
+    data_dir: Path | None,
+    listener: Listener,
+    salt: str,
+    weights: WeightsChoice = "last",
+    overrides: Overrides = (),
 ) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
@@ -31,12 +36,18 @@ def analysis_blocks(
         data_dir: where data files are looked for first.
         listener: is told what happens.
         salt: another for each run of a page.
+        weights: those that training ended with, or those of the best epoch.
         overrides: where the files of the run's spec lie now.
     """
     title = "Predictions on the validation rows"
     try:
         evaluation = evaluate_run(
-            run, split="validation", overrides=overrides, data_dir=data_dir, listener=listener
+            run,
+            split="validation",
+            weights=weights,
+            overrides=overrides,
+            data_dir=data_dir,
+            listener=listener,
         )
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
@@ -47,7 +58,7 @@ def analysis_blocks(
         ]
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-    said = Paragraph(f"Each row is predicted {how}.", "muted")
+    said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, rows, salt, said)]
     if isinstance(analysis, MultiLabel):

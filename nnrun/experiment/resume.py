@@ -16,7 +16,7 @@ from nnrun.experiment.listener import Listener
 from nnrun.experiment.load_run import load_run_spec, recorded_code, recorded_data, selection_of
 from nnrun.experiment.location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.recorder import ending_kept
-from nnrun.experiment.run import Job, Settings, computing, prepare_job, sizes_of, train_job
+from nnrun.experiment.run import Job, Settings, computing, first_record, prepare_job, train_job
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.verdict import verdict
 from nnrun.interrupts import uninterrupted
@@ -90,11 +90,19 @@ def resume_run(
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, kept, data_dir, device)
         with computing(resolve_device(settings.device), wanted.deterministic):
-            job, _ = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
+            if kept.group >= len(job.groups):
+                raise DataError(
+                    f"The checkpoint in {run.path} is of a group of networks that the run has not."
+                )
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
+            # What a damaged record lacks follows from the spec and the data.
+            known = {key: value for key, value in sound(record).items() if value is not None}
+            first = first_record(run, job, threads)
+            record = first | known | {key: first[key] for key in ("rows", "parameters")}
             _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
@@ -117,15 +125,15 @@ def _go_on(
         inexact: name → (then, now) of conditions that are others now.
         changed: the spec as it is now, where epochs were added or files have been moved.
     """
-    before, resolved = dict(record), run.read_resolved()
+    before, resolved = run.read_record(), run.read_resolved()
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
     record.pop("error", None)
-    record |= sizes_of(job) | _merged(record, kept.record, job.kind is not None)
+    record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
-            record |= verdict(table, job.spec, record.get("weights_epoch"))
+            record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
         "ended": None,
@@ -166,7 +174,11 @@ def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> d
     `several`: whether the run has several networks.
     """
     found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
-    for key, by_number in (("stopped_early", True), ("weights_epoch", several)):
+    for key, by_number in (
+        ("stopped_early", True),
+        ("weights_epoch", several),
+        ("best_weights_epoch", several),
+    ):
         mine, other = _sound(record.get(key), by_number), _sound(kept.get(key), by_number)
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             found[key] = {**other, **mine}

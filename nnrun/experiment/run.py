@@ -14,7 +14,9 @@ import torch
 
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown import Unknown
+from nnrun.errors import NnrunError
 from nnrun.experiment.baseline import baseline, mean_of
+from nnrun.experiment.cautions import cautions
 from nnrun.experiment.environment import git_commit, now, versions
 from nnrun.experiment.keeping import GroupKeeper, Keeper, Kept
 from nnrun.experiment.listener import Listener, Start
@@ -151,6 +153,11 @@ class Job:
     def kind(self) -> MemberKind | None:
         """What tells the networks apart: a column and folders are named for it. None where there is one."""
         return kind_of_members(self.spec, self.settings.selection)
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The column that chooses the best epoch; None where nothing is validated."""
+        return self.settings.monitor or chooser(self.spec)
 
     @property
     def numbers(self) -> list[int]:
@@ -293,7 +300,7 @@ def begin(
         until_the_end.enter_context(run.owned())
         run.write_spec(source_text)
         run.write_resolved(dump_spec(job.spec))
-        record = _first_record(run, job, threads)
+        record = first_record(run, job, threads)
         run.write_record(record)
         until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
     return run, record
@@ -319,8 +326,10 @@ def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Wei
     return given
 
 
-def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
+def first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
+    """What a run's record says before anything is trained."""
     spec, dataset = job.spec, job.dataset
+    first = job.groups[0].folds[0]
     return {
         "id": run.id,
         "name": spec.name,
@@ -343,7 +352,14 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         "seeds": job.numbers if job.kind == "seed" else None,
         "epochs": spec.epochs,
         "epochs_run": 0,
-        **sizes_of(job),
+        "chosen_by": job.chosen_by,
+        "rows": {
+            "train": len(first.train_rows),
+            "validation": len(first.validation_rows),
+            "test": 0 if dataset.test is None else len(dataset.test),
+            **_ranges([fold for group in job.groups for fold in group.folds]),
+        },
+        "parameters": job.groups[0].network.parameter_count,
         "data": [source.as_record() for source in dataset.sources],
         "versions": versions(),
         "git_commit": git_commit(),
@@ -351,20 +367,6 @@ def _first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
         **({"custom": [asdict(code) for code in code_used(spec)]} if custom_parts(spec) else {}),
         "test_uses": [],
         **({"unknown": [asdict(found) for found in job.unknown]} if job.settings.use_test_set else {}),
-    }
-
-
-def sizes_of(job: Job) -> dict[str, Any]:
-    """The part of a run's record that says how much there is to learn, and from how much."""
-    first = job.groups[0].folds[0]
-    return {
-        "rows": {
-            "train": len(first.train_rows),
-            "validation": len(first.validation_rows),
-            "test": 0 if job.dataset.test is None else len(job.dataset.test),
-            **_ranges([fold for group in job.groups for fold in group.folds]),
-        },
-        "parameters": job.groups[0].network.parameter_count,
     }
 
 
@@ -401,8 +403,22 @@ def recording(
     tokens = max((fitted.tokens or 0) for group in job.groups for fitted in group.fitted)
     keep_names(run, spec.dataset, job.dataset, tokens, job.settings.data_dir, listener)
     columns = history_columns(trained_columns(spec)[1:], validated, job.kind)
-    monitor = chooser(spec) or "val_loss"
+    monitor = job.chosen_by or "val_loss"
     started = time.perf_counter()
+
+    def settle() -> None:
+        """What follows from the history: however training ends, the record tells it as far as it went."""
+        before = 0.0 if kept is None else kept.seconds
+        record["training_seconds"] = before + time.perf_counter() - started
+        table = run.read_history() if record["epochs_run"] else None
+        if table is not None and not table.empty:
+            record.update(verdict(table, spec, job.settings.monitor))
+            record.update(cautions(record, spec, job.dataset.train))
+            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+                record["verdict"] = None
+            if job.kind is not None:
+                run.write_history_mean(history_mean(table))
+
     record["baseline"] = dict(job.worthless)
     record["baseline_on"] = "validation" if validated else "training"
     try:
@@ -427,19 +443,18 @@ def recording(
                 )
             )
             rate = build_optimizer(spec.optimizer).learning_rate
-            yield Recorder(run, record, history, listener, job.kind, rate)
+            yield Recorder(run, record, history, listener, job.kind, rate, job.chosen_by)
             history.settle()
-    finally:
+    except BaseException:
         listener.ended()
-        before = 0.0 if kept is None else kept.seconds
-        record["training_seconds"] = before + time.perf_counter() - started
-        table = run.read_history() if record["epochs_run"] else None
-        if table is not None and not table.empty:
-            record |= verdict(table, spec, record.get("weights_epoch"), job.settings.monitor)
-            if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
-                record |= {"verdict": None}
-            if job.kind is not None:
-                run.write_history_mean(history_mean(table))
+        try:
+            settle()
+        except (NnrunError, OSError, LookupError, TypeError, ValueError) as problem:
+            # What ended the training must not be hidden by what follows from it.
+            listener.message(f"warning: the record of {run.id} lacks its scores: {problem}")
+        raise
+    listener.ended()
+    settle()
 
 
 def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | None = None) -> None:
@@ -469,6 +484,8 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         scored = score(spec, fitted, run.read_weights(), job.dataset.test, known, job.device)
         record |= {"test": scored.scores, "baseline": scored.baseline, "baseline_on": "test"}
+        record["test_epoch"] = record.get("weights_epoch")
+        record |= cautions(record, spec, job.dataset.train)
 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:

@@ -102,7 +102,7 @@ def read_run_scores(run: RunDirectory) -> RunScores:
         numbers=tuple(sorted(numbers)) or (spec.seed,),
         epochs=_count(record.get("epochs_run")),
         best_epoch=best_epoch,
-        validation={} if best_epoch is None else _at_epoch(run, best_epoch, spec.seed),
+        validation={} if best_epoch is None else validation_at(run, best_epoch, spec.seed),
         test={name: Score(v, test_std.get(name)) for name, v in _finite(record.get("test")).items()},
         tested_epochs=_tested_epochs(record) if uses else (),
         test_uses=len(uses) if isinstance(uses, list) else 0,
@@ -115,8 +115,12 @@ def read_run_spec(run: RunDirectory) -> schema.ExperimentSpec:
     return read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
 
 
-def _at_epoch(run: RunDirectory, epoch: int, seed: int) -> dict[str, dict[int, float]]:
-    """`val_<measure>` → number → value at an epoch, as the history has them."""
+def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dict[int, float]]:
+    """`val_<measure>` → number → value at an epoch, as the history has them; `seed` numbers a lone network.
+
+    Raises:
+        DataError: the history is missing or damaged.
+    """
     table = run.read_history()
     table = table[table["epoch"] == epoch]
     kind = member_kind(table.columns)
@@ -136,7 +140,7 @@ def _score(values: list[float]) -> Score:
 
 
 def _tested_epochs(record: Mapping[str, Any]) -> tuple[int, ...]:
-    kept = record.get("weights_epoch")
+    kept = record.get("test_epoch") or record.get("weights_epoch")
     epochs = kept.values() if isinstance(kept, Mapping) else [kept]
     return tuple(sorted({_count(epoch) for epoch in epochs} - {0}))
 

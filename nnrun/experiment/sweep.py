@@ -21,6 +21,7 @@ from nnrun.experiment.listener import Listener, Start, StopTraining
 from nnrun.experiment.load_data import columns_aside, load_data
 from nnrun.experiment.progress import means
 from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.sound_record import sound
 from nnrun.experiment.sweep_listener import SweepListener
 from nnrun.experiment.sweep_result import best_text, draw_sweep
 from nnrun.experiment.targets import effective_preprocessing, refuse_unsuitable_targets
@@ -28,6 +29,7 @@ from nnrun.experiment.together import Candidate, architecture_of, prepare_togeth
 from nnrun.experiment.tpe import TpeStudy, require_optuna
 from nnrun.records import (
     FINISHED,
+    OpenSweep,
     RunDirectory,
     SweepDirectory,
     SweepRecord,
@@ -37,11 +39,13 @@ from nnrun.records import (
     refuse_unwritable,
     runs_of_sweep,
 )
+from nnrun.records.files import plain
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
 from nnrun.spec.custom import refuse_what_is_not_allowed
 from nnrun.spec.dump import dump_spec, dump_value
 from nnrun.spec.labels import values_label
+from nnrun.spec.suggest import counted
 from nnrun.spec.sweep import SweepPlan, Trial, spec_key
 from nnrun.training.device import resolve_device
 from nnrun.training.loop import EpochRecord
@@ -57,7 +61,12 @@ class SweepInterrupted(KeyboardInterrupt):
 
 
 def run_sweep(
-    plan: SweepPlan, settings: Settings, listener: SweepListener | None = None, *, new: bool = False
+    plan: SweepPlan,
+    settings: Settings,
+    listener: SweepListener | None = None,
+    *,
+    new: bool = False,
+    resume: SweepDirectory | None = None,
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
@@ -69,6 +78,7 @@ def run_sweep(
         settings: how and where each trial runs; parent and trial are set here.
         listener: is told what happens.
         new: begin a new sweep in any case.
+        resume: the sweep to go on with; default: the newest that tries the same.
 
     Raises:
         UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
@@ -107,15 +117,73 @@ def run_sweep(
         )
 
     texts = plan.base.source_text, dump_spec(spec)
-    with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new) as (sweep, record, there):
-        if record.status == "completed":
-            listener.message(f"{sweep.id} has come to its end already. To run it again: --new.")
-            return sweep
-        if there:
-            listener.message(f"going on with {sweep.id}")
+    with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
+        sweep, record = opened.sweep, opened.record
+        for note in opened.notes:
+            listener.message(note)
+        if not opened.is_new:
+            before = record.total
+            _align(record, plan)
             _take_in_runs(record, settings.runs_dir)
+            finished = len(record.trials) - len(record.unfinished())
+            if finished == record.total:
+                _repair(sweep, record, opened)
+                listener.message(_nothing_to_do(sweep, record, plan))
+                return sweep
+            listener.message(
+                f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished"
+            )
+            if record.total > before:
+                added = counted(record.total - before, "trial")
+                listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
+                sweep.write_resolved(dump_spec(spec))
         _Sweep(plan, settings, listener, datasets, sweep, record).run()
     return sweep
+
+
+def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
+    if plan.total < record.total:
+        return (
+            f"{sweep.id} has finished {record.total} trials already, and {plan.total} were asked for; "
+            "for more of them: a higher --trials; to run it again: --new."
+        )
+    return f"{sweep.id} has come to its end already. To run it again: --new."
+
+
+def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep) -> None:
+    """Write a record again that was damaged and is whole now."""
+    if opened.notes or record.status != "completed":
+        record.status, record.ended = "completed", record.ended or now()
+        ranked = record.ranked()
+        record.best = ranked[0].number if ranked else None
+        sweep.write_record(record)
+        sweep.write_trials(record)
+
+
+def _align(record: SweepRecord, plan: SweepPlan) -> None:
+    """Bring the trials of a record in line with the plan's: more of them, fewer, or those that it lacks.
+
+    Trials that have finished stay, also where fewer are asked for now.
+    """
+    known = {trial.number: trial for trial in record.trials}
+    last = max((number for number, trial in known.items() if trial.status in FINISHED), default=0)
+    if plan.sweep.method == "tpe":
+        record.total = max(plan.total, last)
+        whole = next(number for number in range(1, len(known) + 2) if number not in known)
+        record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
+        return
+    planned = [TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials]
+    own = [
+        same if (same := known.get(trial.number)) and _same_values(same, trial) else trial
+        for trial in planned
+    ]
+    beyond = [known[number] for number in sorted(known) if len(planned) < number <= last]
+    record.trials = own + [trial for trial in beyond if trial.status in FINISHED]
+    record.total = len(record.trials)
+
+
+def _same_values(first: TrialRecord, second: TrialRecord) -> bool:
+    return json.dumps(plain(first.values)) == json.dumps(plain(second.values))
 
 
 class _Datasets:
@@ -158,8 +226,11 @@ class _Datasets:
 def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
     """A hash of all that decides what the trials compute."""
     given = plan.base.spec.init_weights
+    spec = plan.base.spec
+    if plan.sweep.method != "grid":  # more trials go on where fewer ended
+        spec = spec.model_copy(update={"sweep": plan.sweep.model_copy(update={"trials": None})})
     parts = [
-        dump_spec(plan.base.spec),
+        dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
         hashlib.sha256(Path(given).read_bytes()).hexdigest() if given else None,
         smoke,
@@ -173,13 +244,16 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
     We hold the sweep's lock, so a run that does not know its end is dead.
     """
     trials = {trial.number: trial for trial in record.trials}
-    for run, found in runs_of_sweep(record.id, runs_dir):
-        if found.get("ended") is None and found.get("status") not in FINISHED:
+    for run, written in runs_of_sweep(record.id, runs_dir):
+        found = sound(written)
+        status = found.get("status")
+        if written.get("ended") is None and status not in FINISHED:
             dead = {"status": "interrupted", "ended": now(), "error": "its process was killed"}
-            run.write_record({**found, **dead})
-        number = (found.get("trial") or {}).get("number")
-        trial = trials.get(number) if isinstance(number, int) else None
-        if trial is not None and trial.status not in FINISHED and found.get("status") in FINISHED:
+            run.write_record({**written, **dead})
+        of_trial = written.get("trial")
+        number = of_trial.get("number") if isinstance(of_trial, Mapping) else None
+        trial = trials.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
+        if trial is not None and trial.status not in FINISHED and status in FINISHED:
             _take_in(trial, run.id, found, record.monitor)
     for trial in record.unfinished():
         trial.status = "waiting"
@@ -327,7 +401,7 @@ class _Sweep:
             error = str(reason)
         for known in everyone:
             if known.run is not None and not pruned:
-                found = RunDirectory(self._settings.runs_dir / known.run).read_record()
+                found = sound(RunDirectory(self._settings.runs_dir / known.run).read_record())
                 _take_in(known, known.run, found, self.record.monitor)
             else:
                 known.status, known.error = "pruned" if pruned else "failed", error
@@ -340,7 +414,8 @@ class _Sweep:
         ranked = record.ranked()
         if ranked and ranked[0].number != record.best:
             record.best = ranked[0].number
-            self._sweep.write_best(best_text(self._sweep, record, self._spec_of(record.best)))
+            if record.best <= len(self._plan.trials) or self._study is not None:
+                self._sweep.write_best(best_text(self._sweep, record, self._spec_of(record.best)))
         self.save()
         self._sweep.write_trials(record)
         self.listener.trial_ended(trial)

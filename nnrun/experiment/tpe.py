@@ -121,6 +121,8 @@ class TpeStudy:
         """Take note of how a trial ended. Told again, it changes nothing."""
         import optuna
 
+        if self._study.get_trials(deepcopy=False)[trial.number - 1].state.is_finished():
+            return
         if trial.status == "completed":
             self._study.tell(trial.number - 1, trial.score, skip_if_finished=True)
             return

@@ -6,35 +6,27 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import DataError
-from nnrun.records import RunDirectory, member_kind, members_of_record, recorded_directions
+from nnrun.records import Member, RunDirectory, member_kind, recorded_directions
 from nnrun.spec import schema
 from nnrun.spec.columns import chooser, directions, metric_column
 from nnrun.spec.suggest import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
-    best_epoch,
+    ChosenEpoch,
+    choose_epoch,
     history_mean,
     interval_of_mean,
     monitor_mode,
     overfitting_sentence,
     reached_by_all,
-    smoothed_best_epoch,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def verdict(
-    history: pd.DataFrame,
-    spec: schema.ExperimentSpec,
-    weights_epoch: int | Mapping[int, int] | None = None,
-    monitor: str | None = None,
-) -> dict[str, Any]:
+def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> dict[str, Any]:
     """The part of a run's record that follows from its history.
-
-    Where early stopping put back the weights of its best epoch (`weights_epoch`), that is the run's best.
 
     The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
 
@@ -48,20 +40,20 @@ def verdict(
     if n > 1:
         last |= {"last_epoch": len(table), "last_std": _row(table, len(table), "_std")}
     if column is None:
-        return {"best_epoch": None, "best": {}, **last, "chosen_by": None, "verdict": None}
-    name = column if column in table else f"{column}_mean"
+        members = _members(history, None)
+        return {"best_epoch": None, "best": {}, **last, **members, "chosen_by": None, "verdict": None}
     own = directions(spec)
-    epoch = best_epoch(table[name], monitor_mode(column, own))
-    restored = spec.early_stopping is not None and spec.early_stopping.restore_best
-    if restored and isinstance(weights_epoch, int) and epoch is not None:
-        epoch = weights_epoch
+    chosen = _chosen_on(history, column, own, min_delta_of_best(spec, column))
+    epoch = chosen.epoch
     best = _row(table, epoch) if epoch is not None else {}
     result: dict[str, Any] = {
         "best_epoch": epoch,
         "best": best,
         **last,
+        **_members(history, epoch),
         "chosen_by": column,
-        "verdict": _sentence(table, column, epoch, int(history["epoch"].max()), kind, own)
+        "smoothed_over": chosen.smoothed_over,
+        "verdict": _sentence(table, column, chosen, int(history["epoch"].max()), kind, own)
         if epoch is not None
         else _never_finite(history, column, kind),
     }
@@ -78,17 +70,38 @@ def verdict(
 def best_of_run(record: Mapping[str, Any], history: pd.DataFrame) -> tuple[str | None, int | None]:
     """The column that chooses a run's best epoch and that epoch, as its record has them.
 
-    The record has them once the run has ended; before, the history's val_loss tells.
+    The record has them once the run has ended; before, its history tells.
     """
-    if "chosen_by" in record:
-        column, epoch = record["chosen_by"], record.get("best_epoch")
+    column, epoch = record.get("chosen_by", "val_loss"), record.get("best_epoch")
+    if "best_epoch" in record:
         known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
         return (column, epoch) if known else (None, None)
-    column, table = "val_loss", _one_curve(history)
-    name = column if column in table else f"{column}_mean"
-    if name not in table:
+    if not isinstance(column, str) or column not in history:
         return None, None
-    return column, best_epoch(table[name], monitor_mode(column, recorded_directions(record)))
+    return column, _chosen_on(history, column, recorded_directions(record)).epoch
+
+
+def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
+    """By how much more than this an epoch must be better in `column` to be the best of one network.
+
+    Where early stopping restores the weights of the best epoch by the column that chooses, the two are one.
+    """
+    stopping = spec.early_stopping
+    restores = stopping is not None and stopping.restore_best and stopping.monitor == column
+    return stopping.min_delta if stopping is not None and restores else 0.0
+
+
+def _chosen_on(
+    history: pd.DataFrame, column: str, own: Mapping[str, bool], min_delta: float = 0.0
+) -> ChosenEpoch:
+    """The best epoch of a history by one of its columns; of several networks by their mean."""
+    table, kind = _one_curve(history), member_kind(history.columns)
+    return choose_epoch(
+        table[column if column in table else f"{column}_mean"],
+        monitor_mode(column, own),
+        networks=1 if kind is None else int(history[kind].nunique()),
+        min_delta=min_delta,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,34 +113,23 @@ class ChosenFrom:
         column: the validated column that chose.
         epoch: its best epoch, from 1.
         smoothed: whether the curve was smoothed first, as the mean over several networks is.
+        smoothed_over: over about how many epochs; None where it was not.
     """
 
     parent: str
     column: str
     epoch: int
     smoothed: bool
+    smoothed_over: int | None = None
 
 
 def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | None:
-    """How long a run's validation says that a final run should train; None where it chose no epoch.
-
-    The mean curve over several folds or seeds is smoothed first: its lowest point is partly luck. A run of
-    one network has its recorded best epoch.
-
-    Raises:
-        DataError: the history is missing or damaged.
-    """
+    """How long a run's validation says that a final run should train: its recorded best epoch, if any."""
     epoch, column = record.get("best_epoch"), record.get("chosen_by")
     if not isinstance(epoch, int) or epoch < 1 or not isinstance(column, str):
         return None
-    if len(members_of_record(record)[1]) < 2:
-        return ChosenFrom(run.id, column, epoch, smoothed=False)
-    table = _one_curve(run.read_history())
-    if f"{column}_mean" not in table:
-        raise DataError(f"The history of {run.id} has no {column}, which chose its best epoch.")
-    mode = monitor_mode(column, recorded_directions(record))
-    smoothed = smoothed_best_epoch(table[f"{column}_mean"], mode)
-    return None if smoothed is None else ChosenFrom(run.id, column, smoothed, smoothed=True)
+    over = record.get("smoothed_over")
+    return ChosenFrom(run.id, column, epoch, over is not None, over if isinstance(over, int) else None)
 
 
 def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
@@ -152,18 +154,33 @@ def _possible(column: str, low: float, high: float, unbounded: Container[str]) -
 def _sentence(
     table: pd.DataFrame,
     column: str,
-    epoch: int | None,
+    chosen: ChosenEpoch,
     last_epoch: int,
     kind: str | None,
     own: Mapping[str, bool],
 ) -> str:
-    sentence = overfitting_sentence(table, column, epoch, own)
+    smoothed = (chosen.smoothed_over or 0) > 1
+    sentence = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
         return (
-            f"{column} was best at epoch {epoch}, about where early stopping ended the first {kind}: the "
-            f"mean over all {kind}s goes no further."
+            f"{column} was best at epoch {chosen.epoch}, about where early stopping ended the first {kind}: "
+            f"the mean over all {kind}s goes no further."
         )
     return sentence
+
+
+def _members(history: pd.DataFrame, best_epoch: int | None) -> dict[str, Any]:
+    """For each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
+    kind = member_kind(history.columns)
+    if kind is None or history[kind].nunique() < 2:
+        return {}
+    found = []
+    for number, table in history.groupby(kind):
+        own = table.drop(columns=kind).reset_index(drop=True)
+        best = {} if best_epoch is None else _row(own, best_epoch)
+        name = Member(kind, int(str(number))).folder
+        found.append({"member": name, "best": best, "last": _row(own, len(own)), "epochs": len(own)})
+    return {"members": found}
 
 
 _NEEDS = {

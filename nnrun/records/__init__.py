@@ -27,16 +27,14 @@ from nnrun.records.member import (
 )
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
 from nnrun.records.sweep_directory import (
-    FINISHED,
+    OpenSweep,
     SweepDirectory,
-    SweepRecord,
-    TrialRecord,
-    TrialStatus,
     find_sweep,
     list_sweeps,
     open_sweep,
 )
-from nnrun.records.weights import read_weights_file
+from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
+from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [
     "BROKEN",
@@ -45,17 +43,21 @@ __all__ = [
     "MEMBER_KINDS",
     "STATUSES",
     "HistoryWriter",
+    "KeptWeights",
     "Look",
     "Looks",
     "Member",
     "MemberKind",
     "Numbered",
+    "OpenSweep",
     "RunDirectory",
     "RunSummary",
     "SweepDirectory",
     "SweepRecord",
     "TrialRecord",
     "TrialStatus",
+    "WeightsChoice",
+    "WeightsEpoch",
     "all_looks",
     "count_look",
     "create_run",

@@ -18,10 +18,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError
 from nnrun.records.files import read_json_object
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+T = TypeVar("T")
 
 _FOLDER = re.compile(r"checkpoint-(\d{6,})")
 _UNFINISHED = re.compile(r"\.checkpoint-[0-9a-f]{8}\.tmp")
@@ -98,8 +100,12 @@ def write_checkpoint(run: Path, arrays: Arrays, document: Mapping[str, Any]) -> 
         shutil.rmtree(run / f"checkpoint-{old:06d}", ignore_errors=True)
 
 
-def read_checkpoint(run: Path) -> Checkpoint:
+def read_checkpoint(run: Path, interpret: Callable[[Checkpoint], T]) -> T:
     """The newest checkpoint of a run that is whole.
+
+    Args:
+        run: the run's folder.
+        interpret: what it means; raises DataError where it means nothing, and an older one is tried.
 
     Raises:
         DataError: there is none, or none is whole.
@@ -111,9 +117,8 @@ def read_checkpoint(run: Path) -> Checkpoint:
         folder = run / f"checkpoint-{number:06d}"
         try:
             _verify(folder)
-            return Checkpoint(
-                number, read_weights_file(folder / _TENSORS), read_json_object(folder / _DOCUMENT)
-            )
+            arrays, document = read_weights_file(folder / _TENSORS), read_json_object(folder / _DOCUMENT)
+            return interpret(Checkpoint(number, arrays, document))
         except DataError as error:
             damaged.append(str(error))
     if damaged:

@@ -271,4 +271,9 @@ def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:
 
 def is_finite(value: object) -> bool:
     """Whether a value is an ordinary number (and no bool)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats, which JSON can hold
+        return False

@@ -3,7 +3,8 @@
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
         labels.json  vocabulary.json
-        weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with the two of each)
+        weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
+        weights-best.safetensors                        (where the best epoch is another one)
         plots/  report.html
         checkpoint-000012/                              (see nnrun/records/checkpoint.py)
 
@@ -19,12 +20,12 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.checkpoint import (
@@ -39,12 +40,20 @@ from nnrun.records.files import make_folder, plain, read_json_object, read_text,
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder
-from nnrun.records.weights import read_weights_file, write_weights_file
+from nnrun.records.weights import (
+    KeptWeights,
+    WeightsChoice,
+    WeightsEpoch,
+    read_kept_weights,
+    write_weights_file,
+)
 from nnrun.unfinished import remove_abandoned
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+T = TypeVar("T")
 
 RECORD = "run.json"
 KILLED = "its process ended without a word: it was killed, the machine stopped, or the disk was full"
@@ -56,6 +65,7 @@ _RESOLVED = "resolved.yaml"
 _HISTORY = "history.csv"
 _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
+_BEST_WEIGHTS = "weights-best.safetensors"
 _PREPROCESSING = "preprocessing.json"
 _LABELS = "labels.json"
 _VOCABULARY = "vocabulary.json"
@@ -194,19 +204,43 @@ class RunDirectory:
     # --- the network ---
 
     def write_weights(
-        self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None = None
+        self,
+        tensors: Mapping[str, np.ndarray[Any, Any]],
+        member: Member | None = None,
+        epoch: WeightsEpoch | None = None,
     ) -> None:
-        """Keep the weights of the run's network, or of one fold's or seed's."""
-        write_weights_file(self._of_member(_WEIGHTS, member), tensors)
+        """Keep the weights that the run's network, or one fold's or seed's, ended with."""
+        write_weights_file(self._of_member(_WEIGHTS, member), tensors, epoch)
+
+    def write_best_weights(
+        self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None, epoch: WeightsEpoch
+    ) -> None:
+        """Keep the weights of the best epoch beside those that the network ended with."""
+        write_weights_file(self._of_member(_BEST_WEIGHTS, member), tensors, epoch)
+
+    def remove_best_weights(self, member: Member | None) -> None:
+        """Keep the best weights no longer: the network ended with them, and an earlier ending kept others."""
+        self._of_member(_BEST_WEIGHTS, member).unlink(missing_ok=True)
 
     def read_weights(self, member: Member | None = None) -> dict[str, np.ndarray[Any, Any]]:
-        """The weights of the run's network, or of one fold's or seed's."""
+        """The weights that the run's network, or one fold's or seed's, ended with."""
+        return self.read_kept_weights(member).arrays
+
+    def read_kept_weights(self, member: Member | None = None, which: WeightsChoice = "last") -> KeptWeights:
+        """Weights of the run's network, or of one fold's or seed's, and their epoch.
+
+        The best are those that it ended with where there are no others; their epoch says whether they are.
+        """
+        if which == "best":
+            best = self._of_member(_BEST_WEIGHTS, member)
+            if best.is_file():
+                return read_kept_weights(best)
         path = self._of_member(_WEIGHTS, member)
         if not path.is_file():
             raise DataError(
                 f"{self.path} has no {path.relative_to(self.path)}: {self._why_no_weights(member)}"
             )
-        return read_weights_file(path)
+        return read_kept_weights(path)
 
     def has_weights(self, member: Member | None = None) -> bool:
         """Whether weights of the run's network, or of one fold's or seed's, are kept."""
@@ -227,12 +261,15 @@ class RunDirectory:
         """Keep the state at an epoch's end; the one before it goes once this one reads back."""
         write_checkpoint(self.path, arrays, document)
 
-    def read_checkpoint(self) -> Checkpoint:
-        """The newest state that is whole. What a killed process left unfinished is removed."""
+    def read_checkpoint(self, interpret: Callable[[Checkpoint], T]) -> T:
+        """The newest state that is whole, as `interpret` understands it; it raises DataError for none.
+
+        What a killed process left unfinished is removed.
+        """
         remove_unfinished(self.path)
         for folder, _, _ in os.walk(self.path):
             remove_abandoned(Path(folder))
-        return read_checkpoint(self.path)
+        return read_checkpoint(self.path, interpret)
 
     def can_go_on(self, record: Mapping[str, Any]) -> bool:
         """Whether a run with this record, which nobody is at work on, was interrupted and can go on."""

@@ -15,17 +15,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.files import make_folder, plain, read_json_object, write_text
 from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
+from nnrun.records.sweep_record import DamagedRecord, SweepRecord, sweep_record_of
 from nnrun.spec.suggest import listing
 
 SWEEP_RECORD = "sweep.json"
@@ -37,81 +38,6 @@ _BEST = "best.yaml"
 _STUDY = "study.log"
 _PLOTS = "plots"
 _FIGURE = "sweep.png"
-
-TrialStatus = Literal["waiting", "running", "completed", "pruned", "interrupted", "failed", "diverged"]
-FINISHED: frozenset[TrialStatus] = frozenset({"completed", "pruned", "failed", "diverged"})
-"""A trial of such a status never runs again."""
-
-
-@dataclass
-class TrialRecord:
-    """What is known of a trial.
-
-    Attributes:
-        number: from 1.
-        values: key of the spec → its value in this trial.
-        status: how far it has come.
-        run: the id of its run, the last where a kill made it begin anew.
-        score: the monitored column at the run's best epoch; None unless it completed.
-        epoch: that epoch.
-        seconds: how long it trained.
-        error: why there is no score, as a sentence.
-    """
-
-    number: int
-    values: dict[str, Any]
-    status: TrialStatus = "waiting"
-    run: str | None = None
-    score: float | None = None
-    epoch: int | None = None
-    seconds: float | None = None
-    error: str | None = None
-
-
-@dataclass
-class SweepRecord:
-    """What sweep.json holds.
-
-    Attributes:
-        id: the name of the sweep's folder.
-        name: of the experiment.
-        status: `running` (or killed, where no process holds the folder's lock), `completed`, `interrupted`.
-        content: a hash of what is tried, on what data; the same again goes on with this sweep.
-        method, monitor, seed, smoke: as the spec or the command line says.
-        maximize: whether a high score is good.
-        total: how many trials there will be.
-        started, ended: as in run.json.
-        data, versions: as in run.json.
-        best: the number of the best trial.
-        trials: those that are known, in order.
-    """
-
-    id: str
-    name: str
-    status: str
-    content: str
-    method: str
-    monitor: str
-    maximize: bool
-    seed: int
-    total: int
-    smoke: bool
-    started: str
-    ended: str | None = None
-    data: list[dict[str, Any]] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-    best: int | None = None
-    trials: list[TrialRecord] = field(default_factory=list)
-
-    def ranked(self) -> list[TrialRecord]:
-        """The trials that have a score, the best first."""
-        scored = [trial for trial in self.trials if trial.score is not None]
-        sign = -1 if self.maximize else 1
-        return sorted(scored, key=lambda trial: (sign * (trial.score or 0.0), trial.number))
-
-    def unfinished(self) -> list[TrialRecord]:
-        """The trials that have yet to run."""
-        return [trial for trial in self.trials if trial.status not in FINISHED]
 
 
 @dataclass(frozen=True)
@@ -174,17 +100,22 @@ class SweepDirectory:
         Raises:
             DataError: it is missing or damaged.
         """
-        path = self.path / SWEEP_RECORD
-        found = read_json_object(path)
-        try:
-            trials = [TrialRecord(**trial) for trial in found.pop("trials")]
-            record = SweepRecord(**found, trials=trials)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged: it is not the record of a sweep ({error}).") from error
-        strange = [trial for trial in trials if trial.status not in get_args(TrialStatus)]
-        if strange:
-            raise DataError(f"{path} is damaged: trial {strange[0].number} has status {strange[0].status!r}.")
+        record, problem = self.read_sound_part()
+        if problem is not None:
+            raise DataError(f"{self.path / SWEEP_RECORD} is damaged: {problem}.")
         return record
+
+    def read_sound_part(self) -> tuple[SweepRecord, str | None]:
+        """What sweep.json holds, without trials that are damaged; and what is wrong with those.
+
+        Raises:
+            DataError: it is missing, or damaged in what holds for all trials.
+        """
+        path = self.path / SWEEP_RECORD
+        try:
+            return sweep_record_of(read_json_object(path))
+        except DamagedRecord as error:
+            raise DataError(f"{path} is damaged: {error}.") from None
 
     def write_trials(self, record: SweepRecord) -> None:
         """Write the trials as a table: one row each, the swept keys as its last columns."""
@@ -242,7 +173,7 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
         return as_path
     sweeps = list_sweeps(runs_dir)
     if reference == "@last" and sweeps:
-        return max(sweeps, key=lambda sweep: sweep.read_record().started)
+        return _last(sweeps)
     found = [sweep for sweep in sweeps if reference and sweep.id.startswith(reference)]
     exact = [sweep for sweep in found if sweep.id == reference]
     if len(exact or found) == 1:
@@ -252,6 +183,38 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
         raise UsageError(f"'{reference}' is the beginning of {len(found)} sweeps; say which:\n{ids}")
     there = f"The sweeps there are: {listing([s.id for s in sweeps], 'and')}." if sweeps else "There is none."
     raise UsageError(f"No sweep '{reference}' in {runs_dir}. {there}")
+
+
+def _last(sweeps: Sequence[SweepDirectory]) -> SweepDirectory:
+    """The sweep that began last, among those whose record can be read."""
+    started: list[tuple[str, SweepDirectory]] = []
+    damaged: DataError | None = None
+    for sweep in sweeps:
+        try:
+            started.append((sweep.read_sound_part()[0].started, sweep))
+        except DataError as error:
+            damaged = error
+    if not started:
+        assert damaged is not None, "there are sweeps"
+        raise damaged
+    return max(started, key=lambda entry: entry[0])[1]
+
+
+@dataclass(frozen=True)
+class OpenSweep:
+    """A sweep that no other process can hold meanwhile.
+
+    Attributes:
+        sweep: its folder.
+        record: what is known of it; of damaged trials nothing.
+        is_new: it was begun just now.
+        notes: sentences about damaged records.
+    """
+
+    sweep: SweepDirectory
+    record: SweepRecord
+    is_new: bool
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -264,7 +227,8 @@ def open_sweep(
     resolved: str,
     *,
     new: bool,
-) -> Iterator[tuple[SweepDirectory, SweepRecord, bool]]:
+    resume: SweepDirectory | None = None,
+) -> Iterator[OpenSweep]:
     """Hold a sweep: the newest of this content, or a new one. No other process can hold it meanwhile.
 
     Args:
@@ -275,31 +239,44 @@ def open_sweep(
         spec: the spec as it was written.
         resolved: the spec with every default, and with what the command line changed.
         new: begin a new one in any case.
-
-    Yields:
-        The sweep, its record, and whether it was there before.
+        resume: go on with this one.
 
     Raises:
         LockedError: another process is running this sweep.
+        UsageError: `resume` has another content.
+        DataError: the record of `resume` cannot be read.
     """
     make_folder(runs_dir)
     with ExitStack() as held:
         with locked(runs_dir):  # two processes that begin the same sweep at once make one folder
-            found = None if new else _newest(runs_dir, content)
-            there = found is not None
+            notes: list[str] = []
+            found = resume if resume or new else _newest(runs_dir, name, content, notes)
             sweep = found or _create(runs_dir, name, first, spec, resolved)
             busy = f"another process is running {sweep.id}. Wait for its end, or begin another with --new."
             held.enter_context(locked(sweep.path, busy))
-        yield sweep, sweep.read_record(), there
+        record, problem = sweep.read_sound_part()
+        if record.content != content:
+            raise UsageError(
+                f"{sweep.id} cannot be continued: its data, its initial weights or its spec are no longer "
+                "what they were when it began. Start its spec again: that begins a new sweep."
+            )
+        if problem is not None:
+            notes.append(
+                f"the record of {sweep.id} is damaged ({problem}); what it lacks is taken from its trials' "
+                "runs"
+            )
+        yield OpenSweep(sweep, record, found is None, tuple(notes))
 
 
-def _newest(runs_dir: Path, content: str) -> SweepDirectory | None:
-    """The sweep of this content that began last. One whose record cannot be read is passed over."""
+def _newest(runs_dir: Path, name: str, content: str, notes: list[str]) -> SweepDirectory | None:
+    """The sweep of this content that began last. One whose record cannot be read is noted."""
     newest: tuple[str, SweepDirectory] | None = None
     for sweep in list_sweeps(runs_dir):
         try:
-            record = sweep.read_record()
-        except DataError:
+            record, _ = sweep.read_sound_part()
+        except DataError as error:
+            if sweep.id.startswith(f"{name}-"):
+                notes.append(f"{str(error).rstrip('.')}; this sweep is passed over, and its trials with it")
             continue
         if record.content == content and (newest is None or record.started >= newest[0]):
             newest = (record.started, sweep)

@@ -14,6 +14,7 @@ from nnrun.spec.facts import DatasetFacts
 
 Shape = tuple[int | None, ...]
 
+SOME_RESHAPE = "reshape: [8, 8, 1]"
 STEPS, IMAGE = "(steps, features)", "(height, width, channels)"
 _RECURRENT = (schema.Lstm, schema.Gru)
 
@@ -228,9 +229,14 @@ def _image_advice(taken: Shape) -> str:
     side = math.isqrt(numbers or 0)
     if len(taken) == 1 and numbers and side * side == numbers:
         return f"put reshape before it: reshape: [{side}, {side}, 1] makes an image of {numbers} numbers"
+    side = math.isqrt((numbers or 0) // 3)
+    if len(taken) == 1 and numbers and 3 * side * side == numbers:
+        return (
+            f"put reshape before it: reshape: [{side}, {side}, 3] makes a colour image of {numbers} numbers"
+        )
     if len(taken) == 2:
         return "use conv1d for steps, or put reshape before it"
-    return "put reshape before it, such as reshape: [8, 8, 1]"
+    return f"put reshape before it, such as {SOME_RESHAPE}"
 
 
 def _needs(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnrun.spec import schema
+from nnrun.spec.best_epoch import BestEpoch
 
 
 @dataclass
@@ -15,24 +15,31 @@ class EarlyStopping:
     Attributes:
         spec: what the spec asks for.
         maximize: whether larger is better.
-        best: the best value so far, NaN before the first; what is not finite never counts as best.
-        best_epoch: its epoch, or None.
     """
 
     spec: schema.EarlyStopping
     maximize: bool
-    best: float = math.nan
-    best_epoch: int | None = None
+    _best: BestEpoch = field(init=False)
     _waited: int = 0
+
+    def __post_init__(self) -> None:
+        self._best = BestEpoch(self.maximize, self.spec.min_delta)
+
+    @property
+    def best(self) -> float:
+        """The best value so far, NaN before the first."""
+        return self._best.value
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the best value, or None."""
+        return self._best.epoch
 
     def improved(self, epoch: int, value: float) -> bool:
         """Take note of an epoch's value, and say whether it is the best so far by more than `min_delta`."""
-        gain = value - self.best if self.maximize else self.best - value
-        if math.isfinite(value) and (math.isnan(self.best) or gain > self.spec.min_delta):
-            self.best, self.best_epoch, self._waited = value, epoch, 0
-            return True
-        self._waited += 1
-        return False
+        improved = self._best.improved(epoch, value)
+        self._waited = 0 if improved else self._waited + 1
+        return improved
 
     def should_stop(self, epoch: int) -> bool:
         """Whether `patience` epochs have passed without improvement; never after the first epoch alone."""

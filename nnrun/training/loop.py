@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnrun.errors import DataError, DivergedError
 from nnrun.spec import schema
+from nnrun.spec.best_epoch import BestEpoch
 from nnrun.spec.streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
@@ -50,6 +51,9 @@ class Schedule:
         maximize: whether the column that it watches is better the larger it is.
         rates: what becomes of the learning rates; empty where they stay as they are.
         rates_maximize: as `maximize`, of the column that a plateau is looked for in.
+        best_by: the validated column whose best epoch's weights are kept; None where there is none.
+        best_maximize: as `maximize`, of that column.
+        best_min_delta: by how much more than this it must improve to count.
     """
 
     epochs: int
@@ -59,6 +63,17 @@ class Schedule:
     maximize: bool = False
     rates: Sequence[schema.Component] = ()
     rates_maximize: bool = False
+    best_by: str | None = None
+    best_maximize: bool = False
+    best_min_delta: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class BestWeights:
+    """The weights of a replica's best epoch so far: stacked form with a leading dimension of 1."""
+
+    epoch: int
+    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class EpochRecord:
         learning_rates: replica number → its learning rate in this epoch.
         seconds: wall time, of all replicas together.
         weights: replica number → its weights at the end, stacked form with a leading dimension of 1.
+        best: replica number → those of its best epoch so far, where `Schedule.best_by` names a column.
     """
 
     epoch: int
@@ -78,6 +94,7 @@ class EpochRecord:
     learning_rates: Mapping[int, float]
     seconds: float
     weights: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
+    best: Mapping[int, BestWeights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +114,7 @@ class Past:
     tensors: Mapping[str, Tensor]
 
 
-_ENGINE, _BEST, _STOPPED = "engine/", "best/", "stopped/"
+_ENGINE, _RESTORABLE, _STOPPED, _BEST = "engine/", "best/", "stopped/", "validated/"
 
 
 @dataclass
@@ -112,6 +129,9 @@ class Trainer:
             Holds those of the last complete epoch until the replica ends, then the best where the spec
             restores them.
         finished_epochs: replica number → the epoch whose weights those are.
+        best: replica number → the weights of its best epoch by `Schedule.best_by`.
+        last_epochs: replica number → the last epoch that it trained.
+        restored: the replicas that got back the weights of their best epoch.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
         diverged: replica number → what became infinite or NaN, as a sentence.
     """
@@ -124,12 +144,16 @@ class Trainer:
     epoch: int = 0
     finished: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     finished_epochs: dict[int, int] = field(default_factory=dict)
+    best: dict[int, BestWeights] = field(default_factory=dict)
+    last_epochs: dict[int, int] = field(default_factory=dict)
+    restored: set[int] = field(default_factory=set)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
     _active: list[Replica] = field(init=False)
     _watchers: dict[int, EarlyStopping] = field(init=False)
     _rates: dict[int, LearningRate] = field(init=False)
-    _best_weights: dict[int, dict[str, Tensor]] = field(init=False, default_factory=dict)
+    _restorable: dict[int, dict[str, Tensor]] = field(init=False, default_factory=dict)
+    _bests: dict[int, BestEpoch] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         stopping = self.schedule.early_stopping
@@ -140,6 +164,9 @@ class Trainer:
                 r.number: EarlyStopping(stopping, self.schedule.maximize) for r in self.replicas
             }
         self._rates = {r.number: self._learning_rate(r) for r in self.replicas}
+        if self.schedule.best_by is not None:
+            maximize, min_delta = self.schedule.best_maximize, self.schedule.best_min_delta
+            self._bests = {r.number: BestEpoch(maximize, min_delta) for r in self.replicas}
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
@@ -179,7 +206,8 @@ class Trainer:
             # All is settled before the record is given away: whoever stops there finds this epoch's end.
             current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
             self._end(epoch, {n: rows[n] for n in current}, current)
-            yield EpochRecord(epoch, rows, current_rates, seconds, current)
+            best = {n: self.best[n] for n in current if n in self.best}
+            yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
         self._restore_best([n for n in self._watchers if n not in self.stopped_epochs])
 
     @property
@@ -191,11 +219,16 @@ class Trainer:
         """What `go_on` needs to go on after the epoch that ended last; the rows are left to the caller."""
         tensors = {_ENGINE + name: value for name, value in self.engine.state().items()}
         going_on = [r.number for r in self._active]
-        for number, weights in self._best_weights.items():
+        for number, weights in self._restorable.items():
             if number in going_on:
-                tensors |= {f"{_BEST}{number}/{name}": value for name, value in weights.items()}
+                tensors |= {f"{_RESTORABLE}{number}/{name}": value for name, value in weights.items()}
         for number in self.stopped_epochs:
             tensors |= {f"{_STOPPED}{number}/{name}": v for name, v in self.finished[number].items()}
+        for number, best in self.best.items():
+            current = number in going_on and best.epoch == self.epoch  # then the engine holds them
+            own = self._restorable.get(number) if number in going_on else self.finished.get(number)
+            if not current and best.weights is not own:
+                tensors |= {f"{_BEST}{number}/{name}": value for name, value in best.weights.items()}
         return Past(self.epoch, {}, tensors)
 
     def go_on(self, past: Past) -> None:
@@ -206,10 +239,10 @@ class Trainer:
         """
         places = {r.number: place for place, r in enumerate(self.replicas)}
         try:
-            best = _by_number(past.tensors, _BEST)
+            restorable = _by_number(past.tensors, _RESTORABLE)
             for epoch in range(1, past.epoch + 1):
                 rows = {r.number: past.rows[r.number][epoch - 1] for r in self._active}
-                self._end(epoch, rows, {n: best.get(n, {}) for n in rows}, engine_follows=False)
+                self._end(epoch, rows, {n: restorable.get(n, {}) for n in rows}, engine_follows=False)
             stopped = _by_number(past.tensors, _STOPPED)
             self.finished.update({n: stopped[n] for n in self.stopped_epochs})
         except (KeyError, IndexError, ValueError):
@@ -223,6 +256,35 @@ class Trainer:
                 parameters = self.engine.parameters()
                 current = {r.number: _one(parameters, place) for place, r in enumerate(self._active)}
                 self.finished.update(current)
+        self._take_best(past, restorable, stopped)
+
+    def _take_best(
+        self,
+        past: Past,
+        restorable: Mapping[int, dict[str, Tensor]],
+        stopped: Mapping[int, dict[str, Tensor]],
+    ) -> None:
+        """Take over the weights of the best epochs, whose numbers follow from the rows.
+
+        A checkpoint of an nnrun that did not keep them may lack some.
+        """
+        found = _by_number(past.tensors, _BEST)
+        for number, best in list(self.best.items()):
+            going_on = number not in self.stopped_epochs
+            if going_on and best.epoch == past.epoch:
+                weights: dict[str, Tensor] | None = self.finished[number]
+            elif number in found:
+                weights = found[number]
+            else:
+                watcher = self._watchers.get(number)
+                same = watcher is not None and watcher.best_epoch == best.epoch
+                weights = restorable.get(number) if going_on and same else None
+                if not going_on and self.finished_epochs[number] == best.epoch:
+                    weights = stopped[number]
+            if weights is None:
+                del self.best[number]
+            else:
+                self.best[number] = BestWeights(best.epoch, weights)
 
     def _end(
         self,
@@ -233,17 +295,26 @@ class Trainer:
         engine_follows: bool = True,
     ) -> None:
         """Settle an epoch: what its columns mean for the rates, for early stopping, and for who goes on."""
-        self.epoch = epoch
+        self.epoch, schedule = epoch, self.schedule
         self.finished.update(weights)
         self.finished_epochs.update(dict.fromkeys(rows, epoch))
+        self.last_epochs.update(dict.fromkeys(rows, epoch))
         for number, columns in rows.items():
             self._rates[number].ended(epoch, columns)
-            watcher = self._watchers.get(number)
-            if watcher is None:
-                continue
-            if watcher.improved(epoch, columns[watcher.spec.monitor]) and watcher.spec.restore_best:
-                self._best_weights[number] = weights[number]
-            if watcher.should_stop(epoch):
+            watcher, tracker = self._watchers.get(number), self._bests.get(number)
+            best = tracker is not None and tracker.improved(epoch, columns[str(schedule.best_by)])
+            restorable = (
+                watcher is not None
+                and watcher.improved(epoch, columns[watcher.spec.monitor])
+                and watcher.spec.restore_best
+            )
+            if best or restorable:
+                kept = _owned(weights[number])
+                if best:
+                    self.best[number] = BestWeights(epoch, kept)
+                if restorable:
+                    self._restorable[number] = kept
+            if watcher is not None and watcher.should_stop(epoch):
                 self.stopped_epochs[number] = epoch
                 self._restore_best([number])
         left = self.stopped_epochs.keys() | self.diverged.keys()
@@ -261,9 +332,10 @@ class Trainer:
     def _restore_best(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             best_epoch = self._watchers[number].best_epoch
-            if number in self._best_weights and number not in self.diverged and best_epoch is not None:
-                self.finished[number] = self._best_weights[number]
+            if number in self._restorable and number not in self.diverged and best_epoch is not None:
+                self.finished[number] = self._restorable[number]
                 self.finished_epochs[number] = best_epoch
+                self.restored.add(number)
 
 
 def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:
@@ -274,6 +346,16 @@ def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str
             number, _, name = key.removeprefix(prefix).partition("/")
             found.setdefault(int(number), {})[name] = value
     return found
+
+
+def _owned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, in memory of their own where they are a part of those of several replicas.
+
+    Else the best of each of R replicas would hold the weights of all R.
+    """
+    if all(value.untyped_storage().nbytes() == value.nbytes for value in weights.values()):
+        return weights
+    return {name: value.clone() for name, value in weights.items()}
 
 
 def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:

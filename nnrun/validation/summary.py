@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from nnrun.spec.best_epoch import BestEpoch
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
@@ -100,13 +103,49 @@ def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> M
     return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 
-def best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | None:
-    """The epoch (from 1) of the best value, the first of equals; None where no value is finite."""
-    losses = _as_losses(values, mode)
-    finite = np.isfinite(losses)
-    if not finite.any():
-        return None
-    return int(np.argmin(np.where(finite, losses, np.inf))) + 1
+def best_epoch(values: pd.Series[float] | Values, mode: Mode, min_delta: float = 0.0) -> int | None:
+    """The epoch (from 1) of the best value, the first of equals; None where no value is finite.
+
+    A value is better than the best before it where the gain is larger than `min_delta`.
+    """
+    best = BestEpoch(mode == "max", min_delta)
+    for epoch, value in enumerate(np.asarray(values, dtype=float).tolist(), start=1):
+        best.improved(epoch, value)
+    return best.epoch
+
+
+@dataclass(frozen=True)
+class ChosenEpoch:
+    """The best epoch of a curve.
+
+    Attributes:
+        epoch: from 1; None where no value is finite.
+        smoothed_over: over about how many epochs the curve was smoothed there; None where it was not.
+    """
+
+    epoch: int | None
+    smoothed_over: int | None = None
+
+
+def choose_epoch(
+    values: pd.Series[float] | Values, mode: Mode, *, networks: int, min_delta: float = 0.0
+) -> ChosenEpoch:
+    """The best epoch, by the rule that holds wherever nnrun names one.
+
+    Of one network it is the epoch of the best value: that network was kept and can be used. The mean over
+    several folds or seeds says how long to train another network, so the curve is smoothed first: its lowest
+    point is partly luck.
+
+    Args:
+        values: the column that chooses, epoch by epoch; of several networks their mean, as far as all went.
+        mode: which values are best.
+        networks: how many.
+        min_delta: of one network, how much better the best must be (`early_stopping: restore_best`).
+    """
+    if networks == 1:
+        return ChosenEpoch(best_epoch(values, mode, min_delta))
+    epoch = smoothed_best_epoch(values, mode)
+    return ChosenEpoch(epoch, None if epoch is None else smoothing_window(epoch))
 
 
 def smooth(values: pd.Series[float] | Values, factor: float) -> Values:
@@ -130,6 +169,12 @@ def smoothed_best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | 
     Of 4 folds the raw curve's best is partly that epoch's luck. None where no value is finite.
     """
     return best_epoch(smooth_both_sides(values), mode)
+
+
+def smoothing_window(epoch: int) -> int:
+    """Over about how many epochs `smooth_both_sides` averages: the sum of the weights, its own being 1."""
+    width = min(LARGEST_WIDTH, WIDTH_SHARE * epoch)
+    return round(1 / math.tanh(1 / (2 * width)))
 
 
 def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
@@ -162,6 +207,8 @@ def overfitting_sentence(
     column: str,
     best_epoch: int | None,
     directions: Mapping[str, bool] | None = None,
+    *,
+    smoothed: bool = False,
 ) -> str:
     """One plain sentence on how a validation curve went, for the last line of a summary.
 
@@ -170,7 +217,9 @@ def overfitting_sentence(
         column: the validated column that chose the best epoch, such as `val_loss`.
         best_epoch: the best epoch by that column, from 1; None where no value was finite.
         directions: as for `monitor_mode`.
+        smoothed: whether the curve was smoothed to find the best epoch.
     """
+    best = f"{column}, smoothed, was best" if smoothed else f"{column} was best"
     mode = monitor_mode(column, directions)
     validation = _losses(history, column, mode)
     training = _losses(history, "loss", "min")
@@ -190,17 +239,17 @@ def overfitting_sentence(
     if not finite[best_epoch:].any():
         return f"{column} was best at epoch {best_epoch}; after that it was never a finite number."
     if best_epoch > last - last * NEAR:
-        return f"{column} was best at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
+        return f"{best} at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
-        return f"{column} was best at epoch {best_epoch} and has been flat since: more epochs gain nothing."
+        return f"{best} at epoch {best_epoch} and has been flat since: more epochs gain nothing."
     if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
-        return f"{column} was best at epoch {best_epoch}, and has been worse since."
+        return f"{best} at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:
         return (
-            f"{column} was best at epoch {best_epoch}; "
+            f"{best} at epoch {best_epoch}; "
             "after that, training went on fitting the training set only (overfitting)."
         )
-    return f"{column} was best at epoch {best_epoch}; after that, the training loss became worse as well."
+    return f"{best} at epoch {best_epoch}; after that, the training loss became worse as well."
 
 
 def _losses(history: pd.DataFrame, column: str, mode: Mode) -> Values:

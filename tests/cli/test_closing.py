@@ -64,7 +64,7 @@ def test_the_whole_screen() -> None:
         == f"""\
 small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows
 
-best epoch 9
+best epoch 9, chosen on these validation rows
             training  validation  baseline
   loss        0.3000      0.9012    2.4000
   accuracy    0.9500      0.8010    0.3521
@@ -93,7 +93,7 @@ def test_the_whole_screen_of_folds() -> None:
         == f"""\
 small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows in each of 2 folds
 
-best epoch 9 (mean ± std over folds)
+best epoch 9, chosen on these validation rows (mean ± std over folds)
                training        validation              test  baseline
   loss  8.9000 ± 0.9926  12.3820 ± 3.9328  22.6000 ± 1.5000   85.5836
 
@@ -277,7 +277,8 @@ def test_a_run_that_did_not_complete_is_not_the_ground_of_a_final_one() -> None:
 def test_a_measure_that_was_no_number_is_left_empty() -> None:
     """JSON has null for it."""
     blocks = closing(best={"loss": 0.3, "auc": None, "val_loss": 0.9, "val_auc": None}, baseline={})
-    assert blocks[1] == "best epoch 9\n        training  validation\n  loss    0.3000      0.9000\n  auc"
+    heading = "best epoch 9, chosen on these validation rows"
+    assert blocks[1] == f"{heading}\n        training  validation\n  loss    0.3000      0.9000\n  auc"
 
 
 def test_a_run_without_an_epoch_says_so_and_no_more() -> None:

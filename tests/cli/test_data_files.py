@@ -46,7 +46,7 @@ COLUMN  TYPE      WHY                                      MISSING  VALUES
 size    number    all values are numbers                         5  1 to 23, mean 11.895, 19 different
 colour  category  2 different values                             0  red 16, blue 8
 same    number    all values are numbers                         0  7 to 7, mean 7, 1 different
-day     category  24 different values                            0  2024-01-01 1, 2024-01-02 1, 2024-01-03 1,…
+day     date      the values are dates                           0  2024-01-01 to 2024-01-24, 24 different
 mixed   category  not all values are numbers                     0  0 1, 1 1, 2 1, 3 1, 4 1, 5 1, 6 1, 7 1, 1…
 note    text      7 words a value, many of them different        0  7 to 7 words, mean 7
 key     category  24 different values                            0  key0 1, key1 1, key10 1, key11 1, key12 1…
@@ -56,7 +56,6 @@ key     category  24 different values                            0  key0 1, key1
         warnings
         == """\
 warning: column 'same' is 7 in every row
-warning: column 'day' looks like dates, for which there is no type: each date is a name of its own
 warning: column 'mixed' holds numbers in 23 of 24 values, beside 'many': correct those, or say that it is a
 category (`types`)
 warning: column 'key' has 24 different values in 24 rows: nothing general can be learned from such names;

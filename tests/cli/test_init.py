@@ -449,3 +449,39 @@ def test_a_real_folder_trains_well(data_dir: Path, tmp_path: Path, capsys: Captu
     assert main(["final", trained.name, "-q"]) == 0
     (final,) = (run for run in (tmp_path / "runs").iterdir() if run.is_dir() and run != trained)
     assert record_of(final)["test"]["accuracy"] >= 0.80
+
+
+# --- a second file as the test set --------------------------------------------------------------------------
+
+
+def test_a_file_of_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    write_birds("train.csv")
+    write_birds("test.csv")
+    Path("specs").mkdir()
+    assert main(["init", "train.csv", "--test", "test.csv", "--yes", "-o", "specs/birds.yaml"]) == 0
+    capsys.readouterr()
+    assert '    test: {path: "../test.csv"}' in Path("specs/birds.yaml").read_text()
+    trains("specs/birds.yaml", capsys)
+    assert main(["init", "train.csv", "--yes", "-o", "alone.yaml"]) == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")  # paths on the command line are relative to where one stands
+    assert main(["final", "../alone.yaml", "--test", "../test.csv", "-q", "--epochs", "1"]) == 0
+    assert record_of(only_run(tmp_path / "elsewhere" / "runs"))["test"].keys() == {"loss", "accuracy"}
+    capsys.readouterr()
+    assert main(["final", "../alone.yaml", "--test", "no.csv"]) == 2
+    assert "The file of test rows no.csv does not exist." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("book.xlsx", "book.xlsx is a workbook, which nnrun does not read."),
+        ("images", "images holds images (a.png)."),
+    ],
+)
+def test_other_files_are_told_what_to_do(name: str, sentence: str, capsys: Capture) -> None:
+    Path("book.xlsx").write_bytes(b"PK")
+    Path("images/cats").mkdir(parents=True)
+    Path("images/cats/a.png").write_bytes(b"")
+    assert main(["init", name, "--yes"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")

@@ -204,7 +204,7 @@ def test_the_losses_of_a_run_are_weighted_and_its_metrics_are_not(tmp_path: Path
     losses = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     assert history["val_loss"][0] == pytest.approx(float((losses * w).mean()), rel=1e-5)
     assert history["val_accuracy"][0] == pytest.approx(float(((p > 0.5) == y).mean()))
-    share = data.train.targets[16:].mean()
+    share = np.average(data.train.targets[16:], weights=data.train.weights[16:])
     constant = -(y * np.log(share) + (1 - y) * np.log(1 - share))
     assert record_of(run.path)["baseline"]["loss"] == pytest.approx(float((constant * w).mean()), rel=1e-5)
 

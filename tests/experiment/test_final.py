@@ -19,14 +19,14 @@ from small_experiments import (
     write_small,
 )
 
-from nnrun.errors import DataError, DivergedError, UsageError
+from nnrun.errors import DivergedError, UsageError
 from nnrun.experiment.final import final_of_run, final_of_spec
 from nnrun.experiment.listener import Listener
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.load import load_spec
-from nnrun.validation.summary import best_epoch, smoothed_best_epoch
+from nnrun.validation.summary import smoothed_best_epoch, smoothing_window
 
 # Jumps about, so that the best epoch is not the last one.
 FAST: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 3.0}}, "epochs": 8}
@@ -73,6 +73,7 @@ def test_it_trains_on_all_rows_for_as_long_as_validation_chose(tmp_path: Path) -
         "column": "val_loss",
         "epoch": best,
         "smoothed": False,
+        "smoothed_over": None,
     }
     assert [use["command"] for use in record["test_uses"]] == ["final"]
 
@@ -120,12 +121,13 @@ def test_of_a_kfold_the_mean_over_the_folds_chose(tmp_path: Path) -> None:
         "column": "val_loss",
         "epoch": record["epochs_run"],
         "smoothed": True,
+        "smoothed_over": smoothing_window(record["epochs_run"]),
     }
     assert record["folds"] is None
     assert (made.path / "weights.safetensors").is_file()
     assert made.members() == []
-    # The parent's best epoch is that of its curve as it is.
-    assert record_of(parent.path)["best_epoch"] == best_epoch(curve, "min")
+    # It is the best epoch of the parent's own record: its summary and its final run agree.
+    assert record_of(parent.path)["best_epoch"] == record["epochs_run"]
 
 
 def test_of_several_seeds_too(tmp_path: Path) -> None:
@@ -162,12 +164,11 @@ def test_a_monitored_score_chooses_by_its_highest(tmp_path: Path) -> None:
     assert (chosen["column"], chosen["epoch"]) == ("val_accuracy", smoothed_best_epoch(curve, "max"))
 
 
-def test_without_the_history_of_its_folds_nothing_can_be_chosen(tmp_path: Path) -> None:
+def test_the_record_of_its_folds_is_all_that_is_needed(tmp_path: Path) -> None:
     parent = train(tmp_path, validation=KFOLD)
     (parent.path / "history.csv").unlink()
-    with pytest.raises(DataError) as caught:
-        final_of_run(parent, settings(tmp_path))
-    assert str(caught.value) == f"{parent.path} has no history.csv: no epoch of this run has ended."
+    made = final_of_run(parent, settings(tmp_path))
+    assert record_of(made.path)["epochs_run"] == record_of(parent.path)["best_epoch"]
     assert record_of(final_of_run(parent, settings(tmp_path), epochs=1).path)["chosen_from"] is None
 
 

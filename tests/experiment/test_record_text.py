@@ -23,9 +23,10 @@ def test_a_test_of_other_weights_than_the_best_says_of_which() -> None:
         "test": {"loss": 1.25},
     }
     assert table(**record) == (
-        "best epoch 3",
+        "best epoch 3, chosen on these validation rows",
         [["", "training", "validation", "test, epoch 20"], ["loss", "0.5000", "0.7500", "1.2500"]],
     )
+    assert table(**record | {"test_epoch": 3})[1][0] == ["", "training", "validation", "test"]
     assert table(**record | {"weights_epoch": 3})[1][0] == ["", "training", "validation", "test"]
 
 

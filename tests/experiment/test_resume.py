@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -84,10 +85,12 @@ def check_same(run: RunDirectory, whole: RunDirectory) -> None:
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert run.members() == whole.members()
     for member in [*run.members()] or [None]:
-        mine, theirs = run.read_weights(member), whole.read_weights(member)
-        assert {name: value.tobytes() for name, value in mine.items()} == {
-            name: value.tobytes() for name, value in theirs.items()
-        }
+        for which in ("last", "best"):
+            mine, theirs = run.read_kept_weights(member, which), whole.read_kept_weights(member, which)
+            assert mine.epoch == theirs.epoch
+            assert {name: value.tobytes() for name, value in mine.arrays.items()} == {
+                name: value.tobytes() for name, value in theirs.arrays.items()
+            }
     changing = {"id", "started", "ended", "training_seconds", "resumed", "error"}
     mine_, theirs_ = run.read_record(), whole.read_record()
     assert {k: v for k, v in mine_.items() if k not in changing} == {
@@ -367,7 +370,7 @@ def test_without_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["group", "conditions", "history", "record"])
 def test_a_checkpoint_of_somebody_else(key: str, tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    kept = run.read_checkpoint()
+    kept = run.read_checkpoint(lambda found: found)
     run.write_checkpoint(kept.arrays, {k: v for k, v in kept.document.items() if k != key})
     with pytest.raises(DataError, match="none that nnrun wrote"):
         resume_run(run)
@@ -375,7 +378,7 @@ def test_a_checkpoint_of_somebody_else(key: str, tmp_path: Path) -> None:
 
 def test_tensors_of_another_network(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    kept = run.read_checkpoint()
+    kept = run.read_checkpoint(lambda found: found)
     arrays = {name: array[..., :1] for name, array in kept.arrays.items()}
     run.write_checkpoint(arrays, kept.document)
     with pytest.raises(DataError, match="not those of this spec's networks"):
@@ -384,10 +387,10 @@ def test_tensors_of_another_network(tmp_path: Path) -> None:
 
 def test_a_history_of_fewer_epochs(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    kept = run.read_checkpoint()
+    kept = run.read_checkpoint(lambda found: found)
     header = kept.document["history"].split("\n")[0] + "\n"
     run.write_checkpoint(kept.arrays, {**kept.document, "history": header})
-    with pytest.raises(DataError, match="history is not that of this spec's networks"):
+    with pytest.raises(DataError, match="has the history of other epochs"):
         resume_run(run)
 
 
@@ -437,3 +440,56 @@ def test_nothing_in_a_checkpoint_needs_pickle(tmp_path: Path) -> None:
     files = {path.name for path in checkpoint.iterdir()}
     assert files == {"state.safetensors", "state.json", "manifest.json"}
     assert json.loads((checkpoint / "state.json").read_text())["epoch"] == 2
+
+
+NUMBERS = [10**400, -1, 2.5, float("nan"), float("inf"), True, None, "3", [], {}, 10**30]
+
+
+def rewrite(run: RunDirectory, change: Any) -> None:
+    """Change the state of the newest checkpoint, and its manifest with it."""
+    folder = max(run.path.glob("checkpoint-*"))
+    state, manifest = folder / "state.json", folder / "manifest.json"
+    document = json.loads(state.read_text())
+    change(document)
+    state.write_text(json.dumps(document))
+    written = json.loads(manifest.read_text())
+    data = state.read_bytes()
+    written["files"]["state.json"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest.write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize("key", ["group", "epoch", "seconds", "threads", "epochs_run", "stopped_early"])
+def test_any_number_that_json_can_hold_is_refused_in_a_sentence(tmp_path: Path, key: str) -> None:
+    run = stopped(load_small(tmp_path, epochs=3), tmp_path, 1)
+    kept = max(run.path.glob("checkpoint-*"))
+    sound = {file.name: file.read_bytes() for file in kept.iterdir()}
+    before = without_seconds(run.path)
+    for value in NUMBERS:
+
+        def change(document: dict[str, Any], value: Any = value) -> None:
+            if key == "threads":
+                document["conditions"]["threads"] = value
+            elif key in ("epochs_run", "stopped_early"):
+                document["record"][key] = {"0": value} if key == "stopped_early" else value
+            else:
+                document[key] = value
+
+        if (key == "seconds" and value in (2.5, 10**30)) or (
+            key in ("epochs_run", "stopped_early") and value in (None, {})
+        ):
+            continue  # these may be
+        rewrite(run, change)
+        with pytest.raises(DataError, match="checkpoint"):
+            resume_run(run)
+        assert without_seconds(run.path) == before
+        for name, data in sound.items():
+            (kept / name).write_bytes(data)
+    assert resume_run(run)
+
+
+@pytest.mark.parametrize("changes", [{"epoch": 0}, {"epoch": 2}, {"group": 1}])
+def test_a_checkpoint_of_other_epochs_or_networks_is_refused(tmp_path: Path, changes: dict[str, int]) -> None:
+    run = stopped(load_small(tmp_path, epochs=3), tmp_path, 1)
+    rewrite(run, lambda document: document.update(changes))
+    with pytest.raises(DataError, match="checkpoint"):
+        resume_run(run)

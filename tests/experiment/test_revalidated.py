@@ -32,7 +32,7 @@ def spec(tmp_path: Path) -> Path:
     path = tmp_path / "sites.yaml"
     path.write_text(
         "dataset: {csv: {path: sites.csv, target: y, test: {fraction: 0.2}}}\n"
-        "preprocessing: {inputs: [standardize, one_hot]}\n"
+        "preprocessing: {inputs: [standardize]}\n"
         "layers: [{dense: 1}]\nloss: mse\nmetrics: [mae]\nepochs: 2\nbatch_size: 8\n",
         encoding="utf-8",
     )

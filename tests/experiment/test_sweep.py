@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nnrun.experiment.listener import Listener, Start
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.experiment.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweep_listener import SweepListener
-from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, list_runs, list_sweeps
+from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, find_sweep, list_runs, list_sweeps
 from nnrun.spec.load import load_spec
 from nnrun.spec.sweep import load_sweep
 from nnrun.training.loop import EpochRecord
@@ -217,7 +218,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     heard = Heard()
     assert sweep(tmp_path, heard=heard, sweep=alone) == made
     assert heard.ended_trials == [2, 3, 4]
-    assert heard.said == [f"going on with {made.id}"]
+    assert heard.said == [f"resuming {made.id}: 1 of 4 trials have finished"]
     record = made.read_record()
     assert (record.status, {trial.status for trial in record.trials}) == ("completed", {"completed"})
     statuses = [run.status for run in list_runs(tmp_path / "runs")]
@@ -406,3 +407,140 @@ def test_the_record_goes_on_changing_for_who_listens(tmp_path: Path) -> None:
     board = Board()
     sweep(tmp_path, heard=board)
     assert board.seen == [1, 2, 3, 4]
+
+
+# --- more trials, and damaged records ----------------------------------------------------------------------
+
+DRAWN = {RATE: {"log_uniform": [1e-4, 1e-1]}, UNITS: {"int_uniform": [2, 4]}}
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_more_trials_go_on_from_those_there_are(tmp_path: Path, method: str) -> None:
+    if method == "tpe":
+        pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    (tmp_path / "once").mkdir()
+    section = {"method": method, "prune": False}
+    once = sweep(tmp_path / "once", DRAWN, sweep={**section, "trials": 7, "together": 1}).read_record()
+    first = sweep(tmp_path, DRAWN, sweep={**section, "trials": 4, "together": 1})
+    before = {trial.run for trial in first.read_record().trials}
+    heard = Heard()
+    again = sweep(tmp_path, DRAWN, sweep={**section, "trials": 7, "together": 1}, heard=heard)
+    record = again.read_record()
+    assert (again, record.total, record.status) == (first, 7, "completed")
+    assert heard.ended_trials == [5, 6, 7]
+    assert heard.said == [
+        f"resuming {first.id}: 4 of 7 trials have finished",
+        "the sweep had 4 trials; 3 trials more will be trained",
+    ]
+    assert {trial.run for trial in record.trials[:4]} == before
+    assert [(t.values, t.score) for t in record.trials] == [(t.values, t.score) for t in once.trials]
+    assert "trials: 7" in again.resolved_spec.read_text()
+    heard = Heard()
+    assert sweep(tmp_path, DRAWN, sweep={**section, "trials": 5, "together": 1}, heard=heard) == first
+    assert (heard.ended_trials, len(first.read_record().trials)) == ([], 7)
+    assert "has finished 7 trials already, and 5 were asked for" in heard.said[0]
+
+
+def test_fewer_trials_leave_out_those_that_have_not_begun(tmp_path: Path) -> None:
+    section = {"method": "random", "trials": 6, "together": 1}
+    with pytest.raises(SweepInterrupted) as stopped:
+        sweep(tmp_path, {RATE: DRAWN[RATE]}, sweep=section, heard=Heard(stop_in=3))
+    made = sweep(tmp_path, {RATE: DRAWN[RATE]}, sweep={**section, "trials": 4})
+    assert made == stopped.value.sweep
+    record = made.read_record()
+    assert (record.total, [trial.status for trial in record.trials]) == (4, ["completed"] * 4)
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize("status", ["interrupted", "completed"])
+def test_a_damaged_trial_is_taken_from_its_run(tmp_path: Path, status: str) -> None:
+    made = sweep(tmp_path)
+    whole = made.read_record()
+    path = made.path / "sweep.json"
+    sound = path.read_text()
+    for damage in (
+        *({"score": value} for value in ("x", float("nan"), HUGE, None, [])),
+        *({"number": value} for value in ("1", 1.0, HUGE, 2, 0, True)),
+        *({"status": value} for value in ([], "done", None)),
+        *({"run": value} for value in (5, "../elsewhere", "")),
+        *({"epoch": value} for value in (-1, 2.5, HUGE)),
+        {"seconds": float("inf")},
+        {"values": 3},
+        {"error": 3},
+        "a text",
+        None,
+        5,
+    ):
+        record = json.loads(sound)
+        record["status"] = status
+        record["trials"][0] = {**record["trials"][0], **damage} if isinstance(damage, dict) else damage
+        path.write_text(json.dumps(record))
+        with pytest.raises(DataError, match="is damaged"):
+            made.read_record()
+        heard = Heard()
+        assert sweep(tmp_path, heard=heard) == made
+        assert heard.ended_trials == []
+        assert heard.said[0].startswith(f"the record of {made.id} is damaged (trials["), damage
+        assert made.read_record() == replace(whole, ended=made.read_record().ended)
+
+
+@pytest.mark.parametrize("trials", [5, "x", None, {}, []])
+def test_trials_that_are_no_list_are_taken_from_the_runs(tmp_path: Path, trials: Any) -> None:
+    made = sweep(tmp_path)
+    whole = made.read_record()
+    path = made.path / "sweep.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trials": trials, "best": 99}))
+    assert sweep(tmp_path) == made
+    assert made.read_record() == replace(whole, ended=made.read_record().ended)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"started": 5, "id": 3}', "NaN", "1" * 5000])
+def test_a_torn_record_disturbs_no_other_sweep(tmp_path: Path, text: str) -> None:
+    """Whichever of the two is older."""
+    made = sweep(tmp_path)
+    for date in ("20200101T000000Z", "21990101T000000Z"):
+        other = made.path.with_name(f"small-sweep-{date}-0000")
+        shutil.copytree(made.path, other)
+        (other / "sweep.json").write_text(text)
+    assert find_sweep("@last", tmp_path / "runs") == made
+    heard = Heard()
+    assert sweep(tmp_path, heard=heard) == made
+    assert sum("this sweep is passed over" in said for said in heard.said) == 2
+    shutil.rmtree(made.path)
+    with pytest.raises(DataError, match=r"sweep\.json"):
+        find_sweep("@last", tmp_path / "runs")
+
+
+def test_damaged_runs_of_trials_disturb_no_sweep(tmp_path: Path) -> None:
+    made = sweep(tmp_path, sweep={"together": 1})
+    path = tmp_path / "runs" / str(made.read_record().trials[0].run) / "run.json"
+    sound, whole = path.read_text(), (made.path / "sweep.json").read_text()
+    for damage in (
+        {"trial": [1]},
+        {"trial": {"number": []}},
+        {"status": ["completed"]},
+        {"best": "x"},
+        {"best": {"val_loss": "x"}},
+        {"best": {"val_loss": HUGE}},
+        {"training_seconds": HUGE},
+        {"best_epoch": 2.5},
+    ):
+        path.write_text(json.dumps({**json.loads(sound), **damage}))
+        record = json.loads(whole)
+        record["trials"][0] |= {"status": "running", "score": None}
+        (made.path / "sweep.json").write_text(json.dumps({**record, "status": "running", "best": None}))
+        sweep(tmp_path, sweep={"together": 1})
+        assert made.read_record().status == "completed"
+
+
+def test_what_is_resumed_is_that_very_sweep(tmp_path: Path) -> None:
+    first, second = sweep(tmp_path), sweep(tmp_path, new=True)
+    plan = load_sweep(first.resolved_spec)
+    settings = Settings("sweep", tmp_path / "runs")
+    assert run_sweep(plan, settings, resume=first) == first
+    assert run_sweep(plan, settings) == second
+    np.savez(tmp_path / "small.npz", **numbers(seed=5))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="cannot be continued: its data"):
+        run_sweep(plan, settings, resume=first)

@@ -46,6 +46,7 @@ def test_a_run_with_a_holdout() -> None:
         "best": {"loss": 2, "mae": 3, "val_loss": 4, "val_mae": 6},
         "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
         "chosen_by": "val_loss",
+        "smoothed_over": None,
         "verdict": "val_loss was best at epoch 2; after that, training went on fitting the training set "
         "only (overfitting).",
     }
@@ -136,6 +137,8 @@ def test_seeds_are_summed_up_as_folds_are() -> None:
     folds = folds_history(*tables)
     found = verdict(folds.rename(columns={"fold": "seed"}), spec_text().spec)
     expected = verdict(folds, spec_text(validation=KFOLD).spec)
+    assert [m.pop("member") for m in found["members"]] == ["seed-0", "seed-1"]
+    assert [m.pop("member") for m in expected["members"]] == ["fold-0", "fold-1"]
     assert found == expected | {"verdict": found["verdict"]}
     assert (found["best_epoch"], found["last_epoch"]) == (2, 2)
     assert found["last_std"] == pytest.approx({"loss": 0, "val_loss": math.sqrt(2)})
@@ -179,7 +182,7 @@ NEEDS = "It needs rows of both classes to validate on."
 def test_a_restored_epoch_is_not_the_best_where_the_metric_was_never_a_number() -> None:
     nothing = [math.nan] * 2
     table = history(loss=[2, 1], auc=[0.5, 0.6], val_loss=[2.0, 1.0], val_auc=nothing)
-    found = verdict(table, spec_text(**AUC).spec, weights_epoch=2)
+    found = verdict(table, spec_text(**AUC).spec)
     assert (found["best_epoch"], found["best"]) == (None, {})
     assert found["verdict"] == f"val_auc was never a finite number. {NEEDS}"
 
@@ -190,7 +193,7 @@ def test_of_folds_it_says_which_never_had_a_number() -> None:
         for fold, values in enumerate([[math.nan] * 2, [0.7, 0.8], [math.nan] * 2])
     ]
     spec = spec_text(**AUC, validation={"kfold": {"k": 3}}).spec
-    found = verdict(pd.concat(parts, ignore_index=True), spec, weights_epoch={0: 2, 1: 2, 2: 2})
+    found = verdict(pd.concat(parts, ignore_index=True), spec)
     assert found["best_epoch"] is None
     assert found["verdict"] == (
         f"val_auc was never a finite number in fold 0 and fold 2, so there is no best epoch. {NEEDS}"

@@ -116,10 +116,10 @@ def test_a_nan_never_is_what_early_stopping_restores(values: list[float], maximi
     watcher = EarlyStopping(schema.EarlyStopping(monitor="val_loss", patience=3, restore_best=True), maximize)
     for epoch, value in enumerate(values, start=1):
         improved = watcher.improved(epoch, value)
-        assert not (improved and math.isnan(value))
-    if any(not math.isnan(value) for value in values):
+        assert not (improved and not math.isfinite(value))
+    if any(math.isfinite(value) for value in values):
         assert watcher.best_epoch is not None
-        assert not math.isnan(values[watcher.best_epoch - 1])
+        assert math.isfinite(values[watcher.best_epoch - 1])
 
 
 def test_a_metric_that_is_never_a_number_chooses_nothing(folder: Path) -> None:

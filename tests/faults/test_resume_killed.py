@@ -16,7 +16,7 @@ from provoke import KILLED, Server, build_shim, server
 from small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
 from whole import check_files
 
-from nnrun.records import RunDirectory, member_kind
+from nnrun.records import RunDirectory, WeightsChoice, member_kind
 
 KILLS = int(os.environ.get("NNRUN_KILLS", "30"))
 
@@ -40,11 +40,15 @@ def diligent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+CHOICES: tuple[WeightsChoice, ...] = ("last", "best")
+
+
 def weights_of(run: RunDirectory) -> dict[str, bytes]:
     return {
-        f"{member}/{name}": value.tobytes()
+        f"{member}/{which}/{name}": value.tobytes()
         for member in [*run.members()] or [None]
-        for name, value in run.read_weights(member).items()
+        for which in CHOICES
+        for name, value in run.read_kept_weights(member, which).arrays.items()
     }
 
 
@@ -130,6 +134,7 @@ def test_it_ends_as_one_that_never_was_killed(
         assert weights_of(run) == weights_of(whole)
         record = run.read_record()
         assert record["status"] == "completed"
-        for key in ("best_epoch", "best", "test", "stopped_early", "weights_epoch", "epochs_run", "verdict"):
+        keys = ("best_epoch", "best", "test", "stopped_early", "weights_epoch", "best_weights_epoch")
+        for key in (*keys, "epochs_run", "verdict"):
             assert record.get(key) == expected.get(key), key
         assert len(record["test_uses"]) == len(expected["test_uses"])

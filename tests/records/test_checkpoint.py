@@ -15,7 +15,8 @@ import pytest
 
 from nnrun.errors import DataError, NnrunError
 from nnrun.records import checkpoint
-from nnrun.records.checkpoint import read_checkpoint, remove_unfinished, write_checkpoint
+from nnrun.records.checkpoint import Checkpoint, remove_unfinished, write_checkpoint
+from nnrun.records.checkpoint import read_checkpoint as read_newest
 
 ARRAYS = {
     "a": np.array([[1.5, -0.0], [np.inf, 1e-45]], np.float32),
@@ -23,6 +24,10 @@ ARRAYS = {
     "seen": np.arange(4, dtype=np.int64),
 }
 DOCUMENT: dict[str, Any] = {"epoch": 3, "best": 0.1 + 0.2, "history": "epoch,loss\n1,0.1\n"}
+
+
+def read_checkpoint(run: Path) -> Checkpoint:
+    return read_newest(run, lambda found: found)
 
 
 def names(folder: Path) -> list[str]:
@@ -168,3 +173,20 @@ def test_killed_anywhere_there_is_always_a_whole_one(tmp_path: Path) -> None:
     assert "finished" in done.stdout, "the last call was reached"
     assert epochs == sorted(epochs)
     assert {1, 2} == set(epochs)
+
+
+def test_one_that_means_nothing_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, ARRAYS, {"epoch": 1})
+    kept = tmp_path / "checkpoint-000001"
+    aside = tmp_path / "aside"
+    kept.rename(aside)
+    write_checkpoint(tmp_path, ARRAYS, {"epoch": "many"})
+    (tmp_path / "checkpoint-000001").rename(tmp_path / "checkpoint-000002")
+    aside.rename(kept)
+
+    def epoch(found: Checkpoint) -> int:
+        if not isinstance(found.document["epoch"], int):
+            raise DataError("not a number")
+        return found.document["epoch"]
+
+    assert read_newest(tmp_path, epoch) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,15 @@ def first(id_: str, content: str = "a", **changes: Any) -> SweepRecord:
     return SweepRecord(**(values | changes))
 
 
-def hold(runs_dir: Path, content: str = "a", *, new: bool = False) -> Any:
-    return open_sweep(runs_dir, "small", content, lambda id_: first(id_, content), "epochs: 1\n", "", new=new)
+@contextmanager
+def hold(
+    runs_dir: Path, content: str = "a", *, new: bool = False, name: str = "small"
+) -> Iterator[tuple[SweepDirectory, SweepRecord, bool]]:
+    def begin(id_: str) -> SweepRecord:
+        return first(id_, content)
+
+    with open_sweep(runs_dir, name, content, begin, "epochs: 1\n", "", new=new) as opened:
+        yield opened.sweep, opened.record, not opened.is_new
 
 
 def test_the_same_content_is_the_same_sweep(tmp_path: Path) -> None:
@@ -65,7 +74,7 @@ def test_the_same_content_is_the_same_sweep(tmp_path: Path) -> None:
 
 
 def test_a_name_that_ends_with_sweep_does_not_say_so_twice(tmp_path: Path) -> None:
-    with open_sweep(tmp_path, "my_sweep", "a", first, "", "", new=False) as (sweep, _, _):
+    with hold(tmp_path, name="my_sweep") as (sweep, _, _):
         assert sweep.id.startswith("my_sweep-2")
 
 
@@ -123,9 +132,9 @@ def test_a_record_reads_back(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "it is not valid JSON"),
-        ("{}", "it is not the record of a sweep ('trials')"),
-        ('{"trials": []}', "it is not the record of a sweep"),
-        ('{"trials": [{"number": 1}]}', "it is not the record of a sweep"),
+        ("{}", "id is missing"),
+        ('{"trials": []}', "id is missing"),
+        ('{"id": 3}', "id is 3"),
     ],
 )
 def test_a_damaged_record_is_said_to_be_and_passed_over(tmp_path: Path, text: str, message: str) -> None:
@@ -146,7 +155,7 @@ def test_an_unknown_status_is_damage(tmp_path: Path) -> None:
         sweep.write_record(record)
         with pytest.raises(DataError) as caught:
             sweep.read_record()
-    assert str(caught.value).endswith("sweep.json is damaged: trial 1 has status 'done'.")
+    assert str(caught.value).endswith('sweep.json is damaged: trials[0]: status is "done".')
 
 
 def test_ranks(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def refuse_what_is_no_file(path: Path, kind: str) -> None:
         raise DataError(f"{name} does not exist.{_like(path)}") from None
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    refuse_workbook(path)
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
             f"{name} is a folder, and {kind} reads a file. For a folder of texts use text_folder."
@@ -51,6 +52,20 @@ def refuse_what_is_no_file(path: Path, kind: str) -> None:
         raise DataError(f"{name} is no ordinary file. Write the rows to a file first.")
     if not status.st_size:
         raise DataError(f"{name} is empty (0 bytes).")
+
+
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+
+
+def refuse_workbook(path: Path) -> None:
+    """Raise DataError for a workbook of a spreadsheet program, which is read once it is CSV."""
+    if path.suffix.lower() in _WORKBOOKS and path.is_file():
+        csv = shown_path(path.with_suffix(".csv"))
+        raise DataError(
+            f"{shown_path(path)} is a workbook, and nnrun reads CSV, JSON lines and Parquet. Save the sheet "
+            f'as CSV (in Excel: Save As, CSV UTF-8), or convert it: python -c "import pandas; '
+            f"pandas.read_excel('{shown_path(path)}').to_csv('{csv}', index=False)\" (pip install openpyxl)."
+        )
 
 
 def _like(path: Path) -> str:

@@ -24,6 +24,8 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.facts import Task
 
+_SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
+
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
@@ -37,8 +39,8 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         has_test = "x_test" in archive.names or "y_test" in archive.names
         if has_test:
             archive.require("x_test", "y_test")
-        train = _samples(archive, "train", context)
-        test = _samples(archive, "test", context) if has_test else None
+        train, image_shape = _samples(archive, "train", context)
+        test = _samples(archive, "test", context)[0] if has_test else None
         source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
     if test is not None:
         _check_alike(path, train, test)
@@ -57,16 +59,20 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         task=task,
         classes=classes,
         class_names=names,
+        image_shape=image_shape,
         smoke=context.smoke,
     )
 
 
-def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
+def _samples(archive: Archive, part: str, context: LoadContext) -> tuple[Samples, tuple[int, ...] | None]:
+    """The samples, and the shape of each row where it is that of an image."""
     x_name, y_name = f"x_{part}", f"y_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.numbers(y_name)
     where = f"{archive.path}: the array "
+    image_shape = None
     if not isinstance(x, TokenRows):
+        image_shape = x.shape[1:] if x.ndim in (3, 4) and min(x.shape[1:3]) >= _SMALLEST_IMAGE else None
         x = _table(x, where + x_name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -87,7 +93,7 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
         raise DataError(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
-    return Samples(x, y)
+    return Samples(x, y), image_shape
 
 
 def _table(x: Array, where: str) -> Array:

@@ -68,6 +68,10 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     parts = _without_index(spec, parts, file, context)
     _refuse_infinite(file, parts)
     targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
+    for name in spec.target:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind in ("spelling", "mixed"):
+                context.on_message(f"{file.name}: the target {quoted(name)} {doubt.text}")
     _refuse_useless_inputs(file, parts, context)
     test = spec.test
     weights, groups = _weights(file, parts.weight), _groups(file, parts.group)

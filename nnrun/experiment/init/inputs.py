@@ -137,8 +137,6 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
         return f"has a value in {counted(present, 'row')} only"
-    if name in roles.dates:
-        return "holds dates"
     if any(doubt.kind == "names" for doubt in inferred.doubts):
         return f"has {inferred.distinct:,} different values in {present:,} rows, too many to learn from"
     return None

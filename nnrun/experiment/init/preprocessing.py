@@ -56,6 +56,8 @@ def preprocessing_lines(
         ]
     if "category" in types:
         lines += _one_hot(file, [name for name in inputs if name not in tags])
+    if "date" in types:
+        lines.append("    - datetime  # dates: year, month, day, weekday and days elapsed, as numbers")
     for name in tags:
         step = flow({"text": {"column": name, "num_words": 200}})
         lines.append(f"    - {step}  # tags: a column of 0 and 1 for each")

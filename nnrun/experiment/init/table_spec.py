@@ -104,12 +104,6 @@ class _Decided:
         copies = self.inputs.giveaways
         return [quoted(name) for name in self.request.runners_up if name not in copies][:2]
 
-    @property
-    def gaps(self) -> int:
-        """Rows in which a target is missing."""
-        missing = [self.file.columns[name].column.missing for name in self.request.targets]
-        return int(np.logical_or.reduce(missing).sum())
-
 
 def initial_spec_of_file(
     request: Request, file: ReadTable | None = None, on_message: Callable[[str], None] = lambda text: None
@@ -137,7 +131,12 @@ def initial_spec_of_file(
         *_about_target(decided),
         *_dataset_lines(decided),
         *preprocessing_lines(
-            file, decided.inputs.names, decided.tags, request.targets, request.task, decided.sizes.texts
+            file,
+            decided.inputs.names,
+            decided.tags,
+            request.targets,
+            decided.request.task,
+            decided.sizes.texts,
         ),
         *network_lines(decided.sizes),
         *_validation_lines(decided.split),
@@ -148,9 +147,14 @@ def initial_spec_of_file(
 def _with_target_types(
     request: Request, file: ReadTable, on_message: Callable[[str], None]
 ) -> tuple[ReadTable, Mapping[str, str]]:
-    """The file, numbers that name classes read as categories; and what to write of that under `types`."""
+    """The rows that have a target, numbers that name classes read as categories; and what to write of that
+    under `types`."""
     for name in request.targets:
         require_target(file, name)
+    if any(file.columns[name].missing for name in request.targets):  # as training will see the file
+        file = read_file(request.path, on_message, needed=request.targets)
+        for name in request.targets:
+            require_target(file, name)
     first = request.targets[0]
     if len(request.targets) > 1:
         wrong = [name for name in request.targets if not isinstance(file.columns[name].column, NumberColumn)]
@@ -170,7 +174,7 @@ def _with_target_types(
     types: dict[str, str] = {}
     if request.task == "classification" and not _are_labels(file.columns[first].column):
         types = {first: "category"}
-        file = read_file(request.path, on_message, {first: "category"})
+        file = read_file(request.path, on_message, {first: "category"}, request.targets)
         require_target(file, first)
     if request.task == "classification" and (why := why_no_classes(file.columns[first], file.n_rows)):
         raise DataError(f"{file.name}: column {quoted(first)} cannot be classes: it {why}.")
@@ -180,9 +184,11 @@ def _with_target_types(
 def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Decided:
     first = request.targets[0]
     labels = len(request.targets) > 1 and all(is_dummy(file.columns[name]) for name in request.targets)
+    if labels:
+        request = replace(request, task="classification")
     one_of_classes = request.task == "classification" and len(request.targets) == 1
     counts = counts_of_values(file.columns[first].column) if one_of_classes else {}
-    rows = file.n_rows - max(file.columns[name].missing for name in request.targets)
+    rows = file.n_rows
     if rows < 4:
         raise DataError(f"{file.name} has {counted(rows, 'row')}; to train and to validate takes 4 or more.")
     roles = roles_of(file)
@@ -207,12 +213,8 @@ def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Spl
         return split_by_mark(mark, replace(sizes, own_test=mark.test is not None))
     group = group_of(file, roles, request.targets)
     split = split_by_group(group, file, request.targets[0], sizes) if group is not None else None
-    if (
-        split is None
-        and (time := series_column(file, roles, request.targets)) is not None
-        and not sizes.classes
-    ):
-        split = split_by_time(time, file, sizes)
+    if split is None and (time := series_column(file, roles, request.targets)) is not None:
+        split = split_by_time(time, file, request.targets[0], sizes)
     split = usual_split(sizes) if split is None else split
     if request.test is None:
         return split
@@ -281,12 +283,10 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         lines += comments(
             f"{some(labels)} look like several labels of a row; to predict all: {command}", "    "
         )
-    if decided.gaps:
-        lines.append(
-            f"    drop_missing_target: true  # {counted(decided.gaps, 'row')} of {file.n_rows:,} without a "
-            "target "
-            f"{'is' if decided.gaps == 1 else 'are'} left out"
-        )
+    if file.left_out:
+        of = f"{counted(file.left_out, 'row')} of {file.n_rows + file.left_out:,}"
+        are = "is" if file.left_out == 1 else "are"
+        lines.append(f"    drop_missing_target: true  # {of} without a target {are} left out")
         for name in request.targets:
             if marks := _marks(decided, name):
                 lines += comments(f"{quoted(name)}: {marks}", "    ")
@@ -342,7 +342,7 @@ def _validation_lines(split: Split) -> list[str]:
 def _chosen(decided: _Decided) -> dict[str, str]:
     request, sizes, inputs = decided.request, decided.sizes, decided.inputs
     targets = listing([quoted(name) for name in request.targets], "and")
-    left_out = [*inputs.left_out, *(() if inputs.kept_giveaways else inputs.giveaways)]
+    unused = [*inputs.left_out, *(() if inputs.kept_giveaways else inputs.giveaways)]
     chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
     if decided.runners_up:
         chosen["or"] = listing(decided.runners_up, "and")
@@ -352,17 +352,18 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     elif sizes.labels:
         task = f"{sizes.outputs:,} labels"
     chosen["task"] = task
-    chosen["rows"] = f"{sizes.rows:,}" + (f" of {decided.file.n_rows:,}" if decided.gaps else "")
+    left_out = decided.file.left_out
+    chosen["rows"] = f"{sizes.rows:,}" + (f" of {sizes.rows + left_out:,}" if left_out else "")
     for name in request.targets:
-        if decided.gaps and (marks := _marks(decided, name)):
+        if left_out and (marks := _marks(decided, name)):
             chosen["missing?"] = marks
     chosen |= decided.split.said
     n_others = len(decided.file.columns) - len(request.targets)
     chosen["inputs"] = f"{len(inputs.names):,} of {counted(n_others, 'other column')}"
     if len(request.labels) > 1 and len(request.targets) == 1:
         chosen["labels?"] = f"{some(request.labels)}: to predict all, give --target for each"
-    if left_out:
-        chosen["left out"] = some(left_out)
+    if unused:
+        chosen["left out"] = some(unused)
     if inputs.giveaways:
         kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
         chosen["warning"] = f"{some(list(inputs.giveaways))} gives {quoted(decided.target)} away{kept}"

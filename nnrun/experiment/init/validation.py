@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from nnrun.data.dates import iso_texts
 from nnrun.data.files.read import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
-from nnrun.experiment.init.roles import Roles, SplitMark
+from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly
 from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
 from nnrun.spec.suggest import counted, quoted
 
 _PARTS_OF_A_SERIES: Final = 4
-_ROWS_OF_A_SERIES: Final = 10
-_EVEN_STEPS: Final = 3  # the longest step of a time is at most so many times as long as the usual one
 _TEST: Final = "for `nnrun final` alone, once all is decided"
 
 
@@ -60,28 +60,9 @@ def series_column(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str 
         if able and "birth" not in names.folded(name):
             return name
     for name, inferred in file.columns.items():
-        column = inferred.column
-        if name in targets or not isinstance(column, NumberColumn) or inferred.missing:
-            continue
-        if names.names_time(name) and file.n_rows >= _ROWS_OF_A_SERIES and _rises_evenly(column):
+        if name not in targets and names.names_time(name) and rises_evenly(inferred):
             return name
     return None
-
-
-def _rises_evenly(column: NumberColumn) -> bool:
-    steps = np.diff(column.values.astype(np.float64))
-    if (steps < 0).all():
-        steps = -steps
-    return bool((steps > 0).all() and steps.max() <= _EVEN_STEPS * np.median(steps))
-
-
-def is_iso(column: Column) -> bool:
-    """Whether `time_series` can order by a column: numbers, or texts that begin with the year."""
-    if isinstance(column, NumberColumn):
-        return True
-    return isinstance(column, CategoryColumn) and all(
-        len(level) >= 7 and level[:4].isdigit() and level[4] == "-" for level in column.levels
-    )
 
 
 def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
@@ -112,32 +93,33 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
     return Split(test, why_test, validation, why, None, (mark.name,), {"test set": told, "validation": said})
 
 
-def split_by_time(name: str, file: ReadTable, sizes: Sizes) -> Split | None:
-    """Later rows validate what was learned from earlier ones; None where the column cannot order the rows."""
-    column = file.columns[name].column
-    series: dict[str, Any] = {"k": min(_PARTS_OF_A_SERIES, max(2, sizes.rows // 5))}
-    if is_iso(column):
-        series["column"] = name
+def split_by_time(name: str, file: ReadTable, target: str, sizes: Sizes) -> Split | None:
+    """Later rows validate what was learned from earlier ones; None where the earliest lack some class."""
+    k = min(_PARTS_OF_A_SERIES, max(2, sizes.rows // 5))
+    ranks, present = time_ranks(file.columns[name].column), ~file.columns[target].column.missing
+    if sizes.classes:
+        labels, n_classes = codes_of(file.columns[target].column, present)
+        first = labels[np.argsort(ranks[present], kind="stable")][: sizes.rows // (k + 1)]
+        if len(np.unique(first)) < n_classes:
+            return None
+    validation = {"time_series": {"k": k, "column": name}}
     why = f"each fold validates on rows later than those it trains on, by {quoted(name)}"
-    said = f"{series['k']} folds in the order of {quoted(name)}"
-    if sizes.rows <= TEST_ROWS or not in_order(column):
-        return Split(
-            None, _no_test(sizes), {"time_series": series}, why, said={"test set": "none", "validation": said}
-        )
+    said = f"{k} folds in the order of {quoted(name)}"
+    in_order = bool((np.diff(ranks[present]) >= 0).all())
+    if sizes.rows <= TEST_ROWS or not in_order:
+        return Split(None, _no_test(sizes), validation, why, said={"test set": "none", "validation": said})
     test = {"fraction": HELD_BACK, "shuffle": False}
-    return Split(
-        test,
-        f"the last rows, {_TEST}",
-        {"time_series": series},
-        why,
-        said={"test set": "the last 20 %", "validation": said},
-    )
+    told = {"test set": "the last 20 %", "validation": said}
+    return Split(test, f"the last rows, {_TEST}", validation, why, said=told)
 
 
-def in_order(column: Column) -> bool:
-    """Whether the rows of a file are in the order of a column."""
-    values = column.values if isinstance(column, NumberColumn) else codes_of(column, ~column.missing)[0]
-    return bool((np.diff(values) >= 0).all())
+def time_ranks(column: Column) -> npt.NDArray[np.int64]:
+    """(N,) the place of each row's time among the different times."""
+    if isinstance(column, NumberColumn):
+        return np.asarray(np.unique(column.values, return_inverse=True)[1], np.int64)
+    assert isinstance(column, CategoryColumn), "times are numbers or dates"
+    places = np.unique(np.array(iso_texts(column.levels)), return_inverse=True)[1]
+    return np.asarray(places[column.codes], np.int64)
 
 
 def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Split | None:

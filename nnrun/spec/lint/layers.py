@@ -8,7 +8,8 @@ from nnrun.spec import schema
 from nnrun.spec.facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network import dataset_name
-from nnrun.spec.shapes import Shape, ShapeError, row_shape, shape_text, trace
+from nnrun.spec.npz_header import image_size
+from nnrun.spec.shapes import SOME_RESHAPE, Shape, ShapeError, row_shape, shape_text, trace
 
 
 def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -17,7 +18,11 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         shapes = trace(spec.layers, row_shape(spec, facts))
     except ShapeError as error:
         key = (error.key,) if error.key else ()
-        yield Finding(("layers", error.position, spec.layers[error.position].kind, *key), str(error))
+        text = str(error)
+        if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
+            size = image_size(spec.dataset.path)
+            text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
+        yield Finding(("layers", error.position, spec.layers[error.position].kind, *key), text)
     else:
         yield from _one_row_at_the_end(spec, shapes)
 

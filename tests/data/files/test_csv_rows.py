@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nnrun.data.files import csv_rows
+from nnrun.data.files import columns, csv_rows
 from nnrun.data.files.csv_rows import MISSING, CsvRows
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.table import CategoryColumn, NumberColumn
@@ -26,9 +28,10 @@ def read(
     *,
     delimiter: str | None = None,
     missing: list[str] | None = None,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> ReadTable:
     reader = CsvRows(path, delimiter, missing)
-    return read_table(reader, "0" * 64, {"path": str(path)}, reader.names, types or {})
+    return read_table(reader, "0" * 64, {"path": str(path)}, reader.names, types or {}, on_message)
 
 
 def written(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
@@ -177,7 +180,7 @@ def test_a_written_table_reads_back(
     assert values(read_back, "number") == [a for a, _, _ in rows]
     gaps = values(read_back, "gaps")
     assert [None if isinstance(g, float) and math.isnan(g) else g for g in gaps] == [b for _, b, _ in rows]
-    wanted = [name.strip() for _, _, name in rows]
+    wanted = [unicodedata.normalize("NFC", name.strip()) for _, _, name in rows]
     assume(not {name.lower() for name in wanted if name not in MISSING} <= {"true", "false"})
     assert values(read_back, "name") == [None if name in MISSING else name for name in wanted]
 
@@ -203,3 +206,35 @@ def test_a_row_in_the_second_block_is_told_by_its_line(
     rows[30] = '1,"\n'
     with pytest.raises(DataError, match="line 32: a quote is opened in this row and never closed"):
         read(written(tmp_path, "a,b\n" + "\n".join(rows), "q.csv"))
+
+
+def test_lines_of_delimiters_are_no_rows(tmp_path: Path) -> None:
+    for quote in ("", '"'):
+        text = f"a,b\n1,{quote}x{quote}\n,\n2,y\n , \n{quote}{quote},\n,,,\n3,z\n,\n"
+        file = read(written(tmp_path, text))
+        assert (values(file, "a"), values(file, "b")) == ([1.0, 2.0, 3.0], ["x", "y", "z"])
+        assert file.lines.of_rows(np.arange(3)).tolist() == [2, 4, 8]
+        assert file.lines.separators == 5
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_lines_of_delimiters_are_counted_in_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Also where the table comes from the cache."""
+    monkeypatch.setattr(columns, "LARGE", 1 if large else 1 << 20)
+    path = written(tmp_path, "a,b\n1,x\n,\n\n2,y\n,\n,\n")
+    for _ in range(2):
+        told: list[str] = []
+        read(path, on_message=told.append)
+        assert told == [f"{path}: left out 3 lines with only separators"]
+
+
+@pytest.mark.parametrize("last", ["", "\r", "\n", "\r\n"])
+def test_carriage_returns_alone_end_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 8)
+    path = tmp_path / "t.csv"
+    path.write_bytes(("a,b\r1,x\r2,y\r\r3,z" + last).encode())
+    file = read(path)
+    assert (values(file, "a"), values(file, "b")) == ([1.0, 2.0, 3.0], ["x", "y", "z"])
+    assert file.lines.of_rows(np.arange(3)).tolist() == [2, 3, 5]

@@ -424,3 +424,68 @@ def test_parquet_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert columns["int"].take([4]).missing.all()
     assert getattr(columns["int"], "levels", ())[:3] == ("0", "1", "2")
     assert getattr(columns["truth"], "levels", ()) == ("False", "True")
+
+
+def test_rows_without_a_target_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"a": i * 2, "y": "" if i % 5 == 0 else i / 4} for i in range(30)]
+    path, said = write(tmp_path / "t.csv", rows), list[str]()
+    with pytest.raises(
+        DataError, match=r"the target is missing, as in 5 later rows.*drop_missing_target: true"
+    ):
+        load(path)
+    dataset = load(path, said, drop_missing_target=True, test={"path": str(write(tmp_path / "u.csv", rows))})
+    assert (len(dataset.train), len(dataset.test or [])) == (24, 24)
+    assert said == [
+        f"{tmp_path / name}: 6 rows of 30 left out, since 'y' is missing" for name in ("t.csv", "u.csv")
+    ]
+    assert dataset.train.lines is not None
+    assert dataset.train.lines[:5].tolist() == [3, 4, 5, 6, 8]
+    assert [source.as_record()["rows_without_target"] for source in dataset.sources] == [6, 6]
+    with pytest.raises(DataError, match="'y' lacks a value in every row"):
+        load(write(tmp_path / "v.csv", [{"a": 1, "y": ""}] * 9), drop_missing_target=True)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "rownames", "__index_level_0__", "counts"])
+def test_an_index_is_no_input_unless_the_spec_says_so(tmp_path: Path, name: str) -> None:
+    first = (lambda i: i + 1) if name == "counts" else (lambda i: f"r{i * 7 % 30}")
+    path = write(tmp_path / "t.csv", [{name: first(i), "a": i % 9, "y": i / 4} for i in range(30)])
+    said: list[str] = []
+    dataset = load(path, said)
+    assert inputs(dataset).names == ("a",)
+    assert dataset.sources[0].as_record()["index_columns"] == [name or "Unnamed: 0"]
+    assert f"column '{name or 'Unnamed: 0'}' is left out as an index" in said[0]
+    kept = load(path, inputs=[name or "Unnamed: 0", "a"])
+    assert inputs(kept).names == (name or "Unnamed: 0", "a")
+
+
+def test_whole_numbers_in_order_stay_where_they_are_the_only_input(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = write(tmp_path / "t.csv", [{"a": i, "y": i / 4} for i in range(30)])
+    assert inputs(load(path, said)).names == ("a",)
+    assert said == []
+
+
+def test_an_infinite_number_matters_where_its_column_is_used(tmp_path: Path) -> None:
+    rows = [{"a": "inf" if i == 4 else i % 9, "b": i % 7, "y": i / 4} for i in range(30)]
+    path = write(tmp_path / "t.csv", rows)
+    with pytest.raises(
+        DataError, match=r"line 6, column 'a' holds an infinite.*`missing: \[inf\]`.*`inputs`"
+    ):
+        load(path)
+    assert inputs(load(path, inputs=["b"])).names == ("b",)
+    assert inputs(load(path, missing=["inf"])).by_name["a"].missing.sum() == 1
+
+
+def test_a_file_without_a_header_in_another_spelling(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"1.{i:03d},5;{'ab'[i % 2]};{i / 8}\n".replace(".", ".") for i in range(16, 40)))
+    dataset = load(path, target="c1", header=False, number_formats={"c0": {"decimal": ",", "thousands": "."}})
+    assert inputs(dataset).names == ("c0", "c2")
+    assert inputs(dataset).by_name["c0"].values[:2].tolist() == [1016.5, 1017.5]
+    assert dataset.file_columns == ("c0", "c1", "c2")
+
+
+def test_a_workbook_is_told_how_to_become_csv(tmp_path: Path) -> None:
+    (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match=r"is a workbook, .* Save the sheet as CSV"):
+        load(tmp_path / "t.xlsx")

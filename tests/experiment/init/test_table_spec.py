@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables_of_columns import CLASSES, NAMES, NUMBERS, OTHERS, table
 
+from nnrun.experiment.check_data import problems_of_data
 from nnrun.experiment.init.inputs import choose_inputs
 from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
-from nnrun.experiment.init.target import default_task
+from nnrun.experiment.init.target import TaskName, default_task
 from nnrun.spec import schema
 from nnrun.spec.load import load_spec
 
@@ -31,8 +33,8 @@ def test_the_inputs(tmp_path: Path) -> None:
         "y": CLASSES,
     }
     inputs = choose_inputs(table(tmp_path, rows), ["y"], "classification")
-    assert inputs.names == ("kept",)
-    assert set(inputs.left_out) == {"id", "name", "same", "nearly_empty", "day"}
+    assert inputs.names == ("day", "kept")
+    assert set(inputs.left_out) == {"id", "name", "same", "nearly_empty"}
     assert set(inputs.giveaways) == {"again"}
 
 
@@ -101,3 +103,81 @@ def test_the_path_is_relative_to_the_spec(
     assert isinstance(loaded, schema.Csv)
     assert os.path.samefile(loaded.path, "t.csv")
     assert str(tmp_path) not in spec_path.read_text()
+
+
+# --- what the lines of the spec say ------------------------------------------------------------------------
+
+
+def spec_of(folder: Path, columns: dict[str, Sequence[object]], *targets: str, task: TaskName) -> str:
+    file = table(folder, columns)
+    return initial_spec_of_file(Request(folder / "t.csv", targets, task, folder / "s.yaml"), file).text
+
+
+MANY = [i * 1.7 % 13 for i in range(60)]
+FINE = [(i * 37 % 61) / 7 for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            {"part": ["train"] * 40 + ["valid"] * 10 + ["test"] * 10, "a": MANY, "y": FINE},
+            "validation: {holdout: {column: part, value: valid}}",
+        ),
+        (
+            {"fold": [i % 4 for i in range(60)], "a": MANY, "y": FINE},
+            "validation: {kfold: {k: 4, group: fold}}",
+        ),
+        ({"subject": [i // 4 for i in range(60)], "a": MANY, "y": FINE}, "    group: subject"),
+        (
+            {"day": [f"{i % 28 + 1}.{i // 28 + 1}.2026" for i in range(60)], "a": MANY, "y": FINE},
+            "validation: {time_series: {k: 4, column: day}}",
+        ),
+        (
+            {"year": range(1960, 2020), "a": MANY, "y": FINE},
+            "validation: {time_series: {k: 4, column: year}}",
+        ),
+        ({"a": MANY, "b": FINE, "y": [2.0**v for v in MANY]}, "  targets: [log1p, standardize]"),
+        ({"a": MANY, "b": FINE, "y": FINE[::-1]}, "  targets: standardize"),
+        ({"tags": ["red|blue", "red", "green|blue"] * 20, "a": MANY, "y": FINE}, "    types: {tags: text}"),
+        (
+            {"a": MANY, "y": ["", *FINE[1:]]},
+            "    drop_missing_target: true  # 1 row of 60 without a target is",
+        ),
+    ],
+)
+def test_what_the_columns_decide(columns: dict[str, Sequence[object]], line: str, tmp_path: Path) -> None:
+    text = spec_of(tmp_path, columns, "y", task="regression")
+    assert line in text
+    (tmp_path / "s.yaml").write_text(text)
+    loaded = load_spec(tmp_path / "s.yaml")
+    assert loaded.warnings == ()
+    assert problems_of_data(loaded) == ()
+    marks = {"part", "fold", "subject"} & columns.keys()
+    assert isinstance(loaded.spec.dataset, schema.Csv)
+    assert not marks & set(loaded.spec.dataset.inputs or ())
+
+
+def test_a_rare_class_has_weights_and_metrics(tmp_path: Path) -> None:
+    text = spec_of(tmp_path, {"a": MANY, "y": ["no"] * 55 + ["yes"] * 5}, "y", task="classification")
+    assert "\nclass_weight: balanced\n" in text
+    assert "\nmetrics: [accuracy, f1, average_precision]\n" in text
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    columns = {"a": MANY, "rude": [i % 2 for i in range(60)], "kind": [int(i % 3 == 0) for i in range(60)]}
+    text = spec_of(tmp_path, columns, "rude", "kind", task="regression")
+    assert "    target: [rude, kind]" in text
+    assert "  - dense: {units: 2, activation: sigmoid}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    assert problems_of_data(load_spec(tmp_path / "s.yaml")) == ()
+
+
+def test_one_text_among_others_leaves_the_network_of_a_table(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    words = [" ".join(rng.choice(["so", "many", "words", "in", "a", "row"], 6)) for _ in range(60)]
+    columns = {"a": MANY, "b": FINE, "c": MANY[::-1], "note": words, "y": FINE[::-1]}
+    text = spec_of(tmp_path, columns, "y", task="regression")
+    assert text.count("  - dense: {units: 16, activation: relu}") == 2
+    assert "num_words: 1000" in text
+    assert "optimizer: adam\n" in text
