@@ -187,7 +187,7 @@ def test_final_of_a_spec(spec: Path, tmp_path: Path) -> None:
     assert (made.record["parent"], made.record["seed"], len(made.history)) == (None, 1, 2)
     with pytest.raises(UsageError) as caught:
         nnrun.final(spec, epochs="best")
-    assert str(caught.value) == "epochs='best' needs a run whose validation chose; give the run, or a number."
+    assert str(caught.value) == "epochs='best' needs a run with validation; give the run, or a number."
 
 
 @pytest.mark.parametrize("epochs", [0, -3, "7", 1.5, True])

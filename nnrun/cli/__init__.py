@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"error: {error}", "OSError", 1, as_json, error)
             return 1
         _say(
-            f"error: nnrun met a fault of its own: {type(error).__name__}: {error}\n"
+            f"error: internal error: {type(error).__name__}: {error}\n"
             "This is a bug. Run the command again with --debug to see where.",
             type(error).__name__,
             1,
