@@ -183,7 +183,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
         return [
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
             f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
-            f"{evaluation.scores_epoch}, one for all, as in the summary of training."
+            f"{evaluation.scores_epoch}, the same for all, as in the training summary."
         ]
     if evaluation.chosen_on_these_rows:
         return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]

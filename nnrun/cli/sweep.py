@@ -86,8 +86,8 @@ def sweep(
         record, _ = begun.read_sound_part()
         if trials is not None and record.method == "grid":
             raise UsageError(
-                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. For "
-                "more, start its spec again with more values (--over): that is another sweep."
+                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "
+                "add trials, start a new sweep of its spec with more values (--over)."
             )
         spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)

@@ -153,7 +153,7 @@ def _weights(
     if weights == "best":
         networks = f"each {kind}'s" if kind is not None else "the"
         return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
-    text = f"The predictions below are those of the weights of {used.text}."
+    text = f"The predictions below use the weights of {used.text}."
     if used.chosen_apart and best:
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
