@@ -115,7 +115,7 @@ def test_the_sweep_of_a_section(folder: Path, capsys: Capture) -> None:
 
 def test_smoke(folder: Path, specs_dir: Path, capsys: Capture) -> None:
     assert main(["sweep", str(specs_dir / "digits.yaml"), "--smoke", "--over", f"{UNITS}=4,8", "-q"]) == 0
-    assert "\nThis was a smoke run: its numbers mean nothing.\n" in capsys.readouterr().out
+    assert "\nThis was a smoke run: its numbers are meaningless.\n" in capsys.readouterr().out
 
 
 def test_warnings_are_shown(folder: Path, capsys: Capture) -> None:

@@ -63,17 +63,18 @@ OUTCOME_WORDS: Final = (
 )
 """Words that the name of a target often has; weaker, since an input may have them too."""
 
-WEAK_WORDS: Final = _set("income value rate rating status count grade duration risk total amount level")
+_COMPOUNDED: Final = ("price", "salary", "wage", "sales", "score", "scr", "gpa")
+WEAK_WORDS: Final = _set("income value rate rte rating status grade duration risk total amount level")
 """Words of targets and of inputs alike: they decide only between columns that have no other sign."""
 
 _CONTEXT_WORDS: Final = _set(
     "age sex gender race black white hispanic hisp ethnicity region state country county city zip zipcode "
-    "lat "
-    "lon long latitude longitude south north east west urban rural married marital female male educ "
-    "education "
-    "exper experience tenure year yr month day week hour quarter season weekday time date period decade"
+    "lat lon long latitude longitude south north east west urban rural married marital female male educ "
+    "education exper experience tenure year yr month day days week hour quarter season weekday date "
+    "period decade group treatment treat treated feed spray supp dose block plot variety fertilizer diet "
+    "method batch site trial arm cohort stratum cluster replicate rep order"
 )
-"""Words of what is known of somebody or something beforehand: rarely what one wants to predict."""
+"""Words of what is known of somebody or something beforehand, or set by an experiment: rarely a target."""
 
 _ID_ENDS: Final = _set(
     "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid caseid "
@@ -100,7 +101,17 @@ _CLASS_WORDS: Final = _set(
 _TIME_WORDS: Final = _set("date time year month day datetime timestamp period quarter week yr")
 _WEEKDAY_NAMES: Final = _set("weekday dayofweek dow wday dayweek")
 _LABEL_PREFIX: Final = re.compile(r"(?i)(target|label|labels|tag|class|y|out|output)[ _.-]?(is[ _.-])?.+")
-_COMPUTED_PREFIXES: Final = (("log", 2), ("ln", 2), ("l", 2), ("c", 3), ("d", 3), ("diff", 2), ("lag", 2))
+_COMPUTED_PREFIXES: Final = (
+    ("log", 2),
+    ("ln", 2),
+    ("l", 2),
+    ("c", 3),
+    ("d", 3),
+    ("diff", 2),
+    ("lag", 2),
+    ("est", 3),
+    ("pred", 3),
+)
 _COMPUTED_SUFFIXES: Final = ("sq", "squared", "2", "log", "cu", "cubed", "lag", "lagged")
 _LAGGED: Final = re.compile(r"_\d$")
 _YEAR_DUMMY: Final = re.compile(r"(?i)(d|y|yr|year|t|yd|dy)[ _.]?(19|20)?\d\d")
@@ -205,6 +216,12 @@ def transformed(name: str, others: frozenset[str]) -> str | None:
     )
 
 
+def ends_like_outcome(name: str) -> str | None:
+    """The word of a target that a compound ends with: `avgsalary`, `testscr`."""
+    short = folded(name)
+    return next((word for word in _COMPOUNDED if short.endswith(word) and short != word), None)
+
+
 def shared_with(name: str, stem: str) -> int:
     """How many letters of a file's name a column's name has: 5 for `bwght.csv` and `bwght`, 4 and more count.
 
@@ -214,6 +231,8 @@ def shared_with(name: str, stem: str) -> int:
     ours, theirs = re.sub(r"\d+", "", folded(name)), re.sub(r"\d+", "", folded(stem))
     if (len(ours) >= 4 and ours in theirs) or (len(ours) >= 3 and theirs.startswith(ours)):
         return len(ours)
+    if len(theirs) >= 4 and theirs in ours:
+        return len(theirs)
     shared = {word for word in words_of(name) if len(word) >= 4} & set(_parts(stem))
     return max((len(word) for word in shared), default=0)
 

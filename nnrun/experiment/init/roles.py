@@ -22,6 +22,9 @@ def _set(words: str) -> frozenset[str]:
 
 
 _FEWEST_MEMBERS: Final = 5
+_ROWS_OF_A_MEMBER: Final = 1.5  # on average; an id of fewer names rows
+_ROWS_OF_A_SERIES: Final = 10
+_EVEN_STEPS: Final = 3  # the longest step is at most so many times as long as the usual one
 _MOST_PARTS: Final = 20
 _TRAIN: Final = _set("train training tr learn learning")
 _VALIDATION: Final = _set("validation valid validate val dev development holdout tune")
@@ -57,14 +60,18 @@ def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
         return False
     values = whole_numbers(inferred)
     if values is None:
-        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct == present
-        return codes and names.names_rows(name)
+        codes = isinstance(inferred.column, CategoryColumn) and inferred.distinct is not None
+        return codes and names.names_rows(name) and _nearly_all_differ(inferred, present)
+    if names.names_rows(name) and _nearly_all_differ(inferred, present):
+        return True
     if inferred.distinct is not None and inferred.distinct < present:
         return False
     steps = np.diff(values)
-    if names.names_rows(name):
-        return len(np.unique(values)) == present
     return bool((steps == 1).all() and values[0] in (0, 1)) and not names.names_time(name)
+
+
+def _nearly_all_differ(inferred: Inferred, present: int) -> bool:
+    return inferred.distinct is None or inferred.distinct > present / _ROWS_OF_A_MEMBER
 
 
 def repeats(name: str, inferred: Inferred, n_rows: int) -> bool:
@@ -73,7 +80,7 @@ def repeats(name: str, inferred: Inferred, n_rows: int) -> bool:
         return False
     if not isinstance(inferred.column, CategoryColumn) and whole_numbers(inferred) is None:
         return False
-    if not _FEWEST_MEMBERS <= inferred.distinct <= n_rows / 1.5:
+    if not _FEWEST_MEMBERS <= inferred.distinct <= n_rows / _ROWS_OF_A_MEMBER:
         return False
     largest = max(counts_of_values(inferred.column).values())
     return 2 * largest <= n_rows
@@ -197,6 +204,17 @@ def is_year_dummy(name: str, inferred: Inferred) -> bool:
     return names.is_year_dummy(name) and is_dummy(inferred)
 
 
+def rises_evenly(inferred: Inferred) -> bool:
+    """Whether a number goes up, or down, from row to row in steps of about one size: an order in time."""
+    column = inferred.column
+    if not isinstance(column, NumberColumn) or inferred.missing or len(column.values) < _ROWS_OF_A_SERIES:
+        return False
+    steps = np.diff(column.values.astype(np.float64))
+    if (steps < 0).all():
+        steps = -steps
+    return bool((steps > 0).all() and steps.max() <= _EVEN_STEPS * np.median(steps))
+
+
 @dataclass(frozen=True)
 class Roles:
     """What the columns of a file are for, the target aside.
@@ -239,6 +257,8 @@ def roles_of(file: ReadTable) -> Roles:
         for name, inferred in columns.items()
         if is_weekday_or_month(name, inferred)
         or is_year_dummy(name, inferred)
+        or names.marks_training(name)
+        or (names.names_time(name) and rises_evenly(inferred))
         or names.folded(name) in ("year", "yr", "date", "week", "quarter", "hour")
     }
     return Roles(frozenset(rows), frozenset(members), splits, frozenset(dates), frozenset(times))

@@ -13,6 +13,7 @@ from nnrun.data.infer import Inferred
 from nnrun.data.table import NumberColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
+from nnrun.experiment.init.explained import explained
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of, whole_numbers
 from nnrun.spec.suggest import counted, listing, nearest, quoted
 
@@ -31,10 +32,17 @@ _FILE_NAME: Final = 800
 _OUTCOME_NAME: Final = 60
 _OUTCOME_WORD: Final = 40
 _WEAK_WORD: Final = 12
+_COMPOUND: Final = 22
+_FEW_COLUMNS: Final = 5
+_ALONE: Final = 12  # the only column that could be classes, at one of the ends
+_EXPLAINED: Final = 10
+_CLEARLY: Final = 0.15  # of the variance
+_BALANCED: Final = -15
 _SHARED_LETTER: Final = 9
 _MOST_SHARED: Final = 55
 _LAST: Final = 25
 _FIRST: Final = 18
+_THE_FIRST: Final = "the first column"
 _NEXT_TO_LAST: Final = 10  # the last of those that could be one, and so for the first
 _NEXT_TO_FIRST: Final = 8
 _DUMMY: Final = -30
@@ -106,7 +114,8 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
 
     Signs, the surest first: a usual name (`names.TARGET_NAMES`); the file's own name (mpg in mpg.csv); a word
     that targets often have in their names (price, salary, score); the longest word that the column's name
-    shares with the file's; the last place, then the first. A number that is 0 or 1 beside others of its
+    shares with the file's; the last place, then the first (or the first, where the other numbers explain it
+    clearly better). A number that is 0 or 1 beside others of its
     kind, what is computed from another column, and what is known beforehand (age, region) come after the
     others. Ids, counters, dates, weekdays, year dummies and marks of test rows are never chosen.
 
@@ -125,11 +134,23 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
     ]
     others = frozenset(names.folded(name) for name in file.columns)
     dummies = [name for name in able if is_dummy(file.columns[name])]
+    classes = [
+        name for name in able if default_task(file.columns[name], file.n_rows, name) == "classification"
+    ]
     ends = _Ends.of([name for name in file.columns if name not in roles.no_targets], able, others)
+    explained_first = _first_is_explained(file, ends, able)
     found = []
     for name in able:
         signs = [*_signs_of_name(name, stem, others), *ends.signs(name)]
-        alone = len(dummies) == 1 and name in (ends.first, ends.last)
+        if name == ends.first and explained_first:
+            why = "the first column, of which the others explain more than of the last"
+            signs = [
+                (points + _EXPLAINED, why) if said == _THE_FIRST else (points, said) for points, said in signs
+            ]
+        at_end = name in (ends.first, ends.last)
+        alone = len(dummies) == 1 and at_end
+        if at_end and classes == [name] and len(able) > _FEW_COLUMNS and not _is_balanced(file.columns[name]):
+            signs.append((_ALONE, "the only column that could be classes"))
         doubts = _doubts(name, file, others, alone)
         why = max(signs, default=(0.0, ""))[1]
         found.append(Candidate(name, why, sum(points for points, _ in signs) + doubts))
@@ -160,12 +181,21 @@ class _Ends:
         if name == self.last == self.last_able:
             return [(_LAST, "the last column")]
         if name == self.first == self.first_able:
-            return [(_FIRST, "the first column")]
+            return [(_FIRST, _THE_FIRST)]
         if name == self.last_able:
             return [(_NEXT_TO_LAST, "the last column that could be one")]
         if name == self.first_able:
             return [(_NEXT_TO_FIRST, "the first column that could be one")]
         return []
+
+
+def _first_is_explained(file: ReadTable, ends: _Ends, able: list[str]) -> bool:
+    """Whether the other numbers explain the first column clearly better than the last: then it is the
+    likelier target, since a target is what depends on the others."""
+    if ends.first is None or ends.last is None or ends.first not in able or ends.last not in able:
+        return False
+    first, last = (explained(file, name, able) for name in (ends.first, ends.last))
+    return first is not None and last is not None and first > last + _CLEARLY
 
 
 def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[float, str]]:
@@ -177,10 +207,13 @@ def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[f
     if folded and folded == "".join(names.words_of(stem)):
         signs.append((_FILE_NAME, "the file is called so too"))
     if folded in names.OUTCOME_WORDS:
-        signs.append((_OUTCOME_NAME, "its name is often that of a target"))
+        share = names.OUTCOME_WORDS.index(folded) / len(names.OUTCOME_WORDS)
+        signs.append((_OUTCOME_NAME - share, "its name is often that of a target"))
     elif words and (words[-1] in names.OUTCOME_WORDS or words[0] in names.OUTCOME_WORDS):
         word = words[-1] if words[-1] in names.OUTCOME_WORDS else words[0]
         signs.append((_OUTCOME_WORD, f"'{word}' is often part of a target's name"))
+    elif (compound := names.ends_like_outcome(name)) is not None:
+        signs.append((_COMPOUND, f"'{compound}' is often part of a target's name"))
     elif names.WEAK_WORDS & set(words):
         signs.append((_WEAK_WORD, "its name may be that of a target"))
     if shared := names.shared_with(name, stem):
@@ -190,9 +223,11 @@ def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[f
 
 def _doubts(name: str, file: ReadTable, others: frozenset[str], alone: bool) -> float:
     inferred = file.columns[name]
-    points = 0.0
+    points: float = 0
     if is_dummy(inferred) and not alone and names.folded(name) not in names.OUTCOME_WORDS:
         points += _DUMMY
+    if _is_balanced(inferred) and names.folded(name) not in names.TARGET_NAMES:
+        points += _BALANCED
     if _has_steps(inferred):
         points += _STEPS
     if names.transformed(name, others) is not None:
@@ -204,6 +239,13 @@ def _doubts(name: str, file: ReadTable, others: frozenset[str], alone: bool) -> 
     if 2 * inferred.missing > file.n_rows:
         points += _GAPS
     return points
+
+
+def _is_balanced(inferred: Inferred) -> bool:
+    """Whether each text stands in as many rows as every other: the groups of an experiment."""
+    if isinstance(inferred.column, NumberColumn) or inferred.missing:
+        return False
+    return len(set(counts_of_values(inferred.column).values())) == 1
 
 
 def _has_steps(inferred: Inferred) -> bool:

@@ -15,13 +15,11 @@ from nnrun.data.files.read import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
-from nnrun.experiment.init.roles import Roles, SplitMark
+from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly
 from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
 from nnrun.spec.suggest import counted, quoted
 
 _PARTS_OF_A_SERIES: Final = 4
-_ROWS_OF_A_SERIES: Final = 10
-_EVEN_STEPS: Final = 3  # the longest step of a time is at most so many times as long as the usual one
 _TEST: Final = "for `nnrun final` alone, once all is decided"
 
 
@@ -62,19 +60,9 @@ def series_column(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str 
         if able and "birth" not in names.folded(name):
             return name
     for name, inferred in file.columns.items():
-        column = inferred.column
-        if name in targets or not isinstance(column, NumberColumn) or inferred.missing:
-            continue
-        if names.names_time(name) and file.n_rows >= _ROWS_OF_A_SERIES and _rises_evenly(column):
+        if name not in targets and names.names_time(name) and rises_evenly(inferred):
             return name
     return None
-
-
-def _rises_evenly(column: NumberColumn) -> bool:
-    steps = np.diff(column.values.astype(np.float64))
-    if (steps < 0).all():
-        steps = -steps
-    return bool((steps > 0).all() and steps.max() <= _EVEN_STEPS * np.median(steps))
 
 
 def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:

@@ -62,7 +62,7 @@ def test_the_target(columns: dict[str, Sequence[object]], target: str, why: str,
 
 def test_the_runners_up(tmp_path: Path) -> None:
     file = table(tmp_path, {"a": NUMBERS, "salary": MORE, "sex": DUMMY, "b": CLASSES})
-    assert [candidate.name for candidate in candidates(file, "t")] == ["salary", "b", "a", "sex"]
+    assert [candidate.name for candidate in candidates(file, "t")] == ["salary", "a", "b", "sex"]
 
 
 def test_no_target(tmp_path: Path) -> None:
