@@ -111,7 +111,6 @@ def _doubts(spec: schema.ExperimentSpec, dataset: Dataset) -> Iterator[str]:
     yield (
         f"the classes are uneven: {quoted(shown[0])} has {counted(int(counts[largest]), 'row')}, "
         f"{quoted(shown[1])} "
-        f"{int(counts[rarest]):,}. Always answering {quoted(shown[0])} has an accuracy of {share:g} %; add "
-        "a metric "
-        "that sees rare classes (f1, average_precision, recall), or class_weight: balanced"
+        f"{int(counts[rarest]):,}. Always predicting {quoted(shown[0])} has an accuracy of {share:g} %; add "
+        "a metric that reflects rare classes (f1, average_precision, recall), or class_weight: balanced"
     )

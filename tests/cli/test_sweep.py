@@ -68,7 +68,7 @@ def test_the_screen_of_a_finished_sweep(folder: Path, capsys: Capture) -> None:
     again = capsys.readouterr()
     assert again.out == first.out
     sweep = the_sweep(folder)
-    assert again.err == f"{sweep.id} has come to its end already. To run it again: --new.\n"
+    assert again.err == f"{sweep.id} is already complete. To run it again: --new.\n"
     assert main(["sweep", "small.yaml", *OVER, "-q", "--new"]) == 0
     assert len(list_sweeps(folder / "runs")) == 2
 

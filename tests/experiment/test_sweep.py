@@ -175,7 +175,7 @@ def test_a_finished_sweep_runs_nothing(tmp_path: Path) -> None:
     before = runs_of(tmp_path)
     heard = Heard()
     assert sweep(tmp_path, heard=heard) == made
-    assert heard.said == [f"{made.id} has come to its end already. To run it again: --new."]
+    assert heard.said == [f"{made.id} is already complete. To run it again: --new."]
     assert (runs_of(tmp_path), heard.ended_trials) == (before, [])
     other = sweep(tmp_path, heard=heard, new=True)
     assert (other != made, heard.ended_trials) == (True, [1, 2, 3, 4])
@@ -289,7 +289,7 @@ def test_a_trial_that_its_data_do_not_suit_is_found_before_the_first_starts(tmp_
             layers=[{"dense": {"units": 1, "activation": "sigmoid"}}],
         )
     assert str(caught.value).startswith(
-        "trial 2 (loss binary_crossentropy) cannot run, and nothing was: Row "
+        "trial 2 (loss binary_crossentropy) cannot run, so nothing was run: Row "
     )
     assert not (tmp_path / "runs").exists()
 
