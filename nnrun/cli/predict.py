@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.predict import Predictor
 
 _STDIN = "-"
-_LINES = {"txt": "one text a line", "jsonl": "one list of tokens a line", "csv": "CSV"}
+_LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
 
 
 class Format(str, Enum):
@@ -47,20 +47,25 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", parser=options.path, help="Write a file; whole or not at all."
+            "-o",
+            "--output",
+            metavar="FILE",
+            parser=options.path,
+            help="Write to this file, completely or not at all.",
         ),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="The probability of every class as well.")
+        bool, typer.Option("--probabilities", help="Also give the probability of every class.")
     ] = False,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="csv (default), or jsonl: one JSON object a line.")
+        Format | None, typer.Option("--format", help="csv (default), or jsonl: one JSON object per line.")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave rows that cannot be read out, and tell of each.")
+        bool, typer.Option("--skip-bad", help="Skip unreadable rows and report each.")
     ] = False,
     member: Annotated[
-        str | None, typer.Option("--member", metavar="NAME", help="One of several networks: fold-2, seed-7.")
+        str | None,
+        typer.Option("--member", metavar="NAME", help="Use one of several networks: fold-2, seed-7."),
     ] = None,
     weights: options.Weights = options.WeightsName.last,
     device: options.Device = "auto",
@@ -71,7 +76,7 @@ def predict(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Ask a run's network about new rows. Rows are numbered from 0; several networks are averaged."""
+    """Predict new rows with a run's network. Rows are numbered from 0; several networks are averaged."""
     if as_json and format_ is not None and output is None:
         raise UsageError("--json prints one document: leave --format out, or name a file with -o.")
     if output is not None:
@@ -135,16 +140,16 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
 def _refuse_target(output: Path, input_: str) -> None:
     """A file is replaced as a whole, so it must be one, and not the one that is read."""
     if output.exists() and not output.is_file():
-        raise UsageError(f"-o {output} is no ordinary file. Without -o predictions go to stdout.")
+        raise UsageError(f"-o {output} is not a regular file. Without -o predictions go to stdout.")
     if output.suffix.lower() == ".gz":
-        raise UsageError(f"-o {output}: files are not packed here; leave -o out and pipe through gzip.")
+        raise UsageError(f"-o {output}: files are not compressed here; leave -o out and pipe through gzip.")
     if (
         input_ != _STDIN
         and output.exists()
         and os.path.exists(os.path.expanduser(input_))
         and output.samefile(os.path.expanduser(input_))
     ):
-        raise UsageError(f"-o {output} is the file that is read; name another one.")
+        raise UsageError(f"-o {output} is the input file; name another one.")
 
 
 def _head(predictor: Predictor) -> dict[str, Any]:

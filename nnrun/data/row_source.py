@@ -11,16 +11,16 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeVar, cast
 
 from nnrun.data.files.utf8 import BOM, GZIP, ends_with_carriage_return, is_utf8, with_newlines
 from nnrun.errors import DataError, UsageError, printable
-from nnrun.spec.suggest import listing
+from nnrun.spec.suggest import counted, listing
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -94,6 +94,7 @@ class RowSource:
         path: the file; None for `stream`.
         stream: bytes that are open already.
         delimiter: between the fields of CSV, where the first line has it; else the line tells.
+        on_message: is told how many lines were left out, because they hold only separators.
     """
 
     name: str
@@ -101,6 +102,7 @@ class RowSource:
     path: Path | None = None
     stream: BinaryIO | None = None
     delimiter: str | None = None
+    on_message: Callable[[str], None] = lambda text: None
 
 
 def guessed_delimiter(header: str) -> str:
@@ -153,7 +155,7 @@ def raw_rows(source: RowSource) -> Iterator[RawRow]:
         match source.kind:
             case "csv" | "tsv":
                 first, delimiter = _head(source, lines)
-                yield from _csv_rows(chain(first, lines), delimiter)
+                yield from _without_empty_ends(_csv_rows(chain(first, lines), delimiter), source)
             case "jsonl":
                 yield from _json_rows(lines)
             case _:
@@ -170,11 +172,18 @@ def rows_together(source: RowSource, at_once: int) -> Iterator[RawRow | Lines]:
     Raises:
         DataError: the file cannot be read.
     """
+    yield from _without_empty_ends(_together(source, at_once), source)
+
+
+def _together(source: RowSource, at_once: int) -> Iterator[RawRow | Lines]:
     with ExitStack() as until_the_end:
         lines = _lines(_opened(source, until_the_end), source)
         first, delimiter = _head(source, map(_decoded, lines))
         reader = csv.reader(chain(first, map(_decoded, lines)), delimiter=delimiter, strict=True)
-        yield from islice(_rows_of(reader), 1)
+        for row in _rows_of(reader):
+            yield row
+            if not _only_separators(row.value):
+                break
         done = reader.line_num
         blank = f" \t\r\n{delimiter}".encode()
         while some := list(islice(lines, at_once)):
@@ -297,8 +306,43 @@ def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
         except csv.Error as error:
             yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
             continue
-        if any(map(str.strip, fields)) or len(fields) == 1:
-            yield RawRow(line, fields)  # a line of delimiters alone is no row, as a blank one is none
+        if fields:
+            yield RawRow(line, fields)
+
+
+def _only_separators(fields: Any) -> bool:
+    return isinstance(fields, list) and len(fields) > 1 and not any(map(str.strip, fields))
+
+
+R = TypeVar("R", RawRow, RawRow | Lines)
+
+
+def _without_empty_ends(rows: Iterator[R], source: RowSource) -> Iterator[R]:
+    """CSV without the lines of separators that come before its first row or, as Excel's, after its last.
+
+    Between other rows such a line is a row whose values are all missing.
+    """
+    left_out = 0
+    started = False
+    held: list[tuple[int | None, int]] = []  # lines and widths: a tail may have a million lines
+    for item in rows:
+        if isinstance(item, RawRow) and _only_separators(item.value):
+            if started:
+                held.append((item.line, len(item.value)))
+            else:
+                left_out += 1
+            continue
+        started = True
+        yield from (RawRow(line, [""] * width) for line, width in held)
+        held.clear()
+        yield item
+    if left_out := left_out + len(held):
+        source.on_message(separators_message(source.name, left_out))
+
+
+def separators_message(name: str, lines: int) -> str:
+    """How many lines of a CSV file were left out because they hold only separators."""
+    return f"{name}: left out {counted(lines, 'line')} with only separators"
 
 
 def _json_rows(lines: Iterator[str]) -> Iterator[RawRow]:

@@ -171,7 +171,8 @@ def predict_source(
     """
     listener = listener or Listener()
     unknown = unknown_counts(predictor) if unknown is None else unknown
-    for block in blocks_of(replace(source, delimiter=predictor.delimiter), predictor.codec):
+    source = replace(source, delimiter=predictor.delimiter, on_message=listener.message)
+    for block in blocks_of(source, predictor.codec):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")

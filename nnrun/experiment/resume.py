@@ -69,7 +69,7 @@ def resume_run(
     """
     listener = listener or Listener()
     with run.owned():
-        record = run.read_record()
+        record = sound(run.read_record())
         _refuse_what_has_ended_for_good(run, record)
         written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
         own = located(written, run, recorded_data(record), data_dir)
@@ -100,7 +100,9 @@ def resume_run(
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
             # What a damaged record lacks follows from the spec and the data.
-            record = {**first_record(run, job, threads), **sound(record)}
+            known = {key: value for key, value in sound(record).items() if value is not None}
+            first = first_record(run, job, threads)
+            record = first | known | {key: first[key] for key in ("rows", "parameters")}
             _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
     return True
 
@@ -123,12 +125,12 @@ def _go_on(
         inexact: name → (then, now) of conditions that are others now.
         changed: the spec as it is now, where epochs were added or files have been moved.
     """
-    before, resolved = dict(record), run.read_resolved()
+    before, resolved = run.read_record(), run.read_resolved()
     entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
     record.pop("error", None)
-    record |= _merged(record, kept.record)
+    record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             record |= verdict(table, job.spec, job.settings.monitor)
@@ -164,19 +166,39 @@ def _go_on(
         raise
 
 
-def _merged(record: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> dict[str, Any]:
     """What had been found out by the last epoch, by the run's record and by its checkpoint.
 
-    The record is written after the weights that it tells of, so it knows better where both know something.
+    The record is written after the weights that it tells of, so it knows better where both know something;
+    but it may have been damaged, or edited.
+
+    `several`: whether the run has several networks.
     """
     found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
-    for key in ("stopped_early", "weights_epoch", "best_weights_epoch"):
-        mine, other = with_numbers(record.get(key)), kept.get(key)
+    for key, by_number in (
+        ("stopped_early", True),
+        ("weights_epoch", several),
+        ("best_weights_epoch", several),
+    ):
+        mine, other = _sound(record.get(key), by_number), _sound(kept.get(key), by_number)
         if isinstance(mine, Mapping) and isinstance(other, Mapping):
             found[key] = {**other, **mine}
         elif mine is not None or other is not None:
             found[key] = other if mine is None else mine
+        else:
+            record.pop(key, None)
     return found
+
+
+def _sound(value: object, by_number: bool) -> Any:
+    """An epoch, or the epochs by the numbers of their networks; None for anything else."""
+    if not by_number:
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+    try:
+        found = with_numbers(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, Mapping) and all(isinstance(e, int) for e in found.values()) else None
 
 
 def _count(record: Mapping[str, Any]) -> int:

@@ -93,7 +93,7 @@ def test_show_a_token_row_as_the_network_gets_it(run: Any, folder: Path) -> None
     code, out, _ = run(*arguments)
     assert code == 0
     assert (
-        "As the network gets it: 9 numbers, 4 of them not 0; prepared with what the 36 training rows say."
+        "As the network gets it: 9 numbers, 4 of them not 0; preprocessing fitted on the 36 training rows."
         in out
     )
     assert "1 at the indices\n1 4 5 6\n" in out
@@ -105,7 +105,8 @@ def test_show_a_token_row_as_the_network_gets_it(run: Any, folder: Path) -> None
 
 def test_show_a_table_row_as_the_network_gets_it(run: Any, tmp_path: Path) -> None:
     """Standardized by the mean and deviation of the training rows, which are not all rows."""
-    lines = [f"{row},{'ab'[row % 2]},{2 * row}" for row in range(10)]
+    x = [3, 1, 4, 1, 5, 9, 2, 6, 5, 7]
+    lines = [f"{x[row]},{'ab'[row % 2]},{2 * row}" for row in range(10)]
     (tmp_path / "t.csv").write_text("x,c,y\n" + "\n".join(lines) + "\n")
     spec = tmp_path / "t.yaml"
     spec.write_text(
@@ -115,10 +116,10 @@ def test_show_a_table_row_as_the_network_gets_it(run: Any, tmp_path: Path) -> No
     code, out, _ = run("show", str(spec), "--row", "5", "--prepared", "--json")
     assert code == 0
     prepared = json.loads(out)["prepared"]
-    trained = np.arange(4, 10)
+    trained = np.array(x[4:])
     values = prepared["values"]
     named = dict(zip(prepared["names"], values, strict=True)) if not prepared["sparse"] else {}
-    assert named["x"] == pytest.approx((5 - trained.mean()) / trained.std(), rel=1e-5)
+    assert named["x"] == pytest.approx((x[5] - trained.mean()) / trained.std(), rel=1e-5)
     assert (named["c=a"], named["c=b"]) == (0, 1)
     assert (prepared["fitted_on"], prepared["target"]) == (6, [10.0])
     assert "As the network gets it: 3 numbers" in run("show", str(spec), "--row", "5", "--prepared")[1]
@@ -128,7 +129,7 @@ def test_show_a_table_row_as_the_network_gets_it(run: Any, tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (["iris", "--prepared", "--row", "0"], "--prepared needs a spec"),
-        (["iris", "--integers", "--row", "0"], "--integers is for texts that are kept as integers"),
+        (["iris", "--integers", "--row", "0"], "--integers is for texts that are stored as integers"),
         (["iris", "--integers"], "--integers is for one row: add --row N."),
     ],
 )

@@ -90,7 +90,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (
         ["small.yaml", "--epochs", "best"],
         2,
-        "error: --epochs best needs a run whose validation chose; name the run, or a number.\n",
+        "error: --epochs best needs a run with validation; name the run, or give a number.\n",
     ),
     (["@last", "--epochs", "0"], 2, "error: --epochs is '0'; it must be a whole number from 1, or best.\n"),
     (["@last", "--epochs", "-3"], 2, "error: --epochs is '-3'; it must be a whole number from 1, or best.\n"),

@@ -257,8 +257,8 @@ def test_another_target_and_task(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "init needs a FILE to look at, or an --example NAME (--list shows them)."),
-        (["mpg.csv", "--example", "reuters"], 2, "init needs a FILE to look at, or an --example NAME"),
+        ([], 2, "init needs a FILE, or --example NAME (--list shows them)."),
+        (["mpg.csv", "--example", "reuters"], 2, "init needs a FILE, or --example NAME"),
         (
             ["mpg.csv"],
             2,
@@ -295,14 +295,14 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],
             2,
-            "there.yaml is there already. Write over it with --force",
+            "there.yaml already exists. Overwrite it with --force",
         ),
         (["mpg.csv", "--yes", "-o", "x.txt"], 2, "-o must name a .yaml file, but got x.txt."),
         (["mpg.csv", "--yes", "-o", "no/x.yaml"], 2, "The folder no does not exist. Make it first."),
         (["mpg.txt", "--yes"], 2, "mpg.txt must end in one of .csv, .tsv"),
         (["nothing.csv", "--yes"], 4, "nothing.csv does not exist."),
         (["empty", "--yes"], 4, "empty has no folder with files that end in .txt."),
-        (["empty", "--target", "a"], 2, "In a folder of texts the folders are the classes"),
+        (["empty", "--target", "a"], 2, "In a folder of texts the subfolders are the classes"),
         (["--example", "ruters"], 2, "There is no example 'ruters'. Did you mean 'reuters'?"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_terminal_is_asked(capsys: Capture) -> None:
     shown = read_all(ours)
     assert process.wait(60) == 0, shown
     assert "  weight  number, all values are numbers" in shown
-    assert "Which column is to be predicted? [mpg]:" in shown
+    assert "Which column should be predicted? [mpg]:" in shown
     assert "There is no column 'wight'." in shown
     assert "(classification) or a number (regression)? [regression]:" in shown
     assert "Answer classification or regression (c or r)." in shown

@@ -95,6 +95,22 @@ def test_the_screens_of_bad_rows(folds: Path, capsys: Capture) -> None:
     check_screen("predict_skip_bad", capsys.readouterr())
 
 
+def test_lines_of_separators(flowers: Path, capsys: Capture) -> None:
+    """At the end they are counted and left out; before another row they are rows without values."""
+    (flowers / "flowers.csv").write_text(FLOWERS + ",,,,\n,,,,\n")
+    assert main(["predict", "@last", "flowers.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    assert "flowers.csv: left out 2 lines with only separators" in err
+    (flowers / "flowers.csv").write_text(FLOWERS + ",,,,\n" + FLOWERS.splitlines()[1] + "\n")
+    assert main(["predict", "@last", "flowers.csv"]) == 4
+    assert "flowers.csv: row 3 (line 5) " in capsys.readouterr().err
+    assert main(["predict", "@last", "flowers.csv", "--skip-bad"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split(",")[0] for line in out.splitlines()] == ["row", "0", "1", "2", "4"]
+    assert "row 3 (line 5) " in err
+
+
 def test_a_missing_column_is_named(flowers: Path, capsys: Capture) -> None:
     (flowers / "short.csv").write_text("petal length (cm),sepal length (cm)\n1,2\n")
     assert main(["predict", "@last", "short.csv"]) == 4
@@ -180,10 +196,10 @@ def test_a_file_is_written_whole_or_not_at_all(folds: Path, capsys: Capture) -> 
         (["nothing.csv"], 2, "There is no file nothing.csv"),
         (["rows.csv", "--probabilities"], 2, "predicts numbers, which have no probabilities"),
         (["rows.csv", "--member", "fold-7"], 2, "has fold-0, fold-1 and fold-2"),
-        (["rows.csv", "-o", "rows.csv"], 2, "is the file that is read"),
-        (["rows.csv", "-o", "/dev/null"], 2, "is no ordinary file"),
+        (["rows.csv", "-o", "rows.csv"], 2, "is the input file"),
+        (["rows.csv", "-o", "/dev/null"], 2, "is not a regular file"),
         (["rows.csv", "-o", "p.csv.gz"], 2, "pipe through gzip"),
-        (["rows.csv", "-o", "."], 2, "is no ordinary file"),
+        (["rows.csv", "-o", "."], 2, "is not a regular file"),
         (["rows.csv", "--format", "xml"], 2, "'--format'"),
         (["empty.csv"], 4, "empty.csv holds no rows"),
     ],

@@ -84,6 +84,21 @@ def test_the_first_line_tells_what_separates_fields(
     assert rows[1].value == fields
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_lines_of_separators_are_rows_only_between_rows(at_once: int, quote: str) -> None:
+    told: list[str] = []
+    empty = f"{quote}{quote},"
+    content = f",\n\na,b\n1,2\n{empty}\n\n , \n3,4\n,\n{empty}\n,\n".encode()
+    for together in (False, True):
+        source = RowSource("x.csv", "csv", stream=io.BytesIO(content), on_message=told.append)
+        rows = rows_together(source, at_once) if together else raw_rows(source)
+        values = [(row.line, [field.strip() for field in row.value]) for row in one_by_one(rows)]
+        wanted = [(3, ["a", "b"]), (4, ["1", "2"]), (5, ["", ""]), (7, ["", ""]), (8, ["3", "4"])]
+        assert values == wanted
+    assert told == ["x.csv: left out 4 lines with only separators"] * 2
+
+
 def test_a_broken_row_of_csv_stands_in_its_place() -> None:
     found = rows_of(b'1,2\n"a"b,2\n3,4\n', "csv")
     assert [row.line for row in found] == [1, 2, 3]

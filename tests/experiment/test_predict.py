@@ -203,7 +203,7 @@ def test_a_row_too_far_outside_is_a_bad_row(tmp_path: Path) -> None:
     run = train(tmp_path, preprocessing={"inputs": "none"})
     weights = {name: value * 1e30 for name, value in run.read_weights().items()}
     run.write_weights(weights)
-    with pytest.raises(DataError, match=r"row 0 .* gives outputs that are no finite numbers"):
+    with pytest.raises(DataError, match=r"row 0 .* gives outputs that are not finite numbers"):
         ask(load_predictor(run), "1e30,1e30,1e30\n")
 
 

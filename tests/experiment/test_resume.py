@@ -390,7 +390,7 @@ def test_a_history_of_fewer_epochs(tmp_path: Path) -> None:
     kept = run.read_checkpoint(lambda found: found)
     header = kept.document["history"].split("\n")[0] + "\n"
     run.write_checkpoint(kept.arrays, {**kept.document, "history": header})
-    with pytest.raises(DataError, match="has the history of other epochs"):
+    with pytest.raises(DataError, match="has the history of different epochs"):
         resume_run(run)
 
 
@@ -400,7 +400,7 @@ def test_what_diverged_would_diverge_again(tmp_path: Path) -> None:
     with pytest.raises(DivergedError):
         run_experiment(loaded, Settings("train", tmp_path / "runs"), listener)
     assert listener.run is not None
-    with pytest.raises(UsageError, match="cannot go on: it diverged, and would again"):
+    with pytest.raises(UsageError, match="cannot be resumed: it diverged, and would again"):
         resume_run(listener.run)
 
 

@@ -438,7 +438,7 @@ def test_more_trials_go_on_from_those_there_are(tmp_path: Path, method: str) -> 
     heard = Heard()
     assert sweep(tmp_path, DRAWN, sweep={**section, "trials": 5, "together": 1}, heard=heard) == first
     assert (heard.ended_trials, len(first.read_record().trials)) == ([], 7)
-    assert "has finished 7 trials already, and 5 were asked for" in heard.said[0]
+    assert "has already finished 7 trials, and 5 were requested" in heard.said[0]
 
 
 def test_fewer_trials_leave_out_those_that_have_not_begun(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ AUC: dict[str, Any] = {
     "metrics": ["auc"],
     "early_stopping": {"monitor": "val_auc", "patience": 2, "restore_best": True},
 }
-NEEDS = "It needs rows of both classes to validate on."
+NEEDS = "It needs rows of both classes among the validation rows."
 
 
 def test_a_restored_epoch_is_not_the_best_where_the_metric_was_never_a_number() -> None:

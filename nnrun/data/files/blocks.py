@@ -59,9 +59,11 @@ class LineNumbers:
 
     Attributes:
         unit: `line`, or `row` where rows are no lines (and are counted from 0).
+        separators: lines that were left out because they hold only separators.
     """
 
     unit: str = "line"
+    separators: int = 0
     _rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _lines: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class LineNumbers:
         """Forget all rows: the file is read again."""
         self._rows.clear()
         self._lines.clear()
+        self.separators = 0
 
     def add_run(self, row: int, line: int) -> None:
         """From `row` on each row is one line, the first of them `line`."""

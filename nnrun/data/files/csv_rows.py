@@ -234,9 +234,10 @@ class CsvRows:
             return data, n_lines
         lines, rows = [], []
         for number, text in enumerate(data[:-1].split(b"\n"), start=line):
-            if not text.strip(b" \t" if self.delimiter != "\t" else b" ") or _empty_row(
-                self.delimiter
-            ).fullmatch(text):
+            if _empty_row(self.delimiter).fullmatch(text):
+                self.lines.separators += 1
+                continue
+            if not text.strip(b" \t" if self.delimiter != "\t" else b" "):
                 continue
             found = text.count(self.delimiter.encode()) + 1
             if found != width:
@@ -268,6 +269,7 @@ class CsvRows:
                     ) from None
                 if fields and not (len(fields) == width == 1) and not any(f.strip(" \t") for f in fields):
                     fields = []  # a line of delimiters, as Excel leaves at the end
+                    self.lines.separators += 1
                 if fields:
                     if len(fields) != width:
                         raise self._ragged(line + done, len(fields))

@@ -26,7 +26,7 @@ from nnrun.data.files.blocks import LineNumbers
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 
 OnMessage = Callable[[str], None]
-_VERSION = 2
+_VERSION = 3
 _BLOCK: Final = 1 << 22
 _TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 _TABLE = "table.json"
@@ -108,7 +108,9 @@ def _keep(table: Kept, folder: Path, entry: Path) -> Kept:
                 raw.values.tofile(path)
         columns.append(document)
     checksums = {path.name: _checksum(path) for path in folder.iterdir()}
-    text = {"n_rows": table.n_rows, "unit": table.lines.unit, "columns": columns, "crc32": checksums}
+    unit, separators = table.lines.unit, table.lines.separators
+    text = {"n_rows": table.n_rows, "unit": unit, "separators": separators, "columns": columns}
+    text["crc32"] = checksums
     (folder / _TABLE).write_bytes(with_checksum(text))
     for path in folder.iterdir():
         make_private(path)
@@ -168,7 +170,7 @@ def _load(entry: Path) -> Kept:
         else:
             path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]
             columns[column["name"]] = RawNumbers(np.memmap(path, kind, "r", shape=(n_rows,)))
-    lines = LineNumbers(document["unit"])
+    lines = LineNumbers(document["unit"], int(document["separators"]))
     rows, numbers = np.load(entry / "lines.npy")
     lines.add_arrays(rows, numbers)
     return Kept(columns, n_rows, lines)

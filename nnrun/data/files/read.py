@@ -15,6 +15,7 @@ from nnrun.data.files.columns import RawNumbers, TableBuilder
 from nnrun.data.files.kept import Kept, kept_or_read
 from nnrun.data.index_columns import index_columns
 from nnrun.data.infer import Inferred, infer
+from nnrun.data.row_source import separators_message
 from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
@@ -96,6 +97,8 @@ def read_table(
     )
     if not kept.n_rows:
         raise DataError(f"{reader.name} has columns and no rows: after the header nothing follows.")
+    if kept.lines.separators:
+        on_message(separators_message(reader.name, kept.lines.separators))
     index = index_columns(kept.columns, reader.index)
     n_rows = kept.n_rows
     kept = _with_values(kept, needed, reader.name)
@@ -135,7 +138,7 @@ def _with_values(kept: Kept, needed: Sequence[str], name: str) -> Kept:
             "`drop_missing_target` leaves none. Is another column the target?"
         )
     rows = np.flatnonzero(~lacking)
-    lines = LineNumbers(kept.lines.unit)
+    lines = LineNumbers(kept.lines.unit, kept.lines.separators)
     lines.add_lines(0, kept.lines.of_rows(rows))
     return Kept({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
 

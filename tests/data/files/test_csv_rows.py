@@ -6,6 +6,7 @@ import csv
 import gzip
 import math
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nnrun.data.files import csv_rows
+from nnrun.data.files import columns, csv_rows
 from nnrun.data.files.csv_rows import MISSING, CsvRows
 from nnrun.data.files.read import ReadTable, read_table
 from nnrun.data.table import CategoryColumn, NumberColumn
@@ -27,9 +28,10 @@ def read(
     *,
     delimiter: str | None = None,
     missing: list[str] | None = None,
+    on_message: Callable[[str], None] = lambda text: None,
 ) -> ReadTable:
     reader = CsvRows(path, delimiter, missing)
-    return read_table(reader, "0" * 64, {"path": str(path)}, reader.names, types or {})
+    return read_table(reader, "0" * 64, {"path": str(path)}, reader.names, types or {}, on_message)
 
 
 def written(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
@@ -212,6 +214,20 @@ def test_lines_of_delimiters_are_no_rows(tmp_path: Path) -> None:
         file = read(written(tmp_path, text))
         assert (values(file, "a"), values(file, "b")) == ([1.0, 2.0, 3.0], ["x", "y", "z"])
         assert file.lines.of_rows(np.arange(3)).tolist() == [2, 4, 8]
+        assert file.lines.separators == 5
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_lines_of_delimiters_are_counted_in_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Also where the table comes from the cache."""
+    monkeypatch.setattr(columns, "LARGE", 1 if large else 1 << 20)
+    path = written(tmp_path, "a,b\n1,x\n,\n\n2,y\n,\n,\n")
+    for _ in range(2):
+        told: list[str] = []
+        read(path, on_message=told.append)
+        assert told == [f"{path}: left out 3 lines with only separators"]
 
 
 @pytest.mark.parametrize("last", ["", "\r", "\n", "\r\n"])
