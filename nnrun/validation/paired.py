@@ -104,7 +104,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
     if test.p is None:
         return (
             f"{gain} {with_error(abs(test.mean))} {measure} on each of {test.n} {kind}s: by the same "
-            "amount, so that nothing tells how far chance reaches."
+            "amount, so the spread by chance cannot be estimated."
         )
     tests = [f"{'corrected ' if test.corrected else ''}paired t {p_text(test.t_p)}"]
     tests += [f"Wilcoxon {p_text(test.wilcoxon_p)}"] if test.wilcoxon_p is not None else []
@@ -113,7 +113,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
 
 
 def chance(p: float) -> str:
-    """What a p-value comes to in words."""
+    """A p-value in words."""
     return (
         "unlikely to be chance" if p < 0.01 else "perhaps not chance" if p < 0.05 else "could well be chance"
     )

@@ -198,8 +198,9 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
     after = hashlib.sha256((tmp_path / "small.npz").read_bytes()).hexdigest()
     for split in ("test", "validation"):
         assert refused(run, split, DataError) == (
-            f"small.npz is not what {run.id} was trained on: its SHA-256 is {after}, the run's was {before}. "
-            "Bring back that file, or train again."
+            f"small.npz is not the file that {run.id} was trained on: its SHA-256 is {after}, the run's was "
+            f"{before}. "
+            "Restore that file, or train again."
         )
 
 
