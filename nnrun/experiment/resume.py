@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on in its own folder, as if it had never stopped."""
+"""An interrupted run continues in its own folder, as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def resume_run(
 
     Raises:
         LockedError: another process is at work on the run.
-        DataError: there is no whole checkpoint, or the data are others.
+        DataError: there is no whole checkpoint, or the data are different.
         UsageError: the run or the changes are such that it cannot go on.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
