@@ -47,7 +47,7 @@ def test_a_run_with_a_holdout() -> None:
         "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
         "chosen_by": "val_loss",
         "smoothed_over": None,
-        "verdict": "val_loss was best at epoch 2; after that, training went on fitting the training set "
+        "verdict": "val_loss was best at epoch 2; after that, the network kept improving on the training set "
         "only (overfitting).",
     }
 

@@ -196,12 +196,12 @@ FALLING = np.linspace(2, 1, 20).tolist()
 @pytest.mark.parametrize(
     ("loss", "val_loss", "sentence"),
     [
-        ([1.0], [1.0], "One epoch says nothing yet about how val_loss moves."),
+        ([1.0], [1.0], "One epoch is too few to see a trend in val_loss."),
         (FALLING, FALLING, "val_loss was still falling at epoch 20, the last: more epochs may help."),
         (
             FALLING,
             [*np.linspace(2, 1, 9), *np.linspace(1.1, 2, 11)],
-            "val_loss was best at epoch 9; after that, training went on fitting the training set only "
+            "val_loss was best at epoch 9; after that, the network kept improving on the training set only "
             "(overfitting).",
         ),
         (
@@ -224,12 +224,12 @@ FALLING = np.linspace(2, 1, 20).tolist()
         (
             [1.0, math.nan],
             [1.0, math.nan],
-            "val_loss was a finite number at epoch 1 alone: one epoch shows no trend.",
+            "val_loss was a finite number at epoch 1 only: one epoch shows no trend.",
         ),
         (
             FALLING,
             [*[math.nan] * 19, 1.0],
-            "val_loss was a finite number at epoch 20 alone: one epoch shows no trend.",
+            "val_loss was a finite number at epoch 20 only: one epoch shows no trend.",
         ),
         (
             FALLING,
