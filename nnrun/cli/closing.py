@@ -1,4 +1,4 @@
-"""The last screen of a run: what it came to, beside what is worth nothing, and what to type next."""
+"""The closing screen of a run: its scores next to the baseline, and what to type next."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_MEMBERS = 10
 def closing_text(
     run: RunDirectory, record: Mapping[str, Any], looks: int | None = None, *, verbose: bool = False
 ) -> str:
-    """The closing screen of a run, from its record alone.
+    """The closing screen of a run, from its record only.
 
     Args:
         run: its folder.
@@ -84,14 +84,14 @@ def _headline(record: Mapping[str, Any]) -> str:
     stopped = record.get("stopped_early")
     if stopped:
         kind, _ = members_of_record(record)
-        text += "\nEarly stopping ended it" + (
+        text += "\nStopped early" + (
             f" at epoch {next(iter(stopped.values()))}."
             if kind is None
             else ": "
             + ", ".join(f"{kind} {number} at epoch {epoch}" for number, epoch in stopped.items())
             + "."
         )
-    return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
+    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.get("smoke") else text
 
 
 def _of_members(record: Mapping[str, Any]) -> str:
@@ -99,7 +99,7 @@ def _of_members(record: Mapping[str, Any]) -> str:
     if kind is None:
         return ""
     if len(numbers) == 1:
-        return f"; seed {numbers[0]}, alone" if kind == "seed" else f" in fold {numbers[0]}, alone"
+        return f"; seed {numbers[0]} only" if kind == "seed" else f" in fold {numbers[0]} only"
     return (
         f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
     )
@@ -150,7 +150,7 @@ def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) 
     """How often the test set was looked at, by this run and by all of its name."""
     uses = record.get("test_uses") or []
     if record.get("command") == "final" and record.get("reproduces"):
-        return f"It repeats {record['reproduces']}, and did not look at the test set."
+        return f"It repeats {record['reproduces']} and did not look at the test set."
     if record.get("command") == "final" and not uses and record.get("status") == "completed":
         return "The data set has no test set, so nothing was tested."
     if not uses:

@@ -7,8 +7,6 @@ the loss, the rows split, the preprocessing of the first fold fitted. torch is n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +15,9 @@ import numpy as np
 from nnrun.data import Dataset, fit_preprocessing
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.class_weights import class_weight_of_rows
-from nnrun.experiment.folds import folds_of, labels_of
+from nnrun.experiment.folds import folds_of
 from nnrun.experiment.load_data import load_data
+from nnrun.experiment.rare_classes import rare_class_warning
 from nnrun.experiment.targets import (
     effective_preprocessing,
     outputs_of,
@@ -27,19 +26,9 @@ from nnrun.experiment.targets import (
 )
 from nnrun.spec import schema
 from nnrun.spec.load import LoadedSpec
-from nnrun.spec.suggest import counted, quoted
 
 _MOST_BYTES: Final = 64 * 2**20
 _BYTES_TO_FIT: Final = 8 * 2**20
-_UNEVEN: Final = 10
-_SEE_RARE_CLASSES: Final = (
-    schema.F1,
-    schema.AveragePrecision,
-    schema.Recall,
-    schema.Precision,
-    schema.Auc,
-    schema.CustomMetric,
-)
 
 
 def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
@@ -56,7 +45,8 @@ def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
         _try(spec, dataset, fit=size <= _BYTES_TO_FIT)
     except DataError as error:
         return (Problem(str(error), file=file),)
-    return tuple(Problem(text, file=file, severity="warning") for text in _doubts(spec, dataset))
+    doubt = rare_class_warning(spec, dataset)
+    return () if doubt is None else (Problem(doubt, file=file, severity="warning"),)
 
 
 def _size(dataset: schema.Component) -> int | None:
@@ -89,29 +79,3 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
         fitted = fit_preprocessing(preprocessing, dataset, folds[0].train_rows, n_outputs=outputs_of(spec))
         some = np.arange(min(len(dataset.train), 100))
         fitted.transform_inputs(dataset.train.take(some).inputs)
-
-
-def _doubts(spec: schema.ExperimentSpec, dataset: Dataset) -> Iterator[str]:
-    labels = labels_of(dataset)
-    names = dataset.class_names
-    if (
-        labels is None
-        or not (dataset.classes or names)
-        or spec.class_weight is not None
-        or any(isinstance(metric, _SEE_RARE_CLASSES) for metric in spec.metrics)
-    ):
-        return
-    counts = np.bincount(labels.astype(np.int64))
-    present = np.flatnonzero(counts)
-    rarest, largest = present[counts[present].argmin()], present[counts[present].argmax()]
-    if counts[largest] < _UNEVEN * counts[rarest]:
-        return
-    shown = [str(label) if names is None else names[int(label)] for label in (largest, rarest)]
-    share = math.floor(1000 * counts[largest] / counts.sum()) / 10
-    yield (
-        f"the classes are uneven: {quoted(shown[0])} has {counted(int(counts[largest]), 'row')}, "
-        f"{quoted(shown[1])} "
-        f"{int(counts[rarest]):,}. Always answering {quoted(shown[0])} has an accuracy of {share:g} %; add "
-        "a metric "
-        "that sees rare classes (f1, average_precision, recall), or class_weight: balanced"
-    )

@@ -34,6 +34,7 @@ from nnrun.experiment.prepare import (
     prepare_groups,
 )
 from nnrun.experiment.progress import epochs_of_history
+from nnrun.experiment.rare_classes import rare_class_warning
 from nnrun.experiment.record_text import rows_in_words
 from nnrun.experiment.recorder import Recorder, ending_kept, train_group
 from nnrun.experiment.recorder import RunInterrupted as RunInterrupted
@@ -240,6 +241,8 @@ def prepare_job(
         listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
     groups = prepare_groups(spec, dataset, settings.selection)
     members = [member for group in groups for member in group.members]
+    if settings.command != "final" and settings.trial is None and not settings.smoke:
+        _warn_of_rare_classes(spec, dataset, listener)
     tell_unknown_in_validation(dataset, members, kind_of_members(spec, settings.selection), listener)
     unknown: Sequence[Unknown] = ()
     if settings.use_test_set and dataset.test is not None:
@@ -281,13 +284,19 @@ def prepare_job(
     return job, settings.threads or max(threads)
 
 
+def _warn_of_rare_classes(spec: schema.ExperimentSpec, dataset: Dataset, listener: Listener) -> None:
+    warning = rare_class_warning(spec, dataset)
+    if warning is not None:
+        listener.message(f"warning: {warning}")
+
+
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
     """Why there are several groups, as the beginning of a sentence."""
     taken = [group.apart for group in groups if group.apart is not None]
     if taken:
         return f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s"
     return (
-        f"the {kind}s need {len(groups)} different networks, by the width or the words of their rows: these"
+        f"the {kind}s need {len(groups)} different networks, since their rows differ in width or words: these"
     )
 
 

@@ -108,11 +108,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several components, each by its name; or a list of any values, where `or_values`."""
+    """One of several components, each by its name; or a list of any values, where `or_values`.
+
+    `or_steps`: a list of one component is accepted too, and this list of several that make one.
+    """
 
     kinds: tuple[tuple[str, type[schema.Component]], ...]
     optional: bool = False
     or_values: bool = False
+    or_steps: tuple[str, ...] = ()
 
     @property
     def components(self) -> dict[str, type[schema.Component]]:
@@ -164,6 +168,10 @@ def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
             items = forms[key]
             assert isinstance(items, Items)
             forms[key] = replace(items, one_is_enough=True)
+    if model is schema.Preprocessing:
+        targets = forms["targets"]
+        assert isinstance(targets, Choice)
+        forms["targets"] = replace(targets, or_steps=tuple(schema.TARGET_STEPS))
     return forms
 
 

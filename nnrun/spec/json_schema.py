@@ -88,6 +88,9 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
         document = {"anyOf": [_component(form, cls, definitions) for cls in form.components.values()]}
         if form.or_values:
             document["anyOf"].insert(0, {"type": "array", "minItems": 1})
+        if form.or_steps:
+            one = {"type": "array", "items": dict(document), "minItems": 1, "maxItems": 1}
+            document = {"anyOf": [*document["anyOf"], one, {"const": list(form.or_steps)}]}
     return {"anyOf": [document, {"type": "null"}]} if form.optional else document
 
 

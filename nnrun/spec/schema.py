@@ -157,6 +157,10 @@ def _with_list(value: Any, key: str) -> Any:
     return value
 
 
+TARGET_STEPS = ["log1p", "standardize"]
+"""Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
+
+
 def _with_one_target_step(value: Any) -> Any:
     """The map with one component under `targets`, where a list of steps that make one stands there."""
     steps = value.get("targets") if isinstance(value, Mapping) else None
@@ -164,9 +168,7 @@ def _with_one_target_step(value: Any) -> Any:
         return value
     if len(steps) == 1:
         return {**value, "targets": steps[0]}
-    return (
-        {**value, "targets": {"log1p": {"standardize": True}}} if steps == ["log1p", "standardize"] else value
-    )
+    return {**value, "targets": {"log1p": {"standardize": True}}} if steps == TARGET_STEPS else value
 
 
 class Custom(Component):
@@ -853,9 +855,13 @@ class CategoricalCrossentropy(Component):
 
 
 class SparseCategoricalCrossentropy(Component):
-    """For class indices and a softmax output."""
+    """For class indices and a softmax output.
+
+    `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
+    """
 
     kind = "sparse_categorical_crossentropy"
+    label_smoothing: Decay = 0.0
 
 
 class Mse(Component):

@@ -113,7 +113,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
 
 
 def chance(p: float) -> str:
-    """What a p-value comes to in words."""
+    """A p-value in words."""
     return (
         "unlikely to be chance" if p < 0.01 else "perhaps not chance" if p < 0.05 else "could well be chance"
     )

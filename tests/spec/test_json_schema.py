@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 from spec_strategies import SPECS, every_choice
 
 import nnrun.spec
 from nnrun.spec.grammar import ROOT, Choice, Items
 from nnrun.spec.json_schema import json_schema
+from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.source import SourceText, plain
 from nnrun.spec.yaml_source import read_yaml
 
@@ -68,6 +70,27 @@ def test_every_form_of_a_component(key: str, form: Choice) -> None:
         assert not accepts(wrong)
     first, second, *_ = form.components
     assert not accepts({first: {}, second: {}})
+
+
+@pytest.mark.parametrize(
+    ("steps", "accepted"),
+    [
+        (["log1p", "standardize"], True),
+        (["log1p"], True),
+        ([{"log1p": {"standardize": True}}], True),
+        (["standardize", "log1p"], False),
+        ([], False),
+        (["no_such_step"], False),
+    ],
+)
+def test_target_steps_as_a_list(steps: list[Any], accepted: bool) -> None:
+    spec = {**GOOD, "dataset": {"npz": {"path": "t.npz"}}, "preprocessing": {"targets": steps}}
+    assert VALIDATOR.is_valid(spec) == accepted
+    if accepted:
+        ExperimentSpec.model_validate(spec)
+    else:
+        with pytest.raises(ValidationError):
+            ExperimentSpec.model_validate(spec)
 
 
 # The others are wrong in a way that only YAML, an override, a file system or lint can see.

@@ -207,7 +207,7 @@ FALLING = np.linspace(2, 1, 20).tolist()
         (
             FALLING,
             [*np.linspace(2, 1, 9), *[1.005] * 11],
-            "val_loss was best at epoch 9 and has been flat since: more epochs gain nothing.",
+            "val_loss was best at epoch 9 and has been flat since: more epochs would not help.",
         ),
         (
             FALLING,
@@ -224,12 +224,12 @@ FALLING = np.linspace(2, 1, 20).tolist()
         (
             [1.0, math.nan],
             [1.0, math.nan],
-            "val_loss was a finite number at epoch 1 only: one epoch shows no trend.",
+            "val_loss was finite only at epoch 1: one epoch is too few to see a trend.",
         ),
         (
             FALLING,
             [*[math.nan] * 19, 1.0],
-            "val_loss was a finite number at epoch 20 only: one epoch shows no trend.",
+            "val_loss was finite only at epoch 20: one epoch is too few to see a trend.",
         ),
         (
             FALLING,
