@@ -13,6 +13,7 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
+SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
@@ -301,7 +303,7 @@ def final(
     """Retrain from scratch on all training rows, then use the test set; this makes a new run.
 
     Args:
-        source: a run, whose best epoch decides how long, or a spec file.
+        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
@@ -316,11 +318,11 @@ def final(
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run):
+    if isinstance(source, Run) or not is_spec_file(source):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory,
+                _run(source, runs_dir)._directory,
                 settings,
                 epochs=wanted,
                 overrides=_changes(overrides),
@@ -342,12 +344,13 @@ def final(
 
 
 def evaluate(
-    run: Run,
+    run: Run | PathLike,
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -355,20 +358,21 @@ def evaluate(
     """Measure a run's networks on the test set (counted in its record) or its validation rows.
 
     Args:
-        run: the run.
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
         overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
+        runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
         return evaluate_run(
-            run._directory,
+            _run(run, runs_dir)._directory,
             split=split,
             weights=weights,
-            overrides=overrides,
+            overrides=_changes(overrides),
             data_dir=_data_dir(data_dir),
             device=device,
             allow_unknown=allow_unknown,
@@ -376,38 +380,77 @@ def evaluate(
 
 
 def predict(
-    run: Run,
-    inputs: Any,
+    run: Run | PathLike,
+    inputs: Any = None,
     *,
+    split: Literal["train", "validation", "test"] | None = None,
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    allow_unknown: bool = False,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Predict new rows with a run's networks. Needs only the run, no data set.
+    """Predict new rows with a run's networks, which needs only the run; or rows of its data set (`split`).
 
     Args:
-        run: the run. Of several networks the outputs are averaged.
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
+            outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
+        split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
+            each validation row is predicted by the network that did not train on it. A look at the test set
+            is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
+        overrides, allow_unknown: with `split`, as for `evaluate`.
+        runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         allow_custom: as for `train`.
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
-        units) and, for classes, `probability` and `probability_<class>` of each.
+        units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
+        the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predict import load_predictor, predict_values
 
+    if (inputs is None) == (split is None):
+        raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
     with allowing(allow_custom):
+        if split is not None:
+            from nnrun.experiment.predict_split import predict_split
+
+            return predict_split(
+                _run(run, runs_dir)._directory,
+                split,
+                member=member,
+                weights=weights,
+                overrides=overrides,
+                data_dir=_data_dir(data_dir),
+                device=device,
+                allow_unknown=allow_unknown,
+            ).table()
         predictor = load_predictor(
-            run._directory, member=member, weights=weights, data_dir=_data_dir(data_dir), device=device
+            _run(run, runs_dir)._directory,
+            member=member,
+            weights=weights,
+            data_dir=_data_dir(data_dir),
+            device=device,
         )
         return predict_values(predictor, inputs)
+
+
+def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:
+    """The run that is given, or found as commands find it."""
+    if isinstance(reference, Run):
+        return reference
+    if not isinstance(reference, (str, os.PathLike)):
+        raise UsageError(f"a run is a Run, a path, an id, a name or '@last'; found {reference!r}.")
+    return load_run(os.fspath(reference), runs_dir)
 
 
 def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
@@ -422,6 +465,11 @@ def _changes(overrides: Overrides) -> list[Override]:
     from nnrun.spec.overrides import IN_PYTHON, overrides_of
 
     return overrides_of(overrides, IN_PYTHON)
+
+
+def is_spec_file(text: PathLike) -> bool:
+    """Whether a text that may name a spec or a run names a spec."""
+    return Path(text).suffix.lower() in SPEC_ENDINGS or os.path.isfile(text)
 
 
 def _runs_dir(path: PathLike | None) -> Path:

@@ -50,6 +50,19 @@ class UsageError(NnrunError):
     exit_code = 2
 
 
+class AmbiguousRunError(UsageError):
+    """A name of a run that several runs match.
+
+    Attributes:
+        reference: the name.
+        matches: the ids of the runs, the newest first.
+    """
+
+    def __init__(self, message: str, reference: str, matches: Sequence[str]) -> None:
+        super().__init__(message)
+        self.reference, self.matches = reference, tuple(matches)
+
+
 class DataError(NnrunError):
     """Data is missing, corrupt, or not what the spec says."""
 

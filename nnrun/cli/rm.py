@@ -74,12 +74,12 @@ def _chosen(
     if not references and name is None and status is None:
         raise UsageError("Name the runs to delete, or choose them with --name or --status.")
     if name is None and status is None:
-        return find_runs(references, runs_dir)
+        return find_runs(references, runs_dir, newest=False)
     fitting = [summary.run for summary in select_runs(list_runs(runs_dir), name=name, status=status)]
     if not references:
         return fitting
     ids = {run.path.resolve() for run in fitting}
-    return [run for run in find_runs(references, runs_dir) if run.path.resolve() in ids]
+    return [run for run in find_runs(references, runs_dir, newest=False) if run.path.resolve() in ids]
 
 
 def _confirmed(runs: Sequence[RunDirectory], sizes: Mapping[str, int]) -> bool:

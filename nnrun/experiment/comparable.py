@@ -13,7 +13,7 @@ def other_data(first: RunScores, second: RunScores) -> str | None:
     if first.smoke != second.smoke:
         return "one of the two is a smoke run, on a few rows"
     if [(d.sha256, d.rows) for d in first.data] != [(d.sha256, d.rows) for d in second.data]:
-        return "they were trained on other data (the recorded hashes or numbers of rows differ)"
+        return "they were trained on different data (the recorded hashes or numbers of rows differ)"
     return other_rows(first.spec, second.spec, same_files=True)
 
 

@@ -198,5 +198,5 @@ def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | Non
     ]
     if without:
         raise UsageError(
-            f"{', '.join(without)} validated nothing: there is no validation curve to draw. Leave out --only."
+            f"{', '.join(without)} had no validation: there is no validation curve to draw. Leave out --only."
         )

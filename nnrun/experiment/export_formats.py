@@ -268,9 +268,9 @@ def _traced(export: Export) -> Iterator[None]:
             raise
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise NnrunError(
-            f"A program holds no Python code, and PyTorch cannot trace what {listing(names)} "
-            f"does ({type(error).__name__}: {printable(said[:200])}). It may not branch on the values of a "
-            "tensor, or leave PyTorch. The weights alone can be exported: --format safetensors."
+            f"An exported program contains no Python code, and PyTorch cannot trace what {listing(names)} "
+            f"does ({type(error).__name__}: {printable(said[:200])}). It must not branch on the values of a "
+            "tensor, or leave PyTorch. To export only the weights: --format safetensors."
         ) from error
 
 

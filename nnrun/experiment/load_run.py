@@ -168,6 +168,7 @@ def refuse_changed_data(
     for source, name, then in changed_sources(dataset.sources, recorded, another_test_file=another_test_file):
         instead = "" if source.name == name else f", in place of {name},"
         raise DataError(
-            f"{source.name}{instead} is not what {run} was trained on: its SHA-256 is {source.sha256}, "
-            f"the run's was {then}. Bring back that file, or train again."
+            f"{source.name}{instead} is not the file that {run} was trained on: its SHA-256 is "
+            f"{source.sha256}, "
+            f"the run's was {then}. Restore that file, or train again."
         )

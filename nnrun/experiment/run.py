@@ -296,7 +296,7 @@ def _why_apart(groups: Sequence[Group], kind: str) -> str:
     if taken:
         return f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s"
     return (
-        f"the {kind}s need {len(groups)} different networks, by the width or the words of their rows: these"
+        f"the {kind}s need {len(groups)} different networks, since their rows differ in width or words: these"
     )
 
 

@@ -56,7 +56,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """The user stopped a sweep; `sweep` is what there is of it."""
 
     def __init__(self, sweep: SweepDirectory) -> None:
-        super().__init__(f"interrupted; what there was is kept in {sweep.path}")
+        super().__init__(f"interrupted; what was recorded so far is kept in {sweep.path}")
         self.sweep = sweep
 
 
@@ -144,10 +144,10 @@ def run_sweep(
 def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
     if plan.total < record.total:
         return (
-            f"{sweep.id} has finished {record.total} trials already, and {plan.total} were asked for; "
-            "for more of them: a higher --trials; to run it again: --new."
+            f"{sweep.id} has already finished {record.total} trials, and {plan.total} were requested. For "
+            "more trials, raise --trials; to run it again: --new."
         )
-    return f"{sweep.id} has come to its end already. To run it again: --new."
+    return f"{sweep.id} is already complete. To run it again: --new."
 
 
 def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep) -> None:
@@ -216,7 +216,7 @@ class _Datasets:
                 refuse_unsuitable_targets(spec, dataset, step)
             except DataError as error:
                 of_trial = f"trial {trial.number} ({values_label(trial.values)})"
-                raise DataError(f"{of_trial} cannot run, and nothing was: {error}") from None
+                raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
 
     def sources(self) -> list[dict[str, Any]]:
         """The files behind them, as records tell of them."""
@@ -466,5 +466,5 @@ class _TrialListener(Listener):
         if everyone and self._sweep.should_stop(self._trial, record):
             raise StopTraining(
                 f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
-                "median of the trials before"
+                "median of the earlier trials"
             )

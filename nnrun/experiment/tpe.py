@@ -91,8 +91,8 @@ class TpeStudy:
         known = self._study.get_trials(deepcopy=False)
         if len(known) < number - 1:
             raise DataError(
-                f"{self._file} knows {len(known)} trials and not the {number - 1} before this one. Bring the "
-                "file back, or begin another sweep with --new."
+                f"{self._file} has {len(known)} trials and not the {number - 1} before this one. Restore "
+                "the file, or start another sweep with --new."
             )
         if number <= len(known) and set(known[number - 1].params) == set(self._over):
             params = known[number - 1].params

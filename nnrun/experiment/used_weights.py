@@ -167,7 +167,7 @@ def _refuse_others(
         )
     raise DataError(
         f"--weights best: {run.id} kept only the weights that training ended with, as older versions of "
-        "nnrun did, and none of its best epoch. Train it again, or leave --weights out."
+        "nnrun did, and not those of its best epoch. Train it again, or leave --weights out."
     )
 
 

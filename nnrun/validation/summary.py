@@ -227,9 +227,9 @@ def overfitting_sentence(
         return f"{column} was never a finite number."
     last, finite = len(validation), np.isfinite(validation)
     if last > 1 and finite.sum() == 1:
-        return f"{column} was a finite number at epoch {best_epoch} alone: one epoch shows no trend."
+        return f"{column} was finite only at epoch {best_epoch}: one epoch is too few to see a trend."
     if last == 1:
-        return f"One epoch says nothing yet about how {column} moves."
+        return f"One epoch is too few to see a trend in {column}."
     learned = training[np.isfinite(training)]
     if len(learned) and not (learned[1:] < learned[0] - FLAT * abs(learned[0])).any():
         return "The training loss did not fall: another learning rate may help."
@@ -241,13 +241,13 @@ def overfitting_sentence(
     if best_epoch > last - last * NEAR:
         return f"{best} at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
-        return f"{best} at epoch {best_epoch} and has been flat since: more epochs gain nothing."
+        return f"{best} at epoch {best_epoch} and has been flat since: more epochs would not help."
     if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
         return f"{best} at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:
         return (
             f"{best} at epoch {best_epoch}; "
-            "after that, training went on fitting the training set only (overfitting)."
+            "after that, the network kept improving on the training set only (overfitting)."
         )
     return f"{best} at epoch {best_epoch}; after that, the training loss became worse as well."
 

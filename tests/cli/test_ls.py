@@ -284,7 +284,8 @@ def test_the_score_that_is_sorted_by_is_shown_first(
         ),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )

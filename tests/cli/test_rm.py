@@ -154,7 +154,8 @@ def test_patterns_and_filters(several: Path, arguments: list[str], left: list[st
         ([], "Name the runs to delete, or choose them with --name or --status."),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )
