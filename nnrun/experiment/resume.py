@@ -133,6 +133,7 @@ def _go_on(
     record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
+            record["epochs_run"] = max(record["epochs_run"], int(table["epoch"].max()))
             record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
@@ -174,7 +175,7 @@ def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> d
 
     `several`: whether the run has several networks.
     """
-    found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
+    found: dict[str, Any] = {"epochs_run": _count(kept)}
     for key, by_number in (
         ("stopped_early", True),
         ("weights_epoch", several),

@@ -493,3 +493,31 @@ def test_a_checkpoint_of_other_epochs_or_networks_is_refused(tmp_path: Path, cha
     rewrite(run, lambda document: document.update(changes))
     with pytest.raises(DataError, match="checkpoint"):
         resume_run(run)
+
+
+def test_a_record_that_lost_its_rows_is_filled_in(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, epochs=4)
+    run = stopped(loaded, tmp_path, 2)
+    record = run.read_record()
+    del record["rows"]
+    run.write_record(record)
+    assert resume_run(run)
+    whole = run_experiment(loaded, Settings("train", tmp_path / "whole"))
+    check_same(run, whole)
+
+
+def test_what_ends_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from the history comes after it, and its own faults must not hide the first."""
+
+    def broken(*arguments: Any) -> Any:
+        raise KeyError("weights_epoch")
+
+    monkeypatch.setattr("nnrun.experiment.run.verdict", broken)
+    listener = StopsAfter(2)
+    with pytest.raises(StopTraining, match="enough"):
+        run_experiment(load_small(tmp_path, epochs=4), Settings("train", tmp_path / "runs"), listener)
+    assert listener.run is not None
+    assert listener.run.read_record()["error"] == "enough"
+    assert (
+        listener.messages[-1] == f"warning: the record of {listener.run.id} lacks its scores: 'weights_epoch'"
+    )
