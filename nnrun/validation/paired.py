@@ -17,7 +17,7 @@ FEWEST_FOR_WILCOXON = 6
 """With n differences, all of one sign, the signed-rank test gives p = 2 / 2ⁿ: 0.06 for five, 0.03 for six."""
 
 _ROUNDING = 1e-9
-"""Differences closer than this share of the largest score are taken for equal."""
+"""Differences closer than this share of the largest score are treated as equal."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PairedTest:
         mean: the mean difference.
         standard_error: of the mean difference, corrected for shared training rows where `corrected` says so.
         t_p: two-sided p of the paired t-test on n - 1 degrees of freedom; None where all differences are
-            the same, so that nothing tells how far chance reaches.
+            the same, so the spread by chance cannot be estimated.
         wilcoxon_p: two-sided p of Wilcoxon's signed-rank test; None where fewer than six differences are
             not zero, for it could not reach 0.05.
         corrected: whether the variance is Nadeau and Bengio's.
