@@ -6,7 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, terminal_width, times, wrapped
+from nnrun.cli.output import (
+    MOST_MEMBERS,
+    aligned,
+    in_blocks,
+    nth_look,
+    ordinal,
+    terminal_width,
+    times,
+    wrapped,
+)
 from nnrun.errors import printable
 from nnrun.experiment.record_text import (
     baseline_text,
@@ -24,10 +33,6 @@ from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
-
-
-MOST_MEMBERS = 10
-"""So many folds or seeds are shown one by one; more with -v."""
 
 
 def closing_text(

@@ -11,8 +11,17 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.closing import MOST_MEMBERS
-from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, paragraph, print_json, text_width, times
+from nnrun.cli.output import (
+    MOST_MEMBERS,
+    aligned,
+    in_blocks,
+    nth_look,
+    ordinal,
+    paragraph,
+    print_json,
+    text_width,
+    times,
+)
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
