@@ -1,9 +1,9 @@
 """Large tables that were read before: kept in nnrun's cache, and mapped into memory from there.
 
 An entry is a folder named by the hash of the file and of how it was read. It holds `table.json` and one array
-for each column. It is written under another name and renamed, whole or not at all. `table.json` has the CRC-32
-of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is reported
-and written again, and so is one that another user could have written.
+for each column. It is written under another name, then renamed, whole or not at all. `table.json` has the
+CRC-32 of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is
+reported and written again, and so is one that another user could have written.
 """
 
 from __future__ import annotations
