@@ -1,6 +1,6 @@
-"""A sweep from plan to best spec: every trial a run of its own, none lost and none run twice.
+"""A sweep from plan to best spec: every trial a separate run, none lost and none run twice.
 
-sweep.json tells of a trial's run before its training starts; the run's own record tells how it ended. So
+sweep.json names a trial's run before its training starts; the run's own record tells how it ended. So
 whatever kills the process, the next start knows which trials are finished.
 """
 
@@ -70,8 +70,8 @@ def run_sweep(
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
-    The same plan on the same data is the same sweep: where an earlier start of it did not come to its end,
-    this one goes on with it.
+    The same plan on the same data is the same sweep: where an earlier start of it did not finish,
+    this one resumes it.
 
     Args:
         plan: the trials.
@@ -221,7 +221,7 @@ class _Datasets:
                 raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
 
     def sources(self) -> list[dict[str, Any]]:
-        """The files behind them, as records tell of them."""
+        """The files behind them, as records show them."""
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
@@ -291,7 +291,7 @@ class _Sweep:
             self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
 
     def run(self) -> None:
-        """Run what is left, and keep what it comes to."""
+        """Run what is left, and keep the results."""
         record = self.record
         record.status, record.ended = "running", None
         self.save()
