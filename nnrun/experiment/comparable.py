@@ -31,7 +31,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
 def overlap(run: RunScores) -> float:
     """Validation rows per training row where the networks' training rows overlap; 0 where they share all.
 
-    Networks that share their validation rows differ by chance in training alone, and are independent.
+    Networks that share their validation rows differ only by chance in training, and are independent.
     """
     validation = run.spec.validation
     if isinstance(validation, schema.KFold):

@@ -234,7 +234,7 @@ def _of_pairs(comparison: Comparison) -> list[str]:
 
 
 def _partial(first: ComparedRun, run: ComparedRun) -> str | None:
-    """A note where a difference is of fewer networks than the scores beside it."""
+    """A note where a difference is of fewer networks than the scores next to it."""
     tested = any(score.test for score in run.against_first)
     if not tested or len(run.common) == len(first.scores.numbers) == len(run.scores.numbers):
         return None

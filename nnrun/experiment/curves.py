@@ -72,7 +72,7 @@ def make_panels(
         runs: each of several folds or seeds is drawn as their mean.
         labels: what the legend calls them; default: their ids.
         metric: only this measure.
-        only: the training or the validation curves alone.
+        only: only the training or only the validation curves.
         smooth: the share of the point before in each point.
         skip: leave out so many epochs at the start.
         log: for logarithmic axes, where what is not above 0 is a gap.

@@ -59,7 +59,7 @@ def read_kept(run: RunDirectory) -> Kept:
     """The newest whole checkpoint of a run.
 
     Raises:
-        DataError: there is none, or it is none of ours.
+        DataError: there is none, or nnrun did not write it.
     """
     return run.read_checkpoint(lambda found: _kept_of(found, run))
 
@@ -111,7 +111,7 @@ def with_numbers(value: Any) -> Any:
     """A map whose keys are the numbers of networks: JSON makes texts of them. Any other value as it is.
 
     Raises:
-        ValueError: a key is no number.
+        ValueError: a key is not a number.
     """
     return {int(number): of for number, of in value.items()} if isinstance(value, Mapping) else value
 

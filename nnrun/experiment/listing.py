@@ -66,7 +66,7 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
         runs: all of them, newest first.
         key: `started`, `name`, `status`, `epochs`, `took`, `size`, or a score:
             `val_<measure>`, `test_<measure>`.
-        reverse: the other way round.
+        reverse: in reverse order.
 
     Raises:
         UsageError: no run has such a column.

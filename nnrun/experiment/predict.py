@@ -1,4 +1,4 @@
-"""A run's networks, asked about new rows. Needs the run alone, and no data set."""
+"""A run's networks, asked about new rows. Needs only the run, no data set."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def predict_source(
     Args:
         predictor: the networks.
         source: the rows.
-        skip_bad: leave bad rows out, and tell of each, instead of ending at the first.
+        skip_bad: skip bad rows and report each, instead of stopping at the first.
         unknown: counts what the rows hold that training never saw.
         listener: is told of rows that are left out, and at the end of what training never saw.
 

@@ -1,4 +1,4 @@
-"""What a run's training writes into its record, while it goes on and however it ends."""
+"""What a run's training writes into its record, while it runs and however it ends."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Recorder:
         return None if self.kind is None else Member(self.kind, number)
 
     def diverged(self, reason: str) -> None:
-        """Keep that the run's only network diverged, while others that train beside it go on."""
+        """Keep that the run's only network diverged, while others that train with it continue."""
         self.record.update(status="diverged", error=reason)
 
 

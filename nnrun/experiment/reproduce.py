@@ -107,7 +107,7 @@ def reproduce_run(
     overrides: Overrides = (),
     listener: Listener | None = None,
 ) -> Reproduction:
-    """Train a run's resolved spec again, the same folds or seeds, into a run of its own; then compare.
+    """Train a run's resolved spec again, the same folds or seeds, into a new run; then compare.
 
     The test set is not looked at: the weights say already whether its scores would be the same.
 

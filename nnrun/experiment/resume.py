@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on in its own folder, as if it had never stopped."""
+"""An interrupted run continues in its own folder, as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def resume_run(
 
     Raises:
         LockedError: another process is at work on the run.
-        DataError: there is no whole checkpoint, or the data are others.
+        DataError: there is no whole checkpoint, or the data are different.
         UsageError: the run or the changes are such that it cannot go on.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
@@ -133,6 +133,7 @@ def _go_on(
     record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
+            record["epochs_run"] = max(record["epochs_run"], int(table["epoch"].max()))
             record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
@@ -174,7 +175,7 @@ def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> d
 
     `several`: whether the run has several networks.
     """
-    found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
+    found: dict[str, Any] = {"epochs_run": _count(kept)}
     for key, by_number in (
         ("stopped_early", True),
         ("weights_epoch", several),

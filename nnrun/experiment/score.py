@@ -1,4 +1,4 @@
-"""Loss and metrics of one trained network on given samples, and a baseline beside them."""
+"""Loss and metrics of one trained network on given samples, and a baseline for comparison."""
 
 from __future__ import annotations
 

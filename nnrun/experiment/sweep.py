@@ -1,6 +1,6 @@
-"""A sweep from plan to best spec: every trial a run of its own, none lost and none run twice.
+"""A sweep from plan to best spec: every trial a separate run, none lost and none run twice.
 
-sweep.json tells of a trial's run before its training starts; the run's own record tells how it ended. So
+sweep.json names a trial's run before its training starts; the run's own record tells how it ended. So
 whatever kills the process, the next start knows which trials are finished.
 """
 
@@ -70,8 +70,8 @@ def run_sweep(
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
-    The same plan on the same data is the same sweep: where an earlier start of it did not come to its end,
-    this one goes on with it.
+    The same plan on the same data is the same sweep: where an earlier start of it did not finish,
+    this one resumes it.
 
     Args:
         plan: the trials.
@@ -127,7 +127,7 @@ def run_sweep(
             _take_in_runs(record, settings.runs_dir)
             finished = len(record.trials) - len(record.unfinished())
             if finished == record.total:
-                _repair(sweep, record, opened)
+                _repair(sweep, record, opened, plan)
                 listener.message(_nothing_to_do(sweep, record, plan))
                 return sweep
             listener.message(
@@ -150,8 +150,10 @@ def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) 
     return f"{sweep.id} is already complete. To run it again: --new."
 
 
-def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep) -> None:
-    """Write a record again that was damaged and is whole now."""
+def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep, plan: SweepPlan) -> None:
+    """Write again what was damaged, or what a process that was killed after the last trial did not write."""
+    if record.ranked() and not sweep.figure.is_file():
+        draw_sweep(sweep, record, plan.sweep)
     if opened.notes or record.status != "completed":
         record.status, record.ended = "completed", record.ended or now()
         ranked = record.ranked()
@@ -219,7 +221,7 @@ class _Datasets:
                 raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
 
     def sources(self) -> list[dict[str, Any]]:
-        """The files behind them, as records tell of them."""
+        """The files behind them, as records show them."""
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
@@ -289,7 +291,7 @@ class _Sweep:
             self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
 
     def run(self) -> None:
-        """Run what is left, and keep what it comes to."""
+        """Run what is left, and keep the results."""
         record = self.record
         record.status, record.ended = "running", None
         self.save()

@@ -1,4 +1,4 @@
-"""What a sweep comes to: the best trial's spec, and a figure of all."""
+"""The result of a sweep: the best trial's spec, and a figure of all."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
 
 
 def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
-    """Whole numbers of a file that are no labels, as classes, where the loss is one for classes.
+    """Whole numbers of a file that are not labels, as classes, where the loss is one for classes.
 
     Labels are positions among the units of the last layer (0 and 1 for a single one). Numbers that are not,
     such as 1, 2, 3 for three units or -1 and 1 for one, become the classes 0 to K - 1 in ascending order, and

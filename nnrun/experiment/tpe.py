@@ -1,7 +1,7 @@
 """Optuna's TPE (Bergstra et al. 2011) as the source of a sweep's trials, and its pruning by the median.
 
 The study is a file that only the owner of the sweep's folder writes. What it proposes for a trial depends
-on (seed, number of the trial, what is known of the trials before) alone. So a sweep that was killed goes on
+on (seed, number of the trial, what is known of earlier trials). So a sweep that was killed continues
 as if it had not been. Optuna counts trials from 0, a sweep from 1.
 """
 

@@ -172,7 +172,7 @@ def _refuse_others(
 
 
 def recorded_weights(record: Mapping[str, Any]) -> UsedWeights | None:
-    """The weights that a run ended with, as its record tells of them; None where it has none."""
+    """The weights that a run ended with, as its record shows them; None where it has none."""
     kind, numbers = members_of_record(record)
     members: list[Member | None] = [None] if kind is None else [Member(kind, n) for n in sorted(numbers)]
     epochs = [_recorded_epoch(record, member) for member in members]

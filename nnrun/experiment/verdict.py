@@ -133,7 +133,7 @@ def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | N
 
 
 def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
-    """The history of one network; of several their mean, as far as all went."""
+    """The history of one network; of several their mean, up to the last epoch that all reached."""
     kind = member_kind(history.columns)
     if kind is None:
         return history

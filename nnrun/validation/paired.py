@@ -17,7 +17,7 @@ FEWEST_FOR_WILCOXON = 6
 """With n differences, all of one sign, the signed-rank test gives p = 2 / 2ⁿ: 0.06 for five, 0.03 for six."""
 
 _ROUNDING = 1e-9
-"""Differences closer than this share of the largest score count as equal."""
+"""Differences closer than this share of the largest score are treated as equal."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over folds or seeds: `epoch`, then `<column>_mean` and `<column>_std`.
 
     An epoch counts those that reached it (early stopping may end some before others). The standard
-    deviation is the sample's (ddof 1): they are a sample of all splits or seeds. One alone has none (NaN).
+    deviation is the sample's (ddof 1): they are a sample of all splits or seeds. A single one has none (NaN).
     A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
     epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
@@ -137,7 +137,8 @@ def choose_epoch(
     point is partly luck.
 
     Args:
-        values: the column that chooses, epoch by epoch; of several networks their mean, as far as all went.
+        values: the column that chooses, epoch by epoch; of several networks their mean, up to the
+            last epoch that all reached.
         mode: which values are best.
         networks: how many.
         min_delta: of one network, how much better the best must be (`early_stopping: restore_best`).
@@ -180,7 +181,7 @@ def smoothing_window(epoch: int) -> int:
 def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
     """Each epoch as the weighted mean of its neighbours on both sides, so that a minimum stays in its place.
 
-    A moving average as in the book (listing 3.32, `smooth`) looks back alone: with its factor of 0.9 a
+    A moving average as in the book (listing 3.32, `smooth`) looks back only: with its factor of 0.9 a
     minimum comes some 10 epochs late. Here the weights fall as exp(-distance / width) both ways. The width is
     `WIDTH_SHARE` of the epoch's number, since learning curves are steep at first and flat later on, and at
     most `LARGEST_WIDTH` epochs, the reach of the book's 0.9. So the first epochs stay nearly as they are, and

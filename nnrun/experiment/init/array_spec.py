@@ -85,7 +85,7 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
 
 
 def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dict[str, int]:
-    """Class → its rows; empty for what is no class."""
+    """Class → its rows; empty where the targets are not classes."""
     texts = targets.dtype.kind in "US"
     if targets.ndim != 1 or task == "regression":
         if texts and task == "regression":
@@ -110,7 +110,7 @@ def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dic
 
 
 def _image(inputs: Any) -> tuple[int, ...] | None:
-    """(height, width, channels) of a row, or None where rows are no images."""
+    """(height, width, channels) of a row, or None where rows are not images."""
     if isinstance(inputs, TokenRows) or inputs.ndim not in (3, 4):
         return None
     height, width = inputs.shape[1:3]

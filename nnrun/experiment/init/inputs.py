@@ -21,7 +21,7 @@ _FEWEST_VALUES: Final = 4
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was decided of the columns beside the target.
+    """What was decided about the columns other than the target.
 
     Attributes:
         names: to learn from, in the file's order.

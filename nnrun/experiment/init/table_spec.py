@@ -65,7 +65,7 @@ class Request:
         targets: the columns to predict.
         task: as classes, or as numbers.
         spec_path: where the spec will lie; its paths are relative to that folder.
-        why_target: why this column, for the comment beside it.
+        why_target: why this column, for the comment next to it.
         runners_up: what else could be the target, the likeliest first; two are told.
         test: a file of test rows, or None.
         labels: columns that look like several labels per row.
@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Decided:
-    """All that the lines of the spec tell of."""
+    """Everything that the lines of the spec show."""
 
     request: Request
     file: ReadTable
@@ -116,7 +116,7 @@ def initial_spec_of_file(
         on_message: is told how far reading is.
 
     Raises:
-        UsageError: there is no such column, or it is no number and the task is regression.
+        UsageError: there is no such column, or it is not a number and the task is regression.
         DataError: the file is damaged, the column cannot be predicted, or nothing is left to learn from.
     """
     file = read_file(request.path, on_message) if file is None else file

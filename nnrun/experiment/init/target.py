@@ -59,7 +59,7 @@ class Candidate:
 
     Attributes:
         name: of the column.
-        why: the surest sign that it is the target, as a remark beside it; empty where there is none.
+        why: the surest sign that it is the target, as a remark next to it; empty where there is none.
         points: how much speaks for it.
     """
 
@@ -342,7 +342,7 @@ def default_task(inferred: Inferred, n_rows: int, name: str = "") -> TaskName:
 
 
 def possible_tasks(inferred: Inferred) -> tuple[TaskName, ...]:
-    """What a target can be taken for. What is 0 or 1 is two classes."""
+    """How a target can be treated. What is 0 or 1 is two classes."""
     if isinstance(inferred.column, NumberColumn) and not is_dummy(inferred):
         return ("classification", "regression")
     return ("classification",)
@@ -351,7 +351,7 @@ def possible_tasks(inferred: Inferred) -> tuple[TaskName, ...]:
 def labels_of(file: ReadTable) -> tuple[str, ...]:
     """Columns that look like several labels per row: numbers that are 0 or 1, two or more, and called so.
 
-    Their names begin alike (target_1, label_spam), or they are the last columns beside texts.
+    Their names begin alike (target_1, label_spam), or they are the last columns of a file with texts.
     """
     dummies = [name for name, inferred in file.columns.items() if is_dummy(inferred)]
     called = [name for name in dummies if names.is_label_of_several(name)]

@@ -29,11 +29,11 @@ class Split:
 
     Attributes:
         test: the value of `dataset.test`, or None.
-        why_test: the remark beside it, or why there is none.
+        why_test: the remark next to it, or why there is none.
         validation: the value of `validation`.
-        why: the remark beside it.
+        why: the remark next to it.
         group: the value of `dataset.group`, or None.
-        reserved: columns that this takes, which are no inputs.
+        reserved: columns that this takes, which are not inputs.
         said: for a screen.
     """
 
