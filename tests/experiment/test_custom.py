@@ -372,11 +372,11 @@ def test_classes_with_a_loss_of_one_s_own(folder: Path) -> None:
     [
         (
             {"loss": {"custom": "mine:mixes"}, "validation": {"kfold": 3}},
-            "another loss when others train beside",
+            "a different loss when others train with",
         ),
         (
             {"loss": {"custom": "mine:one_number"}},
-            r"gave \(\) for outputs of shape \(1, \d+, 1\).*mean\(-1\)",
+            r"returned \(\) for outputs of shape \(1, \d+, 1\).*mean\(-1\)",
         ),
         ({"loss": {"custom": "mine:breaks"}}, r"mine:breaks failed: AttributeError.*mine.py, line \d+"),
         (
