@@ -13,6 +13,7 @@ Errors are those of `nnrun.errors`. `verbose=True` prints one line per epoch to 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
 
+SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk. Everything is read when it is asked for, so a `Run` follows a run that still trains.
+    """A run on disk. Everything is read on access, so a `Run` follows a run that is still training.
 
     Attributes:
         path: the run's folder.
@@ -86,7 +88,7 @@ class Run:
 
     @property
     def baseline(self) -> dict[str, float]:
-        """Metric → what a predictor that never looks at the inputs scores."""
+        """Metric → the score of a predictor that ignores the inputs."""
         return dict(self.record.get("baseline") or {})
 
     @property
@@ -138,14 +140,14 @@ def train(
 
     Args:
         spec: the YAML file.
-        seeds: train with so many seeds, from the spec's own upwards, side by side.
+        seeds: train with this many seeds, counting up from the spec's seed, side by side.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
         runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
         data_dir: where data files are looked for first; default: NNRUN_DATA_DIR.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
         verbose: print one line per epoch to stderr.
-        allow_custom: modules of your own that the spec names and that may run (`nnrun.spec.custom`).
+        allow_custom: your own modules that the spec names and that may run (`nnrun.spec.custom`).
 
     Raises:
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
@@ -227,13 +229,13 @@ def sweep(
     verbose: bool = False,
     allow_custom: Sequence[str] = (),
 ) -> Sweep:
-    """Try values of a spec's keys, each trial a run of its own; go on with the same sweep where there is one.
+    """Try values for keys of a spec, each trial as its own run; continue the same sweep if there is one.
 
     Args:
         spec: the YAML file, with or without a sweep section.
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
         method, trials, monitor: instead of what the sweep section says.
-        new: begin anew in any case.
+        new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.run import Settings
@@ -264,13 +266,13 @@ def kfold(
     verbose: bool = False,
     allow_custom: Sequence[str] = (),
 ) -> Run:
-    """Train a spec by k-fold, unless its folds are a time series; the folds train together.
+    """Train a spec with k-fold validation, or with its time-series folds; the folds train together.
 
     Args:
         spec: the YAML file.
         k: number of folds; default: as the spec says, else the schema's default.
-        repeats: how often to split anew; needs `shuffle: true`.
-        fold: train this fold alone, from 0.
+        repeats: number of repeats, each with a different split; needs `shuffle: true`.
+        fold: train only this fold, counted from 0.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.prepare import Selection
@@ -298,11 +300,11 @@ def final(
     verbose: bool = False,
     allow_custom: Sequence[str] = (),
 ) -> Run:
-    """Retrain from scratch on all training rows, then use the test set; a run of its own.
+    """Retrain from scratch on all training rows, then use the test set; this makes a new run.
 
     Args:
-        source: a run, whose best epoch decides how long, or a spec file.
-        epochs: how long instead; `best` is the default for a run, the spec's epochs that for a spec.
+        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
+        epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
@@ -316,11 +318,11 @@ def final(
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run):
+    if isinstance(source, Run) or not is_spec_file(source):
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
-                source._directory,
+                _run(source, runs_dir)._directory,
                 settings,
                 epochs=wanted,
                 overrides=_changes(overrides),
@@ -329,7 +331,7 @@ def final(
             )
     else:
         if epochs == "best":
-            raise UsageError("epochs='best' needs a run whose validation chose; give the run, or a number.")
+            raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
                 load_spec(source, _changes(overrides)),
@@ -342,12 +344,13 @@ def final(
 
 
 def evaluate(
-    run: Run,
+    run: Run | PathLike,
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
@@ -355,20 +358,21 @@ def evaluate(
     """Measure a run's networks on the test set (counted in its record) or its validation rows.
 
     Args:
-        run: the run.
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
-        overrides: where the files of the run's spec lie now, such as `{"dataset.csv.path": "t.csv"}`.
+        overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
+        runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluate import evaluate_run
 
     with allowing(allow_custom):
         return evaluate_run(
-            run._directory,
+            _run(run, runs_dir)._directory,
             split=split,
             weights=weights,
-            overrides=overrides,
+            overrides=_changes(overrides),
             data_dir=_data_dir(data_dir),
             device=device,
             allow_unknown=allow_unknown,
@@ -376,38 +380,77 @@ def evaluate(
 
 
 def predict(
-    run: Run,
-    inputs: Any,
+    run: Run | PathLike,
+    inputs: Any = None,
     *,
+    split: Literal["train", "validation", "test"] | None = None,
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    allow_unknown: bool = False,
+    runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Ask a run's networks about new rows. Needs the run alone, and no data set.
+    """Predict new rows with a run's networks, which needs only the run; or rows of its data set (`split`).
 
     Args:
-        run: the run. Of several networks the outputs are averaged.
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
+            outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
+        split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
+            each validation row is predicted by the network that did not train on it. A look at the test set
+            is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
+        overrides, allow_unknown: with `split`, as for `evaluate`.
+        runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         allow_custom: as for `train`.
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
-        units) and, for classes, `probability` and `probability_<class>` of each.
+        units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
+        the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predict import load_predictor, predict_values
 
+    if (inputs is None) == (split is None):
+        raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
     with allowing(allow_custom):
+        if split is not None:
+            from nnrun.experiment.predict_split import predict_split
+
+            return predict_split(
+                _run(run, runs_dir)._directory,
+                split,
+                member=member,
+                weights=weights,
+                overrides=overrides,
+                data_dir=_data_dir(data_dir),
+                device=device,
+                allow_unknown=allow_unknown,
+            ).table()
         predictor = load_predictor(
-            run._directory, member=member, weights=weights, data_dir=_data_dir(data_dir), device=device
+            _run(run, runs_dir)._directory,
+            member=member,
+            weights=weights,
+            data_dir=_data_dir(data_dir),
+            device=device,
         )
         return predict_values(predictor, inputs)
+
+
+def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:
+    """The run that is given, or found as commands find it."""
+    if isinstance(reference, Run):
+        return reference
+    if not isinstance(reference, (str, os.PathLike)):
+        raise UsageError(f"a run is a Run, a path, an id, a name or '@last'; found {reference!r}.")
+    return load_run(os.fspath(reference), runs_dir)
 
 
 def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
@@ -422,6 +465,11 @@ def _changes(overrides: Overrides) -> list[Override]:
     from nnrun.spec.overrides import IN_PYTHON, overrides_of
 
     return overrides_of(overrides, IN_PYTHON)
+
+
+def is_spec_file(text: PathLike) -> bool:
+    """Whether a text that may name a spec or a run names a spec."""
+    return Path(text).suffix.lower() in SPEC_ENDINGS or os.path.isfile(text)
 
 
 def _runs_dir(path: PathLike | None) -> Path:

@@ -1,11 +1,11 @@
 """Everything nnrun refuses to do, as one small tree.
 
     NnrunError              exit code 1: the run failed
-    ├── UsageError          2: the command line asks for something that cannot be
+    ├── UsageError          2: the command line asks for something impossible
     ├── SpecError           3: the spec is invalid (holds every problem at once)
     ├── DataError           4: data missing, corrupt, or not what the spec says
     ├── DivergedError       5: the loss became NaN or infinite
-    └── LockedError         6: another process is at work there
+    └── LockedError         6: another process is working there
 
 An interruption by the user (Ctrl-C) is Python's KeyboardInterrupt and ends with exit code 130.
 
@@ -45,9 +45,22 @@ def folder_of(error: BaseException) -> Path | None:
 
 
 class UsageError(NnrunError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = 2
+
+
+class AmbiguousRunError(UsageError):
+    """A name of a run that several runs match.
+
+    Attributes:
+        reference: the name.
+        matches: the ids of the runs, the newest first.
+    """
+
+    def __init__(self, message: str, reference: str, matches: Sequence[str]) -> None:
+        super().__init__(message)
+        self.reference, self.matches = reference, tuple(matches)
 
 
 class DataError(NnrunError):
@@ -63,17 +76,17 @@ class DivergedError(NnrunError):
 
 
 class LockedError(NnrunError):
-    """Another process is at work on the same thing."""
+    """Another process is working on the same thing."""
 
     exit_code = 6
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong (or doubtful) in a spec, with the place where it stands.
+    """One thing wrong (or doubtful) in a spec, with its place.
 
     Attributes:
-        message: what was found, what is allowed, the nearest name where there is one.
+        message: what was found, what is allowed, the closest name if there is one.
         path: where in the spec, as `--set` spells it: `layers[0].dense.units`.
         file: the spec's file as the user named it, or `--set` for an override, or None.
         line: 1-based line in the file, or None when the place is not in a file.

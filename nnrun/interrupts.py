@@ -3,7 +3,7 @@
 Python raises KeyboardInterrupt between any two instructions. Training stops between two batches instead:
 engines call `stop_if_asked` before each, which does nothing outside `stopping_between_batches`. A second
 request does not wait. What another program has set up to answer a signal is left alone, and so are threads
-beside the main one, which Python never interrupts.
+other than the main one, which Python never interrupts.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def stop_if_leaving() -> None:
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within `stopping_between_batches`: work that is no batch and takes long, such as compiling."""
+    """Within `stopping_between_batches`: work that is not a batch and takes long, such as compiling."""
     watch = _watch if _in_main_thread() else None
     if watch is None or not watch.patient:
         yield
@@ -167,7 +167,7 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, answer)
     if came:
         answer = held[signal.Signals(came[0])]
-        assert callable(answer), "only such were held back"
+        assert callable(answer), "only callable answers were held back"
         answer(came[0], None)
 
 

@@ -20,7 +20,7 @@ def user_path(written: str | os.PathLike[str], what: str = "A path") -> Path:
     """
     text = os.fspath(written)
     if not text.strip():
-        raise UsageError(f"{what} is empty; it must name a file or a folder ('.' is the present folder).")
+        raise UsageError(f"{what} is empty; it must name a file or a folder ('.' is the current folder).")
     return Path(os.path.expanduser(text))
 
 

@@ -187,7 +187,7 @@ def test_final_of_a_spec(spec: Path, tmp_path: Path) -> None:
     assert (made.record["parent"], made.record["seed"], len(made.history)) == (None, 1, 2)
     with pytest.raises(UsageError) as caught:
         nnrun.final(spec, epochs="best")
-    assert str(caught.value) == "epochs='best' needs a run whose validation chose; give the run, or a number."
+    assert str(caught.value) == "epochs='best' needs a run with validation; give the run, or a number."
 
 
 @pytest.mark.parametrize("epochs", [0, -3, "7", 1.5, True])
@@ -316,3 +316,37 @@ def test_what_is_exported() -> None:
         "sweep",
         "train",
     ]
+
+
+def test_a_run_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By path, id, name and @last, for every function that takes one."""
+    monkeypatch.chdir(tmp_path)
+    run = nnrun.train(write_small(tmp_path))
+    row = [[1.0, 2.0, 3.0]]
+    for name in (run, run.path, str(run.path), run.id, "small", "@last"):
+        assert nnrun.predict(name, row).equals(nnrun.predict(run, row))
+        assert (
+            nnrun.evaluate(name, split="validation").scores == nnrun.evaluate(run, split="validation").scores
+        )
+    for name in (run.path, run.id):
+        assert nnrun.final(name, epochs=1, runs_dir="runs").record["parent"] == run.id
+    for call in (nnrun.evaluate, lambda name: nnrun.predict(name, row), nnrun.final):
+        with pytest.raises(UsageError, match="No run 'nowhere'"):
+            call("nowhere")
+    with pytest.raises(UsageError, match="a run is a Run, a path"):
+        nnrun.evaluate(5)  # type: ignore[arg-type]
+
+
+def test_errors_name_arguments_of_python(tmp_path: Path) -> None:
+    spec = write_small(tmp_path)
+    for call in (
+        lambda: nnrun.train(spec, overrides=["epochs=0"]),
+        lambda: nnrun.train(spec, overrides="epochs=0"),
+        lambda: nnrun.train(spec, overrides={"epochs": 0}),
+        lambda: nnrun.kfold(spec, k=1),
+        lambda: nnrun.sweep(spec, over=["epochs=0,1"]),
+        lambda: nnrun.sweep(spec, over={"epochs": [1, 2]}, trials=3),
+    ):
+        with pytest.raises(SpecError) as caught:
+            call()
+        assert "--" not in str(caught.value), caught.value

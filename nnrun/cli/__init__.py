@@ -9,12 +9,13 @@ import atexit
 import contextlib
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
-from nnrun.errors import EXIT_INTERRUPTED, NnrunError
+from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave
 from nnrun.spec.allowed import allowing
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         from nnrun.cli.output import report_error
 
-        report_error(error, as_json=as_json)
+        report_error(_with_commands(error, args), as_json=as_json)
         return error.exit_code
     except Exception as error:
         from nnrun.cli.app import usage_exit_code, usage_message
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"error: {error}", "OSError", 1, as_json, error)
             return 1
         _say(
-            f"error: nnrun met a fault of its own: {type(error).__name__}: {error}\n"
+            f"error: internal error: {type(error).__name__}: {error}\n"
             "This is a bug. Run the command again with --debug to see where.",
             type(error).__name__,
             1,
@@ -80,6 +81,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _with_commands(error: NnrunError, args: Sequence[str]) -> NnrunError:
+    """Where a name means several runs: the command for each of them."""
+    if not isinstance(error, AmbiguousRunError):
+        return error
+    commands = [
+        shlex.join(["nnrun", *(match if arg == error.reference else arg for arg in args)])
+        for match in error.matches[:_MOST_COMMANDS]
+    ]
+    more = len(error.matches) - len(commands)
+    ending = [f"... and {more} more"] if more else []
+    listed = "\n".join(f"  {line}" for line in [*commands, *ending])
+    return UsageError(f"'{error.reference}' matches {len(error.matches)} runs; name one:\n{listed}")
+
+
+_MOST_COMMANDS = 10
 
 
 def _say(text: str, kind: str, exit_code: int, as_json: bool, error: BaseException | None = None) -> None:

@@ -1,6 +1,6 @@
 """The tables of `nnrun evaluate`: what lies behind the scores, on a screen of a given width.
 
-Each has a form that tells everything and a brief one, whose length a `Brief` sets.
+Each has a full form and a brief one, whose length a `Brief` sets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Brief:
 def brief_classification_text(found: Classification, width: int, brief: Brief) -> str:
     """The worst classes, and mistakes in a line each."""
     right = found.rows - found.wrong
-    head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
+    head = f"Classes: {right:,} of {found.rows:,} rows are correct ({right / found.rows:.4f})"
     blocks = [_worst_scores(head, "class", found.classes, (found.macro, found.weighted), brief, width)]
     as_matrix = brief.confusions and len(found.classes) <= _MOST_CLASSES_IN_A_BRIEF_MATRIX
     if as_matrix:
@@ -100,7 +100,7 @@ def _worst_scores(
 
 
 def _lines_with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence[str], width: int) -> str:
-    """A table with as much of each row's text beside it as fits."""
+    """A table with as much of each row's text next to it as fits."""
     heading, *lines = aligned(table, right_first=True).split("\n")
     room = max(map(len, lines))
     rows = [
@@ -143,7 +143,7 @@ def residuals_text(found: Residuals, width: int) -> str:
     if found.worst:
         table = _worst_rows(found.worst)
         texts = [row.text for row in found.worst]
-        blocks.append(_with_texts("Rows furthest off", table, texts, width))
+        blocks.append(_with_texts("Largest errors", table, texts, width))
     return "\n\n".join(blocks)
 
 
@@ -160,7 +160,7 @@ def _spread(found: Residuals) -> str:
 
 def _labels_head(found: MultiLabel) -> str:
     return (
-        f"Labels: every label is right in {found.right:,} of {found.rows:,} rows "
+        f"Labels: all labels are correct in {found.right:,} of {found.rows:,} rows "
         f"({found.right / found.rows:.4f}); a label is predicted where its probability is above 0.5"
     )
 
@@ -179,19 +179,19 @@ def _place_headings(row: Mistake | WorstRow) -> list[str]:
 
 
 def _place(row: Mistake | WorstRow) -> list[str]:
-    """The number of a row in its split, and where it stands in its file (a line, of Parquet a row)."""
+    """The number of a row in its split, and where it is in its file (a line, of Parquet a row)."""
     return [str(row.row)] if row.in_file is None else [str(row.row), str(row.in_file)]
 
 
 def _classes(found: Classification, width: int) -> str:
     right = found.rows - found.wrong
-    head = f"Classes: {right:,} of {found.rows:,} rows are right ({right / found.rows:.4f})"
+    head = f"Classes: {right:,} of {found.rows:,} rows are correct ({right / found.rows:.4f})"
     table = _scores("class", found.classes, (found.macro, found.weighted))
     return "\n".join([head, table, *_unseen("classes", "leaves them out", found.classes, width)])
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:
-    """A table of those that were there or predicted, and the means, by default below a blank line."""
+    """A table of those that occur or were predicted, and the means, by default below a blank line."""
 
     def line(scores: ClassScores) -> list[str]:
         values = [f"{value:.4f}" for value in (scores.precision, scores.recall, scores.f1)]

@@ -1,4 +1,4 @@
-"""`nnrun check`: all problems of the specs and of small files of data, without importing torch."""
+"""`nnrun check`: all problems in the specs and in small data files, without importing torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
 
 
 def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
-    """What the data say, where they are a file of the user's own that is there."""
+    """What the data say, where they are an existing file of the user's."""
     path = getattr(loaded.spec.dataset, "path", None)
     if path is None or not Path(path).expanduser().exists():
         return ()
@@ -76,10 +76,10 @@ def check(
     set_: Set = None,
     json: Json = False,
 ) -> int:
-    """Show all problems of the specs, and what training would refuse of a file of your own that is there.
+    """Show all problems in the specs, and what training would reject in your own data files, if they exist.
 
     Nothing is trained or downloaded; a data file of more than 64 MiB is not read. Exit code 0: no errors
-    (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data do not suit it.
+    (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data do not match it.
     """
     results = [check_spec(path, set_ or ()) for path in specs]
     if json:

@@ -1,4 +1,4 @@
-"""The last screen of a run: what it came to, beside what is worth nothing, and what to type next."""
+"""The closing screen of a run: its scores next to the baseline, and what to type next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from nnrun.experiment.sound_record import sound
 from nnrun.experiment.used_weights import recorded_weights
 from nnrun.records import members_of_record, recorded_directions
 from nnrun.spec.suggest import with_std
-from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
@@ -33,7 +32,7 @@ MOST_MEMBERS = 10
 def closing_text(
     run: RunDirectory, record: Mapping[str, Any], looks: int | None = None, *, verbose: bool = False
 ) -> str:
-    """The closing screen of a run, from its record alone.
+    """The closing screen of a run, from its record only.
 
     Args:
         run: its folder.
@@ -84,14 +83,14 @@ def _headline(record: Mapping[str, Any]) -> str:
     stopped = record.get("stopped_early")
     if stopped:
         kind, _ = members_of_record(record)
-        text += "\nEarly stopping ended it" + (
+        text += "\nStopped early" + (
             f" at epoch {next(iter(stopped.values()))}."
             if kind is None
             else ": "
             + ", ".join(f"{kind} {number} at epoch {epoch}" for number, epoch in stopped.items())
             + "."
         )
-    return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.get("smoke") else text
+    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.get("smoke") else text
 
 
 def _of_members(record: Mapping[str, Any]) -> str:
@@ -99,7 +98,7 @@ def _of_members(record: Mapping[str, Any]) -> str:
     if kind is None:
         return ""
     if len(numbers) == 1:
-        return f"; seed {numbers[0]}, alone" if kind == "seed" else f" in fold {numbers[0]}, alone"
+        return f"; seed {numbers[0]} only" if kind == "seed" else f" in fold {numbers[0]} only"
     return (
         f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
     )
@@ -113,6 +112,8 @@ def _why_it_ended(record: Mapping[str, Any]) -> str:
 
 def _chosen_from(record: Mapping[str, Any]) -> str:
     """Why a final run trained for as long as it did, where another's validation decided."""
+    from nnrun.validation.summary import monitor_mode  # it brings NumPy
+
     chosen = record.get("chosen_from")
     if not isinstance(chosen, Mapping) or chosen.get("epoch") != record.get("epochs_run"):
         return ""
@@ -150,7 +151,7 @@ def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) 
     """How often the test set was looked at, by this run and by all of its name."""
     uses = record.get("test_uses") or []
     if record.get("command") == "final" and record.get("reproduces"):
-        return f"It repeats {record['reproduces']}, and did not look at the test set."
+        return f"It repeats {record['reproduces']} and did not look at the test set."
     if record.get("command") == "final" and not uses and record.get("status") == "completed":
         return "The data set has no test set, so nothing was tested."
     if not uses:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def compare(
     runs: options.Runs,
     spec_only: Annotated[
-        bool, typer.Option("--spec-only", help="Only where the specs differ (as nnrun diff).")
+        bool, typer.Option("--spec-only", help="Show only how the specs differ (as nnrun diff).")
     ] = False,
     output: options.Figure = None,
     no_figure: Annotated[bool, typer.Option("--no-figure", help="Draw nothing.")] = False,
@@ -33,7 +33,7 @@ def compare(
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Compare runs: where their specs differ, what they scored, and whether that may be chance."""
+    """Compare runs: how their specs differ, their scores, and whether differences may be chance."""
     check_format(as_json=as_json, as_csv=as_csv)
     if output is not None and (no_figure or spec_only):
         raise UsageError(
@@ -45,7 +45,7 @@ def compare(
 
     found = find_runs(runs, runs_dir)
     if len(found) < 2:
-        raise UsageError(f"compare needs two runs or more, but got {found[0].id} alone.")
+        raise UsageError(f"compare needs at least two runs, but got only {found[0].id}.")
     if spec_only:
         from nnrun.experiment.run_scores import read_run_spec
 
@@ -80,7 +80,7 @@ def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> 
     pairs = zip(comparison.runs, names, strict=True)
     drawn = [(run, f"{run.label}  {name}") for run, name in pairs if run.scores.epochs]
     if not drawn:
-        message("No figure: no epoch of these runs has ended.")
+        message("No figure: none of these runs has finished an epoch.")
         return None
 
     from nnrun.experiment.curves import make_panels, write_figure

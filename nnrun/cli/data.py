@@ -1,4 +1,4 @@
-"""`nnrun data`: which data sets there are, bring one here, look into one."""
+"""`nnrun data`: list the data sets, download one, inspect one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nnrun.data.catalog import Entry
     from nnrun.spec import schema
 
-data = typer.Typer(help="List, fetch and look into data sets.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(help="List, fetch and inspect data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data")
 
 Name = Annotated[
@@ -45,7 +45,7 @@ _SPEC_ENDINGS = (".yaml", ".yml")
 
 
 class Split(str, Enum):
-    """The two sets that a row can be shown of."""
+    """The two sets that a row can be shown from."""
 
     train = "train"
     test = "test"
@@ -70,12 +70,12 @@ def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
         rows.append([entry.name, entry.what, number(facts.train_rows), number(facts.test_rows), where])
     print(table(rows, right=(2, 3)))
     if any(row[-1] == "missing" for row in rows):
-        message("Bring a missing one here with: nnrun data fetch NAME")
+        message("Download a missing one with: nnrun data fetch NAME")
 
 
 @data.command()
 def fetch(name: Name, data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
-    """Download a data set, or say where it is; check it, and read it once."""
+    """Download a data set, or show where it is; check it, and read it once."""
     from nnrun.data.catalog import entry_for, fetch_entry
 
     entry = entry_for(name)
@@ -104,22 +104,25 @@ def show(
     split: Annotated[Split, typer.Option("--split", help="The set that the row is in.")] = Split.train,
     num_words: Annotated[
         int | None,
-        typer.Option("--num-words", min=1, help="imdb, reuters: keep the most frequent words only."),
+        typer.Option("--num-words", min=1, help="imdb, reuters: keep only the most frequent words."),
     ] = None,
     integers: Annotated[
-        bool, typer.Option("--integers", help="With --row, of texts: the integers behind the words as well.")
+        bool,
+        typer.Option("--integers", help="With --row, for texts: also show the integers behind the words."),
     ] = False,
     prepared: Annotated[
         bool,
-        typer.Option("--prepared", help="With --row, of a SPEC: the numbers that the network gets as well."),
+        typer.Option(
+            "--prepared", help="With --row, for a SPEC: also show the numbers that the network gets."
+        ),
     ] = False,
     allow_custom: options.AllowCustom = None,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a data set or a file holds, or one row of it: tokens as words, a table row by column.
+    """Show what a data set or a file contains, or one of its rows: tokens as words, a table row by column.
 
-    A file is looked for here, then in --data-dir.
+    A file is searched for in the current folder, then in --data-dir.
     """
     if (integers or prepared) and row is None:
         raise UsageError(f"{'--integers' if integers else '--prepared'} is for one row: add --row N.")
@@ -161,7 +164,7 @@ def show(
 
 def _refuse_integers(integers: bool, document: Mapping[str, Any]) -> None:
     if integers and "tokens" not in document:
-        raise UsageError("--integers is for texts that are kept as integers, such as imdb and reuters.")
+        raise UsageError("--integers is for texts that are stored as integers, such as imdb and reuters.")
 
 
 def _show_of_spec(
@@ -217,7 +220,7 @@ def _limited(entry: Entry, num_words: int | None) -> schema.Component:
     if num_words is None:
         return entry.dataset
     if not isinstance(entry.dataset, (schema.Imdb, schema.Reuters)):
-        raise UsageError(f"--num-words is for imdb and reuters; {entry.name} takes no such limit.")
+        raise UsageError(f"--num-words is for imdb and reuters; it does not apply to {entry.name}.")
     return entry.dataset.model_copy(update={"num_words": num_words})
 
 

@@ -72,7 +72,7 @@ def _statistics_table(heading: str, columns: list[dict[str, Any]]) -> str:
 def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
     """One row of a data set or a file: a token row as words, a table row by column.
 
-    With `integers` the integers of a token row stand below its words.
+    With `integers` the integers of a token row are shown below its words.
     """
     if "target" in document:
         target = document["target"]
@@ -104,7 +104,7 @@ def _prepared_text(prepared: dict[str, Any]) -> str:
     count = f"{prepared['features']:,} numbers"
     if prepared["sparse"]:
         count += f", {len(values):,} of them not 0"
-    head = f"As the network gets it: {count}; prepared with what {where} say."
+    head = f"As the network gets it: {count}; preprocessing fitted on {where}."
     if not prepared["sparse"] and names is None:
         body = _numbers(f"{value:.6g}" for value in values)
     elif names is None and all(value == 1 for value in values):
@@ -125,7 +125,7 @@ def _numbers(texts: Iterable[str]) -> str:
 
 
 def file_text(document: dict[str, Any]) -> str:
-    """A file of rows: its columns, and what to beware of."""
+    """A file of rows: its columns, and warnings about them."""
     source, columns = document["source"], document["columns"]
     head = (
         f"{document['name']}: {document['rows']:,} row{'' if document['rows'] == 1 else 's'}, "
@@ -139,7 +139,7 @@ def file_text(document: dict[str, Any]) -> str:
         keys = flow(document["read_with"])
         parts.append(
             paragraph(
-                f"Read with {keys}, guessed from what the file holds; a spec must say so too, as "
+                f"Read with {keys}, guessed from the file's content; a spec must set this too, as "
                 "`nnrun init` does.",
                 text_width(),
             )

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def diff(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC|RUN...", help="Spec files, and runs: path, id, prefix, @last."),
+        typer.Argument(metavar="SPEC|RUN...", help="Spec files or runs: path, id, prefix, @last."),
     ],
     as_csv: options.Csv = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Show where specs differ, every default filled in, by path as --set spells it."""
+    """Show how specs differ, with all defaults filled in, by path as --set takes it."""
     check_format(as_json=as_json, as_csv=as_csv)
     if len(sources) < 2:
-        raise UsageError(f"diff needs two specs or runs, or more, but got {sources[0]} alone.")
+        raise UsageError(f"diff needs at least two specs or runs, but got only {sources[0]}.")
     read = [_read(source, runs_dir) for source in sources]
     print_differences([name for name, _ in read], [spec for _, spec in read], as_json=as_json, as_csv=as_csv)
 

@@ -24,26 +24,28 @@ _DATA_FILES = (
     "reuters_word_index.json",
 )
 
-_NO_COMPILER = "no C++ compiler found: training works, but long runs go step by step (install g++ or clang++)"
+_NO_COMPILER = (
+    "no C++ compiler found: training works, but long runs are not compiled (install g++ or clang++)"
+)
 
 
 @app.command()
 def doctor(
     verify_resume: Annotated[
         bool,
-        typer.Option("--verify-resume", help="Try whether a run that goes on is exact on --device, too."),
+        typer.Option("--verify-resume", help="Also test whether resuming a run is exact on --device."),
     ] = False,
     device: options.Device = "auto",
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> int:
-    """Look at what nnrun needs: versions, devices, compiler, data files, a place for runs."""
+    """Check what nnrun needs: versions, devices, compiler, data files, a folder for runs."""
     report = examine(runs_dir, data_dir)
     if verify_resume:
         report["resume"] = _resume_facts(device)
         if not report["resume"]["exact"]:
-            report["problems"].append(f"Runs on {report['resume']['device']} do not go on exactly.")
+            report["problems"].append(f"Runs on {report['resume']['device']} are not resumed exactly.")
     if as_json:
         print_json(report)
     else:
@@ -95,7 +97,7 @@ def render(report: dict[str, Any]) -> str:
     if "resume" in report:
         lines.append(("resume", report["resume"]["finding"]))
     width = max(len(name) for name, _ in lines)
-    closing = report["problems"] or ["Everything that nnrun needs is here."]
+    closing = report["problems"] or ["Everything that nnrun needs is installed."]
     return "\n".join([*(f"{name:<{width}}  {finding}" for name, finding in lines), "", *closing])
 
 
@@ -105,14 +107,14 @@ def _resume_facts(device: str) -> dict[str, Any]:
     found = verify_resume(device)
     what = f"{EPOCHS} epochs, stopped after {STOPPED_AFTER}, on {found.device}"
     if found.exact:
-        finding = f"exact: {what}: history and weights are identical to those of a run in one go"
+        finding = f"exact: {what}: history and weights are identical to those of an uninterrupted run"
     else:
         parts = [
             name
             for name, part in (("history", found.history), ("weights", found.weights))
             if not part.identical
         ]
-        finding = f"not exact: {what}: {' and '.join(parts)} differ from those of a run in one go"
+        finding = f"not exact: {what}: {' and '.join(parts)} differ from those of an uninterrupted run"
     return {"device": found.device, "exact": found.exact, "finding": finding}
 
 
@@ -149,7 +151,7 @@ def _why_not_writable(runs_dir: Path) -> str | None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        return f"Runs cannot be kept in {runs_dir}: {place} is a file."
+        return f"Runs cannot be stored in {runs_dir}: {place} is a file."
     if not os.access(place, os.W_OK | os.X_OK):
-        return f"Runs cannot be kept in {runs_dir}: {place} is not writable."
+        return f"Runs cannot be stored in {runs_dir}: {place} is not writable."
     return None

@@ -28,7 +28,7 @@ _BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 
 
 
 class Split(str, Enum):
-    """The rows that a run can be measured on."""
+    """The rows that a run can be evaluated on."""
 
     test = "test"
     validation = "validation"
@@ -37,12 +37,16 @@ class Split(str, Enum):
 @app.command()
 def evaluate(
     run: options.Run,
-    split: Annotated[Split, typer.Option("--split", help="The rows to measure on.")] = Split.test,
+    split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = Split.test,
     mistakes: Annotated[
         int | None,
-        typer.Option("--mistakes", min=0, help="How many wrong rows, or rows furthest off, to show in full."),
+        typer.Option(
+            "--mistakes", min=0, help="How many misclassified rows, or largest errors, to show in full."
+        ),
     ] = None,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw to runs/<id>/plots/.")] = True,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
+    ] = True,
     weights: options.Weights = options.WeightsName.last,
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
@@ -55,7 +59,7 @@ def evaluate(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure a run's networks, and show what lies behind: classes, labels, mistakes, calibration, residuals.
+    """Evaluate a run's networks in detail: scores, classes, labels, mistakes, calibration, residuals.
 
     Each look at the test set is counted in the run's record.
     """
@@ -158,6 +162,8 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     }
     if evaluation.kept is not None:
         columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    if evaluation.ensemble is not None:
+        columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
@@ -179,7 +185,8 @@ def _remarks(evaluation: Evaluation) -> list[str]:
         return [
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
             f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
-            f"{evaluation.scores_epoch}, one for all, as in the summary of training."
+            f"{evaluation.scores_epoch}, the same for all, as in the training summary."
+            + (" The ensemble uses the own epochs as well." if evaluation.ensemble is not None else "")
         ]
     if evaluation.chosen_on_these_rows:
         return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]
@@ -189,7 +196,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
 def _look(evaluation: Evaluation) -> str:
     """How often the test set has been looked at."""
     uses = evaluation.test_uses
-    if evaluation.look is None:  # a smoke run, which counts for itself alone
+    if evaluation.look is None:  # a smoke run, which counts only for itself
         return f"This run has looked at the test set {times(uses)}."
     sentence = nth_look(evaluation.look, evaluation.data, evaluation.name, evaluation.run.runs_dir)
     return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."

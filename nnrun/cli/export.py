@@ -40,29 +40,27 @@ def export(
     ],
     format_: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="Default: as the file's name ends. onnx needs the extra nnrun[onnx]."),
+        typer.Option("--format", help="Default: by the file's ending. onnx needs the extra nnrun[onnx]."),
     ] = None,
     member: Annotated[
         str | None,
-        typer.Option("--member", metavar="NAME", help="Which of several networks: fold-2, seed-7."),
+        typer.Option("--member", metavar="NAME", help="Which of several networks to export: fold-2, seed-7."),
     ] = None,
     weights: options.Weights = options.WeightsName.last,
     float64: Annotated[
-        bool, typer.Option("--float64", help="A program that takes tables of float64, not float32.")
+        bool, typer.Option("--float64", help="Export a program that takes float64 tables, not float32.")
     ] = False,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a run's network to a file for others: weights, a PyTorch program, or ONNX; and check it."""
+    """Export a run's network for other programs (weights, a PyTorch program, or ONNX), and check the file."""
     chosen = format_.value if format_ is not None else output.suffix.lower().removeprefix(".")
     if chosen not in [known.value for known in ExportFormat]:
-        raise UsageError(
-            f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or --format says which."
-        )
+        raise UsageError(f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or give --format.")
     if output.exists() and not output.is_file():
-        raise UsageError(f"-o {output} is no ordinary file.")
+        raise UsageError(f"-o {output} is not a regular file.")
 
     from nnrun.experiment.export import export_run
     from nnrun.records import find_run
@@ -100,13 +98,12 @@ def _text(exported: Exported) -> str:
     if exported.weights.others:
         lines.append(f"         {exported.weights.others}")
     if exported.dtype is None:
-        lines.append("holds    the weights; as metadata the spec, the preprocessing and the names of classes")
+        lines.append("holds    the weights; as metadata the spec, the preprocessing and the class names")
     else:
         lines += [f"takes    {_input(exported)}", f"gives    {_output(exported)}"]
     lines.append(
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
-        "the run's by "
-        f"{exported.difference:.3g} at most"
+        f"the run's by at most {exported.difference:.3g}"
     )
     return "\n".join(lines)
 
@@ -115,16 +112,16 @@ def _input(exported: Exported) -> str:
     shape = f"(N, {exported.features}) {exported.dtype}"
     if exported.rows_of in ("multi_hot", "pad"):
         rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[exported.rows_of]
-        return f"{shape}: {rows}; making tokens of texts, and such rows of tokens, is not inside"
+        return f"{shape}: {rows}; tokenizing texts and making such rows is not included"
     if exported.rows_of == "prepared":
         return (
-            f"{shape}: prepared rows; some columns are no numbers, so the preprocessing is not inside: the "
-            "run's own says how they are made"
+            f"{shape}: prepared rows; some columns are not numeric, so the preprocessing is not included: "
+            "the run's own makes such rows"
         )
     if exported.columns:
         names = printable(", ".join(exported.columns))
-        return f"{shape}: {names}, NaN where one is missing; their preprocessing is inside"
-    return f"{shape}: raw features; their preprocessing is inside"
+        return f"{shape}: {names}, NaN where one is missing; their preprocessing is included"
+    return f"{shape}: raw features; their preprocessing is included"
 
 
 def _output(exported: Exported) -> str:

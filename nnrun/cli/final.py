@@ -73,11 +73,11 @@ def final(
             as_json=as_json,
         )
     if source is None:
-        raise UsageError("A spec or a run is missing. Name one, or a run to go on with: --resume RUN.")
+        raise UsageError("A spec or a run is missing. Name one, or a run to resume: --resume RUN.")
     of_spec = options.is_spec(source)
     changes = options.changes_of(set_, seed=seed, epochs=number)
     if of_spec and epochs == _BEST:
-        raise UsageError("--epochs best needs a run whose validation chose; name the run, or a number.")
+        raise UsageError("--epochs best needs a run with validation; name the run, or give a number.")
 
     from nnrun.spec.load import load_spec
 

@@ -32,7 +32,7 @@ class Task(str, Enum):
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the command line says of the data, and whether the rest may be asked."""
+    """What the command line says about the data, and whether the rest may be asked."""
 
     targets: tuple[str, ...]
     task: TaskName | None
@@ -57,8 +57,8 @@ def init(
         typer.Argument(
             metavar="FILE",
             parser=options.path,
-            help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with one of texts "
-            "for each class.",
+            help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
+            "subfolder of texts for each class.",
             show_default=False,
         ),
     ] = None,
@@ -67,7 +67,7 @@ def init(
         typer.Option(
             "--target",
             metavar="COLUMN",
-            help="What to predict. Several times: several numbers, or labels that are 0 or 1.",
+            help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
             show_default=False,
         ),
     ] = None,
@@ -78,11 +78,11 @@ def init(
             "--test",
             metavar="FILE",
             parser=options.path,
-            help="A file of the same columns: the test set.",
+            help="A file with the same columns: the test set.",
             show_default=False,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: decide.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions; use the defaults.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -90,29 +90,29 @@ def init(
             "--output",
             metavar="SPEC",
             parser=options.path,
-            help="Where to write; default: FILE's stem, here.",
+            help="Where to write; default: FILE's stem, in the current folder.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a spec that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing spec.")] = False,
     example: Annotated[
-        str | None, typer.Option("--example", metavar="NAME", help="Copy this spec of the project.")
+        str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the specs that --example copies.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write a first spec for a file, with a comment beside each choice.
+    """Write a first spec for a file, with a comment on each choice.
 
-    The target is, of what the file has, the first of: a column with a usual name (target, label, y, survived,
-    species, class, ...), a column called as the file is, one with a word that targets often have (price,
-    salary, score, ...) or that the file's name has too, the last column, the first. Ids, row numbers, dates,
-    marks of test rows, and columns of one value or of texts that all differ are never chosen. On a terminal
-    it is asked, unless --target, --task or --yes decides.
+    The target is the first of these that the file has: a column with a usual name (target, label, y,
+    survived, species, class, ...), a column named like the file, one whose name has a word that is common in
+    targets (price, salary, score, ...) or in the file's name, the last column, the first column. Never
+    chosen: ids, row numbers, dates, marks of test rows, and columns of one value or of texts that all differ.
+    On a terminal nnrun asks, unless --target, --task or --yes decides.
     """
     if list_:
         _list_examples(as_json)
         return
     if (file is None) == (example is None):
-        raise UsageError("init needs a FILE to look at, or an --example NAME (--list shows them).")
+        raise UsageError("init needs a FILE, or --example NAME (--list shows them).")
     if example is not None:
         from nnrun.spec.examples import example_text
 
@@ -159,7 +159,9 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
     if path.is_dir():
         raise UsageError(f"{shown} is a folder. Name a file in it with -o.")
     if path.exists() and not force:
-        raise UsageError(f"{shown} is there already. Write over it with --force, or name another with -o.")
+        raise UsageError(
+            f"{shown} already exists. Overwrite it with --force, or choose another name with -o."
+        )
     if not path.parent.is_dir():
         raise UsageError(f"The folder {printable(str(path.parent))} does not exist. Make it first.")
     return path
@@ -178,7 +180,7 @@ def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
     if file.is_dir():
         if asked.targets or asked.task == "regression" or asked.test is not None:
             raise UsageError(
-                "In a folder of texts the folders are the classes, and a folder test/ is the test set: "
+                "In a folder of texts the subfolders are the classes, and a folder test/ is the test set: "
                 "leave out "
                 "--target, --task and --test."
             )
@@ -218,8 +220,8 @@ def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
 
         shown = listing([quoted(name) for name in lacking[:8]], "and")
         raise UsageError(
-            f"{test.name}, the file of test rows, must have the columns of {file.name}, and lacks {shown}"
-            f"{' and more' if len(lacking) > 8 else ''}."
+            f"{test.name}, the file of test rows, must have the same columns as {file.name}, but lacks "
+            f"{shown}{' and more' if len(lacking) > 8 else ''}."
         )
 
 
@@ -239,7 +241,7 @@ def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
     if len(read.columns) > _MOST_COLUMNS:
         message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
     while True:
-        answer = str(typer.prompt("Which column is to be predicted?", default=best.name, err=True)).strip()
+        answer = str(typer.prompt("Which column should be predicted?", default=best.name, err=True)).strip()
         if answer not in read.columns:
             message(f"There is no column {printable(answer)!r}.")
         elif reason := why_no_target(read.columns[answer], read.n_rows):

@@ -17,9 +17,14 @@ def kfold(
         int | None, typer.Option("--k", min=2, help="Number of folds; default: as the spec says, else 4.")
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option("--repeats", min=1, help="Split anew so often; needs shuffle: true.")
+        int | None,
+        typer.Option(
+            "--repeats", min=1, help="Number of repeats, each with another split; needs shuffle: true."
+        ),
     ] = None,
-    fold: Annotated[int | None, typer.Option("--fold", min=0, help="Train this fold alone, from 0.")] = None,
+    fold: Annotated[
+        int | None, typer.Option("--fold", min=0, help="Train only this fold, counted from 0.")
+    ] = None,
     resume: options.Resume = None,
     allow_inexact: options.AllowInexact = False,
     set_: options.Set = None,
@@ -36,7 +41,7 @@ def kfold(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train by k-fold, unless the spec's folds are a time series; the folds train together."""
+    """Train with k-fold validation, or with the spec's time-series folds; the folds train together."""
     from nnrun.experiment.revalidated import load_for_kfold
 
     changes = options.changes_of(set_, seed=seed, epochs=epochs)

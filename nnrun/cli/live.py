@@ -119,7 +119,7 @@ class LiveListener(Listener):
         line.add_row(
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
             f"epoch {done}/{total}",
-            f"{clock(elapsed)} gone, {clock(left)} left" if done < total else f"{clock(elapsed)}",
+            f"{clock(elapsed)} elapsed, {clock(left)} left" if done < total else f"{clock(elapsed)}",
         )
         return line
 

@@ -58,21 +58,22 @@ def ls(
             help="started, name, status, epochs, took, size, or a score, best first: val_loss, test_mae, ...",
         ),
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs of this name: 'imdb*'.")
+        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
     ] = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help="Only runs that ended so: completed, ...")
+        str | None,
+        typer.Option("--status", metavar="STATUS", help="Only runs with this status: completed, ..."),
     ] = None,
     command: Annotated[
-        str | None, typer.Option("--command", metavar="NAME", help="Only runs of a command: kfold, ...")
+        str | None, typer.Option("--command", metavar="NAME", help="Only runs of this command: kfold, ...")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="NAME", help="Only runs on these data: imdb, ...")
+        str | None, typer.Option("--data", metavar="NAME", help="Only runs on this data set: imdb, ...")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="The first N of them.")
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Show at most N runs.")
     ] = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
@@ -94,7 +95,7 @@ def ls(
     elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
     elif not runs:
-        message(f"None of the {len(every)} runs in {runs_dir}/ fits.")
+        message(f"None of the {len(every)} runs in {runs_dir}/ matches.")
     else:
         print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
         for run in runs:

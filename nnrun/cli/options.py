@@ -34,7 +34,7 @@ SetPaths = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=PATH",
-        help="Where a file of the run lies now: dataset.csv.path=FILE. Its content must be the same.",
+        help="Where a file of the run is now: dataset.csv.path=FILE. Its content must be the same.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
@@ -76,7 +76,7 @@ AllowCustom = Annotated[
         "--allow-custom",
         metavar="MODULE",
         callback=_allow,
-        help="Let this Python module, which the spec names, run here. Only for code that you trust.",
+        help="Allow this Python module, which the spec names, to run. Only for code that you trust.",
     ),
 ]
 
@@ -111,13 +111,13 @@ class CompilePolicy(str, Enum):
 
 Compile = Annotated[
     CompilePolicy,
-    typer.Option("--compile", help="Compile training steps: where it pays (auto), on, or off."),
+    typer.Option("--compile", help="Compile training steps: when worthwhile (auto), on, or off."),
 ]
 AllowUnknown = Annotated[
     bool,
     typer.Option(
         "--allow-unknown",
-        help="Use the test set even if most of its rows hold a value that no training row has.",
+        help="Use the test set even if most of its rows have a value that no training row has.",
     ),
 ]
 
@@ -131,15 +131,17 @@ class WeightsName(str, Enum):
 
 Weights = Annotated[
     WeightsName,
-    typer.Option("--weights", help="Those that training ended with (last), or of the best epoch (best)."),
+    typer.Option("--weights", help="Use the final weights (last) or those of the best epoch (best)."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress; errors and results only.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more about what is done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors and results, no progress.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print more details.")]
 Smoke = Annotated[
     bool,
-    typer.Option("--smoke", help="Two epochs on a few hundred generated rows: does the spec run at all?"),
+    typer.Option(
+        "--smoke", help="Train two epochs on a few hundred generated rows, to check that the spec runs."
+    ),
 ]
 
 Spec = Annotated[
@@ -162,19 +164,19 @@ SpecOrNone = Annotated[
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted: path, id, @last."),
+    typer.Option("--resume", metavar="RUN", help="Resume an interrupted run: path, id, @last."),
 ]
 AllowInexact = Annotated[
     bool,
     typer.Option(
         "--allow-inexact",
-        help="With --resume: go on though versions or the device are others; it is recorded.",
+        help="With --resume: continue even if versions or the device differ; this is recorded.",
     ),
 ]
 Runs = Annotated[
-    list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
+    list[str], typer.Argument(metavar="RUN...", help="A path, an id or a prefix of one, or @last.")
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id, a prefix of one, or @last.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id or a prefix of one, or @last.")]
 SpecOrRun = Annotated[
     str, typer.Argument(metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.")
 ]
@@ -185,7 +187,8 @@ SpecOrRunOrNone = Annotated[
     ),
 ]
 Figure = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", parser=path, help="One figure: .png or .svg.")
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", parser=path, help="Write one figure: .png or .svg."),
 ]
 _FIGURE_ENDINGS = (".png", ".svg")
 _SPEC_ENDINGS = (".yaml", ".yml")
@@ -199,7 +202,7 @@ def is_spec(text: str) -> bool:
 def required(spec: Path | None, what: str = "run") -> Path:
     """The spec that a command without --resume needs."""
     if spec is None:
-        raise UsageError(f"A spec is missing. Name one, or a {what} to go on with: --resume {what.upper()}.")
+        raise UsageError(f"A spec is missing. Name one, or a {what} to resume: --resume {what.upper()}.")
     return spec
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Only(str, Enum):
-    """The curves that can be drawn alone."""
+    """The curves that can be drawn without the other."""
 
     validation = "validation"
     training = "training"
@@ -30,24 +30,28 @@ class Only(str, Enum):
 @app.command()
 def plot(
     runs: options.Runs,
-    metric: Annotated[str | None, typer.Option("--metric", help="Only this measure: loss, mae, ...")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Plot only this measure: loss, mae, ...")
+    ] = None,
     smooth: Annotated[
         float,
-        typer.Option("--smooth", help="Share of the point before in each point: 0.9 is a smooth curve."),
+        typer.Option(
+            "--smooth", help="Weight of the previous point in each point: 0.9 gives a smooth curve."
+        ),
     ] = 0.0,
-    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out the first epochs.")] = 0,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out the first N epochs.")] = 0,
     only: Annotated[
-        Only | None, typer.Option("--only", help="The validation or the training curve alone.")
+        Only | None, typer.Option("--only", help="Plot only the validation or only the training curve.")
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Logarithmic axes for the measures.")] = False,
     output: options.Figure = None,
-    terminal: Annotated[bool, typer.Option("--terminal", help="Draw with characters, here.")] = False,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw the plot in the terminal.")] = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Draw the loss and the metrics, epoch by epoch: to runs/<id>/plots/, several runs on one figure."""
+    """Plot the loss and the metrics by epoch, to runs/<id>/plots/; several runs in one figure."""
     if terminal and (as_json or output is not None):
-        raise UsageError("--terminal prints a drawing: it cannot be combined with --json or -o.")
+        raise UsageError("--terminal prints the plot as text: it cannot be combined with --json or -o.")
     if not 0 <= smooth < 1:
         raise UsageError(f"--smooth must be at least 0 and below 1, but got {smooth:g}.")
     options.check_figure(output)
@@ -80,7 +84,7 @@ def plot(
 
 
 def _suffix(only: Only | None, smooth: float, skip: int, log: bool) -> str:
-    """What a file's name tells of its figure, so that one of another kind does not overwrite it."""
+    """What a file's name says about its figure, so that one of another kind does not overwrite it."""
     how = "-smoothed" if smooth else f"-from-{skip + 1}" if skip else ""
     return (f"-{only.value}" if only is not None else "") + how + ("-log" if log else "")
 

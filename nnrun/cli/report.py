@@ -16,7 +16,7 @@ from nnrun.errors import UsageError
 @app.command()
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="A path, an id, a prefix of one, or @last.")
+        list[str], typer.Argument(metavar="RUN...", help="A path, an id or a prefix of one, or @last.")
     ],
     output: Annotated[
         Path | None,
@@ -36,7 +36,7 @@ def report(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write one page that tells all of a run, or of several: scores, curves, mistakes, spec, data."""
+    """Write an HTML page about one run or several: scores, curves, mistakes, spec, data."""
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"-o must name a .html file, but got {output}.")
 

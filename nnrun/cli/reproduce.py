@@ -26,7 +26,7 @@ def reproduce(
     ] = None,
     compile_: Annotated[
         options.CompilePolicy | None,
-        typer.Option("--compile", help="Compile training steps; default: as the run's were."),
+        typer.Option("--compile", help="Compile training steps; default: as in the run."),
     ] = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -35,7 +35,7 @@ def reproduce(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Train a run once more and compare, bit for bit. Ends with 0 where all is the same, else with 1."""
+    """Train a run again and compare bit for bit. Exits with 0 if everything is identical, else with 1."""
     from nnrun.cli.running import listener_for
     from nnrun.experiment.reproduce import reproduce_run
     from nnrun.experiment.run import RunInterrupted
@@ -84,7 +84,7 @@ def _text(reproduction: Reproduction) -> str:
         f"{name.replace('_', ' ')}: {then} then, {now} now"
         for name, (then, now) in reproduction.changed.items()
     ]
-    changes = changes or ["nothing of versions, device, threads, compiling, networks at once, data"]
+    changes = changes or ["none of versions, device, threads, compiling, networks at once, data"]
     lines += [f"{'changed' if i == 0 else '':<7}  {change}" for i, change in enumerate(changes)]
     if reproduction.test_set_left_out:
         lines.append("The test set was not looked at again.")
@@ -93,7 +93,7 @@ def _text(reproduction: Reproduction) -> str:
 
 def _of_history(history: HistoryComparison) -> str:
     if history.identical:
-        return f"identical: {history.rows:,} rows of {history.columns} columns, the seconds left out"
+        return f"identical: {history.rows:,} rows of {history.columns} columns, not counting the seconds"
     if history.column is None:
         return f"differs: {history.shape}"
     of_member = f" of {history.member}" if history.member is not None else ""

@@ -31,16 +31,16 @@ def resume_and_report(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Go on with a run and show how it goes, and print its closing screen, or its record as JSON.
+    """Resume a run, show its progress, and print its closing screen, or its record as JSON.
 
     Args:
         name: the run, as the command line has it.
         spec: the spec that was named as well; it must be the run's.
         changes: what the command line changes in the run's spec where none was named.
-        not_with: option → value of what has been decided already; nothing of it may be given.
+        not_with: option → value of what was fixed already; none of it may be given.
         runs_dir, data_dir: as everywhere.
         device: `auto` for the run's.
-        allow_inexact: go on where the outcome may differ in the last digits.
+        allow_inexact: continue even if the result may differ in the last digits.
         quiet, verbose, as_json: as for `train_and_report`.
 
     Raises:
@@ -48,7 +48,7 @@ def resume_and_report(
     """
     given = [option for option, value in (not_with or {}).items() if value not in (None, False)]
     if given:
-        raise UsageError(f"{given[0]} was decided when the run began; leave it out with --resume.")
+        raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 
     from nnrun.experiment.resume import resume_run
     from nnrun.records import find_run
@@ -66,7 +66,7 @@ def resume_and_report(
             listener=listener,
         )
         if not done and not quiet:
-            message(f"{run.id} has ended: there is nothing to go on with.")
+            message(f"{run.id} has ended: there is nothing to resume.")
         return run
 
     return train_and_report(start, quiet=quiet, verbose=verbose, as_json=as_json)

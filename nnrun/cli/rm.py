@@ -25,21 +25,21 @@ def rm(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
-            help="A path, an id, a prefix of one, @last, or a pattern: 'imdb*'.",
+            help="A path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
             show_default=False,
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs of this name: 'imdb*'.")
+        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
     ] = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help="Only runs that ended so: failed, ...")
+        str | None, typer.Option("--status", metavar="STATUS", help="Only runs with this status: failed, ...")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Delete runs, after asking: those that are named, or all of a name or status."""
+    """Delete runs, after asking: those that are named, or all with a name or status."""
     from nnrun.records import delete_run, refuse_to_delete
 
     # All are found and looked at before one is deleted: a mistyped name deletes nothing, @last is one run.
@@ -48,7 +48,7 @@ def rm(
         refuse_to_delete(run, runs_dir)
     sizes = {run.id: run.size() for run in found}
     if not found:
-        message(f"No run in {runs_dir}/ fits.")
+        message(f"No run in {runs_dir}/ matches.")
     elif not yes and not _confirmed(found, sizes):
         message("Nothing was deleted.")
         found = []
@@ -74,17 +74,17 @@ def _chosen(
     if not references and name is None and status is None:
         raise UsageError("Name the runs to delete, or choose them with --name or --status.")
     if name is None and status is None:
-        return find_runs(references, runs_dir)
+        return find_runs(references, runs_dir, newest=False)
     fitting = [summary.run for summary in select_runs(list_runs(runs_dir), name=name, status=status)]
     if not references:
         return fitting
     ids = {run.path.resolve() for run in fitting}
-    return [run for run in find_runs(references, runs_dir) if run.path.resolve() in ids]
+    return [run for run in find_runs(references, runs_dir, newest=False) if run.path.resolve() in ids]
 
 
 def _confirmed(runs: Sequence[RunDirectory], sizes: Mapping[str, int]) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("nnrun rm asks before it deletes, and there is no terminal to ask at. Add --yes.")
+        raise UsageError("nnrun rm asks before it deletes, and there is no terminal to ask on. Add --yes.")
     longest = max(len(str(run.path)) for run in runs)
     for run in runs:
         message(f"  {run.path!s:<{longest}}  {size_text(sizes[run.id])}")

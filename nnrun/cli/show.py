@@ -31,7 +31,7 @@ def show(
     allow_custom: options.AllowCustom = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show a spec with every default filled in, its network and its data; of a run also how it went."""
+    """Show a spec with all defaults filled in, its network and its data; for a run also its results."""
     from nnrun.spec.load import load_spec
 
     run: RunDirectory | None = None
@@ -110,7 +110,7 @@ def _looks(run: RunDirectory, record: Mapping[str, Any]) -> int | None:
 
 
 def _columns(columns: Sequence[PlannedColumn]) -> str:
-    """What becomes of each column of a table."""
+    """How each column of a table is prepared."""
     shown = columns[:_MOST_COLUMNS]
     rows = [["column", "type", "steps", "features"]]
     for column in shown:
@@ -146,7 +146,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _data(description: Description) -> str:
     if description.missing is not None:
-        return f"The data could not be looked at: {description.missing}"
+        return f"The data could not be read: {description.missing}"
     validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
     rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
     rows += f", each {description.kind}" if description.replicas > 1 else ""
@@ -166,7 +166,7 @@ def _data(description: Description) -> str:
         "work": memory.work,
     }
     told = ", ".join(f"{name} {_size(number)}" for name, number in parts.items())
-    peak = f"about {_size(memory.peak)} at the peak, beside Python and PyTorch themselves"
+    peak = f"about {_size(memory.peak)} at the peak, in addition to Python and PyTorch themselves"
     return f"{rows}\n{held}\n{peak}: {told}"
 
 

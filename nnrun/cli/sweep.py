@@ -28,25 +28,27 @@ def sweep(
         typer.Option(
             "--over",
             metavar="KEY=V1,V2,...",
-            help="Try these values of a key of the spec; each is read as YAML.",
+            help="Try these values for a key of the spec; each is read as YAML.",
         ),
     ] = None,
     method: Annotated[
         Method | None, typer.Option("--method", help="Every combination, at random, or Optuna's TPE.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, metavar="N", help="How many, at random or by TPE.")
+        int | None, typer.Option("--trials", min=1, metavar="N", help="How many trials, at random or by TPE.")
     ] = None,
     monitor: Annotated[
         str | None,
-        typer.Option("--monitor", metavar="COLUMN", help="Compare trials by it: val_loss, val_accuracy, ..."),
+        typer.Option(
+            "--monitor", metavar="COLUMN", help="Score to compare trials by: val_loss, val_accuracy, ..."
+        ),
     ] = None,
     new: Annotated[
-        bool, typer.Option("--new", help="Begin anew, where the same sweep was begun before.")
+        bool, typer.Option("--new", help="Start over, even if the same sweep was started before.")
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="SWEEP", help="Continue a sweep: path, id, @last."),
+        typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last."),
     ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -62,9 +64,9 @@ def sweep(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Try values of a spec's keys, each trial a run of its own, and say which was best.
+    """Try values for keys of a spec, each trial as its own run, and report the best.
 
-    A sweep that was stopped or killed goes on when it is started again, by its spec or by --resume.
+    A sweep that was stopped or killed continues when it is started again, with its spec or with --resume.
     """
     from nnrun.spec.sweep import load_sweep
 
@@ -75,8 +77,8 @@ def sweep(
     if resume is not None:
         if spec is not None or over or set(changes) - {"trials"} or of_spec or smoke or new:
             raise UsageError(
-                "--resume SWEEP continues a sweep as it was begun; only --trials, for more of them, may "
-                "change. Leave out the rest, or start its spec again with it: that is another sweep."
+                "--resume SWEEP continues a sweep as it was started; only --trials may change, to add "
+                "trials. Leave out the other options, or start its spec with them as a new sweep."
             )
         from nnrun.records import find_sweep
 
@@ -84,8 +86,8 @@ def sweep(
         record, _ = begun.read_sound_part()
         if trials is not None and record.method == "grid":
             raise UsageError(
-                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. For "
-                "more, start its spec again with more values (--over): that is another sweep."
+                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "
+                "add trials, start a new sweep of its spec with more values (--over)."
             )
         spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)

@@ -106,7 +106,7 @@ class LiveBoard(SweepListener):
         line.add_row(
             ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
             f"{done}/{total} trials",
-            f"{clock(elapsed)} gone{left}",
+            f"{clock(elapsed)} elapsed{left}",
         )
         return line
 

@@ -93,7 +93,7 @@ def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
 
 
 def closing_text(sweep: SweepDirectory, record: SweepRecord) -> str:
-    """The closing screen of a sweep, from its record alone."""
+    """The closing screen of a sweep, from its record only."""
     blocks = [_headline(record)]
     if scored := len(record.ranked()):
         shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN else ""
@@ -114,11 +114,11 @@ def _headline(record: SweepRecord) -> str:
     counts = [(status, sum(trial.status == status for trial in record.trials)) for status in _WITHOUT_SCORE]
     others = ", ".join(f"{number} {status}" for status, number in counts if number)
     text += f" ({others})" if others else ""
-    return f"{text}\nThis was a smoke run: its numbers mean nothing." if record.smoke else text
+    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
 
 
 def _failures(record: SweepRecord) -> str:
-    """The trials that went wrong, each with what it said."""
+    """The trials that went wrong, each with its error."""
     wrong = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
     lines = [f"trial {t.number} {t.status}{_in_run(t)}: {_first_line(t)}" for t in wrong[:MOST_SHOWN]]
     more = [f"... and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
@@ -136,10 +136,10 @@ def _first_line(trial: TrialRecord) -> str:
 def _warning(record: SweepRecord) -> str:
     scored = len(record.ranked())
     return (
-        f"The best of {scored} validation scores is optimistic: part of it is luck. What it is worth, only "
-        "rows that\ndid not choose it can tell."
+        f"The best of {scored} validation scores is optimistic: part of it is luck. Only rows that were not "
+        "used\nto choose it can measure it."
         if scored > 1
-        else "One trial alone says nothing about the values that were not tried."
+        else "A single trial says nothing about values that were not tried."
     )
 
 
@@ -147,7 +147,7 @@ def _next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     lines = [f"Files  {sweep.path}"]
     if sweep.figure.is_file():
         lines.append(f"Figure {sweep.figure}")
-    steps = [] if record.status == "completed" else ["the same command again goes on with this sweep"]
+    steps = [] if record.status == "completed" else ["the same command resumes this sweep"]
     if record.ranked():
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.path.parent / str(record.ranked()[0].run)

@@ -15,7 +15,9 @@ def train(
     spec: options.SpecOrNone = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, metavar="N", help="Train with N seeds, from the spec's own upwards."),
+        typer.Option(
+            "--seeds", min=1, metavar="N", help="Train with N seeds, counting up from the spec's seed."
+        ),
     ] = None,
     resume: options.Resume = None,
     allow_inexact: options.AllowInexact = False,

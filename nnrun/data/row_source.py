@@ -276,7 +276,7 @@ def _lines_of_newlines(file: BinaryIO, name: str) -> Iterator[bytes]:
             return
         if len(line) > MAX_LINE:
             raise DataError(
-                f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is no file of rows."
+                f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
             )
         if number == 1:
             line = line.removeprefix(BOM)
@@ -304,7 +304,9 @@ def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
+            yield RawRow(
+                line, Unreadable(f"is not a valid CSV row: {printable(str(error))} (is a quote closed?)")
+            )
             continue
         if fields:
             yield RawRow(line, fields)

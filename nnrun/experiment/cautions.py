@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.experiment.baseline import SHUFFLED
+from nnrun.records import SHUFFLED
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
 from nnrun.validation.summary import monitor_mode
@@ -56,7 +56,8 @@ def not_better(
     """Score → [its value, the baseline's], of each that is no better than the best constant.
 
     A baseline that is perfect tells nothing: whoever always says yes misses no positive. Nor does a loss that
-    a penalty is part of.
+    a penalty is part of. With class weights a network is to answer a rare class more often than it occurs,
+    which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
     """
     own, worse = directions(spec), {}
     penalized = any(getattr(layer, "kernel_regularizer", None) is not None for layer in spec.layers)
@@ -72,6 +73,9 @@ def not_better(
         gain = value - constant if highest else constant - value
         if gain <= _SMALL * max(1.0, abs(constant)):
             worse[name] = [value, constant]
+    others = scores.keys() & baseline.keys() - {"loss", "accuracy", SHUFFLED}
+    if spec.class_weight is not None and others - worse.keys():
+        return {name: both for name, both in worse.items() if name in others}
     return worse
 
 

@@ -41,7 +41,9 @@ def column_plan(
     if not isinstance(table, Table) or fitted.table is None:
         return ()
     kinds = [(column.name, kind_of(column)) for column in table.columns]
-    after = [_step(step) for step in spec.preprocessing.inputs if isinstance(step, TOKEN_STEPS)]
+    steps = spec.preprocessing.inputs
+    own = [step for step in steps if not isinstance(step, schema.Custom)]  # those take the row as a whole
+    after = [_step(step) for step in steps if isinstance(step, (*TOKEN_STEPS, schema.Custom))]
     return tuple(
         PlannedColumn(
             plan.name,
@@ -51,9 +53,7 @@ def column_plan(
             fitted.width if fitted.tokens is not None else column.width,
             column.sparse or fitted.tokens is not None,
         )
-        for plan, column in zip(
-            plan_columns(spec.preprocessing.inputs, kinds, dataset.name), fitted.table.columns, strict=True
-        )
+        for plan, column in zip(plan_columns(own, kinds, dataset.name), fitted.table.columns, strict=True)
     )
 
 

@@ -62,11 +62,12 @@ def constants_for_loss(
     if w_n is not None and not float(w_n.sum()) > 0:
         w_n = None
     shares = _mean(y_nK, w_n)
-    if isinstance(loss, schema.BinaryCrossentropy | schema.CategoricalCrossentropy):
+    if isinstance(
+        loss,
+        schema.BinaryCrossentropy | schema.CategoricalCrossentropy | schema.SparseCategoricalCrossentropy,
+    ):
         classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else outputs
         return [_of_shares(shares * (1 - loss.label_smoothing) + loss.label_smoothing / classes, activation)]
-    if isinstance(loss, schema.SparseCategoricalCrossentropy):
-        return [_of_shares(shares, activation)]
     if isinstance(loss, schema.Mse):
         return [_as_they_are(shares)]
     if activation == "softmax":  # outputs must sum to 1

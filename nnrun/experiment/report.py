@@ -1,4 +1,4 @@
-"""A run, or several, as one page that anybody can open: what was tried, how it went, how to repeat it."""
+"""A run, or several, as one page that anybody can open: what was tried, the results, how to repeat it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write_report(
         listener: is told what happens.
         weights: those that training ended with, or those of the best epoch: scores and predictions are
             theirs.
-        overrides: where the files of the runs' specs lie now, such as `dataset.csv.path=t.csv`.
+        overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.
 
     Raises:
         UsageError, DataError: a run has no weights of a best epoch, and they are asked for.
@@ -103,7 +103,7 @@ def report_page(
             _data(record),
             _environment(record),
             _repeat(run, record),
-            Block("Spec", code=run.read_resolved().rstrip(), folded="every default filled in"),
+            Block("Spec", code=run.read_resolved().rstrip(), folded="all defaults filled in"),
         ]
         sections.append(Section(run.id if len(runs) > 1 else "", blocks))
     one = records[0]
@@ -115,7 +115,7 @@ def report_page(
 def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoice) -> Block:
     paragraphs = [Paragraph(_headline(record))]
     if record.get("smoke"):
-        paragraphs.append(Paragraph("This was a smoke run: its numbers mean nothing.", "warning"))
+        paragraphs.append(Paragraph("This was a smoke run: its numbers are meaningless.", "warning"))
     if record.get("error"):
         paragraphs.append(Paragraph(str(record["error"]), "warning"))
     paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
@@ -153,7 +153,7 @@ def _weights(
     if weights == "best":
         networks = f"each {kind}'s" if kind is not None else "the"
         return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
-    text = f"The predictions below are those of the weights of {used.text}."
+    text = f"The predictions below use the weights of {used.text}."
     if used.chosen_apart and best:
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
@@ -251,7 +251,7 @@ def _environment(record: Mapping[str, Any]) -> Block:
         "started": record.get("started"),
         "device": record.get("device"),
         "CPU threads": record.get("threads"),
-        "steps": "compiled" if record.get("compiled") else "one by one",
+        "steps": "compiled" if record.get("compiled") else "not compiled",
         "seed": record.get("seed"),
         "git commit": record.get("git_commit"),
         **(record.get("versions") or {}),

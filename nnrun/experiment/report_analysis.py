@@ -35,9 +35,9 @@ def analysis_blocks(
         run: the run.
         data_dir: where data files are looked for first.
         listener: is told what happens.
-        salt: another for each run of a page.
+        salt: different for each run of a page.
         weights: those that training ended with, or those of the best epoch.
-        overrides: where the files of the run's spec lie now.
+        overrides: where the files of the run's spec are now.
     """
     title = "Predictions on the validation rows"
     try:
@@ -54,7 +54,10 @@ def analysis_blocks(
     analysis = evaluation.analysis
     if analysis is None:
         return [
-            Block(title, [Paragraph("They are neither classes or labels nor one number per row.", "muted")])
+            Block(
+                title,
+                [Paragraph("The predictions are neither classes or labels nor one number per row.", "muted")],
+            )
         ]
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
@@ -85,7 +88,7 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     return [
         Block(
             title,
-            [Paragraph(f"{analysis.wrong:,} of {rows} were taken for another class."), said],
+            [Paragraph(f"{analysis.wrong:,} of {rows} were misclassified."), said],
             tables=[Table(["class", "precision", "recall", "F1", "rows"], scores)],
         ),
         Block(
@@ -111,7 +114,7 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
 
 def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragraph) -> Block:
     scores = [_class_row(c) for c in (*analysis.labels, analysis.micro, analysis.macro, analysis.weighted)]
-    text = f"Every label is right in {analysis.right:,} of {rows}."
+    text = f"All labels are correct in {analysis.right:,} of {rows}."
     figure = labels_figure(*label_scores(analysis), rows)
     return Block(
         title,
@@ -145,6 +148,6 @@ def _residuals(analysis: Residuals, title: str, rows: str, salt: str, said: Para
         [Picture(inline_svg(figure, "Predicted against true values", f"{salt} residuals"))],
         [
             Table(["quantile", "residual"], quantiles),
-            Table(["row", "true", "predicted", "residual"], worst, "The rows farthest off."),
+            Table(["row", "true", "predicted", "residual"], worst, "Largest errors."),
         ],
     )

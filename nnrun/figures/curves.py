@@ -237,7 +237,7 @@ def _make_logarithmic(ax: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _style(run: int) -> tuple[str, LineStyle]:
-    """The colour and line of the run at this place; other lines where the colours begin anew."""
+    """The colour and line of the run at this place; different line styles once the colours repeat."""
     return COLOURS[run % len(COLOURS)], _LINES[run // len(COLOURS) % len(_LINES)]
 
 

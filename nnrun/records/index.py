@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import DataError, LockedError, NnrunError, UsageError
+from nnrun.errors import AmbiguousRunError, DataError, LockedError, NnrunError, UsageError
 from nnrun.records.history import is_finite
 from nnrun.records.ledger import Look, append_looks, looks_of_record, read_ledger
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
@@ -88,8 +88,18 @@ class RunSummary:
         return self.run.size()
 
 
-def find_run(reference: str, runs_dir: Path) -> RunDirectory:
-    """The run that a user means by a path, an id, a unique prefix of an id, or `@last`."""
+def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirectory:
+    """The run that a user means by a path, an id, the beginning of an id, or `@last`.
+
+    Args:
+        reference: what the user wrote.
+        runs_dir: where runs are kept.
+        newest: of several runs that begin so, take the newest of those that are called exactly this.
+
+    Raises:
+        AmbiguousRunError: several runs begin so, and none is called exactly this.
+        UsageError: there is no such run.
+    """
     if reference == LAST:
         return _last_run(runs_dir)
     runs = _run_directories(runs_dir)
@@ -107,19 +117,35 @@ def find_run(reference: str, runs_dir: Path) -> RunDirectory:
     if len(matches) == 1:
         return RunDirectory(runs_dir / matches[0])
     if matches:
-        raise UsageError(f"'{reference}' matches {len(matches)} runs; choose one:\n{_listed(matches)}")
+        by_age = sorted(
+            (_summary(RunDirectory(runs_dir / id_)) for id_ in matches), key=_age_key, reverse=True
+        )
+        called = [found for found in by_age if _name_of(found.id) == reference.removesuffix("-")]
+        if called and newest:
+            return called[0].run
+        ids = [found.id for found in by_age]
+        raise AmbiguousRunError(
+            f"'{reference}' matches {len(ids)} runs; name one:\n{_listed(ids)}", reference, ids
+        )
     raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
 
 
-def find_runs(references: Sequence[str], runs_dir: Path) -> list[RunDirectory]:
+def _name_of(id_: str) -> str:
+    """The name of the experiment that an id begins with."""
+    return re.sub(r"-\d{8}T\d{6}Z-[0-9a-f]{4}$", "", id_)
+
+
+def find_runs(references: Sequence[str], runs_dir: Path, *, newest: bool = True) -> list[RunDirectory]:
     """The runs that a user means, each once, however often and in whatever spelling it is named.
 
-    A reference may be a pattern for ids: `imdb*`.
+    A reference may be a pattern for ids: `imdb*`. `newest` as for `find_run`.
     """
     found: dict[Path, RunDirectory] = {}
     for reference in references:
         matching = (
-            _matching(reference, runs_dir) if _is_pattern(reference) else [find_run(reference, runs_dir)]
+            _matching(reference, runs_dir)
+            if _is_pattern(reference)
+            else [find_run(reference, runs_dir, newest=newest)]
         )
         for run in matching:
             found.setdefault(run.path.resolve(), run)

@@ -180,7 +180,7 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
         return (exact or found)[0]
     if found:
         ids = "\n".join(f"  {sweep.id}" for sweep in found)
-        raise UsageError(f"'{reference}' matches {len(found)} sweeps; choose one:\n{ids}")
+        raise UsageError(f"'{reference}' matches {len(found)} sweeps; name one:\n{ids}")
     there = f"Its sweeps: {listing([s.id for s in sweeps], 'and')}." if sweeps else "It contains no sweeps."
     raise UsageError(f"No sweep '{reference}' in {runs_dir}. {there}")
 

@@ -856,9 +856,13 @@ class CategoricalCrossentropy(Component):
 
 
 class SparseCategoricalCrossentropy(Component):
-    """For class indices and a softmax output."""
+    """For class indices and a softmax output.
+
+    `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
+    """
 
     kind = "sparse_categorical_crossentropy"
+    label_smoothing: Decay = 0.0
 
 
 class Mse(Component):

@@ -12,6 +12,7 @@ converted or expanded that a spec does not need. What is refused, and why:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -112,7 +113,7 @@ def _read(source: SourceText, text: str | None = None) -> tuple[Node | None, lis
         )
     builder = _Builder(source)
     try:
-        builder.build(yaml.parse(text, Loader=yaml.SafeLoader))
+        builder = _built(source, text)
     except _StopReading as stop:
         builder.problems.append(stop.problem)
         raise SpecError(builder.problems) from None
@@ -124,6 +125,37 @@ def _read(source: SourceText, text: str | None = None) -> tuple[Node | None, lis
         builder.problems.append(_file_problem(source, message))
         raise SpecError(builder.problems) from None
     return builder.document, builder.problems
+
+
+def _built(source: SourceText, text: str) -> _Builder:
+    """What the text holds. Tabs that separate are read as blanks, as YAML 1.2 has it and PyYAML has not."""
+    for _ in range(text.count("\t") + 1):
+        builder = _Builder(source)
+        try:
+            builder.build(yaml.parse(text, Loader=yaml.SafeLoader))
+            return builder
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            if mark is None or "found character '\\t'" not in (error.problem or ""):
+                raise
+            without = _without_separating_tab(text, mark.line, mark.column)
+            if without is None:
+                raise
+            text = without
+    raise AssertionError("each round leaves fewer tabs")
+
+
+def _without_separating_tab(text: str, line: int, column: int) -> str | None:
+    """The text with blanks for the tabs at a place; None where they indent, or stand within a value."""
+    lines = re.split(r"(\r\n|\r|\n)", text)
+    content = lines[2 * line]
+    before, rest = content[:column], content[column:].lstrip("\t ")
+    ends = not rest or rest[0] in "#,]}"
+    if not ends and (not before.strip() or before.rstrip(" \t")[-1] not in ":-?,[{"):
+        return None
+    width = len(content) - column - len(rest)
+    lines[2 * line] = f"{before}{' ' * width}{rest}"
+    return "".join(lines)
 
 
 # --- from events to values ---------------------------------------------------------------------------------
@@ -291,6 +323,9 @@ class _Builder:
         if isinstance(key, ScalarNode) and isinstance(key.value, str) and (key.value != "<<" or key.quoted):
             self._add_text_entry(parent, key, key.value, value)
             return
+        if isinstance(key, ScalarNode) and key.value is not None and key.value != "<<":
+            self._add_text_entry(parent, key, key.written, value)  # a class or column may be called 0 or true
+            return
         parent.incomplete = True
         if isinstance(key, InvalidNode):
             return
@@ -320,7 +355,7 @@ class _Builder:
 
 # What PyYAML says → what we say. The first entry whose first part occurs in PyYAML's problem wins.
 _SYNTAX = (
-    ("found character '\\t'", "a tab; YAML indents with spaces"),
+    ("found character '\\t'", "a tab; YAML indents with spaces, and a value that holds a tab goes in quotes"),
     ("found character '%'", "a value that begins with % goes in quotes"),
     ("found character '@'", "a value that begins with @ goes in quotes"),
     ("found character '`'", "a value that begins with a backquote goes in quotes"),

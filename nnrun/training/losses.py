@@ -45,6 +45,15 @@ def _categorical_crossentropy(spec: schema.CategoricalCrossentropy) -> RowLoss:
 
 
 def _sparse_categorical_crossentropy(spec: schema.SparseCategoricalCrossentropy) -> RowLoss:
+    smoothing = spec.label_smoothing
+    if smoothing:
+
+        def smoothed(z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+            logs_RBK = torch.log_softmax(z_RBK, -1)
+            of_class_RB = logs_RBK.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+            return -((1 - smoothing) * of_class_RB + smoothing * logs_RBK.mean(-1))
+
+        return smoothed
     return lambda z, outputs, targets: -torch.log_softmax(z, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 

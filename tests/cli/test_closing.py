@@ -1,4 +1,4 @@
-"""The last screen of a run, from its record alone."""
+"""The closing screen of a run, from its record only."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_narrow_terminal_wraps_sentences_and_no_path(monkeypatch: pytest.Monke
 
 def test_a_smoke_run_gives_no_advice() -> None:
     screen = "\n".join(closing(smoke=True, verdict=None))
-    assert "This was a smoke run: its numbers mean nothing." in screen
+    assert "This was a smoke run: its numbers are meaningless." in screen
     assert "nnrun final" not in screen
 
 
@@ -124,12 +124,12 @@ This run has looked at the test set twice.
         ({"status": "failed", "rows": {}}, "small: failed, 20 epochs on cpu in 12.3 s"),
         (
             {"stopped_early": {"0": 12}, "rows": {}},
-            "small: trained, 20 epochs on cpu in 12.3 s\nEarly stopping ended it at epoch 12.",
+            "small: trained, 20 epochs on cpu in 12.3 s\nStopped early at epoch 12.",
         ),
         (
             {"stopped_early": {"0": 12, "2": 15}, "folds": [0, 1, 2], "rows": {}},
             "small: trained, 20 epochs on cpu in 12.3 s\n"
-            "Early stopping ended it: fold 0 at epoch 12, fold 2 at epoch 15.",
+            "Stopped early: fold 0 at epoch 12, fold 2 at epoch 15.",
         ),
         (
             {"seeds": [7, 8, 9]},
@@ -139,15 +139,15 @@ This run has looked at the test set twice.
         (
             {"seeds": [7]},
             "small: trained, 20 epochs on cpu in 12.3 s; 7,982 training rows, 1,000 validation rows; "
-            "seed 7, alone",
+            "seed 7 only",
         ),
         (
             {"stopped_early": {"8": 12}, "seeds": [7, 8], "rows": {}},
-            "small: trained, 20 epochs on cpu in 12.3 s\nEarly stopping ended it: seed 8 at epoch 12.",
+            "small: trained, 20 epochs on cpu in 12.3 s\nStopped early: seed 8 at epoch 12.",
         ),
         (
             {"smoke": True, "rows": {}},
-            "small: trained, 20 epochs on cpu in 12.3 s\nThis was a smoke run: its numbers mean nothing.",
+            "small: trained, 20 epochs on cpu in 12.3 s\nThis was a smoke run: its numbers are meaningless.",
         ),
     ],
 )

@@ -170,7 +170,7 @@ def test_runs_without_an_epoch_have_no_figure(runs: Path, capsys: Capture) -> No
         make_run(runs, name, status="failed").write_resolved(resolved)
     assert main(["compare", "x", "y"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "No figure: no epoch of these runs has ended.\n"
+    assert printed.err == "No figure: none of these runs has finished an epoch.\n"
     assert printed.out == (
         "A  x  train, failed\nB  y  train, failed\n\nThe specs are the same.\n\n"
         "A has no scores: no epoch has ended.\nB has no scores: no epoch has ended.\n"
@@ -180,8 +180,8 @@ def test_runs_without_an_epoch_have_no_figure(runs: Path, capsys: Capture) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["small"], 2, f"compare needs two runs or more, but got {A} alone."),
-        (["small", f"runs/{A}"], 2, f"compare needs two runs or more, but got {A} alone."),
+        (["small"], 2, f"compare needs at least two runs, but got only {A}."),
+        (["small", f"runs/{A}"], 2, f"compare needs at least two runs, but got only {A}."),
         (["small", "adam", "--json", "--csv"], 2, "--json and --csv are two formats: choose one."),
         (["small", "adam", "-o", "x.jpg"], 2, "-o must name a .png or .svg file, but got x.jpg."),
         (

@@ -93,7 +93,7 @@ def test_show_a_token_row_as_the_network_gets_it(run: Any, folder: Path) -> None
     code, out, _ = run(*arguments)
     assert code == 0
     assert (
-        "As the network gets it: 9 numbers, 4 of them not 0; prepared with what the 36 training rows say."
+        "As the network gets it: 9 numbers, 4 of them not 0; preprocessing fitted on the 36 training rows."
         in out
     )
     assert "1 at the indices\n1 4 5 6\n" in out
@@ -129,7 +129,7 @@ def test_show_a_table_row_as_the_network_gets_it(run: Any, tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (["iris", "--prepared", "--row", "0"], "--prepared needs a spec"),
-        (["iris", "--integers", "--row", "0"], "--integers is for texts that are kept as integers"),
+        (["iris", "--integers", "--row", "0"], "--integers is for texts that are stored as integers"),
         (["iris", "--integers"], "--integers is for one row: add --row N."),
     ],
 )

@@ -72,7 +72,7 @@ def test_long_values_are_cut_and_still_tell_what_differs(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["small.yaml"], 2, "diff needs two specs or runs, or more, but got small.yaml alone."),
+        (["small.yaml"], 2, "diff needs at least two specs or runs, but got only small.yaml."),
         (["small.yaml", "smal.yaml"], 2, "smal.yaml: no such file; did you mean small.yaml?"),
         (["small.yaml", "@last"], 2, "@last: there are no runs in runs yet."),
     ],

@@ -31,7 +31,7 @@ executable  /usr/bin/python
 device      cpu
 device      cuda:0 (NVIDIA H100)
 threads     2 of 4 CPUs
-compiler    no C++ compiler found: training works, but long runs go step by step (install g++ or clang++)
+compiler    no C++ compiler found: training works, but long runs are not compiled (install g++ or clang++)
 runs        runs (writable)
 data        /data: imdb.npz
 data        /cache: no known data file
@@ -41,7 +41,7 @@ pandas is not installed."""
 
 def test_the_whole_screen() -> None:
     assert doctor.render(REPORT) == WHOLE_SCREEN
-    assert doctor.render({**REPORT, "problems": []}).endswith("\n\nEverything that nnrun needs is here.")
+    assert doctor.render({**REPORT, "problems": []}).endswith("\n\nEverything that nnrun needs is installed.")
 
 
 def test_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +63,7 @@ def test_a_file_in_the_way_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     runs_dir = tmp_path / "file" / "runs"
     assert main(["doctor", "--runs-dir", str(runs_dir)]) == 1
     closing = capsys.readouterr().out.splitlines()[-1]
-    assert closing == f"Runs cannot be kept in {runs_dir}: {tmp_path / 'file'} is a file."
+    assert closing == f"Runs cannot be stored in {runs_dir}: {tmp_path / 'file'} is a file."
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -81,7 +81,7 @@ def test_verify_resume(
     (line,) = (line for line in capsys.readouterr().out.split("\n") if line.startswith("resume"))
     assert line.split(maxsplit=1)[1] == (
         "exact: 6 epochs, stopped after 3, on cpu: "
-        "history and weights are identical to those of a run in one go"
+        "history and weights are identical to those of an uninterrupted run"
     )
     assert not (tmp_path / "runs").exists()
     go_on = Trainer.go_on
@@ -94,4 +94,4 @@ def test_verify_resume(
     assert main(["doctor", "--verify-resume", "--device", "cpu", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["resume"]["exact"] is False
-    assert report["problems"] == ["Runs on cpu do not go on exactly."]
+    assert report["problems"] == ["Runs on cpu are not resumed exactly."]

@@ -120,6 +120,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "std",
         "scores_epoch",
         "kept",
+        "ensemble",
         "baseline",
         "test_uses",
         "look",
@@ -239,7 +240,7 @@ def test_several_labels_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert (
         "\n\n".join(printed.out.split("\n\n")[2:4])
         == """\
-Labels: every label is right in 18 of 20 rows (0.9000); a label is predicted where its probability is above
+Labels: all labels are correct in 18 of 20 rows (0.9000); a label is predicted where its probability is above
 0.5
   label          precision  recall      F1  support
   big               1.0000  1.0000  1.0000       10

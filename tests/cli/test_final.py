@@ -90,7 +90,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (
         ["small.yaml", "--epochs", "best"],
         2,
-        "error: --epochs best needs a run whose validation chose; name the run, or a number.\n",
+        "error: --epochs best needs a run with validation; name the run, or give a number.\n",
     ),
     (["@last", "--epochs", "0"], 2, "error: --epochs is '0'; it must be a whole number from 1, or best.\n"),
     (["@last", "--epochs", "-3"], 2, "error: --epochs is '-3'; it must be a whole number from 1, or best.\n"),
@@ -116,6 +116,6 @@ def test_of_a_final_run_somebody_must_say_how_long(folder: Path, capsys: Capture
     assert main(["final", final]) == 2
     assert capsys.readouterr() == (
         "",
-        f"error: {final} has no best epoch, since it validated nothing (it is a final run itself); "
+        f"error: {final} has no best epoch, since it has no validation (it is a final run itself); "
         "say how long to train with --epochs N.\n",
     )

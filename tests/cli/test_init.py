@@ -192,19 +192,20 @@ def test_the_spec_of_any_file_passes_check_and_trains(name: str, capsys: Capture
             "a,b",
             [["", 1], ["", 1]] * 4,
             "f.csv: no column can be the target: 'a' has no value in any row; 'b' is the same in every row. "
-            "If one of them is to be predicted all the same, name it: --target COLUMN.",
+            "To predict one of them anyway, name it: --target COLUMN.",
         ),
         (
             "a,b",
             [[f"n{i}", f"m{i}"] for i in range(6)],
-            "f.csv: no column can be the target: 'a' has 6 different values in 6 rows; these are no classes; "
-            "'b' has 6 different values in 6 rows; these are no classes. If one of them is to be predicted "
-            "all the same, name it: --target COLUMN.",
+            "f.csv: no column can be the target: 'a' has 6 different values in 6 rows; these cannot be "
+            "classes; "
+            "'b' has 6 different values in 6 rows; these cannot be classes. To predict one of them anyway, "
+            "name it: --target COLUMN.",
         ),
         (
             "a,y",
             [[1, "x"], [2, "x"], [3, "z"]],
-            "f.csv: no column can be the target: 'a' has a value in 3 rows only; 'y' has a value in 3",
+            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in 3",
         ),
         ("a,y", [], "f.csv has columns and no rows"),
     ],
@@ -256,12 +257,13 @@ def test_another_target_and_task(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "init needs a FILE to look at, or an --example NAME (--list shows them)."),
-        (["mpg.csv", "--example", "reuters"], 2, "init needs a FILE to look at, or an --example NAME"),
+        ([], 2, "init needs a FILE, or --example NAME (--list shows them)."),
+        (["mpg.csv", "--example", "reuters"], 2, "init needs a FILE, or --example NAME"),
         (
             ["mpg.csv"],
             2,
-            "--target (by default 'mpg', the file is called so too) is not given, and there is no terminal "
+            "--target (by default 'mpg', it has the same name as the file) is not given, and there is no "
+            "terminal "
             "to ask on. Add it, or --yes for the defaults.",
         ),
         (
@@ -277,7 +279,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["mpg.csv", "--target", "origin", "--task", "regression"],
             2,
-            "mpg.csv: column 'origin' holds texts, not numbers, so it can be predicted as classes only: "
+            "mpg.csv: column 'origin' holds texts, not numbers, so it can only be predicted as classes: "
             "--task classification.",
         ),
         (
@@ -293,14 +295,14 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],
             2,
-            "there.yaml is there already. Write over it with --force",
+            "there.yaml already exists. Overwrite it with --force",
         ),
         (["mpg.csv", "--yes", "-o", "x.txt"], 2, "-o must name a .yaml file, but got x.txt."),
         (["mpg.csv", "--yes", "-o", "no/x.yaml"], 2, "The folder no does not exist. Make it first."),
         (["mpg.txt", "--yes"], 2, "mpg.txt must end in one of .csv, .tsv"),
         (["nothing.csv", "--yes"], 4, "nothing.csv does not exist."),
         (["empty", "--yes"], 4, "empty has no folder with files that end in .txt."),
-        (["empty", "--target", "a"], 2, "In a folder of texts the folders are the classes"),
+        (["empty", "--target", "a"], 2, "In a folder of texts the subfolders are the classes"),
         (["--example", "ruters"], 2, "There is no example 'ruters'. Did you mean 'reuters'?"),
     ],
 )
@@ -334,7 +336,7 @@ def test_a_terminal_is_asked(capsys: Capture) -> None:
     shown = read_all(ours)
     assert process.wait(60) == 0, shown
     assert "  weight  number, all values are numbers" in shown
-    assert "Which column is to be predicted? [mpg]:" in shown
+    assert "Which column should be predicted? [mpg]:" in shown
     assert "There is no column 'wight'." in shown
     assert "(classification) or a number (regression)? [regression]:" in shown
     assert "Answer classification or regression (c or r)." in shown

@@ -180,7 +180,7 @@ def test_a_long_training_shows_its_last_epochs_and_the_best() -> None:
     epochs = [int(line.split()[0]) for line in table[1:]]
     assert epochs == [5, *range(20, 31)]
     assert table[1].endswith("best")
-    assert re.search(r"  epoch 30/100  \d+ s gone, \d+ s left$", bar)
+    assert re.search(r"  epoch 30/100  \d+ s elapsed, \d+ s left$", bar)
 
 
 def test_a_low_terminal_shows_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,7 +284,8 @@ def test_the_score_that_is_sorted_by_is_shown_first(
         ),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )
@@ -297,6 +298,6 @@ def test_what_cannot_be_listed_is_said(
 
 def test_no_run_fits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "--name", "imdb"]) == 0
-    assert capsys.readouterr() == ("", "None of the 3 runs in runs/ fits.\n")
+    assert capsys.readouterr() == ("", "None of the 3 runs in runs/ matches.\n")
     assert main(["ls", "--name", "imdb", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []

@@ -117,7 +117,7 @@ def test_seeds_are_drawn_as_their_mean(
         (
             ["reuters", "--terminal", "--json"],
             2,
-            "--terminal prints a drawing: it cannot be combined with --json or -o.",
+            "--terminal prints the plot as text: it cannot be combined with --json or -o.",
         ),
         (["x"], 2, "No run 'x' in runs. `nnrun ls` lists all 5."),
     ],

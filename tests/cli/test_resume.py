@@ -1,4 +1,4 @@
-"""`--resume`: what a person sees of a run that goes on."""
+"""`--resume`: what a person sees of a resumed run."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_without_a_terminal_it_refuses(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["rm", "a-run"]) == 2
     assert capsys.readouterr().err == (
-        "error: nnrun rm asks before it deletes, and there is no terminal to ask at. Add --yes.\n"
+        "error: nnrun rm asks before it deletes, and there is no terminal to ask on. Add --yes.\n"
     )
     assert names(runs) == ["a-run", "b-run"]
 
@@ -154,7 +154,8 @@ def test_patterns_and_filters(several: Path, arguments: list[str], left: list[st
         ([], "Name the runs to delete, or choose them with --name or --status."),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )

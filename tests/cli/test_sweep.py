@@ -68,7 +68,7 @@ def test_the_screen_of_a_finished_sweep(folder: Path, capsys: Capture) -> None:
     again = capsys.readouterr()
     assert again.out == first.out
     sweep = the_sweep(folder)
-    assert again.err == f"{sweep.id} has come to its end already. To run it again: --new.\n"
+    assert again.err == f"{sweep.id} is already complete. To run it again: --new.\n"
     assert main(["sweep", "small.yaml", *OVER, "-q", "--new"]) == 0
     assert len(list_sweeps(folder / "runs")) == 2
 
@@ -115,7 +115,7 @@ def test_the_sweep_of_a_section(folder: Path, capsys: Capture) -> None:
 
 def test_smoke(folder: Path, specs_dir: Path, capsys: Capture) -> None:
     assert main(["sweep", str(specs_dir / "digits.yaml"), "--smoke", "--over", f"{UNITS}=4,8", "-q"]) == 0
-    assert "\nThis was a smoke run: its numbers mean nothing.\n" in capsys.readouterr().out
+    assert "\nThis was a smoke run: its numbers are meaningless.\n" in capsys.readouterr().out
 
 
 def test_warnings_are_shown(folder: Path, capsys: Capture) -> None:
@@ -215,7 +215,7 @@ def test_resume_goes_on_with_what_the_command_line_began(folder: Path, capsys: C
     for reference in ("@last", sweep.id, sweep.id[:-2], str(sweep.path)):
         assert main(["sweep", "--resume", reference]) == 0
         said = capsys.readouterr().err
-    assert f"{sweep.id} has come to its end already" in said
+    assert f"{sweep.id} is already complete" in said
     ended = sweep.read_record()
     assert ended.status == "completed"
     assert [trial.values for trial in ended.trials] == [trial.values for trial in record.trials]

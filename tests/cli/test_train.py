@@ -231,7 +231,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
         "error: {folder}/nothing.npz does not exist. "
         "The dataset npz needs a file with arrays x_train and y_train.\n",
     ),
-    ([], 2, "error: A spec is missing. Name one, or a run to go on with: --resume RUN.\n"),
+    ([], 2, "error: A spec is missing. Name one, or a run to resume: --resume RUN.\n"),
 ]
 
 

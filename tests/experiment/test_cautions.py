@@ -41,6 +41,19 @@ def trained(folder: Path, table: pd.DataFrame, **changes: Any) -> nnrun.Run:
         ({"mae": 7.65, "loss": 1.0}, {"mae": 3.61, "loss": 2.0}, {}, {"mae": [7.65, 3.61]}),
         ({"recall": 0.8}, {"recall": 1.0}, {}, {}),  # who always says yes misses none
         ({"auc": math.nan}, {"auc": math.nan}, {}, {}),
+        (  # weights of classes cost accuracy; f1 says what they gain
+            {"accuracy": 0.8, "f1": 0.3},
+            {"accuracy": 0.96, "f1": 0.08},
+            {"class_weight": "balanced"},
+            {},
+        ),
+        (
+            {"accuracy": 0.8, "f1": 0.05},
+            {"accuracy": 0.96, "f1": 0.08},
+            {"class_weight": "balanced"},
+            {"accuracy": [0.8, 0.96], "f1": [0.05, 0.08]},
+        ),
+        ({"accuracy": 0.8}, {"accuracy": 0.96}, {"class_weight": "balanced"}, {"accuracy": [0.8, 0.96]}),
         (
             {"loss": 3.0},
             {"loss": 2.0},

@@ -99,7 +99,7 @@ def holdings(run: RunDirectory) -> dict[str, Any]:
         "weights_epoch": record["weights_epoch"],
         "best": (record.get("best_epoch"), record.get("best")),
         "weights": weights_of(run),
-        "checkpoint": run.read_checkpoint().document["epoch"],
+        "checkpoint": run.read_checkpoint(lambda found: found).document["epoch"],
     }
 
 
@@ -140,7 +140,7 @@ def test_interruptions_again_and_again(kind: str, tmp_path: Path) -> None:
     with pytest.raises(RunInterrupted):
         resume_run(run, listener=again)
     assert again.epochs == [4]
-    assert run.read_checkpoint().document["epoch"] == 4
+    assert run.read_checkpoint(lambda found: found).document["epoch"] == 4
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert weights_of(run) == weights_of(whole)
@@ -212,7 +212,7 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
         assert summary.best == record["best"]
         if kind == "train":
             assert run.read_history()["val_loss"].min() == record["best"]["val_loss"]
-        assert run.read_checkpoint().document["epoch"] == max(last, 1)
+        assert run.read_checkpoint(lambda found: found).document["epoch"] == max(last, 1)
         assert set(weights_epochs(record)) == {1}
         evaluate_run(run)
     with pytest.raises(RunInterrupted):
@@ -284,7 +284,7 @@ def test_whatever_ends_a_run_leaves_a_checkpoint_of_its_last_epoch(error: Except
     (run,) = (RunDirectory(path) for path in (tmp_path / "runs").iterdir())
     record = run.read_record()
     assert (record["status"], record["weights_epoch"]) == ("failed", 2)
-    assert run.read_checkpoint().document["epoch"] == 2
+    assert run.read_checkpoint(lambda found: found).document["epoch"] == 2
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert weights_of(run) == weights_of(whole)
@@ -318,7 +318,7 @@ def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: P
     record = run.read_record()
     assert (record["status"], record["epochs_run"], record["weights_epoch"]) == ("diverged", 4, 3)
     assert len(run.read_history()) == 4
-    kept = run.read_checkpoint()
+    kept = run.read_checkpoint(lambda found: found)
     assert kept.document["epoch"] == 3
     assert len(kept.document["history"].splitlines()) == 1 + 3
 
@@ -340,3 +340,36 @@ def test_recomputed_epochs_that_diverge_leave_those_of_before(
     with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, allow_inexact=True)
     assert (history.read_bytes(), weights_of(run)) == before
+
+
+@pytest.mark.parametrize("kind", ["train", "kfold"])
+@pytest.mark.parametrize("wrong", ["deleted", None, 7, "x", [1], {"a": 1}])
+def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) -> None:
+    """What a record lacks follows from the data and the checkpoint."""
+    begin, _ = KINDS[kind]
+    loaded = spec_of(kind, tmp_path, 3)
+    whole = begin(loaded, Settings("train", tmp_path / "whole"), Listener())
+    first = Interrupts(2)
+    with pytest.raises(RunInterrupted):
+        begin(loaded, Settings("train", tmp_path / "runs"), first)
+    run = first.run
+    assert run is not None
+    record = json.loads((run.path / "run.json").read_text())
+    for key in (
+        "rows",
+        "parameters",
+        "weights_epoch",
+        "stopped_early",
+        "best",
+        "resumed",
+        "epochs_run",
+        "versions",
+    ):
+        record[key] = wrong
+        if wrong == "deleted":
+            del record[key]
+    run.write_record(record)
+    assert resume_run(run)
+    assert without_seconds(run.path) == without_seconds(whole.path)
+    for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
+        assert run.read_record()[key] == whole.read_record()[key], key

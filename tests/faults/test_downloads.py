@@ -139,9 +139,9 @@ def refusal(url: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("page", "does not have the published hash, and was thrown away"),
-        ("wrong", "does not have the published hash, and was thrown away"),
-        ("nothing", "does not have the published hash, and was thrown away"),
+        ("page", "does not have the published hash, and was deleted"),
+        ("wrong", "does not have the published hash, and was deleted"),
+        ("nothing", "does not have the published hash, and was deleted"),
         ("short", "the download failed"),
         ("slow", "the download failed"),
         ("to-http", "sends us on to an address that is not https; nothing was downloaded"),

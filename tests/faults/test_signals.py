@@ -327,7 +327,7 @@ def test_a_reader_that_leaves(command: str, tmp_path: Path) -> None:
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False)
         said = (tmp_path / "said").read_text()
         if command == "data ls":  # where the reader leaves after its last line, the advice is still given
-            said = said.replace("Bring a missing one here with: nnrun data fetch NAME\n", "")
+            said = said.replace("Download a missing one with: nnrun data fetch NAME\n", "")
         assert (said, done.returncode) == ("", 0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.errors import UsageError
+from nnrun.errors import AmbiguousRunError, UsageError
 from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
 
 pytestmark = pytest.mark.faults
@@ -48,10 +48,10 @@ def test_an_id_wins_over_prefixes(runs_dir: Path) -> None:
     ("reference", "message"),
     [
         (
-            "reuters",
-            "'reuters' matches 2 runs; choose one:\n"
-            "  reuters-20260101T000000Z-aaaa\n"
-            "  reuters-20260102T000000Z-bbbb",
+            "reut",
+            "'reut' matches 2 runs; name one:\n"
+            "  reuters-20260102T000000Z-bbbb\n"
+            "  reuters-20260101T000000Z-aaaa",
         ),
         ("bosten", "No run 'bosten' in RUNS. The closest:\n  boston-20260103T000000Z-cccc"),
         ("xyz", "No run 'xyz' in RUNS. `nnrun ls` lists all 3."),
@@ -64,6 +64,16 @@ def test_what_is_not_found_is_said(runs_dir: Path, reference: str, message: str)
     with pytest.raises(UsageError) as caught:
         find_run(reference.replace("RUNS", str(runs_dir)), runs_dir)
     assert str(caught.value) == message.replace("RUNS", str(runs_dir))
+
+
+@pytest.mark.parametrize("reference", ["reuters", "reuters-"])
+def test_a_name_means_its_newest_run(runs_dir: Path, reference: str) -> None:
+    """Also where other names begin with it; what is deleted must be named whole."""
+    make(runs_dir, "reuters_bottleneck-20270101T000000Z-dddd")
+    assert find_run(reference, runs_dir).id == "reuters-20260102T000000Z-bbbb"
+    with pytest.raises(AmbiguousRunError) as caught:
+        find_run(reference, runs_dir, newest=False)
+    assert {"reuters-20260102T000000Z-bbbb", "reuters-20260101T000000Z-aaaa"} <= set(caught.value.matches)
 
 
 def test_without_runs(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -267,3 +268,29 @@ def test_what_is_set_is_found(path: str, number: int) -> None:
     assert problems == []
     assert plain(again) == plain(root)
     assert str(number) in str(plain(root))
+
+
+def test_numpy_and_paths_are_taken_for_what_they_are() -> None:
+    spec = load(
+        {
+            "seed": np.arange(3)[1],
+            "epochs": np.array([4]),
+            "batch_size": np.array(16),
+            "shuffle": np.True_,
+            "optimizer.rmsprop.learning_rate": np.float32(0.5),
+            "description": Path("a") / "b",
+            "learning_rate_schedule": {"rates": np.array([0.1, 0.2])},
+        }
+    )
+    assert (spec.seed, spec.epochs, spec.batch_size, spec.shuffle) == (1, 4, 16, True)
+    assert (spec.optimizer.learning_rate, spec.description) == (0.5, "a/b")
+    assert spec.learning_rate_schedule[0].rates == [0.1, 0.2]
+    for wrong in (np.array([1, 2]), np.complex64(1), np.array([]), np.array([[1]])):
+        with pytest.raises(SpecError):
+            load({"epochs": wrong})
+
+
+def test_maps_from_python_may_have_numbers_for_keys() -> None:
+    assert load({"class_weight": {0: 2.0, np.int64(1): 1.0}}).class_weight == {"0": 2.0, "1": 1.0}
+    with pytest.raises(SpecError, match="the key '0' twice"):
+        load({"class_weight": {0: 2.0, "0": 1.0}})

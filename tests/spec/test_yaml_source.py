@@ -221,3 +221,39 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 )
 def test_what_pyyaml_writes_reads_back(value: object) -> None:
     assert read(yaml.safe_dump({"key": value})) == {"key": value}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs: 2\t\n",
+        "epochs: 2\t# two\n",
+        "epochs:\t2\n",
+        "epochs: 2\n\t\n",
+        "epochs: 2\n \t # note\n",
+        "epochs: \t 2\n",
+        "\t\nepochs: 2\n",
+    ],
+)
+def test_tabs_separate(text: str) -> None:
+    root, problems = read_yaml(SourceText("spec.yaml", text))
+    assert (plain(root), problems) == ({"epochs": 2}, [])
+
+
+def test_tabs_in_flow_and_quotes() -> None:
+    text = "layers: [\t{dense:\t4},\t1\t]\nname: 'a\tb'\n-x: |\n  a\tb\n"
+    root, problems = read_yaml(SourceText("spec.yaml", text))
+    assert (plain(root), problems) == ({"layers": [{"dense": 4}, 1], "name": "a\tb", "-x": "a\tb\n"}, [])
+
+
+@pytest.mark.parametrize("text", ["a:\n\tb: 1\n", "a: b\tc\n"])
+def test_tabs_that_indent_or_stand_in_a_value_are_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="a tab; YAML indents with spaces, and a value that holds a tab"):
+        read_yaml(SourceText("spec.yaml", text))
+
+
+def test_keys_that_are_numbers_or_truth_values_have_their_names() -> None:
+    root, problems = read_yaml(SourceText("spec.yaml", "class_weight: {0: 5, 1.5: 1, true: 2, -1: 3}\n"))
+    assert (plain(root), problems) == ({"class_weight": {"0": 5, "1.5": 1, "true": 2, "-1": 3}}, [])
+    _, problems = read_yaml(SourceText("spec.yaml", "class_weight: {0: 5, '0': 1}\n"))
+    assert "stands twice" in problems[0].message

@@ -200,3 +200,15 @@ def test_smoothed_labels_are_a_mixture_with_equal_shares(kind: str, smoothing: f
     expected = (1 - smoothing) * row_losses(plain, z, targets) + smoothing * row_losses(plain, z, equal)
     found = row_losses(KINDS[kind].model_validate({"label_smoothing": smoothing}), z, targets)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_sparse_label_smoothing_is_that_of_one_hot_targets(smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    z = 5 * torch.randn(2, 7, 4, generator=generator)
+    classes = torch.randint(0, 4, (2, 7), generator=generator)
+    sparse = build_loss(schema.SparseCategoricalCrossentropy(label_smoothing=smoothing))
+    dense = build_loss(schema.CategoricalCrossentropy(label_smoothing=smoothing))
+    outputs = torch.softmax(z, -1)
+    one_hot = torch.nn.functional.one_hot(classes, 4).float()
+    torch.testing.assert_close(sparse(z, outputs, classes), dense(z, outputs, one_hot))

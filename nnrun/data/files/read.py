@@ -34,7 +34,7 @@ class ReadTable:
     Attributes:
         name: of the file, for messages.
         sha256: of its bytes.
-        columns: name → the column and what it was taken for, in the order they were asked for.
+        columns: name → the column and its inferred type, in the order they were asked for.
         n_rows: N.
         lines: where the rows stand in the file.
         typed: texts are texts, also where they look like numbers.
@@ -151,7 +151,7 @@ def _read(
     most_rows: int | None,
     folder: Callable[[], Path | None],
 ) -> Kept:
-    """Read until every column is throughout what it was taken for."""
+    """Read until every column is of its inferred type throughout."""
     missing = frozenset(reader.missing)
     as_text = {name for name in columns if types.get(name) in ("category", "text", "date")}
     as_text |= reader.spellings.unusual(columns)
