@@ -372,7 +372,7 @@ def test_a_checkpoint_of_somebody_else(key: str, tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     kept = run.read_checkpoint(lambda found: found)
     run.write_checkpoint(kept.arrays, {k: v for k, v in kept.document.items() if k != key})
-    with pytest.raises(DataError, match="none that nnrun wrote"):
+    with pytest.raises(DataError, match="was not written by nnrun"):
         resume_run(run)
 
 
