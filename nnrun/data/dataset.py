@@ -137,7 +137,7 @@ class SourceFile:
     index_columns: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """What the record of a run or a sweep tells of it."""
+        """What the record of a run or a sweep says of it."""
         record: dict[str, Any] = {
             "name": self.name,
             "sha256": self.sha256,

@@ -47,7 +47,7 @@ def read_file(
 
     Args:
         path: of the file.
-        on_message: is told how far reading is.
+        on_message: called with the progress of reading.
         types: column → the type to read it as.
         needed: columns of which each row needs a value; other rows are left out.
 

@@ -79,7 +79,7 @@ class Doubt:
     """What a person should know of a column.
 
     Attributes:
-        kind: `names` for values that nothing general can be learned from; `spelling` for numbers that are
+        kind: `names` for values that a network cannot generalize from; `spelling` for numbers that are
             read as a category and need not be; `codes` for numbers that are read as a category since they
             are codes.
         text: a sentence without its subject, which is the column.

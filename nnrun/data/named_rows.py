@@ -164,7 +164,7 @@ class NamedCodec:
     Attributes:
         columns: that the network takes.
         missing: fields of CSV that mean a missing value.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
         own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
         file_columns: all columns of a training file without a header; None where it has one.
         targets: those of them that the network predicts: new rows may lack them.
@@ -196,7 +196,7 @@ class NamedCodec:
             table: the preprocessing.
             declared: the data set.
             file_columns: all columns of its file, where that has no header.
-            on_message: is told once what is not used.
+            on_message: called once with what is not used.
         """
         spellings = Spellings.of(declared)
         own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None

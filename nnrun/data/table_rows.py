@@ -33,7 +33,7 @@ class TableCodec:
     Attributes:
         features: F, the numbers of a row.
         names: of the features, or None where the run knows none.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
     """
 
     features: int

@@ -35,7 +35,7 @@ class TokenCodec:
         vocabulary: is asked for when the first text comes; raises DataError where there is none.
         knows_words: whether texts can be rows at all.
         num_words, skip_top: the data set's limits, for lists of tokens.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
     """
 
     vocabulary: Callable[[], Vocabulary]

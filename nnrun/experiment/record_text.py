@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnrun.experiment.baseline import SHUFFLED
-from nnrun.records import members_of_record
+from nnrun.records import SHUFFLED, members_of_record
 from nnrun.spec.suggest import quoted, with_std
 
 

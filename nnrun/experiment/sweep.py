@@ -127,7 +127,7 @@ def run_sweep(
             _take_in_runs(record, settings.runs_dir)
             finished = len(record.trials) - len(record.unfinished())
             if finished == record.total:
-                _repair(sweep, record, opened)
+                _repair(sweep, record, opened, plan)
                 listener.message(_nothing_to_do(sweep, record, plan))
                 return sweep
             listener.message(
@@ -150,8 +150,10 @@ def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) 
     return f"{sweep.id} is already complete. To run it again: --new."
 
 
-def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep) -> None:
-    """Write a record again that was damaged and is whole now."""
+def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep, plan: SweepPlan) -> None:
+    """Write again what was damaged, or what a process that was killed after the last trial did not write."""
+    if record.ranked() and not sweep.figure.is_file():
+        draw_sweep(sweep, record, plan.sweep)
     if opened.notes or record.status != "completed":
         record.status, record.ended = "completed", record.ended or now()
         ranked = record.ranked()

@@ -69,7 +69,7 @@ def test_one_mistyped_name_deletes_nothing(runs: Path) -> None:
 def test_a_folder_that_is_no_run_stays(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("precious").mkdir()
     assert main(["rm", "./precious", "--yes"]) == 2
-    assert capsys.readouterr().err == "error: ./precious is no run: that folder has no run.json.\n"
+    assert capsys.readouterr().err == "error: ./precious is not a run: that folder has no run.json.\n"
     assert Path("precious").is_dir()
 
 

@@ -185,7 +185,7 @@ def test_another_process_at_work_is_exit_code_6(folder: Path, capsys: Capture) -
         assert main(["sweep", "small.yaml", *OVER]) == 6
     assert capsys.readouterr() == (
         "",
-        f"error: another process is running {sweep.id}. Wait for its end, or begin another with --new.\n",
+        f"error: another process is running {sweep.id}. Wait until it ends, or start another with --new.\n",
     )
 
 

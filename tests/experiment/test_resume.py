@@ -358,7 +358,7 @@ def test_without_a_checkpoint(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     (checkpoint,) = run.path.glob("checkpoint-*")
     (checkpoint / "state.safetensors").write_bytes(b"")
-    with pytest.raises(DataError, match="has no checkpoint that is whole"):
+    with pytest.raises(DataError, match="has no intact checkpoint"):
         resume_run(run)
     for file in checkpoint.iterdir():
         file.unlink()
@@ -372,7 +372,7 @@ def test_a_checkpoint_of_somebody_else(key: str, tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     kept = run.read_checkpoint(lambda found: found)
     run.write_checkpoint(kept.arrays, {k: v for k, v in kept.document.items() if k != key})
-    with pytest.raises(DataError, match="none that nnrun wrote"):
+    with pytest.raises(DataError, match="was not written by nnrun"):
         resume_run(run)
 
 
@@ -406,7 +406,7 @@ def test_what_diverged_would_diverge_again(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    with run.owned(), pytest.raises(LockedError, match="another process is at work on"):
+    with run.owned(), pytest.raises(LockedError, match="another process is working on"):
         resume_run(run)
 
 

@@ -94,7 +94,7 @@ def test_who_listens_hears_all_in_order_and_may_read_the_files_meanwhile(tmp_pat
     record = record_of(run.path)
     assert watcher.heard == [
         f"detail data: {tmp_path}/small.npz, 60 rows, SHA-256 {record['data'][0]['sha256']}",
-        "detail step by step: 12 steps are too few for compiling to pay",
+        "detail step by step: 12 steps are too few to make compiling worthwhile",
         "started",
         "epoch 1",
         "epoch 2",
@@ -482,7 +482,7 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path))
-    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name is in the way."
+    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name already exists."
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path, runs_dir=tmp_path / "runs" / "mine"))
     assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: {tmp_path}/runs is a file."

@@ -1,9 +1,9 @@
 """Large tables that were read before: kept in nnrun's cache, and mapped into memory from there.
 
 An entry is a folder named by the hash of the file and of how it was read. It holds `table.json` and one array
-for each column. It is written beside its place and renamed, whole or not at all. `table.json` has the CRC-32
-of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is reported
-and written again, and so is one that another user could have written.
+for each column. It is written under another name, then renamed, whole or not at all. `table.json` has the
+CRC-32 of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is
+reported and written again, and so is one that another user could have written.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def kept_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: On
         sha256: of the file's bytes.
         key: what else decides what is read.
         read: reads the file.
-        on_message: is told where the cache cannot be used.
+        on_message: called where the cache cannot be used.
     """
     digest = hashlib.sha256(json.dumps([_VERSION, key], sort_keys=True).encode()).hexdigest()
     entry = cache_dir() / "tables" / f"{sha256[:32]}-{digest[:16]}"

@@ -82,7 +82,7 @@ def read_table(
         options: what else decides how it is read, for the key of the cache.
         columns: names of columns that the file has.
         types: column → its type, where that is known.
-        on_message: is told how far reading is.
+        on_message: called with the progress of reading.
         most_rows: stop after about so many; default: read all.
         needed: columns of which each row needs a value; other rows are left out.
 

@@ -242,7 +242,7 @@ def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
 
 
 def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context: LoadContext) -> Parts:
-    """The parts without inputs that only number or name the rows, which is told; a spec's `inputs` stay."""
+    """The parts without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
     if spec.inputs is not None:
         return parts
     left = {name: why for name, why in file.index.items() if name in parts.inputs}
@@ -389,7 +389,7 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
 def _complete_rows(
     file: ReadTable, parts: Parts, spec: schema.RowFile, context: LoadContext
 ) -> npt.NDArray[np.int64]:
-    """All rows; with `drop_missing` those in which no input is missing, which is told."""
+    """All rows; with `drop_missing` those in which no input is missing; the number is reported."""
     rows = np.arange(file.n_rows)
     if not spec.drop_missing:
         return rows
