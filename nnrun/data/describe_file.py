@@ -42,6 +42,7 @@ def read_file(
     on_message: Callable[[str], None] = lambda text: None,
     types: Mapping[str, schema.ColumnType] | None = None,
     needed: Sequence[str] = (),
+    keys: Mapping[str, Any] | None = None,
 ) -> ReadTable:
     """All columns of a file, read as it seems to be written: `keys` of the table say how, for a spec.
 
@@ -50,6 +51,7 @@ def read_file(
         on_message: called with the progress of reading.
         types: column → the type to read it as.
         needed: columns of which each row needs a value; other rows are left out.
+        keys: what an earlier reading found the file to be written with; None: find it.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -60,9 +62,9 @@ def read_file(
         refuse_workbook(path)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     refuse_what_is_no_file(path, kind.kind)
-    keys: dict[str, Any] = {}
-    if kind is schema.Csv and lacks_header(path):
-        keys["header"] = False
+    if keys is not None:
+        return _read(kind, path, keys, types or {}, on_message, needed)
+    keys = {"header": False} if kind is schema.Csv and lacks_header(path) else {}
     file = _read(kind, path, keys, types or {}, on_message, needed)
     more = _keys_of_numbers(kind, path, keys, file)
     return _read(kind, path, {**keys, **more}, types or {}, on_message, needed) if more else file

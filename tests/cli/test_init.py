@@ -243,6 +243,60 @@ def test_parquet(capsys: Capture) -> None:
     trains("p.yaml", capsys)
 
 
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("".join(f"{i % 7}.5,{i % 5}.25,{i % 3}.125\n" for i in range(60)), "header: false"),
+        ("a,y\n" + "".join(f'"{i % 7 + 1},{i:03}",{i}\n' for i in range(60)), 'thousands: ","'),
+        ("a;y\n" + "".join(f"{i % 7},{i:02};{i}\n" for i in range(60)), 'decimal: ","'),
+        (
+            "a,y\n" + "".join(f"{'?' if i % 9 == 4 else i % 7},{i * 7 % 90}\n" for i in range(90)),
+            'missing: ["?"]',
+        ),
+    ],
+)
+def test_the_screen_says_how_the_file_is_read(text: str, keys: str, capsys: Capture) -> None:
+    Path("t.csv").write_text(text, encoding="utf-8")
+    assert main(["init", "t.csv", "--yes"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  read with"))
+    assert keys in line
+    assert keys in Path("t.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("spelled", ["{}", "{},0"])
+def test_a_mark_among_labels_is_a_missing_target(spelled: str, capsys: Capture) -> None:
+    lines = [f"{i * 5 % 13};{'?' if i % 10 == 4 else spelled.format(i % 3)}" for i in range(90)]
+    Path("t.csv").write_text("\n".join(["a;y", *lines]) + "\n", encoding="utf-8")
+    assert main(["init", "t.csv", "--yes", "--task", "classification"]) == 0
+    screen = capsys.readouterr().out
+    assert "classification, 3 classes" in screen
+    assert "81 of 90" in screen
+    assert 'missing: ["?"]' in Path("t.yaml").read_text(encoding="utf-8")
+    trains("t.yaml", capsys)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (lambda i: int(i == 30), "has the class '1' in a single row"),
+        (lambda i: 1, "is the same in every row"),
+        (lambda i: i + 1, "numbers or names the rows"),
+        (lambda i: f"note {i}", "has 60 different values in 60 rows"),
+    ],
+)
+@pytest.mark.parametrize("name", ["label", "Target", "y"])
+def test_a_column_called_like_a_target_that_cannot_be_one_is_named(
+    name: str, values: Callable[[int], object], why: str, capsys: Capture
+) -> None:
+    write_rows("t.csv", f"a,b,{name}", [[i * 0.5, i * i % 11 * 0.25, values(i)] for i in range(60)])
+    assert main(["init", "t.csv", "--yes"]) == 0
+    screen = capsys.readouterr().out
+    assert f"  passed over  '{name}' {why}" in screen
+    assert f"    # not the target: '{name}' {why}"[:60] in Path("t.yaml").read_text()
+    assert main(["init", "t.csv", "--yes", "--target", "a", "--force"]) == 0
+    assert "passed over" not in capsys.readouterr().out, "somebody has chosen"
+
+
 # --- what the command line says ----------------------------------------------------------------------------
 
 

@@ -25,7 +25,13 @@ from nnrun.experiment.init.network import network_lines
 from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.sizes import Sizes
-from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
+from nnrun.experiment.init.target import (
+    TaskName,
+    possible_tasks,
+    require_target,
+    unable_by_name,
+    why_no_classes,
+)
 from nnrun.experiment.init.validation import (
     Split,
     mark_to_use,
@@ -152,7 +158,7 @@ def _with_target_types(
     for name in request.targets:
         require_target(file, name)
     if any(file.columns[name].missing for name in request.targets):  # as training will see the file
-        file = read_file(request.path, on_message, needed=request.targets)
+        file = read_file(request.path, on_message, needed=request.targets, keys=file.keys)
         for name in request.targets:
             require_target(file, name)
     first = request.targets[0]
@@ -173,7 +179,7 @@ def _with_target_types(
     types: dict[str, str] = {}
     if request.task == "classification" and not _are_labels(file.columns[first].column):
         types = {first: "category"}
-        file = read_file(request.path, on_message, {first: "category"}, request.targets)
+        file = read_file(request.path, on_message, {first: "category"}, request.targets, file.keys)
         require_target(file, first)
     if request.task == "classification" and (why := why_no_classes(file.columns[first], file.n_rows)):
         raise DataError(f"{file.name}: column {quoted(first)} cannot be classes: it {why}.")
@@ -276,6 +282,8 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         others = listing(decided.runners_up, "and")
         why = f"{why or 'no other column is likelier'}; the next likeliest: {others}"
     lines += remarked(f"    target: {flow(targets)}", why, "    ")
+    for passed_over in _passed_over(decided):
+        lines += comments(f"not the target: {passed_over}", "    ")
     labels = [name for name in request.labels if name in request.targets or len(request.targets) == 1]
     if len(labels) > 1 and len(request.targets) == 1:
         command = " ".join(f"--target {flow(name)}" for name in labels)
@@ -346,6 +354,10 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
     if decided.runners_up:
         chosen["or"] = listing(decided.runners_up, "and")
+    if passed_over := _passed_over(decided):
+        chosen["passed over"] = "; ".join(passed_over)
+    if decided.file.keys:
+        chosen["read with"] = ", ".join(f"{key}: {flow(value)}" for key, value in decided.file.keys.items())
     task = "regression" if sizes.outputs == 1 else f"regression of {sizes.outputs:,} numbers"
     if sizes.classes:
         task = f"classification, {len(sizes.classes):,} classes"
@@ -369,6 +381,13 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         gives = "gives" if len(inputs.giveaways) == 1 else "give"
         chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {quoted(decided.target)}{kept}"
     return chosen
+
+
+def _passed_over(decided: _Decided) -> list[str]:
+    """Columns with a usual name of a target that were not considered, where nobody named the target."""
+    if not (decided.request.why_target or decided.runners_up):
+        return []
+    return [f"{quoted(name)} {why}" for name, why in unable_by_name(decided.file, decided.roles).items()]
 
 
 def _marks(decided: _Decided, target: str) -> str:

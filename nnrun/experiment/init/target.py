@@ -102,6 +102,15 @@ def _single_row(value: str) -> str:
     )
 
 
+def unable_by_name(file: ReadTable, roles: Roles) -> dict[str, str]:
+    """Columns with a usual name of a target that are never chosen, each with the reason, as the end of a
+    sentence that begins with it."""
+    called = [name for name in file.columns if names.folded(name) in names.TARGET_NAMES]
+    reasons = {name: why_no_target(file.columns[name], file.n_rows) for name in called}
+    reasons |= {name: _why_never(name, roles) for name in called if name in roles.no_targets}
+    return {name: why for name, why in reasons.items() if why is not None}
+
+
 def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
     """Why a column does not name classes; None where it does."""
     counts = counts_of_values(inferred.column)
