@@ -381,24 +381,31 @@ def evaluate(
 
 def predict(
     run: Run | PathLike,
-    inputs: Any,
+    inputs: Any = None,
     *,
+    split: Literal["train", "validation", "test"] | None = None,
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
     device: str = "auto",
     allow_custom: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Predict new rows with a run's networks. Needs only the run, no data set.
+    """Predict new rows with a run's networks, which needs only the run; or rows of its data set (`split`).
 
     Args:
         run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
             outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists.
+        split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
+            each validation row is predicted by the network that did not train on it. A look at the test set
+            is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
+        overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -406,11 +413,27 @@ def predict(
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
-        units) and, for classes, `probability` and `probability_<class>` of each.
+        units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
+        the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predict import load_predictor, predict_values
 
+    if (inputs is None) == (split is None):
+        raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
     with allowing(allow_custom):
+        if split is not None:
+            from nnrun.experiment.predict_split import predict_split
+
+            return predict_split(
+                _run(run, runs_dir)._directory,
+                split,
+                member=member,
+                weights=weights,
+                overrides=overrides,
+                data_dir=_data_dir(data_dir),
+                device=device,
+                allow_unknown=allow_unknown,
+            ).table()
         predictor = load_predictor(
             _run(run, runs_dir)._directory,
             member=member,

@@ -117,7 +117,7 @@ def test_a_resumed_run_says_that_it_keeps_its_threads(tmp_path: Path) -> None:
             told.append(text)
 
     assert resume_run(run, overrides={"epochs": 4}, listener=Tells())
-    assert "with 2 threads, as before: another number would round differently" in told
+    assert "with 2 threads, as before: a different number would round differently" in told
     assert run.read_record()["threads"] == 2
     assert reproduce_run(run, runs_dir=tmp_path / "again").identical
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from nnrun.errors import DataError
 from nnrun.figures.curves import save
 from nnrun.records import RunDirectory
 from nnrun.records.files import write_text
@@ -52,6 +53,6 @@ def test_resuming_removes_it_in_every_folder_of_the_run(tmp_path: Path, dead: in
     for folder in ("", "plots", "fold-0"):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f".x.{dead}.ab12.tmp").write_text("half")
-    with pytest.raises(Exception, match="checkpoint"):
-        RunDirectory(tmp_path).read_checkpoint()
+    with pytest.raises(DataError, match="has no checkpoint"):
+        RunDirectory(tmp_path).read_checkpoint(lambda found: found)
     assert not list(tmp_path.rglob(".*.tmp"))

@@ -6,7 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, terminal_width, times, wrapped
+from nnrun.cli.output import (
+    MOST_MEMBERS,
+    aligned,
+    in_blocks,
+    nth_look,
+    ordinal,
+    terminal_width,
+    times,
+    wrapped,
+)
 from nnrun.errors import printable
 from nnrun.experiment.record_text import (
     baseline_text,
@@ -20,14 +29,9 @@ from nnrun.experiment.sound_record import sound
 from nnrun.experiment.used_weights import recorded_weights
 from nnrun.records import members_of_record, recorded_directions
 from nnrun.spec.suggest import with_std
-from nnrun.validation.summary import monitor_mode
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory
-
-
-MOST_MEMBERS = 10
-"""So many folds or seeds are shown one by one; more with -v."""
 
 
 def closing_text(
@@ -113,6 +117,8 @@ def _why_it_ended(record: Mapping[str, Any]) -> str:
 
 def _chosen_from(record: Mapping[str, Any]) -> str:
     """Why a final run trained for as long as it did, where another's validation decided."""
+    from nnrun.validation.summary import monitor_mode  # it brings NumPy
+
     chosen = record.get("chosen_from")
     if not isinstance(chosen, Mapping) or chosen.get("epoch") != record.get("epochs_run"):
         return ""

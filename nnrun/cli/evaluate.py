@@ -11,8 +11,17 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.closing import MOST_MEMBERS
-from nnrun.cli.output import aligned, in_blocks, nth_look, ordinal, paragraph, print_json, text_width, times
+from nnrun.cli.output import (
+    MOST_MEMBERS,
+    aligned,
+    in_blocks,
+    nth_look,
+    ordinal,
+    paragraph,
+    print_json,
+    text_width,
+    times,
+)
 from nnrun.errors import printable
 from nnrun.spec.suggest import with_std
 
@@ -162,6 +171,8 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     }
     if evaluation.kept is not None:
         columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    if evaluation.ensemble is not None:
+        columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
@@ -184,6 +195,7 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
             f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
             f"{evaluation.scores_epoch}, the same for all, as in the training summary."
+            + (" The ensemble uses the own epochs as well." if evaluation.ensemble is not None else "")
         ]
     if evaluation.chosen_on_these_rows:
         return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]

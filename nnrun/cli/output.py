@@ -15,6 +15,9 @@ from nnrun.cells import json_for, json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, one_line, printable
 
 _WIDEST = 110
+
+MOST_MEMBERS = 10
+"""So many folds or seeds are shown one by one; more with -v."""
 # Jupyter's kernels, Colab and Databricks hand these to what they start; a terminal beside a kernel has none.
 _NOTEBOOK_VARIABLES = (
     "JPY_PARENT_PID",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
@@ -14,7 +14,7 @@ import typer
 from nnrun.cells import json_for
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, nth_look, print_json
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,18 @@ if TYPE_CHECKING:
     from nnrun.data.row_source import RowSource
     from nnrun.experiment.meaning import Meaning, Predictions
     from nnrun.experiment.predict import Predictor
+    from nnrun.experiment.predict_split import SplitPredictions
 
 _STDIN = "-"
 _LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
+
+
+class Split(str, Enum):
+    """Rows of a run's data set."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
 
 
 class Format(str, Enum):
@@ -38,12 +47,17 @@ class Format(str, Enum):
 def predict(
     run: options.Run,
     input_: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="INPUT",
             help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; a folder of texts; or - for stdin.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option("--split", help="Rows of the run's own data set instead, with their true targets."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -68,6 +82,8 @@ def predict(
         typer.Option("--member", metavar="NAME", help="Use one of several networks: fold-2, seed-7."),
     ] = None,
     weights: options.Weights = options.WeightsName.last,
+    set_: options.SetPaths = None,
+    allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
     allow_custom: options.AllowCustom = None,
@@ -76,7 +92,16 @@ def predict(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Predict new rows with a run's network. Rows are numbered from 0; several networks are averaged."""
+    """Predict new rows with a run's network, or the rows of its data set (--split).
+
+    Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
+    network that did not train on it. A look at the test set is counted in the run's record.
+    """
+    if (input_ is None) == (split is None):
+        found = "both are given" if split is not None else "neither is given"
+        raise UsageError(
+            f"predict takes INPUT (a file, or - for stdin) or --split (train, validation or test); {found}."
+        )
     if as_json and format_ is not None and output is None:
         raise UsageError("--json prints one document: leave --format out, or name a file with -o.")
     if output is not None:
@@ -84,9 +109,34 @@ def predict(
 
     from nnrun.cli.running import listener_for
     from nnrun.experiment.predict import load_predictor, predict_source, unknown_counts
+    from nnrun.experiment.predict_split import predict_split, refuse_without_probabilities
     from nnrun.records import find_run
 
     listener = listener_for(quiet=quiet, verbose=False)
+    if split is not None:
+        if skip_bad:
+            raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
+        asked = predict_split(
+            find_run(run, runs_dir),
+            split.value,
+            member=member,
+            weights=weights.value,
+            overrides=set_ or (),
+            data_dir=data_dir,
+            device=device,
+            allow_unknown=allow_unknown,
+            probabilities=probabilities,
+            listener=listener,
+        )
+        if asked.look is not None and not quiet:
+            message(f"{nth_look(asked.look, asked.data, asked.name, asked.run.runs_dir)}.")
+        told = {"split": asked.split, "combination": asked.combined.how, "look": asked.look}
+        _give(asked, asked.blocks(), output, format_, probabilities, as_json, told, dict)
+        return
+    assert input_ is not None, "one of the two is given"
+    if set_ or allow_unknown:
+        option = "--set" if set_ else "--allow-unknown"
+        raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
     predictor = load_predictor(
         find_run(run, runs_dir),
         member=member,
@@ -95,28 +145,48 @@ def predict(
         device=device,
         listener=listener,
     )
-    meaning = predictor.meaning
-    if probabilities and meaning.kind == "numbers":
-        raise UsageError(
-            f"--probabilities: {predictor.run.id} predicts numbers, which have no probabilities."
-        )
+    if probabilities:
+        refuse_without_probabilities(predictor.run, predictor.meaning)
     source = _source(input_, predictor)
     unknown = unknown_counts(predictor)
     predicted = predict_source(predictor, source, skip_bad=skip_bad, unknown=unknown, listener=listener)
 
+    _give(predictor, predicted, output, format_, probabilities, as_json, {}, lambda: _unknown(unknown))
+
+
+def _give(
+    asked: Predictor | SplitPredictions,
+    predicted: Iterator[Predictions],
+    output: Path | None,
+    format_: Format | None,
+    probabilities: bool,
+    as_json: bool,
+    told: Mapping[str, Any],
+    found: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Write predictions to a file or to stdout.
+
+    Args:
+        asked: the networks.
+        predicted: block by block.
+        output, format_, probabilities, as_json: as the command has them.
+        told: more for the head of a JSON document.
+        found: what is known of the rows once all were predicted, for its end.
+    """
+    meaning, targets = asked.meaning, bool(told)
     if output is not None:
         chosen = format_ or (Format.jsonl if output.suffix.lower() in (".jsonl", ".ndjson") else Format.csv)
-        rows = _write_file(output, predicted, meaning, chosen, probabilities)
+        rows = _write_file(output, predicted, meaning, chosen, probabilities, targets)
         if as_json:
-            print_json({**_head(predictor), "rows": rows, "output": str(output), **_unknown(unknown)})
+            print_json({**_head(asked), **told, "rows": rows, "output": str(output), **found()})
         else:
             print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {output}")
     elif as_json:
         documents = [d for p in predicted for d in meaning.documents(p, probabilities=probabilities)]
-        head = {**_head(predictor), "rows": len(documents)}
-        print_json({**head, "predictions": documents, **_unknown(unknown)})
+        head = {**_head(asked), **told, "rows": len(documents)}
+        print_json({**head, "predictions": documents, **found()})
     else:
-        _write(sys.stdout, predicted, meaning, format_ or Format.csv, probabilities)
+        _write(sys.stdout, predicted, meaning, format_ or Format.csv, probabilities, targets)
 
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
@@ -137,14 +207,15 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     return RowSource("stdin", kind, stream=stream)
 
 
-def _refuse_target(output: Path, input_: str) -> None:
+def _refuse_target(output: Path, input_: str | None) -> None:
     """A file is replaced as a whole, so it must be one, and not the one that is read."""
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file. Without -o predictions go to stdout.")
     if output.suffix.lower() == ".gz":
         raise UsageError(f"-o {output}: files are not compressed here; leave -o out and pipe through gzip.")
     if (
-        input_ != _STDIN
+        input_ is not None
+        and input_ != _STDIN
         and output.exists()
         and os.path.exists(os.path.expanduser(input_))
         and output.samefile(os.path.expanduser(input_))
@@ -152,7 +223,7 @@ def _refuse_target(output: Path, input_: str) -> None:
         raise UsageError(f"-o {output} is the input file; name another one.")
 
 
-def _head(predictor: Predictor) -> dict[str, Any]:
+def _head(predictor: Predictor | SplitPredictions) -> dict[str, Any]:
     members = [network.member for network in predictor.networks]
     return {
         "run": predictor.run.id,
@@ -168,7 +239,12 @@ def _unknown(counts: UnknownCounts) -> dict[str, Any]:
 
 
 def _write_file(
-    path: Path, predicted: Iterator[Predictions], meaning: Meaning, format_: Format, probabilities: bool
+    path: Path,
+    predicted: Iterator[Predictions],
+    meaning: Meaning,
+    format_: Format,
+    probabilities: bool,
+    targets: bool,
 ) -> int:
     from nnrun.records.files import replace_file
 
@@ -177,14 +253,19 @@ def _write_file(
     def write(temporary: Path) -> None:
         nonlocal rows
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            rows = _write(file, predicted, meaning, format_, probabilities)
+            rows = _write(file, predicted, meaning, format_, probabilities, targets)
 
     replace_file(path, write)
     return rows
 
 
 def _write(
-    file: TextIO, predicted: Iterator[Predictions], meaning: Meaning, format_: Format, probabilities: bool
+    file: TextIO,
+    predicted: Iterator[Predictions],
+    meaning: Meaning,
+    format_: Format,
+    probabilities: bool,
+    targets: bool,
 ) -> int:
     """Write predictions as they come; give their number."""
     from nnrun.experiment.prediction_lines import CsvLines, JsonLines
@@ -196,7 +277,7 @@ def _write(
             file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
-    csv_lines = CsvLines(meaning, probabilities=probabilities)
+    csv_lines = CsvLines(meaning, probabilities=probabilities, targets=targets)
     for number, block in enumerate(predicted):
         if not number:  # where the rows cannot be read at all, nothing is written
             file.write(csv_lines.header())

@@ -48,7 +48,7 @@ class Archive:
         if os.path.isdir(path):
             raise DataError(f"{path} is a folder. Name the .npz file itself.")
         if os.path.exists(path) and not os.path.isfile(path):
-            raise DataError(f"{path} is no ordinary file.")  # a pipe would be waited for without end
+            raise DataError(f"{path} is not a regular file.")  # a pipe would be waited for without end
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
@@ -61,7 +61,7 @@ class Archive:
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             self._file.close()
             raise DataError(
-                f"{path} is damaged or incomplete: {_lower(error)}. Fetch or write it anew."
+                f"{path} is damaged or incomplete: {_lower(error)}. Download it or write it again."
             ) from None
         except BaseException:
             self._file.close()
@@ -114,7 +114,7 @@ class Archive:
         ) as error:
             # RuntimeError is how zipfile says that a member is encrypted, ValueError that a name is no UTF-8.
             raise DataError(
-                f"{where} is damaged or incomplete: {_lower(error)}. Fetch or write it anew."
+                f"{where} is damaged or incomplete: {_lower(error)}. Download it or write it again."
             ) from None
 
     def numbers(self, name: str) -> npt.NDArray[Any]:

@@ -151,7 +151,7 @@ def _download(
     except _Refused as error:
         reason = str(error)
     except ValueError:
-        reason = "what was downloaded does not have the published hash, and was thrown away"
+        reason = "what was downloaded does not have the published hash, and was deleted"
     except OSError as error:
         reason = f"{folder} cannot be written: {error.strerror or error}"
     else:
@@ -178,14 +178,14 @@ def _get(url: str, target: Path, timeout: float) -> None:
         for block in answer.iter_content(1 << 16):
             file.write(block)
             if file.tell() > MAX_DOWNLOAD:
-                raise _Refused(f"the download was given up after {MAX_DOWNLOAD:,} bytes: it is not that file")
+                raise _Refused(f"the download was stopped after {MAX_DOWNLOAD:,} bytes: it is not that file")
 
 
 def _refuse_other_schemes(answer: requests.Response, *args: object, **named: object) -> None:
     """Give up before a redirect is followed that leaves https. Asked for each answer on the way."""
     target = urljoin(answer.url, answer.headers.get("location", ""))
     if answer.is_redirect and not target.startswith(REQUIRED_SCHEME):
-        raise _Refused("the server sends us on to an address that is not https; nothing was downloaded")
+        raise _Refused("the server redirects to an address that is not https; nothing was downloaded")
 
 
 def how_to_get(remote: RemoteFile, data_dir: Path | None, url: str | None = None) -> str:
@@ -221,7 +221,7 @@ def cached_tokens(
 ) -> TokenRows:
     """The token rows of array `name` in the file with this hash: from the cache, else read and kept there.
 
-    A damaged entry is said and written anew. Without a writable cache all works, only slower.
+    A damaged entry is reported and written again. Without a writable cache all works, only slower.
     """
     path = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}.npz"
     try:

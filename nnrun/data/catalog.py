@@ -167,7 +167,7 @@ def fetch_entry(
 def token_words_of(
     dataset: schema.Component, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
 ) -> dict[int, str] | None:
-    """Token → word; None where the data set has no words, or they are not on this machine, which is said.
+    """Token → word; None where the data set has no words, or they are not on this machine, which is reported.
 
     Raises:
         DataError: the word index is damaged.

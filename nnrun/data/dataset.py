@@ -85,7 +85,7 @@ class Samples:
             checks them.
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
         aside: columns that the validation needs; None where there are none.
-        lines: (N,) where each row stands in its file, for messages; None where there is no file of rows.
+        lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.
     """
 
     inputs: RawInputs
@@ -137,7 +137,7 @@ class SourceFile:
     index_columns: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """What the record of a run or a sweep tells of it."""
+        """What the record of a run or a sweep says of it."""
         record: dict[str, Any] = {
             "name": self.name,
             "sha256": self.sha256,

@@ -107,7 +107,7 @@ def days_come_first(texts: Iterable[str]) -> bool | None:
 
 
 def is_ambiguous(levels: Sequence[str]) -> bool:
-    """Whether texts look like dates whose days and months nothing tells apart."""
+    """Whether texts look like dates in which day and month cannot be told apart."""
     return bool(levels) and days_come_first(levels) is None and all(map(_is_two_sided, levels))
 
 

@@ -47,8 +47,8 @@ def read_file(
 
     Args:
         path: of the file.
-        on_message: is told how far reading is.
-        types: column → what it is to be taken for.
+        on_message: called with the progress of reading.
+        types: column → the type to read it as.
         needed: columns of which each row needs a value; other rows are left out.
 
     Raises:
@@ -119,7 +119,7 @@ def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
         document = column_document(inferred.column)
         warnings = [doubt.text for doubt in inferred.doubts if doubt.kind != "missing"]
         if (why := file.index.get(inferred.column.name)) is not None:
-            warnings.append(f"is no input by default, since it is an index: {why}")
+            warnings.append(f"is not an input by default, since it is an index: {why}")
         columns.append({**document, "why": inferred.why, "warnings": warnings})
     return {
         "name": path.name,

@@ -82,7 +82,9 @@ def _stratified(
     from sklearn.model_selection import StratifiedShuffleSplit
 
     if labels is None or labels.ndim != 1 or labels.dtype.kind != "i":
-        raise DataError(f"{name}: test.stratify needs classes, and the target is none. Set it to false.")
+        raise DataError(
+            f"{name}: test.stratify needs classes, and the target has no classes. Set it to false."
+        )
     classes, counts = np.unique(labels, return_counts=True)
     n_train = len(labels) - n_test
     if counts.min() < 2 or min(n_test, n_train) < len(classes):

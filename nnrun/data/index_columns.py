@@ -15,9 +15,9 @@ from nnrun.data.files.columns import Raw, RawNumbers
 
 _FEWEST_ROWS: Final = 10
 _BY_NAME: Final = (
-    (re.compile(r"__index_level_\d+__"), "pandas calls its index so"),
-    (re.compile(r"Unnamed: 0(\.\d+)*"), "pandas calls a first column without a name so"),
-    (re.compile(r"row[._ ]?names?", re.IGNORECASE), "R calls the names of its rows so"),
+    (re.compile(r"__index_level_\d+__"), "pandas uses this name for its index"),
+    (re.compile(r"Unnamed: 0(\.\d+)*"), "pandas uses this name for a first column without a name"),
+    (re.compile(r"row[._ ]?names?", re.IGNORECASE), "R uses this name for row names"),
 )
 COUNTS_ROWS: Final = "it only counts the rows"
 

@@ -79,7 +79,7 @@ class Doubt:
     """What a person should know of a column.
 
     Attributes:
-        kind: `names` for values that nothing general can be learned from; `spelling` for numbers that are
+        kind: `names` for values that a network cannot generalize from; `spelling` for numbers that are
             read as a category and need not be; `codes` for numbers that are read as a category since they
             are codes.
         text: a sentence without its subject, which is the column.
@@ -106,7 +106,7 @@ class Infinite:
 
 @dataclass(frozen=True, eq=False)
 class Inferred:
-    """A column and what it was taken for.
+    """A column and its inferred type.
 
     Attributes:
         column: its values.
@@ -221,7 +221,7 @@ def _hint(
         more = (
             f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
         )
-        holds += f" in {guess.numbers:,} of {guess.of:,} values, beside {shown}{more}"
+        holds += f" in {guess.numbers:,} of {guess.of:,} values, and also {shown}{more}"
         if guess.missing:
             marks = ", ".join(quoted(text) for text in guess.missing)
             ways.append(f"`missing: [{marks}]` (which replaces the default list of NA, null, ...)")
@@ -242,8 +242,8 @@ def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
         )
     if guess.missing:
         marks = ", ".join(quoted(text) for text in guess.missing)
-        holds += f": `missing: [{marks}]` takes those for missing"
-        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` the texts for numbers")
+        holds += f": `missing: [{marks}]` reads those as missing"
+        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` reads the texts as numbers")
     return Doubt("spelling", f"{holds}: `types: {{{name}: number}}` reads them as such")
 
 
@@ -273,7 +273,7 @@ def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "
         doubts.append(Doubt("constant", "has no value in any row"))
     elif missing:
         doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
-    usual = "all values are numbers" if present else "no value says otherwise"
+    usual = "all values are numbers" if present else "the column has no values"
     why = (_declared(declared) or usual) + written
     same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
     if same:
@@ -300,7 +300,7 @@ def _codes(
     found = _category(name, raw, counts, f"{quoted(code)} {sign}, so the values are codes", None)
     if found.constant:
         return found
-    others = "" if good == total else f" (and {total - good:,} of {total:,} values are no numbers)"
+    others = "" if good == total else f" (and {total - good:,} of {total:,} values are not numbers)"
     doubt = Doubt(
         "codes",
         f"holds codes, such as {quoted(code)}{others}, so it is a category; if they are amounts, set "
@@ -351,13 +351,13 @@ def _category(
         doubts.append(hint)
     elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
-        doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is none"))
+        doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is not a number"))
     elif declared is None and is_ambiguous(raw.levels):
         example = quoted(raw.levels[0])
         doubts.append(
             Doubt(
                 "names",
-                f"looks like dates whose days and months nothing tells apart, such as {example}: say "
+                f"looks like dates in which day and month cannot be told apart, such as {example}: say "
                 f"`types: {{{name}: date}}`, and `day_first` in the step `datetime`",
             )
         )
@@ -366,7 +366,7 @@ def _category(
         doubts.append(
             Doubt(
                 "names",
-                f"{different}: nothing general can be learned from such names; leave it out of `inputs`",
+                f"{different}: a network cannot generalize from such names; leave it out of `inputs`",
             )
         )
     column = CategoryColumn(name, raw.codes, raw.levels)

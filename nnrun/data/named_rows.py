@@ -92,7 +92,7 @@ class NamedColumn:
         try:
             name = value_name(field)
         except TypeError:
-            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no text")
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is not text")
         return truth_name(name) if self.truth and name is not None else name
 
     def column(self, fields: Sequence[Any], problems: dict[int, str]) -> Column:
@@ -150,7 +150,9 @@ class NamedColumn:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
-            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is no finite number")
+            return Unreadable(
+                f"has {shown(field)} in column {quoted(self.name)}, which is not a finite number"
+            )
         whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
         return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 
@@ -162,7 +164,7 @@ class NamedCodec:
     Attributes:
         columns: that the network takes.
         missing: fields of CSV that mean a missing value.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
         own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
         file_columns: all columns of a training file without a header; None where it has one.
         targets: those of them that the network predicts: new rows may lack them.
@@ -194,7 +196,7 @@ class NamedCodec:
             table: the preprocessing.
             declared: the data set.
             file_columns: all columns of its file, where that has no header.
-            on_message: is told once what is not used.
+            on_message: called once with what is not used.
         """
         spellings = Spellings.of(declared)
         own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
@@ -349,8 +351,7 @@ class NamedCodec:
                 told_lacking = True
                 place = f"row {number}" if row.line is None else f"line {row.line}"
                 self.on_message(
-                    f"{where}: {place} lacks {listed_names(lacking)}; a key that is not there stands for a "
-                    "missing value"
+                    f"{where}: {place} lacks {listed_names(lacking)}; a missing key counts as a missing value"
                 )
             yield row.line, self._of_value(value)
 
@@ -364,7 +365,7 @@ class NamedCodec:
         if isinstance(value, str) and self.takes_lines:
             return [value]
         if not isinstance(value, Mapping):
-            return Unreadable(f"is {shown(value)}, which is no object with the columns' names")
+            return Unreadable(f"is {shown(value)}, which is not an object with the columns' names")
         names = self.names
         if not any(name in value for name in names):
             lacking = self._lacking(value)

@@ -1,6 +1,6 @@
 """Rows of a file or of stdin, one at a time: fields of CSV, values of JSON lines, or lines of text.
 
-Nothing here knows what a row means. A row that cannot be read stands in its place as `Unreadable`.
+Nothing here knows what a row means. A row that cannot be read is in its place as `Unreadable`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class RowSource:
         path: the file; None for `stream`.
         stream: bytes that are open already.
         delimiter: between the fields of CSV, where the first line has it; else the line tells.
-        on_message: is told how many lines were left out, because they hold only separators.
+        on_message: called with the number of lines that were left out because they hold only separators.
     """
 
     name: str
@@ -276,7 +276,7 @@ def _lines_of_newlines(file: BinaryIO, name: str) -> Iterator[bytes]:
             return
         if len(line) > MAX_LINE:
             raise DataError(
-                f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is no file of rows."
+                f"{name}, line {number} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
             )
         if number == 1:
             line = line.removeprefix(BOM)
@@ -304,7 +304,9 @@ def _rows_of(reader: CsvReader) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(line, Unreadable(f"is no row of CSV: {printable(str(error))} (is a quote closed?)"))
+            yield RawRow(
+                line, Unreadable(f"is not a valid CSV row: {printable(str(error))} (is a quote closed?)")
+            )
             continue
         if fields:
             yield RawRow(line, fields)

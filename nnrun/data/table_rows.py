@@ -33,7 +33,7 @@ class TableCodec:
     Attributes:
         features: F, the numbers of a row.
         names: of the features, or None where the run knows none.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
     """
 
     features: int
@@ -126,7 +126,7 @@ class TableCodec:
                 f"{where} has {counted(len(header), 'column')}, but the network takes {self.features}, "
                 "and the run knows no names to find them by."
             )
-        self.on_message(f"{where}: the first line is taken for names; the columns count by their position")
+        self.on_message(f"{where}: the first line is read as names; columns are matched by position")
 
     def _numbers(
         self, fields: Any, columns: Sequence[int], labels: Sequence[str], width: int, named: bool
@@ -197,7 +197,7 @@ class TableCodec:
             )
         else:
             places = list(range(self.features))
-            self.on_message(f"{reader.name}: the columns count by their position")
+            self.on_message(f"{reader.name}: columns are matched by position")
         chosen = [reader.names[place] for place in places]
         first = 0
         for block in reader.blocks(chosen, frozenset()):
@@ -206,8 +206,8 @@ class TableCodec:
                 values = block.columns[name]
                 if isinstance(values, Texts):
                     raise DataError(
-                        f"{reader.name}: column {quoted(name)} holds what is no number; the network takes "
-                        "numbers."
+                        f"{reader.name}: column {quoted(name)} has values that are not numbers; the "
+                        "network takes numbers."
                     )
                 columns.append(values)
             yield from self._of_part(np.stack(columns, axis=1), first)
@@ -297,7 +297,7 @@ def _first_wrong(
         field = fields[column]
         place = f"in column {printable(label)}"
         if not field.strip():
-            return Unreadable(f"has nothing {place}")
+            return Unreadable(f"has no value {place}")
         if "_" in field or not _is_number(field):
             return Unreadable(f"has {shown(field)} {place}, which is not a number")
         if not math.isfinite(float(field)):
@@ -316,4 +316,4 @@ def _why_not_finite(value: Any) -> str | None:
         finite = math.isfinite(value)
     except OverflowError:
         finite = False
-    return None if finite else f"{shown(value)}, which is no finite number,"
+    return None if finite else f"{shown(value)}, which is not a finite number,"

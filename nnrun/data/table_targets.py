@@ -104,7 +104,7 @@ def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | No
             hint = next((doubt.text for doubt in inferred.doubts if doubt.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
-                f"{len(column.codes):,} rows; these are no classes. "
+                f"{len(column.codes):,} rows; these cannot be classes. "
                 + ("Is another column meant?" if hint is None else f"It {hint}.")
             )
         names = column.levels

@@ -377,7 +377,7 @@ def _integer_array(array: _Array, row: int) -> npt.NDArray[Any]:
     order = "=" if dtype.byte_order == "|" else dtype.byte_order
     values = np.frombuffer(array.content, np.dtype(order + dtype.code))
     if array.shape != (len(values),):
-        raise _Refusal(f"holds an array as row {row} whose shape does not fit its content")
+        raise _Refusal(f"holds an array as row {row} whose shape does not match its content")
     return values
 
 
@@ -444,4 +444,4 @@ def _kind(value: Any) -> str:
         return "a text"
     if isinstance(value, (list, tuple)):
         return "a list inside a list"
-    return "something else than a number"
+    return "something other than a number"

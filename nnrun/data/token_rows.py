@@ -35,7 +35,7 @@ class TokenCodec:
         vocabulary: is asked for when the first text comes; raises DataError where there is none.
         knows_words: whether texts can be rows at all.
         num_words, skip_top: the data set's limits, for lists of tokens.
-        on_message: is told once what is not used.
+        on_message: called once with what is not used.
     """
 
     vocabulary: Callable[[], Vocabulary]
@@ -81,7 +81,7 @@ class TokenCodec:
             if not is_utf8(value):
                 return Unreadable("is not UTF-8")
             if not words_of(value):
-                return Unreadable("holds no word")
+                return Unreadable("has no words")
             return self.vocabulary().encode(value)
         if not isinstance(value, (list, tuple)):
             return Unreadable(f"is {shown(value)}, which is neither a text nor a list of tokens")
@@ -107,9 +107,7 @@ class TokenCodec:
         elif len(header) == 1:
             column = 0
             if len(header[0].split()) == 1:
-                self.on_message(
-                    f"{where}: the first line, {shown(header[0])}, is taken for the column's name"
-                )
+                self.on_message(f"{where}: the first line, {shown(header[0])}, is read as the column's name")
             else:
                 raw = chain([first], raw)
         else:
@@ -141,7 +139,7 @@ class TokenCodec:
         for block in reader.blocks([column], frozenset([column])):
             texts = block.columns[column]
             assert isinstance(texts, Texts), "it was asked for as texts"
-            levels = [*texts.levels, Unreadable("misses its text")]
+            levels = [*texts.levels, Unreadable("has no text")]
             for code in texts.codes.tolist():
                 yield RawRow(None, levels[code])
 

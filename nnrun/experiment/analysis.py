@@ -47,7 +47,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Rows of the class `true` that were taken for `predicted`; `share` is among the rows of `true`."""
+    """Rows of the class `true` that were predicted as `predicted`; `share` is among the rows of `true`."""
 
     true: str
     predicted: str
@@ -57,7 +57,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that was taken for another class.
+    """A misclassified row.
 
     Attributes:
         row: its number in its split, from 0.
@@ -125,7 +125,7 @@ class Classification:
         weighted: the mean over the classes, weighted by support.
         confusion: K × K; row: true class, column: predicted class, value: rows.
         confusions: the most frequent mistakes, at most 10.
-        wrong: rows that were taken for another class.
+        wrong: misclassified rows.
         mistakes: the wrong rows of the highest probability, the highest first.
         calibration: of the probabilities.
     """

@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from nnrun.experiment.constants import Candidate, best_by, constants_for_loss, constants_for_metric
+from nnrun.records import SHUFFLED
 from nnrun.spec.columns import directions
 from nnrun.training.metrics import Metric, MetricTotals, Scored
 from nnrun.training.plan import RowNumbers
 from nnrun.training.task import Task, mean_loss
 from nnrun.validation.summary import monitor_mode
-
-SHUFFLED = "accuracy_shuffled"
-"""The accuracy of labels against themselves in another order (book, listing 3.21)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.experiment.baseline import SHUFFLED
+from nnrun.records import SHUFFLED
 from nnrun.spec import schema
 from nnrun.spec.columns import directions
 from nnrun.validation.summary import monitor_mode

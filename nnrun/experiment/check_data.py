@@ -34,7 +34,7 @@ _BYTES_TO_FIT: Final = 8 * 2**20
 def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
     """What training would refuse of the data, and what is doubtful about them.
 
-    A file that is not there, or that takes long to read, is not looked at: then the spec alone is checked.
+    A file that is not there, or that takes long to read, is not looked at: then only the spec is checked.
     """
     spec, file = loaded.spec, None if loaded.path is None else str(loaded.path)
     size = _size(spec.dataset)
@@ -50,7 +50,7 @@ def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
 
 
 def _size(dataset: schema.Component) -> int | None:
-    """Bytes of a file of the user's own; None for other data, and where there is none."""
+    """Bytes of the user's own file; None for other data, and where there is none."""
     if not isinstance(dataset, (schema.RowFile, schema.Npz, schema.TextFolder)):
         return None
     path = Path(dataset.path).expanduser()

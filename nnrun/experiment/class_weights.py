@@ -22,11 +22,11 @@ def class_weight_of_rows(
 ) -> npt.NDArray[np.float32] | None:
     """(N,): the weight that each row's class has, where the network trains on `train_rows`.
 
-    `balanced` is scikit-learn's: n / (k * count), of the training rows alone and the k classes among them. A
+    `balanced` is scikit-learn's: n / (k * count), of the training rows only and the k classes among them. A
     class that a map does not name has weight 1, as in Keras.
 
     Raises:
-        DataError: the rows have no single class each, or a name is no class of the data.
+        DataError: the rows have no single class each, or a name is not a class of the data.
     """
     if spec.class_weight is None:
         return None
@@ -66,7 +66,7 @@ def _given(given: Mapping[str, float], dataset: Dataset, labels: Array) -> npt.N
 
 
 def _places(dataset: Dataset, classes: int, labels: Array) -> dict[str, int]:
-    """What a class may be called → its label: its name, or its label where no name could be taken for one."""
+    """What a class may be called → its label: its name, or its label where no name could look like one."""
     names = dataset.class_names or ()
     known = range(classes) if dataset.classes else np.unique(labels)
     of_labels = {str(label): int(label) for label in known}

@@ -22,7 +22,7 @@ class Combined:
         outputs: (M, K) float64, the mean of the outputs of the networks that were asked about the row.
         how: `one_network`; `ensemble`, where every network was asked about every row; `out_of_fold`, where
             each row has the one network that did not train on it; `mean_out_of_fold`, where a row can have
-            several such networks (repeats of k-fold, seeds that split anew).
+            several such networks (repeats of k-fold, seeds that split again).
     """
 
     rows: Array

@@ -13,7 +13,7 @@ def other_data(first: RunScores, second: RunScores) -> str | None:
     if first.smoke != second.smoke:
         return "one of the two is a smoke run, on a few rows"
     if [(d.sha256, d.rows) for d in first.data] != [(d.sha256, d.rows) for d in second.data]:
-        return "they were trained on other data (the recorded hashes or numbers of rows differ)"
+        return "they were trained on different data (the recorded hashes or numbers of rows differ)"
     return other_rows(first.spec, second.spec, same_files=True)
 
 
@@ -31,7 +31,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
 def overlap(run: RunScores) -> float:
     """Validation rows per training row where the networks' training rows overlap; 0 where they share all.
 
-    Networks that share their validation rows differ by chance in training alone, and are independent.
+    Networks that share their validation rows differ only by chance in training, and are independent.
     """
     validation = run.spec.validation
     if isinstance(validation, schema.KFold):

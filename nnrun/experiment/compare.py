@@ -19,10 +19,10 @@ from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test
 from nnrun.validation.summary import monitor_mode
 
 _SINGLE = "one network each cannot show how much varies by chance"
-_NO_PAIRS = "no two seeds are in both"
+_NO_PAIRS = "the runs have fewer than two seeds in common"
 _IN_TIME = (
-    "the folds of a time series train on one another's validation rows, each on more of them, and no test is "
-    "known to allow for that"
+    "each fold of a time series trains on the validation rows of earlier folds, and no known test accounts "
+    "for that"
 )
 
 TEST = "test_"
@@ -149,7 +149,8 @@ def _validation_score(
         if a.keys() != b.keys() and _rows_of_their_own(first.spec.validation):
             return ScoreComparison(
                 name,
-                not_comparable=f"no two {kind}s are in both, and each {kind} has validation rows of its own",
+                not_comparable=f"the runs have fewer than two {kind}s in common, and each {kind} has its "
+                "own validation rows",
             )
         means = [run.validation_scores[name].mean for run in (first, second)]
         single = len(a) == len(b) == 1
@@ -233,19 +234,19 @@ def _of_pairs(comparison: Comparison) -> list[str]:
 
 
 def _partial(first: ComparedRun, run: ComparedRun) -> str | None:
-    """A note where a difference is of fewer networks than the scores beside it."""
+    """A note where a difference is of fewer networks than the scores next to it."""
     tested = any(score.test for score in run.against_first)
     if not tested or len(run.common) == len(first.scores.numbers) == len(run.scores.numbers):
         return None
     kind = _kind(first.scores, run.scores)
-    return f"{run.label} - {first.label} is of the {len(run.common)} {kind}s that both have."
+    return f"{run.label} - {first.label} is over the {len(run.common)} {kind}s that both runs have."
 
 
 def _why_none(scores: RunScores) -> str:
     if scores.status == "running":
         return "it is still running"
     if isinstance(scores.spec.validation, schema.NoValidation):
-        return "it validated nothing and was not tested"
+        return "it was neither validated nor tested"
     if not scores.epochs:
         return "no epoch has ended"
     mean = f", the mean over its {scores.kind}s," if len(scores.numbers) > 1 else ""
@@ -274,12 +275,10 @@ def _of_tests(comparison: Comparison) -> list[str]:
     if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
         notes.append(_how_to_test(first.scores.spec.validation))
     if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):
-        notes.append(
-            "Differences on the test set are not tested: a run keeps the mean of its networks alone."
-        )
+        notes.append("Differences on the test set are not tested: a run keeps only the mean of its networks.")
     if len(others) > 1 and len(tests) > 1:
         notes.append(
-            f"These are {len(tests)} tests: of many, some look unlikely to be chance by chance alone."
+            f"These are {len(tests)} tests: among many tests, a few look significant by chance alone."
         )
     return notes
 
@@ -294,8 +293,8 @@ def _chance_of_what(first: RunScores, others: Sequence[ComparedRun], tests: Sequ
     kind = next(_kind(first, run.scores) for run in others if any(s.test for s in run.against_first))
     if not any(test.corrected for test in tests):
         return (
-            f"All {kind}s were validated on the same rows: the tests tell of chance in training, not of what "
-            "other rows would give."
+            f"All {kind}s were validated on the same rows: the tests show chance in training, not how other "
+            "rows would score."
         )
     wilcoxon = ", Wilcoxon's test is not" if any(test.wilcoxon_p is not None for test in tests) else ""
     shared = "Folds share training rows" if kind == "fold" else "The seeds' training rows overlap"

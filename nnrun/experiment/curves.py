@@ -72,7 +72,7 @@ def make_panels(
         runs: each of several folds or seeds is drawn as their mean.
         labels: what the legend calls them; default: their ids.
         metric: only this measure.
-        only: the training or the validation curves alone.
+        only: only the training or only the validation curves.
         smooth: the share of the point before in each point.
         skip: leave out so many epochs at the start.
         log: for logarithmic axes, where what is not above 0 is a gap.
@@ -198,5 +198,5 @@ def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | Non
     ]
     if without:
         raise UsageError(
-            f"{', '.join(without)} validated nothing: there is no validation curve to draw. Leave out --only."
+            f"{', '.join(without)} had no validation: there is no validation curve to draw. Leave out --only."
         )

@@ -1,4 +1,4 @@
-"""What a spec comes to before it is trained: layers and their shapes, rows and bytes."""
+"""What a spec describes, before it is trained: layers and their shapes, rows and bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Description:
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
         memory: what a run takes; None without the data.
-        state: numbers that one network keeps beside its parameters, such as moving means.
+        state: numbers that one network keeps in addition to its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
         columns: of a table what becomes of each column; empty for other inputs.
         all_ones: whether every entry of sparse rows is 1.
@@ -69,7 +69,7 @@ def describe_spec(
     smoke: bool = False,
     selection: Selection = EVERYTHING,
 ) -> Description:
-    """Load the data and say what would be trained. Without the data, what the spec alone tells.
+    """Load the data and say what would be trained. Without the data, only what the spec shows.
 
     Args:
         spec: what to describe.

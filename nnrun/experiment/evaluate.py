@@ -32,7 +32,7 @@ from nnrun.experiment.load_run import TrainedNetwork, load_networks, load_run_da
 from nnrun.experiment.looks import look_at_test_set
 from nnrun.experiment.outputs import network_outputs
 from nnrun.experiment.run_scores import validation_at
-from nnrun.experiment.score import Scored, known_targets, score
+from nnrun.experiment.score import Scored, known_targets, score, score_ensemble
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.unknown import tables_of, unknown_in_test_set
 from nnrun.experiment.used_weights import UsedWeights
@@ -83,6 +83,8 @@ class Evaluation:
         kept: where validation rows chose an epoch for each network by itself: what the kept weights score on
             these same rows, name → (mean, standard deviation). It is optimistic, so `scores` are those of
             one epoch of all networks, from the history. Else None.
+        ensemble: where several networks were asked about the same rows, name → what the mean of their outputs
+            scores; else None.
         baseline: name → what a predictor that never looks at the inputs scores.
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
@@ -107,6 +109,7 @@ class Evaluation:
     std: dict[str, float]
     scores_epoch: int | None
     kept: dict[str, tuple[float, float]] | None
+    ensemble: dict[str, float] | None
     baseline: dict[str, float]
     test_uses: int
     look: int | None
@@ -201,7 +204,7 @@ def _evaluated(
     predicted: list[tuple[Array, Array]] = []
     unknown_of_each: list[list[Unknown]] = []
     for network in networks:
-        fold = _fold_of(network, spec, dataset)
+        fold = fold_of(network, spec, dataset)
         rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
         own = samples.take(rows) if split == "validation" else samples
         known = known_targets(dataset.train, fold.train_rows)
@@ -233,6 +236,11 @@ def _evaluated(
             if found.large:
                 listener.message(f"validation rows: {found}")
     combined = combine(predicted)
+    ensemble = None
+    if combined.how == "ensemble":
+        parts = [(network.fitted, network.weights) for network in networks]
+        asked = samples.take(combined.rows) if split == "validation" else samples
+        ensemble = score_ensemble(spec, parts, asked, combined.outputs, chosen_device)
     mean_scores, worthless = (
         mean_of([m.scores for m in members]),
         mean_of([scored.baseline for scored in measured]),
@@ -251,6 +259,7 @@ def _evaluated(
         std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
         scores_epoch=weights.epoch if kept is None else members[0].epoch,
         kept=kept,
+        ensemble=ensemble,
         baseline=worthless,
         test_uses=len(sound(record).get("test_uses") or []),
         look=look,
@@ -273,6 +282,7 @@ def _evaluated(
         record["test"] = evaluation.scores
         record["test_epoch"] = _tested_epoch(weights)
         record["test_members"] = _test_members(members)
+        record["test_ensemble"] = ensemble
         if evaluation.std:
             record["test_std"] = evaluation.std
         run.write_record(record)
@@ -375,7 +385,7 @@ def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]
     return {m.member: m.scores for m in members if m.member is not None} or None
 
 
-def _fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
+def fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
     """The rows that the network was trained and validated on."""
     member = network.member
     if member is not None and member.kind == "seed":

@@ -184,16 +184,18 @@ def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
     """The largest difference; NnrunError where it is too large. `narrow` is a program that takes float32."""
     if found.shape != own.shape:
         raise NnrunError(
-            f"{path} was not kept: read again it gives predictions of shape {found.shape}, not {own.shape}."
+            f"{path} was not kept: when read back, it gives predictions of shape {found.shape}, not "
+            f"{own.shape}."
         )
     differences = np.abs(found.astype(np.float64) - own)
     largest = float(differences.max(initial=0.0))
     # Written so that NaN is too large as well.
     if not (differences <= TOLERANCE * np.maximum(1.0, np.abs(own))).all():
-        advice = " Features that differ little, far from 0, need --float64." if narrow else ""
+        advice = " Features that vary little around a large value need --float64." if narrow else ""
         raise NnrunError(
-            f"{path} was not kept: read again, its predictions differ from the run's by up to {largest:.3g}; "
-            f"{TOLERANCE:g} is allowed, of 1 or of a larger prediction.{advice}"
+            f"{path} was not kept: when read back, its predictions differ from the run's by up to "
+            f"{largest:.3g}; "
+            f"the tolerance is {TOLERANCE:g}, relative to predictions larger than 1.{advice}"
         )
     return largest
 

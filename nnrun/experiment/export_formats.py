@@ -128,7 +128,7 @@ class Format:
 
 
 def rows_of(fitted: FittedPreprocessing) -> RowsOf:
-    """What a row is that a program takes: what is no number must become one outside."""
+    """What a row is that a program takes: values that are not numbers must be converted first."""
     if fitted.tokens is not None:
         if fitted.table is not None:
             return "prepared"
@@ -188,7 +188,7 @@ def _write_safetensors(export: Export, path: Path) -> None:
 
 
 def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
-    """From the file alone: its weights, and its spec and preprocessing."""
+    """From the file only: its weights, and its spec and preprocessing."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
@@ -268,15 +268,15 @@ def _traced(export: Export) -> Iterator[None]:
             raise
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise NnrunError(
-            f"A program holds no Python code, and PyTorch cannot trace what {listing(names)} "
-            f"does ({type(error).__name__}: {printable(said[:200])}). It may not branch on the values of a "
-            "tensor, or leave PyTorch. The weights alone can be exported: --format safetensors."
+            f"An exported program contains no Python code, and PyTorch cannot trace what {listing(names)} "
+            f"does ({type(error).__name__}: {printable(said[:200])}). It must not branch on the values of a "
+            "tensor, or leave PyTorch. To export only the weights: --format safetensors."
         ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PyTorch's exporters warn of their own insides, about which a user can do nothing."""
+    """PyTorch's exporters warn about their own internals, which a user cannot change."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -296,7 +296,7 @@ FORMATS: Mapping[FormatName, Format] = {
 
 
 def metadata_of(**texts: Any) -> dict[str, str]:
-    """Metadata as files hold it: texts by name; what is no text as JSON."""
+    """Metadata as files hold it: texts by name; other values as JSON."""
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in texts.items()

@@ -90,11 +90,11 @@ def _why(record: Mapping[str, Any]) -> str:
     if record.get("status") == "running":
         return "it has not ended"
     if record.get("command") == "final":
-        return "it validated nothing (it is a final run itself)"
+        return "it has no validation (it is a final run itself)"
     if record.get("baseline_on") == "validation":
         column = record.get("chosen_by")
         return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
-    return "it validated nothing"
+    return "it has no validation"
 
 
 def final_of_spec(
@@ -139,7 +139,7 @@ def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     dataset = loaded.spec.dataset
     if not isinstance(dataset, (schema.RowFile, schema.TextFolder)):
         raise UsageError(
-            f"A file of test rows is for csv, parquet, jsonl and text_folder, and the data set is "
+            f"A file of test rows is for csv, parquet, jsonl and text_folder, but the data set is "
             f"{dataset.kind}, "
             "which has its own test set."
         )

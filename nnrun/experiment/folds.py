@@ -41,7 +41,7 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
 
 
 def labels_of(dataset: Dataset) -> Array | None:
-    """The class of each training row, to stratify by; None for what are no classes."""
+    """The class of each training row, to stratify by; None where the targets are not classes."""
     targets = dataset.train.targets
     return None if dataset.task == "regression" or targets.ndim != 1 else targets
 

@@ -59,7 +59,7 @@ def read_kept(run: RunDirectory) -> Kept:
     """The newest whole checkpoint of a run.
 
     Raises:
-        DataError: there is none, or it is none of ours.
+        DataError: there is none, or nnrun did not write it.
     """
     return run.read_checkpoint(lambda found: _kept_of(found, run))
 
@@ -91,13 +91,13 @@ def _kept_of(found: Checkpoint, run: RunDirectory) -> Kept:
             tensors={name: torch.from_numpy(array) for name, array in found.arrays.items()},
         )
     except (KeyError, TypeError, ValueError):
-        raise DataError(f"The checkpoint in {run.path} is none that nnrun wrote.") from None
+        raise DataError(f"The checkpoint in {run.path} was not written by nnrun.") from None
 
 
 def _count(value: Any, least: int = 0, most: int = 2**53) -> int:
     """A whole number within bounds; ValueError for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError("not a whole number, or beyond its bounds")
+        raise ValueError("not a whole number, or out of range")
     return value
 
 
@@ -111,7 +111,7 @@ def with_numbers(value: Any) -> Any:
     """A map whose keys are the numbers of networks: JSON makes texts of them. Any other value as it is.
 
     Raises:
-        ValueError: a key is no number.
+        ValueError: a key is not a number.
     """
     return {int(number): of for number, of in value.items()} if isinstance(value, Mapping) else value
 
@@ -203,7 +203,9 @@ class GroupKeeper:
         if kept is not None and kept.group == self.place:
             rows = _rows_of(kept.history, [r.number for r in trainer.replicas])
             if max(map(len, rows.values())) != kept.epoch:
-                raise DataError(f"The checkpoint in {self.keeper.run.path} has the history of other epochs.")
+                raise DataError(
+                    f"The checkpoint in {self.keeper.run.path} has the history of different epochs."
+                )
             trainer.go_on(Past(kept.epoch, rows, kept.tensors))
         else:
             self.keeper.keep(self.keeper.snapshot(trainer, self.place))

@@ -46,7 +46,7 @@ def select_runs(
     """
     statuses = (*STATUSES, BROKEN)
     if status is not None and status not in statuses:
-        raise UsageError(f"--status is one of {listing(statuses)}, but got {quoted(status)}.")
+        raise UsageError(f"--status must be one of {listing(statuses)}, but got {quoted(status)}.")
     return [
         run
         for run in runs
@@ -66,7 +66,7 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
         runs: all of them, newest first.
         key: `started`, `name`, `status`, `epochs`, `took`, `size`, or a score:
             `val_<measure>`, `test_<measure>`.
-        reverse: the other way round.
+        reverse: in reverse order.
 
     Raises:
         UsageError: no run has such a column.
@@ -109,4 +109,4 @@ def _unknown(key: str, scores: Sequence[str]) -> str:
     match = nearest(key, (*_COLUMNS, *scores))
     meant = f" Did you mean {match}?" if match else ""
     of_runs = f"the scores of these runs are {', '.join(scores)}" if scores else "these runs have no scores"
-    return f"--sort {quoted(key)} is no column.{meant} Columns are {', '.join(_COLUMNS)}; {of_runs}."
+    return f"--sort {quoted(key)} is not a column.{meant} Columns are {', '.join(_COLUMNS)}; {of_runs}."

@@ -98,7 +98,7 @@ def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | 
 
 
 def load_spec_of_networks(run: RunDirectory, data_dir: Path | None = None) -> schema.ExperimentSpec:
-    """A run's spec, as far as its trained networks need it: what they started from may be gone."""
+    """A run's spec, as its trained networks need it: what they started from may be gone."""
     return load_run_spec(run, {"init_weights": None}, data_dir).spec
 
 
@@ -146,13 +146,13 @@ def selection_of(record: Mapping[str, Any]) -> Selection:
 
 
 def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
-    """Name → SHA-256 of the data that a run's record tells of."""
+    """Name → SHA-256 of the data in a run's record."""
     entries = sound(record).get("data") or []
     return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
 
 
 def recorded_code(record: Mapping[str, Any]) -> dict[str, str]:
-    """Module → SHA-256 of the custom code that a run's record, or a checkpoint's conditions, tell of."""
+    """Module → SHA-256 of the custom code in a run's record, or a checkpoint's conditions."""
     entries = record.get("custom")
     known = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
     return {str(entry.get("module")): str(entry.get("sha256")) for entry in known}
@@ -168,6 +168,7 @@ def refuse_changed_data(
     for source, name, then in changed_sources(dataset.sources, recorded, another_test_file=another_test_file):
         instead = "" if source.name == name else f", in place of {name},"
         raise DataError(
-            f"{source.name}{instead} is not what {run} was trained on: its SHA-256 is {source.sha256}, "
-            f"the run's was {then}. Bring back that file, or train again."
+            f"{source.name}{instead} is not the file that {run} was trained on: its SHA-256 is "
+            f"{source.sha256}, "
+            f"the run's was {then}. Restore that file, or train again."
         )

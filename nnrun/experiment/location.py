@@ -23,7 +23,7 @@ from nnrun.spec.dump import dump_spec
 from nnrun.spec.suggest import listing
 
 WITH_PATH = (schema.Npz, schema.RowFile, schema.TextFolder)
-WHERE_TO_LOOK = "Say where it lies now: --data-dir FOLDER, or --set"
+WHERE_TO_LOOK = "Say where it is now: --data-dir FOLDER, or --set"
 
 
 def located(
@@ -84,9 +84,13 @@ def refuse_more_than_paths(own: schema.ExperimentSpec, wanted: schema.Experiment
     differences = spec_differences([own, changed])
     if differences:
         keys = listing([f"{key}=..." for key, _ in paths_of(own)], "or")
-        what = f"only where its files lie may be changed here ({keys})" if keys else "nothing may be changed"
+        what = (
+            f"only the location of its files may be changed here ({keys})"
+            if keys
+            else "nothing may be changed"
+        )
         raise UsageError(
-            f"{run} was trained with another {differences[0].path}: {differences[0].texts[0]}, not "
+            f"{run} was trained with a different {differences[0].path}: {differences[0].texts[0]}, not "
             f"{differences[0].texts[1]}; {what}."
         )
 
@@ -96,8 +100,8 @@ def refuse_lost_files(spec: schema.ExperimentSpec, run: str) -> None:
     for key, path in paths_of(spec):
         if key != "init_weights" and not os.path.exists(path):
             raise DataError(
-                f"The data of {run} are not there: {path} does not exist, and there is no "
-                f"{os.path.basename(path)} beside the run or in the current folder. "
+                f"The data of {run} were not found: {path} does not exist, and there is no "
+                f"{os.path.basename(path)} next to the run or in the current folder. "
                 f"{WHERE_TO_LOOK} {key}=PATH."
             )
 

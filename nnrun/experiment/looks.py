@@ -13,7 +13,7 @@ from nnrun.records import RunDirectory, count_look, looks_of_record
 def look_at_test_set(
     run: RunDirectory, record: dict[str, Any], dataset: Dataset, command: str, listener: Listener
 ) -> int | None:
-    """Write a look into the run's record and into the ledger of all runs beside it.
+    """Write a look into the run's record and into the ledger of all runs next to it.
 
     Args:
         run: the run that looks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -30,12 +30,14 @@ class Predictions:
         predicted: a class (its name, or its number), a list of classes, or a number, or a list of numbers.
         probability: (N,) float32, of the predicted class; None where no single class is predicted.
         probabilities: (N, C) float32, of each class; None for numbers.
+        true: the targets of the rows, as `predicted`; None where they are not known.
     """
 
     rows: Sequence[int]
     predicted: list[Any]
     probability: npt.NDArray[np.float32] | None
     probabilities: npt.NDArray[np.float32] | None
+    true: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,16 +56,40 @@ class Meaning:
     kind: Kind
     classes: tuple[str | int, ...]
 
-    def columns(self, *, probabilities: bool) -> list[str]:
-        """The names of a table's columns."""
-        if self.kind == "numbers":
-            several = [f"prediction_{i}" for i in self.classes]
-            return ["row", *(several if len(several) > 1 else ["prediction"])]
-        single = [] if self.kind == "labels" else ["probability"]
-        return ["row", "prediction", *single, *(f"probability_{c}" for c in self.classes if probabilities)]
+    def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
+        """The names of a table's columns; with `targets` those of the true ones as well."""
+        several = self.kind == "numbers" and len(self.classes) > 1
 
-    def predictions(self, rows: Sequence[int], outputs_NK: Array) -> Predictions:
-        """What the outputs of these rows say."""
+        def named(what: str) -> list[str]:
+            return [f"{what}_{i}" for i in self.classes] if several else [what]
+
+        names = ["row", *(named("target") if targets else []), *named("prediction")]
+        if self.kind == "numbers":
+            return names
+        single = [] if self.kind == "labels" else ["probability"]
+        return [*names, *single, *(f"probability_{c}" for c in self.classes if probabilities)]
+
+    def true(self, targets: Array) -> list[Any]:
+        """Targets as a data set has them, (N,) or (N, K), as predictions are written."""
+        if self.kind == "numbers":
+            numbers = targets.astype(np.float64).reshape(len(targets), -1).tolist()
+            return [n[0] for n in numbers] if len(self.classes) == 1 else numbers
+        if self.kind == "labels":
+            return [[self.classes[k] for k in np.flatnonzero(row)] for row in targets > THRESHOLD]
+        if targets.ndim == 2:
+            index = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
+        else:
+            index = targets
+        return [self.classes[i] for i in index.astype(np.int64).tolist()]
+
+    def predictions(
+        self, rows: Sequence[int], outputs_NK: Array, targets: Array | None = None
+    ) -> Predictions:
+        """What the outputs of these rows say, beside their targets where they are known."""
+        found = self._predictions(rows, outputs_NK)
+        return found if targets is None else replace(found, true=self.true(targets))
+
+    def _predictions(self, rows: Sequence[int], outputs_NK: Array) -> Predictions:
         values = outputs_NK.astype(np.float32)
         if self.kind == "numbers":
             numbers = plain_floats(values)
@@ -85,12 +111,15 @@ class Meaning:
     def table(self, predictions: Predictions, *, probabilities: bool) -> list[list[Any]]:
         """The rows of a table with these columns. Several labels stand in one field, with `;` between."""
         parts: list[list[list[Any]]] = [[[row] for row in predictions.rows]]
-        if self.kind == "numbers":
-            parts.append([p if isinstance(p, list) else [p] for p in predictions.predicted])
-        elif self.kind == "labels":
-            parts.append([[";".join(map(str, p))] for p in predictions.predicted])
-        else:
-            parts.append([[p] for p in predictions.predicted])
+        for values in (predictions.true, predictions.predicted):
+            if values is None:
+                continue
+            if self.kind == "numbers":
+                parts.append([p if isinstance(p, list) else [p] for p in values])
+            elif self.kind == "labels":
+                parts.append([[";".join(map(str, p))] for p in values])
+            else:
+                parts.append([[p] for p in values])
         if predictions.probability is not None:
             parts.append(plain_floats(predictions.probability[:, None]))
         if probabilities and predictions.probabilities is not None:
@@ -99,18 +128,19 @@ class Meaning:
 
     def documents(self, predictions: Predictions, *, probabilities: bool) -> list[dict[str, Any]]:
         """Each row as a value for JSON."""
-        documents = [
-            {"row": row, "prediction": predicted}
-            for row, predicted in zip(predictions.rows, predictions.predicted, strict=True)
-        ]
+        documents: list[dict[str, Any]] = [{"row": row} for row in predictions.rows]
+        for name, values in (("target", predictions.true), ("prediction", predictions.predicted)):
+            if values is not None:
+                for document, value in zip(documents, values, strict=True):
+                    document[name] = value
         if predictions.probability is not None:
-            for document, (value,) in zip(
+            for document, (single,) in zip(
                 documents, plain_floats(predictions.probability[:, None]), strict=True
             ):
-                document["probability"] = value
+                document["probability"] = single
         if probabilities and predictions.probabilities is not None:
-            for document, values in zip(documents, plain_floats(predictions.probabilities), strict=True):
-                document["probabilities"] = dict(zip(map(str, self.classes), values, strict=True))
+            for document, of_row in zip(documents, plain_floats(predictions.probabilities), strict=True):
+                document["probabilities"] = dict(zip(map(str, self.classes), of_row, strict=True))
         return documents
 
 

@@ -42,7 +42,7 @@ class Sized:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a run takes, beside what Python and PyTorch take themselves.
+    """Bytes that a run takes, in addition to what Python and PyTorch take themselves.
 
     Attributes:
         reading: at the most while the data are read.

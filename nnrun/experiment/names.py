@@ -32,7 +32,7 @@ def keep_names(
         dataset: the same, loaded.
         width: the number that all tokens are below which a network sees.
         data_dir: where data files are looked for first.
-        listener: is told where the words are not at hand; training goes on without.
+        listener: is told where the words are not available; training continues without them.
     """
     run.write_labels(Labels.of(dataset).to_json())
     try:

@@ -37,14 +37,14 @@ def out_of_memory(error: BaseException, needed: int | None = None) -> NnrunError
     asked, free = _bytes(_ASKED, text), _bytes(_FREE_ON_GPU, text) if on_gpu else free_memory()
     facts = []
     if asked is not None:
-        facts.append(f"{in_words(asked)} more were needed at once")
+        facts.append(f"{in_words(asked)} more was needed at once")
     if free is not None:
         facts.append(f"{in_words(free)} are free{' on the GPU' if on_gpu else ''}")
     if needed is not None:
-        facts.append(f"the whole run takes about {in_words(needed)}, beside Python and PyTorch")
+        facts.append(f"the whole run takes about {in_words(needed)}, in addition to Python and PyTorch")
     known = ", and ".join([", ".join(facts[:-1]), facts[-1]] if facts[1:] else facts)
-    told = f"memory ran out: {known}" if known else "memory ran out"
-    return NnrunError(f"{told}. {ADVICE} `nnrun show` tells what a spec takes, and for what.")
+    told = f"out of memory: {known}" if known else "out of memory"
+    return NnrunError(f"{told}. {ADVICE} `nnrun show` shows how much memory a spec takes, and for what.")
 
 
 def _bytes(pattern: re.Pattern[str], text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""A run's networks, asked about new rows. Needs the run alone, and no data set."""
+"""A run's networks, asked about new rows. Needs only the run, no data set."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def load_predictor(
         assert networks[0].member is not None, "several networks have names"
         kind = networks[0].member.kind
         listener.message(
-            f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for one alone)"
+            f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
         )
     labels = load_labels(run)
     fitted = networks[0].fitted
@@ -162,7 +162,7 @@ def predict_source(
     Args:
         predictor: the networks.
         source: the rows.
-        skip_bad: leave bad rows out, and tell of each, instead of ending at the first.
+        skip_bad: skip bad rows and report each, instead of stopping at the first.
         unknown: counts what the rows hold that training never saw.
         listener: is told of rows that are left out, and at the end of what training never saw.
 
@@ -175,9 +175,9 @@ def predict_source(
     for block in blocks_of(source, predictor.codec):
         rows, outputs, bad = _outputs_of(predictor, block)
         if bad and not skip_bad:
-            raise DataError(f"{source.name}: {bad[0]}. --skip-bad leaves such rows out.")
+            raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
         for row in bad:
-            listener.message(f"{source.name}: {row}; left out")
+            listener.message(f"{source.name}: {row}; skipped")
         if isinstance(block.inputs, Table):
             unknown.add(block.inputs)
         yield predictor.meaning.predictions(rows, outputs)
@@ -236,7 +236,7 @@ def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, l
     if not finite.all():
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
-        reason = "gives outputs that are no finite numbers: it is far outside of what was trained on"
+        reason = "gives outputs that are not finite numbers: the row is far outside the training data"
         bad += _bad_rows(block, without, reason)
     return rows[finite].tolist(), outputs[finite], sorted(bad)
 
@@ -254,8 +254,8 @@ def _token_codec(
             found = load_vocabulary(run, declared, width, data_dir)
         except DataError as error:
             raise DataError(
-                f"{run.id} kept no vocabulary: the words of its data set were not at hand when it was "
-                f"trained, and texts cannot become tokens without them. {error}"
+                f"{run.id} kept no vocabulary: the words of its data set were not available when it was "
+                f"trained, and texts cannot be turned into tokens without them. {error}"
             ) from None
         if found is None:
             raise DataError(

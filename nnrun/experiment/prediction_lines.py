@@ -21,26 +21,29 @@ from nnrun.experiment.meaning import Meaning, Predictions
 class CsvLines:
     """Predictions as lines of CSV; the first block has the names of the columns before it."""
 
-    def __init__(self, meaning: Meaning, *, probabilities: bool) -> None:
-        self._meaning, self._probabilities = meaning, probabilities
+    def __init__(self, meaning: Meaning, *, probabilities: bool, targets: bool = False) -> None:
+        self._meaning, self._probabilities, self._targets = meaning, probabilities, targets
         self._fields: dict[Hashable, str] = {}
 
     def header(self) -> str:
         """The line of names."""
         file = io.StringIO()
-        names = self._meaning.columns(probabilities=self._probabilities)
+        names = self._meaning.columns(probabilities=self._probabilities, targets=self._targets)
         csv.writer(file, lineterminator="\n").writerow(map(cell, names))
         return file.getvalue()
 
     def lines(self, predictions: Predictions) -> str:
         """A line for each row."""
         parts: list[Iterable[str]] = [map(str, predictions.rows)]
-        if self._meaning.kind == "numbers":
-            parts += _numbers(predictions.predicted)
-        elif self._meaning.kind == "labels":
-            parts.append([self._field(tuple(labels)) for labels in predictions.predicted])
-        else:
-            parts.append(map(self._field, predictions.predicted))
+        for values in (predictions.true if self._targets else None, predictions.predicted):
+            if values is None:
+                continue
+            if self._meaning.kind == "numbers":
+                parts += _numbers(values)
+            elif self._meaning.kind == "labels":
+                parts.append([self._field(tuple(labels)) for labels in values])
+            else:
+                parts.append(map(self._field, values))
         if predictions.probability is not None:
             parts.append(shortest(predictions.probability))
         if self._probabilities and predictions.probabilities is not None:
@@ -68,17 +71,21 @@ class JsonLines:
     def lines(self, predictions: Predictions) -> str:
         """A line for each row."""
         parts: list[Iterable[str]] = [map(str, predictions.rows)]
-        template = '{{"row": {}, "prediction": {}'
-        if self._meaning.kind == "numbers":
-            columns = _numbers(predictions.predicted)
-            several = bool(predictions.predicted) and isinstance(predictions.predicted[0], list)
-            parts += columns
-            if several:
-                template = '{{"row": {}, "prediction": [' + ", ".join(["{}"] * len(columns)) + "]"
-        elif self._meaning.kind == "labels":
-            parts.append([self._value(tuple(labels)) for labels in predictions.predicted])
-        else:
-            parts.append(map(self._value, predictions.predicted))
+        template = '{{"row": {}'
+        for name, values in (("target", predictions.true), ("prediction", predictions.predicted)):
+            if values is None:
+                continue
+            place = "{}"
+            if self._meaning.kind == "numbers":
+                columns = _numbers(values)
+                parts += columns
+                if values and isinstance(values[0], list):
+                    place = "[" + ", ".join(["{}"] * len(columns)) + "]"
+            elif self._meaning.kind == "labels":
+                parts.append([self._value(tuple(labels)) for labels in values])
+            else:
+                parts.append(map(self._value, values))
+            template += f', "{name}": {place}'
         if predictions.probability is not None:
             template += ', "probability": {}'
             parts.append(shortest(predictions.probability))

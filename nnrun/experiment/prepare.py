@@ -56,7 +56,7 @@ class Selection:
 
     Attributes:
         only_fold: one fold's index, to leave out the others.
-        seeds: how many seeds, from the spec's own upwards; None for the spec's own alone, without a name.
+        seeds: how many seeds, from the spec's own upwards; None for only the spec's own, without a name.
     """
 
     only_fold: int | None = None

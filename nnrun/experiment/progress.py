@@ -97,7 +97,7 @@ def number_text(value: float) -> str:
 
 
 def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
-    """Column → mean over the replicas and their standard deviation (None for one replica alone)."""
+    """Column → mean over the replicas and their standard deviation (None for a single replica)."""
     rows = list(record.rows.values())
     result: dict[str, tuple[float, float | None]] = {}
     for name in rows[0]:

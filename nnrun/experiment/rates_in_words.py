@@ -1,4 +1,4 @@
-"""What a learning-rate schedule comes to, in a sentence."""
+"""A learning-rate schedule described in a sentence."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnrun.experiment.baseline import SHUFFLED
-from nnrun.records import members_of_record
+from nnrun.records import SHUFFLED, members_of_record
 from nnrun.spec.suggest import quoted, with_std
 
 
@@ -110,7 +109,7 @@ def member_rows(record: Mapping[str, Any], *, last_epoch: bool = False) -> list[
 
 
 def interval_text(record: Mapping[str, Any]) -> str:
-    """Where the means over folds or seeds lie, as far as so few can tell."""
+    """The confidence intervals of the means over folds or seeds."""
     intervals = record.get("best_interval") or {}
     shown = [
         f"{name} {low:.4g} to {high:.4g}"

@@ -1,4 +1,4 @@
-"""What a run's training writes into its record, while it goes on and however it ends."""
+"""What a run's training writes into its record, while it runs and however it ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunInterrupted(KeyboardInterrupt):
     """The user stopped a run; `run` is what there is of it."""
 
     def __init__(self, run: RunDirectory) -> None:
-        super().__init__(f"interrupted; what there was is kept in {run.path}")
+        super().__init__(f"interrupted; what was recorded so far is kept in {run.path}")
         self.run = run
 
 
@@ -52,7 +52,7 @@ def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = 
         raise
     except DivergedError as error:
         record |= {"status": "diverged", "error": str(error)}
-        diverged = DivergedError(f"{error} What there was is kept in {run.path}.")
+        diverged = DivergedError(f"{error} What was recorded so far is kept in {run.path}.")
         keep_folder(diverged, run.path)
         raise diverged from None
     except BaseException as error:
@@ -147,7 +147,7 @@ class Recorder:
         return None if self.kind is None else Member(self.kind, number)
 
     def diverged(self, reason: str) -> None:
-        """Keep that the run's only network diverged, while others that train beside it go on."""
+        """Keep that the run's only network diverged, while others that train with it continue."""
         self.record.update(status="diverged", error=reason)
 
 

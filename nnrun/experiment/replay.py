@@ -20,7 +20,7 @@ def refuse_without_validation(spec: schema.ExperimentSpec) -> None:
     if column is not None:
         raise UsageError(
             f"reduce_on_plateau watches {column}, and a final run validates nothing. Name a run of this spec "
-            "instead of the spec, and the rates of its epochs are taken again; or set "
+            "instead of the spec, and the learning rates of its epochs are reused; or set "
             "learning_rate_schedule, such as --set learning_rate_schedule=[]."
         )
 
@@ -46,8 +46,8 @@ def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tupl
     )
     if then != now:
         raise UsageError(
-            f"The learning rates of {parent.id} follow from its {column} and begin at {then:g}, so they say "
-            f"nothing about a learning rate of {now:g}. Leave it as it was, or set learning_rate_schedule as "
+            f"The learning rates of {parent.id} follow from its {column} and start at {then:g}, so they do "
+            f"not apply to a learning rate of {now:g}. Leave it as it was, or set learning_rate_schedule as "
             "well."
         )
     history = parent.read_history()
@@ -55,6 +55,7 @@ def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tupl
     rates = history.groupby("epoch")["learning_rate"].quantile(0.5, interpolation="lower")
     networks = "" if kind is None else f", the median over its {kind}s"
     sentence = (
-        f"nothing is validated here, so each epoch has the learning rate that it had in {parent.id}{networks}"
+        "there is no validation here, so each epoch has the learning rate that it had in "
+        f"{parent.id}{networks}"
     )
     return schema.Rates(rates=[float(rate) for rate in rates]), sentence

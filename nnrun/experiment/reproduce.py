@@ -107,7 +107,7 @@ def reproduce_run(
     overrides: Overrides = (),
     listener: Listener | None = None,
 ) -> Reproduction:
-    """Train a run's resolved spec again, the same folds or seeds, into a run of its own; then compare.
+    """Train a run's resolved spec again, the same folds or seeds, into a new run; then compare.
 
     The test set is not looked at: the weights say already whether its scores would be the same.
 
@@ -127,8 +127,8 @@ def reproduce_run(
     status = record.get("status")
     if status != "completed":
         raise UsageError(
-            f"{original.id} is {status}: only a run that completed has an end to compare with. "
-            "`nnrun train` trains its spec anew."
+            f"{original.id} is {status}: only a completed run has an end to compare with. `nnrun train` "
+            "trains its spec again."
         )
     compiled = record.get("compiled")
     recorded: Policy = "on" if compiled is True else "off" if compiled is False else "auto"
@@ -167,7 +167,7 @@ def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryCompariso
     rows, columns = then.shape
     if list(then.columns) != list(now.columns):
         return HistoryComparison(
-            rows, columns, False, f"the columns were {_listed(then)}, and are {_listed(now)}"
+            rows, columns, False, f"the columns were {_listed(then)}, and are now {_listed(now)}"
         )
     for place, (old, new) in enumerate(zip(_rows(then), _rows(now), strict=False)):
         for column, was, is_ in zip(then.columns, old, new, strict=True):
@@ -179,7 +179,9 @@ def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryCompariso
                     rows, columns, False, None, member, epoch, str(column), float(was), float(is_)
                 )
     if rows != len(now):
-        return HistoryComparison(rows, columns, False, f"there were {rows} rows, and are {len(now)}")
+        return HistoryComparison(
+            rows, columns, False, f"there were {rows} rows, and there are now {len(now)}"
+        )
     return HistoryComparison(rows, columns, True)
 
 

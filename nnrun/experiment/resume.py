@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on in its own folder, as if it had never stopped."""
+"""An interrupted run continues in its own folder, as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def resume_run(
 
     Raises:
         LockedError: another process is at work on the run.
-        DataError: there is no whole checkpoint, or the data are others.
+        DataError: there is no whole checkpoint, or the data are different.
         UsageError: the run or the changes are such that it cannot go on.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
@@ -81,8 +81,8 @@ def resume_run(
         kept = read_kept(run)
         if wanted.epochs > own.epochs and kept.group > 0:
             raise UsageError(
-                f"{run.id} cannot go on to {wanted.epochs} epochs: its networks train one after the other, "
-                "and of those that have ended the state is not kept. Train anew."
+                f"{run.id} cannot be extended to {wanted.epochs} epochs: its networks train one after the "
+                "other, and the state of those that have finished is not kept. Start a new run."
             )
         trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
@@ -93,7 +93,7 @@ def resume_run(
             job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
             if kept.group >= len(job.groups):
                 raise DataError(
-                    f"The checkpoint in {run.path} is of a group of networks that the run has not."
+                    f"The checkpoint in {run.path} is of a group of networks that the run does not have."
                 )
             _refuse_other_data(run, record, job)
             inexact = _other_conditions(kept, job)
@@ -133,6 +133,7 @@ def _go_on(
     record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
+            record["epochs_run"] = max(record["epochs_run"], int(table["epoch"].max()))
             record |= verdict(table, job.spec, job.settings.monitor)
     record |= {
         "status": "running",
@@ -152,10 +153,11 @@ def _go_on(
             threads = int(kept.conditions["threads"])
             if wanted_threads() not in (None, threads):
                 job.listener.message(
-                    f"with {counted(threads, 'thread')}, as before: another number would round differently"
+                    f"with {counted(threads, 'thread')}, as before: a different number would round "
+                    "differently"
                 )
             until_the_end.enter_context(cpu_setup(threads))
-            job.listener.message(f"going on with {run.id} after epoch {kept.epoch}")
+            job.listener.message(f"resuming {run.id} after epoch {kept.epoch}")
             train_job(run, record, job, kept)
     except BaseException:
         if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):
@@ -173,7 +175,7 @@ def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> d
 
     `several`: whether the run has several networks.
     """
-    found: dict[str, Any] = {"epochs_run": max(_count(record), _count(kept))}
+    found: dict[str, Any] = {"epochs_run": _count(kept)}
     for key, by_number in (
         ("stopped_early", True),
         ("weights_epoch", several),
@@ -208,12 +210,12 @@ def _count(record: Mapping[str, Any]) -> int:
 def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:
     if record.get("status") == "diverged":
         raise UsageError(
-            f"{run.id} cannot go on: it diverged, and would again: change its spec, and train anew."
+            f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new run."
         )
     if record.get("trial") and record.get("status") != "completed":
         raise UsageError(
             f"{run.id} is a trial of {record.get('sweep')}, and trials keep no checkpoints. Start the sweep "
-            "again: it trains what has not ended, and nothing twice."
+            "again: it trains only the trials that have not finished."
         )
 
 
@@ -249,21 +251,21 @@ def _refuse_differences(
     if differences:
         lines = [f"  {d.path}: {d.texts[0]} in the run, {d.texts[1]} {when}" for d in differences]
         raise UsageError(
-            f"{run.id} cannot go on with another spec; nothing but more epochs may change:\n"
+            f"{run.id} cannot be resumed with a different spec; only the number of epochs may grow:\n"
             + "\n".join(lines)
-            + "\nTake the changes back, or train anew."
+            + "\nUndo the changes, or start a new run."
         )
 
 
 def _refuse_more_epochs(
     run: RunDirectory, record: Mapping[str, Any], own: schema.ExperimentSpec, epochs: int
 ) -> None:
-    what = f"{run.id} cannot go on to {epochs} epochs"
+    what = f"{run.id} cannot be extended to {epochs} epochs"
     if record.get("command") == "final":
         raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
     for part in own.learning_rate_schedule:
         if isinstance(part, schema.Cosine):
-            raise UsageError(f"{what}: its cosine schedule was made for {own.epochs}. Train anew.")
+            raise UsageError(f"{what}: its cosine schedule was made for {own.epochs}. Start a new run.")
 
 
 def _goes_further(record: Mapping[str, Any], wanted: schema.ExperimentSpec) -> bool:
@@ -299,8 +301,9 @@ def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -
             for source, name, then in changed
         ]
         raise UsageError(
-            f"{run.id} cannot go on with other data:\n" + "\n".join(lines) + "\nBring back the data, or "
-            "train anew."
+            f"{run.id} cannot be resumed with different data:\n"
+            + "\n".join(lines)
+            + "\nRestore the data, or start a new run."
         )
 
 
@@ -324,11 +327,11 @@ def _of_inexact(run: RunDirectory, inexact: Mapping[str, tuple[Any, Any]]) -> st
     lines = [
         f"  {name}: {then} then, {now_} now"
         if then != now_
-        else f"  {name}: {str(now_).lower()}, and a GPU may add in another order each time"
+        else f"  {name}: {str(now_).lower()}, and a GPU may sum in a different order each time"
         for name, (then, now_) in inexact.items()
     ]
     return (
-        f"{run.id} would not go on exactly as it began:\n"
+        f"{run.id} would not continue exactly as it started:\n"
         + "\n".join(lines)
-        + "\nGo on all the same with --allow-inexact, which its record will tell."
+        + "\nContinue anyway with --allow-inexact; the run's record will say so."
     )

@@ -80,7 +80,7 @@ class Settings:
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
-        selection: which networks: all, one fold alone, several seeds.
+        selection: which networks: all, a single fold, several seeds.
         parent: the id of the run or sweep that this one comes from.
         trial: of a trial its number and values, as `parent`, which is a sweep, knows them.
         monitor: the column that chooses the best epoch; default: what the spec says.
@@ -121,7 +121,7 @@ class Job:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
         groups: folds or seeds that train as replicas, and their networks.
-        tasks: for each group what it learns; None for a run that trains beside others.
+        tasks: for each group what it learns; None for a run that trains together with others.
         choices: for each group whether its steps are compiled.
         worthless: the baseline's scores.
         given: weights to start from, or None.
@@ -296,7 +296,7 @@ def _why_apart(groups: Sequence[Group], kind: str) -> str:
     if taken:
         return f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s"
     return (
-        f"the {kind}s need {len(groups)} different networks, by the width or the words of their rows: these"
+        f"the {kind}s need {len(groups)} different networks, since their rows differ in width or words: these"
     )
 
 
@@ -473,11 +473,11 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
         run: the run's folder.
         record: what run.json will hold.
         job: the run.
-        kept: what it goes on from; None for a new run.
+        kept: what it resumes from; None for a new run.
     """
     spec, listener, settings = job.spec, job.listener, job.settings
     with recording(run, record, job, kept) as recorder:
-        # A trial is quickly tried anew, and many of them would fill the disk.
+        # A trial is quickly trained again, and many of them would fill the disk.
         keeper = None
         if settings.trial is None:
             keeper = Keeper(

@@ -1,8 +1,8 @@
-"""Loss and metrics of one trained network on given samples, and a baseline beside them."""
+"""Loss and metrics of one trained network on given samples, and a baseline for comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.evaluate import evaluate
+from nnrun.training.losses import build_loss
+from nnrun.training.metrics import MetricTotals, build_metrics
+from nnrun.training.metrics import Scored as RowsToScore
+from nnrun.training.task import mean_loss
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,66 @@ def score(
         phase.columns(0),
         constant_scores(task, network.last.activation, _known_rows(fitted, known, device), scored),
     )
+
+
+def score_ensemble(
+    spec: schema.ExperimentSpec,
+    networks: Sequence[tuple[FittedPreprocessing, Mapping[str, np.ndarray[Any, Any]]]],
+    samples: Samples,
+    outputs_NK: Array,
+    device: torch.device,
+) -> dict[str, float]:
+    """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
+
+    Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
+    penalty on the weights counts in it as the mean of theirs.
+
+    Args:
+        spec: their experiment.
+        networks: the preprocessing and the weights of each.
+        samples: the rows that were predicted.
+        outputs_NK: the mean outputs, numbers in the targets' own units.
+        device: where to compute.
+    """
+    loss, losses = build_loss(spec.loss), []
+    row_weights = weights_on_device(samples.weights, device)
+    activation = ""
+    with torch.inference_mode():
+        for fitted, weights in networks:
+            network = build_network(spec.layers, fitted.width, fitted.tokens)
+            activation = network.last.activation
+            scale = fitted.target_scale
+            scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
+            z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
+            targets = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+            found = mean_loss(loss(z, outputs, targets).double(), row_weights)
+            penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
+            losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
+        fitted, _ = networks[0]
+        own = own_targets(fitted, samples.targets, device)
+        true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+        z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
+        scores = {"loss": float(np.mean(losses))}
+        for metric in build_metrics(spec.metrics, activation):
+            # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
+            wide = metric.constant != "search" or own is not None
+            dtype = torch.float64 if wide else torch.float32
+            totals = MetricTotals([metric], 1)
+            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
+            scores |= totals.values(0)
+    return scores
+
+
+def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs in float64, and the values that the last activation would turn into them."""
+    outputs = torch.from_numpy(np.asarray(outputs_NK, np.float64))
+    if activation not in ("sigmoid", "softmax"):
+        return outputs, outputs
+    likely = outputs.clamp(min=torch.finfo(torch.float32).tiny)
+    if activation == "softmax":
+        return likely.log(), outputs
+    unlikely = (1 - outputs).clamp(min=torch.finfo(torch.float64).eps)
+    return likely.log() - unlikely.log(), outputs
 
 
 def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:

@@ -1,6 +1,6 @@
-"""A sweep from plan to best spec: every trial a run of its own, none lost and none run twice.
+"""A sweep from plan to best spec: every trial a separate run, none lost and none run twice.
 
-sweep.json tells of a trial's run before its training starts; the run's own record tells how it ended. So
+sweep.json names a trial's run before its training starts; the run's own record tells how it ended. So
 whatever kills the process, the next start knows which trials are finished.
 """
 
@@ -56,7 +56,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """The user stopped a sweep; `sweep` is what there is of it."""
 
     def __init__(self, sweep: SweepDirectory) -> None:
-        super().__init__(f"interrupted; what there was is kept in {sweep.path}")
+        super().__init__(f"interrupted; what was recorded so far is kept in {sweep.path}")
         self.sweep = sweep
 
 
@@ -70,8 +70,8 @@ def run_sweep(
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
-    The same plan on the same data is the same sweep: where an earlier start of it did not come to its end,
-    this one goes on with it.
+    The same plan on the same data is the same sweep: where an earlier start of it did not finish,
+    this one resumes it.
 
     Args:
         plan: the trials.
@@ -127,7 +127,7 @@ def run_sweep(
             _take_in_runs(record, settings.runs_dir)
             finished = len(record.trials) - len(record.unfinished())
             if finished == record.total:
-                _repair(sweep, record, opened)
+                _repair(sweep, record, opened, plan)
                 listener.message(_nothing_to_do(sweep, record, plan))
                 return sweep
             listener.message(
@@ -144,14 +144,16 @@ def run_sweep(
 def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
     if plan.total < record.total:
         return (
-            f"{sweep.id} has finished {record.total} trials already, and {plan.total} were asked for; "
-            "for more of them: a higher --trials; to run it again: --new."
+            f"{sweep.id} has already finished {record.total} trials, and {plan.total} were requested. For "
+            "more trials, raise --trials; to run it again: --new."
         )
-    return f"{sweep.id} has come to its end already. To run it again: --new."
+    return f"{sweep.id} is already complete. To run it again: --new."
 
 
-def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep) -> None:
-    """Write a record again that was damaged and is whole now."""
+def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep, plan: SweepPlan) -> None:
+    """Write again what was damaged, or what a process that was killed after the last trial did not write."""
+    if record.ranked() and not sweep.figure.is_file():
+        draw_sweep(sweep, record, plan.sweep)
     if opened.notes or record.status != "completed":
         record.status, record.ended = "completed", record.ended or now()
         ranked = record.ranked()
@@ -216,10 +218,10 @@ class _Datasets:
                 refuse_unsuitable_targets(spec, dataset, step)
             except DataError as error:
                 of_trial = f"trial {trial.number} ({values_label(trial.values)})"
-                raise DataError(f"{of_trial} cannot run, and nothing was: {error}") from None
+                raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
 
     def sources(self) -> list[dict[str, Any]]:
-        """The files behind them, as records tell of them."""
+        """The files behind them, as records show them."""
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
@@ -289,7 +291,7 @@ class _Sweep:
             self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
 
     def run(self) -> None:
-        """Run what is left, and keep what it comes to."""
+        """Run what is left, and keep the results."""
         record = self.record
         record.status, record.ended = "running", None
         self.save()
@@ -466,5 +468,5 @@ class _TrialListener(Listener):
         if everyone and self._sweep.should_stop(self._trial, record):
             raise StopTraining(
                 f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
-                "median of the trials before"
+                "median of the earlier trials"
             )

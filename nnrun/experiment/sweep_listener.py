@@ -22,7 +22,7 @@ class SweepListener:
         """Something that only the curious want to know; a line."""
 
     def began(self, record: SweepRecord) -> None:
-        """The sweep's folder is there. The record goes on changing as the sweep goes on."""
+        """The sweep's folder exists. The record keeps changing while the sweep runs."""
 
     def trial_began(self, trial: TrialRecord, start: Start) -> None:
         """A trial's run is there and its training begins."""

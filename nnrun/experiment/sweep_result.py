@@ -1,4 +1,4 @@
-"""What a sweep comes to: the best trial's spec, and a figure of all."""
+"""The result of a sweep: the best trial's spec, and a figure of all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def best_text(sweep: SweepDirectory, record: SweepRecord, spec: schema.Experimen
     return (
         f"# The best so far of {sweep.id}: trial {best.number} of {record.total}, run {best.run},\n"
         f"# {record.monitor} {best.score:.6g} at epoch {best.epoch}. The best of many validation scores is "
-        "optimistic:\n# what it is worth, only rows that it was not chosen by can tell (nnrun final).\n"
+        "optimistic:\n# only rows that were not used to choose it can measure it (nnrun final).\n"
         f"{dump_spec(spec)}"
     )
 

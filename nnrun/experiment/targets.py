@@ -41,7 +41,7 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
 
 
 def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
-    """Whole numbers of a file that are no labels, as classes, where the loss is one for classes.
+    """Whole numbers of a file that are not labels, as classes, where the loss is one for classes.
 
     Labels are positions among the units of the last layer (0 and 1 for a single one). Numbers that are not,
     such as 1, 2, 3 for three units or -1 and 1 for one, become the classes 0 to K - 1 in ascending order, and
@@ -102,9 +102,9 @@ def refuse_unknown_classes(
     place = f"training row {row}" if lines is None else f"line {int(lines[row])} of the file"
     rows = int((labels[unknown] == labels[row]).sum())
     raise DataError(
-        f"Only rows that validate have the class {name} ({counted(rows, 'row')}, the first is {place}), so "
-        f"no network can learn it. Draw the rows at random (shuffle: true) or of each class alike "
-        "(stratify: true), or take the class out."
+        f"Only validation rows have the class {name} ({counted(rows, 'row')}, the first is {place}), so no "
+        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the "
+        "class."
     )
 
 
@@ -144,7 +144,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
     )
     errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
     if errors:
-        raise DataError(f"The data do not suit the spec: {'; '.join(errors)}.")
+        raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
 def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
@@ -161,8 +161,8 @@ def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
         "number to predict use mse."
     )
     raise DataError(
-        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy compares with values "
-        f"from 0 to 1. {advice}"
+        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
+        f"0 to 1. {advice}"
     )
 
 
@@ -174,8 +174,8 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
         low, high = targets[row].min(), targets[row].max()
         raise DataError(
             f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
-            "but categorical_crossentropy compares with shares: none negative, their sum 1. For several "
-            "labels a row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
+            "but categorical_crossentropy expects shares: none negative, summing to 1. For several labels "
+            "per row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
         )
 
 

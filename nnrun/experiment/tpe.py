@@ -1,7 +1,7 @@
 """Optuna's TPE (Bergstra et al. 2011) as the source of a sweep's trials, and its pruning by the median.
 
 The study is a file that only the owner of the sweep's folder writes. What it proposes for a trial depends
-on (seed, number of the trial, what is known of the trials before) alone. So a sweep that was killed goes on
+on (seed, number of the trial, what is known of earlier trials). So a sweep that was killed continues
 as if it had not been. Optuna counts trials from 0, a sweep from 1.
 """
 
@@ -91,8 +91,8 @@ class TpeStudy:
         known = self._study.get_trials(deepcopy=False)
         if len(known) < number - 1:
             raise DataError(
-                f"{self._file} knows {len(known)} trials and not the {number - 1} before this one. Bring the "
-                "file back, or begin another sweep with --new."
+                f"{self._file} has {len(known)} trials and not the {number - 1} before this one. Restore "
+                "the file, or start another sweep with --new."
             )
         if number <= len(known) and set(known[number - 1].params) == set(self._over):
             params = known[number - 1].params

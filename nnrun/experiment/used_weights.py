@@ -167,12 +167,12 @@ def _refuse_others(
         )
     raise DataError(
         f"--weights best: {run.id} kept only the weights that training ended with, as older versions of "
-        "nnrun did, and none of its best epoch. Train it again, or leave --weights out."
+        "nnrun did, and not those of its best epoch. Train it again, or leave --weights out."
     )
 
 
 def recorded_weights(record: Mapping[str, Any]) -> UsedWeights | None:
-    """The weights that a run ended with, as its record tells of them; None where it has none."""
+    """The weights that a run ended with, as its record shows them; None where it has none."""
     kind, numbers = members_of_record(record)
     members: list[Member | None] = [None] if kind is None else [Member(kind, n) for n in sorted(numbers)]
     epochs = [_recorded_epoch(record, member) for member in members]

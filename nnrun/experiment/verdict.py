@@ -1,4 +1,4 @@
-"""What a run's history amounts to: the best epoch, its scores, a sentence on overfitting."""
+"""What a run's history shows: the best epoch, its scores, a sentence on overfitting."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | N
 
 
 def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
-    """The history of one network; of several their mean, as far as all went."""
+    """The history of one network; of several their mean, up to the last epoch that all reached."""
     kind = member_kind(history.columns)
     if kind is None:
         return history
@@ -164,7 +164,7 @@ def _sentence(
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
         return (
             f"{column} was best at epoch {chosen.epoch}, about where early stopping ended the first {kind}: "
-            f"the mean over all {kind}s goes no further."
+            f"the mean over all {kind}s ends there."
         )
     return sentence
 
@@ -194,7 +194,7 @@ _NEEDS = {
 def _never_finite(history: pd.DataFrame, column: str, kind: str | None) -> str:
     """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
     needed = _NEEDS.get(column.removeprefix("val_"))
-    why = f" It needs {needed} to validate on." if needed else ""
+    why = f" It needs {needed} among the validation rows." if needed else ""
     if kind is None or history[kind].nunique() < 2:
         return f"{column} was never a finite number.{why}"
     values = history[column].astype(float)
@@ -203,7 +203,7 @@ def _never_finite(history: pd.DataFrame, column: str, kind: str | None) -> str:
     if len(bad) == len(found):
         return f"{column} was never a finite number.{why}"
     if not bad:
-        return f"{column} was in no epoch a finite number for all {kind}s, so there is no best epoch."
+        return f"In no epoch was {column} finite for all {kind}s, so there is no best epoch."
     return f"{column} was never a finite number in {listing(bad, 'and')}, so there is no best epoch.{why}"
 
 

@@ -35,7 +35,7 @@ class SparseBatch:
         columns: (nnz,) for each non-zero its column; the columns of replica r are moved by r * F.
         row_starts: (R*B + 1,) where each row's non-zeros start.
         values: (nnz,) or None where all are 1.
-        prepared: the transpose, where it is at hand.
+        prepared: the transpose, where it is available.
     """
 
     replicas: int

@@ -26,6 +26,7 @@ from nnrun.records.member import (
     members_of_record,
 )
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
+from nnrun.records.scores import SHUFFLED
 from nnrun.records.sweep_directory import (
     OpenSweep,
     SweepDirectory,
@@ -41,6 +42,7 @@ __all__ = [
     "FINISHED",
     "LAST",
     "MEMBER_KINDS",
+    "SHUFFLED",
     "STATUSES",
     "HistoryWriter",
     "KeptWeights",

@@ -1,4 +1,4 @@
-"""Checkpoints: the state at the end of an epoch, from which a run goes on as if it had never stopped.
+"""Checkpoints: the state at the end of an epoch, from which a run is resumed as if it had never stopped.
 
     checkpoint-000012/
         state.safetensors   every tensor that training changes
@@ -91,9 +91,11 @@ def write_checkpoint(run: Path, arrays: Arrays, document: Mapping[str, Any]) -> 
         _verify(target)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise NnrunError(f"Cannot keep a checkpoint in {run}: {reason}. The one before it stays.") from error
+        raise NnrunError(f"Cannot keep a checkpoint in {run}: {reason}. The previous one is kept.") from error
     except DataError as error:
-        raise NnrunError(f"The checkpoint in {run} did not read back: {error} Is the disk sound?") from error
+        raise NnrunError(
+            f"The checkpoint in {run} could not be read back: {error} The disk may be failing."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # it is gone, unless something went wrong above
     for old in older:
@@ -123,12 +125,12 @@ def read_checkpoint(run: Path, interpret: Callable[[Checkpoint], T]) -> T:
             damaged.append(str(error))
     if damaged:
         raise DataError(
-            f"{run} has no checkpoint that is whole, so the run cannot go on. {' '.join(damaged)} "
-            "`nnrun train` on its spec.yaml trains it anew."
+            f"{run} has no intact checkpoint, so the run cannot be resumed. {' '.join(damaged)} "
+            "`nnrun train` on its spec.yaml trains it again from the start."
         )
     raise DataError(
-        f"{run} has no checkpoint: it ended before the first was written, or is of an older nnrun. "
-        "`nnrun train` on its spec.yaml trains it anew."
+        f"{run} has no checkpoint: it ended before the first was written, or was written by an older nnrun. "
+        "`nnrun train` on its spec.yaml trains it again from the start."
     )
 
 
@@ -156,14 +158,16 @@ def _verify(folder: Path) -> None:
     manifest = read_json_object(folder / _MANIFEST)
     files = manifest.get("files")
     if manifest.get("version") != _VERSION or not isinstance(files, dict):
-        raise DataError(f"{folder} is of another version of nnrun; version {_VERSION} is read.")
+        raise DataError(
+            f"{folder} was written by another version of nnrun; this one reads version {_VERSION}."
+        )
     for name in (_TENSORS, _DOCUMENT):
         try:
             found = _fingerprint(folder / name)
         except OSError as error:
             raise DataError(f"{folder / name} cannot be read: {error.strerror}.") from error
         if found != files.get(name):
-            raise DataError(f"{folder / name} is damaged: it is not what was written.")
+            raise DataError(f"{folder / name} is damaged: it differs from what was written.")
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
@@ -175,7 +179,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk. A system that cannot open folders goes without."""
+    """Flush a file, or the names in a folder, to disk. Systems that cannot open folders skip the latter."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:

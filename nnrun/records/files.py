@@ -34,13 +34,13 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"Cannot make the folder {folder}: a file of that name is in the way.") from error
+        raise UsageError(f"Cannot make the folder {folder}: a file of that name already exists.") from error
     except OSError as error:
         raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, bring it to the disk, and rename it to `path`."""
+    """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
     make_folder(path.parent)
     remove_abandoned(path.parent)
     temporary = unfinished(path)
@@ -72,7 +72,7 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """A UTF-8 text file, its line ends as they are."""
     if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        raise DataError(f"{path} is damaged: it is no ordinary file.")
+        raise DataError(f"{path} is damaged: it is not a regular file.")
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:

@@ -109,7 +109,7 @@ class HistoryWriter:
         return bool(self._held_back)
 
     def append(self, row: Mapping[str, Value]) -> None:
-        """Write one row. A column that `row` does not name stays empty; a name that is no column is a bug."""
+        """Write one row. A column that `row` does not name stays empty; a name that is not one is a bug."""
         unknown = [name for name in row if name not in self.columns]
         if unknown:
             raise ValueError(f"{unknown} not among the columns of this history: {list(self.columns)}")
@@ -144,7 +144,7 @@ class HistoryWriter:
             raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Bring everything to the disk and close the file. Closing twice does no harm."""
+        """Flush everything to disk and close the file. Closing twice does no harm."""
         if self._file.closed:
             return
         try:
@@ -179,7 +179,7 @@ class HistoryWriter:
 def read_csv(path: Path) -> pd.DataFrame:
     """A history as it was written, bit for bit. A torn last line (a crash) is dropped."""
     if path.exists() and not path.is_file():
-        raise DataError(f"Cannot read {path}: it is no ordinary file.")
+        raise DataError(f"Cannot read {path}: it is not a regular file.")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -196,7 +196,9 @@ def parse_history(text: str, name: str) -> pd.DataFrame:
     header, *lines = text[: text.rfind("\n") + 1].split("\n")[:-1] or [""]
     columns = header.split(",")
     if "epoch" not in columns or len(set(columns)) < len(columns):
-        raise DataError(f"{name} is no history: its first line must name its columns, `epoch` among them.")
+        raise DataError(
+            f"{name} is not a history file: its first line must name its columns, `epoch` among them."
+        )
     rows: list[list[Value]] = []
     for number, line in enumerate(lines, start=2):
         try:

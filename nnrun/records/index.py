@@ -42,7 +42,7 @@ class RunSummary:
         test: loss and metrics on the test set; empty where it was not used.
         directions: measure → whether it is better the higher it is, where its spec says so.
         data: the names of the files or data sets behind it.
-        looks: at the test set, as its record tells of them.
+        looks: at the test set, as its record lists them.
         look: which look the last of them was by experiments of its name, as it was numbered then.
         training_seconds: what its epochs took, without the time that it stood still before it was resumed.
         resumed: whether it was.
@@ -112,7 +112,7 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
     _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
-        raise UsageError(f"{reference} is no run: {found}.")
+        raise UsageError(f"{reference} is not a run: {found}.")
     matches = [run.id for run in runs if reference and run.id.startswith(reference)]
     if len(matches) == 1:
         return RunDirectory(runs_dir / matches[0])
@@ -229,13 +229,13 @@ def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
 
     Raises:
         UsageError: it is not beyond doubt a run of ours.
-        LockedError: a process is at work on it.
+        LockedError: a process is working on it.
     """
     refusal = _why_not_delete(run, runs_dir)
     if refusal:
         raise UsageError(f"{run.path} was not deleted: {refusal}.")
     if run.is_owned():
-        raise LockedError(f"{run.path} was not deleted: another process is at work on it. Stop it first.")
+        raise LockedError(f"{run.path} was not deleted: another process is working on it. Stop it first.")
 
 
 def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
@@ -286,7 +286,7 @@ def _not_found(reference: str, ids: Sequence[str], runs_dir: Path) -> str:
     nearness = {id_: _likeness(reference, id_) for id_ in ids}
     near = sorted((id_ for id_ in ids if nearness[id_] >= 0.6), key=lambda id_: (-nearness[id_], id_))[:3]
     if near:
-        return f"No run '{reference}' in {runs_dir}. The nearest:\n{_listed(near)}"
+        return f"No run '{reference}' in {runs_dir}. The closest:\n{_listed(near)}"
     return f"No run '{reference}' in {runs_dir}. `nnrun ls` lists all {len(ids)}."
 
 
@@ -307,7 +307,7 @@ def _summary(run: RunDirectory) -> RunSummary:
     status = record.get("status")
     problem = None
     if status not in STATUSES:
-        problem = f"{run.path / RECORD} says status {status!r}, which is none of {', '.join(STATUSES)}."
+        problem = f"{run.path / RECORD} says status {status!r}, which is not one of {', '.join(STATUSES)}."
     return RunSummary(
         run,
         status=BROKEN if problem else str(status),

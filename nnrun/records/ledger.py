@@ -60,7 +60,7 @@ class Ledger:
 
 
 def looks_of_record(record: Mapping[str, Any]) -> tuple[Look, ...]:
-    """The looks that a run's own record tells of. Those of a smoke run, at generated rows, do not count."""
+    """The looks that a run's own record lists. Those of a smoke run, at generated rows, do not count."""
     uses, data = record.get("test_uses"), record.get("data")
     if record.get("smoke") is True or not isinstance(uses, list):
         return ()
@@ -90,7 +90,7 @@ def read_ledger(runs_dir: Path, *, start: int = 0) -> Ledger:
     """
     path = runs_dir / LEDGER
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe keeps waiting
-        return Ledger(problem=f"{path} is no ordinary file: {_INSTEAD}")
+        return Ledger(problem=f"{path} is not a regular file: {_INSTEAD}")
     try:
         data = path.read_bytes()[start:]
     except FileNotFoundError:

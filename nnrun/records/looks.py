@@ -72,7 +72,7 @@ def count_look(runs_dir: Path, look: Look) -> Numbered:
         end = append_looks(runs_dir, [look])
     except NnrunError as error:
         known = _together(runs_dir, read_ledger(runs_dir), recorded | Counter([look]))
-        return Numbered(known.like(look), f"{error} The look is counted in the run's record alone.")
+        return Numbered(known.like(look), f"{error} The look is counted only in the run's record.")
     ledger = read_ledger(runs_dir)
     known = _together(runs_dir, ledger, recorded, exists=existed)
     later = read_ledger(runs_dir, start=end).looks
@@ -93,6 +93,6 @@ def _together(runs_dir: Path, ledger: Ledger, recorded: Counter[Look], *, exists
     if not exists and missing:
         problem = (
             f"{runs_dir / LEDGER} is missing: looks at a test set are counted from the runs' own records, so "
-            "those of deleted runs are not among them."
+            "looks by deleted runs are not included."
         )
     return Looks((*ledger.looks, *missing), problem)

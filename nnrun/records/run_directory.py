@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RECORD = "run.json"
-KILLED = "its process ended without a word: it was killed, the machine stopped, or the disk was full"
+KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
 
@@ -76,7 +76,7 @@ _DERIVED = (
     *("best_epoch", "best", "best_std", "best_interval", "chosen_by", "verdict"),
     *("last", "last_epoch", "last_std", "training_seconds"),
 )
-"""What a record tells of its whole history."""
+"""What a record says about its whole history."""
 
 _LONGEST_SLUG = 60
 
@@ -98,7 +98,7 @@ class RunDirectory:
 
     @property
     def runs_dir(self) -> Path:
-        """The folder that it lies in, beside other runs."""
+        """The folder that it is in, next to other runs."""
         return self.path.parent if self.path.name else self.path.resolve().parent
 
     def is_run(self) -> bool:
@@ -120,12 +120,12 @@ class RunDirectory:
         """Hold the run: no other process writes into it meanwhile, and its record may say `running`.
 
         Raises:
-            LockedError: another process is at work on it.
+            LockedError: another process is working on it.
         """
-        return locked(self.path, f"another process is at work on {self.id}. Wait for its end, or stop it.")
+        return locked(self.path, f"another process is working on {self.id}. Wait until it ends, or stop it.")
 
     def is_owned(self) -> bool | None:
-        """Whether some process is at work on it; None where that cannot be known."""
+        """Whether some process is working on it; None where that cannot be known."""
         return is_held(self.path)
 
     # --- the spec ---
@@ -159,8 +159,8 @@ class RunDirectory:
     def read_record(self) -> dict[str, Any]:
         """What run.json holds. Its values are as they stand there: only the outermost object is checked.
 
-        While a run goes on, its history tells of more epochs than its record: they are counted, and what
-        the record derived from fewer is left out. A run that says `running` while no process is at work on
+        While a run is running, its history has more epochs than its record: they are counted, and what
+        the record derived from fewer is left out. A run that says `running` while no process is working on
         it was killed: it is given as `interrupted`.
         """
         record = read_json_object(self.path / RECORD)
@@ -179,7 +179,7 @@ class RunDirectory:
     # --- the history ---
 
     def history_writer(self, columns: Sequence[str], resumed: str | None = None) -> HistoryWriter:
-        """Start the history, or go on with it. A run has one, so a second start is an error.
+        """Start the history, or continue it. A run has one, so a second start is an error.
 
         `resumed` is the history up to the epoch that training resumes from: rows of later epochs stay in
         the file until they have been computed again.
@@ -215,7 +215,7 @@ class RunDirectory:
     def write_best_weights(
         self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None, epoch: WeightsEpoch
     ) -> None:
-        """Keep the weights of the best epoch beside those that the network ended with."""
+        """Keep the weights of the best epoch in addition to those that the network ended with."""
         write_weights_file(self._of_member(_BEST_WEIGHTS, member), tensors, epoch)
 
     def remove_best_weights(self, member: Member | None) -> None:
@@ -272,11 +272,11 @@ class RunDirectory:
         return read_checkpoint(self.path, interpret)
 
     def can_go_on(self, record: Mapping[str, Any]) -> bool:
-        """Whether a run with this record, which nobody is at work on, was interrupted and can go on."""
+        """Whether a run with this record, which is not running now, was interrupted and can be resumed."""
         return record.get("status") in ("interrupted", "failed") and self.has_checkpoint()
 
     def has_checkpoint(self) -> bool:
-        """Whether there is a state to go on from; whether it is whole is not asked."""
+        """Whether there is a state to resume from; whether it is intact is not checked."""
         return has_checkpoint(self.path)
 
     # --- what predictions are called ---
@@ -366,7 +366,7 @@ def refuse_unwritable(runs_dir: Path) -> None:
     while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        file = "a file of that name is in the way" if folder == runs_dir else f"{folder} is a file"
+        file = "a file of that name already exists" if folder == runs_dir else f"{folder} is a file"
         raise UsageError(f"Cannot make the folder {runs_dir}: {file}.")
     if not os.access(folder, os.W_OK | os.X_OK):
         read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY

@@ -5,7 +5,7 @@
         study.log       (of `tpe`: what Optuna knows)
         plots/
 
-The trials are runs of their own beside it. sweep.json tells of each trial before its training starts.
+The trials are separate runs next to it. sweep.json lists each trial before its training starts.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class SweepDirectory:
         """
         path = self.path / _RESOLVED
         if not path.is_file():
-            raise DataError(f"{self.path} has no {_RESOLVED}. Start its spec again: that goes on with it.")
+            raise DataError(f"{self.path} has no {_RESOLVED}. Start its spec again to resume it.")
         return path
 
     def write_record(self, record: SweepRecord) -> None:
@@ -180,8 +180,8 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
         return (exact or found)[0]
     if found:
         ids = "\n".join(f"  {sweep.id}" for sweep in found)
-        raise UsageError(f"'{reference}' is the beginning of {len(found)} sweeps; say which:\n{ids}")
-    there = f"The sweeps there are: {listing([s.id for s in sweeps], 'and')}." if sweeps else "There is none."
+        raise UsageError(f"'{reference}' matches {len(found)} sweeps; name one:\n{ids}")
+    there = f"Its sweeps: {listing([s.id for s in sweeps], 'and')}." if sweeps else "It contains no sweeps."
     raise UsageError(f"No sweep '{reference}' in {runs_dir}. {there}")
 
 
@@ -207,7 +207,7 @@ class OpenSweep:
     Attributes:
         sweep: its folder.
         record: what is known of it; of damaged trials nothing.
-        is_new: it was begun just now.
+        is_new: it was just started.
         notes: sentences about damaged records.
     """
 
@@ -239,7 +239,7 @@ def open_sweep(
         spec: the spec as it was written.
         resolved: the spec with every default, and with what the command line changed.
         new: begin a new one in any case.
-        resume: go on with this one.
+        resume: continue this one.
 
     Raises:
         LockedError: another process is running this sweep.
@@ -252,13 +252,13 @@ def open_sweep(
             notes: list[str] = []
             found = resume if resume or new else _newest(runs_dir, name, content, notes)
             sweep = found or _create(runs_dir, name, first, spec, resolved)
-            busy = f"another process is running {sweep.id}. Wait for its end, or begin another with --new."
+            busy = f"another process is running {sweep.id}. Wait until it ends, or start another with --new."
             held.enter_context(locked(sweep.path, busy))
         record, problem = sweep.read_sound_part()
         if record.content != content:
             raise UsageError(
-                f"{sweep.id} cannot be continued: its data, its initial weights or its spec are no longer "
-                "what they were when it began. Start its spec again: that begins a new sweep."
+                f"{sweep.id} cannot be continued: its data, its initial weights or its spec have "
+                "changed since it started. Start its spec again: that starts a new sweep."
             )
         if problem is not None:
             notes.append(
@@ -276,7 +276,7 @@ def _newest(runs_dir: Path, name: str, content: str, notes: list[str]) -> SweepD
             record, _ = sweep.read_sound_part()
         except DataError as error:
             if sweep.id.startswith(f"{name}-"):
-                notes.append(f"{str(error).rstrip('.')}; this sweep is passed over, and its trials with it")
+                notes.append(f"{str(error).rstrip('.')}; this sweep and its trials are skipped")
             continue
         if record.content == content and (newest is None or record.started >= newest[0]):
             newest = (record.started, sweep)

@@ -25,7 +25,7 @@ class TrialRecord:
         number: from 1.
         values: key of the spec → its value in this trial.
         status: how far it has come.
-        run: the id of its run, the last where a kill made it begin anew.
+        run: the id of its run, the last one if a kill made it start again.
         score: the monitored column at the run's best epoch; None unless it completed.
         epoch: that epoch.
         seconds: how long it trained.
@@ -50,7 +50,7 @@ class SweepRecord:
         id: the name of the sweep's folder.
         name: of the experiment.
         status: `running` (or killed, where no process holds the folder's lock), `completed`, `interrupted`.
-        content: a hash of what is tried, on what data; the same again goes on with this sweep.
+        content: a hash of what is tried, on what data; the same again resumes this sweep.
         method, monitor, seed, smoke: as the spec or the command line says.
         maximize: whether a high score is good.
         total: how many trials there will be.
@@ -89,7 +89,7 @@ class SweepRecord:
 
 
 class DamagedRecord(Exception):
-    """A value is none that nnrun writes there; the text says which."""
+    """A value is not one that nnrun writes there; the text says which."""
 
 
 def sweep_record_of(found: Mapping[str, Any]) -> tuple[SweepRecord, str | None]:
@@ -107,14 +107,14 @@ def sweep_record_of(found: Mapping[str, Any]) -> tuple[SweepRecord, str | None]:
         try:
             trial = _trial_of(entry)
             if trial.number in trials:
-                raise DamagedRecord(f"number {trial.number} is there twice")
+                raise DamagedRecord(f"number {trial.number} occurs twice")
             trials[trial.number] = trial
         except DamagedRecord as error:
             problem = problem or f"trials[{place}]: {error}"
     in_order = [trials[number] for number in sorted(trials)]
     record = SweepRecord(**{**own, "trials": in_order})
     if record.best is not None and record.best not in {trial.number for trial in record.ranked()}:
-        problem = problem or f"best is {record.best}, which is no trial with a score"
+        problem = problem or f"best is {record.best}, which is not a trial with a score"
         record.best = None
     return record, problem
 
@@ -151,7 +151,7 @@ def _checked(found: Mapping[str, Any], kind: type[Any], checks: Mapping[str, Che
 
 def _shown(value: object) -> str:
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        return "a number beyond all bounds"
+        return "a number that is too large"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

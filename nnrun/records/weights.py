@@ -101,7 +101,7 @@ def read_kept_weights(path: Path) -> KeptWeights:
     from safetensors.numpy import load
 
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for without end
-        raise DataError(f"{path} is no ordinary file.")
+        raise DataError(f"{path} is not a regular file.")
     try:
         content = path.read_bytes()
         arrays = load(content)
@@ -112,15 +112,15 @@ def read_kept_weights(path: Path) -> KeptWeights:
             f"{path} holds arrays of type {_shown(error)}, which cannot be read; save float32."
         ) from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} is no safetensors file, or a damaged one: {_shown(error)}.") from error
+        raise DataError(f"{path} is not a safetensors file, or it is damaged: {_shown(error)}.") from error
     metadata = _metadata(content, path)
     told = _told(metadata)
     epoch = WeightsEpoch.of(told)
     digest = str(told.get("sha256")) if told else metadata.get(_DIGEST)
     if digest is not None and digest != _digest(arrays, epoch):
         raise DataError(
-            f"{path} is damaged: its arrays are not those that were written (their SHA-256 is another one). "
-            "Bring back the file, or train again."
+            f"{path} is damaged: its arrays differ from those that were written (their SHA-256 differs). "
+            "Restore the file, or train again."
         )
     return KeptWeights(arrays, epoch)
 

@@ -21,12 +21,12 @@ def allow(modules: Sequence[str]) -> None:
     """Allow modules, and those below them where they are packages, until the surrounding `allowing` ends.
 
     Raises:
-        UsageError: one of them is no name of a module.
+        UsageError: one of them is not a module name.
     """
     for module in modules:
         if not _MODULE.fullmatch(module):
             raise UsageError(
-                f"{OPTION} {printable(module)}: that is no name of a module. Write it as Python's import "
+                f"{OPTION} {printable(module)}: that is not a module name. Write it as Python's import "
                 "does, for example my_losses or my_package.losses."
             )
     _allowed.set(tuple(modules))
@@ -37,7 +37,7 @@ def allowing(modules: Sequence[str] = ()) -> Iterator[None]:
     """Within, these modules may be imported, and no others.
 
     Raises:
-        UsageError: one of them is no name of a module.
+        UsageError: one of them is not a module name.
     """
     token = _allowed.set(())
     try:

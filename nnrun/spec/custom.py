@@ -26,7 +26,7 @@ layer           name(**parameters) -> a torch.nn.Module, whose forward takes (B,
                 is computed alone: the module never sees the others. What must last from one batch to the
                 next is a buffer (they are all kept in the weights file), and parameters that need no gradient
                 are kept and not learned. Whatever else a module puts into its attributes is shared, and lost.
-                Random numbers are PyTorch's, in the constructor and in forward: nnrun seeds them anew, for
+                Random numbers are PyTorch's, in the constructor and in forward: nnrun seeds them again, for
                 each network's first weights and for each of its batches.
 """
 
@@ -100,8 +100,8 @@ def refuse_what_is_not_allowed(spec: schema.ExperimentSpec) -> None:
     named = listing([f"{spell_path(place)}: {printable(part.object)}" for place, part in missing], "and")
     options = " ".join(f"{OPTION} {printable(module)}" for module in modules)
     raise UsageError(
-        f"The spec names Python code that is not nnrun's ({named}). It would be run on this machine, with "
-        f"all that you may do here. If you know and trust it, add: {options}  (from Python: "
+        f"The spec names Python code that is not nnrun's ({named}). It would run on this machine with "
+        f"all your permissions. If you know and trust it, add: {options}  (from Python: "
         f"allow_custom={tuple(map(printable, modules))!r})"
     )
 
@@ -116,7 +116,7 @@ def custom_object(custom: schema.Custom) -> Any:
     module, _, name = custom.object.partition(":")
     if not is_allowed(module):
         raise UsageError(
-            f"{printable(custom.object)} is Python code that is not nnrun's, and nobody allowed to run it. "
+            f"{printable(custom.object)} is Python code that is not nnrun's, and it was not allowed to run. "
             f"If you know and trust it, add {OPTION} {printable(module)}."
         )
     found = _import(module)

@@ -12,7 +12,7 @@ from nnrun.spec.suggest import listing, nearest, quoted
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _PLACES: Final = (_PACKAGE / "examples", _PACKAGE.parent / "specs")
-"""In an installed wheel, and beside the package in a working copy."""
+"""In an installed wheel, and next to the package in a working copy."""
 
 _EDITOR_LINE: Final = "# yaml-language-server:"
 

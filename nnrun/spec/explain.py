@@ -98,7 +98,7 @@ def _unknown_key(root: MapNode, location: Location) -> Problem:
         # At the top, a parameter's own name says more than a key that looks like it.
         match = None if homes and not parent else nearest(key, form.fields)
         if colon and name in form.fields:
-            message += f"; write a blank after the ':' of `{name}:`"
+            message += f"; write a space after the ':' of `{name}:`"
         elif match:
             message += f"; did you mean {quoted(match)}?"
         elif homes:

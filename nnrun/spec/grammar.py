@@ -72,7 +72,7 @@ class Items:
         if isinstance(self.item, Scalar):
             least = f" of at least {self.least}" if self.least else ""
             size = f"a list{least}" if self.most is None else f"a list of {self.most}"
-            return f"{size}, each of it {self.item.describe()}"
+            return f"{size}, each entry {self.item.describe()}"
         return f"a list of at least {counted(self.least, 'entry')}" if self.least else "a list"
 
 

@@ -1,6 +1,6 @@
 """The grammar of a spec as a JSON Schema, for editors that complete and check YAML.
 
-`schema.json` beside this file is its output. To renew it: `nnrun schema > nnrun/spec/schema.json`.
+`schema.json` next to this file is its output. To update it: `nnrun schema > nnrun/spec/schema.json`.
 """
 
 from __future__ import annotations

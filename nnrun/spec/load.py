@@ -329,5 +329,5 @@ def _missing_files(written: ExperimentSpec, spec: ExperimentSpec, *, given_here:
     if written.init_weights is None or spec.init_weights is None or os.path.isfile(spec.init_weights):
         return []
     where = "current folder where an override gives it" if given_here else "spec's own folder"
-    message = f"there is no file {quoted(written.init_weights)}; a relative path begins at the {where}"
+    message = f"there is no file {quoted(written.init_weights)}; a relative path starts from the {where}"
     return [Finding(("init_weights",), message)]

@@ -305,7 +305,7 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
             raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
     if isinstance(part.key, int):
-        raise _Refused(f"{_behind(parts, done)} is no list, and has no [{part.key}]", part)
+        raise _Refused(f"{_behind(parts, done)} is not a list, and has no [{part.key}]", part)
     if isinstance(form, Choice):
         component = _component(form, node, parts, done, value)
         name = schema.component_name(part.key)
@@ -390,7 +390,7 @@ def _component(
     if present is not None and present != component.kind:
         whole = _flow([step.key for step in parts[done:]], value)
         raise _Refused(
-            f"{here} is {present} in this spec, and an override does not exchange it in passing; "
+            f"{here} is {present} in this spec, and an override of a parameter cannot replace it; "
             f"to do so, write '{here}={whole}'",
             part,
         )

@@ -189,10 +189,10 @@ def _with_one_target_step(value: Any) -> Any:
 
 
 class Custom(Component):
-    """Python code of one's own, `package.module:name`, called with `parameters`.
+    """Custom Python code, `package.module:name`, called with `parameters`.
 
-    It runs only where the command says `--allow-custom package.module`; see `nnrun.spec.custom` for what it
-    must be.
+    It runs only if the command has `--allow-custom package.module`; `nnrun.spec.custom` lists the
+    requirements.
     """
 
     kind = "custom"
@@ -252,7 +252,7 @@ class Npz(Component):
 class TestRows(Config):
     """The test set: a `fraction` of the rows, those with a `value` in a `column`, or another file.
 
-    A fraction is drawn at random with a seed of its own, so that a spec's seeds share one test set; with
+    A fraction is drawn at random with its own seed, so that a spec's seeds share one test set; with
     `shuffle: false` it is the last rows. `path` is a file of the same columns.
     """
 
@@ -272,11 +272,11 @@ class RowFile(Component):
     """A file of rows with named columns.
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
-    `inputs` default to every column that has no other part. `test` says which rows are the test set; default:
+    `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
     none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
     is (they are refused otherwise). Rows of one `group` are never split between training and validation.
     `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
-    A column that only numbers the rows is no input by default; naming it in `inputs` makes it one.
+    A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
     """
 
     bare = "path"
@@ -307,9 +307,9 @@ class Csv(RowFile):
     """A CSV file, in UTF-8; `.tsv` is separated by tabs, `.gz` is unpacked.
 
     `delimiter` defaults to what the name and the first line say. `header: false` is for a file whose first
-    line is a row; its columns are c0, c1, ... `missing` lists texts that mean a missing value, besides an
-    empty field; default: those of pandas (NA, NaN, null, ...). `decimal` and `thousands` say how numbers are
-    written, as 1.234,5; `number_formats` says so of single columns that differ from the others.
+    line is a row; its columns are c0, c1, ... `missing` lists texts that mean a missing value, as an
+    empty field does; default: those of pandas (NA, NaN, null, ...). `decimal` and `thousands` say how numbers
+    are written, as in 1.234,5; `number_formats` does so for single columns that differ from the others.
     """
 
     kind = "csv"
@@ -328,7 +328,7 @@ class Parquet(RowFile):
 
 
 class Jsonl(RowFile):
-    """A file with one JSON object a line. `missing` lists texts that mean a missing value, besides null."""
+    """A file with one JSON object a line. `missing` lists texts that mean a missing value, as null does."""
 
     kind = "jsonl"
     missing: list[str] = []
@@ -394,7 +394,7 @@ class Standardize(Component):
 
 
 class MinMax(Component):
-    """Move and scale to 0 for the least and 1 for the greatest of the training rows (`MinMaxScaler`)."""
+    """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
 
     kind = "min_max"
     bare = "columns"
@@ -425,11 +425,11 @@ class Impute(Component):
 
 
 class OneHot(Component):
-    """One column of 0 and 1 for each value that the training rows hold `min_count` times or more.
+    """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
-    Rarer values, and with `unknown: ignore` those that the training rows do not hold, are all 0; with
-    `unknown: error` the latter stop the run. A missing value is a value of its own where the training rows
-    miss some. Default columns: all categories.
+    Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
+    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
+    have some. Default columns: all categories.
     """
 
     kind = "one_hot"
@@ -442,7 +442,8 @@ class OneHot(Component):
 class Ordinal(Component):
     """Each value's place, from 0, in `order`, or in the sorted order of the training rows' values.
 
-    What the training rows do not hold becomes -1 with `unknown: ignore`, and stops the run with `error`.
+    A value that the training rows do not contain becomes -1 with `unknown: ignore`, and stops the run with
+    `error`.
     """
 
     kind = "ordinal"
@@ -469,8 +470,8 @@ class Datetime(Component):
     earliest training row; each standardized over the training rows.
 
     `parts` chooses; default: all, the hour only where some training row has a time of day. A missing date is
-    0 in each part, and 1 in a feature of its own where training rows miss some. `day_first` says whether
-    3/4/2026 is in April; default: as the column's other dates tell. Default columns: all of dates.
+    0 in each part, and 1 in a separate feature where training rows lack some. `day_first` says whether
+    3/4/2026 is in April; default: as the column's other dates imply. Default columns: all dates.
     """
 
     kind = "datetime"
@@ -483,8 +484,8 @@ class Datetime(Component):
 class Text(Component):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
-    Words are the `num_words` most frequent of the training rows that at least `min_count` of them hold.
-    `ngrams` also takes runs of up to so many words. Default column: all texts.
+    Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
+    `ngrams` also takes sequences of up to that many words. Default column: all texts.
     """
 
     kind = "text"
@@ -498,10 +499,10 @@ class Text(Component):
 
 
 class Tokens(Component):
-    """Words of the only text column to word indices: 1 for the rarer and unknown, then by frequency from 2.
+    """Words of the only text column to word indices: 1 for rarer and unknown words, then by frequency from 2.
 
-    0 is left for `pad`. `num_words` counts these two. The rows are as those of a data set of tokens: `pad` or
-    `multi_hot` follow.
+    0 is reserved for `pad`. `num_words` counts these two. The rows are like those of a token data set:
+    `pad` or `multi_hot` must follow.
     """
 
     kind = "tokens"
@@ -515,9 +516,9 @@ class Tokens(Component):
 class Pad(Component):
     """Token lists to rows of `length` tokens each, for `embedding` (Keras's `pad_sequences`).
 
-    A shorter list gets `value` at the `side` given; of a longer one that end is cut off which `truncate`
-    names. Default for `length`: the longest training row. Tokens that no training row can hold (from the data
-    set's num_words on, else above the highest of the training rows) are left out.
+    A shorter list gets `value` at the `side` given; a longer one is cut off at the end that
+    `truncate` names. Default for `length`: the longest training row. Tokens that no training row can hold
+    (from the data set's num_words on, else above the highest of the training rows) are dropped.
     """
 
     kind = "pad"
@@ -570,7 +571,7 @@ class ClassIndexTargets(Component):
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 
-    The loss is computed of standardized targets. Metrics, baselines and predictions, of training and
+    The loss is computed on standardized targets. Metrics, baselines and predictions, of training and
     validation, are in the target's own units.
     """
 
@@ -580,7 +581,7 @@ class StandardizeTargets(Component):
 class Log1pTargets(Component):
     """log(1 + y), for a target above -1 with a long tail; `[log1p, standardize]` also standardizes it.
 
-    The loss is computed of the logarithms. Metrics, baselines and predictions, of training and validation,
+    The loss is computed on the logarithms. Metrics, baselines and predictions, of training and validation,
     are in the target's own units.
     """
 
@@ -656,7 +657,7 @@ Regularizer = Annotated[
 class Dense(Component):
     """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias.
 
-    Of rows with more than one axis the last is multiplied, for each place along the others alike.
+    Of rows with more than one axis the last is multiplied, alike at each position along the others.
     """
 
     kind = "dense"
@@ -690,7 +691,7 @@ class Embedding(Component):
 
 
 class Flatten(Component):
-    """All numbers of a row one behind the other, the last axis fastest."""
+    """All numbers of a row one after the other, the last axis fastest."""
 
     kind = "flatten"
 
@@ -779,7 +780,7 @@ class Gru(Component):
     """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
 
     Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
-    then has a bias of its own. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
+    then has its own bias. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
     last step, or with `return_sequences` all. Padding is not masked.
     """
 
@@ -958,7 +959,7 @@ class Adam(Component):
 
 
 class AdamW(Component):
-    """Adam with weight decay apart: w -= learning_rate * weight_decay * w before each step, biases too."""
+    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w each step, biases too."""
 
     kind = "adamw"
     bare = "learning_rate"
@@ -1008,7 +1009,7 @@ class Step(Component):
 
 
 class Exponential(Component):
-    """rate * factor in each epoch anew (Keras's `ExponentialDecay` with one epoch as `decay_steps`)."""
+    """rate * factor ** n after n epochs (Keras's `ExponentialDecay` with one epoch as `decay_steps`)."""
 
     kind = "exponential"
     bare = "factor"
@@ -1028,7 +1029,7 @@ class Cosine(Component):
 
 
 class ReduceOnPlateau(Component):
-    """Keras's `ReduceLROnPlateau`, of each fold or seed for itself.
+    """Keras's `ReduceLROnPlateau`, for each fold or seed separately.
 
     rate * `factor`, not below `min_learning_rate`, once `monitor` has not improved by more than `min_delta`
     for `patience` epochs; then `cooldown` epochs of grace.
@@ -1045,9 +1046,9 @@ class ReduceOnPlateau(Component):
 
 
 class Warmup(Component):
-    """From `start` * rate up to the rate, along a line over `epochs` epochs.
+    """From `start` * rate up to the rate, linearly over `epochs` epochs.
 
-    An epoch has the rate that the line has in its middle: half the rate for a warm-up of one epoch from 0.
+    An epoch has the rate of its middle: half the rate for a warm-up of one epoch from 0.
     """
 
     kind = "warmup"
@@ -1057,7 +1058,7 @@ class Warmup(Component):
 
 
 class Rates(Component):
-    """The rate of each epoch, written out; after the last of them it stays. The optimizer's plays no part."""
+    """The rate of each epoch, written out; after the last it stays. The optimizer's rate is not used."""
 
     kind = "rates"
     bare = "rates"
@@ -1119,7 +1120,7 @@ ClassWeight = Annotated[
 
 
 class Accuracy(Component):
-    """Share of right answers: binary at 0.5, categorical by argmax, as the output and targets say."""
+    """Share of correct predictions: binary at 0.5, categorical by argmax, depending on output and targets."""
 
     kind = "accuracy"
 
@@ -1216,10 +1217,10 @@ class R2(Component):
 
 
 class CustomMetric(Custom):
-    """A metric of one's own. Its column has the function's name, or `name`.
+    """A custom metric. Its column has the function's name, or `name`.
 
-    `maximize` says whether it is better the higher it is. By default, as in scikit-learn, a name that ends in
-    `_score` is, and every other is better the lower.
+    `maximize` says whether higher is better. By default, as in scikit-learn, it is for a name that ends in
+    `_score`, and lower is better for every other.
     """
 
     name: str | None = None
@@ -1265,7 +1266,8 @@ class Holdout(Component):
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
     rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, a fraction is
-    of whole groups. A `column` that splits the rows is no input, unless the data set lists it in `inputs`.
+    of whole groups. A `column` that splits the rows is not an input, unless the data set lists it in
+    `inputs`.
     """
 
     kind = "holdout"
@@ -1368,7 +1370,7 @@ class Sweep(Config):
     """What `nnrun sweep` tries, one run for each trial.
 
     `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
-    combination; `random` and `tpe` (Optuna's, which learns from the trials before) try so many `trials`.
+    combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that many `trials`.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.

@@ -94,7 +94,7 @@ def _output(layers: Sequence[schema.Component], position: int, taken: Shape) -> 
             if position > 0:
                 raise ShapeError(
                     "embedding looks up word indices, so it is the first layer; "
-                    f"{_given(layers, position, taken)}, which are no indices any more; move it to the top",
+                    f"{_given(layers, position, taken)}, which are no longer indices; move it to the top",
                     position,
                 )
             return (*taken, output_dim)
@@ -216,11 +216,11 @@ def _sequence(layers: Sequence[schema.Component], position: int, taken: Shape) -
     elif isinstance(before, _RECURRENT):
         advice = f"set return_sequences: true in the {before.kind} before it"
     elif isinstance(before, (schema.Flatten, schema.GlobalAveragePooling)):
-        advice = f"remove {before.kind}, or put it behind {layers[position].kind}"
+        advice = f"remove {before.kind}, or put it after {layers[position].kind}"
     elif before is None:
         advice = "for words put embedding before it, for a table reshape, such as reshape: [-1, 1]"
     else:
-        advice = f"put {before.kind} behind it, or reshape before it, such as reshape: [-1, 1]"
+        advice = f"put {before.kind} after it, or reshape before it, such as reshape: [-1, 1]"
     raise _needs(STEPS, advice, layers, position, taken)
 
 

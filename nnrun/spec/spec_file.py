@@ -17,7 +17,7 @@ def read_spec_file(path: Path) -> bytes:
     """The bytes of a spec's file, one more than are allowed where it is larger than that.
 
     Raises:
-        UsageError: there is no such file, or it is none that can be read.
+        UsageError: there is no such file, or it cannot be read.
     """
     try:
         mode = path.stat().st_mode

@@ -141,7 +141,7 @@ def load_sweep(
     for key in changes or {}:
         if is_overridden(overrides, f"sweep.{key}"):
             raise UsageError(
-                f"{prefix}{key} says what an override of sweep.{key} says as well; leave out one."
+                f"{prefix}{key} and the override of sweep.{key} set the same value; leave out one."
             )
     if "sweep" in tree.root.entries:
         options = [

@@ -162,7 +162,7 @@ def _without_separating_tab(text: str, line: int, column: int) -> str | None:
 
 
 class _StopReading(Exception):
-    """Reading cannot go on."""
+    """Reading cannot continue."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -252,11 +252,11 @@ class _Builder:
     def _alias(self, event: yaml.AliasEvent, place: Place) -> None:
         if any(part.anchor == event.anchor for part in self._open):
             raise _StopReading(
-                place.problem(f"*{event.anchor} stands inside &{event.anchor}: it would hold itself")
+                place.problem(f"*{event.anchor} is inside &{event.anchor}: it would contain itself")
             )
         if event.anchor not in self._anchors:
             raise _StopReading(
-                place.problem(f"*{event.anchor} stands for nothing: no &{event.anchor} comes before")
+                place.problem(f"*{event.anchor} refers to nothing: no &{event.anchor} comes before")
             )
         node, size = self._anchors[event.anchor]
         self._check_size(place, size.values, size.depth)
@@ -290,7 +290,7 @@ class _Builder:
     def _check_size(self, place: Place, values: int, depth: int) -> None:
         if len(self._open) + depth > MAX_DEPTH:
             raise _StopReading(
-                place.problem(f"more than {MAX_DEPTH} lists and maps inside each other; a spec has few")
+                place.problem(f"more than {MAX_DEPTH} lists and maps inside each other; a spec needs few")
             )
         if self._values + values > MAX_VALUES:
             raise _StopReading(
@@ -331,7 +331,7 @@ class _Builder:
             return
         if isinstance(key, ScalarNode) and key.value == "<<":
             message = (
-                "merge keys (<<) are not read: a merged value has no line of its own; write the keys out"
+                "merge keys (<<) are not supported: a merged value has no line of its own; write the keys out"
             )
         else:
             found = key.written if isinstance(key, ScalarNode) else "a list or map"
@@ -347,7 +347,7 @@ class _Builder:
         where = f"on line {first.line}: {quoted(first.snippet.strip())}"
         if first.line == key.place.line:
             where = f"in column {first.column} of this line"
-        message = f"key {quoted(name)} stands twice in one map (first {where}); keep one of them"
+        message = f"key {quoted(name)} occurs twice in one map (first {where}); keep one of them"
         self.problems.append(key.place.problem(message))
 
 
@@ -361,15 +361,18 @@ _SYNTAX = (
     ("found character '`'", "a value that begins with a backquote goes in quotes"),
     (
         "mapping values are not allowed",
-        "a ':' where no key can be; check the indentation, or put a text that holds ': ' in quotes",
+        "a ':' where no key is allowed; check the indentation, or put a text that holds ': ' in quotes",
     ),
-    ("could not find expected ':'", "a key without ':'; write `key: value`, the ':' followed by a blank"),
+    ("could not find expected ':'", "a key without ':'; write `key: value`, the ':' followed by a space"),
     (
         "sequence entries are not allowed",
-        "a list item ('- ') where none can be; begin the list on its own line",
+        "a list item ('- ') where none is allowed; begin the list on its own line",
     ),
-    ("block sequence entries are not allowed", "a '- ' where none can be; begin the list on its own line"),
-    ("block mapping", "this line does not fit the map that it stands in; check its indentation"),
+    (
+        "block sequence entries are not allowed",
+        "a '- ' where none is allowed; begin the list on its own line",
+    ),
+    ("block mapping", "this line does not fit the map that it is in; check its indentation"),
     (
         "expected ',' or ']'",
         "the list that begins with '[' goes wrong here; write ',' between values and ']' at its end",
@@ -378,7 +381,7 @@ _SYNTAX = (
         "expected ',' or '}'",
         "the map that begins with '{' goes wrong here; write ',' between keys and '}' at its end",
     ),
-    ("expected <block end>", "this line does not fit what stands above it; check its indentation"),
+    ("expected <block end>", "this line does not fit the lines above it; check its indentation"),
     ("found unexpected end of stream", "a quote is opened and never closed"),
     ("found unexpected document separator", "a quote is opened and not closed before this line"),
     (
@@ -391,13 +394,13 @@ _SYNTAX = (
     ),
     (
         "found unexpected ':'",
-        "a ':' inside a list or map in brackets; put the text in quotes, or a blank after the ':'",
+        "a ':' inside a list or map in brackets; put the text in quotes, or a space after the ':'",
     ),
     ("expected the node content", "a value is missing here"),
     ("found duplicate anchor", "this anchor's name is used twice"),
     ("but found another document", "a second document begins here; a spec file holds one"),
     ("expected '<document start>'", "this line does not fit the map above it; check its indentation"),
-    ("found incompatible YAML document", "this version of YAML is not read; remove the %YAML line"),
+    ("found incompatible YAML document", "this version of YAML is not supported; remove the %YAML line"),
 )
 
 
@@ -419,7 +422,7 @@ def _syntax_problem(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
         return _file_problem(source, message)
     place = Place(source, mark.line + 1, mark.column + 1)
     if "expected <block end>" in said and place.snippet[: mark.column].strip():
-        message = "the value before this has ended; put the whole text in quotes, or remove what is too much"
+        message = "the value before this has ended; put the whole text in quotes, or remove the rest"
     return place.problem(message)
 
 

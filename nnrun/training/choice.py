@@ -36,7 +36,7 @@ WORTH_NATIVE_STEPS = 5_000
 WORTH_SECONDS = 0.1
 """What steps over sparse rows must be expected to save where there are fewer of them.
 
-Texts take longer to read than the code takes to compile, which goes on meanwhile (`begin_compiling`).
+Texts take longer to read than the code takes to compile, which continues meanwhile (`begin_compiling`).
 """
 
 # Seconds that C++ saves in a step of sparse rows, and for each number of its batch. That makes 0.34 s in the
@@ -83,7 +83,7 @@ def choose(policy: Policy, task: Task, steps: int) -> Choice:
         return Choice("eager", f"step by step: {obstacle}" if obstacle else f"step by step; {advice}")
     numbers = None if task.inputs.dense else task.batch_size * task.inputs.numbers_per_row
     if not (_native_pays(steps, numbers) if way == "native" else steps >= WORTH_STEPS):
-        return Choice("eager", f"step by step: {steps:,} steps are too few for compiling to pay")
+        return Choice("eager", f"step by step: {steps:,} steps are too few to make compiling worthwhile")
     if obstacle:
         return Choice("eager", f"step by step: {obstacle}")
     return Choice(way, f"compiled, for {steps:,} steps")
@@ -121,7 +121,7 @@ def make_engine(
         try:
             return NativeEngine(task, parameters, load_library(on_message))
         except NotCompiledError as error:
-            on_message(f"compiling failed, so training goes step by step: {error}")
+            on_message(f"compiling failed, so PyTorch trains step by step: {error}")
     if choice.way == "CUDA graph":
         return GraphedEngine(task, parameters)
     if choice.way == "torch.compile":
@@ -140,9 +140,13 @@ def _compiled_way(task: Task) -> tuple[Way, str | None]:
     if task.network.not_compilable == schema.Custom.kind:
         return way, "a custom layer is not compiled"
     if task.network.not_compilable is not None:
-        return way, f"{task.network.not_compilable} is PyTorch's own work, which compiling makes no faster"
+        return (
+            way,
+            f"{task.network.not_compilable} is already a single PyTorch operation, which compiling "
+            "does not speed up",
+        )
     if task.device.type == "cuda":
-        shapes = "sparse rows have another shape in each batch, and a CUDA graph needs one"
+        shapes = "sparse rows have a different shape in each batch, and a CUDA graph needs one"
         return "CUDA graph", None if task.inputs.dense else shapes
     if task.device.type != "cpu":
         return way, "compiled steps are for the CPU and for CUDA"
@@ -151,10 +155,10 @@ def _compiled_way(task: Task) -> tuple[Way, str | None]:
     if way == "native":
         return way, None
     if task.own:
-        return way, "replicas with learning rates or regularizers of their own are not compiled so far"
+        return way, "replicas with their own learning rates or regularizers are not compiled yet"
     if not task.inputs.dense:
         return way, (
-            "sparse rows have another shape in each batch, and torch.compile needs one; C++ does not do it "
-            f"since {native_obstacle(task)}"
+            "sparse rows have a different shape in each batch, and torch.compile needs one; C++ does not do "
+            f"it since {native_obstacle(task)}"
         )
     return way, None

@@ -73,7 +73,7 @@ class CompiledEngine(EagerEngine):
         try:
             self._train_compiled(compiled, stack, noise, tally)
         except (TorchDynamoException, InductorError) as error:  # raised before anything is computed
-            self._on_failure(f"compiling failed, so training goes step by step: {_first_line(error)}")
+            self._on_failure(f"compiling failed, so PyTorch trains step by step: {_first_line(error)}")
             self._replicas = 0
             super()._train_segment(segment, stack, noise, tally)
             return

@@ -43,9 +43,10 @@ class CustomLoss:
         if not isinstance(losses, Tensor) or losses.shape != wanted:
             found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise NnrunError(
-                f"The custom loss {self._name} gave {found} for outputs of shape {tuple(outputs_RBK.shape)}; "
-                f"it must give a tensor of shape {tuple(wanted)}, the loss of each row of each network. "
-                "Reduce over the last axis alone, as in (y_true - y_pred).square().mean(-1)."
+                f"The custom loss {self._name} returned {found} for outputs of shape "
+                f"{tuple(outputs_RBK.shape)}; it must return a tensor of shape {tuple(wanted)}, "
+                "the loss of each row of each network. "
+                "Reduce over the last axis only, as in (y_true - y_pred).square().mean(-1)."
             )
         if len(outputs_RBK) > 1 and not self._mixing_checked:
             self._mixing_checked = True
@@ -55,13 +56,13 @@ class CustomLoss:
                 alone, losses[:1].detach(), rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
             ):
                 raise NnrunError(
-                    f"The custom loss {self._name} gives a network another loss when others train beside it. "
-                    "Reduce over the last axis alone."
+                    f"The custom loss {self._name} gives a network a different loss when others train "
+                    "with it. Reduce over the last axis only."
                 )
 
 
 def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
-    """A person's own metric, from all rows of one network."""
+    """A custom metric, from all rows of one network."""
     function = custom_object(spec)
     name = metric_column(spec)
     _refuse_two_directions(spec, name, getattr(function, "maximize", None))
@@ -76,7 +77,7 @@ def custom_metric(spec: schema.CustomMetric, activation: str) -> Metric:
         except (TypeError, ValueError, RuntimeError):
             found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise NnrunError(
-                f"The custom metric {spec.object} gave {found}; it must give one number."
+                f"The custom metric {spec.object} returned {found}; it must return one number."
             ) from None
 
     return Metric(name, from_rows=from_rows)
@@ -89,12 +90,11 @@ def _refuse_two_directions(spec: schema.CustomMetric, name: str, wanted: Any) ->
     advice = f"Add maximize: {'true' if wanted else 'false'} to the metric in the spec."
     if spec.maximize is not None and bool(wanted) != spec.maximize:
         raise NnrunError(
-            f"The custom metric {spec.object} says maximize = {bool(wanted)}, and the spec says otherwise. "
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, but the spec says otherwise. "
             + advice
         )
     if spec.maximize is None and bool(wanted) != name.endswith("_score"):
         raise NnrunError(
-            f"The custom metric {spec.object} says maximize = {bool(wanted)}, and the name {name!r} says "
-            f"otherwise: by default a name that ends in _score is better the higher it is, and no other. "
-            + advice
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, but the name {name!r} implies "
+            f"otherwise: by default, higher is better only for a name that ends in _score. " + advice
         )

@@ -27,7 +27,7 @@ def takes_measures(device_type: str, wanted: bool) -> bool:
 
 
 def exact_on(device_type: str, wanted: bool) -> bool:
-    """Whether a run on such a device comes out the same, bit for bit, when it goes on or runs again."""
+    """Whether a run on such a device is the same, bit for bit, when it is resumed or repeated."""
     return wanted or device_type != "cuda"
 
 
@@ -58,8 +58,8 @@ def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
                 raise
             operation = str(error).split(_REFUSED)[0].strip()
             raise NnrunError(
-                f"deterministic: true: {operation} has no deterministic way on {device.type}. Train on the "
-                "CPU (--device cpu), or without deterministic."
+                f"deterministic: true: {operation} has no deterministic implementation on {device.type}. "
+                "Train on the CPU (--device cpu), or without deterministic."
             ) from None
 
 
@@ -69,7 +69,7 @@ def _set_variable() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise UsageError(
             f"deterministic: true needs {_VARIABLE}={_SETTINGS[0]} in the environment before this process "
-            "first uses the GPU, which it has done. Set it, and start anew."
+            "first uses the GPU, which has already happened. Set it, and restart."
         )
     os.environ[_VARIABLE] = _SETTINGS[0]
 

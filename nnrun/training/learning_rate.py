@@ -1,7 +1,7 @@
 """The learning rate of one replica, epoch by epoch.
 
 A rate holds for a whole epoch. It follows from the epoch's number and from the history before it, so that
-what a replica trains at does not depend on who trains beside it.
+what a replica trains at does not depend on what trains with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nnrun.training.early_stopping import EarlyStopping
 
 @dataclass
 class Plateau:
-    """Keras 3's `ReduceLROnPlateau`, for one replica; but a value that is not finite tells of no plateau.
+    """Keras 3's `ReduceLROnPlateau`, for one replica; but a value that is not finite is not a plateau.
 
     Attributes:
         spec: what the spec asks for.

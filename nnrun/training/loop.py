@@ -123,7 +123,7 @@ class Trainer:
 
     Attributes:
         kind: what its replicas are called in messages: `fold`, `seed`.
-        leave_out_diverged: go on without a replica that diverges, and keep the reason in `diverged`.
+        leave_out_diverged: continue without a replica that diverges, and keep the reason in `diverged`.
         epoch: the last one that ended; 0 before the first.
         finished: replica number → the weights it ended with, stacked form with a leading dimension of 1.
             Holds those of the last complete epoch until the replica ends, then the best where the spec
@@ -216,7 +216,7 @@ class Trainer:
         return not self._active or self.epoch >= self.schedule.epochs
 
     def past(self) -> Past:
-        """What `go_on` needs to go on after the epoch that ended last; the rows are left to the caller."""
+        """What `go_on` needs to continue after the epoch that ended last; the rows are left to the caller."""
         tensors = {_ENGINE + name: value for name, value in self.engine.state().items()}
         going_on = [r.number for r in self._active]
         for number, weights in self._restorable.items():
@@ -413,6 +413,6 @@ def _divergence(
     if validation is not None and not math.isfinite(validation.losses[place]):
         return (
             f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
-            "learning rate, or look for extreme values among the validation rows."
+            "learning rate, or look for extreme values in the validation rows."
         )
     return None

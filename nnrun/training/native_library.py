@@ -54,8 +54,8 @@ _ONE_AT_A_TIME = threading.Lock()
 def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU) -> ctypes.CDLL:
     """The library, from nnrun's cache or else compiled, which takes a few seconds.
 
-    Where the cache cannot be written or is not to be trusted, the library is made anew in each process.
-    A Ctrl-C while the compiler is at work is answered at once, and ends the compiler.
+    Where the cache cannot be written or is not to be trusted, the library is compiled again in each process.
+    A Ctrl-C while the compiler is running is answered at once, and ends the compiler.
 
     Args:
         on_message: hears of a wait, and of a library in the cache that is not loaded.
@@ -83,7 +83,7 @@ def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str
 def begin_loading() -> None:
     """Compile the library in the background, where it is not there; `load_library` waits for what is left.
 
-    At the end of the process a compiler that is still at work is stopped.
+    At the end of the process a compiler that is still running is stopped.
     """
     compiler = cxx_compiler()
     if compiler is None or library_path(compiler).is_file():
@@ -125,7 +125,7 @@ def _load(cpu: str) -> _Loaded | NotCompiledError:
             reason = distrust(kept)
             if reason is None:
                 return _Loaded(ctypes.CDLL(str(kept)))
-            note = f"compiled steps in the cache are not loaded, and compiled anew: {reason}"
+            note = f"compiled steps in the cache are not loaded, and compiled again: {reason}"
     with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
         made = Path(folder) / kept.name
         try:
@@ -154,11 +154,11 @@ def _compile(compiler: str, cpu: str, target: Path) -> None:
     ):  # not every compiler knows -march, or this machine's CPU
         code, said = _run([compiler, *flags, str(SOURCE), "-o", str(target)], end)
         if code == 0 and not target.is_file():
-            raise NotCompiledError(f"{compiler} ends without an error and writes no library")
+            raise NotCompiledError(f"{compiler} ended without an error but wrote no library")
         if code == 0:
             return
         said = next((line for line in said.splitlines() if "error" in line), said[:200])
-    raise NotCompiledError(f"{compiler} fails: {said.strip() or 'it says nothing'}")
+    raise NotCompiledError(f"{compiler} failed: {said.strip() or 'no error message'}")
 
 
 _compiler_at_work: subprocess.Popen[bytes] | None = None
@@ -182,7 +182,7 @@ def _run(command: Sequence[str], end: float) -> tuple[int, str]:
     try:
         said = process.communicate(timeout=max(0.0, end - time.monotonic()))[1]
     except subprocess.TimeoutExpired:
-        raise NotCompiledError(f"{command[0]} is not done after {_SECONDS:g} s") from None
+        raise NotCompiledError(f"{command[0]} did not finish within {_SECONDS:g} s") from None
     finally:
         _stop_compiler()
         _compiler_at_work = None
@@ -193,7 +193,7 @@ def _run(command: Sequence[str], end: float) -> tuple[int, str]:
 
 
 def _stop_compiler() -> None:
-    """End a compiler that is at work, and the programs that it started."""
+    """End a compiler that is running, and the programs that it started."""
     process = _compiler_at_work
     if process is None or process.poll() is not None:
         return

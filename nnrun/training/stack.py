@@ -66,7 +66,8 @@ class Stack:
         seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
         own: as the task's, of the replicas that are here. Training does not change it; a schedule may
             give the replicas learning rates of their own in it.
-        state: name → (R, ...) what is kept beside the parameters and has no gradient, such as moving means.
+        state: name → (R, ...) what is kept in addition to the parameters and has no gradient, such as moving
+            means.
         rate: the learning rate of all replicas in this epoch, where a schedule gives them one; else None.
         parameters: name → (R, ...) leaves, views of the blocks.
         slots: name → what the optimizer keeps for that parameter, views of the blocks.

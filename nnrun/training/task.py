@@ -41,7 +41,7 @@ class Network(Protocol):
 
     @property
     def state_names(self) -> frozenset[str]:
-        """What training keeps beside the parameters."""
+        """What training keeps in addition to the parameters."""
         ...
 
     @property

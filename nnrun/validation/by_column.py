@@ -52,7 +52,7 @@ def rows_with_value(
             pair = [int(np.flatnonzero((groups == both[0]) & side)[0]) for side in (validates, ~validates)]
             raise DataError(
                 f"validation.holdout would split a group: training rows {pair[0]} and {pair[1]} (from 0) are "
-                f"of the same one, and only the first has {holdout.value!r} in column {name!r}."
+                f"in the same group, and only the first has {holdout.value!r} in column {name!r}."
             )
     return rows
 
@@ -81,8 +81,8 @@ def rows_in_order_of_time(series: schema.TimeSeries, column: FieldValues | None)
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])
         raise DataError(
-            f"{place} has {printable(str(column[row]))!r} in training row {row} (from 0), which is no time "
-            "in ISO form (2026-11-24, 2026-11-24T17:52). Write the times so, or as numbers."
+            f"{place} has {printable(str(column[row]))!r} in training row {row} (from 0), which is not a "
+            "time in ISO format (2026-11-24, 2026-11-24T17:52). Write times in that format, or as numbers."
         )
     return np.argsort(times.to_numpy(), kind="stable")
 

@@ -39,8 +39,8 @@ def stratified_group_parts(
     empty = [fold for fold, rows in enumerate(parts) if not len(rows)]
     if empty:
         raise DataError(
-            f"validation.kfold: stratified and by group, fold {empty[0]} of {k} would get no row, for some "
-            "groups are very large. Lower k, or set stratify to false."
+            f"validation.kfold: stratified and by group, fold {empty[0]} of {k} would get no row, because "
+            "some groups are very large. Lower k, or set stratify to false."
         )
     return parts
 
@@ -70,7 +70,7 @@ def stratified_held_out_groups(
     if names < parts:
         raise DataError(
             f"validation.holdout.fraction is {fraction}, for which {parts} groups are needed, and there are "
-            f"{names}. Use a fraction nearer to 0.5, or set stratify to false."
+            f"{names}. Use a fraction closer to 0.5, or set stratify to false."
         )
     part = stratified_group_parts(parts, classes, groups, random)[0]
     return part if smaller == fraction else np.setdiff1d(np.arange(len(groups)), part)
@@ -89,8 +89,8 @@ def refuse_a_split_group(key: str, groups: Groups | None, cut: int) -> None:
         row = int(np.flatnonzero(groups[cut:] == both[0])[0]) + cut
         raise DataError(
             f"validation.holdout.{key} would split a group: training rows {row} and "
-            f"{int(np.flatnonzero(groups[:cut] == both[0])[-1])} (from 0) are of the same one, on both sides "
-            "of the cut. Choose another place to cut, or draw groups at random with `fraction`."
+            f"{int(np.flatnonzero(groups[:cut] == both[0])[-1])} (from 0) are in the same group, on both "
+            "sides of the cut. Choose another place to cut, or draw groups at random with `fraction`."
         )
 
 

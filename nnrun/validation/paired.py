@@ -17,7 +17,7 @@ FEWEST_FOR_WILCOXON = 6
 """With n differences, all of one sign, the signed-rank test gives p = 2 / 2ⁿ: 0.06 for five, 0.03 for six."""
 
 _ROUNDING = 1e-9
-"""Differences closer than this share of the largest score are taken for equal."""
+"""Differences closer than this share of the largest score are treated as equal."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PairedTest:
         mean: the mean difference.
         standard_error: of the mean difference, corrected for shared training rows where `corrected` says so.
         t_p: two-sided p of the paired t-test on n - 1 degrees of freedom; None where all differences are
-            the same, so that nothing tells how far chance reaches.
+            the same, so the spread by chance cannot be estimated.
         wilcoxon_p: two-sided p of Wilcoxon's signed-rank test; None where fewer than six differences are
             not zero, for it could not reach 0.05.
         corrected: whether the variance is Nadeau and Bengio's.
@@ -104,7 +104,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
     if test.p is None:
         return (
             f"{gain} {with_error(abs(test.mean))} {measure} on each of {test.n} {kind}s: by the same "
-            "amount, so that nothing tells how far chance reaches."
+            "amount, so the spread by chance cannot be estimated."
         )
     tests = [f"{'corrected ' if test.corrected else ''}paired t {p_text(test.t_p)}"]
     tests += [f"Wilcoxon {p_text(test.wilcoxon_p)}"] if test.wilcoxon_p is not None else []
@@ -113,7 +113,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
 
 
 def chance(p: float) -> str:
-    """What a p-value comes to in words."""
+    """A p-value in words."""
     return (
         "unlikely to be chance" if p < 0.01 else "perhaps not chance" if p < 0.05 else "could well be chance"
     )

@@ -50,7 +50,7 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over folds or seeds: `epoch`, then `<column>_mean` and `<column>_std`.
 
     An epoch counts those that reached it (early stopping may end some before others). The standard
-    deviation is the sample's (ddof 1): they are a sample of all splits or seeds. One alone has none (NaN).
+    deviation is the sample's (ddof 1): they are a sample of all splits or seeds. A single one has none (NaN).
     A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
     epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
@@ -137,7 +137,8 @@ def choose_epoch(
     point is partly luck.
 
     Args:
-        values: the column that chooses, epoch by epoch; of several networks their mean, as far as all went.
+        values: the column that chooses, epoch by epoch; of several networks their mean, up to the
+            last epoch that all reached.
         mode: which values are best.
         networks: how many.
         min_delta: of one network, how much better the best must be (`early_stopping: restore_best`).
@@ -180,7 +181,7 @@ def smoothing_window(epoch: int) -> int:
 def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
     """Each epoch as the weighted mean of its neighbours on both sides, so that a minimum stays in its place.
 
-    A moving average as in the book (listing 3.32, `smooth`) looks back alone: with its factor of 0.9 a
+    A moving average as in the book (listing 3.32, `smooth`) looks back only: with its factor of 0.9 a
     minimum comes some 10 epochs late. Here the weights fall as exp(-distance / width) both ways. The width is
     `WIDTH_SHARE` of the epoch's number, since learning curves are steep at first and flat later on, and at
     most `LARGEST_WIDTH` epochs, the reach of the book's 0.9. So the first epochs stay nearly as they are, and
@@ -227,9 +228,9 @@ def overfitting_sentence(
         return f"{column} was never a finite number."
     last, finite = len(validation), np.isfinite(validation)
     if last > 1 and finite.sum() == 1:
-        return f"{column} was a finite number at epoch {best_epoch} alone: one epoch shows no trend."
+        return f"{column} was finite only at epoch {best_epoch}: one epoch is too few to see a trend."
     if last == 1:
-        return f"One epoch says nothing yet about how {column} moves."
+        return f"One epoch is too few to see a trend in {column}."
     learned = training[np.isfinite(training)]
     if len(learned) and not (learned[1:] < learned[0] - FLAT * abs(learned[0])).any():
         return "The training loss did not fall: another learning rate may help."
@@ -241,13 +242,13 @@ def overfitting_sentence(
     if best_epoch > last - last * NEAR:
         return f"{best} at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
-        return f"{best} at epoch {best_epoch} and has been flat since: more epochs gain nothing."
+        return f"{best} at epoch {best_epoch} and has been flat since: more epochs would not help."
     if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
         return f"{best} at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:
         return (
             f"{best} at epoch {best_epoch}; "
-            "after that, training went on fitting the training set only (overfitting)."
+            "after that, the network kept improving on the training set only (overfitting)."
         )
     return f"{best} at epoch {best_epoch}; after that, the training loss became worse as well."
 

@@ -56,10 +56,10 @@ key     category  24 different values                            0  key0 1, key1
         warnings
         == """\
 warning: column 'same' is 7 in every row
-warning: column 'mixed' holds numbers in 23 of 24 values, beside 'many': correct those, or say that it is a
+warning: column 'mixed' holds numbers in 23 of 24 values, and also 'many': correct those, or say that it is a
 category (`types`)
-warning: column 'key' has 24 different values in 24 rows: nothing general can be learned from such names;
-leave it out of `inputs`
+warning: column 'key' has 24 different values in 24 rows: a network cannot generalize from such names; leave
+it out of `inputs`
 """
     )
 

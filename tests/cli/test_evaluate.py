@@ -120,6 +120,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "std",
         "scores_epoch",
         "kept",
+        "ensemble",
         "baseline",
         "test_uses",
         "look",

@@ -116,6 +116,6 @@ def test_of_a_final_run_somebody_must_say_how_long(folder: Path, capsys: Capture
     assert main(["final", final]) == 2
     assert capsys.readouterr() == (
         "",
-        f"error: {final} has no best epoch, since it validated nothing (it is a final run itself); "
+        f"error: {final} has no best epoch, since it has no validation (it is a final run itself); "
         "say how long to train with --epochs N.\n",
     )

@@ -192,19 +192,20 @@ def test_the_spec_of_any_file_passes_check_and_trains(name: str, capsys: Capture
             "a,b",
             [["", 1], ["", 1]] * 4,
             "f.csv: no column can be the target: 'a' has no value in any row; 'b' is the same in every row. "
-            "If one of them is to be predicted all the same, name it: --target COLUMN.",
+            "To predict one of them anyway, name it: --target COLUMN.",
         ),
         (
             "a,b",
             [[f"n{i}", f"m{i}"] for i in range(6)],
-            "f.csv: no column can be the target: 'a' has 6 different values in 6 rows; these are no classes; "
-            "'b' has 6 different values in 6 rows; these are no classes. If one of them is to be predicted "
-            "all the same, name it: --target COLUMN.",
+            "f.csv: no column can be the target: 'a' has 6 different values in 6 rows; these cannot be "
+            "classes; "
+            "'b' has 6 different values in 6 rows; these cannot be classes. To predict one of them anyway, "
+            "name it: --target COLUMN.",
         ),
         (
             "a,y",
             [[1, "x"], [2, "x"], [3, "z"]],
-            "f.csv: no column can be the target: 'a' has a value in 3 rows only; 'y' has a value in 3",
+            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in 3",
         ),
         ("a,y", [], "f.csv has columns and no rows"),
     ],
@@ -261,7 +262,8 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["mpg.csv"],
             2,
-            "--target (by default 'mpg', the file is called so too) is not given, and there is no terminal "
+            "--target (by default 'mpg', it has the same name as the file) is not given, and there is no "
+            "terminal "
             "to ask on. Add it, or --yes for the defaults.",
         ),
         (
@@ -277,7 +279,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["mpg.csv", "--target", "origin", "--task", "regression"],
             2,
-            "mpg.csv: column 'origin' holds texts, not numbers, so it can be predicted as classes only: "
+            "mpg.csv: column 'origin' holds texts, not numbers, so it can only be predicted as classes: "
             "--task classification.",
         ),
         (

@@ -279,12 +279,13 @@ def test_the_score_that_is_sorted_by_is_shown_first(
     [
         (
             ["--sort", "speed"],
-            "--sort 'speed' is no column. Columns are started, name, status, epochs, took, size; the scores "
-            "of these runs are val_mae, val_loss, val_accuracy, test_loss, test_accuracy.",
+            "--sort 'speed' is not a column. Columns are started, name, status, epochs, took, size; the "
+            "scores of these runs are val_mae, val_loss, val_accuracy, test_loss, test_accuracy.",
         ),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )

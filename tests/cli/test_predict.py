@@ -127,7 +127,7 @@ def test_words_from_stdin(
     assert main(["predict", "@last", "-", "--data-dir", "nowhere"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("row,prediction,probability\n0,positive,0.")
-    assert printed.err == ""
+    assert printed.err == "weights: epoch 4, the last and the best by val_loss\n"
 
 
 def test_without_words_it_says_what_is_missing_and_where_to_put_it(
@@ -266,3 +266,51 @@ def test_the_installed_command_reads_a_pipe(folds: Path) -> None:
         check=False,
     )
     assert (piped.returncode, piped.stdout, piped.stderr) == (0, result.stdout, "")
+
+
+# --- rows of the data set ----------------------------------------------------------------------------------
+
+
+def test_the_data_set_s_own_rows_in_every_form(flowers: Path, capsys: Capture) -> None:
+    base = ["predict", "@last", "--split", "validation", "-q", "--probabilities"]
+    assert main([*base, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["split"], document["rows"], document["look"]) == ("validation", 30, None)
+    assert document["weights"]["epoch"] == 100
+    first = document["predictions"][0]
+    assert list(first) == ["row", "target", "prediction", "probability", "probabilities"]
+    assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert main(base) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("row,target,prediction,probability,probability_setosa")
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        [str(p["row"]), p["target"], p["prediction"]] for p in document["predictions"]
+    ]
+    assert main([*base, "--format", "jsonl"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == document["predictions"]
+
+
+def test_a_look_at_the_test_set_is_told(folder: Path, capsys: Capture) -> None:
+    write_small(folder)
+    assert main(["train", "small.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "@last", "--split", "test"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("row,target,prediction\n0,")
+    assert "This is the 1st look at the small test set by experiments named 'small'" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "neither is given"),
+        (["x.csv", "--split", "train"], "both are given"),
+        (["--split", "train", "--skip-bad"], "--skip-bad is for the rows of INPUT"),
+        (["x.csv", "--allow-unknown"], "--allow-unknown is for --split"),
+    ],
+)
+def test_input_and_split_exclude_each_other(
+    arguments: list[str], message: str, folder: Path, capsys: Capture
+) -> None:
+    assert main(["predict", "@last", *arguments]) == 2
+    assert message in capsys.readouterr().err

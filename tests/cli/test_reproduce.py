@@ -76,6 +76,6 @@ def test_what_cannot_be(folder: Path, capsys: Capture) -> None:
     run = RunDirectory(only_run(folder / "runs"))
     run.write_record(run.read_record() | {"status": "interrupted"})
     assert main(["reproduce", "@last"]) == 2
-    assert "only a run that completed has an end to compare with" in capsys.readouterr().err
+    assert "only a completed run has an end to compare with" in capsys.readouterr().err
     assert main(["reproduce", "nothing"]) == 2
     assert only_run(folder / "runs") == run.path.resolve()

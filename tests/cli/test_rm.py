@@ -69,7 +69,7 @@ def test_one_mistyped_name_deletes_nothing(runs: Path) -> None:
 def test_a_folder_that_is_no_run_stays(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("precious").mkdir()
     assert main(["rm", "./precious", "--yes"]) == 2
-    assert capsys.readouterr().err == "error: ./precious is no run: that folder has no run.json.\n"
+    assert capsys.readouterr().err == "error: ./precious is not a run: that folder has no run.json.\n"
     assert Path("precious").is_dir()
 
 
@@ -154,7 +154,8 @@ def test_patterns_and_filters(several: Path, arguments: list[str], left: list[st
         ([], "Name the runs to delete, or choose them with --name or --status."),
         (
             ["--status", "done"],
-            "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'.",
+            "--status must be one of running, completed, interrupted, failed, diverged or broken, but got "
+            "'done'.",
         ),
     ],
 )

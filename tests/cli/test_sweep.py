@@ -68,7 +68,7 @@ def test_the_screen_of_a_finished_sweep(folder: Path, capsys: Capture) -> None:
     again = capsys.readouterr()
     assert again.out == first.out
     sweep = the_sweep(folder)
-    assert again.err == f"{sweep.id} has come to its end already. To run it again: --new.\n"
+    assert again.err == f"{sweep.id} is already complete. To run it again: --new.\n"
     assert main(["sweep", "small.yaml", *OVER, "-q", "--new"]) == 0
     assert len(list_sweeps(folder / "runs")) == 2
 
@@ -185,7 +185,7 @@ def test_another_process_at_work_is_exit_code_6(folder: Path, capsys: Capture) -
         assert main(["sweep", "small.yaml", *OVER]) == 6
     assert capsys.readouterr() == (
         "",
-        f"error: another process is running {sweep.id}. Wait for its end, or begin another with --new.\n",
+        f"error: another process is running {sweep.id}. Wait until it ends, or start another with --new.\n",
     )
 
 
@@ -215,7 +215,7 @@ def test_resume_goes_on_with_what_the_command_line_began(folder: Path, capsys: C
     for reference in ("@last", sweep.id, sweep.id[:-2], str(sweep.path)):
         assert main(["sweep", "--resume", reference]) == 0
         said = capsys.readouterr().err
-    assert f"{sweep.id} has come to its end already" in said
+    assert f"{sweep.id} is already complete" in said
     ended = sweep.read_record()
     assert ended.status == "completed"
     assert [trial.values for trial in ended.trials] == [trial.values for trial in record.trials]

@@ -223,7 +223,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (
         ["small.yaml", "--runs-dir", "small.npz"],
         2,
-        "error: Cannot make the folder small.npz: a file of that name is in the way.\n",
+        "error: Cannot make the folder small.npz: a file of that name already exists.\n",
     ),
     (
         ["small.yaml", "--set", "dataset={npz: nothing.npz}"],

@@ -122,7 +122,7 @@ def test_a_folder_and_a_missing_file_are_recognized(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in refusal(tmp_path / "none.npz")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.npz")
-        assert "is no ordinary file" in refusal(tmp_path / "pipe.npz")
+        assert "is not a regular file" in refusal(tmp_path / "pipe.npz")
 
 
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", int)() == 0, reason="root may read everything")

@@ -145,7 +145,7 @@ def test_a_file_in_the_cache_that_others_could_have_written_needs_the_published_
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ((200, b"<html>log in first"), "does not have the published hash, and was thrown away"),
+        ((200, b"<html>log in first"), "does not have the published hash, and was deleted"),
         ((404, b"not here"), "the download failed: the server answered 404"),
     ],
 )

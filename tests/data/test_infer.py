@@ -73,7 +73,7 @@ def test_a_few_words_among_numbers_are_told() -> None:
         62,
     )
     assert said(inferred) == [
-        "holds numbers in 60 of 62 values, beside 'few' and 'many': correct those, or say that it is a "
+        "holds numbers in 60 of 62 values, and also 'few' and 'many': correct those, or say that it is a "
         "category (`types`)"
     ]
     assert of(*[str(i) for i in range(30)], *["x"] * 5).wrong is None
@@ -93,7 +93,7 @@ def test_texts_are_long_and_different() -> None:
 
 def test_names_that_differ_in_each_row_are_told() -> None:
     assert said(of(*[f"name{i}" for i in range(30)])) == [
-        "has 30 different values in 30 rows: nothing general can be learned from such names; leave it out of "
+        "has 30 different values in 30 rows: a network cannot generalize from such names; leave it out of "
         "`inputs`"
     ]
     assert said(of(*["a", "b"] * 15)) == []
@@ -112,7 +112,7 @@ def test_dates_whose_days_and_months_nothing_tells_apart_are_told() -> None:
     inferred = of(*[f"{i % 12 + 1}/{i % 7 + 1}/2024" for i in range(24)])
     assert inferred.type == "category"
     (text,) = said(inferred)
-    assert text.startswith("looks like dates whose days and months nothing tells apart, such as '1/1/2024'")
+    assert text.startswith("looks like dates in which day and month cannot be told apart, such as '1/1/2024'")
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_a_mark_among_numbers_is_told_with_the_key_that_makes_it_missing() -> No
     inferred = of(*[str(i) for i in range(27)], "?", "?", "?")
     assert inferred.type == "category"
     assert said(inferred)[0] == (
-        "holds numbers in 27 of 30 values, beside '?': `missing: ['?']` (which replaces the default list of "
-        "NA, null, ...) reads it as a number"
+        "holds numbers in 27 of 30 values, and also '?': `missing: ['?']` (which replaces the default list "
+        "of NA, null, ...) reads it as a number"
     )
 
 

@@ -85,9 +85,9 @@ def test_a_data_frame_and_dicts() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("x,m,true", "has 'x' in column 'age', which is no finite number"),
-        ("1_0,m,true", "has '1_0' in column 'age', which is no finite number"),
-        ("inf,m,true", "has 'inf' in column 'age', which is no finite number"),
+        ("x,m,true", "has 'x' in column 'age', which is not a finite number"),
+        ("1_0,m,true", "has '1_0' in column 'age', which is not a finite number"),
+        ("inf,m,true", "has 'inf' in column 'age', which is not a finite number"),
         ("1,m", "has 2 fields; its first line has 3"),
     ],
 )
@@ -100,13 +100,16 @@ def test_rows_that_are_bad(line: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"age": true, "sex": "m", "alone": true}', "has True in column 'age', which is no finite number"),
-        ('{"age": 1, "sex": [], "alone": true}', "has [] in column 'sex', which is no text"),
+        (
+            '{"age": true, "sex": "m", "alone": true}',
+            "has True in column 'age', which is not a finite number",
+        ),
+        ('{"age": 1, "sex": [], "alone": true}', "has [] in column 'sex', which is not text"),
         ('{"ages": 1}', "has none of the columns that the network takes: age, sex, alone"),
         ("{}", "has none of the columns that the network takes: age, sex, alone"),
-        ("[1, 2, 3]", "is [1, 2, 3], which is no object with the columns' names"),
-        ('"a"', "is 'a', which is no object with the columns' names"),
-        ('{"age": 1' + "0" * 400 + ', "sex": "m", "alone": true}', "which is no finite number"),
+        ("[1, 2, 3]", "is [1, 2, 3], which is not an object with the columns' names"),
+        ('"a"', "is 'a', which is not an object with the columns' names"),
+        ('{"age": 1' + "0" * 400 + ', "sex": "m", "alone": true}', "which is not a finite number"),
     ],
 )
 def test_objects_that_are_bad(line: str, said: str) -> None:
@@ -118,7 +121,7 @@ def test_a_key_that_is_not_there_stands_for_a_missing_value_which_is_said_once()
     told: list[str] = []
     lines = ['{"age": 1, "sex": "m", "alone": true}', '{"age": 2}', '{"sex": "f", "alone": false}']
     absent = read("\n".join(lines), "jsonl", told=told)
-    assert told == ["rows: line 2 lacks sex, alone; a key that is not there stands for a missing value"]
+    assert told == ["rows: line 2 lacks sex, alone; a missing key counts as a missing value"]
     lines[1:] = ['{"age": 2, "sex": null, "alone": null}', '{"age": null, "sex": "f", "alone": false}']
     null = read("\n".join(lines), "jsonl", told=told)
     assert len(told) == 1

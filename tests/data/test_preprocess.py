@@ -174,7 +174,7 @@ def test_numbers_beyond_float32_are_refused(inputs: Any) -> None:
     x[2, 1] = 1e39
     fitted = fit(table(), inputs)
     with pytest.raises(
-        DataError, match=r"The input in row 2, column 1 is 1e\+39, which is no finite 32-bit number"
+        DataError, match=r"The input in row 2, column 1 is 1e\+39, which is not a finite 32-bit number"
     ):
         fitted.transform_inputs(x)
 
@@ -264,7 +264,7 @@ def test_several_target_columns() -> None:
     y = np.arange(8.0).reshape(4, 2)
     assert fit(table(y=y), n_outputs=2).transform_targets(y).tolist() == y.tolist()
     said = refusal(table(y=y), targets="standardize", n_outputs=1)
-    assert said == "The targets have 2 columns, but the last layer has 1 unit. They must be as many."
+    assert said == "The targets have 2 columns, but the last layer has 1 unit. The numbers must match."
 
 
 # --- laws --------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ),
         ("a,b,c,a\n1,2,3,4\n", NAMES, "names a more than once"),
         ("x,y\n1,2\n", None, "has 2 columns, but the network takes 3"),
-        ('"a"b,2\n1,2,3\n', NAMES, "the first line is no row of CSV"),
+        ('"a"b,2\n1,2,3\n', NAMES, "the first line is not a valid CSV row"),
         ("", NAMES, "holds no rows"),
         ("a,b,c\n", NAMES, "holds no rows"),
     ],
@@ -96,7 +96,7 @@ def test_a_run_without_names_takes_a_line_of_names_for_such() -> None:
     source = RowSource("rows", "csv", stream=io.BytesIO(b"x,y,z\n1,2,3\n"))
     (block,) = blocks_of(source, TableCodec(3, None, said.append))
     assert numbers(block) == [[1, 2, 3]]
-    assert said == ["rows: the first line is taken for names; the columns count by their position"]
+    assert said == ["rows: the first line is read as names; columns are matched by position"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_run_without_names_takes_a_line_of_names_for_such() -> None:
     [
         ("1,2", "row 0 (line 2) has 2 fields; its first line has 3"),
         ("1,2,3,4", "has 4 fields"),
-        ("1,,3", "has nothing in column b"),
+        ("1,,3", "has no value in column b"),
         ("1,two,3", "has 'two' in column b, which is not a number"),
         ("1,2,1_000", "has '1_000' in column c, which is not a number"),
         ("nan,2,3", "has 'nan' in column a; every value must be a finite number"),
@@ -133,9 +133,9 @@ def test_without_a_line_of_names_positions_are_told() -> None:
         ("[1, null, 3]", "has null in column b"),
         ("[1, true, 3]", "has True, which is not a number, in column b"),
         ('[1, "2", 3]', "has '2', which is not a number, in column b"),
-        ("[1, NaN, 3]", "has nan, which is no finite number, in column b"),
-        ("[1, 1e999, 3]", "has inf, which is no finite number, in column b"),
-        (f"[1, 1{'0' * 400}, 3]", "which is no finite number, in column b"),
+        ("[1, NaN, 3]", "has nan, which is not a finite number, in column b"),
+        ("[1, 1e999, 3]", "has inf, which is not a finite number, in column b"),
+        (f"[1, 1{'0' * 400}, 3]", "which is not a finite number, in column b"),
     ],
 )
 def test_bad_rows_of_json(row: str, said: str) -> None:

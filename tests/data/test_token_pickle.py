@@ -107,7 +107,7 @@ def test_a_list_that_stands_in_two_rows_is_read_twice() -> None:
         ([3, 2**70], "holds a number beyond 64 bits"),
         ({1: 2}, "pickle operation EMPTY_DICT"),
         (np.array([1.5]), "holds arrays of type 'f8'"),
-        (np.array([[1, 2]]), "holds an array as row 1 whose shape does not fit"),
+        (np.array([[1, 2]]), "holds an array as row 1 whose shape does not match"),
         (date(2020, 1, 1), "asks for 'datetime.date'"),
         (OrderedDict(), "asks for 'collections.OrderedDict'"),
     ],

@@ -59,7 +59,7 @@ def test_what_is_taken_for_what_is_said() -> None:
     only("review\nThe film\n", "csv", on_message=said.append)
     only("id,text,when\n1,The film,now\n", "csv", on_message=said.append)
     assert said == [
-        "rows: the first line, 'review', is taken for the column's name",
+        "rows: the first line, 'review', is read as the column's name",
         "rows: not used: id, when",
     ]
 
@@ -67,11 +67,11 @@ def test_what_is_taken_for_what_is_said() -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "said"),
     [
-        ("\n", "txt", "row 0 (line 1) holds no word"),
-        ("?!\n", "txt", "holds no word"),
+        ("\n", "txt", "row 0 (line 1) has no words"),
+        ("?!\n", "txt", "has no words"),
         (b"\xff\n", "txt", "is not UTF-8"),
         ("id,text\n7\n", "csv", "row 0 (line 2) has 1 field; its first line has 2"),
-        ('text\n""\n', "csv", "holds no word"),
+        ('text\n""\n', "csv", "has no words"),
         ('{"review": "The film"}\n', "jsonl", "has no 'text'"),
         ('{"text": 7}\n', "jsonl", "has 7 for 'text', which is not a text"),
         ("7\n", "jsonl", "is 7, which is neither a text nor a list of tokens"),
@@ -133,7 +133,7 @@ def test_an_archive_of_texts(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array(["The film", "?"]))
     (block,) = blocks_of(source_of(tmp_path / "a.npz"), codec())
     assert (tokens(block), block.rows) == ([[1, 4, 5]], [0])
-    assert [str(bad) for bad in block.bad] == ["row 1 holds no word"]
+    assert [str(bad) for bad in block.bad] == ["row 1 has no words"]
 
 
 def test_other_archives_are_refused(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_a_diverged_run_says_where_and_what_to_try(spec: Path, tmp_path: Path) -
     assert out == ""
     assert err == (
         "error: the training loss of fold 0 stopped being a finite number in epoch 1, batch 2. Try a smaller "
-        "learning rate, standardized inputs, or targets on a smaller scale. What there was is kept in "
+        "learning rate, standardized inputs, or targets on a smaller scale. What was recorded so far is "
+        "kept in "
         f"runs/{run.name}.\n"
     )
     assert json.loads((run / "run.json").read_text())["status"] == "diverged"

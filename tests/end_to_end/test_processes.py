@@ -126,7 +126,7 @@ def test_a_runs_folder_that_cannot_be_made_is_exit_code_2(tmp_path: Path) -> Non
     (tmp_path / "runs").write_text("a file")
     done = nnrun_command("train", "small.yaml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: Cannot make the folder runs: a file of that name is in the way.\n"
+    assert done.stderr == "error: Cannot make the folder runs: a file of that name already exists.\n"
 
 
 def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:

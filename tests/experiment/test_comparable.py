@@ -38,12 +38,12 @@ def run(
         (
             {},
             {"data": [{**DATA[0], "sha256": "bb"}]},
-            "they were trained on other data (the recorded hashes or numbers of rows differ)",
+            "they were trained on different data (the recorded hashes or numbers of rows differ)",
         ),
         (
             {},
             {"data": [{**DATA[0], "rows": 3}]},
-            "they were trained on other data (the recorded hashes or numbers of rows differ)",
+            "they were trained on different data (the recorded hashes or numbers of rows differ)",
         ),
         ({}, {"data": [{**DATA[0], "name": "renamed.npz"}]}, None),
         ({}, {"smoke": True}, "one of the two is a smoke run, on a few rows"),

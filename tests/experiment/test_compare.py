@@ -46,8 +46,8 @@ def test_the_same_seeds_are_paired(tmp_path: Path) -> None:
     assert comparison.notes() == [
         "± is the standard deviation over the seeds; in a difference it is the standard error of the mean "
         "difference.",
-        "All seeds were validated on the same rows: the tests tell of chance in training, not of what other "
-        "rows would give.",
+        "All seeds were validated on the same rows: the tests show chance in training, not how other rows "
+        "would score.",
     ]
     assert comparison.spec_differences == ()
 
@@ -60,7 +60,7 @@ def test_seeds_that_both_have_are_paired_by_number(tmp_path: Path) -> None:
     assert score.test is not None
     assert score.test.n == 3
     assert score.test.t_p == pytest.approx(stats.ttest_rel(HIGH[:3], LOW[4:]).pvalue)
-    assert "B - A is of the 3 seeds that both have." in comparison.notes()
+    assert "B - A is over the 3 seeds that both runs have." in comparison.notes()
     assert any("fewer than 6 differences" in note for note in comparison.notes())
 
 
@@ -105,7 +105,10 @@ def test_one_network_is_the_run_of_its_seed(tmp_path: Path) -> None:
     other = scored_run(tmp_path, "c", scores_of(0.8), kind=None, spec={**FRACTION, "seed": 3})
     assert compared(alone, other)[1].difference == 0
     _, score = compared(several, alone)
-    assert score.not_comparable == "no two seeds are in both, and each seed has validation rows of its own"
+    assert (
+        score.not_comparable
+        == "the runs have fewer than two seeds in common, and each seed has its own validation rows"
+    )
 
 
 def test_other_seeds_on_the_same_rows_are_compared_and_not_tested(tmp_path: Path) -> None:
@@ -113,9 +116,9 @@ def test_other_seeds_on_the_same_rows_are_compared_and_not_tested(tmp_path: Path
     second = scored_run(tmp_path, "b", scores_of(*HIGH, first=50))
     comparison, score = compared(first, second)
     assert score.difference == pytest.approx(np.mean(HIGH) - np.mean(LOW))
-    assert score.no_test == "no two seeds are in both"
+    assert score.no_test == "the runs have fewer than two seeds in common"
     assert comparison.notes()[1:] == [
-        "Not tested: no two seeds are in both.",
+        "Not tested: the runs have fewer than two seeds in common.",
         "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10.",
     ]
 
@@ -125,7 +128,10 @@ def test_other_folds_are_not_comparable(tmp_path: Path) -> None:
     second = scored_run(tmp_path, "b", scores_of(0.7, first=2), **FOLDS)
     _, score = compared(first, second)
     assert score.difference is None
-    assert score.not_comparable == "no two folds are in both, and each fold has validation rows of its own"
+    assert (
+        score.not_comparable == "the runs have fewer than two folds in common, and each fold has its own "
+        "validation rows"
+    )
 
 
 def test_the_same_fold_alone_is_compared(tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ def test_test_scores_are_compared_on_the_same_test_rows(tmp_path: Path) -> None:
     comparison = compare_runs([first, final])
     scores = by_name(comparison)
     assert scores["test_accuracy"].difference == pytest.approx(0.1)
-    untested = "Differences on the test set are not tested: a run keeps the mean of its networks alone."
+    untested = "Differences on the test set are not tested: a run keeps only the mean of its networks."
     assert untested in comparison.notes()
     assert scores["val_accuracy"].difference is None  # other validation rows do not concern the test set
     assert [run.scores.tested_epochs for run in comparison.runs] == [(2, 3), (9,)]
@@ -193,7 +199,7 @@ def test_many_tests_are_called_many(tmp_path: Path) -> None:
     assert comparison.verdicts()[0] == "A and B have the same val_loss on each of 7 seeds."
     assert comparison.verdicts()[2] == "A and C have the same val_loss on each of 7 seeds."
     assert comparison.notes()[-1] == (
-        "These are 4 tests: of many, some look unlikely to be chance by chance alone."
+        "These are 4 tests: among many tests, a few look significant by chance alone."
     )
     assert compare_runs(runs[:2]).notes()[-1] != comparison.notes()[-1]
 
@@ -216,7 +222,7 @@ def test_a_run_without_scores_says_why(tmp_path: Path) -> None:
         "B has no scores: it is still running.",
         "C has no scores: no epoch has ended.",
         "D has no scores: val_loss was never a finite number, so there is no best epoch.",
-        "E has no scores: it validated nothing and was not tested.",
+        "E has no scores: it was neither validated nor tested.",
     ]
 
 

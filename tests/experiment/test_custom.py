@@ -209,7 +209,7 @@ def test_what_is_asked_for_is_said(folder: Path, capsys: pytest.CaptureFixture[s
     assert train(folder, **changes) == 2
     assert capsys.readouterr().err == (
         "error: The spec names Python code that is not nnrun's (loss: mine:pinball and metrics[0]: "
-        "mypackage.losses:within). It would be run on this machine, with all that you may do here. If you "
+        "mypackage.losses:within). It would run on this machine with all your permissions. If you "
         "know and trust it, add: --allow-custom mine --allow-custom mypackage.losses  (from Python: "
         "allow_custom=('mine', 'mypackage.losses'))\n"
     )
@@ -232,7 +232,7 @@ def test_from_python(folder: Path) -> None:
     with pytest.raises(UsageError, match="--allow-custom mine"):
         nnrun.evaluate(run)
     nnrun.evaluate(run, allow_custom=("mine",))
-    with pytest.raises(UsageError, match="no name of a module"):
+    with pytest.raises(UsageError, match="not a module name"):
         nnrun.train(path, allow_custom=("mine.py; rm",))
 
 
@@ -372,16 +372,16 @@ def test_classes_with_a_loss_of_one_s_own(folder: Path) -> None:
     [
         (
             {"loss": {"custom": "mine:mixes"}, "validation": {"kfold": 3}},
-            "another loss when others train beside",
+            "a different loss when others train with",
         ),
         (
             {"loss": {"custom": "mine:one_number"}},
-            r"gave \(\) for outputs of shape \(1, \d+, 1\).*mean\(-1\)",
+            r"returned \(\) for outputs of shape \(1, \d+, 1\).*mean\(-1\)",
         ),
         ({"loss": {"custom": "mine:breaks"}}, r"mine:breaks failed: AttributeError.*mine.py, line \d+"),
         (
             {"metrics": [{"custom": "mine:many"}]},
-            r"gave a tensor of shape \(\d+, 1\); it must give one number",
+            r"returned a tensor of shape \(\d+, 1\); it must return one number",
         ),
         ({"metrics": [{"custom": "mine:backwards"}]}, "Add maximize: true to the metric"),
         (

@@ -23,6 +23,8 @@ from small_experiments import (
 from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.evaluate import evaluate_run
 from nnrun.experiment.final import final_of_spec
+from nnrun.experiment.load_run import load_networks
+from nnrun.experiment.predict import load_predictor
 from nnrun.experiment.prepare import Selection
 from nnrun.experiment.run import Settings, run_experiment
 from nnrun.records import Member, RunDirectory
@@ -196,8 +198,9 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
     after = hashlib.sha256((tmp_path / "small.npz").read_bytes()).hexdigest()
     for split in ("test", "validation"):
         assert refused(run, split, DataError) == (
-            f"small.npz is not what {run.id} was trained on: its SHA-256 is {after}, the run's was {before}. "
-            "Bring back that file, or train again."
+            f"small.npz is not the file that {run.id} was trained on: its SHA-256 is {after}, the run's was "
+            f"{before}. "
+            "Restore that file, or train again."
         )
 
 
@@ -258,3 +261,80 @@ def test_a_run_may_be_moved_with_its_data_where_they_were(tmp_path: Path) -> Non
     moved = run.path.rename(tmp_path / "elsewhere")
     assert evaluate_run(RunDirectory(moved), split="validation").scores == before
     assert load_spec(moved / "resolved.yaml").spec.name == "small"
+
+
+# --- several networks as one -------------------------------------------------------------------------------
+
+TWO_CLASSES: dict[str, Any] = BINARY | {"metrics": ["accuracy", "auc"]}
+THREE_CLASSES: dict[str, Any] = {
+    **REGRESSION,
+    "layers": [{"dense": {"units": 3, "activation": "softmax"}}],
+    "loss": "sparse_categorical_crossentropy",
+    "metrics": ["accuracy", {"top_k": 2}],
+}
+
+
+def predictions(run: RunDirectory, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(load_predictor(run).outputs(rows))  # the mean of the networks' outputs
+
+
+@pytest.mark.parametrize("targets", ["none", "standardize", "log1p"])
+def test_the_ensemble_of_numbers_is_scored_by_its_mean_prediction(targets: str, tmp_path: Path) -> None:
+    arrays = {n: abs(a) + 1 if n.startswith("y") else a for n, a in numbers().items()}
+    preprocessing = {"inputs": "standardize", "targets": targets}
+    changes = {"validation": KFOLD, "preprocessing": preprocessing, "metrics": ["mae", "r2"]}
+    run = train(tmp_path, arrays=arrays, **changes)
+    found = evaluate_run(run).ensemble
+    assert found is not None
+    predicted, true = predictions(run, arrays["x_test"])[:, 0], arrays["y_test"]
+    assert found["mae"] == pytest.approx(np.abs(predicted - true).mean(), rel=1e-6)
+    spread = ((true - true.mean()) ** 2).sum()
+    assert found["r2"] == pytest.approx(1 - ((predicted - true) ** 2).sum() / spread, rel=1e-6)
+    scales = [network.fitted.target_scale for network in load_networks(run)[0]]
+    losses = [
+        ((predicted - true) ** 2).mean()
+        if scale is None
+        else ((scale.apply(predicted[:, None]) - scale.apply(true[:, None])) ** 2).mean()
+        for scale in scales
+    ]
+    assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    record = record_of(run.path)
+    assert record["test_ensemble"] == found
+    assert set(record["test_members"]) == {"fold-0", "fold-1", "fold-2"}
+
+
+@pytest.mark.parametrize("spec", [TWO_CLASSES, THREE_CLASSES], ids=["two", "three"])
+def test_the_ensemble_of_classes_is_scored_by_its_mean_probabilities(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    classes = 2 if spec is TWO_CLASSES else 3
+    arrays = {n: np.arange(len(a)) % classes if n.startswith("y") else a for n, a in numbers().items()}
+    loaded = load_small(tmp_path, spec, arrays=arrays)
+    run = run_experiment(loaded, settings(tmp_path, selection=Selection(seeds=3)))
+    evaluation = evaluate_run(run)
+    found = evaluation.ensemble
+    assert found is not None
+    p, true = predictions(run, arrays["x_test"]), arrays["y_test"]
+    p = np.concatenate([1 - p, p], axis=1) if classes == 2 else p
+    assert found["accuracy"] == pytest.approx((p.argmax(1) == true).mean())
+    assert found["loss"] == pytest.approx(-np.log(p[np.arange(len(p)), true]).mean(), rel=1e-5)
+    # Averaging never does worse than the mean of the networks' losses: -log is convex.
+    assert found["loss"] <= evaluation.scores["loss"] + 1e-9
+
+
+def test_a_penalty_counts_in_the_ensemble_as_in_its_networks(tmp_path: Path) -> None:
+    layers = [{"dense": {"units": 1, "kernel_regularizer": {"l2": 0.5}}}]
+    run = train(tmp_path, layers=layers, validation=KFOLD)
+    found = evaluate_run(run).ensemble
+    arrays = np.load(tmp_path / "small.npz")
+    error = ((predictions(run, arrays["x_test"])[:, 0] - arrays["y_test"]) ** 2).mean()
+    kernels = [network.weights["0.weight"] for network in load_networks(run)[0]]
+    penalty = np.mean([0.5 * (kernel**2).sum() for kernel in kernels])
+    assert found is not None
+    assert found["loss"] == pytest.approx(error + penalty, rel=1e-5)
+
+
+def test_rows_that_each_have_one_network_have_no_ensemble(tmp_path: Path) -> None:
+    run = train(tmp_path, validation=KFOLD)
+    assert evaluate_run(run, split="validation").ensemble is None
+    assert evaluate_run(train(tmp_path)).ensemble is None

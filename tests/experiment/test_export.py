@@ -170,7 +170,7 @@ def test_a_file_that_says_something_else_is_not_kept(
         return outputs
 
     monkeypatch.setattr(export_module, "FORMATS", {format_: dataclasses.replace(kind, ask=ask)})
-    with pytest.raises(NnrunError, match="was not kept: read again, its predictions differ"):
+    with pytest.raises(NnrunError, match="was not kept: when read back, its predictions differ"):
         export_run(run, path, format_)
     assert path.read_text() == "as it was"
     assert sorted(tmp_path.iterdir()) == before

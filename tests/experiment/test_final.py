@@ -266,7 +266,7 @@ def test_the_rates_that_validation_decided_are_taken_again(tmp_path: Path) -> No
     made = final_of_run(parent, settings(tmp_path), epochs=8, listener=heard)
     assert made.read_history()["learning_rate"].tolist() == rates
     assert heard.messages == [
-        f"nothing is validated here, so each epoch has the learning rate that it had in {parent.id}"
+        f"there is no validation here, so each epoch has the learning rate that it had in {parent.id}"
     ]
     # Its own resolved spec says them, so that it can be repeated without its parent.
     spec = load_spec(made.path / "resolved.yaml").spec
@@ -308,7 +308,8 @@ def test_a_spec_whose_rates_validation_decides_is_refused(tmp_path: Path) -> Non
         final_of_spec(load_small(tmp_path, **PLATEAU), settings(tmp_path))
     assert str(caught.value) == (
         "reduce_on_plateau watches val_loss, and a final run validates nothing. Name a run of this spec "
-        "instead of the spec, and the rates of its epochs are taken again; or set learning_rate_schedule, "
+        "instead of the spec, and the learning rates of its epochs are reused; or set "
+        "learning_rate_schedule, "
         "such as --set learning_rate_schedule=[]."
     )
     assert not (tmp_path / "runs").exists()
@@ -323,8 +324,8 @@ def test_rates_of_another_learning_rate_are_not_taken_again(tmp_path: Path) -> N
     with pytest.raises(UsageError) as caught:
         final_of_run(parent, settings(tmp_path), overrides=slower)
     assert str(caught.value) == (
-        f"The learning rates of {parent.id} follow from its val_loss and begin at 3, so they say nothing "
-        "about a learning rate of 0.5. Leave it as it was, or set learning_rate_schedule as well."
+        f"The learning rates of {parent.id} follow from its val_loss and start at 3, so they do not apply "
+        "to a learning rate of 0.5. Leave it as it was, or set learning_rate_schedule as well."
     )
     changes = [*slower, "learning_rate_schedule=[step: 1]"]
     made = final_of_run(parent, settings(tmp_path), epochs=2, overrides=changes)
@@ -345,7 +346,7 @@ def refusal(parent: RunDirectory, folder: Path) -> str:
 def test_a_run_that_validated_nothing(tmp_path: Path) -> None:
     parent = train(tmp_path, validation="none")
     assert refusal(parent, tmp_path) == (
-        f"{parent.id} has no best epoch, since it validated nothing; say how long to train with --epochs N."
+        f"{parent.id} has no best epoch, since it has no validation; say how long to train with --epochs N."
     )
     assert record_of(final_of_run(parent, settings(tmp_path), epochs=1).path)["epochs_run"] == 1
 
@@ -353,7 +354,7 @@ def test_a_run_that_validated_nothing(tmp_path: Path) -> None:
 def test_a_final_run(tmp_path: Path) -> None:
     parent = final_of_spec(load_small(tmp_path), settings(tmp_path))
     assert refusal(parent, tmp_path) == (
-        f"{parent.id} has no best epoch, since it validated nothing (it is a final run itself); "
+        f"{parent.id} has no best epoch, since it has no validation (it is a final run itself); "
         "say how long to train with --epochs N."
     )
 

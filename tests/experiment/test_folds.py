@@ -121,8 +121,8 @@ def test_a_time_series_is_compared_without_a_test(tmp_path: Path) -> None:
     assert loss.difference is not None
     assert loss.test is None
     assert (
-        "Not tested: the folds of a time series train on one another's validation rows, each on more "
-        "of them, and no test is known to allow for that." in comparison.notes()
+        "Not tested: each fold of a time series trains on the validation rows of earlier folds, and no "
+        "known test accounts for that." in comparison.notes()
     )
 
 

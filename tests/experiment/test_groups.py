@@ -101,7 +101,9 @@ def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
     run = nnrun.train(table_spec(tmp_path), runs_dir=tmp_path / "runs")
     before = run.history
     if rows == 1:
-        with pytest.raises(UsageError, match="cannot go on to 5 epochs: its networks train one after the"):
+        with pytest.raises(
+            UsageError, match="cannot be extended to 5 epochs: its networks train one after the"
+        ):
             resume_run(run._directory, overrides={"epochs": 5})
         pd.testing.assert_frame_equal(run.history, before)
         assert run.status == "completed"

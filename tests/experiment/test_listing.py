@@ -79,13 +79,14 @@ def test_an_unknown_column_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         sort_runs(RUNS, "accuracy")
     assert str(caught.value) == (
-        "--sort 'accuracy' is no column. Did you mean val_accuracy? Columns are started, name, status, "
+        "--sort 'accuracy' is not a column. Did you mean val_accuracy? Columns are started, name, status, "
         "epochs, took, size; the scores of these runs are val_loss, val_accuracy, test_accuracy."
     )
     with pytest.raises(UsageError) as caught:
         sort_runs([RUNS[1]], "val_loss")
     assert str(caught.value) == (
-        "--sort 'val_loss' is no column. Columns are started, name, status, epochs, took, size; these runs "
+        "--sort 'val_loss' is not a column. Columns are started, name, status, epochs, took, size; these "
+        "runs "
         "have no scores."
     )
 
@@ -120,5 +121,5 @@ def test_an_unknown_status_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         select_runs(RUNS, status="done")
     assert str(caught.value) == (
-        "--status is one of running, completed, interrupted, failed, diverged or broken, but got 'done'."
+        "--status must be one of running, completed, interrupted, failed, diverged or broken, but got 'done'."
     )

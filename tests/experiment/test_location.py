@@ -87,7 +87,7 @@ def use_everywhere(run: RunDirectory, folder: Path, **options: Any) -> None:
     assert again.identical
     assert not again.changed
     assert write_report([run], folder / "page.html", options.get("data_dir"), Listener()).is_file()
-    assert "are not there" not in (folder / "page.html").read_text() or "overrides" in options
+    assert "were not found" not in (folder / "page.html").read_text() or "overrides" in options
     epochs = run.read_record()["epochs_run"] + 1
     data_dir, overrides = options.get("data_dir"), options.get("overrides", {})
     assert resume_run(run, overrides={**overrides, "epochs": epochs}, data_dir=data_dir)
@@ -110,7 +110,7 @@ def test_runs_elsewhere_and_data_in_the_data_dir(source: str, tmp_path: Path) ->
     shutil.move(run.path, there)
     shutil.rmtree(tmp_path / "proj")
     with pytest.raises(
-        DataError, match=r"are not there: .*Say where it lies now: --data-dir FOLDER, or --set"
+        DataError, match=r"were not found: .*Say where it is now: --data-dir FOLDER, or --set"
     ):
         evaluate_run(RunDirectory(there))
     use_everywhere(RunDirectory(there), tmp_path, data_dir=tmp_path / "archive")
@@ -132,7 +132,7 @@ def test_a_table_of_other_content_is_refused(tmp_path: Path, monkeypatch: pytest
     write_table(tmp_path / "other.csv", seed=7)
     other = {"dataset.csv.path": "other.csv"}
     settings = Settings("final", tmp_path / "again")
-    refused = r"other\.csv, in place of t\.csv, is not what .* was trained on"
+    refused = r"other\.csv, in place of t\.csv, is not the file that .* was trained on"
     with pytest.raises(DataError, match=refused):
         evaluate_run(run, overrides=other)
     with pytest.raises(DataError, match=refused):
@@ -161,7 +161,7 @@ def test_nothing_but_paths_may_be_changed(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         evaluate_run(run, overrides=["batch_size=4"])
     assert str(refused.value) == (
-        f"{run.id} was trained with another batch_size: 8, not 4; only where its files lie may be "
+        f"{run.id} was trained with a different batch_size: 8, not 4; only the location of its files may be "
         "changed here (dataset.csv.path=... or dataset.csv.test.path=...)."
     )
 

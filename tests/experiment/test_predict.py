@@ -130,7 +130,7 @@ def test_several_networks_are_averaged_and_one_alone_may_be_asked(tmp_path: Path
     told = Told()
     rows = as_csv(numbers()["x_test"])
     mean = np.array([row[1] for row in ask(load_predictor(run, listener=told), rows)])
-    assert told.messages == ["the mean of the outputs of 3 folds (--member fold-N for one alone)"]
+    assert told.messages == ["the mean of the outputs of 3 folds (--member fold-N for a single one)"]
     each = [[row[1] for row in ask(load_predictor(run, member=f"fold-{i}"), rows)] for i in range(3)]
     assert np.ptp(each, axis=0).max() > 1e-3
     np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-6)
@@ -140,7 +140,7 @@ def test_seeds_too(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path, Selection(seeds=2)))
     told = Told()
     assert len(ask(load_predictor(run, listener=told), "1,2,3\n")) == 1
-    assert told.messages == ["the mean of the outputs of 2 seeds (--member seed-N for one alone)"]
+    assert told.messages == ["the mean of the outputs of 2 seeds (--member seed-N for a single one)"]
     assert len(load_predictor(run, member="seed-1").networks) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_bad_row_ends_it_and_is_named(tmp_path: Path) -> None:
         ask(predictor, "1,2,3\n1,x,3\n")
     assert str(caught.value) == (
         "rows: row 1 (line 2) has 'x' in column 1 (from 0), which is not a number. "
-        "--skip-bad leaves such rows out."
+        "--skip-bad skips such rows."
     )
 
 
@@ -203,7 +203,7 @@ def test_a_row_too_far_outside_is_a_bad_row(tmp_path: Path) -> None:
     run = train(tmp_path, preprocessing={"inputs": "none"})
     weights = {name: value * 1e30 for name, value in run.read_weights().items()}
     run.write_weights(weights)
-    with pytest.raises(DataError, match=r"row 0 .* gives outputs that are no finite numbers"):
+    with pytest.raises(DataError, match=r"row 0 .* gives outputs that are not finite numbers"):
         ask(load_predictor(run), "1e30,1e30,1e30\n")
 
 

@@ -83,7 +83,7 @@ def test_texts_in_a_column_of_numbers(tmp_path: Path, frame: pd.DataFrame) -> No
     frame.astype({"k": str}).to_parquet(tmp_path / "new.parquet")
     assert len(ask(predictor, tmp_path / "new.parquet")) == 200
     frame.assign(k=["many", *["1"] * 199]).to_parquet(tmp_path / "new.parquet")
-    with pytest.raises(DataError, match="row 0 has 'many' in column 'k', which is no finite number"):
+    with pytest.raises(DataError, match="row 0 has 'many' in column 'k', which is not a finite number"):
         ask(predictor, tmp_path / "new.parquet")
 
 

@@ -166,9 +166,9 @@ def test_histories_bit_for_bit() -> None:
 
 def test_histories_of_other_shapes() -> None:
     shorter = compare_histories(table(), table().iloc[:1])
-    assert shorter == HistoryComparison(2, 2, False, "there were 2 rows, and are 1")
+    assert shorter == HistoryComparison(2, 2, False, "there were 2 rows, and there are now 1")
     wider = compare_histories(table(), table(mae=[1.0, 1.0]))
-    assert wider.shape == "the columns were epoch, loss, and are epoch, loss, mae"
+    assert wider.shape == "the columns were epoch, loss, and are now epoch, loss, mae"
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])

@@ -134,7 +134,7 @@ def test_bit_for_bit(name: str, epoch: int, tmp_path: Path) -> None:
     listener = StopsAfter()
     assert resume_run(run, listener=listener)
     assert listener.epochs == list(range(epoch + 1, whole.read_record()["epochs_run"] + 1))
-    assert listener.messages[0] == f"going on with {run.id} after epoch {epoch}"
+    assert listener.messages[0] == f"resuming {run.id} after epoch {epoch}"
     check_same(run, whole)
     assert [record.epoch for record in listener.earlier] == list(range(1, epoch + 1))
     table = whole.read_history()
@@ -255,8 +255,8 @@ def test_another_spec_is_refused(changes: dict[str, Any], line: str, tmp_path: P
     loaded = load_small(tmp_path)
     run = stopped(loaded, tmp_path, 2)
     expected = (
-        f"{run.id} cannot go on with another spec; nothing but more epochs may change:\n  {line}\n"
-        "Take the changes back, or train anew."
+        f"{run.id} cannot be resumed with a different spec; only the number of epochs may grow:\n  {line}\n"
+        "Undo the changes, or start a new run."
     )
     for given in ({"overrides": changes}, {"spec": load_spec(tmp_path / "small.yaml", changes).spec}):
         with pytest.raises(UsageError) as refused:
@@ -276,7 +276,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     np.savez(tmp_path / "small.npz", **numbers(seed=1))  # type: ignore[arg-type]
     with pytest.raises(
-        UsageError, match=r"cannot go on with other data:\n  small\.npz: SHA-256 [0-9a-f]{64} in"
+        UsageError, match=r"cannot be resumed with different data:\n  small\.npz: SHA-256 [0-9a-f]{64} in"
     ):
         resume_run(run)
 
@@ -289,8 +289,8 @@ def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UsageError) as refused:
         resume_run(run)
     assert str(refused.value) == (
-        f"{run.id} would not go on exactly as it began:\n  torch: {then} then, 9.9 now\n"
-        "Go on all the same with --allow-inexact, which its record will tell."
+        f"{run.id} would not continue exactly as it started:\n  torch: {then} then, 9.9 now\n"
+        "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
     (entry,) = run.read_record()["resumed"]
@@ -306,9 +306,9 @@ def test_on_a_gpu_only_deterministic_runs_go_on_exactly(
     with pytest.raises(UsageError) as refused:
         resume_run(run)
     assert str(refused.value) == (
-        f"{run.id} would not go on exactly as it began:\n"
-        "  deterministic: false, and a GPU may add in another order each time\n"
-        "Go on all the same with --allow-inexact, which its record will tell."
+        f"{run.id} would not continue exactly as it started:\n"
+        "  deterministic: false, and a GPU may sum in a different order each time\n"
+        "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
     (entry,) = run.read_record()["resumed"]
@@ -358,7 +358,7 @@ def test_without_a_checkpoint(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     (checkpoint,) = run.path.glob("checkpoint-*")
     (checkpoint / "state.safetensors").write_bytes(b"")
-    with pytest.raises(DataError, match="has no checkpoint that is whole"):
+    with pytest.raises(DataError, match="has no intact checkpoint"):
         resume_run(run)
     for file in checkpoint.iterdir():
         file.unlink()
@@ -372,7 +372,7 @@ def test_a_checkpoint_of_somebody_else(key: str, tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     kept = run.read_checkpoint(lambda found: found)
     run.write_checkpoint(kept.arrays, {k: v for k, v in kept.document.items() if k != key})
-    with pytest.raises(DataError, match="none that nnrun wrote"):
+    with pytest.raises(DataError, match="was not written by nnrun"):
         resume_run(run)
 
 
@@ -390,7 +390,7 @@ def test_a_history_of_fewer_epochs(tmp_path: Path) -> None:
     kept = run.read_checkpoint(lambda found: found)
     header = kept.document["history"].split("\n")[0] + "\n"
     run.write_checkpoint(kept.arrays, {**kept.document, "history": header})
-    with pytest.raises(DataError, match="has the history of other epochs"):
+    with pytest.raises(DataError, match="has the history of different epochs"):
         resume_run(run)
 
 
@@ -400,13 +400,13 @@ def test_what_diverged_would_diverge_again(tmp_path: Path) -> None:
     with pytest.raises(DivergedError):
         run_experiment(loaded, Settings("train", tmp_path / "runs"), listener)
     assert listener.run is not None
-    with pytest.raises(UsageError, match="cannot go on: it diverged, and would again"):
+    with pytest.raises(UsageError, match="cannot be resumed: it diverged, and would again"):
         resume_run(listener.run)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
-    with run.owned(), pytest.raises(LockedError, match="another process is at work on"):
+    with run.owned(), pytest.raises(LockedError, match="another process is working on"):
         resume_run(run)
 
 
@@ -493,3 +493,31 @@ def test_a_checkpoint_of_other_epochs_or_networks_is_refused(tmp_path: Path, cha
     rewrite(run, lambda document: document.update(changes))
     with pytest.raises(DataError, match="checkpoint"):
         resume_run(run)
+
+
+def test_a_record_that_lost_its_rows_is_filled_in(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, epochs=4)
+    run = stopped(loaded, tmp_path, 2)
+    record = run.read_record()
+    del record["rows"]
+    run.write_record(record)
+    assert resume_run(run)
+    whole = run_experiment(loaded, Settings("train", tmp_path / "whole"))
+    check_same(run, whole)
+
+
+def test_what_ends_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from the history comes after it, and its own faults must not hide the first."""
+
+    def broken(*arguments: Any) -> Any:
+        raise KeyError("weights_epoch")
+
+    monkeypatch.setattr("nnrun.experiment.run.verdict", broken)
+    listener = StopsAfter(2)
+    with pytest.raises(StopTraining, match="enough"):
+        run_experiment(load_small(tmp_path, epochs=4), Settings("train", tmp_path / "runs"), listener)
+    assert listener.run is not None
+    assert listener.run.read_record()["error"] == "enough"
+    assert (
+        listener.messages[-1] == f"warning: the record of {listener.run.id} lacks its scores: 'weights_epoch'"
+    )

@@ -94,7 +94,7 @@ def test_who_listens_hears_all_in_order_and_may_read_the_files_meanwhile(tmp_pat
     record = record_of(run.path)
     assert watcher.heard == [
         f"detail data: {tmp_path}/small.npz, 60 rows, SHA-256 {record['data'][0]['sha256']}",
-        "detail step by step: 12 steps are too few for compiling to pay",
+        "detail step by step: 12 steps are too few to make compiling worthwhile",
         "started",
         "epoch 1",
         "epoch 2",
@@ -387,7 +387,7 @@ def test_a_seed_that_diverges_is_named(tmp_path: Path) -> None:
     assert " of seed 1 " in str(caught.value)
     record = record_of(run.path)
     assert record["status"] == "diverged"
-    assert str(caught.value) == f"{record['error']} What there was is kept in {run.path}."
+    assert str(caught.value) == f"{record['error']} What was recorded so far is kept in {run.path}."
 
 
 def test_without_validation_the_last_epoch_has_its_deviation(tmp_path: Path) -> None:
@@ -482,7 +482,7 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path))
-    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name is in the way."
+    assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs: a file of that name already exists."
     with pytest.raises(UsageError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path, runs_dir=tmp_path / "runs" / "mine"))
     assert str(caught.value) == f"Cannot make the folder {tmp_path}/runs/mine: {tmp_path}/runs is a file."
@@ -497,7 +497,7 @@ def interrupted(loaded: LoadedSpec, folder: Path, listener: Listener | None = No
         run_experiment(loaded, settings(folder), listener)
     assert isinstance(caught.value, RunInterrupted)
     run = caught.value.run
-    assert str(caught.value) == f"interrupted; what there was is kept in {run.path}"
+    assert str(caught.value) == f"interrupted; what was recorded so far is kept in {run.path}"
     return run
 
 
@@ -599,7 +599,7 @@ def test_memory_that_runs_out_is_said_in_a_sentence(tmp_path: Path, error: Excep
     with pytest.raises(NnrunError) as caught:
         run_experiment(load_small(tmp_path), settings(tmp_path), Watcher(at="epoch 1", act=error))
     sentence = str(caught.value)
-    assert sentence.startswith("memory ran out")
+    assert sentence.startswith("out of memory")
     assert "Use a smaller batch_size, fewer units, fewer words (num_words) or columns, or fewer" in sentence
     assert caught.value.exit_code == 1
     record = record_of(only_run(tmp_path / "runs"))
@@ -612,7 +612,7 @@ def test_a_diverged_run_keeps_what_there_was(tmp_path: Path) -> None:
     run = RunDirectory(only_run(tmp_path / "runs"))
     record, history = record_of(run.path), run.read_history()
     assert record["status"] == "diverged"
-    assert str(caught.value) == f"{record['error']} What there was is kept in {run.path}."
+    assert str(caught.value) == f"{record['error']} What was recorded so far is kept in {run.path}."
     assert 1 < record["epochs_run"] == len(history) < 50
     assert np.isfinite(history["loss"].iloc[0])
     assert not np.isfinite(history["loss"].iloc[-1])
@@ -629,7 +629,7 @@ def test_a_run_that_diverges_at_once_has_no_weights(tmp_path: Path) -> None:
     run = RunDirectory(only_run(tmp_path / "runs"))
     assert str(caught.value) == (
         "the training loss stopped being a finite number in epoch 1, batch 2. Try a smaller learning rate, "
-        f"standardized inputs, or targets on a smaller scale. What there was is kept in {run.path}."
+        f"standardized inputs, or targets on a smaller scale. What was recorded so far is kept in {run.path}."
     )
     record = record_of(run.path)
     assert (record["status"], record["best_epoch"], record["best"]) == ("diverged", None, {})

@@ -175,7 +175,7 @@ def test_a_finished_sweep_runs_nothing(tmp_path: Path) -> None:
     before = runs_of(tmp_path)
     heard = Heard()
     assert sweep(tmp_path, heard=heard) == made
-    assert heard.said == [f"{made.id} has come to its end already. To run it again: --new."]
+    assert heard.said == [f"{made.id} is already complete. To run it again: --new."]
     assert (runs_of(tmp_path), heard.ended_trials) == (before, [])
     other = sweep(tmp_path, heard=heard, new=True)
     assert (other != made, heard.ended_trials) == (True, [1, 2, 3, 4])
@@ -289,7 +289,7 @@ def test_a_trial_that_its_data_do_not_suit_is_found_before_the_first_starts(tmp_
             layers=[{"dense": {"units": 1, "activation": "sigmoid"}}],
         )
     assert str(caught.value).startswith(
-        "trial 2 (loss binary_crossentropy) cannot run, and nothing was: Row "
+        "trial 2 (loss binary_crossentropy) cannot run, so nothing was run: Row "
     )
     assert not (tmp_path / "runs").exists()
 
@@ -438,7 +438,7 @@ def test_more_trials_go_on_from_those_there_are(tmp_path: Path, method: str) -> 
     heard = Heard()
     assert sweep(tmp_path, DRAWN, sweep={**section, "trials": 5, "together": 1}, heard=heard) == first
     assert (heard.ended_trials, len(first.read_record().trials)) == ([], 7)
-    assert "has finished 7 trials already, and 5 were asked for" in heard.said[0]
+    assert "has already finished 7 trials, and 5 were requested" in heard.said[0]
 
 
 def test_fewer_trials_leave_out_those_that_have_not_begun(tmp_path: Path) -> None:

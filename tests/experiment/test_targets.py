@@ -31,7 +31,7 @@ def write(folder: Path, y: np.ndarray, last: Any, loss: str, targets: str | None
     return path
 
 
-BINARY = "but binary_crossentropy compares with values from 0 to 1."
+BINARY = "but binary_crossentropy expects values from 0 to 1."
 SEVERAL = (
     "For several classes use sparse_categorical_crossentropy with one softmax unit for each; for a number to "
     "predict use mse."
@@ -58,14 +58,14 @@ SEVERAL = (
             THREE,
             "categorical_crossentropy",
             "Row 0 of the training rows has targets from -0.1 to 0.6 that sum to 0.6, but "
-            "categorical_crossentropy compares with shares: none negative, their sum 1. For several labels a "
+            "categorical_crossentropy expects shares: none negative, summing to 1. For several labels per "
             "row use binary_crossentropy with sigmoid units; for numbers to predict use mse.",
         ),
         (
             NAMES,
             ONE,
             "binary_crossentropy",
-            "The data do not suit the spec: binary_crossentropy is for two classes, and data.npz has 3; use "
+            "The data do not match the spec: binary_crossentropy is for two classes, and data.npz has 3; use "
             "categorical_crossentropy with 3 softmax units.",
         ),
     ],
@@ -82,7 +82,7 @@ def test_targets_that_do_not_suit_are_refused(
 
 def test_names_are_no_numbers_to_predict(tmp_path: Path) -> None:
     path = write(tmp_path, X[:, 0].round(1).astype(str), {"dense": 1}, "mse")
-    with pytest.raises(DataError, match=r"^The data do not suit the spec: .*classes.*\.$"):
+    with pytest.raises(DataError, match=r"^The data do not match the spec: .*classes.*\.$"):
         nnrun.train(path, runs_dir=tmp_path / "runs")
 
 
@@ -187,7 +187,7 @@ def test_what_the_file_turns_out_to_hold_is_checked_against_the_spec(
 ) -> None:
     with pytest.raises(DataError) as caught:
         read_as(tmp_path, targets, units, loss)
-    assert str(caught.value).startswith("The data do not suit the spec: ")
+    assert str(caught.value).startswith("The data do not match the spec: ")
     assert said in str(caught.value)
 
 
@@ -199,7 +199,6 @@ def test_a_class_that_only_rows_that_validate_have(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         refuse_unknown_classes(spec, dataset, np.arange(4), np.array([4, 5]))
     assert str(caught.value) == (
-        "Only rows that validate have the class 'c' (2 rows, the first is line 6 of the file), so no "
-        "network can learn it. Draw the rows at random (shuffle: true) or of each class alike (stratify: "
-        "true), or take the class out."
+        "Only validation rows have the class 'c' (2 rows, the first is line 6 of the file), so no network "
+        "can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the class."
     )

@@ -105,8 +105,8 @@ def test_a_study_that_was_lost_is_missed(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         study(tmp_path).point(4)
     assert str(caught.value) == (
-        f"{tmp_path / 'study.log'} knows 0 trials and not the 3 before this one. Bring the file back, or "
-        "begin another sweep with --new."
+        f"{tmp_path / 'study.log'} has 0 trials and not the 3 before this one. Restore the file, or start "
+        "another sweep with --new."
     )
 
 

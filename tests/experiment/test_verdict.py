@@ -47,8 +47,8 @@ def test_a_run_with_a_holdout() -> None:
         "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
         "chosen_by": "val_loss",
         "smoothed_over": None,
-        "verdict": "val_loss was best at epoch 2; after that, training went on fitting the training set "
-        "only (overfitting).",
+        "verdict": "val_loss was best at epoch 2; after that, the network kept improving on the "
+        "training set only (overfitting).",
     }
 
 
@@ -151,7 +151,7 @@ def test_the_sentence_speaks_of_seeds() -> None:
     found = verdict(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
     assert found["verdict"] == (
         "val_loss was best at epoch 2, about where early stopping ended the first seed: the mean over all "
-        "seeds goes no further."
+        "seeds ends there."
     )
 
 
@@ -176,7 +176,7 @@ AUC: dict[str, Any] = {
     "metrics": ["auc"],
     "early_stopping": {"monitor": "val_auc", "patience": 2, "restore_best": True},
 }
-NEEDS = "It needs rows of both classes to validate on."
+NEEDS = "It needs rows of both classes among the validation rows."
 
 
 def test_a_restored_epoch_is_not_the_best_where_the_metric_was_never_a_number() -> None:

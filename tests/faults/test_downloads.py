@@ -139,13 +139,13 @@ def refusal(url: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("page", "does not have the published hash, and was thrown away"),
-        ("wrong", "does not have the published hash, and was thrown away"),
-        ("nothing", "does not have the published hash, and was thrown away"),
+        ("page", "does not have the published hash, and was deleted"),
+        ("wrong", "does not have the published hash, and was deleted"),
+        ("nothing", "does not have the published hash, and was deleted"),
         ("short", "the download failed"),
         ("slow", "the download failed"),
-        ("to-http", "sends us on to an address that is not https; nothing was downloaded"),
-        ("to-file", "sends us on to an address that is not https; nothing was downloaded"),
+        ("to-http", "redirects to an address that is not https; nothing was downloaded"),
+        ("to-file", "redirects to an address that is not https; nothing was downloaded"),
         ("to-itself", "the download failed: TooManyRedirects"),
         ("to-scheme-less", "the download failed: the server cannot be reached"),
     ],
@@ -164,7 +164,7 @@ def test_a_download_without_end_is_given_up(
     server: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_DOWNLOAD", 1_000_000)
-    assert "given up after 1,000,000 bytes" in refusal(f"{server}endless/")
+    assert "stopped after 1,000,000 bytes" in refusal(f"{server}endless/")
     assert not list(empty_cache.iterdir())
 
 

@@ -65,7 +65,7 @@ def test_a_run_killed_at_any_moment(fault: Fault, faulty: Server, tmp_path: Path
         outcome = faulty.run(*commands, cwd=tmp_path)
         assert (outcome.code, outcome.err) == (0, ""), run.path
         assert "interrupted" in outcome.out
-        assert "Its process ended without a word: it was killed" in outcome.out
+        assert "Its process ended without recording why: it was killed" in outcome.out
     assert looked > 40
     assert {"broken", "interrupted"} <= seen
 

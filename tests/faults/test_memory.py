@@ -47,8 +47,8 @@ def test_a_network_that_does_not_fit(warm: Server, tmp_path: Path) -> None:
     warned, *_, failed = outcome.err.splitlines()
     assert warned.startswith("warning: memory may run out: networks and batches take about 1.0 GB, and ")
     assert ADVICE in warned
-    assert failed.startswith("error: memory ran out: 144 MB more were needed at once, ")
-    assert " MB are free, and the whole run takes about 1.0 GB, beside Python and PyTorch. " in failed
+    assert failed.startswith("error: out of memory: 144 MB more was needed at once, ")
+    assert " MB are free, and the whole run takes about 1.0 GB, in addition to Python and PyTorch. " in failed
     assert ADVICE in failed
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
@@ -64,7 +64,7 @@ def test_data_that_do_not_fit(warm: Server, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "small.npz", x_train=np.zeros(rows), y_train=np.zeros(3))
     outcome = warm.run(["train", "small.yaml", "-q"], cwd=tmp_path, limits={"RLIMIT_AS": 600 * 2**20})
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.startswith("error: memory ran out: 1.1 GB more were needed at once, and ")
+    assert outcome.err.startswith("error: out of memory: 1.1 GB more was needed at once, and ")
     assert ADVICE in outcome.err
     assert not (tmp_path / "runs").exists()
 
@@ -100,7 +100,7 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("memory ran out: 4.0 GB more were needed at once, ")
+    assert done.stdout.startswith("out of memory: 4.0 GB more was needed at once, ")
     assert "the whole run takes about " in done.stdout
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
@@ -122,15 +122,13 @@ def test_a_gpu_s_own_words() -> None:
             )
         )
     )
-    assert said.startswith(
-        "memory ran out: 2.1 GB more were needed at once, and 1.3 GB are free on the GPU. "
-    )
+    assert said.startswith("out of memory: 2.1 GB more was needed at once, and 1.3 GB are free on the GPU. ")
 
 
 def test_other_errors_are_none_of_memory() -> None:
     assert out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
     assert out_of_memory(ValueError("MemoryError")) is None
-    assert str(out_of_memory(MemoryError())).startswith("memory ran out: ")
+    assert str(out_of_memory(MemoryError())).startswith("out of memory: ")
     assert 0 < (free_memory() or 0) < 2**50
 
 

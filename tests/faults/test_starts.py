@@ -109,8 +109,8 @@ def test_two_processes_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert main(command) == 6
             printed = capsys.readouterr()
             assert printed.out == ""
-            assert "another process is at work on it" in printed.err or (
-                f"another process is at work on {run.name}" in printed.err
+            assert "another process is working on it" in printed.err or (
+                f"another process is working on {run.name}" in printed.err
             )
             assert printed.err.count("\n") == 1
         assert (run / "run.json").read_bytes() == before

@@ -79,7 +79,7 @@ def test_a_name_twice_is_taken_by_others(tmp_path: Path) -> None:
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(DataError, match="no ordinary file"):
+        with pytest.raises(DataError, match="not a regular file"):
             read_weights_file(path)
 
 

@@ -69,7 +69,7 @@ def test_of_two_the_older_serves_where_the_newer_is_damaged(name: str, harm: str
     damage(tmp_path / "checkpoint-000002" / name, harm)
     assert read_checkpoint(tmp_path).document == {"epoch": 1}
     damage(tmp_path / "checkpoint-000001" / name, harm)
-    with pytest.raises(DataError, match=r"has no checkpoint that is whole.*trains it anew"):
+    with pytest.raises(DataError, match=r"has no intact checkpoint.*trains it again"):
         read_checkpoint(tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_another_version_is_said(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, ARRAYS, {})
     manifest = tmp_path / "checkpoint-000001" / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 9}))
-    with pytest.raises(DataError, match="another version of nnrun; version 1 is read"):
+    with pytest.raises(DataError, match="another version of nnrun; this one reads version 1"):
         read_checkpoint(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_one_that_does_not_read_back_keeps_the_one_before(
         damage(target / "state.safetensors", "flip")
 
     monkeypatch.setattr(checkpoint.os, "rename", rename_and_damage)
-    with pytest.raises(NnrunError, match="did not read back"):
+    with pytest.raises(NnrunError, match="could not be read back"):
         write_checkpoint(tmp_path, ARRAYS, {"epoch": 2})
     assert names(tmp_path) == ["checkpoint-000001", "checkpoint-000002"]
     assert read_checkpoint(tmp_path).document == {"epoch": 1}

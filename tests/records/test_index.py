@@ -53,11 +53,11 @@ def test_an_id_wins_over_prefixes(runs_dir: Path) -> None:
             "  reuters-20260102T000000Z-bbbb\n"
             "  reuters-20260101T000000Z-aaaa",
         ),
-        ("bosten", "No run 'bosten' in RUNS. The nearest:\n  boston-20260103T000000Z-cccc"),
+        ("bosten", "No run 'bosten' in RUNS. The closest:\n  boston-20260103T000000Z-cccc"),
         ("xyz", "No run 'xyz' in RUNS. `nnrun ls` lists all 3."),
         ("", "No run '' in RUNS. `nnrun ls` lists all 3."),
-        ("no/such", "no/such is no run: there is no such folder."),
-        ("RUNS/..", "RUNS/.. is no run: that folder has no run.json."),
+        ("no/such", "no/such is not a run: there is no such folder."),
+        ("RUNS/..", "RUNS/.. is not a run: that folder has no run.json."),
     ],
 )
 def test_what_is_not_found_is_said(runs_dir: Path, reference: str, message: str) -> None:
@@ -134,7 +134,7 @@ def test_a_broken_run_hides_no_other(runs_dir: Path) -> None:
         "broken-one": f"{runs_dir}/broken-one/run.json is damaged: it is not valid JSON "
         "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1)).",
         "empty-20260101T000000Z-dddd": f"{runs_dir}/empty-20260101T000000Z-dddd has no run.json.",
-        "strange": f"{runs_dir}/strange/run.json says status ['completed'], which is none of "
+        "strange": f"{runs_dir}/strange/run.json says status ['completed'], which is not one of "
         "running, completed, interrupted, failed, diverged.",
     }
     assert find_run("@last", runs_dir).id == "reuters-20260102T000000Z-bbbb"

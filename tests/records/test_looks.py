@@ -54,7 +54,7 @@ def test_without_the_ledger_the_records_count(tmp_path: Path) -> None:
     assert len(looks.looks) == 1
     assert looks.problem == (
         f"{tmp_path / LEDGER} is missing: looks at a test set are counted from the runs' own records, so "
-        "those of deleted runs are not among them."
+        "looks by deleted runs are not included."
     )
     numbered = count_look(tmp_path, looks.looks[0].__class__(**{**vars(looks.looks[0]), "run": "c"}))
     assert (numbered.number, numbered.problem) == (2, looks.problem)
@@ -94,7 +94,7 @@ def test_a_ledger_that_cannot_be_written_is_said_and_the_record_counts(tmp_path:
     numbered = count_look(tmp_path, Look("reuters", ("1f",), "reuters", "b", "final", "later"))
     assert numbered.number == 2
     assert numbered.problem == (
-        f"Cannot write {tmp_path / LEDGER}: Is a directory. The look is counted in the run's record alone."
+        f"Cannot write {tmp_path / LEDGER}: Is a directory. The look is counted only in the run's record."
     )
 
 

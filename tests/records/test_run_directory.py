@@ -94,7 +94,8 @@ def test_a_file_in_the_way_of_the_runs_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         create_run(tmp_path / "runs", "x")
     assert (
-        str(caught.value) == f"Cannot make the folder {tmp_path / 'runs'}: a file of that name is in the way."
+        str(caught.value)
+        == f"Cannot make the folder {tmp_path / 'runs'}: a file of that name already exists."
     )
 
 
@@ -233,7 +234,7 @@ def test_missing_weights_say_why(run: RunDirectory) -> None:
 
 def test_damaged_weights_are_said_in_a_sentence(run: RunDirectory) -> None:
     (run.path / "weights.safetensors").write_bytes(b"\x10")
-    with pytest.raises(DataError, match="is no safetensors file, or a damaged one"):
+    with pytest.raises(DataError, match="is not a safetensors file, or it is damaged"):
         run.read_weights()
 
 

@@ -109,7 +109,7 @@ def test_no_two_processes_hold_a_sweep(tmp_path: Path) -> None:
         other = processes.Process(target=_try_to_hold, args=(tmp_path, answer))
         other.start()
         assert answer.get(timeout=60) == (
-            f"another process is running {sweep.id}. Wait for its end, or begin another with --new."
+            f"another process is running {sweep.id}. Wait until it ends, or start another with --new."
         )
         other.join()
     _try_to_hold(tmp_path, answer)

@@ -429,7 +429,7 @@ def test_an_override_that_trials_vary_a_part_of_is_their_base(folder: Path) -> N
 def test_what_an_option_says_is_not_said_by_an_override_too(folder: Path) -> None:
     path = write(folder, {"over": {"epochs": [1, 2]}})
     for key, value in (("method", "grid"), ("monitor", "val_loss")):
-        with pytest.raises(UsageError, match=f"--{key} says what an override of sweep.{key} says as well"):
+        with pytest.raises(UsageError, match=f"--{key} and the override of sweep.{key} set the same value"):
             load_sweep(path, [f"sweep.{key}={value}"], (), {key: value})
 
 

@@ -29,10 +29,10 @@ from nnrun.training.task import Task
 
 NO_COMPILER = "there is no C++ compiler on this machine (c++, g++ or clang++)"
 SPARSE = (
-    "sparse rows have another shape in each batch, and torch.compile needs one; C++ does not do it since a "
-    "step of one network makes 12,800,000 multiplications, more than 4,000,000"
+    "sparse rows have a different shape in each batch, and torch.compile needs one; C++ does not do it since "
+    "a step of one network makes 12,800,000 multiplications, more than 4,000,000"
 )
-FEW = "step by step: {} steps are too few for compiling to pay"
+FEW = "step by step: {} steps are too few to make compiling worthwhile"
 
 
 def small() -> Task:
@@ -161,11 +161,11 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
     task, said = make_task(), list[str]()
     made = make_engine(Choice("native", ""), task, first_weights(task, [0]), said.append)
     assert type(made) is EagerEngine
-    assert said == ["compiling failed, so training goes step by step: c++ fails: error: no such thing"]
+    assert said == ["compiling failed, so PyTorch trains step by step: c++ fails: error: no such thing"]
 
 
 def test_a_gpu_makes_a_graph_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = "sparse rows have another shape in each batch, and a CUDA graph needs one"
+    shapes = "sparse rows have a different shape in each batch, and a CUDA graph needs one"
     with monkeypatch.context() as patch:
         patch.setattr(Task, "device", torch.device("cuda", 0))
         assert choose("on", small(), 1) == Choice("CUDA graph", "compiled, as --compile on says")

@@ -197,5 +197,5 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
     monkeypatch.setattr(compiled, "_several", fails)
     for one, other in zip(train(plain, (48, 48)), train(compiled, (48, 48)), strict=True):
         assert other == one
-    assert said == ["compiling failed, so training goes step by step: no compiler"]
+    assert said == ["compiling failed, so PyTorch trains step by step: no compiler"]
     assert_same(compiled.parameters(), plain.parameters(), exactly=True)

@@ -86,7 +86,8 @@ def test_an_operation_without_such_a_way() -> None:
     )
     with (
         pytest.raises(
-            NnrunError, match=r"^deterministic: true: put_ has no deterministic way on cuda\. Train"
+            NnrunError,
+            match=r"^deterministic: true: put_ has no deterministic implementation on cuda\. Train",
         ),
         deterministic(CUDA, True),
     ):

@@ -131,4 +131,7 @@ def test_compiled_steps_keep_the_statistics_too(kind: str) -> None:
 def test_layers_that_are_not_compiled(kind: str) -> None:
     choice = choose("auto", task_of(STACKS[kind]), 10**6)
     assert not choice.compiled
-    assert choice.reason == f"step by step: {kind} is PyTorch's own work, which compiling makes no faster"
+    assert (
+        choice.reason
+        == f"step by step: {kind} is already a single PyTorch operation, which compiling does not speed up"
+    )

@@ -431,7 +431,7 @@ def test_any_course_stops_each_replica_where_keras_would(
 # --- divergence --------------------------------------------------------------------------------------------
 
 ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a smaller scale."
-VALIDATION_ADVICE = "Try a smaller learning rate, or look for extreme values among the validation rows."
+VALIDATION_ADVICE = "Try a smaller learning rate, or look for extreme values in the validation rows."
 
 
 def diverge(made: Trainer) -> tuple[list[EpochRecord], str]:

@@ -79,7 +79,7 @@ def test_it_is_compiled_in_the_background(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_fails_in_the_background_is_said_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_script(tmp_path, monkeypatch, "echo oh >&2; exit 1")
     native_library.begin_loading()
-    with pytest.raises(NotCompiledError, match=r"fails: oh$"):
+    with pytest.raises(NotCompiledError, match=r"failed: oh$"):
         load_library()
 
 
@@ -129,7 +129,7 @@ def test_one_that_others_could_have_written_is_not_loaded(
     said: list[str] = []
     assert load_library(said.append).answer() == 42
     (note,) = said
-    assert note.startswith("compiled steps in the cache are not loaded, and compiled anew: ")
+    assert note.startswith("compiled steps in the cache are not loaded, and compiled again: ")
     assert note.endswith(reason)
     native_library._load.cache_clear()
     said.clear()
@@ -174,12 +174,12 @@ def test_a_compiler_that_does_not_know_the_cpu_is_asked_for_any(
     [
         (
             'echo "small.cpp:1: note" >&2; echo "small.cpp:2: error: no" >&2; exit 1',
-            "fails: small.cpp:2: error: no",
+            "failed: small.cpp:2: error: no",
         ),
-        ("echo oh >&2; exit 1", "fails: oh"),
-        ("printf 'error: f\\374r' >&2; exit 1", "fails: error: f\N{REPLACEMENT CHARACTER}r"),  # Latin-1
-        ("exit 3", "fails: it says nothing"),
-        ("exit 0", "ends without an error and writes no library"),
+        ("echo oh >&2; exit 1", "failed: oh"),
+        ("printf 'error: f\\374r' >&2; exit 1", "failed: error: f\N{REPLACEMENT CHARACTER}r"),  # Latin-1
+        ("exit 3", "failed: no error message"),
+        ("exit 0", "ended without an error but wrote no library"),
     ],
 )
 def test_what_the_compiler_says(
@@ -199,7 +199,7 @@ def test_a_compiler_that_hangs_is_stopped_with_what_it_started(
     monkeypatch.setattr(native_library, "_SECONDS", 0.5)
     started = time.monotonic()
     for _ in range(2):  # the second call does not wait again
-        with pytest.raises(NotCompiledError, match=r"cxx is not done after 0\.5 s$"):
+        with pytest.raises(NotCompiledError, match=r"cxx did not finish within 0\.5 s$"):
             load_library()
     assert time.monotonic() - started < 30  # not 1,000: the compiler's own child held its stderr open
     wait_for_the_end_of(int((tmp_path / "number").read_text()))

@@ -147,7 +147,8 @@ def test_time_zones_count() -> None:
         (
             np.array(["2026-01-01", "24/11/2026", "2026-01-03"], object),
             "validation.time_series.column: column 't' has '24/11/2026' in training row 1 (from 0), which is "
-            "no time in ISO form (2026-11-24, 2026-11-24T17:52). Write the times so, or as numbers.",
+            "not a time in ISO format (2026-11-24, 2026-11-24T17:52). Write times in that format, or as "
+            "numbers.",
         ),
     ],
 )

@@ -119,20 +119,20 @@ def test_a_cut_between_groups_is_allowed() -> None:
         ),
         (
             schema.Holdout(first=2),
-            "validation.holdout.first would split a group: training rows 2 and 1 (from 0) are of the same "
-            "one, on both sides of the cut. Choose another place to cut, or draw groups at random with "
+            "validation.holdout.first would split a group: training rows 2 and 1 (from 0) are in the same "
+            "group, on both sides of the cut. Choose another place to cut, or draw groups at random with "
             "`fraction`.",
         ),
         (
             schema.Holdout(fraction=0.3, shuffle=False),
-            "validation.holdout.fraction would split a group: training rows 4 and 3 (from 0) are of the same "
-            "one, on both sides of the cut. Choose another place to cut, or draw groups at random with "
+            "validation.holdout.fraction would split a group: training rows 4 and 3 (from 0) are in the same "
+            "group, on both sides of the cut. Choose another place to cut, or draw groups at random with "
             "`fraction`.",
         ),
         (
             schema.Holdout(fraction=0.1, stratify=True),
             "validation.holdout.fraction is 0.1, for which 10 groups are needed, and there are 3. Use a "
-            "fraction nearer to 0.5, or set stratify to false.",
+            "fraction closer to 0.5, or set stratify to false.",
         ),
     ],
 )
@@ -150,6 +150,6 @@ def test_a_stratified_fold_without_rows_is_refused() -> None:
     with pytest.raises(DataError) as caught:
         make_folds(schema.KFold(k=5, stratify=True), 19, labels, 0, groups=groups)
     assert str(caught.value) == (
-        "validation.kfold: stratified and by group, fold 3 of 5 would get no row, for some groups are very "
-        "large. Lower k, or set stratify to false."
+        "validation.kfold: stratified and by group, fold 3 of 5 would get no row, because some groups are "
+        "very large. Lower k, or set stratify to false."
     )

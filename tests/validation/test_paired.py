@@ -165,8 +165,8 @@ def test_the_p_to_go_by(t_p: float | None, wilcoxon_p: float | None, p: float | 
         (
             PairedTest(3, -0.25, 0.0, None, None, False),
             "min",
-            "B is better than A by 0.2500 val_x on each of 3 seeds: by the same amount, so that nothing "
-            "tells how far chance reaches.",
+            "B is better than A by 0.2500 val_x on each of 3 seeds: by the same amount, so the spread by "
+            "chance cannot be estimated.",
         ),
         (
             PairedTest(3, 0.0, 0.0, None, None, False),

@@ -196,18 +196,18 @@ FALLING = np.linspace(2, 1, 20).tolist()
 @pytest.mark.parametrize(
     ("loss", "val_loss", "sentence"),
     [
-        ([1.0], [1.0], "One epoch says nothing yet about how val_loss moves."),
+        ([1.0], [1.0], "One epoch is too few to see a trend in val_loss."),
         (FALLING, FALLING, "val_loss was still falling at epoch 20, the last: more epochs may help."),
         (
             FALLING,
             [*np.linspace(2, 1, 9), *np.linspace(1.1, 2, 11)],
-            "val_loss was best at epoch 9; after that, training went on fitting the training set only "
+            "val_loss was best at epoch 9; after that, the network kept improving on the training set only "
             "(overfitting).",
         ),
         (
             FALLING,
             [*np.linspace(2, 1, 9), *[1.005] * 11],
-            "val_loss was best at epoch 9 and has been flat since: more epochs gain nothing.",
+            "val_loss was best at epoch 9 and has been flat since: more epochs would not help.",
         ),
         (
             FALLING,
@@ -224,12 +224,12 @@ FALLING = np.linspace(2, 1, 20).tolist()
         (
             [1.0, math.nan],
             [1.0, math.nan],
-            "val_loss was a finite number at epoch 1 alone: one epoch shows no trend.",
+            "val_loss was finite only at epoch 1: one epoch is too few to see a trend.",
         ),
         (
             FALLING,
             [*[math.nan] * 19, 1.0],
-            "val_loss was a finite number at epoch 20 alone: one epoch shows no trend.",
+            "val_loss was finite only at epoch 20: one epoch is too few to see a trend.",
         ),
         (
             FALLING,

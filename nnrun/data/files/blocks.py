@@ -1,4 +1,4 @@
-"""What every reader of a file of rows gives: blocks of columns, and where a row stands in the file.
+"""What every reader of a file of rows gives: blocks of columns, and where a row is in the file.
 
 Letters in names: N rows of a block.
 """

@@ -38,7 +38,7 @@ MISSING: Final = (
 )
 
 
-UNNAMED_FIRST: Final = "the first column has no name, as R and pandas write the names of their rows"
+UNNAMED_FIRST: Final = "the first column has no name, as when R or pandas write row names"
 
 
 class CsvRows:
@@ -103,7 +103,7 @@ class CsvRows:
                 if not cut and len(first) > MAX_LINE:
                     raise DataError(
                         f"{self.name}, line {self._blank_lines + 1} is longer than {MAX_LINE:,} bytes: it "
-                        f"is no file of rows."
+                        f"is not a file of rows."
                     )
         row = first.split(b"\n", 1)[0]
         if row.count(b'"') % 2:
@@ -118,7 +118,9 @@ class CsvRows:
         try:
             fields = next(reader)
         except csv.Error as error:
-            raise DataError(f"{where}: the header is no row of CSV: {error} (is a quote closed?).") from None
+            raise DataError(
+                f"{where}: the header is not a valid CSV row: {error} (is a quote closed?)."
+            ) from None
         if not header_row:
             return 0, names_by_position(len(fields))
         names = named_columns(fields)
@@ -132,7 +134,7 @@ class CsvRows:
             if seen.setdefault(name, number) != number:
                 raise DataError(
                     f"{where}: columns {seen[name]} and {number} are both called {quoted(name)}"
-                    f"{_blanks_aside(fields, name)}. Give each a name of its own."
+                    f"{_blanks_aside(fields, name)}. Give each a unique name."
                 )
         if all(_is_number(name) for name in names) and names != tuple(map(str, range(len(names)))):
             raise DataError(
@@ -216,8 +218,8 @@ class CsvRows:
         at = data.find(b"\r")
         if 0 <= at < len(data) - 1:
             raise DataError(
-                f"{self.name}, line {line + data[:at].count(NEWLINE)} holds a carriage return in its middle. "
-                "Lines end with a newline; convert the line ends, for example: tr '\\r' '\\n'."
+                f"{self.name}, line {line + data[:at].count(NEWLINE)} contains a carriage return in the "
+                "middle. Lines end with a newline; convert the line endings, for example: tr '\\r' '\\n'."
             )
         return data.replace(b"\r", b"")
 
@@ -264,8 +266,8 @@ class CsvRows:
                     if "unexpected end of data" in str(error):
                         break
                     raise DataError(
-                        f"{self.name}, line {line + done} is no row of CSV: {error}. Write a quote within a "
-                        'field twice ("").'
+                        f"{self.name}, line {line + done} is not a valid CSV row: {error}. Write a quote "
+                        'within a field twice ("").'
                     ) from None
                 if fields and not (len(fields) == width == 1) and not any(f.strip(" \t") for f in fields):
                     fields = []  # a line of delimiters, as Excel leaves at the end

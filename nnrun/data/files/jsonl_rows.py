@@ -1,6 +1,6 @@
 """JSON lines: one object a line; values are numbers, texts, true, false or null.
 
-The columns are the keys of all lines. A line without one of them misses its value, as with null.
+The columns are the keys of all lines. A line without one of them has no value, as with null.
 """
 
 from __future__ import annotations

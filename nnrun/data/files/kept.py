@@ -1,9 +1,9 @@
 """Large tables that were read before: kept in nnrun's cache, and mapped into memory from there.
 
 An entry is a folder named by the hash of the file and of how it was read. It holds `table.json` and one array
-for each column. It is written beside its place and renamed, whole or not at all. `table.json` has the CRC-32
-of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is said and
-written anew, and so is one that another user could have written.
+for each column. It is written under another name, then renamed, whole or not at all. `table.json` has the
+CRC-32 of each array, and ends with its own: all are compared whenever an entry is read. A damaged entry is
+reported and written again, and so is one that another user could have written.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def kept_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: On
         sha256: of the file's bytes.
         key: what else decides what is read.
         read: reads the file.
-        on_message: is told where the cache cannot be used.
+        on_message: called where the cache cannot be used.
     """
     digest = hashlib.sha256(json.dumps([_VERSION, key], sort_keys=True).encode()).hexdigest()
     entry = cache_dir() / "tables" / f"{sha256[:32]}-{digest[:16]}"
@@ -138,7 +138,7 @@ def without_checksum(data: bytes) -> Any:
     """
     text, checksum, *rest = data.split(b"\n")
     if rest != [b""] or checksum != b"%d" % zlib.crc32(text):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum does not match")
     return json.loads(text)
 
 
@@ -157,7 +157,7 @@ def _load(entry: Path) -> Kept:
     document = without_checksum((entry / _TABLE).read_bytes())
     for name, checksum in document["crc32"].items():
         if _checksum(entry / name) != checksum:
-            raise ValueError(f"the checksum of {name} does not fit")
+            raise ValueError(f"the checksum of {name} does not match")
     n_rows = int(document["n_rows"])
     columns: dict[str, Raw] = {}
     for number, column in enumerate(document["columns"]):
@@ -165,7 +165,7 @@ def _load(entry: Path) -> Kept:
             codes = np.load(entry / f"{number}.npy", mmap_mode="r")
             levels = tuple(str(level) for level in column["levels"])
             if codes.shape != (n_rows,) or codes.dtype != np.int32 or codes.max(initial=-1) >= len(levels):
-                raise ValueError(f"column {number} does not fit")
+                raise ValueError(f"column {number} does not match")
             columns[column["name"]] = RawTexts(codes, levels, column["numeric"])
         else:
             path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]

@@ -49,7 +49,7 @@ def refuse_what_is_no_file(path: Path, kind: str) -> None:
             f"{name} is a folder, and {kind} reads a file. For a folder of texts use text_folder."
         )
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{name} is no ordinary file. Write the rows to a file first.")
+        raise DataError(f"{name} is not a regular file. Write the rows to a file first.")
     if not status.st_size:
         raise DataError(f"{name} is empty (0 bytes).")
 
@@ -73,7 +73,7 @@ def _like(path: Path) -> str:
         match = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
     except OSError:
         return ""
-    return f" The folder has {quoted(match)}: is that meant?" if match else ""
+    return f" The folder has {quoted(match)}: did you mean that?" if match else ""
 
 
 def sha256_of(path: Path) -> str:
@@ -109,9 +109,11 @@ class Opened:
         file.seek(0)
         packed = path.name.lower().endswith(GZIP)
         if packed and head and head != _GZIP_SIGNATURE:
-            raise DataError(f"{self.name} ends in {GZIP} and is not packed by gzip. Rename it, or pack it.")
+            raise DataError(
+                f"{self.name} ends in {GZIP} and is not compressed with gzip. Rename it, or compress it."
+            )
         if not packed and head == _GZIP_SIGNATURE:
-            raise DataError(f"{self.name} is packed by gzip: add {GZIP} to its name.")
+            raise DataError(f"{self.name} is compressed with gzip: add {GZIP} to its name.")
         self._bytes = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
         self._unpacked = 0 if packed else None
         self.newlines = False
@@ -137,11 +139,12 @@ class Opened:
             block = self._bytes.read(size)
         except EOFError:
             raise DataError(
-                f"{self.name} ends in the middle of its packed data: it was cut off. Fetch or pack it again."
+                f"{self.name} ends in the middle of its compressed data: it is truncated. Download it "
+                "or compress it again."
             ) from None
         except (zlib.error, gzip.BadGzipFile) as error:
             raise DataError(
-                f"{self.name} is damaged and cannot be unpacked: {printable(str(error))}."
+                f"{self.name} is damaged and cannot be decompressed: {printable(str(error))}."
             ) from None
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {error.strerror or error}.") from None
@@ -150,7 +153,7 @@ class Opened:
             if self._unpacked > max(_UNSUSPICIOUS, _LARGEST_RATIO * self._size):
                 raise DataError(
                     f"{self.name} unpacks from {self._size:,} bytes to more than {self._unpacked:,}, which "
-                    f"no table does. If you trust it, unpack it yourself."
+                    f"is too much for a table. If you trust it, unpack it yourself."
                 )
         return block
 
@@ -192,7 +195,7 @@ def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
         end = data.rfind(b"\n") + 1
         if not end and len(data) > MAX_LINE:
             raise DataError(
-                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is no file of rows."
+                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
             )
         kept = data[end:]
         if end:

@@ -34,7 +34,7 @@ class ReadTable:
     Attributes:
         name: of the file, for messages.
         sha256: of its bytes.
-        columns: name → the column and what it was taken for, in the order they were asked for.
+        columns: name → the column and its inferred type, in the order they were asked for.
         n_rows: N.
         lines: where the rows stand in the file.
         typed: texts are texts, also where they look like numbers.
@@ -82,7 +82,7 @@ def read_table(
         options: what else decides how it is read, for the key of the cache.
         columns: names of columns that the file has.
         types: column → its type, where that is known.
-        on_message: is told how far reading is.
+        on_message: called with the progress of reading.
         most_rows: stop after about so many; default: read all.
         needed: columns of which each row needs a value; other rows are left out.
 
@@ -151,7 +151,7 @@ def _read(
     most_rows: int | None,
     folder: Callable[[], Path | None],
 ) -> Kept:
-    """Read until every column is throughout what it was taken for."""
+    """Read until every column is of its inferred type throughout."""
     missing = frozenset(reader.missing)
     as_text = {name for name in columns if types.get(name) in ("category", "text", "date")}
     as_text |= reader.spellings.unusual(columns)

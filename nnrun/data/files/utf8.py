@@ -69,7 +69,7 @@ def refuse_what_is_no_text(
     if nul >= 0:
         place = _place(data, nul, first_line, names, delimiter)
         raise DataError(
-            f"{name}, {place} holds a NUL byte, which no text does. The file is damaged, or is no text."
+            f"{name}, {place} holds a NUL byte, which no text does. The file is damaged, or is not text."
         )
     if data.isascii():
         return

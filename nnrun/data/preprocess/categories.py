@@ -52,7 +52,7 @@ def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> C
 def _tell_unknown(column: CategoryColumn, unknown: npt.NDArray[np.bool_], problems: Problems) -> None:
     for row in np.flatnonzero(unknown):
         code = column.codes[row]
-        what = "misses its value" if code < 0 else f"has {quoted(column.levels[code])}"
+        what = "has no value" if code < 0 else f"has {quoted(column.levels[code])}"
         problems.setdefault(
             int(row), f"{what}, which the training rows do not hold; `unknown: ignore` takes such values"
         )
@@ -277,8 +277,8 @@ def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryStat
                 lacking = [level for level in held if level not in order]
                 if lacking:
                     raise DataError(
-                        f"ordinal: column {quoted(column.name)} holds {quoted(lacking[0])}, which its order "
-                        "lacks. Add it, or set unknown: ignore."
+                        f"ordinal: column {quoted(column.name)} holds {quoted(lacking[0])}, which is not "
+                        "in its order. Add it, or set unknown: ignore."
                     )
             return OrdinalColumn(tuple(held if order is None else order), unknown == "error")
         case schema.Hashing(buckets=buckets):

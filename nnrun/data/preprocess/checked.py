@@ -75,7 +75,7 @@ def float32(values: Array, what: str, first_row: int = 0) -> npt.NDArray[np.floa
         row, column = (int(i) for i in np.argwhere(~finite)[0])
         raise DataError(
             f"{what} row {row + first_row}, column {column} is {values[row, column]}, "
-            "which is no finite 32-bit number."
+            "which is not a finite 32-bit number."
         )
     return rounded
 

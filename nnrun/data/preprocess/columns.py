@@ -109,7 +109,7 @@ class FittedColumn:
         for row in np.flatnonzero(value.missing):
             problems.setdefault(
                 int(row),
-                "misses its value; put `impute` before the other steps of this column, or set drop_missing",
+                "has no value; put `impute` before the other steps of this column, or set drop_missing",
             )
         return np.stack([value.values.astype(np.float64), *missing], axis=1)
 
@@ -344,7 +344,9 @@ class FittedTable:
             with np.errstate(over="ignore", invalid="ignore"):
                 wrong = ~np.isfinite(part.astype(np.float32)).all(axis=1)
             for row in np.flatnonzero(wrong):
-                problems.setdefault(int(row), f"becomes {part[row, 0]:g}, which is no finite 32-bit number")
+                problems.setdefault(
+                    int(row), f"becomes {part[row, 0]:g}, which is not a finite 32-bit number"
+                )
         return part, problems
 
     def to_json(self) -> dict[str, Any]:

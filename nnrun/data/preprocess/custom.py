@@ -116,8 +116,8 @@ def _plain(spec: schema.Custom, state: Any) -> Any:
         text = json.dumps(state, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise NnrunError(
-            f"The custom step {spec.object} learned a state that is no plain JSON ({error}). fit must return "
-            "finite numbers, texts, lists and dictionaries of them, for example x.mean(0).tolist()."
+            f"The custom step {spec.object} learned a state that is not plain JSON ({error}). fit must "
+            "return finite numbers, texts, lists and dictionaries of them, for example x.mean(0).tolist()."
         ) from None
     return json.loads(text)
 

@@ -62,7 +62,7 @@ class DatetimeColumn:
         for row in np.flatnonzero(wrong):
             level = column.levels[column.codes[row]]
             problems.setdefault(
-                int(row), f"has {quoted(level)}, which is no date as the training rows have it"
+                int(row), f"has {quoted(level)}, which is not a date in the format of the training rows"
             )
         values_LP = _parts(dates, self.parts, np.datetime64(self.origin, "s"))
         scaled_LP = (values_LP - np.array(self.means)) / np.array(self.stds)

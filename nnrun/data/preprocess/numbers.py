@@ -121,7 +121,7 @@ def fit_number(step: schema.Component, name: str, values: Floats) -> NumberState
     """Learn a step from the training rows' values of one column; missing ones play no part.
 
     Raises:
-        DataError: what is learned is no finite number.
+        DataError: what is learned is not a finite number.
     """
     known = values[~np.isnan(values)]
     match step:

@@ -109,7 +109,7 @@ def plan_columns(
         if other:
             raise DataError(
                 f"none takes inputs as they are, and {_listed(other)} of {dataset} "
-                f"{'is no number' if len(other) == 1 else 'are no numbers'}. Encode "
+                f"{'is not numeric' if len(other) == 1 else 'are not numeric'}. Encode "
                 f"{'it' if len(other) == 1 else 'them'} (one_hot, ordinal, text), or leave "
                 "preprocessing.inputs out for the default."
             )
@@ -131,8 +131,8 @@ def plan_columns(
             column.steps.append(step)
     if tokens and len(opened) > 1:
         raise DataError(
-            f"tokens gives rows of word indices, which nothing can stand beside, and {dataset} has "
-            f"{counted(len(opened), 'input column')}: {_listed(c.name for c in opened)}. Name the text "
+            f"tokens gives rows of word indices, which cannot be combined with other columns, and {dataset} "
+            f"has {counted(len(opened), 'input column')}: {_listed(c.name for c in opened)}. Name the text "
             "column alone in the data set's `inputs`, or use `text`."
         )
     return tuple(
@@ -199,7 +199,7 @@ def _after(step: schema.Component, column: _Open) -> State:
         if column.state == "text":
             raise DataError(f"{what} holds texts; a missing text counts as an empty one. Remove it here.")
         if column.state == "date":
-            raise DataError(f"{what} holds dates; datetime tells missing ones by itself. Remove it here.")
+            raise DataError(f"{what} holds dates; datetime handles missing ones itself. Remove it here.")
         if column.state == "category" and step.strategy not in ("most_frequent", "constant"):
             raise DataError(
                 f"{what} holds categories, which have no {step.strategy}; use strategy most_frequent or "

@@ -75,7 +75,7 @@ def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDAr
     if targets.ndim != 1:
         raise DataError(
             f"The targets have shape {targets.shape}, but class labels are one integer per row. "
-            "Rows that are one-hot already suit categorical_crossentropy."
+            "For rows that are already one-hot, use categorical_crossentropy."
         )
     with np.errstate(invalid="ignore"):
         labels = targets.astype(np.int64)
@@ -101,7 +101,7 @@ def target_columns(targets: Array, n_outputs: int) -> Array:
         raise DataError(
             f"The targets have {y_NK.shape[1]} column{'s' if y_NK.shape[1] != 1 else ''}, but the last "
             "layer has "
-            f"{n_outputs} unit{'s' if n_outputs != 1 else ''}. They must be as many."
+            f"{n_outputs} unit{'s' if n_outputs != 1 else ''}. The numbers must match."
         )
     return y_NK
 
@@ -143,7 +143,7 @@ def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> Non
         row = at if rows is None else int(rows[at])
         raise DataError(
             f"Row {row} has the target {y_NK[at, column]:g}, and `targets: log1p` takes numbers above -1: "
-            "log(1 + y) is no number for others. Use `targets: standardize`, or none."
+            "log(1 + y) is undefined for others. Use `targets: standardize`, or none."
         )
 
 

@@ -95,7 +95,7 @@ def fit_tokens(
     first = steps[0] if steps else None
     if not isinstance(first, (schema.MultiHot, schema.Pad)):
         raise DataError(
-            f"The inputs of {name} are lists of tokens, of differing lengths. Make rows of numbers of them "
+            f"The inputs of {name} are lists of tokens, of differing lengths. Turn them into rows of numbers "
             "first, with preprocessing.inputs: multi_hot."
         )
     if len(steps) > 1:

@@ -42,7 +42,7 @@ def load_dataset(
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         aside: columns of a file that the validation needs. They are no inputs unless the spec names them.
-        on_message: is told what takes long or went differently.
+        on_message: called with what takes long or went differently.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.

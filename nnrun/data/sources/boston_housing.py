@@ -29,7 +29,7 @@ def load(spec: schema.BostonHousing, context: LoadContext) -> Dataset:
     content = (files("nnrun.data") / "files" / FILE).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
-        raise DataError(f"The bundled {FILE} was changed (SHA-256 {digest}). Install nnrun anew.")
+        raise DataError(f"The bundled {FILE} was changed (SHA-256 {digest}). Reinstall nnrun.")
     _, _, *lines = csv.reader(
         io.StringIO(content.decode())
     )  # the first line counts, the second names the columns

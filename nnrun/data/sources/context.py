@@ -15,7 +15,7 @@ class LoadContext:
         data_dir: where files are looked for first, or None.
         smoke: a few hundred rows of the data set's shape instead of the data.
         aside: columns that the validation needs; no inputs unless the spec says so.
-        on_message: is told what takes long or went differently.
+        on_message: called with what takes long or went differently.
     """
 
     data_dir: Path | None = None

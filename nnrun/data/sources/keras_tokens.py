@@ -93,5 +93,5 @@ def too_short(name: str, maxlen: int | None) -> DataError:
     return DataError(
         f"{name}: with maxlen: {maxlen} no row is left to train on or to test with. A row is kept when it "
         "has fewer "
-        "than maxlen tokens, its start token counted. Raise maxlen."
+        "than maxlen tokens, including its start token. Raise maxlen."
     )

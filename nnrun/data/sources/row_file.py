@@ -216,7 +216,7 @@ def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> P
         names = listing([quoted(name) for name in reader.names], "and")
         have = "has" if len(reader.names) == 1 else "have"
         raise DataError(
-            f"{reader.name} has no column left for the inputs: {names} {have} another part in the spec."
+            f"{reader.name} has no column left for the inputs: {names} {have} another role in the spec."
         )
     return Parts(
         tuple(inputs),
@@ -242,7 +242,7 @@ def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
 
 
 def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context: LoadContext) -> Parts:
-    """The parts without inputs that only number or name the rows, which is told; a spec's `inputs` stay."""
+    """The parts without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
     if spec.inputs is not None:
         return parts
     left = {name: why for name, why in file.index.items() if name in parts.inputs}
@@ -389,7 +389,7 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
 def _complete_rows(
     file: ReadTable, parts: Parts, spec: schema.RowFile, context: LoadContext
 ) -> npt.NDArray[np.int64]:
-    """All rows; with `drop_missing` those in which no input is missing, which is told."""
+    """All rows; with `drop_missing` those in which no input is missing; the number is reported."""
     rows = np.arange(file.n_rows)
     if not spec.drop_missing:
         return rows
@@ -469,7 +469,7 @@ def _refuse_untrained_class(
         raise DataError(
             f"{file.at(row, names[0])}: only test rows have the class "
             f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. "
-            "Choose the test rows otherwise (stratify: true draws some of each class), or take the class out."
+            "Choose the test rows differently (stratify: true draws some of each class), or remove the class."
         )
 
 
@@ -489,8 +489,8 @@ def _test_file(
     if absent:
         shown = listing([quoted(name) for name in absent[:_MOST_NAMES]], "and")
         raise DataError(
-            f"{reader.name}, the file of test rows, has not the columns of {file.name}: it lacks {shown}"
-            f"{' and more' if len(absent) > _MOST_NAMES else ''}."
+            f"{reader.name}, the file of test rows, does not have the columns of {file.name}: it lacks "
+            f"{shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
         )
     types = {name: file.columns[name].type for name in parts.all}
     held = _read(spec, reader, parts.all, types, context)

@@ -37,7 +37,7 @@ def load(spec: schema.TextFolder, context: LoadContext) -> Dataset:
     parts = folder_parts(root)
     if parts.test is not None and spec.test is not None:
         raise DataError(
-            f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no say: remove it."
+            f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no effect: remove it."
         )
     train_files = files_of(parts.train)
     test_root = parts.test
@@ -47,8 +47,8 @@ def load(spec: schema.TextFolder, context: LoadContext) -> Dataset:
     names = tuple(train_files)
     if len(names) < 2:
         raise DataError(
-            f"{shown_path(parts.train)} has one folder with texts, {quoted(names[0])}. Each class needs a "
-            f"folder of its own, and there must be two classes or more."
+            f"{shown_path(parts.train)} has one folder with texts, {quoted(names[0])}. Each class needs "
+            f"its own folder, and there must be at least two classes."
         )
     train = _samples(train_files, names)
     sources = [_source(parts.train, train_files)]

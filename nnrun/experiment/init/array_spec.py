@@ -48,7 +48,7 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
         targets = targets[:, 0]
     if len(targets) < 4:
         raise DataError(
-            f"{path.name} has {counted(len(targets), 'row')}; to train and to validate takes 4 or more."
+            f"{path.name} has {counted(len(targets), 'row')}; training and validation need 4 or more."
         )
     classes = _classes(targets, task, path.name)
     outputs = 1 if targets.ndim == 1 else int(targets.shape[1])
@@ -56,7 +56,7 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
     sizes = Sizes(len(targets), classes, own_test=has_test, outputs=outputs, labels=labels)
     split = usual_split(sizes)
     lines = [
-        comment(f"y_train from {path.name}: a first spec, written by nnrun init. Change what you like."),
+        comment(f"y_train from {path.name}: a first spec, written by nnrun init. Change it as you like."),
         *(class_lines(sizes, "rows") if classes else []),
         "dataset:",
         "  npz:",
@@ -85,16 +85,16 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
 
 
 def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dict[str, int]:
-    """Class → its rows; empty for what is no class."""
+    """Class → its rows; empty where the targets are not classes."""
     texts = targets.dtype.kind in "US"
     if targets.ndim != 1 or task == "regression":
         if texts and task == "regression":
-            raise UsageError(f"{name}: y_train holds texts, so it can be predicted as classes only.")
+            raise UsageError(f"{name}: y_train holds texts, so it can only be predicted as classes.")
         return {}
     whole = texts or targets.dtype.kind in "iub"
     if not whole:
         if task == "classification":
-            raise UsageError(f"{name}: y_train holds fractions, so it can be predicted as a number only.")
+            raise UsageError(f"{name}: y_train holds fractions, so it can only be predicted as a number.")
         return {}
     values, counts = np.unique(targets, return_counts=True)
     if not texts and task is None:
@@ -110,7 +110,7 @@ def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dic
 
 
 def _image(inputs: Any) -> tuple[int, ...] | None:
-    """(height, width, channels) of a row, or None where rows are no images."""
+    """(height, width, channels) of a row, or None where rows are not images."""
     if isinstance(inputs, TokenRows) or inputs.ndim not in (3, 4):
         return None
     height, width = inputs.shape[1:3]
@@ -126,7 +126,7 @@ def _shown(inputs: Any) -> str:
         return f"images of {image[0]} x {image[1]} pixels" + (
             f" in {image[2]} channels" if image[2] > 1 else ""
         )
-    return f"{int(np.prod(inputs.shape[1:])):,} numbers a row"
+    return f"{int(np.prod(inputs.shape[1:])):,} numbers per row"
 
 
 def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
@@ -141,7 +141,7 @@ def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
             "  inputs: standardize  # mean 0, standard deviation 1, fitted on training rows only",
         ]
     if not sizes.classes and not sizes.labels:
-        lines.append("  targets: standardize  # trains better; mae is in the target's own units all the same")
+        lines.append("  targets: standardize  # trains better; mae is still in the target's own units")
     return lines
 
 
@@ -159,6 +159,6 @@ def _layers(inputs: Any, sizes: Sizes) -> list[str]:
         "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
         "  - max_pooling",
         "  - flatten",
-        "  - dropout: 0.3  # against overfitting; less where the training loss stays high",
+        "  - dropout: 0.3  # against overfitting; lower it if the training loss stays high",
     ]
     return [*convolutions, lines[end - 1], *lines[end:]]

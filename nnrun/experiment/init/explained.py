@@ -21,7 +21,7 @@ _MOST_COLUMNS: Final = 100
 def explained(file: ReadTable, name: str, others: Sequence[str]) -> float | None:
     """Adjusted R² of a linear regression on the other numbers, of up to 2,000 rows, evenly spread.
 
-    None where the column is no number, or the rows are too few for so many columns.
+    None where the column is not a number, or the rows are too few for so many columns.
     """
     column = file.columns[name].column
     if not isinstance(column, NumberColumn):

@@ -33,7 +33,8 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     rarest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or counts[rarest] < 2:
         raise DataError(
-            f"{printable(str(parts.train))}: there must be two classes or more with two texts or more each, "
+            f"{printable(str(parts.train))}: there must be at least two classes with at least two texts "
+            "each, "
             f"but {quoted(rarest)} has {counted(counts[rarest], 'text')}"
             f"{' and is the only one' if len(counts) < 2 else ''}."
         )
@@ -42,7 +43,7 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     name = path.resolve().name
     lines = [
         comment(
-            f"The folder of a text from {name}: a first spec, written by nnrun init. Change what you like."
+            f"The folder of a text from {name}: a first spec, written by nnrun init. Change it as you like."
         ),
         *class_lines(sizes, "texts"),
         "dataset:",
@@ -80,7 +81,7 @@ def _refuse_images(path: Path) -> None:
             raise UsageError(
                 f"{printable(str(path))} holds images ({printable(file.name)}). nnrun reads images from an "
                 "npz file: "
-                "load them as an array (rows, height, width[, channels]), write it with "
+                "load them as an array (rows, height, width[, channels]), save it with "
                 "np.savez('images.npz', "
                 "x_train=images, y_train=classes), and call `nnrun init images.npz`."
             )

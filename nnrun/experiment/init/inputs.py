@@ -21,7 +21,7 @@ _FEWEST_VALUES: Final = 4
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was decided of the columns beside the target.
+    """What was decided about the columns other than the target.
 
     Attributes:
         names: to learn from, in the file's order.
@@ -117,26 +117,26 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
     if inferred.wrong is not None:
         wrong = inferred.wrong
         return (
-            f"has numbers in {wrong.numbers:,} of {wrong.of:,} values, and {quoted(wrong.value)} is none; "
-            "correct the file, or say in `types` that it is a category"
+            f"has numbers in {wrong.numbers:,} of {wrong.of:,} values, but {quoted(wrong.value)} is not "
+            "one; correct the file, or declare it a category in `types`"
         )
     if inferred.infinite is not None:
         texts = ", ".join(inferred.infinite.texts)
         return (
-            f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, count that "
+            f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, treat that "
             "as missing "
             f"(`missing: [{texts}]`)"
         )
     if name in roles.rows:
-        return "counts or names the rows, and says nothing of them"
+        return "numbers or names the rows, and carries no information about them"
     if name in roles.splits:
         return "marks parts of the rows (training, test, folds)"
     if name in roles.members:
-        same = "" if name == group else f", as {quoted(str(group))} does"
-        return f"is an id of {inferred.distinct:,}, each with several rows{same}"
+        same = "" if name == group else f", like {quoted(str(group))}"
+        return f"is an id with {inferred.distinct:,} values, each in several rows{same}"
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
-        return f"has a value in {counted(present, 'row')} only"
+        return f"has a value in only {counted(present, 'row')}"
     if any(doubt.kind == "names" for doubt in inferred.doubts):
         return f"has {inferred.distinct:,} different values in {present:,} rows, too many to learn from"
     return None

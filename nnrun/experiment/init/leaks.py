@@ -66,13 +66,13 @@ def _of_numbers(column: Column, target: Column, present: npt.NDArray[np.bool_]) 
         return None
     x, y = scaled(column.values[both]), scaled(target.values[both])
     if _is_line(x, y):
-        return Leak("the target is a straight line of it", copy=True)
+        return Leak("the target is a linear function of it", copy=True)
     direction = same_order(x, y)
     if direction and len(np.unique(x)) >= _ENOUGH_VALUES:
         order = "same order" if direction > 0 else "opposite order"
-        return Leak(f"both put all rows into the {order} (a rank correlation of {direction})", copy=True)
+        return Leak(f"both put all rows in the {order} (a rank correlation of {direction})", copy=True)
     if direction and both.sum() >= _ROWS_FOR_THRESHOLDS:
-        return Leak("the target's range falls into one piece for each of its values", copy=True)
+        return Leak("each of its values covers its own interval of the target", copy=True)
     return None
 
 
@@ -93,7 +93,7 @@ def _of_classes(column: Column, target: Column, present: npt.NDArray[np.bool_]) 
         and not column.missing[present].any()
         and _is_cut(column.values[present], labels, n_classes)
     ):
-        return Leak("its range falls into one piece for each class", copy=False)
+        return Leak("each class covers its own interval of its values", copy=False)
     return None
 
 
@@ -190,4 +190,4 @@ def _is_cut(values: npt.NDArray[Any], labels: npt.NDArray[np.int64], n_classes: 
 
 def shown_copy(name: str, of: str) -> str:
     """The sentence about a column that copies another."""
-    return f"{quoted(name)} says the same as {quoted(of)}"
+    return f"{quoted(name)} carries the same information as {quoted(of)}"

@@ -1,4 +1,4 @@
-"""What the name of a column tells of it: `Customer Number` names customers, `y81` is a year, `price` is a
+"""What the name of a column says about it: `Customer Number` names customers, `y81` is a year, `price` is a
 target."""
 
 from __future__ import annotations

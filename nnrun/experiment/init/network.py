@@ -25,7 +25,7 @@ def network_lines(sizes: Sizes) -> list[str]:
     of_classes = bool(classes) or sizes.labels
     if of_classes:
         lines.append(
-            f"  - dropout: {dropout}  # against overfitting; less where the training loss stays high"
+            f"  - dropout: {dropout}  # against overfitting; lower it if the training loss stays high"
         )
     if not sizes.texts:
         lines.append(hidden)
@@ -70,19 +70,17 @@ def balance_lines(sizes: Sizes) -> list[str]:
         return [
             *comments(
                 told
-                + "Weights make both count alike; without them a network does best, by its loss, to hardly "
-                "ever answer the rare one. Accuracy falls by that: judge by the metrics that see the rare "
-                "class, "
-                "f1 and average_precision. To have probabilities as frequent as the classes, remove the "
-                "line.",
+                + "Weights make both count equally; without them the lowest loss comes from almost never "
+                "predicting the rare one. Weights lower the accuracy: judge by f1 and average_precision, "
+                "which reflect the rare class. For probabilities that match the class frequencies, remove "
+                "the line.",
                 "",
             ),
             "class_weight: balanced",
         ]
     return comments(
-        told
-        + "`class_weight: balanced` would make them count alike. The accuracy hides how the rare ones fare; "
-        "f1, the mean over the classes, shows it.",
+        told + "`class_weight: balanced` would make them count equally. Accuracy hides how well the rare "
+        "ones are predicted; f1, the mean over the classes, shows it.",
         "",
     )
 
@@ -106,7 +104,8 @@ def _training_lines(sizes: Sizes) -> list[str]:
         f"metrics: {flow(metrics)}",
         f"epochs: {epochs}  # at most",
         f"batch_size: {batch}",
-        f"early_stopping: {{patience: {patience}, restore_best: true}}  # ends once val_loss gets no better",
+        f"early_stopping: {{patience: {patience}, restore_best: true}}  # stops when val_loss stops "
+        "improving",
     ]
 
 

@@ -21,10 +21,10 @@ _ROWS_TO_TELL: Final = 30
 _TAGGED: Final = 0.2
 TEXT_STEP: Final = "    - text: {num_words: 10000, weighting: tf_idf}  # texts: their most frequent words"
 _SMALL_TEXT: Final = (
-    "    - text: {num_words: %d, weighting: tf_idf}  # texts: their most frequent words, beside others"
+    "    - text: {num_words: %d, weighting: tf_idf}  # texts: their most frequent words, next to other inputs"
 )
 _WORDS_BESIDE: Final = 1000
-HEAD: Final = ("preprocessing:", "  inputs:  # fitted on the training rows of each fold, and on nothing else")
+HEAD: Final = ("preprocessing:", "  inputs:  # fitted only on the training rows of each fold")
 
 
 def preprocessing_lines(
@@ -49,7 +49,7 @@ def preprocessing_lines(
     lines = list(HEAD)
     if "number" in types:
         gaps = sum(file.columns[n].type == "number" and file.columns[n].missing > 0 for n in inputs)
-        lacking = "none lacks a value here" if not gaps else f"{counted(gaps, 'column')} with missing values"
+        lacking = "no missing values here" if not gaps else f"{counted(gaps, 'column')} with missing values"
         lines += [
             f"    - impute: {{strategy: median, indicator: true}}  # numbers ({lacking})",
             "    - standardize  # numbers: mean 0, standard deviation 1",
@@ -81,11 +81,10 @@ def target_lines(file: ReadTable, targets: Sequence[str]) -> list[str]:
     columns = [file.columns[name].column for name in targets]
     if columns and all(has_long_tail(column) for column in columns):
         return [
-            "  targets: [log1p, standardize]  # a long tail: the loss is of logarithms, so that errors "
-            "count by their "
-            "share; metrics are in the target's own units"
+            "  targets: [log1p, standardize]  # a long tail: the loss uses logarithms, so that errors are "
+            "relative; metrics are in the target's own units"
         ]
-    return ["  targets: standardize  # trains better; mae is in the target's own units all the same"]
+    return ["  targets: standardize  # trains better; mae is still in the target's own units"]
 
 
 def has_long_tail(column: Column) -> bool:
@@ -130,7 +129,7 @@ def _one_hot(file: ReadTable, inputs: Sequence[str]) -> list[str]:
     ]
     if any(file.n_rows >= 2 * RARE * (file.columns[name].distinct or 0) for name in many):
         return [
-            f"    - one_hot: {{min_count: {RARE}}}  # categories: a column of 0 and 1 for each value of "
+            f"    - one_hot: {{min_count: {RARE}}}  # categories: a column of 0 and 1 for each value in "
             f"{RARE} rows or more"
         ]
     return ["    - one_hot  # categories: a column of 0 and 1 for each value"]

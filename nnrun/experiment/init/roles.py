@@ -97,7 +97,7 @@ class SplitMark:
         name: of the column.
         test, validation: the value of those rows, or None.
         folds: how many folds the column numbers, or None.
-        sure: the values say it, and not the name alone.
+        sure: the values show it, not only the name.
     """
 
     name: str

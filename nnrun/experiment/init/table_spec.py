@@ -65,10 +65,10 @@ class Request:
         targets: the columns to predict.
         task: as classes, or as numbers.
         spec_path: where the spec will lie; its paths are relative to that folder.
-        why_target: why this column, for the comment beside it.
+        why_target: why this column, for the comment next to it.
         runners_up: what else could be the target, the likeliest first; two are told.
         test: a file of test rows, or None.
-        labels: columns that look like several labels of a row.
+        labels: columns that look like several labels per row.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Decided:
-    """All that the lines of the spec tell of."""
+    """Everything that the lines of the spec show."""
 
     request: Request
     file: ReadTable
@@ -116,7 +116,7 @@ def initial_spec_of_file(
         on_message: is told how far reading is.
 
     Raises:
-        UsageError: there is no such column, or it is no number and the task is regression.
+        UsageError: there is no such column, or it is not a number and the task is regression.
         DataError: the file is damaged, the column cannot be predicted, or nothing is left to learn from.
     """
     file = read_file(request.path, on_message) if file is None else file
@@ -126,7 +126,7 @@ def initial_spec_of_file(
         comment(
             f"{listing(list(request.targets), 'and')} from {request.path.name}: a first spec, written by "
             "nnrun init. "
-            "Change what you like."
+            "Change it as you like."
         ),
         *_about_target(decided),
         *_dataset_lines(decided),
@@ -160,15 +160,14 @@ def _with_target_types(
         wrong = [name for name in request.targets if not isinstance(file.columns[name].column, NumberColumn)]
         if wrong:
             raise UsageError(
-                f"{file.name}: of several targets each must hold numbers, or 0 and 1 for each of several "
-                "labels, but "
+                f"{file.name}: with several targets each must hold numbers, or 0 and 1 for labels, but "
                 f"{quoted(wrong[0])} holds texts."
             )
         return file, {}
     if request.task not in possible_tasks(file.columns[first]):
-        held = "holds 0 and 1 only" if is_dummy(file.columns[first]) else "holds texts, not numbers"
+        held = "holds only 0 and 1" if is_dummy(file.columns[first]) else "holds texts, not numbers"
         raise UsageError(
-            f"{file.name}: column {quoted(first)} {held}, so it can be predicted as classes only: "
+            f"{file.name}: column {quoted(first)} {held}, so it can only be predicted as classes: "
             "--task classification."
         )
     types: dict[str, str] = {}
@@ -190,7 +189,7 @@ def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Dec
     counts = counts_of_values(file.columns[first].column) if one_of_classes else {}
     rows = file.n_rows
     if rows < 4:
-        raise DataError(f"{file.name} has {counted(rows, 'row')}; to train and to validate takes 4 or more.")
+        raise DataError(f"{file.name} has {counted(rows, 'row')}; training and validation need 4 or more.")
     roles = roles_of(file)
     sizes = Sizes(
         rows, counts, outputs=len(request.targets), labels=labels, own_test=request.test is not None
@@ -221,7 +220,7 @@ def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Spl
     said = {**split.said, "test set": f"the file {request.test.name}"}
     path = relative(request.test, request.spec_path)
     return replace(
-        split, test={"path": path}, why_test="for `nnrun final` alone, once all is decided", said=said
+        split, test={"path": path}, why_test="only for `nnrun final`, once everything is decided", said=said
     )
 
 
@@ -246,7 +245,7 @@ def _about_target(decided: _Decided) -> list[str]:
         which = "the target" if sizes.outputs == 1 else quoted(name)
         lines.append(
             comment(
-                f"{sizes.rows:,} rows; {which} goes from {values.min():.5g} to {values.max():.5g}, with a "
+                f"{sizes.rows:,} rows; {which} ranges from {values.min():.5g} to {values.max():.5g}, with a "
                 "standard "
                 f"deviation of {std:.5g}."
             )
@@ -275,13 +274,13 @@ def _dataset_lines(decided: _Decided) -> list[str]:
     why = request.why_target
     if decided.runners_up:
         others = listing(decided.runners_up, "and")
-        why = f"{why or 'nothing else is likelier'}; the next likeliest: {others}"
+        why = f"{why or 'no other column is likelier'}; the next likeliest: {others}"
     lines += remarked(f"    target: {flow(targets)}", why, "    ")
     labels = [name for name in request.labels if name in request.targets or len(request.targets) == 1]
     if len(labels) > 1 and len(request.targets) == 1:
         command = " ".join(f"--target {flow(name)}" for name in labels)
         lines += comments(
-            f"{some(labels)} look like several labels of a row; to predict all: {command}", "    "
+            f"{some(labels)} look like several labels per row; to predict all: {command}", "    "
         )
     if file.left_out:
         of = f"{counted(file.left_out, 'row')} of {file.n_rows + file.left_out:,}"
@@ -291,10 +290,10 @@ def _dataset_lines(decided: _Decided) -> list[str]:
             if marks := _marks(decided, name):
                 lines += comments(f"{quoted(name)}: {marks}", "    ")
     if decided.types:
-        told = ["its numbers name classes"] if decided.target in decided.types else []
-        told += ["tags with | between them are read as texts"] if decided.tags else []
+        told = ["its numbers are class labels"] if decided.target in decided.types else []
+        told += ["tags separated by | are read as texts"] if decided.tags else []
         lines.append(f"    types: {flow(dict(decided.types))}  # {'; '.join(told)}")
-    lines += [f"    {key}: {flow(value)}  # as the file is written" for key, value in file.keys.items()]
+    lines += [f"    {key}: {flow(value)}  # as found in the file" for key, value in file.keys.items()]
     lines += _input_lines(decided)
     if split.group is not None:
         lines += remarked(f"    group: {flow(split.group)}", split.why, "    ")
@@ -310,21 +309,22 @@ def _input_lines(decided: _Decided) -> list[str]:
     target = quoted(decided.target)
     for name, how in inputs.giveaways.items():
         if inputs.kept_giveaways:
-            verdict = "It stays an input, since nothing else is left: is it known before the target is?"
+            verdict = "Kept as an input, since nothing else is left: is it known before the target is?"
         else:
-            verdict = "Left out: it is almost surely the target in other words, or computed from it."
+            verdict = "Left out: it is almost certainly the target under another name, or computed from it."
         lines += comments(f"! {quoted(name)} GIVES {target} AWAY: {how}. {verdict}", "    ")
     for name, how in inputs.suspects.items():
         lines += comments(
-            f"{quoted(name)} tells {target} by itself: {how}. That may be a good measurement, and it stays "
-            "an input; "
-            "if it is known only after the target, take it out.",
+            f"{quoted(name)} alone predicts {target}: {how}. It may be a good measurement, so it is kept "
+            "as an input; if it is known only after the target, remove it.",
             "    ",
         )
     for name, why in inputs.left_out.items():
         lines += comments(f"left out: {quoted(name)} {why}", "    ")
     for name, of in inputs.copies.items():
-        lines += comments(f"{quoted(name)} says the same as {quoted(of)}: one of them is enough", "    ")
+        lines += comments(
+            f"{quoted(name)} carries the same information as {quoted(of)}: one of them is enough", "    "
+        )
     n_others = len(decided.file.columns) - len(decided.request.targets)
     if len(inputs.names) == n_others and len(inputs.names) > _LISTED_INPUTS:
         return [*lines, comment("inputs: all other columns, by default", "    ")]
@@ -366,7 +366,8 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         chosen["left out"] = some(unused)
     if inputs.giveaways:
         kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
-        chosen["warning"] = f"{some(list(inputs.giveaways))} gives {quoted(decided.target)} away{kept}"
+        gives = "gives" if len(inputs.giveaways) == 1 else "give"
+        chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {quoted(decided.target)}{kept}"
     return chosen
 
 

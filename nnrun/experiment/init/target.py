@@ -59,7 +59,7 @@ class Candidate:
 
     Attributes:
         name: of the column.
-        why: the surest sign that it is the target, as a remark beside it; empty where there is none.
+        why: the surest sign that it is the target, as a remark next to it; empty where there is none.
         points: how much speaks for it.
     """
 
@@ -79,11 +79,11 @@ def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
     if inferred.constant or inferred.distinct == 1:
         return "is the same in every row" if not inferred.missing else "has a single value"
     if inferred.wrong is not None:
-        return "holds numbers, and some texts among them"
+        return "holds numbers mixed with texts"
     if inferred.infinite is not None:
         return "holds an infinite number"
     if n_rows - inferred.missing < 4:
-        return f"has a value in {counted(n_rows - inferred.missing, 'row')} only"
+        return f"has a value in only {counted(n_rows - inferred.missing, 'row')}"
     if isinstance(inferred.column, NumberColumn):
         return _why_no_two_classes(inferred) if is_dummy(inferred) else None
     return why_no_classes(inferred, n_rows)
@@ -96,7 +96,10 @@ def _why_no_two_classes(inferred: Inferred) -> str | None:
 
 
 def _single_row(value: str) -> str:
-    return f"has the class {quoted(value)} in a single row, which cannot be both trained on and validated"
+    return (
+        f"has the class {quoted(value)} in a single row, which cannot be used for both training and "
+        "validation"
+    )
 
 
 def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
@@ -104,7 +107,7 @@ def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
     counts = counts_of_values(inferred.column)
     present = n_rows - inferred.missing
     if len(counts) == present or (present >= _ENOUGH_ROWS and 2 * len(counts) > present):
-        return f"has {len(counts):,} different values in {counted(present, 'row')}; these are no classes"
+        return f"has {len(counts):,} different values in {counted(present, 'row')}; these cannot be classes"
     rarest = min(counts, key=counts.__getitem__)
     return _single_row(rarest) if counts[rarest] < 2 else None
 
@@ -143,7 +146,7 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
     for name in able:
         signs = [*_signs_of_name(name, stem, others), *ends.signs(name)]
         if name == ends.first and explained_first:
-            why = "the first column, of which the others explain more than of the last"
+            why = "the first column, which the others explain better than the last"
             signs = [
                 (points + _EXPLAINED, why) if said == _THE_FIRST else (points, said) for points, said in signs
             ]
@@ -183,9 +186,9 @@ class _Ends:
         if name == self.first == self.first_able:
             return [(_FIRST, _THE_FIRST)]
         if name == self.last_able:
-            return [(_NEXT_TO_LAST, "the last column that could be one")]
+            return [(_NEXT_TO_LAST, "the last column that could be a target")]
         if name == self.first_able:
-            return [(_NEXT_TO_FIRST, "the first column that could be one")]
+            return [(_NEXT_TO_FIRST, "the first column that could be a target")]
         return []
 
 
@@ -203,19 +206,19 @@ def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[f
     signs: list[tuple[float, str]] = []
     if folded in names.TARGET_NAMES and not (folded == "y" and {"x", "z"} <= others):
         place = names.TARGET_NAMES.index(folded)
-        signs.append((_USUAL_NAME - _NEXT_USUAL_NAME * place, "a usual name of a target"))
+        signs.append((_USUAL_NAME - _NEXT_USUAL_NAME * place, "a common name for a target"))
     if folded and folded == "".join(names.words_of(stem)):
-        signs.append((_FILE_NAME, "the file is called so too"))
+        signs.append((_FILE_NAME, "it has the same name as the file"))
     if folded in names.OUTCOME_WORDS:
         share = names.OUTCOME_WORDS.index(folded) / len(names.OUTCOME_WORDS)
-        signs.append((_OUTCOME_NAME - share, "its name is often that of a target"))
+        signs.append((_OUTCOME_NAME - share, "often the name of a target"))
     elif words and (words[-1] in names.OUTCOME_WORDS or words[0] in names.OUTCOME_WORDS):
         word = words[-1] if words[-1] in names.OUTCOME_WORDS else words[0]
         signs.append((_OUTCOME_WORD, f"'{word}' is often part of a target's name"))
     elif (compound := names.ends_like_outcome(name)) is not None:
         signs.append((_COMPOUND, f"'{compound}' is often part of a target's name"))
     elif names.WEAK_WORDS & set(words):
-        signs.append((_WEAK_WORD, "its name may be that of a target"))
+        signs.append((_WEAK_WORD, "possibly the name of a target"))
     if shared := names.shared_with(name, stem):
         signs.append((min(_MOST_SHARED, _SHARED_LETTER * shared), "its name is part of the file's"))
     return signs
@@ -280,9 +283,8 @@ def require_candidates(file: ReadTable, stem: str) -> tuple[Candidate, ...]:
     ]
     raise DataError(
         f"{file.name}: no column can be the target: {'; '.join(told)}"
-        f"{'; and so on' if len(file.columns) > len(told) else ''}. If one of them is to be predicted all "
-        "the "
-        "same, name it: --target COLUMN."
+        f"{'; and so on' if len(file.columns) > len(told) else ''}. To predict one of them anyway, name it: "
+        "--target COLUMN."
     )
 
 
@@ -290,10 +292,10 @@ def _why_never(name: str, roles: Roles) -> str:
     if name in roles.splits:
         return "marks training and test rows"
     if name in roles.members:
-        return "names who or what a row is of"
+        return "identifies who or what a row belongs to"
     if name in roles.dates or name in roles.times:
         return "is a time"
-    return "counts or names the rows"
+    return "numbers or names the rows"
 
 
 def require_target(file: ReadTable, name: str) -> None:
@@ -340,16 +342,16 @@ def default_task(inferred: Inferred, n_rows: int, name: str = "") -> TaskName:
 
 
 def possible_tasks(inferred: Inferred) -> tuple[TaskName, ...]:
-    """What a target can be taken for. What is 0 or 1 is two classes."""
+    """How a target can be treated. What is 0 or 1 is two classes."""
     if isinstance(inferred.column, NumberColumn) and not is_dummy(inferred):
         return ("classification", "regression")
     return ("classification",)
 
 
 def labels_of(file: ReadTable) -> tuple[str, ...]:
-    """Columns that look like several labels of a row: numbers that are 0 or 1, two or more, and called so.
+    """Columns that look like several labels per row: numbers that are 0 or 1, two or more, and called so.
 
-    Their names begin alike (target_1, label_spam), or they are the last columns beside texts.
+    Their names begin alike (target_1, label_spam), or they are the last columns of a file with texts.
     """
     dummies = [name for name, inferred in file.columns.items() if is_dummy(inferred)]
     called = [name for name in dummies if names.is_label_of_several(name)]

@@ -20,7 +20,7 @@ from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
 from nnrun.spec.suggest import counted, quoted
 
 _PARTS_OF_A_SERIES: Final = 4
-_TEST: Final = "for `nnrun final` alone, once all is decided"
+_TEST: Final = "only for `nnrun final`, once everything is decided"
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Split:
 
     Attributes:
         test: the value of `dataset.test`, or None.
-        why_test: the remark beside it, or why there is none.
+        why_test: the remark next to it, or why there is none.
         validation: the value of `validation`.
-        why: the remark beside it.
+        why: the remark next to it.
         group: the value of `dataset.group`, or None.
-        reserved: columns that this takes, which are no inputs.
+        reserved: columns that this takes, which are not inputs.
         said: for a screen.
     """
 
@@ -71,7 +71,7 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
     marks = f"{quoted(mark.name)} marks these rows"
     if mark.folds is not None:
         validation: Mapping[str, Any] = {"kfold": {"k": mark.folds, "group": mark.name}}
-        said = f"{mark.folds} folds, as {quoted(mark.name)} says"
+        said = f"{mark.folds} folds, taken from {quoted(mark.name)}"
         return Split(
             test,
             _no_test(sizes),
@@ -103,7 +103,7 @@ def split_by_time(name: str, file: ReadTable, target: str, sizes: Sizes) -> Spli
         if len(np.unique(first)) < n_classes:
             return None
     validation = {"time_series": {"k": k, "column": name}}
-    why = f"each fold validates on rows later than those it trains on, by {quoted(name)}"
+    why = f"each fold validates on rows later than those it trains on, ordered by {quoted(name)}"
     said = f"{k} folds in the order of {quoted(name)}"
     in_order = bool((np.diff(ranks[present]) >= 0).all())
     if sizes.rows <= TEST_ROWS or not in_order:
@@ -137,13 +137,13 @@ def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Sp
             return None
     stratify = {"stratify": True} if sizes.classes else {}
     validation = {"kfold": {"k": k, "shuffle": True, **stratify}}
-    why = f"no {quoted(group)} is split between folds: the score is for those that the network has not seen"
+    why = f"no {quoted(group)} is split between folds: the score is for ones that the network has not seen"
     test, why_test, told = None, _no_test(sizes), "none"
     if sizes.holds_back and not sizes.classes and n_groups >= 2 * FOLDS:
         test, why_test = {"fraction": HELD_BACK}, f"whole groups, {_TEST}"
         told = f"{HELD_BACK:.0%} of the groups"
     elif sizes.rows > TEST_ROWS:
-        why_test = "none, since all groups are few enough for the folds"
+        why_test = "none, since there are few groups and the folds use all of them"
     return Split(
         test,
         why_test,
@@ -159,7 +159,7 @@ def usual_split(sizes: Sizes) -> Split:
     """Folds of a small file, one validation set of a large one; stratified where there are classes."""
     stratify = {"stratify": True} if sizes.classes else {}
     if sizes.own_test:
-        test, why_test, told = None, "", "of its own"
+        test, why_test, told = None, "", "its own"
     elif sizes.holds_back:
         test, why_test = {"fraction": HELD_BACK, **stratify}, _TEST
         told = f"{sizes.rows - sizes.train_rows:,} rows"
@@ -168,16 +168,16 @@ def usual_split(sizes: Sizes) -> Split:
     if sizes.folds is not None:
         kfold = {"k": sizes.folds, "shuffle": True, **stratify}
         said = {"test set": told, "validation": f"{sizes.folds} folds"}
-        return Split(test, why_test, {"kfold": kfold}, "each row validates once", said=said)
+        return Split(test, why_test, {"kfold": kfold}, "each row is validated once", said=said)
     said = {"test set": told, "validation": f"{HELD_BACK:.0%} of the training rows"}
     return Split(test, why_test, {"holdout": {"fraction": HELD_BACK, **stratify}}, "", said=said)
 
 
 def _no_test(sizes: Sizes) -> str:
     if sizes.rows <= TEST_ROWS:
-        return f"none, since {counted(sizes.rows, 'row')} are few, and the folds use each of them"
+        return f"none, since {counted(sizes.rows, 'row')} are few and the folds use all of them"
     if sizes.classes and sizes.rarest < 3:
         return f"none, since the rarest class has {counted(sizes.rarest, 'row')}"
     if sizes.classes and not sizes.holds_back:
         return f"none, since it could not hold all {len(sizes.classes):,} classes"
-    return "none: hold some rows back with `test: {fraction: 0.2}` before the last step"
+    return "none: hold some rows back with `test: {fraction: 0.2}` before the final run"

@@ -15,7 +15,7 @@ _WIDTH: Final = 100
 
 
 def relative(path: Path, spec_path: Path) -> str:
-    """The path from the spec's folder, by names alone, as the loader of specs joins them again."""
+    """The path from the spec's folder, by names only, as the loader of specs joins them again."""
     try:
         return Path(os.path.relpath(path, spec_path.parent)).as_posix()
     except ValueError:  # on another drive of Windows

@@ -305,7 +305,7 @@ def _refuse_other_weights(
     if other:
         raise NnrunError(
             f"The custom layer {spec.object} does not always have the same parameters and buffers: "
-            f"{other[0]} is there, or has its shape and type, only at times. Register all of them in the "
+            f"{other[0]} is sometimes missing, or its shape or type changes. Register all of them in the "
             "constructor."
         )
 

@@ -1,4 +1,4 @@
-"""Code of a person's own, as far as a spec tells of it. Nothing is imported."""
+"""What a spec says about custom code. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def custom_names_are_importable(spec: schema.ExperimentSpec, facts: DatasetFacts
         if named is not None and not _COLUMN.fullmatch(named):
             yield Finding(
                 (*place, "custom", "name"),
-                f"{quoted(named)} is to be the name of a column: letters, digits and underscores",
+                f"{quoted(named)} must be a column name: letters, digits and underscores only",
             )
 
 

@@ -24,10 +24,10 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     further = (("group", file.group), ("weight", file.weight))
     parts += [((*at, key), name, f"the {key}") for key, name in further if name is not None]
     if test is not None:
-        parts.append(((*at, "test", "column"), test, "what tells the test rows apart"))
+        parts.append(((*at, "test", "column"), test, "the column that marks the test rows"))
     taken: dict[str, str] = {}
     for location, name, part in parts:
-        if name in taken and {part, taken[name]} != {"the group", "what tells the test rows apart"}:
+        if name in taken and {part, taken[name]} != {"the group", "the column that marks the test rows"}:
             again = "twice among the targets" if part == taken[name] else f"{taken[name]} already"
             yield Finding(location, f"{quoted(name)} is {again}; name another column, or remove it")
         taken.setdefault(name, part)
@@ -35,7 +35,9 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         yield Finding((*at, "inputs"), "an empty list leaves no inputs; remove it for all other columns")
     for i, name in enumerate(file.inputs or ()):
         if name in taken:
-            why = "a network would be told the answer" if taken[name] == "the target" else "it is no input"
+            why = (
+                "the network would see the answer" if taken[name] == "the target" else "it cannot be an input"
+            )
             yield Finding(
                 (*at, "inputs", i), f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
             )
@@ -88,7 +90,7 @@ def a_delimiter_is_one_character(spec: schema.ExperimentSpec, facts: DatasetFact
         if len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
             yield Finding(
                 ("dataset", "csv", "delimiter"),
-                f"the delimiter must be one ASCII character, no quote and no line end; found {quoted(mark)}",
+                f"the delimiter must be one ASCII character, not a quote or a line end; found {quoted(mark)}",
             )
 
 

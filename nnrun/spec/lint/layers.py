@@ -83,7 +83,7 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
         yield Finding(
             (*at, "input_dim"),
             f"input_dim {first.input_dim:,} has no vector for word indices up to num_words "
-            f"{facts.num_words:,}; leave it out, or make it as large",
+            f"{facts.num_words:,}; leave it out, or make it that large",
         )
 
 

@@ -133,8 +133,8 @@ def not_a_column(spec: schema.ExperimentSpec, monitor: str, watcher: str) -> str
     canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
     if columns == trained and {monitor, canonical} & set(validated):
         return (
-            f"{watcher} watches {monitor}, and validation is none, so there is none; set validation, "
-            f"or watch {listing(columns)}"
+            f"{watcher} watches {monitor}, but validation is none, so there is no such column; set "
+            f"validation, or watch {listing(columns)}"
         )
     match = canonical if canonical in columns else nearest(monitor, columns)
     message = f"no column is called {quoted(monitor)}"

@@ -94,7 +94,7 @@ def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetF
         if position < len(spec.layers) - 1:
             yield Finding(
                 ("layers", position, "dense", "activation"),
-                "softmax in a hidden layer makes its units compete for a sum of 1; relu is usual there",
+                "softmax in a hidden layer makes its units compete for a sum of 1; use relu there",
                 "warning",
             )
         elif layer.units == 1:
@@ -176,7 +176,7 @@ def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Out
     elif activation != "linear":
         yield Finding(
             output.at("activation"),
-            f"{activation} in the last layer bends or cuts off the predicted number; linear is usual for "
+            f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
             "regression",
             "warning",
         )
@@ -275,8 +275,7 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
             yield Finding(
                 ("layers", position, "dense", "units"),
                 f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
-                "what this layer "
-                f"drops, no later one can bring back (use {classes} or more)",
+                f"later layers cannot recover what this layer drops (use {classes} or more)",
                 "warning",
             )
 

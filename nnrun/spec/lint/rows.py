@@ -42,7 +42,7 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
             "keep one of them",
         )
     elif holdout.column is None and holdout.value is not None:
-        yield Finding((*at, "value"), "value is that of a column; add column, or remove it")
+        yield Finding((*at, "value"), "value needs a column; add column, or remove it")
     elif holdout.column is not None:
         if holdout.value is None:
             yield Finding(
@@ -51,16 +51,17 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
         for key in ("shuffle", "stratify"):
             if getattr(holdout, key):
                 yield Finding(
-                    (*at, key), f"column takes every row with the value, so {key} has no say; remove it"
+                    (*at, key), f"column takes every row with the value, so {key} has no effect; remove it"
                 )
     elif holdout.first is not None:
         if holdout.stratify:
             yield Finding(
-                (*at, "stratify"), "first takes the rows as they come, so stratify has no say; use fraction"
+                (*at, "stratify"),
+                "first takes the rows as they come, so stratify has no effect; use fraction",
             )
         if holdout.shuffle:
             yield Finding(
-                (*at, "shuffle"), "first takes the rows as they come, so shuffle has no say; use fraction"
+                (*at, "shuffle"), "first takes the rows as they come, so shuffle has no effect; use fraction"
             )
         if rows is not None and holdout.first >= rows:
             yield Finding(

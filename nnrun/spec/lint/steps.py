@@ -23,7 +23,8 @@ def none_stands_alone(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
     for position, step in enumerate(steps):
         if isinstance(step, schema.NoInputStep) and len(steps) > 1:
             yield Finding(
-                _at(position, step), "none takes the inputs as they are, so it stands alone; remove it"
+                _at(position, step),
+                "none takes the inputs as they are, so it cannot be combined with other steps; remove it",
             )
 
 
@@ -46,8 +47,8 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         elif isinstance(rows_by, schema.MultiHot) and isinstance(step, schema.Standardize):
             yield Finding(
                 _at(position, step),
-                "standardize after multi_hot makes every 0 another number: rows of 0 and 1 need no scaling, "
-                "and would take a hundred times the memory; remove it",
+                "standardize after multi_hot makes every 0 a nonzero number: rows of 0 and 1 need no "
+                "scaling, and would take a hundred times the memory; remove it",
             )
         elif (facts.inputs == "tokens" or rows_by is not None) and isinstance(step, schema.Standardize):
             yield Finding(
@@ -81,9 +82,10 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
 def _second_rows(first: schema.Component, second: schema.Component) -> str:
     """Why word indices do not become rows twice."""
     if isinstance(first, schema.MultiHot) and isinstance(second, schema.MultiHot):
-        return "multi_hot is in the list twice; its rows are no token lists any more"
+        return "multi_hot is in the list twice; its rows are no longer token lists"
     return (
-        f"{second.kind} takes lists of word indices, and {first.kind} made rows of them already; keep one of "
+        f"{second.kind} takes lists of word indices, and {first.kind} has already turned them into rows; "
+        "keep one of "
         "the two"
     )
 
@@ -133,18 +135,18 @@ def _clash(earlier: schema.Component, step: schema.Component) -> str | None:
     if isinstance(earlier, LAST_STEPS):
         if shared:
             return (
-                f"an earlier {earlier.kind} has made other columns of column {_name(shared[0])}; remove one "
-                "of the two"
+                f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
+                "remove one of the two"
             )
-        return (
-            f"an earlier {earlier.kind} has done these columns; remove one of the two" if everything else None
-        )
+        if not everything:
+            return None
+        return f"an earlier {earlier.kind} has already processed these columns; remove one of the two"
     either = mine is None or theirs is None
     if type(step) is type(earlier) and (shared or (either and isinstance(step, NUMBER_STEPS)) or everything):
-        return f"an earlier {step.kind} has done these columns; remove one of the two"
+        return f"an earlier {step.kind} has already processed these columns; remove one of the two"
     if isinstance(step, schema.Log1p) and isinstance(earlier, schema.Standardize) and (shared or either):
         return (
-            "log1p takes amounts from 0, and standardized ones lie on both sides of it; put log1p before "
+            "log1p takes amounts from 0, and standardized values can be negative; put log1p before "
             "standardize"
         )
     return None
@@ -193,13 +195,13 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         if isinstance(step, schema.Impute):
             if step.strategy == "constant" and step.value is None:
                 yield Finding(
-                    _at(position, step), "the strategy constant needs a value to put in; add `value: 0`, say"
+                    _at(position, step), "the strategy constant needs a value; add one, such as `value: 0`"
                 )
             elif step.strategy != "constant" and step.value is not None:
                 yield Finding(
                     _at(position, step, "value"),
-                    f"the strategy {step.strategy} learns what to put in, so value has no say; remove it, or "
-                    "use strategy: constant",
+                    f"the strategy {step.strategy} learns what to put in, so value has no effect; remove it, "
+                    "or use strategy: constant",
                 )
         elif isinstance(step, schema.Ordinal) and step.order is not None:
             for index, value in enumerate(step.order):
@@ -219,7 +221,7 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         if facts.num_words is None:
             yield Finding(
                 _at(position, step, "dimension"),
-                f"{dataset_name(spec)} without num_words has word indices beyond most dimensions, and "
+                f"{dataset_name(spec)} without num_words has word indices above most dimensions, and "
                 "such a row "
                 f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
                 "warning",
@@ -229,7 +231,7 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                 _at(position, step, "dimension"),
                 f"dimension {step.dimension:,} has no column for word indices up to num_words "
                 f"{facts.num_words:,}; "
-                "leave the dimension out, or make it as large",
+                "leave the dimension out, or make it that large",
             )
 
 

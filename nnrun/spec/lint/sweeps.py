@@ -77,17 +77,17 @@ def method_suits(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[F
         elif size > MAX_TRIALS:
             yield Finding(
                 ("sweep", "over"),
-                f"this grid has {size:,.0f} trials, and {MAX_TRIALS:,} are the most; set `method: random` "
-                "and `trials`",
+                f"this grid has {size:,.0f} trials, and at most {MAX_TRIALS:,} are allowed; set "
+                "`method: random` and `trials`",
             )
     elif sweep.trials is None:
-        yield Finding(("sweep", "method"), f"{sweep.method} needs to know how many; add `trials: 20`")
+        yield Finding(("sweep", "method"), f"{sweep.method} needs the number of trials; add `trials: 20`")
     elif sweep.trials > MAX_TRIALS:
-        yield Finding(("sweep", "trials"), f"{MAX_TRIALS:,} trials are the most")
+        yield Finding(("sweep", "trials"), f"at most {MAX_TRIALS:,} trials are allowed")
     elif sweep.trials > size:
         yield Finding(
             ("sweep", "trials"),
-            f"there are {size:,.0f} combinations and so no {sweep.trials:,} different trials; set "
+            f"there are {size:,.0f} combinations, too few for {sweep.trials:,} different trials; set "
             "`method: grid` to try all",
         )
 

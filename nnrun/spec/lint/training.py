@@ -28,11 +28,13 @@ def schedule_is_a_warmup_and_one_other(spec: schema.ExperimentSpec, facts: Datas
         elif position > 1 or not isinstance(first, schema.Warmup):
             yield Finding(
                 _at(position, part),
-                "one schedule decides the rate of an epoch; keep one, with a warmup before it or without",
+                "only one schedule can set the rate of an epoch; keep one, with or without a warmup "
+                "before it",
             )
         elif isinstance(part, schema.Rates):
             yield Finding(
-                _at(position, part), "rates says the rate of every epoch, so there is no warm-up; remove one"
+                _at(position, part),
+                "rates sets the rate of every epoch, so a warm-up has no effect; remove one",
             )
 
 
@@ -68,9 +70,10 @@ def clip_has_one_limit(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """A norm or a value, not both."""
     clip = spec.gradient_clip
     if clip is not None and (clip.norm is None) == (clip.value is None):
-        found = "there is neither" if clip.norm is None else "both are there"
+        found = "neither is given" if clip.norm is None else "both are given"
         yield Finding(
-            ("gradient_clip",), f"gradients are clipped by norm or by value, and {found}; give one of them"
+            ("gradient_clip",),
+            f"gradients are clipped by norm or by value, and {found}; give exactly one of them",
         )
 
 

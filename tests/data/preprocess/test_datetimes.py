@@ -63,7 +63,7 @@ def test_missing_dates_have_a_feature_of_their_own_where_training_rows_miss_some
 def test_a_text_that_is_no_date_is_a_problem_of_its_row() -> None:
     problems: dict[int, str] = {}
     fit(dates("2024-01-01", "2024-01-03")).apply(dates("2024-01-01", "soon"), problems)
-    assert problems == {1: "has 'soon', which is no date as the training rows have it"}
+    assert problems == {1: "has 'soon', which is not a date in the format of the training rows"}
 
 
 def test_json_and_back() -> None:

@@ -70,5 +70,5 @@ def test_a_row_of_a_later_block_is_named_by_its_place(
     fitted = fit_preprocessing(
         schema.Preprocessing.model_validate({"inputs": "standardize"}), dataset(good), None, n_outputs=1
     )
-    with pytest.raises(DataError, match="Column 'x', row 40: misses its value"):
+    with pytest.raises(DataError, match="Column 'x', row 40: has no value"):
         fitted.transform_inputs(Table((NumberColumn("x", bad),), 50))

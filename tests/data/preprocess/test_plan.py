@@ -68,8 +68,8 @@ def test_none_takes_numbers_as_they_are() -> None:
     inputs = PEOPLE.select(["fare"])
     assert rows_of(fit(inputs, "none"), inputs)[:, 0].tolist() == pytest.approx([7.25, 71.3, 7.9, 53.1])
     assert refusal("none") == (
-        "none takes inputs as they are, and 'sex' and 'note' of people are no numbers. Encode them (one_hot, "
-        "ordinal, text), or leave preprocessing.inputs out for the default."
+        "none takes inputs as they are, and 'sex' and 'note' of people are not numeric. Encode them "
+        "(one_hot, ordinal, text), or leave preprocessing.inputs out for the default."
     )
 
 
@@ -91,11 +91,11 @@ def test_none_takes_numbers_as_they_are() -> None:
         (["one_hot", {"ordinal": "sex"}], "ordinal: column 'sex' has become several columns by one_hot, and"),
         (["one_hot", "hashing"], "hashing: no category is left in people, which has 'age', 'sex', "),
         ("multi_hot", "multi_hot needs lists of tokens, but the inputs of people are a table. For texts, "),
-        (["tokens", "multi_hot"], "tokens gives rows of word indices, which nothing can stand beside, and "),
+        (["tokens", "multi_hot"], "tokens gives rows of word indices, which cannot be combined with "),
         ({"impute": {"strategy": "constant", "value": "x"}}, "impute: column 'age' holds numbers, and the"),
-        ({"ordinal": {"columns": "sex", "order": ["male"]}}, "holds 'female', which its order lacks. Add"),
+        ({"ordinal": {"columns": "sex", "order": ["male"]}}, "holds 'female', which is not in its order"),
         ({"text": {"min_count": 3}}, "text: no word is in 3 or more of the training rows of column 'note'."),
-        ("standardize", "Column 'age', row 1: misses its value; put `impute` before the other steps of this"),
+        ("standardize", "Column 'age', row 1: has no value; put `impute` before the other steps of this"),
     ],
 )  # fmt: skip
 def test_what_does_not_suit_is_refused(steps: Any, said: str) -> None:
@@ -121,7 +121,7 @@ def test_values_that_training_rows_do_not_hold() -> None:
     why = "which the training rows do not hold; `unknown: ignore` takes such values"
     assert fitted.problems(inputs) == {
         3: f"in column 'c' has 'new', {why}",
-        4: f"in column 'c' misses its value, {why}",
+        4: f"in column 'c' has no value, {why}",
     }
     assert rows_of(fit(inputs, "one_hot", [0, 1]), inputs).tolist() == [
         [1, 0],

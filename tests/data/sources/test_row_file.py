@@ -198,7 +198,7 @@ def test_whole_groups_are_held_back(path: Path) -> None:
 
 def test_stratifying_needs_classes_with_rows_enough(tmp_path: Path) -> None:
     heights = write(tmp_path / "t.csv", [{"a": i, "y": i / 3} for i in range(9)])
-    with pytest.raises(DataError, match=r"test\.stratify needs classes, and the target is none"):
+    with pytest.raises(DataError, match=r"test\.stratify needs classes, and the target has no classes"):
         load(heights, test={"fraction": 0.2, "stratify": True})
     rare = write(tmp_path / "rare.csv", [{"a": i, "y": "x" if i == 3 else "z"} for i in range(9)])
     with pytest.raises(DataError, match="the rarest has 1"):

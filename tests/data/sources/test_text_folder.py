@@ -53,7 +53,7 @@ def test_training_and_test_folders(tmp_path: Path) -> None:
     assert (texts(dataset.test), dataset.test.targets.tolist()) == (["test/c/1.txt"], [2])
     assert dataset.task == "multiclass"
     assert [source.name for source in dataset.sources] == ["r/train", "r/test"]
-    with pytest.raises(DataError, match="has a folder test, so the spec's `test` has no say"):
+    with pytest.raises(DataError, match="has a folder test, so the spec's `test` has no effect"):
         load(root, test={"fraction": 0.5})
 
 

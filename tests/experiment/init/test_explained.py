@@ -26,7 +26,7 @@ def test_what_depends_on_the_others_is_the_likelier_target(tmp_path: Path) -> No
     assert first > last + 0.15
     assert default_target(file, "t") == (
         "a",
-        "the first column, of which the others explain more than of the last",
+        "the first column, which the others explain better than the last",
     )
 
 

@@ -66,7 +66,7 @@ def test_a_clean_measurement_is_no_copy() -> None:
     score = rng.uniform(size=200)
     labels = category((score > 0.4).astype(int).tolist())
     assert leak_of(number(score), labels, True) == Leak(
-        "its range falls into one piece for each class", False
+        "each class covers its own interval of its values", False
     )
     noisy = number(score + rng.normal(0, 0.05, 200))
     assert leak_of(noisy, labels, True) is None
@@ -77,14 +77,16 @@ def test_numbers_on_another_scale_are_copies() -> None:
     rng = np.random.RandomState(0)
     price = rng.lognormal(size=200)
     target = number(1e200 * price)
-    assert leak_of(number(3 - 2 * price), target, False) == Leak("the target is a straight line of it", True)
+    assert leak_of(number(3 - 2 * price), target, False) == Leak(
+        "the target is a linear function of it", True
+    )
     logs = leak_of(number(np.log(price)), target, False)
-    assert logs == Leak("both put all rows into the same order (a rank correlation of 1)", True)
+    assert logs == Leak("both put all rows in the same order (a rank correlation of 1)", True)
     inverse = leak_of(number(1 / price), target, False)
-    assert inverse == Leak("both put all rows into the opposite order (a rank correlation of -1)", True)
+    assert inverse == Leak("both put all rows in the opposite order (a rank correlation of -1)", True)
     assert leak_of(number(np.log(price)[::-1]), target, False) is None
     cut = leak_of(number((price > 1).astype(float)), target, False)
-    assert cut == Leak("the target's range falls into one piece for each of its values", True)
+    assert cut == Leak("each of its values covers its own interval of the target", True)
     assert leak_of(category((price > 1).astype(int).tolist()), target, False) is None
     coarse = np.round(3 * rng.uniform(size=200))
     told = leak_of(category(coarse.astype(int).tolist()), number(coarse), False)

@@ -24,10 +24,10 @@ MORE = [i * 2.5 % 11 for i in range(30)]
 @pytest.mark.parametrize(
     ("columns", "target", "why"),
     [
-        ({"class": CLASSES, "survived": OTHERS, "a": CLASSES}, "survived", "a usual name of a target"),
-        ({"a": CLASSES, "Label": NUMBERS, "b": CLASSES}, "Label", "a usual name of a target"),
-        ({"t": NUMBERS, "a": CLASSES}, "t", "the file is called so too"),
-        ({"a": NUMBERS, "price": MORE, "b": CLASSES}, "price", "its name is often that of a target"),
+        ({"class": CLASSES, "survived": OTHERS, "a": CLASSES}, "survived", "a common name for a target"),
+        ({"a": CLASSES, "Label": NUMBERS, "b": CLASSES}, "Label", "a common name for a target"),
+        ({"t": NUMBERS, "a": CLASSES}, "t", "it has the same name as the file"),
+        ({"a": NUMBERS, "price": MORE, "b": CLASSES}, "price", "often the name of a target"),
         (
             {"a": NUMBERS, "Retail Price": MORE, "b": CLASSES},
             "Retail Price",
@@ -43,11 +43,11 @@ MORE = [i * 2.5 % 11 for i in range(30)]
         (
             {"x": NUMBERS, "price": MORE, "y": NUMBERS, "z": MORE},
             "price",
-            "its name is often that of a target",
+            "often the name of a target",
         ),
-        ({"price": NUMBERS, "a": MORE, "lprice": MORE}, "price", "its name is often that of a target"),
+        ({"price": NUMBERS, "a": MORE, "lprice": MORE}, "price", "often the name of a target"),
         ({"a": CLASSES, "label": NAMES}, "a", "the first column"),  # texts that all differ
-        ({"a": CLASSES, "label": GAPS}, "label", "a usual name of a target"),  # missing values
+        ({"a": CLASSES, "label": GAPS}, "label", "a common name for a target"),  # missing values
         ({"a": CLASSES, "label": ["x"] * 30}, "a", "the first column"),  # one value
         ({"a": CLASSES, "id": [i * 7 % 31 for i in range(30)]}, "a", "the last column"),  # an id
         ({"a": CLASSES, "label": ["q", *CLASSES[1:]]}, "a", "the first column"),  # a class of one row
@@ -98,7 +98,7 @@ def test_a_single_positive_is_no_target(tmp_path: Path) -> None:
     file = table(tmp_path, {"label": [0] * 29 + [1], "a": NUMBERS, "b": MORE})
     assert possible_tasks(file.columns["label"]) == ("classification",)
     assert why_no_target(file.columns["label"], 30) == (
-        "has the class '1' in a single row, which cannot be both trained on and validated"
+        "has the class '1' in a single row, which cannot be used for both training and validation"
     )
     assert default_target(file, "t")[0] == "b"
 
