@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
+from nnrun.spec.empty import empty_values
 from nnrun.spec.explain import explain
 from nnrun.spec.folds import has_folds
 from nnrun.spec.lint import Finding, lint
@@ -217,7 +218,7 @@ def check_tree(tree: SpecTree) -> LoadedSpec:
     Raises:
         SpecError: the spec is invalid; holds every problem, those of reading too.
     """
-    root, problems = tree.root, list(tree.problems)
+    root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
     base_of = partial(_base_of, root, tree.base)
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)

@@ -92,15 +92,32 @@ Padding = Literal["valid", "same"]
 Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
 
 
+def _is_off(value: Any) -> bool:
+    """Whether a value is one of the four ways to switch a part off."""
+    return value is None or (isinstance(value, (str, list, Mapping)) and value in ("none", [], {}))
+
+
 class Config(BaseModel):
     """Base of everything in a spec: strict types, no unknown keys, immutable.
 
     Class attributes:
         bare: the field that a bare value fills (`dense: 64`, `gradient_clip: 1.0`), or None.
+        switchable: the fields that `none`, `null`, `[]` and `{}` switch off, and what they are then.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     bare: ClassVar[str | None] = None
+    switchable: ClassVar[Mapping[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch_off(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        off = {
+            key: instead for key, instead in cls.switchable.items() if key in value and _is_off(value[key])
+        }
+        return {**value, **off} if off else value
 
 
 class Component(Config):
@@ -153,7 +170,7 @@ COMPONENT = Discriminator(_component_tag)
 def _with_list(value: Any, key: str) -> Any:
     """The map with a list under `key`, where a single item stands there."""
     if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
-        return {**value, key: [value[key]]}
+        return {**value, key: [value[key]] if value[key] not in (None, {}) else []}
     return value
 
 
@@ -263,6 +280,7 @@ class RowFile(Component):
     """
 
     bare = "path"
+    switchable = {"test": None}
     path: str
     target: Names
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
@@ -324,6 +342,7 @@ class TextFolder(Component):
 
     kind = "text_folder"
     bare = "path"
+    switchable = {"test": None}
     path: str
     test: TestRows | None = None
 
@@ -642,6 +661,7 @@ class Dense(Component):
     """
 
     kind = "dense"
+    switchable = {"kernel_regularizer": None}
     bare = "units"
     units: Count
     activation: Activation = "linear"
@@ -710,6 +730,7 @@ class Conv1D(Component):
     """
 
     kind = "conv1d"
+    switchable = {"kernel_regularizer": None}
     filters: Count
     kernel_size: Count
     strides: Count = 1
@@ -727,6 +748,7 @@ class Conv2D(Component):
     """
 
     kind = "conv2d"
+    switchable = {"kernel_regularizer": None}
     filters: Count
     kernel_size: Sizes
     strides: Sizes = [1]
@@ -1375,6 +1397,11 @@ class ExperimentSpec(Config):
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
+    switchable = {
+        **dict.fromkeys(("init_weights", "class_weight", "gradient_clip", "early_stopping", "sweep")),
+        **{key: [] for key in ("learning_rate_schedule", "metrics")},
+        "validation": "none",
+    }
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -1399,6 +1426,8 @@ class ExperimentSpec(Config):
     @model_validator(mode="before")
     @classmethod
     def _one_schedule_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("learning_rate_schedule") == "none":
+            value = {**value, "learning_rate_schedule": []}
         return _with_list(value, "learning_rate_schedule")
 
 
