@@ -529,15 +529,15 @@ def test_a_file_of_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "code", "sentence"),
     [
-        ("book.xlsx", "book.xlsx is a workbook, which nnrun does not read."),
-        ("images", "images holds images (a.png)."),
+        ("book.xlsx", 4, "book.xlsx is a workbook, and nnrun reads CSV, JSON lines and Parquet."),
+        ("images", 2, "images holds images (a.png)."),
     ],
 )
-def test_other_files_are_told_what_to_do(name: str, sentence: str, capsys: Capture) -> None:
+def test_other_files_are_told_what_to_do(name: str, code: int, sentence: str, capsys: Capture) -> None:
     Path("book.xlsx").write_bytes(b"PK")
     Path("images/cats").mkdir(parents=True)
     Path("images/cats/a.png").write_bytes(b"")
-    assert main(["init", name, "--yes"]) == 2
+    assert main(["init", name, "--yes"]) == code
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
