@@ -205,7 +205,7 @@ def test_the_spec_of_any_file_passes_check_and_trains(name: str, capsys: Capture
         (
             "a,y",
             [[1, "x"], [2, "x"], [3, "z"]],
-            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in 3",
+            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in only 3 rows",
         ),
         ("a,y", [], "f.csv has columns and no rows"),
     ],
@@ -290,7 +290,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["gap.csv", "--target", "a", "--target", "c", "--yes"],
             2,
-            "gap.csv: of several targets each must hold numbers, or 0 and 1 for each of several labels",
+            "gap.csv: with several targets each must hold numbers, or 0 and 1 for labels",
         ),
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],
@@ -475,15 +475,15 @@ def test_a_file_of_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "code", "sentence"),
     [
-        ("book.xlsx", "book.xlsx is a workbook, which nnrun does not read."),
-        ("images", "images holds images (a.png)."),
+        ("book.xlsx", 4, "book.xlsx is a workbook, and nnrun reads CSV, JSON lines and Parquet."),
+        ("images", 2, "images holds images (a.png)."),
     ],
 )
-def test_other_files_are_told_what_to_do(name: str, sentence: str, capsys: Capture) -> None:
+def test_other_files_are_told_what_to_do(name: str, code: int, sentence: str, capsys: Capture) -> None:
     Path("book.xlsx").write_bytes(b"PK")
     Path("images/cats").mkdir(parents=True)
     Path("images/cats/a.png").write_bytes(b"")
-    assert main(["init", name, "--yes"]) == 2
+    assert main(["init", name, "--yes"]) == code
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
