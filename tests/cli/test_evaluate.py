@@ -156,7 +156,9 @@ def test_changed_data_are_refused_with_4_and_not_looked_at(folder: Path, capsys:
     printed = capsys.readouterr()
     run = only_run(folder / "runs")
     assert printed.out == ""
-    assert printed.err.startswith(f"error: small.npz is not what {run.name} was trained on: its SHA-256 is ")
+    assert printed.err.startswith(
+        f"error: small.npz is not the file that {run.name} was trained on: its SHA-256 is "
+    )
     assert record_of(run)["test_uses"] == []
 
 

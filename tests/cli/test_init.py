@@ -205,7 +205,7 @@ def test_the_spec_of_any_file_passes_check_and_trains(name: str, capsys: Capture
         (
             "a,y",
             [[1, "x"], [2, "x"], [3, "z"]],
-            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in 3",
+            "f.csv: no column can be the target: 'a' has a value in only 3 rows; 'y' has a value in",
         ),
         ("a,y", [], "f.csv has columns and no rows"),
     ],
@@ -344,7 +344,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (
             ["gap.csv", "--target", "a", "--target", "c", "--yes"],
             2,
-            "gap.csv: of several targets each must hold numbers, or 0 and 1 for each of several labels",
+            "gap.csv: with several targets each must hold numbers, or 0 and 1 for labels",
         ),
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],

@@ -147,7 +147,7 @@ def test_the_validation_curve_of_a_run_that_validated_nothing(
     with run.history_writer(["epoch", "loss"]) as history:
         history.append({"epoch": 1, "loss": 0.5})
     assert main(["plot", "unvalidated", "--only", "validation"]) == 2
-    assert "unvalidated-20260107T000000Z-ffff validated nothing" in capsys.readouterr().err
+    assert "unvalidated-20260107T000000Z-ffff had no validation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

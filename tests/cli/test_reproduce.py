@@ -33,7 +33,7 @@ def change(run: RunDirectory) -> None:
     history.write_text("\n".join(lines) + "\n")
     weights = run.read_weights(run.members()[0])
     run.write_weights({name: value * 0 for name, value in weights.items()}, run.members()[0])
-    run.write_record(run.read_record() | {"threads": 7, "compiled": None})
+    run.write_record(run.read_record() | {"compiled": None})
 
 
 def test_the_screen_of_the_same(folder: Path, capsys: Capture) -> None:
@@ -69,7 +69,7 @@ def test_json_is_one_document(folder: Path, capsys: Capture) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document["identical"] is False
     assert (document["history"]["column"], document["history"]["epoch"]) == ("loss", 1)
-    assert document["changed"]["threads"]["then"] == 7
+    assert document["changed"]["compiled"] == {"then": None, "now": False}
 
 
 def test_what_cannot_be(folder: Path, capsys: Capture) -> None:

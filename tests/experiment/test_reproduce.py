@@ -175,7 +175,7 @@ def test_histories_of_other_shapes() -> None:
 def test_what_did_not_complete_is_not_repeated(status: str, tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path))
     run.write_record(run.read_record() | {"status": status})
-    with run.owned(), pytest.raises(UsageError, match=f"is {status}: only a run that completed"):
+    with run.owned(), pytest.raises(UsageError, match=f"is {status}: only a completed run"):
         again(run, tmp_path)
 
 

@@ -235,7 +235,9 @@ def test_more_epochs(tmp_path: Path) -> None:
 
 def test_more_epochs_of_what_they_would_change(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path, epochs=3, learning_rate_schedule="cosine"), tmp_path, 2)
-    with pytest.raises(UsageError, match=r"to 6 epochs: its cosine schedule was made for 3\. Train anew\."):
+    with pytest.raises(
+        UsageError, match=r"to 6 epochs: its cosine schedule was made for 3\. Start a new run\."
+    ):
         resume_run(run, overrides={"epochs": 6})
     final = final_of_spec(load_small(tmp_path), Settings("final", tmp_path / "runs"))
     with pytest.raises(UsageError, match="decided before the test set is used"):
