@@ -63,6 +63,8 @@ def brief_classification_text(found: Classification, width: int, brief: Brief) -
     if shown:
         head = f"Most confident mistakes, {len(shown)} of {found.wrong:,}"
         blocks.append(_lines_with_texts(head, _mistake_rows(shown), [m.text for m in shown], width))
+    elif found.mistakes:
+        blocks[-1] += "\n-v shows the most confident mistakes"
     return "\n\n".join(block for block in blocks if block)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MISTAKES = 5
 _LINES = 30
 # How many classes, mistakes and confusions a brief screen shows: as many as fit.
-_BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (0, 0, 0))
+_BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (1, 0, 0))
 
 
 class Split(str, Enum):

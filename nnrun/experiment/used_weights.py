@@ -70,8 +70,11 @@ class UsedWeights:
         if self.epoch is not None and all(of.last for of in known):
             return f"epoch {self.epoch}, the last"
         kind = "fold" if self.members[0] is None else self.members[0].kind
-        if all(of.restored for of in known):
+        restored = any(of.restored for of in known)
+        if restored and all(of.restored or of.best for of in known):  # where training ended at its best
             what = f"best epoch{self._by}, restored by early stopping"
+        elif restored:
+            what = f"best epoch{self._by}, restored by early stopping, or its last"
         else:
             what = (
                 f"best epoch{self._by}"

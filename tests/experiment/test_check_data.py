@@ -34,7 +34,7 @@ def spec(folder: Path, target: str, rest: str, more: str = "") -> Path:
         ("y", NUMBERS, ", drop_missing_target: true", None),
         ("[z, label]", NUMBERS, "", "'yes' is not a number, and several targets must all be numbers"),
         ("lable", CLASSES, "", "has no column 'lable'"),
-        ("label", NUMBERS, "", "The data do not suit the spec"),
+        ("label", NUMBERS, "", "The data do not match the spec"),
         ("label", CLASSES, "", None),
         ("label", CLASSES + "validation: {kfold: {k: 3, stratify: true, shuffle: true}}\n", "", "2"),
         ("y", CLASSES, ", drop_missing_target: true", "binary_crossentropy"),

@@ -388,7 +388,7 @@ def test_classes_with_a_loss_of_one_s_own(folder: Path) -> None:
             {"metrics": [{"custom": {"object": "mine:backwards", "maximize": False}}]},
             "the spec says otherwise. Add maximize: true",
         ),
-        ({"preprocessing": {"inputs": {"custom": "mine:Forgets"}}}, "no plain JSON"),
+        ({"preprocessing": {"inputs": {"custom": "mine:Forgets"}}}, "not plain JSON"),
         ({"preprocessing": {"inputs": {"custom": "mine:Loses"}}}, r"gave shape \(31, 3\)"),
         ({"loss": {"custom": "mine:no_such"}}, r"Module mine \(.*mine.py\) has no 'no_such'"),
     ],

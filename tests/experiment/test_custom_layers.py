@@ -492,7 +492,7 @@ def test_what_cannot_be_exported_is_said(folder: Path, capsys: pytest.CaptureFix
         ("Double", "gave numbers of torch.float64; they must be torch.float32"),
         ("Pair", "gave a tuple; forward must give one tensor"),
         ("ByMode", r"gives rows of shape \(2\) while training and \(3\) otherwise"),
-        ("Late", "late is there, or has its shape and type, only at times"),
+        ("Late", "late is sometimes missing, or its shape or type changes"),
         ("Precise", "has a parameter w of torch.float64"),
     ],
 )

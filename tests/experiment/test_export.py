@@ -64,6 +64,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         format="pt2",
         run=run,
         member=None,
+        weights=exported.weights,
         features=3,
         dtype="float32",
         rows_of="features",
@@ -74,6 +75,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         rows_from="training",
         difference=exported.difference,
     )
+    assert exported.weights.text == "epoch 3, the last and the best by val_loss"
     assert exported.difference <= 1e-5
     check_program(run, tmp_path / "m.pt2", numbers()["x_test"])
 

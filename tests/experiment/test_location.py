@@ -140,7 +140,7 @@ def test_a_table_of_other_content_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match=refused):
         final_of_run(run, settings, epochs=1, overrides=other)
     with pytest.raises(
-        UsageError, match=r"other data:\n  other\.csv: SHA-256 [0-9a-f]{64} in the run \(t\.csv\)"
+        UsageError, match=r"different data:\n  other\.csv: SHA-256 [0-9a-f]{64} in the run \(t\.csv\)"
     ):
         resume_run(run, overrides={**other, "epochs": 5})
     assert not (tmp_path / "again").exists()
@@ -174,7 +174,7 @@ def test_another_test_file_for_a_final_run(tmp_path: Path, monkeypatch: pytest.M
     changes = {"dataset.csv.test.path": "../new.csv"}
     made = final_of_run(run, Settings("final", tmp_path / "again"), epochs=1, overrides=changes)
     assert made.read_record()["rows"]["test"] == 9
-    with pytest.raises(DataError, match=r"new\.csv, in place of test\.csv, is not what"):
+    with pytest.raises(DataError, match=r"new\.csv, in place of test\.csv, is not the file that"):
         evaluate_run(run, overrides=changes)
 
 

@@ -130,7 +130,10 @@ def test_several_networks_are_averaged_and_one_alone_may_be_asked(tmp_path: Path
     told = Told()
     rows = as_csv(numbers()["x_test"])
     mean = np.array([row[1] for row in ask(load_predictor(run, listener=told), rows)])
-    assert told.messages == ["the mean of the outputs of 3 folds (--member fold-N for a single one)"]
+    assert told.messages == [
+        "weights: epoch 3, the last and the best by val_loss",
+        "the mean of the outputs of 3 folds (--member fold-N for a single one)",
+    ]
     each = [[row[1] for row in ask(load_predictor(run, member=f"fold-{i}"), rows)] for i in range(3)]
     assert np.ptp(each, axis=0).max() > 1e-3
     np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-6)
@@ -140,7 +143,10 @@ def test_seeds_too(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path, Selection(seeds=2)))
     told = Told()
     assert len(ask(load_predictor(run, listener=told), "1,2,3\n")) == 1
-    assert told.messages == ["the mean of the outputs of 2 seeds (--member seed-N for a single one)"]
+    assert told.messages == [
+        "weights: epoch 3, the last and the best by val_loss",
+        "the mean of the outputs of 2 seeds (--member seed-N for a single one)",
+    ]
     assert len(load_predictor(run, member="seed-1").networks) == 1
 
 

@@ -507,7 +507,7 @@ def test_a_torn_record_disturbs_no_other_sweep(tmp_path: Path, text: str) -> Non
     assert find_sweep("@last", tmp_path / "runs") == made
     heard = Heard()
     assert sweep(tmp_path, heard=heard) == made
-    assert sum("this sweep is passed over" in said for said in heard.said) == 2
+    assert sum("this sweep and its trials are skipped" in said for said in heard.said) == 2
     shutil.rmtree(made.path)
     with pytest.raises(DataError, match=r"sweep\.json"):
         find_sweep("@last", tmp_path / "runs")

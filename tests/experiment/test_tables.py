@@ -100,7 +100,7 @@ def test_metrics_are_in_the_targets_own_units_and_the_loss_is_not(file: Path, tm
     dataset = load_data(load_run_spec(run).spec)
     price = dataset.train.targets
     history = run.read_history()
-    for network in load_networks(run):
+    for network in load_networks(run)[0]:
         assert network.member is not None
         (fold,) = [
             m.fold
@@ -141,7 +141,7 @@ def test_several_targets_have_a_scale_each(file: Path, tmp_path: Path) -> None:
         "validation": {"holdout": {"fraction": 0.3}},
     }
     run = train(file, tmp_path, **changes)
-    (network,) = load_networks(run)
+    (network,), _ = load_networks(run)
     dataset = load_data(load_run_spec(run).spec)
     (group,) = prepare_groups(load_run_spec(run).spec, dataset)
     rows = group.folds[0].validation_rows

@@ -129,7 +129,7 @@ def test_validation_rows_of_values_that_a_fold_never_saw(
     found = evaluate_run(run, split="validation").unknown
     assert [(unknown.count, unknown.rows) for unknown in found] == [(24, 24)]
     # What one of the networks saw is known: of new rows all three are asked.
-    tables = tables_of([network.fitted for network in load_networks(run)])
+    tables = tables_of([network.fitted for network in load_networks(run)[0]])
     column = CategoryColumn("g", np.array([0, 1, -1], np.int32), ("a", "z"))
     table = Table((column, NumberColumn("x", np.arange(3.0))), 3)
     assert [(u.what, u.count) for u in unknown_values(tables, table)] == [("value", 1), ("missing", 1)]
