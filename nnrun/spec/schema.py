@@ -115,9 +115,21 @@ class Config(BaseModel):
         if not isinstance(value, Mapping):
             return value
         off = {
-            key: instead for key, instead in cls.switchable.items() if key in value and _is_off(value[key])
+            key: instead
+            for key, instead in cls.switchable.items()
+            if key in value
+            and (_is_off(value[key]) or (key in _EMPTY_WITHOUT_VALUES and _says_nothing(value[key])))
         }
         return {**value, **off} if off else value
+
+
+_EMPTY_WITHOUT_VALUES = ("test", "gradient_clip")
+"""Parts that mean nothing where none of their parameters has a value."""
+
+
+def _says_nothing(part: Any) -> bool:
+    """Whether a map gives no key a value, as `{fraction: null}`."""
+    return isinstance(part, Mapping) and all(value is None for value in part.values())
 
 
 class Component(Config):

@@ -155,7 +155,8 @@ class Task:
         """
         if all(metric.of_logits for metric in self.metrics):
             return Scored(z_GNK, z_GNK, own_targets)
-        outputs_GNK = self.network.activate(z_GNK)
+        # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
+        outputs_GNK = self.network.activate(z_GNK.double())
         if self.scales is not None:
             own = [self.scales[0 if len(self.scales) == 1 else place] for place in places]
             outputs = zip(own, outputs_GNK, strict=True)

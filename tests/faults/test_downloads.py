@@ -203,7 +203,7 @@ def test_two_processes_download_at_once(server: str, empty_cache: Path) -> None:
     both = [download(f"{server}good/", empty_cache) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert (empty_cache / REMOTE.name).read_bytes() == CONTENT
-    assert os.listdir(empty_cache) == [REMOTE.name]
+    assert sorted(os.listdir(empty_cache)) == [REMOTE.name, f"{REMOTE.name}.downloaded"]
 
 
 @pytest.mark.parametrize(

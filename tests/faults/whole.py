@@ -9,7 +9,13 @@ from nnrun.spec.load import load_spec_text
 
 _KNOWN = {
     *("spec.yaml", "resolved.yaml", "run.json", "history.csv", "history_mean.csv", "labels.json"),
-    *("vocabulary.json", "weights.safetensors", "preprocessing.json", "report.html"),
+    *(
+        "vocabulary.json",
+        "weights.safetensors",
+        "weights-best.safetensors",
+        "preprocessing.json",
+        "report.html",
+    ),
 }
 
 

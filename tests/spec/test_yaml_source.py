@@ -256,4 +256,4 @@ def test_keys_that_are_numbers_or_truth_values_have_their_names() -> None:
     root, problems = read_yaml(SourceText("spec.yaml", "class_weight: {0: 5, 1.5: 1, true: 2, -1: 3}\n"))
     assert (plain(root), problems) == ({"class_weight": {"0": 5, "1.5": 1, "true": 2, "-1": 3}}, [])
     _, problems = read_yaml(SourceText("spec.yaml", "class_weight: {0: 5, '0': 1}\n"))
-    assert "stands twice" in problems[0].message
+    assert "occurs twice" in problems[0].message
