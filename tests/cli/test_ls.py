@@ -171,8 +171,8 @@ def test_without_the_ledger_the_runs_that_are_there_count(
     screen = capsys.readouterr()
     assert "  3rd of 2  " in screen.out
     assert screen.err.startswith(
-        f"runs/{LEDGER} is missing: looks at a test set are counted from the runs' own records, so those of "
-        "deleted runs are not among them.\n"
+        f"runs/{LEDGER} is missing: looks at a test set are counted from the runs' own records, so looks "
+        "by deleted runs are not included.\n"
     )
 
 
