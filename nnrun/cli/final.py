@@ -31,13 +31,7 @@ def final(
     ] = None,
     test: Annotated[
         Path | None,
-        typer.Option(
-            "--test",
-            metavar="FILE",
-            parser=options.path,
-            help="A file of test rows with the same columns, in place of the spec's test set.",
-            show_default=False,
-        ),
+        options.test_file("A file of test rows with the same columns, in place of the spec's test set."),
     ] = None,
     resume: options.Resume = None,
     allow_inexact: options.AllowInexact = False,

@@ -72,16 +72,7 @@ def init(
         ),
     ] = None,
     task: Annotated[Task | None, typer.Option("--task", help="Predict classes, or a number.")] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(
-            "--test",
-            metavar="FILE",
-            parser=options.path,
-            help="A file with the same columns: the test set.",
-            show_default=False,
-        ),
-    ] = None,
+    test: Annotated[Path | None, options.test_file("A file with the same columns: the test set.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions; use the defaults.")] = False,
     output: Annotated[
         Path | None,

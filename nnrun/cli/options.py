@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -144,24 +144,16 @@ Smoke = Annotated[
     ),
 ]
 
-Spec = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SPEC",
-        parser=path,
-        help="The spec file.",
-        show_default=False,
-    ),
-]
-SpecOrNone = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="SPEC",
-        parser=path,
-        help="The spec file.",
-        show_default=False,
-    ),
-]
+_SPEC = typer.Argument(metavar="SPEC", parser=path, help="The spec file.", show_default=False)
+Spec = Annotated[Path, _SPEC]
+SpecOrNone = Annotated[Path | None, _SPEC]
+
+
+def test_file(help_: str) -> Any:
+    """The option `--test FILE`: a file of test rows."""
+    return typer.Option("--test", metavar="FILE", parser=path, help=help_, show_default=False)
+
+
 Resume = Annotated[
     str | None,
     typer.Option("--resume", metavar="RUN", help="Resume an interrupted run: path, id, @last."),

@@ -14,22 +14,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
-from native_step import STEPS, make_task
+from native_step import microseconds
 
-from nnrun.spec.streams import sources_of
 from nnrun.training.device import cpu_setup
-from nnrun.training.engine import EagerEngine
-from nnrun.training.native import NativeEngine
-from nnrun.training.native_library import THIS_CPU, load_library
+from nnrun.training.native_library import THIS_CPU
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from cpu_levels import levels_here
 
-REPEATS = 9
 # Features, units of two hidden layers, batch size, networks: Boston's folds, digits' folds, wider tables.
 SIZES = [(13, 64, 1, 4), (64, 64, 32, 5), (64, 64, 512, 1), (100, 128, 128, 1), (100, 256, 64, 1)]
 
@@ -45,18 +39,7 @@ VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_I
 
 def compare(features: int, units: int, batch_size: int, replicas: int, cpu: str) -> str:
     """One line of the table."""
-    task = make_task(features, units, batch_size)
-    sources = sources_of(0, range(replicas))
-    weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    engines = [EagerEngine(task, weights), NativeEngine(task, weights, load_library(cpu=cpu))]
-    orders = [np.arange(STEPS * batch_size)] * replicas
-    best = [float("inf")] * 2
-    for repeat in range(REPEATS):
-        for place, engine in enumerate(engines):
-            started = time.thread_time()
-            engine.train_epoch(orders, sources, repeat + 1)
-            best[place] = min(best[place], (time.thread_time() - started) / STEPS * 1e6)
-    eager, own = best
+    eager, own = microseconds(features, units, batch_size, replicas, cpu)
     return f"{features:4} {units:4} {batch_size:6} {replicas:9} {eager:9.0f} {own:9.0f} {eager / own:7.1f}"
 
 

@@ -23,7 +23,7 @@ from nnrun.training.device import cpu_setup
 from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
-from nnrun.training.native_library import load_library
+from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.task import Task
 
@@ -52,12 +52,14 @@ def make_task(features: int, units: int, batch_size: int) -> Task:
     )
 
 
-def compare(features: int, units: int, batch_size: int, replicas: int) -> str:
-    """One line of the table."""
+def microseconds(
+    features: int, units: int, batch_size: int, replicas: int, cpu: str = THIS_CPU
+) -> tuple[float, float]:
+    """Of a step of all networks, the least of some repeats in turn: PyTorch's, and that of C++ for a CPU."""
     task = make_task(features, units, batch_size)
     sources = sources_of(0, range(replicas))
     weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    engines = [EagerEngine(task, weights), native.NativeEngine(task, weights, load_library())]
+    engines = [EagerEngine(task, weights), native.NativeEngine(task, weights, load_library(cpu=cpu))]
     orders = [np.arange(STEPS * batch_size)] * replicas
     best = [float("inf")] * 2
     for repeat in range(REPEATS):
@@ -65,7 +67,12 @@ def compare(features: int, units: int, batch_size: int, replicas: int) -> str:
             started = time.thread_time()
             engine.train_epoch(orders, sources, repeat + 1)
             best[place] = min(best[place], (time.thread_time() - started) / STEPS * 1e6)
-    eager, own = best
+    return best[0], best[1]
+
+
+def compare(features: int, units: int, batch_size: int, replicas: int) -> str:
+    """One line of the table."""
+    eager, own = microseconds(features, units, batch_size, replicas)
     work = batch_size * (features * units + units * units + units)
     size = f"{features:4} {units:4} {batch_size:6} {replicas:9} {work:12,}"
     return f"{size} {eager:8.0f} {own:8.0f} {eager / own:6.1f}"
