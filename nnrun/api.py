@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import UsageError
 from nnrun.paths import path_of_variable, user_path
-from nnrun.spec.allowed import allowing
+from nnrun.spec.allowed_modules import allowing
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from nnrun.experiment.evaluate import Evaluation
-    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.running.listener import Listener
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
-    from nnrun.spec.overrides import Override
+    from nnrun.spec.reading.overrides import Override
 
 Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
@@ -107,7 +107,7 @@ class Run:
 
         `<i>.weight` has shape (out, in) and `<i>.bias` (out,), where `<i>` is the layer's place from 0.
         """
-        from nnrun.experiment.used_weights import read_used_weights
+        from nnrun.experiment.finished.used_weights import read_used_weights
         from nnrun.records import Member
 
         if fold is not None and seed is not None:
@@ -147,14 +147,14 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         smoke: two epochs on a few hundred generated rows.
         verbose: print one line per epoch to stderr.
-        allow_custom: your own modules that the spec names and that may run (`nnrun.spec.custom`).
+        allow_custom: your own modules that the spec names and that may run (`nnrun.spec.custom_objects`).
 
     Raises:
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
-    from nnrun.experiment.prepare import Selection
-    from nnrun.experiment.run import Settings, run_experiment
-    from nnrun.spec.load import load_spec
+    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.setup.groups import Selection
+    from nnrun.spec.reading.load import load_spec
 
     if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
         raise UsageError(f"seeds is {seeds!r}; it must be a whole number from 1.")
@@ -238,10 +238,10 @@ def sweep(
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
-    from nnrun.experiment.run import Settings
-    from nnrun.experiment.sweep import run_sweep
-    from nnrun.experiment.sweep_listener import SweepLines, SweepListener
-    from nnrun.spec.sweep import load_sweep
+    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.sweeping.sweep import run_sweep
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+    from nnrun.spec.sweep_plan import load_sweep
 
     asked: dict[str, str | int | None] = {"method": method, "trials": trials, "monitor": monitor}
     changes = {key: value for key, value in asked.items() if value is not None}
@@ -275,9 +275,9 @@ def kfold(
         fold: train only this fold, counted from 0.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
-    from nnrun.experiment.prepare import Selection
-    from nnrun.experiment.revalidated import load_for_kfold
-    from nnrun.experiment.run import Settings, run_experiment
+    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.setup.groups import Selection
+    from nnrun.experiment.setup.kfold_spec import load_for_kfold
 
     loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
@@ -309,9 +309,9 @@ def final(
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
-    from nnrun.experiment.final import final_of_run, final_of_spec
-    from nnrun.experiment.run import Settings
-    from nnrun.spec.load import load_spec
+    from nnrun.experiment.running.final import final_of_run, final_of_spec
+    from nnrun.experiment.running.run import Settings
+    from nnrun.spec.reading.load import load_spec
 
     settings = Settings(
         "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
@@ -365,7 +365,7 @@ def evaluate(
         runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
     """
-    from nnrun.experiment.evaluate import evaluate_run
+    from nnrun.experiment.evaluating.evaluate import evaluate_run
 
     with allowing(allow_custom):
         return evaluate_run(
@@ -416,13 +416,13 @@ def predict(
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
         the true one; the index is the row's number in the training or the test set.
     """
-    from nnrun.experiment.predict import load_predictor, predict_values
+    from nnrun.experiment.predicting.predict import load_predictor, predict_values
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
     with allowing(allow_custom):
         if split is not None:
-            from nnrun.experiment.predict_split import predict_split
+            from nnrun.experiment.predicting.predict_split import predict_split
 
             return predict_split(
                 _run(run, runs_dir)._directory,
@@ -462,7 +462,7 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
 
 def _changes(overrides: Overrides) -> list[Override]:
     """Overrides as messages to Python call them."""
-    from nnrun.spec.overrides import IN_PYTHON, overrides_of
+    from nnrun.spec.reading.overrides import IN_PYTHON, overrides_of
 
     return overrides_of(overrides, IN_PYTHON)
 
@@ -483,8 +483,8 @@ def _data_dir(path: PathLike | None) -> Path | None:
 
 
 def _listener(verbose: bool) -> Listener:
-    from nnrun.experiment.listener import Listener
-    from nnrun.experiment.progress import LineListener
+    from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.running.progress import LineListener
 
     return LineListener(_write_line) if verbose else Listener()
 

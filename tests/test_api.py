@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from small_experiments import KFOLD, files_of, numbers, without_seconds, write_small
 
 import nnrun
 from nnrun.errors import DataError, DivergedError, SpecError, UsageError
+from tests.support.small_experiments import KFOLD, files_of, numbers, without_seconds, write_small
 
 
 @pytest.fixture

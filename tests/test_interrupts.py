@@ -205,8 +205,8 @@ def test_a_request_that_something_swallows_ends_the_command_all_the_same(
     (run / "resolved.yaml").write_text("name: x\n")
     script = f"""
 import os, sys
-import nnrun.experiment.curves as curves, nnrun.experiment.report as report
-import nnrun.experiment.report_analysis
+import nnrun.experiment.describing.learning_curves as curves, nnrun.experiment.describing.report as report
+import nnrun.experiment.describing.report_analysis
 report.analysis_blocks = lambda *_: []
 made = curves.make_panels
 def swallowing(*args, **kwargs):

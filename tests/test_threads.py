@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_experiments import load_small, only_run, record_of, without_seconds, write_small
 
 from nnrun.cli import main
 from nnrun.errors import UsageError
-from nnrun.experiment.reproduce import reproduce_run
-from nnrun.experiment.resume import resume_run
-from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.running.reproduce import reproduce_run
+from nnrun.experiment.running.resume import resume_run
+from nnrun.experiment.running.run import Settings, run_experiment
 from nnrun.threads import ask_for, usable_cpus, wanted_threads
-from nnrun.training.compiler import cxx_compiler
+from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.device import threads_for
+from tests.support.small_experiments import load_small, only_run, record_of, without_seconds, write_small
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_it_is_recorded_and_taken_again(
 
 
 def test_a_resumed_run_says_that_it_keeps_its_threads(tmp_path: Path) -> None:
-    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.running.listener import Listener
 
     ask_for(2)
     run = run_experiment(load_small(tmp_path), Settings("train", tmp_path / "runs"))

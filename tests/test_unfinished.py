@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from nnrun.errors import DataError
-from nnrun.figures.curves import save
+from nnrun.figures.curve_figure import save
 from nnrun.records import RunDirectory
-from nnrun.records.files import write_text
+from nnrun.records.atomic_files import write_text
 from nnrun.unfinished import remove_abandoned, unfinished
 
 

@@ -17,7 +17,7 @@ from typing import TextIO, cast
 from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave
-from nnrun.spec.allowed import allowing
+from nnrun.spec.allowed_modules import allowing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         if debug:
             raise
-        from nnrun.experiment.out_of_memory import out_of_memory
+        from nnrun.experiment.setup.out_of_memory import out_of_memory
 
         ran_out = out_of_memory(error)
         if ran_out is not None:

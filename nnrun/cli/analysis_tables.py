@@ -14,7 +14,7 @@ from nnrun.cli.output import aligned, shortened
 from nnrun.errors import one_line
 
 if TYPE_CHECKING:
-    from nnrun.experiment.analysis import (
+    from nnrun.experiment.evaluating.error_analysis import (
         Calibration,
         Classification,
         ClassScores,

@@ -15,7 +15,7 @@ from nnrun.cli.output import print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.spec.load import LoadedSpec
+    from nnrun.spec.reading.load import LoadedSpec
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Checked:
 
 def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
-    from nnrun.spec.load import load_spec
-    from nnrun.spec.sweep import check_sweep
+    from nnrun.spec.reading.load import load_spec
+    from nnrun.spec.sweep_plan import check_sweep
 
     try:
         warnings = check_sweep(spec, overrides)
@@ -63,7 +63,7 @@ def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
     path = getattr(loaded.spec.dataset, "path", None)
     if path is None or not Path(path).expanduser().exists():
         return ()
-    from nnrun.experiment.check_data import problems_of_data
+    from nnrun.experiment.setup.check_data import problems_of_data
 
     return problems_of_data(loaded)
 

@@ -17,7 +17,7 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
-from nnrun.experiment.record_text import (
+from nnrun.experiment.finished.record_text import (
     baseline_text,
     caution_text,
     interval_text,
@@ -26,10 +26,10 @@ from nnrun.experiment.record_text import (
     score_table,
     unfinished_text,
 )
-from nnrun.experiment.sound_record import sound
-from nnrun.experiment.used_weights import recorded_weights
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.records import members_of_record, recorded_directions
-from nnrun.spec.suggest import with_std
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from nnrun.records import RunDirectory

@@ -8,16 +8,16 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.differences import check_format, differences_table, print_csv, print_differences
+from nnrun.cli.differences_table import check_format, differences_table, print_csv, print_differences
 from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
-from nnrun.spec.suggest import with_std
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nnrun.experiment.compare import ComparedRun, Comparison, ScoreComparison
+    from nnrun.experiment.evaluating.compare import ComparedRun, Comparison, ScoreComparison
     from nnrun.records import RunDirectory
 
 
@@ -47,14 +47,14 @@ def compare(
     if len(found) < 2:
         raise UsageError(f"compare needs at least two runs, but got only {found[0].id}.")
     if spec_only:
-        from nnrun.experiment.run_scores import read_run_spec
+        from nnrun.experiment.finished.run_scores import read_run_spec
 
         print_differences(
             _names(found), [read_run_spec(run) for run in found], as_json=as_json, as_csv=as_csv
         )
         return
 
-    from nnrun.experiment.compare import compare_runs
+    from nnrun.experiment.evaluating.compare import compare_runs
 
     comparison = compare_runs(found)
     names = _names(found)
@@ -83,7 +83,7 @@ def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> 
         message("No figure: none of these runs has finished an epoch.")
         return None
 
-    from nnrun.experiment.curves import make_panels, write_figure
+    from nnrun.experiment.describing.learning_curves import make_panels, write_figure
 
     panels = make_panels(
         [run.scores.run for run, _ in drawn],

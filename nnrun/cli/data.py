@@ -54,7 +54,7 @@ class Split(str, Enum):
 @data.command()
 def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
     """List the data sets, and where each is on this machine."""
-    from nnrun.data.cache import find
+    from nnrun.data.archives.download import find
     from nnrun.data.catalog import CATALOG
 
     entries = list(CATALOG.values())
@@ -138,9 +138,9 @@ def show(
         )
 
     from nnrun.data.catalog import entry_for, path_of, token_words_of
-    from nnrun.data.describe import describe_row, overview
-    from nnrun.data.describe_file import kind_of_file
     from nnrun.data.sources import load_dataset
+    from nnrun.data.summaries.describe_data import describe_row, overview
+    from nnrun.data.summaries.describe_file import kind_of_file
 
     name = path_of(name, data_dir)
     if kind_of_file(name) is not None:
@@ -178,8 +178,8 @@ def _show_of_spec(
 ) -> None:
     """Show the data of a spec, or one row, also as the network gets it."""
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.prepared_row import describe_row_of_spec
-    from nnrun.spec.load import load_spec
+    from nnrun.experiment.describing.prepared_row import describe_row_of_spec
+    from nnrun.spec.reading.load import load_spec
 
     document = describe_row_of_spec(
         load_spec(name).spec,
@@ -199,7 +199,7 @@ def _show_of_spec(
 
 
 def _show_file(name: str, row: int | None, split: Split, num_words: int | None, as_json: bool) -> None:
-    from nnrun.data.describe_file import file_overview, file_row, read_file
+    from nnrun.data.summaries.describe_file import file_overview, file_row, read_file
 
     if num_words is not None or split is not Split.train:
         option = "--split" if num_words is None else "--num-words"

@@ -134,7 +134,7 @@ def file_text(document: dict[str, Any]) -> str:
     )
     parts = [head, _columns_table(columns)]
     if document["read_with"]:
-        from nnrun.spec.dump import flow  # pydantic: only where it is needed
+        from nnrun.spec.writing.dump import flow  # pydantic: only where it is needed
 
         keys = flow(document["read_with"])
         parts.append(

@@ -9,7 +9,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.differences import check_format, print_differences
+from nnrun.cli.differences_table import check_format, print_differences
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def diff(
 def _read(source: str, runs_dir: Path) -> tuple[str, ExperimentSpec]:
     """What to call a spec, and the spec."""
     if options.is_spec(source):
-        from nnrun.spec.load import load_spec
+        from nnrun.spec.reading.load import load_spec
 
         return source, load_spec(source).spec
 
-    from nnrun.experiment.run_scores import read_run_spec
+    from nnrun.experiment.finished.run_scores import read_run_spec
     from nnrun.records import find_run
 
     run = find_run(source, runs_dir)

@@ -23,11 +23,11 @@ from nnrun.cli.output import (
     times,
 )
 from nnrun.errors import printable
-from nnrun.spec.suggest import with_std
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from nnrun.cli.analysis_tables import Brief
-    from nnrun.experiment.evaluate import Evaluation
+    from nnrun.experiment.evaluating.evaluate import Evaluation
 
 
 _MISTAKES = 5
@@ -73,7 +73,7 @@ def evaluate(
     Each look at the test set is counted in the run's record.
     """
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.evaluate import evaluate_run, write_figures
+    from nnrun.experiment.evaluating.evaluate import evaluate_run, write_figures
     from nnrun.records import find_run
 
     evaluation = evaluate_run(
@@ -95,7 +95,7 @@ def evaluate(
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
-    from nnrun.experiment.analysis import Classification, MultiLabel
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
 
     document = {
         **vars(evaluation),
@@ -135,7 +135,7 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
-    from nnrun.experiment.record_text import no_better_text
+    from nnrun.experiment.finished.record_text import no_better_text
 
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
@@ -213,8 +213,8 @@ def _look(evaluation: Evaluation) -> str:
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
     from nnrun.cli import analysis_tables as tables
-    from nnrun.experiment.analysis import Classification, MultiLabel
-    from nnrun.experiment.combine import combination_text
+    from nnrun.experiment.evaluating.average_outputs import combination_text
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
 
     analysis = evaluation.analysis
     if analysis is None:

@@ -14,7 +14,7 @@ from nnrun.cli.output import print_json
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.export import Exported
+    from nnrun.experiment.exporting.export import Exported
 
 
 class ExportFormat(str, Enum):
@@ -62,7 +62,7 @@ def export(
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file.")
 
-    from nnrun.experiment.export import export_run
+    from nnrun.experiment.exporting.export import export_run
     from nnrun.records import find_run
 
     exported = export_run(

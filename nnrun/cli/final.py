@@ -12,7 +12,7 @@ from nnrun.cli.app import app
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.running.listener import Listener
     from nnrun.records import RunDirectory
 
 _BEST = "best"
@@ -73,13 +73,13 @@ def final(
     if of_spec and epochs == _BEST:
         raise UsageError("--epochs best needs a run with validation; name the run, or give a number.")
 
-    from nnrun.spec.load import load_spec
+    from nnrun.spec.reading.load import load_spec
 
     loaded = load_spec(source, changes) if of_spec else None
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.final import final_of_run, final_of_spec
-    from nnrun.experiment.run import Settings
+    from nnrun.experiment.running.final import final_of_run, final_of_spec
+    from nnrun.experiment.running.run import Settings
     from nnrun.records import find_run
 
     settings = Settings(

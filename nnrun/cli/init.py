@@ -16,7 +16,7 @@ from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.data.files.read import ReadTable
+    from nnrun.data.tables.read_table import ReadTable
     from nnrun.experiment.init.table_spec import InitialSpec
     from nnrun.experiment.init.target import TaskName
 
@@ -162,8 +162,8 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
 
 
 def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
-    from nnrun.data.describe_file import read_file
-    from nnrun.data.files.opened import refuse_workbook
+    from nnrun.data.summaries.describe_file import read_file
+    from nnrun.data.tables.open_file import refuse_workbook
     from nnrun.experiment.init.folder_spec import initial_spec_of_folder
     from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
     from nnrun.experiment.init.target import require_target
@@ -207,7 +207,7 @@ def _spec_of_npz(file: Path, path: Path, asked: _Asked) -> InitialSpec:
 def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
     lacking = [name for name in file.columns if name not in test.columns]
     if lacking:
-        from nnrun.spec.suggest import listing, quoted
+        from nnrun.spec.wording import listing, quoted
 
         shown = listing([quoted(name) for name in lacking[:8]], "and")
         raise UsageError(

@@ -42,7 +42,7 @@ def kfold(
     verbose: options.Verbose = False,
 ) -> int:
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together."""
-    from nnrun.experiment.revalidated import load_for_kfold
+    from nnrun.experiment.setup.kfold_spec import load_for_kfold
 
     changes = options.changes_of(set_, seed=seed, epochs=epochs)
     if resume is not None:
@@ -65,8 +65,8 @@ def kfold(
     loaded = load_for_kfold(options.required(spec), changes, k=k, repeats=repeats, prefix="--")
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.prepare import Selection
-    from nnrun.experiment.run import Settings, run_experiment
+    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.setup.groups import Selection
 
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", runs_dir, data_dir, device, smoke, selection, compile=compile_.value)

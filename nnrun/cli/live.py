@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nnrun.errors import printable
-from nnrun.experiment.listener import Listener, Start
-from nnrun.experiment.progress import means, start_line
+from nnrun.experiment.running.listener import Listener, Start
+from nnrun.experiment.running.progress import means, start_line
 from nnrun.training.loop import EpochRecord
 
 _MOST_ROWS = 12

@@ -79,7 +79,7 @@ def ls(
     as_json: options.Json = False,
 ) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
-    from nnrun.experiment.listing import select_runs, sort_runs
+    from nnrun.experiment.finished.listing import select_runs, sort_runs
     from nnrun.records import all_looks, list_runs
 
     every = list_runs(runs_dir)

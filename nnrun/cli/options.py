@@ -23,7 +23,7 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
-    from nnrun.spec.overrides import Override
+    from nnrun.spec.reading.overrides import Override
 
 Set = Annotated[
     list[str] | None,
@@ -64,7 +64,7 @@ DataDir = Annotated[
 
 
 def _allow(modules: list[str] | None) -> list[str] | None:
-    from nnrun.spec.allowed import allow
+    from nnrun.spec.allowed_modules import allow
 
     allow(modules or ())
     return modules
@@ -200,7 +200,7 @@ def required(spec: Path | None, what: str = "run") -> Path:
 
 def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) -> list[Override]:
     """What the command line changes in a spec."""
-    from nnrun.spec.overrides import Override, overrides_of
+    from nnrun.spec.reading.overrides import Override, overrides_of
 
     options = {"seed": seed, "epochs": epochs}
     return [

@@ -16,8 +16,8 @@ from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.curves import Panels
-    from nnrun.figures.curves import Phase
+    from nnrun.experiment.describing.learning_curves import Panels
+    from nnrun.figures.curve_figure import Phase
 
 
 class Only(str, Enum):
@@ -56,7 +56,7 @@ def plot(
         raise UsageError(f"--smooth must be at least 0 and below 1, but got {smooth:g}.")
     options.check_figure(output)
 
-    from nnrun.experiment.curves import make_panels, write_figure, write_figures
+    from nnrun.experiment.describing.learning_curves import make_panels, write_figure, write_figures
     from nnrun.records import find_runs
 
     found = find_runs(runs, runs_dir)

@@ -18,11 +18,11 @@ from nnrun.cli.output import message, nth_look, print_json
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnrun.data.preprocess.unknown import UnknownCounts
-    from nnrun.data.row_source import RowSource
-    from nnrun.experiment.meaning import Meaning, Predictions
-    from nnrun.experiment.predict import Predictor
-    from nnrun.experiment.predict_split import SplitPredictions
+    from nnrun.data.new_rows.row_source import RowSource
+    from nnrun.data.preprocess.unknown_values import UnknownCounts
+    from nnrun.experiment.predicting.output_decoder import Meaning, Predictions
+    from nnrun.experiment.predicting.predict import Predictor
+    from nnrun.experiment.predicting.predict_split import SplitPredictions
 
 _STDIN = "-"
 _LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
@@ -108,8 +108,8 @@ def predict(
         _refuse_target(output, input_)
 
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.predict import load_predictor, predict_source, unknown_counts
-    from nnrun.experiment.predict_split import predict_split, refuse_without_probabilities
+    from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
+    from nnrun.experiment.predicting.predict_split import predict_split, refuse_without_probabilities
     from nnrun.records import find_run
 
     listener = listener_for(quiet=quiet, verbose=False)
@@ -191,7 +191,7 @@ def _give(
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
     """Where the rows come from. What stdin holds follows from what the network takes."""
-    from nnrun.data.row_source import RowSource, source_of
+    from nnrun.data.new_rows.row_source import RowSource, source_of
 
     if input_ != _STDIN:
         source = source_of(options.path(input_))
@@ -246,7 +246,7 @@ def _write_file(
     probabilities: bool,
     targets: bool,
 ) -> int:
-    from nnrun.records.files import replace_file
+    from nnrun.records.atomic_files import replace_file
 
     rows = 0
 
@@ -268,7 +268,7 @@ def _write(
     targets: bool,
 ) -> int:
     """Write predictions as they come; give their number."""
-    from nnrun.experiment.prediction_lines import CsvLines, JsonLines
+    from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 
     rows = 0
     if format_ is Format.jsonl:

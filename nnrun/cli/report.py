@@ -41,7 +41,7 @@ def report(
         raise UsageError(f"-o must name a .html file, but got {output}.")
 
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.report import write_report
+    from nnrun.experiment.describing.report import write_report
     from nnrun.records import find_run
 
     found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))

@@ -12,7 +12,7 @@ from nnrun.cli.output import message, print_json
 from nnrun.errors import EXIT_INTERRUPTED, printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.reproduce import HistoryComparison, Reproduction, WeightsComparison
+    from nnrun.experiment.running.reproduce import HistoryComparison, Reproduction, WeightsComparison
 
 EXIT_DIFFERENT = 1
 
@@ -37,8 +37,8 @@ def reproduce(
 ) -> int:
     """Train a run again and compare bit for bit. Exits with 0 if everything is identical, else with 1."""
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.reproduce import reproduce_run
-    from nnrun.experiment.run import RunInterrupted
+    from nnrun.experiment.running.reproduce import reproduce_run
+    from nnrun.experiment.running.run import RunInterrupted
     from nnrun.records import find_run
 
     try:

@@ -11,10 +11,10 @@ from nnrun.cli.running import train_and_report
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.running.listener import Listener
     from nnrun.records import RunDirectory
-    from nnrun.spec.load import LoadedSpec
-    from nnrun.spec.overrides import Overrides
+    from nnrun.spec.reading.load import LoadedSpec
+    from nnrun.spec.reading.overrides import Overrides
 
 
 def resume_and_report(
@@ -50,7 +50,7 @@ def resume_and_report(
     if given:
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 
-    from nnrun.experiment.resume import resume_run
+    from nnrun.experiment.running.resume import resume_run
     from nnrun.records import find_run
 
     run = find_run(name, runs_dir)

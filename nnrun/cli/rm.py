@@ -68,7 +68,7 @@ def _chosen(
     references: Sequence[str], name: str | None, status: str | None, runs_dir: Path
 ) -> list[RunDirectory]:
     """The runs that are named and fit, as `nnrun ls` chooses them; without names all that fit."""
-    from nnrun.experiment.listing import select_runs
+    from nnrun.experiment.finished.listing import select_runs
     from nnrun.records import find_runs, list_runs
 
     if not references and name is None and status is None:

@@ -11,7 +11,7 @@ from nnrun.cli.output import live_screen, message, print_json
 from nnrun.errors import EXIT_INTERRUPTED, Problem
 
 if TYPE_CHECKING:
-    from nnrun.experiment.listener import Listener
+    from nnrun.experiment.running.listener import Listener
     from nnrun.records import RunDirectory
 
 
@@ -35,7 +35,7 @@ def train_and_report(
     Returns:
         0, or 130 where the user interrupted it.
     """
-    from nnrun.experiment.run import RunInterrupted
+    from nnrun.experiment.running.run import RunInterrupted
 
     if not quiet:
         for warning in warnings:
@@ -53,8 +53,8 @@ def train_and_report(
 
 def listener_for(*, quiet: bool, verbose: bool) -> Listener:
     """Who shows the progress: a live table on a terminal, plain lines elsewhere, nobody where quiet."""
-    from nnrun.experiment.listener import Listener
-    from nnrun.experiment.progress import LineListener
+    from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.running.progress import LineListener
 
     if quiet:
         return Listener()

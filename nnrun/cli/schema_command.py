@@ -9,6 +9,6 @@ from nnrun.cli.output import print_json
 @app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors that complete and check YAML."""
-    from nnrun.spec.json_schema import json_schema
+    from nnrun.spec.writing.json_schema import json_schema
 
     print_json(json_schema())

@@ -13,10 +13,10 @@ from nnrun.cli.output import aligned, message, print_json, shortened, terminal_w
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.column_plan import PlannedColumn
-    from nnrun.experiment.describe import Description
+    from nnrun.experiment.describing.column_plan import PlannedColumn
+    from nnrun.experiment.describing.describe_spec import Description
     from nnrun.records import RunDirectory
-    from nnrun.spec.load import LoadedSpec
+    from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_COLUMNS = 40
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -32,13 +32,13 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show a spec with all defaults filled in, its network and its data; for a run also its results."""
-    from nnrun.spec.load import load_spec
+    from nnrun.spec.reading.load import load_spec
 
     run: RunDirectory | None = None
     if options.is_spec(source):
         loaded = load_spec(source, set_ or ())
     else:
-        from nnrun.experiment.load_run import load_run_spec
+        from nnrun.experiment.finished.load_run import load_run_spec
         from nnrun.records import find_run
 
         run = find_run(source, runs_dir)
@@ -54,8 +54,8 @@ def show(
 
 def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.describe import describe_spec
-    from nnrun.experiment.load_run import selection_of
+    from nnrun.experiment.describing.describe_spec import describe_spec
+    from nnrun.experiment.finished.load_run import selection_of
 
     record = {} if run is None else run.read_record()
     return describe_spec(
@@ -68,7 +68,7 @@ def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | No
 
 
 def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> dict[str, Any]:
-    from nnrun.spec.dump import dump_value
+    from nnrun.spec.writing.dump import dump_value
 
     document = {"spec": dump_value(loaded.spec), **asdict(description)}
     if run is None:
@@ -78,8 +78,8 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
-    from nnrun.experiment.rates_in_words import rates_in_words
-    from nnrun.spec.dump import dump_spec
+    from nnrun.experiment.describing.schedule_text import rates_in_words
+    from nnrun.spec.writing.dump import dump_spec
 
     blocks = [dump_spec(loaded.spec).rstrip()]
     if description.columns:

@@ -68,7 +68,7 @@ def sweep(
 
     A sweep that was stopped or killed continues when it is started again, with its spec or with --resume.
     """
-    from nnrun.spec.sweep import load_sweep
+    from nnrun.spec.sweep_plan import load_sweep
 
     asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
     changes = {key: value for key, value in asked.items() if value is not None}
@@ -93,8 +93,8 @@ def sweep(
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)
 
     from nnrun.cli.sweep_report import sweep_and_report
-    from nnrun.experiment.run import Settings
-    from nnrun.experiment.sweep import run_sweep
+    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.sweeping.sweep import run_sweep
 
     settings = Settings("sweep", runs_dir, data_dir, device, smoke, compile=compile_.value)
     return sweep_and_report(

@@ -14,11 +14,11 @@ from rich.text import Text
 from nnrun.cli.live import clock
 from nnrun.cli.sweep_report import board
 from nnrun.errors import printable
-from nnrun.experiment.listener import Start
-from nnrun.experiment.progress import means
-from nnrun.experiment.sweep_listener import SweepListener, sweep_line
+from nnrun.experiment.running.listener import Start
+from nnrun.experiment.running.progress import means
+from nnrun.experiment.sweeping.sweep_listener import SweepListener, sweep_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
-from nnrun.spec.labels import values_label
+from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
 
 _OTHER_LINES = 6

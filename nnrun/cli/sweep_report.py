@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, live_screen, message, print_json, terminal_width, wrapped
 from nnrun.errors import EXIT_INTERRUPTED, Problem, printable
-from nnrun.spec.labels import key_labels, value_label
-from nnrun.spec.suggest import counted
+from nnrun.spec.wording import counted
+from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
-    from nnrun.experiment.sweep_listener import SweepListener
+    from nnrun.experiment.sweeping.sweep_listener import SweepListener
     from nnrun.records import SweepDirectory, SweepRecord, TrialRecord
 
 MOST_SHOWN = 10
@@ -42,7 +42,7 @@ def sweep_and_report(
     Returns:
         0; 1 where no trial has a score; 130 where the user interrupted it.
     """
-    from nnrun.experiment.sweep import SweepInterrupted
+    from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     if not quiet:
         for warning in warnings:
@@ -64,7 +64,7 @@ def sweep_and_report(
 
 def _listener(*, quiet: bool, verbose: bool) -> SweepListener:
     """Who shows the progress: a live board on a terminal, plain lines elsewhere, nobody where quiet."""
-    from nnrun.experiment.sweep_listener import SweepLines, SweepListener
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
 
     if quiet:
         return SweepListener()

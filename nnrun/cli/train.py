@@ -36,7 +36,7 @@ def train(
     verbose: options.Verbose = False,
 ) -> int:
     """Train what a spec declares: with a holdout, with folds, or without validation."""
-    from nnrun.spec.load import load_spec
+    from nnrun.spec.reading.load import load_spec
 
     changes = options.changes_of(set_, seed=seed, epochs=epochs)
     if resume is not None:
@@ -58,8 +58,8 @@ def train(
     loaded = load_spec(options.required(spec), changes)
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.prepare import Selection
-    from nnrun.experiment.run import Settings, run_experiment
+    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.setup.groups import Selection
 
     selection = Selection(seeds=seeds)
     settings = Settings("train", runs_dir, data_dir, device, smoke, selection, compile=compile_.value)

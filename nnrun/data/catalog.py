@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.cache import (
+from nnrun.data.archives.download import (
     IMDB,
     IMDB_WORDS,
     REUTERS,
@@ -18,14 +18,14 @@ from nnrun.data.cache import (
     find,
     is_published,
 )
-from nnrun.data.describe_file import ENDINGS
-from nnrun.data.files.opened import refuse_workbook
 from nnrun.data.sources import load_dataset
-from nnrun.data.words import read_word_index, token_words
+from nnrun.data.summaries.describe_file import ENDINGS
+from nnrun.data.tables.open_file import refuse_workbook
+from nnrun.data.text.published_words import read_word_index, token_words
 from nnrun.errors import UsageError
 from nnrun.spec import schema
-from nnrun.spec.facts import DatasetFacts, dataset_facts
-from nnrun.spec.suggest import listing, nearest, quoted
+from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts
+from nnrun.spec.wording import listing, nearest, quoted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.figures.curves import Curve, title_of
+from nnrun.figures.curve_figure import Curve, title_of
 
 Values = npt.NDArray[np.float64]
 Range = tuple[float, float]

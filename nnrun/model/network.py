@@ -14,11 +14,11 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, Layer, Parameters, Weight
-from nnrun.model.layers.custom import CustomLayer, Pattern, pattern_of
+from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
+from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
-from nnrun.spec.streams import RandomSource
 
 
 @dataclass(frozen=True)

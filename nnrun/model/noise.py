@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.inputs import SparseBatch
-from nnrun.spec.streams import derive_seed
+from nnrun.spec.random_streams import derive_seed
 
 # SplitMix64's constants as signed 64-bit numbers; int64 tensors wrap around as unsigned ones do.
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)

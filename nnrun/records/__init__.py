@@ -14,9 +14,7 @@ from nnrun.records.index import (
     refuse_to_delete,
     runs_of_sweep,
 )
-from nnrun.records.ledger import Look, looks_of_record
 from nnrun.records.lock import locked
-from nnrun.records.looks import Looks, Numbered, all_looks, count_look
 from nnrun.records.member import (
     MEMBER_KINDS,
     Member,
@@ -35,6 +33,8 @@ from nnrun.records.sweep_directory import (
     open_sweep,
 )
 from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
+from nnrun.records.test_set_ledger import Look, looks_of_record
+from nnrun.records.test_set_looks import Looks, Numbered, all_looks, count_look
 from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [

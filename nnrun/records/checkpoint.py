@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError
-from nnrun.records.files import read_json_object
+from nnrun.records.atomic_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError, NnrunError
-from nnrun.records.files import read_text, write_text
+from nnrun.records.atomic_files import read_text, write_text
 from nnrun.records.member import MEMBER_KINDS, MemberKind
 
 if TYPE_CHECKING:

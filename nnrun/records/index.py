@@ -18,9 +18,9 @@ from typing import Any
 
 from nnrun.errors import AmbiguousRunError, DataError, LockedError, NnrunError, UsageError
 from nnrun.records.history import is_finite
-from nnrun.records.ledger import Look, append_looks, looks_of_record, read_ledger
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
 from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
+from nnrun.records.test_set_ledger import Look, append_looks, looks_of_record, read_ledger
 
 STATUSES = ("running", "completed", "interrupted", "failed", "diverged")
 BROKEN = "broken"

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.atomic_files import make_folder, plain, read_json_object, read_text, write_text
 from nnrun.records.checkpoint import (
     Arrays,
     Checkpoint,
@@ -36,7 +37,6 @@ from nnrun.records.checkpoint import (
     remove_unfinished,
     write_checkpoint,
 )
-from nnrun.records.files import make_folder, plain, read_json_object, read_text, write_text
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder

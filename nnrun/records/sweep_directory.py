@@ -23,11 +23,11 @@ from typing import Any
 
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.files import make_folder, plain, read_json_object, write_text
+from nnrun.records.atomic_files import make_folder, plain, read_json_object, write_text
 from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
 from nnrun.records.sweep_record import DamagedRecord, SweepRecord, sweep_record_of
-from nnrun.spec.suggest import listing
+from nnrun.spec.wording import listing
 
 SWEEP_RECORD = "sweep.json"
 

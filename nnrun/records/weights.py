@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnrun.errors import DataError, NnrunError, printable
-from nnrun.records.files import replace_file
+from nnrun.records.atomic_files import replace_file
 
 if TYPE_CHECKING:
     import numpy as np

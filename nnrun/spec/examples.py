@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.errors import NnrunError, UsageError
-from nnrun.spec.suggest import listing, nearest, quoted
+from nnrun.spec.wording import listing, nearest, quoted
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _PLACES: Final = (_PACKAGE / "examples", _PACKAGE.parent / "specs")

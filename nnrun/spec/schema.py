@@ -203,7 +203,7 @@ def _with_one_target_step(value: Any) -> Any:
 class Custom(Component):
     """Custom Python code, `package.module:name`, called with `parameters`.
 
-    It runs only if the command has `--allow-custom package.module`; `nnrun.spec.custom` lists the
+    It runs only if the command has `--allow-custom package.module`; `nnrun.spec.custom_objects` lists the
     requirements.
     """
 

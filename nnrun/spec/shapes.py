@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from nnrun.spec import schema
-from nnrun.spec.facts import DatasetFacts
+from nnrun.spec.dataset_facts import DatasetFacts
 
 Shape = tuple[int | None, ...]
 

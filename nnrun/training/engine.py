@@ -10,13 +10,13 @@ from torch import Tensor
 
 from nnrun.errors import DataError
 from nnrun.interrupts import stop_if_asked
-from nnrun.spec.streams import RandomSource
-from nnrun.training.evaluate import Measurement
+from nnrun.spec.random_streams import RandomSource
+from nnrun.training.epoch_metrics import Phase, Tally
+from nnrun.training.epoch_plan import RowNumbers, Segment, segments
+from nnrun.training.measure import Measurement
 from nnrun.training.optimizers import Rate
-from nnrun.training.phase import Phase, Tally
-from nnrun.training.plan import RowNumbers, Segment, segments
-from nnrun.training.stack import Block, Stack, first_stack
-from nnrun.training.task import Task, mean_loss
+from nnrun.training.problem import Task, mean_loss
+from nnrun.training.train_state import Block, Stack, first_stack
 
 
 class Engine(Protocol):

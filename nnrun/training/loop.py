@@ -13,12 +13,12 @@ from torch import Tensor
 from nnrun.errors import DataError, DivergedError
 from nnrun.spec import schema
 from nnrun.spec.best_epoch import BestEpoch
-from nnrun.spec.streams import RandomSource
+from nnrun.spec.random_streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
+from nnrun.training.epoch_metrics import Phase
+from nnrun.training.epoch_plan import RowNumbers, epoch_order
 from nnrun.training.learning_rate import LearningRate
-from nnrun.training.phase import Phase
-from nnrun.training.plan import RowNumbers, epoch_order
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def build_loss(spec: schema.Component) -> RowLoss:
         UsageError: it is custom code that may not be run, or that is not there.
     """
     if isinstance(spec, schema.Custom):
-        from nnrun.training.custom import CustomLoss
+        from nnrun.training.custom_functions import CustomLoss
 
         return CustomLoss(spec)
     return LOSSES[type(spec)](spec)

@@ -336,7 +336,7 @@ def build_metrics(specs: Sequence[schema.Component], activation: str) -> tuple[M
 
 def _build(spec: schema.Component, activation: str) -> Metric:
     if isinstance(spec, schema.CustomMetric):
-        from nnrun.training.custom import custom_metric
+        from nnrun.training.custom_functions import custom_metric
 
         return custom_metric(spec, activation)
     return METRICS[type(spec)](spec, activation)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.streams import derive_seed
-from nnrun.spec.suggest import quoted
+from nnrun.spec.random_streams import derive_seed
+from nnrun.spec.wording import quoted
 from nnrun.validation.by_column import FieldValues, rows_in_order_of_time, rows_with_value
 from nnrun.validation.by_group import (
     Groups,

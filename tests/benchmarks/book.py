@@ -79,8 +79,8 @@ PEERS = {
 def write_dense(work: Work, folder: Path) -> None:
     """Training and validation rows of every fold as `.npy` files."""
     from nnrun.data import DenseRows, load_dataset
-    from nnrun.experiment.prepare import prepare_groups
-    from nnrun.spec.load import load_spec
+    from nnrun.experiment.setup.groups import prepare_groups
+    from nnrun.spec.reading.load import load_spec
 
     spec = load_spec(SPECS / work.spec, work.overrides).spec
     dataset = load_dataset(spec.dataset, data_dir=data_dir())

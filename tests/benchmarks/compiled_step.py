@@ -3,7 +3,8 @@
     python tests/benchmarks/compiled_step.py [--k 4]
 
 Printed are the seconds that compiling takes (with an empty cache, then from it), the microseconds of a step
-each way, and from how many steps on the compiled way is faster. `nnrun/training/choice.py` keeps the border.
+each way, and from how many steps on the compiled way is faster.
+`nnrun/training/backends/choice.py` keeps the border.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 import torch
 
 from nnrun.data import load_dataset
-from nnrun.experiment.prepare import make_task, prepare_groups
-from nnrun.spec.load import load_kfold_spec
-from nnrun.training.compiled import CompiledEngine
+from nnrun.experiment.setup.groups import make_task, prepare_groups
+from nnrun.spec.reading.load import load_kfold_spec
+from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import EagerEngine
-from nnrun.training.plan import epoch_order
+from nnrun.training.epoch_plan import epoch_order
 
 BOSTON = Path(__file__).parents[2] / "specs" / "boston.yaml"
 EPOCHS = 5

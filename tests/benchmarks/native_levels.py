@@ -18,11 +18,11 @@ from pathlib import Path
 
 from native_step import microseconds
 
+from nnrun.training.backends.native_library import THIS_CPU
 from nnrun.training.device import cpu_setup
-from nnrun.training.native_library import THIS_CPU
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from cpu_levels import levels_here
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.support.cpu_levels import levels_here
 
 # Features, units of two hidden layers, batch size, networks: Boston's folds, digits' folds, wider tables.
 SIZES = [(13, 64, 1, 4), (64, 64, 32, 5), (64, 64, 512, 1), (100, 128, 128, 1), (100, 256, 64, 1)]

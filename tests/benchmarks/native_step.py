@@ -4,7 +4,7 @@
 
 Each line gives the multiplications of a step of one network, the microseconds of a step of all networks each
 way, and their ratio: time on the CPU, in which other processes do not count. `MOST_MULTIPLICATIONS` in
-`nnrun/training/native.py` keeps the border.
+`nnrun/training/backends/native.py` keeps the border.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
-from nnrun.training import native
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends import native
+from nnrun.training.backends.native_library import THIS_CPU, load_library
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
-from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.task import Task
+from nnrun.training.problem import Task
 
 STEPS, REPEATS = 20, 7
 SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]

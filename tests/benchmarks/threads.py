@@ -16,11 +16,11 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
+from nnrun.spec.random_streams import sources_of
 from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.task import Task
+from nnrun.training.problem import Task
 
 ROWS, FEATURES, BATCH = 2048, 256, 256
 

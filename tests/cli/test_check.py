@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import main
-from nnrun.spec.json_schema import json_schema
+from nnrun.spec.writing.json_schema import json_schema
 
 GOOD = "dataset: boston_housing\npreprocessing: {inputs: standardize}\nlayers: [{dense: 1}]\nloss: mse\n"
 BAD = GOOD.replace("mse", "msee")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs_on_disk import make_run, scored_run, scores_of
 from scipy import stats
-from small_experiments import check_screen, write_small
 
 from nnrun.cli import main
 from nnrun.records import find_run
+from tests.support.runs_on_disk import make_run, scored_run, scores_of
+from tests.support.small_experiments import check_screen, write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs_on_disk import scored_run, scores_of
-from small_experiments import check_screen, write_small
 
 from nnrun.cli import main
+from tests.support.runs_on_disk import scored_run, scores_of
+from tests.support.small_experiments import check_screen, write_small
 
 Capture = pytest.CaptureFixture[str]
 

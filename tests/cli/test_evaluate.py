@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_experiments import check_screen, numbers, only_run, record_of, write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import check_screen, numbers, only_run, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
 

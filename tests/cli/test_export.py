@@ -8,9 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from small_experiments import BINARY, check_screen, growing_tokens, write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import BINARY, check_screen, growing_tokens, write_small
 
 Capture = pytest.CaptureFixture[str]
 

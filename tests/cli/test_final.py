@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import check_screen, only_run, record_of, write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import check_screen, only_run, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_experiments import check_screen, nnrun_command, only_run, record_of
 
 from nnrun.cli import main
+from tests.support.small_experiments import check_screen, nnrun_command, only_run, record_of
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import BINARY, check_screen, growing_tokens, only_run, record_of, write_small
 
 from nnrun.cli import main
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import KFold
+from tests.support.small_experiments import (
+    BINARY,
+    check_screen,
+    growing_tokens,
+    only_run,
+    record_of,
+    write_small,
+)
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from small_experiments import write_small
 
 from nnrun.cli import main
 from nnrun.cli.live import LiveListener
-from nnrun.experiment.listener import Start
+from nnrun.experiment.running.listener import Start
 from nnrun.records import RunDirectory
 from nnrun.training.loop import EpochRecord
+from tests.support.small_experiments import write_small
 
 Rows = list[dict[str, float]]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs_on_disk import make_run
 
 from nnrun.cli import main
 from nnrun.records import Look
-from nnrun.records.ledger import LEDGER, append_looks
+from nnrun.records.test_set_ledger import LEDGER, append_looks
+from tests.support.runs_on_disk import make_run
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import only_run, write_small
 
 import nnrun
 from nnrun.cli import main
 from nnrun.errors import UsageError
 from nnrun.paths import path_of_variable, user_path
+from tests.support.small_experiments import only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -4,9 +4,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from runs_on_disk import make_run, write_history
 
 from nnrun.cli import main
+from tests.support.runs_on_disk import make_run, write_history
 
 REUTERS = "reuters-20260101T000000Z-aaaa"
 WIDE = "wide-20260102T000000Z-bbbb"

@@ -12,9 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_experiments import BINARY, check_screen, nnrun_command, numbers, only_run, write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import (
+    BINARY,
+    check_screen,
+    nnrun_command,
+    numbers,
+    only_run,
+    write_small,
+)
 
 Capture = pytest.CaptureFixture[str]
 Stdin = Callable[[bytes], None]

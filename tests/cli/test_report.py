@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from small_experiments import write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import check_screen, only_run, write_small
 
 from nnrun.cli import main
 from nnrun.records import RunDirectory
+from tests.support.small_experiments import check_screen, only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import check_screen, load_small, only_run, record_of
 
 from nnrun.cli import main
-from nnrun.experiment import keeping
-from nnrun.experiment.listener import Listener, StopTraining
-from nnrun.experiment.run import Settings, run_experiment
+from nnrun.experiment.running import checkpointer
+from nnrun.experiment.running.listener import Listener, StopTraining
+from nnrun.experiment.running.run import Settings, run_experiment
 from nnrun.training.loop import EpochRecord
+from tests.support.small_experiments import check_screen, load_small, only_run, record_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -27,8 +27,8 @@ class StopsAfterTwo(Listener):
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run in runs/ that was stopped after two of three epochs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(keeping, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "COST_SHARE", 1e9)
+    monkeypatch.setattr(checkpointer, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpointer, "COST_SHARE", 1e9)
     with pytest.raises(StopTraining):
         run_experiment(load_small(tmp_path), Settings("train", Path("runs")), StopsAfterTwo())
     return only_run(tmp_path / "runs")

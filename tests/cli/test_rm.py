@@ -3,9 +3,9 @@ import json
 from pathlib import Path
 
 import pytest
-from runs_on_disk import make_run
 
 from nnrun.cli import main
+from tests.support.runs_on_disk import make_run
 
 
 @pytest.fixture

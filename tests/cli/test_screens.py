@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_experiments import SCREENS, agree, steady
+
+from tests.support.small_experiments import SCREENS, agree, steady
 
 
 def test_every_screen_belongs_to_a_test() -> None:

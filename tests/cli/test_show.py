@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import check_screen, only_run, record_of, write_small
 
 from nnrun.cli import main
-from nnrun.spec.dump import dump_value
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
+from nnrun.spec.writing.dump import dump_value
+from tests.support.small_experiments import check_screen, only_run, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from small_experiments import BINARY, check_screen, steady, write_small
 
 import nnrun
 from nnrun.cli import main
 from nnrun.cli.sweep_live import LiveBoard
 from nnrun.cli.sweep_report import closing_text
-from nnrun.experiment.listener import Start
+from nnrun.experiment.running.listener import Start
 from nnrun.records import RunDirectory, SweepDirectory, SweepRecord, TrialRecord, list_sweeps, locked
 from nnrun.training.loop import EpochRecord
+from tests.support.small_experiments import BINARY, check_screen, steady, write_small
 
 Capture = pytest.CaptureFixture[str]
 UNITS, RATE = "layers[0].dense.units", "optimizer.rmsprop.learning_rate"
@@ -196,7 +196,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(
         if trial.number == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("nnrun.experiment.sweep_listener.SweepLines.epoch", stop)
+    monkeypatch.setattr("nnrun.experiment.sweeping.sweep_listener.SweepLines.epoch", stop)
     assert main(["sweep", "small.yaml", *OVER]) == 130
     check_screen("sweep_interrupted", capsys.readouterr())
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_experiments import (
+
+from nnrun.cli import main
+from nnrun.spec.reading.load import load_spec
+from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
     check_screen,
@@ -17,9 +20,6 @@ from small_experiments import (
     without_seconds,
     write_small,
 )
-
-from nnrun.cli import main
-from nnrun.spec.load import load_spec
 
 Capture = pytest.CaptureFixture[str]
 STOPPING = {"monitor": "val_loss", "patience": 1, "restore_best": True}

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
-from small_experiments import REGRESSION, files_of, only_run, record_of, write_small
 
 import nnrun
 from nnrun.cli import main
 from nnrun.records import RunDirectory
 from nnrun.records.index import RUN_ID
+from tests.support.small_experiments import REGRESSION, files_of, only_run, record_of, write_small
 
 ALWAYS = ["history.csv", "labels.json", "resolved.yaml", "run.json", "spec.yaml"]
 ALONE = sorted([*ALWAYS, "preprocessing.json", "weights.safetensors"])

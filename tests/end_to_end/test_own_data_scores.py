@@ -20,10 +20,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import mean_absolute_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from small_experiments import nnrun_command, only_run, record_of
 
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
 from nnrun.validation.splits import make_folds
+from tests.support.small_experiments import nnrun_command, only_run, record_of
 
 SPECS = Path(__file__).parent / "own_data"
 RealFile = Callable[[str], Path]

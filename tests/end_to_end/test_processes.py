@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_experiments import (
+
+import nnrun
+from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
     nnrun_command,
@@ -23,8 +25,6 @@ from small_experiments import (
     without_seconds,
     write_small,
 )
-
-import nnrun
 
 pytestmark = pytest.mark.faults
 

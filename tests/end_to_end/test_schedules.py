@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from small_experiments import REGRESSION, only_run, write_small
 
 from nnrun.cli import main
+from tests.support.small_experiments import REGRESSION, only_run, write_small
 
 CURVE = {"learning_rate_schedule": [{"warmup": 2}, {"step": {"every": 2, "factor": 0.5}}], "epochs": 6}
 # Nothing improves by so much, so each rate holds for two epochs, but for the first.

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from small_experiments import only_run, record_of
 
 import nnrun
 from nnrun.cli import main
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
+from tests.support.small_experiments import only_run, record_of
 
 FOLDER = Path(__file__).parents[2] / "specs"
 SPECS = sorted(path.name for path in FOLDER.glob("*.yaml"))

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_experiments import record_of, write_small
 
 from nnrun.records import SweepDirectory, list_sweeps
+from tests.support.small_experiments import record_of, write_small
 
 pytestmark = [
     pytest.mark.faults,
@@ -36,9 +36,9 @@ TPE: dict[str, Any] = {
 # Each line of its input is [folder of the runs, moment or null]; each of its output the child's exit code.
 HELPER = """
 import json, os, signal, sys
-import matplotlib.figure, nnrun.figures.sweep, nnrun.figures.curves
+import matplotlib.figure, nnrun.figures.sweep_figure, nnrun.figures.curve_figure
 from nnrun.cli import main
-from nnrun.experiment.sweep import run_sweep
+from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.records.history import HistoryWriter
 try:
     import optuna

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from provoke import Server, build_shim, server
+
+from tests.support.provoke import Server, build_shim, server
 
 _HERE = Path(__file__).parent
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from provoke import Server
-from small_experiments import files_of, write_small
+
+from tests.support.provoke import Server
+from tests.support.small_experiments import files_of, write_small
 
 MEBIBYTE = 2**20
 

@@ -12,11 +12,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from provoke import Server
-from small_experiments import nnrun_command, only_run, record_of, write_small
-from whole import check_files
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.provoke import Server
+from tests.support.small_experiments import nnrun_command, only_run, record_of, write_small
+from tests.support.whole_runs import check_files
 
 TRAIN = ["train", "small.yaml", "-q", "--epochs", "2"]
 

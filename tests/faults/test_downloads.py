@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from nnrun.data import cache
-from nnrun.data.cache import RemoteFile, fetch
+from nnrun.data.archives import download
+from nnrun.data.archives.download import RemoteFile, fetch
 from nnrun.errors import DataError
 
 CONTENT = b"what Keras publishes " * 5000
@@ -163,7 +163,7 @@ def test_a_redirect_within_https_is_followed(server: str, empty_cache: Path) -> 
 def test_a_download_without_end_is_given_up(
     server: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MAX_DOWNLOAD", 1_000_000)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD", 1_000_000)
     assert "stopped after 1,000,000 bytes" in refusal(f"{server}endless/")
     assert not list(empty_cache.iterdir())
 
@@ -175,9 +175,9 @@ def test_a_certificate_that_nobody_knows(
     assert "certificate could not be verified" in refusal(f"{server}good/")
 
 
-def download(server: str, folder: Path) -> subprocess.Popen[bytes]:
+def start_download(server: str, folder: Path) -> subprocess.Popen[bytes]:
     script = (
-        "import sys; from nnrun.data.cache import RemoteFile, fetch\n"
+        "import sys; from nnrun.data.archives.download import RemoteFile, fetch\n"
         f"fetch(RemoteFile({REMOTE.name!r}, 'sha256', {REMOTE.digest!r}), None, base_url=sys.argv[1])\n"
     )
     return subprocess.Popen(
@@ -188,7 +188,7 @@ def download(server: str, folder: Path) -> subprocess.Popen[bytes]:
 def test_a_download_that_is_killed_leaves_nothing_that_is_taken_for_the_file(
     server: str, empty_cache: Path
 ) -> None:
-    process = download(f"{server}slow/", empty_cache)
+    process = start_download(f"{server}slow/", empty_cache)
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in empty_cache.glob("*")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -200,7 +200,7 @@ def test_a_download_that_is_killed_leaves_nothing_that_is_taken_for_the_file(
 
 
 def test_two_processes_download_at_once(server: str, empty_cache: Path) -> None:
-    both = [download(f"{server}good/", empty_cache) for _ in range(2)]
+    both = [start_download(f"{server}good/", empty_cache) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert (empty_cache / REMOTE.name).read_bytes() == CONTENT
     assert sorted(os.listdir(empty_cache)) == [REMOTE.name, f"{REMOTE.name}.downloaded"]

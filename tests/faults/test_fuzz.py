@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fuzz import TARGETS, Corpus, fuzz
+
+from tests.support.fuzz import TARGETS, Corpus, fuzz
 
 INPUTS = int(os.environ.get("NNRUN_FUZZ", "4000"))
 

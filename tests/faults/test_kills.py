@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from provoke import KILLED, Fault, Server
-from small_experiments import BINARY, numbers, only_run, record_of, write_small
-from whole import check_files
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.provoke import KILLED, Fault, Server
+from tests.support.small_experiments import BINARY, numbers, only_run, record_of, write_small
+from tests.support.whole_runs import check_files
 
 KFOLD = ["kfold", "small.yaml", "--k", "2", "--epochs", "2", "-q"]
 

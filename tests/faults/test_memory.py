@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from provoke import Server
-from small_experiments import REGRESSION, numbers, only_run, record_of, write_small
-from whole import check_files
 
-from nnrun.experiment.free_memory import free_memory, of_control_group, of_machine
-from nnrun.experiment.out_of_memory import out_of_memory
+from nnrun.experiment.setup.free_memory import free_memory, of_control_group, of_machine
+from nnrun.experiment.setup.out_of_memory import out_of_memory
 from nnrun.records import RunDirectory
+from tests.support.provoke import Server
+from tests.support.small_experiments import REGRESSION, numbers, only_run, record_of, write_small
+from tests.support.whole_runs import check_files
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 
@@ -77,9 +77,9 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
         import resource, sys, torch
         from pathlib import Path
         from nnrun.errors import NnrunError
-        from nnrun.experiment.listener import Listener
-        from nnrun.experiment.run import Settings, run_experiment
-        from nnrun.spec.load import load_spec
+        from nnrun.experiment.running.listener import Listener
+        from nnrun.experiment.running.run import Settings, run_experiment
+        from nnrun.spec.reading.load import load_spec
 
         class Greedy(Listener):
             def epoch(self, record):

@@ -15,8 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs_on_disk import SPEC, make_run, scored_run, scores_of, write_history
-from small_experiments import (
+
+from nnrun.cells import cell, json_text
+from nnrun.cli import main
+from nnrun.errors import UsageError
+from nnrun.records import create_run, find_run
+from nnrun.records.run_directory import RUN_ID, slug
+from tests.support.runs_on_disk import SPEC, make_run, scored_run, scores_of, write_history
+from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
     files_of,
@@ -26,12 +32,6 @@ from small_experiments import (
     write_small,
     yes_or_no,
 )
-
-from nnrun.cells import cell, json_text
-from nnrun.cli import main
-from nnrun.errors import UsageError
-from nnrun.records import create_run, find_run
-from nnrun.records.run_directory import RUN_ID, slug
 
 Capture = pytest.CaptureFixture[str]
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\u2066\ufeff"

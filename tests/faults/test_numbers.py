@@ -13,8 +13,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from runs_on_disk import scored_run, scores_of
-from small_experiments import BINARY, KFOLD, REGRESSION, numbers, only_run, record_of, write_small, yes_or_no
 
 import nnrun
 from nnrun.cli import main
@@ -23,6 +21,17 @@ from nnrun.spec import schema
 from nnrun.training.device import cpu_setup
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.validation.summary import best_epoch
+from tests.support.runs_on_disk import scored_run, scores_of
+from tests.support.small_experiments import (
+    BINARY,
+    KFOLD,
+    REGRESSION,
+    numbers,
+    only_run,
+    record_of,
+    write_small,
+    yes_or_no,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -174,9 +183,9 @@ def test_threads_are_recorded_and_pinned(threads: int, folder: Path, monkeypatch
     """As many as the record says compute, whatever others set, and all is as before at the end."""
     write_small(folder)
     seen: list[int] = []
-    monkeypatch.setattr("nnrun.experiment.run.threads_for", lambda work: threads)
+    monkeypatch.setattr("nnrun.experiment.running.run.threads_for", lambda work: threads)
     monkeypatch.setattr(
-        "nnrun.experiment.recorder.Recorder.epoch",
+        "nnrun.experiment.running.recorder.Recorder.epoch",
         lambda self, epoch: seen.append(torch.get_num_threads()),
     )
     before = torch.get_num_threads()

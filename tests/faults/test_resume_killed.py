@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provoke import KILLED, Server, build_shim, server
-from small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
-from whole import check_files
 
 from nnrun.records import RunDirectory, WeightsChoice, member_kind
+from tests.support.provoke import KILLED, Server, build_shim, server
+from tests.support.small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
+from tests.support.whole_runs import check_files
 
 KILLS = int(os.environ.get("NNRUN_KILLS", "30"))
 
 # Many epochs are kept, so that there is much to kill in a short run, and not all of them, so that many kills
 # leave rows that are later than the newest checkpoint.
-SETUP = "import nnrun.experiment.keeping as k; k.Keeper.due = lambda keeper: keeper.history.length % 5 < 3"
+SETUP = (
+    "import nnrun.experiment.running.checkpointer as k; "
+    "k.Keeper.due = lambda keeper: keeper.history.length % 5 < 3"
+)
 
 DROPOUT: list[Any] = [
     {"dense": {"units": 8, "activation": "relu", "kernel_regularizer": {"l2": 0.001}}},

@@ -16,12 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from provoke import Server
-from runs_on_disk import make_run
-from small_experiments import BINARY, nnrun_command, only_run, record_of, without_seconds, write_small
-from whole import check_files
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.provoke import Server
+from tests.support.runs_on_disk import make_run
+from tests.support.small_experiments import (
+    BINARY,
+    nnrun_command,
+    only_run,
+    record_of,
+    without_seconds,
+    write_small,
+)
+from tests.support.whole_runs import check_files
 
 PATIENCE = 180
 """Seconds; the machine may be busy with other tests."""

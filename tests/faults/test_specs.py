@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from provoke import Server
-from small_experiments import write_small
+
+from tests.support.provoke import Server
+from tests.support.small_experiments import write_small
 
 MEBIBYTE = 2**20
 

@@ -14,14 +14,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from runs_on_disk import make_run, scored_run, scores_of
-from small_experiments import nnrun_command, only_run, record_of, write_small
 
 from nnrun.cli import main
 from nnrun.errors import LockedError
-from nnrun.experiment.environment import now
+from nnrun.experiment.setup.environment import now
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
 from nnrun.records.lock import is_held, locked
+from tests.support.runs_on_disk import make_run, scored_run, scores_of
+from tests.support.small_experiments import nnrun_command, only_run, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
 
@@ -37,7 +37,7 @@ def test_a_hundred_starts_at_the_same_moment(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
         import os, sys
-        import torch, nnrun.experiment.run, nnrun.cli.running, nnrun.cli.closing
+        import torch, nnrun.experiment.running.run, nnrun.cli.running, nnrun.cli.closing
         from nnrun.cli import main
         torch.set_num_threads(1)
         gate, opened = os.pipe()

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from small_experiments import numbers, only_run, write_small
 
 from nnrun.cli import main
 from nnrun.errors import DataError
 from nnrun.records import RunDirectory, read_weights_file
 from nnrun.records.weights import write_weights_file
+from tests.support.small_experiments import numbers, only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
 ARRAYS = {"0.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "0.bias": np.ones(3, np.float32)}

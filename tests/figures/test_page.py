@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from nnrun.figures.evaluation import confusion_figure
+from nnrun.figures.evaluation_figures import confusion_figure
 from nnrun.figures.page import Block, Page, Section, Table, render
 from nnrun.figures.svg import inline_svg
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.figures.curves import Curve
+from nnrun.figures.curve_figure import Curve
 from nnrun.figures.terminal import terminal_plot
 
 AT = np.arange(1.0, 21)

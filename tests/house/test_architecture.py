@@ -56,12 +56,15 @@ def test_starting_imports_nothing_heavy(statement: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
-        ("import nnrun.spec.load", {"torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich"}),
+        (
+            "import nnrun.spec.reading.load",
+            {"torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich"},
+        ),
         ("import nnrun.validation.splits", {"torch", "pandas", "sklearn", "matplotlib"}),
         ("import nnrun.validation.summary", {"torch", "sklearn", "matplotlib"}),
         ("import nnrun.validation.paired", {"torch", "pandas", "sklearn", "matplotlib"}),
-        ("import nnrun.experiment.compare", {"torch", "sklearn", "matplotlib"}),
-        ("import nnrun.figures.curves", {"torch", "sklearn", "matplotlib.pyplot"}),
+        ("import nnrun.experiment.evaluating.compare", {"torch", "sklearn", "matplotlib"}),
+        ("import nnrun.figures.curve_figure", {"torch", "sklearn", "matplotlib.pyplot"}),
         # Typer itself imports pydantic, where it is installed, to read the arguments of a command.
         ("from nnrun.cli import main; main(['plot', '--help'])", set(HEAVY) - {"pydantic"}),
         ("from nnrun.cli import main; main(['ls', '--runs-dir', '/nowhere'])", set(HEAVY) - {"pydantic"}),

@@ -20,8 +20,8 @@ from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise
 from nnrun.spec import schema
-from nnrun.spec.allowed import allowing
-from nnrun.spec.streams import sources_of
+from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.random_streams import sources_of
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)

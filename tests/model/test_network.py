@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.model.network import LayerShape, Network, build_network
 from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
+from nnrun.spec.random_streams import sources_of
 
 CPU = torch.device("cpu")
 Weights = dict[str, np.ndarray]

@@ -15,7 +15,7 @@ from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.model.noise import Noise, uniform
 from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
+from nnrun.spec.random_streams import sources_of
 
 CPU = torch.device("cpu")
 int64 = st.integers(-(2**63), 2**63 - 1)

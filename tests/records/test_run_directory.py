@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records import Member, RunDirectory, create_run, run_directory
-from nnrun.records import files as record_files
+from nnrun.records import atomic_files as record_files
 from nnrun.records.run_directory import slug
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone.utc)

@@ -9,7 +9,7 @@ import pytest
 
 from nnrun.errors import NnrunError, UsageError
 from nnrun.spec import examples
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
 
 
 def test_every_spec_of_the_project_is_an_example(specs_dir: Path, tmp_path: Path) -> None:

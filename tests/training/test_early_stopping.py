@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_early_stopping import keras_would
 
 from nnrun.spec import schema
 from nnrun.training.early_stopping import EarlyStopping
+from tests.support.keras_early_stopping import keras_would
 
 # Quarters: sums and differences of them are exact, so that no rounding decides who is better.
 quarters = st.integers(-40, 40).map(lambda n: n / 4)

@@ -11,7 +11,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tasks import (
+from torch import Tensor
+
+from nnrun.model.inputs import DenseInputs
+from nnrun.spec import schema
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.clipping import build_clip
+from nnrun.training.engine import EagerEngine
+from nnrun.training.epoch_metrics import Phase
+from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.problem import Task
+from tests.support.small_tasks import (
     LINEAR_LAYERS,
     F,
     N,
@@ -22,17 +33,6 @@ from small_tasks import (
     several_rows,
     zeros_and_ones,
 )
-from torch import Tensor
-
-from nnrun.model.inputs import DenseInputs
-from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
-from nnrun.training.clipping import build_clip
-from nnrun.training.engine import EagerEngine
-from nnrun.training.optimizers import build_optimizer
-from nnrun.training.phase import Phase
-from nnrun.training.plan import RowNumbers
-from nnrun.training.task import Task
 
 
 def train(
@@ -192,7 +192,7 @@ def test_how_many_rows_are_held_at_a_time_changes_no_bit(block: int, monkeypatch
     orders = several_rows([40, 37, 40])
     expected, phases = train(make_task(), [0, 1, 2], orders)
     # A row of the task takes eight numbers, those of its widest layer.
-    monkeypatch.setattr("nnrun.training.task.BLOCK_NUMBERS", block * 8)
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_NUMBERS", block * 8)
     task = make_task()
     assert task.rows_at_once == block
     found, phases_in_blocks = train(task, [0, 1, 2], orders)
@@ -419,7 +419,7 @@ def test_the_optimizer_of_a_task_keeps_nothing_from_one_training_for_the_next() 
 def test_the_first_batch_that_is_no_number_is_known_for_each_replica(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnrun.training.task.BLOCK_NUMBERS", block * F)
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_NUMBERS", block * F)
     x_SNF = rows(1, N, F)
     x_SNF[0, 50] = np.inf
     task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=x_SNF, batch_size=8)

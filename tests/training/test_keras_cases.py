@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from keras_cases import (
+
+import nnrun
+from nnrun.data import load_dataset
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.spec.reading.load import load_spec
+from tests.support.keras_cases import (
     ANSWERS,
     CASES,
     Case,
@@ -20,12 +25,7 @@ from keras_cases import (
     marks,
     write_case,
 )
-from keras_layer_cases import LAYER_CASES
-
-import nnrun
-from nnrun.data import load_dataset
-from nnrun.experiment.run import Settings, run_experiment
-from nnrun.spec.load import load_spec
+from tests.support.keras_layer_cases import LAYER_CASES
 
 # Not Keras's columns: the epoch's number, its settings and its time.
 OURS = {"epoch", "learning_rate", "seconds"}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from nnrun.experiment.run import Settings, run_experiment
-from nnrun.spec.load import load_spec
-from nnrun.training.choice import Policy
-from nnrun.training.compiler import cxx_compiler
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.spec.reading.load import load_spec
+from nnrun.training.backends.choice import Policy
+from nnrun.training.backends.compiler import cxx_compiler
 
 ROWS = 12
 LOSSES: list[tuple[Any, str, int]] = [

@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_tasks import F, N, assert_same, first_weights, make_task, rows, several_rows, zeros_and_ones
 
-from nnrun.spec.streams import sources_of
-from nnrun.training.choice import choose
-from nnrun.training.compiled import CompiledEngine
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends.choice import choose
+from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.engine import EagerEngine
-from nnrun.training.task import Task
+from nnrun.training.problem import Task
+from tests.support.small_tasks import (
+    F,
+    N,
+    assert_same,
+    first_weights,
+    make_task,
+    rows,
+    several_rows,
+    zeros_and_ones,
+)
 
 SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
 NORMALIZED = [{"dense": 5}, {"batch_normalization": {"momentum": 0.8}}, {"activation": "tanh"}, SIGMOID]

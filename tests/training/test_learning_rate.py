@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_plateau import keras_rates
 
 from nnrun.spec import schema
 from nnrun.training.learning_rate import LearningRate
+from tests.support.keras_plateau import keras_rates
 
 KINDS = schema.components(schema.LearningRateSchedule)
 

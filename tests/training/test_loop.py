@@ -12,19 +12,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_early_stopping import keras_would
-from keras_plateau import keras_rates
-from small_tasks import LINEAR_LAYERS, N, assert_same, first_weights, make_task, rows, zeros_and_ones
 from torch import Tensor
 
 from nnrun.errors import DivergedError
 from nnrun.spec import schema
-from nnrun.spec.streams import RandomSource
+from nnrun.spec.random_streams import RandomSource
 from nnrun.training.engine import EagerEngine
+from nnrun.training.epoch_metrics import Phase
+from nnrun.training.epoch_plan import RowNumbers, epoch_order
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
-from nnrun.training.phase import Phase
-from nnrun.training.plan import RowNumbers, epoch_order
-from nnrun.training.task import Task
+from nnrun.training.problem import Task
+from tests.support.keras_early_stopping import keras_would
+from tests.support.keras_plateau import keras_rates
+from tests.support.small_tasks import (
+    LINEAR_LAYERS,
+    N,
+    assert_same,
+    first_weights,
+    make_task,
+    rows,
+    zeros_and_ones,
+)
 
 NOBODY = np.arange(0)
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_tasks import first_weights, make_task, rows, zeros_and_ones
 
 from nnrun.interrupts import stopping_between_batches
-from nnrun.spec.streams import sources_of
-from nnrun.training.compiled import STEPS_PER_CALL, CompiledEngine
-from nnrun.training.compiler import cxx_compiler
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends.compiled import STEPS_PER_CALL, CompiledEngine
+from nnrun.training.backends.compiler import cxx_compiler
+from nnrun.training.backends.native import NativeEngine
+from nnrun.training.backends.native_library import load_library
 from nnrun.training.engine import EagerEngine
-from nnrun.training.native import NativeEngine
-from nnrun.training.native_library import load_library
-from nnrun.training.task import Task
+from nnrun.training.problem import Task
+from tests.support.small_tasks import first_weights, make_task, rows, zeros_and_ones
 
 pytestmark = [
     pytest.mark.faults,
@@ -103,7 +103,7 @@ def test_an_epoch_in_c_is_left_between_two_batches() -> None:
 def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for seconds in (1000.0, 0.0):  # all steps in one call; as few as there can be
-        monkeypatch.setattr("nnrun.training.native._SECONDS_A_CALL", seconds)
+        monkeypatch.setattr("nnrun.training.backends.native._SECONDS_A_CALL", seconds)
         task = make_task(optimizer="rmsprop", sparse=sparse, batch_size=2)
         engine = NativeEngine(task, first_weights(task, [0, 1]), load_library())
         calls, train = [], engine._train

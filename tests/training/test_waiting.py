@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import first_weights, make_task, rows, several_rows, zeros_and_ones
-from test_native import CLASSES, LAST, OPTIMIZERS, N
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nnrun.spec import schema
-from nnrun.spec.streams import sources_of
+from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
-from nnrun.training.phase import Phase, Tally
-from nnrun.training.task import Task
+from nnrun.training.epoch_metrics import Phase, Tally
+from nnrun.training.problem import Task
+from tests.support.native_tasks import CLASSES, LAST, OPTIMIZERS, N
+from tests.support.small_tasks import first_weights, make_task, rows, several_rows, zeros_and_ones
 
 _WAIT = {
     "item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__",

@@ -10,9 +10,10 @@ what is predicted; `whole` puts all together.
 """
 
 from nnrun.data.preprocess.arrays import FittedStandardize
-from nnrun.data.preprocess.columns import FittedColumn, FittedTable, rows_by_line
-from nnrun.data.preprocess.plan import ColumnPlan, plan_columns
-from nnrun.data.preprocess.targets import (
+from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
+from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, rows_by_line
+from nnrun.data.preprocess.pipeline import FittedPreprocessing, fit_preprocessing
+from nnrun.data.preprocess.target_encoding import (
     FittedClassIndex,
     FittedNoTarget,
     FittedOneHot,
@@ -20,7 +21,6 @@ from nnrun.data.preprocess.targets import (
     TargetState,
 )
 from nnrun.data.preprocess.tokens import FittedMultiHot, multi_hot
-from nnrun.data.preprocess.whole import FittedPreprocessing, fit_preprocessing
 
 __all__ = [
     "ColumnPlan",

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, Dataset
-from nnrun.data.preprocess import checked
-from nnrun.data.preprocess.checked import Floats
-from nnrun.data.preprocess.plan import no_such_column
+from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.column_steps import no_such_column
+from nnrun.data.preprocess.json_checks import Floats
 from nnrun.data.rows import DenseRows
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -47,7 +47,7 @@ class FittedStandardize:
 def transform_array(steps: Sequence[FittedStandardize], inputs: Array, n_features: int) -> DenseRows:
     """(N, F) numbers through all steps: computed in float64 and rounded to float32 once."""
     if not steps:
-        return DenseRows(checked.float32(inputs, "The input in"))
+        return DenseRows(json_checks.float32(inputs, "The input in"))
     x_NF = np.empty(inputs.shape, np.float32)
     block = max(_BLOCK_VALUES // max(n_features, 1), 1)
     for start in range(0, len(inputs), block):
@@ -55,7 +55,7 @@ def transform_array(steps: Sequence[FittedStandardize], inputs: Array, n_feature
         with np.errstate(over="ignore", invalid="ignore"):
             for step in steps:
                 step.apply(part)
-        x_NF[start : start + block] = checked.float32(part, "The input in", start)
+        x_NF[start : start + block] = json_checks.float32(part, "The input in", start)
     return DenseRows(x_NF)
 
 
@@ -95,7 +95,7 @@ def _fit_standardize(step: schema.Standardize, dataset: Dataset, x_NF: Floats) -
     if columns is not None and len(set(columns)) < len(columns):
         raise DataError(f"standardize: columns {step.columns} name a column twice.")
     chosen = x_NF if columns is None else x_NF[:, list(columns)]
-    mean, std = checked.mean_and_std(chosen, "column")
+    mean, std = json_checks.mean_and_std(chosen, "column")
     return FittedStandardize(columns, mean, std)
 
 
@@ -130,13 +130,15 @@ def array_to_json(step: FittedStandardize) -> dict[str, Any]:
 def array_from_json(document: Mapping[str, Any], n_features: int) -> FittedStandardize:
     """What the above wrote; ValueError for anything else."""
     ((name, values),) = document.items()
-    checked.one_of(name, "standardize")
+    json_checks.one_of(name, "standardize")
     columns = values["columns"]
     if columns is not None:
-        columns = tuple(checked.count(c, least=0) for c in columns)
+        columns = tuple(json_checks.count(c, least=0) for c in columns)
         if any(c >= n_features for c in columns):
             raise ValueError(columns)
     size = n_features if columns is None else len(columns)
     return FittedStandardize(
-        columns, checked.floats(values["mean"], size), checked.floats(values["std"], size, positive=True)
+        columns,
+        json_checks.floats(values["mean"], size),
+        json_checks.floats(values["std"], size, positive=True),
     )

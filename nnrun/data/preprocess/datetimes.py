@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dates import Dates, days_come_first, parse_dates
-from nnrun.data.preprocess import checked
-from nnrun.data.preprocess.checked import Floats
-from nnrun.data.preprocess.numbers import Problems
+from nnrun.data.inference.dates import Dates, days_come_first, parse_dates
+from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.json_checks import Floats
+from nnrun.data.preprocess.numeric import Problems
 from nnrun.data.table import CategoryColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.suggest import quoted
+from nnrun.spec.wording import quoted
 
 _DAY: Final = np.timedelta64(1, "D")
 
@@ -84,16 +84,16 @@ class DatetimeColumn:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DatetimeColumn:
         """What `to_json` gave, checked."""
-        parts = tuple(checked.one_of(part, *get_args(schema.DatePart)) for part in values["parts"])
-        means = tuple(checked.number(value) for value in values["means"])
-        stds = tuple(checked.number(value, positive=True) for value in values["stds"])
-        origin = checked.text(values["origin"])
+        parts = tuple(json_checks.one_of(part, *get_args(schema.DatePart)) for part in values["parts"])
+        means = tuple(json_checks.number(value) for value in values["means"])
+        stds = tuple(json_checks.number(value, positive=True) for value in values["stds"])
+        origin = json_checks.text(values["origin"])
         if not parts or not len(parts) == len(means) == len(stds) or len(set(parts)) < len(parts):
             raise ValueError(parts)
         if np.isnat(np.datetime64(origin, "s")):
             raise ValueError(origin)
-        day_first = None if values["day_first"] is None else checked.flag(values["day_first"])
-        return cls(parts, means, stds, origin, day_first, checked.flag(values["indicator"]))
+        day_first = None if values["day_first"] is None else json_checks.flag(values["day_first"])
+        return cls(parts, means, stds, origin, day_first, json_checks.flag(values["indicator"]))
 
 
 def fit_datetime(step: schema.Datetime, column: CategoryColumn) -> DatetimeColumn:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.preprocess import checked
-from nnrun.data.preprocess.words import CutTexts, cut_once
+from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.split_words import CutTexts, cut_once
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, Column, TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.suggest import quoted
+from nnrun.spec.wording import quoted
 
 UNKNOWN = 1
 """The index of a word that has none of its own; 0 is left for padding."""
@@ -103,15 +103,15 @@ class WordsColumn:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> WordsColumn:
         """What `to_json` gave, checked."""
-        words = checked.different_texts(values["words"])
-        weighting = checked.one_of(values["weighting"], "binary", "count", "tf_idf")
+        words = json_checks.different_texts(values["words"])
+        weighting = json_checks.one_of(values["weighting"], "binary", "count", "tf_idf")
         size = len(words) if weighting == "tf_idf" else 0
         return cls(
             words,
-            checked.flag(values["lower"]),
-            checked.count(values["ngrams"]),
+            json_checks.flag(values["lower"]),
+            json_checks.count(values["ngrams"]),
             weighting,
-            checked.floats(values["idf"], size, positive=True),
+            json_checks.floats(values["idf"], size, positive=True),
         )
 
 
@@ -145,7 +145,7 @@ class TokensColumn:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TokensColumn:
         """What `to_json` gave, checked."""
-        return cls(checked.different_texts(values["words"]), checked.flag(values["lower"]))
+        return cls(json_checks.different_texts(values["words"]), json_checks.flag(values["lower"]))
 
 
 TextState = WordsColumn | TokensColumn

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import TokenRows
-from nnrun.data.pad import FittedPad, fit_pad, pad_from_json
-from nnrun.data.preprocess import checked
+from nnrun.data.preprocess import json_checks
 from nnrun.data.rows import SparseRows
+from nnrun.data.text.pad import FittedPad, fit_pad, pad_from_json
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -128,7 +128,7 @@ def token_step_to_json(step: TokenState) -> dict[str, Any]:
 def token_step_from_json(document: Mapping[str, Any]) -> TokenState:
     """What the above wrote; ValueError for anything else."""
     ((name, values),) = document.items()
-    checked.one_of(name, "multi_hot", "pad")
+    json_checks.one_of(name, "multi_hot", "pad")
     if name == "pad":
         return pad_from_json(values)
-    return FittedMultiHot(checked.count(values["dimension"]))
+    return FittedMultiHot(json_checks.count(values["dimension"]))

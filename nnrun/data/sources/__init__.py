@@ -20,9 +20,9 @@ LOADERS: Mapping[str, str] = {
     "boston_housing": "boston_housing",
     "sklearn": "sklearn_sets",
     "npz": "npz",
-    "csv": "row_file",
-    "parquet": "row_file",
-    "jsonl": "row_file",
+    "csv": "table_file",
+    "parquet": "table_file",
+    "jsonl": "table_file",
     "text_folder": "text_folder",
 }
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.smoke import generated
+from nnrun.data.sources.generated_rows import generated
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.facts import dataset_facts
+from nnrun.spec.dataset_facts import dataset_facts
 
 FILE = "boston_house_prices.csv"
 SHA256 = "d98212636026544fc9b9c0f372e5f819872e6fa6fa757ab025efdda22180f2d6"
@@ -26,7 +26,7 @@ def load(spec: schema.BostonHousing, context: LoadContext) -> Dataset:
     """The districts as `keras.datasets.boston_housing.load_data` gives them: by default 404 and 102."""
     if context.smoke:
         return generated("boston_housing", dataset_facts(spec), feature_names=FEATURES)
-    content = (files("nnrun.data") / "files" / FILE).read_bytes()
+    content = (files("nnrun.data.sources") / "bundled" / FILE).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
         raise DataError(f"The bundled {FILE} was changed (SHA-256 {digest}). Reinstall nnrun.")

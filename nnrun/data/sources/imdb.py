@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnrun.data.cache import IMDB
+from nnrun.data.archives.download import IMDB
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.generated_rows import generated
 from nnrun.data.sources.keras_tokens import (
     SEED,
     numbered,
@@ -16,10 +17,9 @@ from nnrun.data.sources.keras_tokens import (
     too_short,
     within_vocabulary,
 )
-from nnrun.data.sources.smoke import generated
-from nnrun.data.words import SENTIMENTS
+from nnrun.data.text.published_words import SENTIMENTS
 from nnrun.spec import schema
-from nnrun.spec.facts import dataset_facts
+from nnrun.spec.dataset_facts import dataset_facts
 
 
 def load(spec: schema.Imdb, context: LoadContext) -> Dataset:

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.archive import Archive
-from nnrun.data.cache import through_cache
+from nnrun.data.archives.download import through_cache
+from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.facts import Task
+from nnrun.spec.dataset_facts import Task
 
 _SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.smoke import generated
+from nnrun.data.sources.generated_rows import generated
 from nnrun.spec import schema
-from nnrun.spec.facts import dataset_facts
+from nnrun.spec.dataset_facts import dataset_facts
 
 
 def load(spec: schema.Sklearn, context: LoadContext) -> Dataset:

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
-from nnrun.data.files.opened import shown_path
-from nnrun.data.files.utf8 import BOM
-from nnrun.data.held_back import rows_of_fraction
-from nnrun.data.row_source import MAX_LINE
+from nnrun.data.new_rows.row_source import MAX_LINE
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.smoke import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import Table, TextColumn
+from nnrun.data.tables.open_file import shown_path
+from nnrun.data.tables.utf8 import BOM
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
-from nnrun.spec.facts import Task
-from nnrun.spec.suggest import counted, listing, quoted
+from nnrun.spec.dataset_facts import Task
+from nnrun.spec.wording import counted, listing, quoted
 
 COLUMN = "text"
 _SUFFIX = ".txt"

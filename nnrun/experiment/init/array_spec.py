@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.archive import Archive
+from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import TokenRows
 from nnrun.data.value_names import number_name
 from nnrun.errors import DataError, UsageError
@@ -19,8 +19,8 @@ from nnrun.experiment.init.table_spec import InitialSpec, class_lines
 from nnrun.experiment.init.target import TaskName
 from nnrun.experiment.init.validation import usual_split
 from nnrun.experiment.init.writing import comment, relative, remarked
-from nnrun.spec.dump import flow
-from nnrun.spec.suggest import counted
+from nnrun.spec.wording import counted
+from nnrun.spec.writing.dump import flow
 
 _MOST_CLASSES: Final = 100
 _ROWS_OF_A_CLASS: Final = 10

@@ -13,8 +13,8 @@ from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.table_spec import InitialSpec, class_lines
 from nnrun.experiment.init.validation import Split, usual_split
 from nnrun.experiment.init.writing import comment, comments, relative, remarked
-from nnrun.spec.dump import flow
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.wording import counted, quoted
+from nnrun.spec.writing.dump import flow
 
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _LOOKED_AT: Final = 2_000

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from nnrun.data.files.read import ReadTable
-from nnrun.data.infer import Inferred
+from nnrun.data.inference.column_types import Inferred
+from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import copies_among, leak_of
 from nnrun.experiment.init.roles import Roles, roles_of
 from nnrun.experiment.init.target import TaskName
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.wording import counted, quoted
 
 _NEARLY_EMPTY: Final = 0.95
 _FEWEST_VALUES: Final = 4

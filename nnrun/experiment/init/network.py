@@ -6,8 +6,8 @@ from typing import Final
 
 from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.writing import comments
-from nnrun.spec.dump import flow
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.wording import counted, quoted
+from nnrun.spec.writing.dump import flow
 
 _FEW_CLASSES: Final = 2  # up to which rare classes are weighted from the start
 

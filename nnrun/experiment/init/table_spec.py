@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.describe_columns import counts_of_values
-from nnrun.data.describe_file import kind_of_file, read_file
-from nnrun.data.files.csv_rows import CsvRows
-from nnrun.data.files.missing_marks import marks_sentence, missing_marks
-from nnrun.data.files.read import ReadTable
-from nnrun.data.sources.row_file import reader_of
+from nnrun.data.sources.table_file import reader_of
+from nnrun.data.summaries.describe_columns import counts_of_values
+from nnrun.data.summaries.describe_file import kind_of_file, read_file
 from nnrun.data.table import NumberColumn
+from nnrun.data.tables.csv_reader import CsvRows
+from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
+from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.inputs import Inputs, choose_inputs, group_of
 from nnrun.experiment.init.network import network_lines
@@ -43,8 +43,8 @@ from nnrun.experiment.init.validation import (
 )
 from nnrun.experiment.init.writing import comment, comments, flow_list, relative, remarked, some
 from nnrun.spec import schema
-from nnrun.spec.dump import flow
-from nnrun.spec.suggest import counted, listing, quoted
+from nnrun.spec.wording import counted, listing, quoted
+from nnrun.spec.writing.dump import flow
 
 _LISTED_INPUTS: Final = 200
 

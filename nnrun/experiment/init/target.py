@@ -7,15 +7,15 @@ from typing import Final, Literal
 
 import numpy as np
 
-from nnrun.data.describe_columns import counts_of_values
-from nnrun.data.files.read import ReadTable
-from nnrun.data.infer import Inferred
+from nnrun.data.inference.column_types import Inferred
+from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import NumberColumn
+from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.explained import explained
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of, whole_numbers
-from nnrun.spec.suggest import counted, listing, nearest, quoted
+from nnrun.spec.wording import counted, listing, nearest, quoted
 
 TaskName = Literal["classification", "regression"]
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dates import iso_texts
-from nnrun.data.files.read import ReadTable
+from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly
 from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
-from nnrun.spec.suggest import counted, quoted
+from nnrun.spec.wording import counted, quoted
 
 _PARTS_OF_A_SERIES: Final = 4
 _TEST: Final = "only for `nnrun final`, once everything is decided"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.errors import printable
-from nnrun.spec.dump import flow
+from nnrun.spec.writing.dump import flow
 
 _WIDTH: Final = 100
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from nnrun.spec.facts import DatasetFacts
-from nnrun.spec.locate import Location
+from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import ExperimentSpec
 
 

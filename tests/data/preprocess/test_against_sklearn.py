@@ -9,9 +9,9 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
-from tables import categories, fit, numbers, rows_of, table, texts
 
 from nnrun.data import SparseRows
+from tests.support.column_tables import categories, fit, numbers, rows_of, table, texts
 
 RNG = np.random.RandomState(0)
 X = RNG.lognormal(2, 1, 60)

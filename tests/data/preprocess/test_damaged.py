@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import categories, fit, numbers, table, texts
 
 from nnrun.data import FittedPreprocessing
 from nnrun.errors import DataError
+from tests.support.column_tables import categories, fit, numbers, table, texts
 
 INPUTS = table(
     numbers("x", [1, None, 3]),

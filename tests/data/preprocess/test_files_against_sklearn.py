@@ -24,7 +24,7 @@ from sklearn.preprocessing import (
 from nnrun.data import load_dataset
 from nnrun.data.preprocess import fit_preprocessing
 from nnrun.data.table import Table
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
 
 SPEC = """
 dataset: {csv: {path: rows.csv, target: y, types: {o: category, h: category, k: category}}}

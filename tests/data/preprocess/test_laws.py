@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import categories, dataset, fit, numbers, rows_of, table, texts
 
 from nnrun.data import DenseRows, FittedPreprocessing, SparseRows, fit_preprocessing
-from nnrun.data.preprocess.categories import OneHotColumn, OrdinalColumn
+from nnrun.data.preprocess.categorical import OneHotColumn, OrdinalColumn
 from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from tests.support.column_tables import categories, dataset, fit, numbers, rows_of, table, texts
 
 NUMBER = st.none() | st.floats(0, 1e6).map(lambda value: round(value, 3))
 LEVEL = st.none() | st.sampled_from(["a", "b", "c", "", "Ä é"])

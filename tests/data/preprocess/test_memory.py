@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tables import dataset
 
 from nnrun.data import DenseRows, fit_preprocessing
-from nnrun.data.preprocess import columns
+from nnrun.data.preprocess import column_transformer
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from tests.support.column_tables import dataset
 
 ROWS, COLUMNS = 100_000, 20
 STEPS = schema.Preprocessing.model_validate({"inputs": [{"impute": {"strategy": "mean"}}, "standardize"]})
@@ -53,7 +53,7 @@ def test_a_block_is_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = large(tmp_path).take(range(500))
     fitted = fit_preprocessing(STEPS, dataset(table), None, n_outputs=1)
     whole = fitted.transform_inputs(table)
-    monkeypatch.setattr(columns, "_BLOCK_VALUES", 7 * COLUMNS)
+    monkeypatch.setattr(column_transformer, "_BLOCK_VALUES", 7 * COLUMNS)
     blocks = fitted.transform_inputs(table)
     assert isinstance(whole, DenseRows)
     assert isinstance(blocks, DenseRows)
@@ -63,7 +63,7 @@ def test_a_block_is_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_row_of_a_later_block_is_named_by_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns, "_BLOCK_VALUES", 7)
+    monkeypatch.setattr(column_transformer, "_BLOCK_VALUES", 7)
     good = Table((NumberColumn("x", np.arange(50.0)),), 50)
     bad = np.arange(50.0)
     bad[40] = np.nan

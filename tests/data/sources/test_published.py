@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from nnrun.data import Dataset, TokenRows, load_dataset
-from nnrun.data.words import read_word_index, token_words
+from nnrun.data.text.published_words import read_word_index, token_words
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.facts import dataset_facts
+from nnrun.spec.dataset_facts import dataset_facts
 
 RealFile = Callable[[str], Path]
 
@@ -136,7 +136,7 @@ def test_the_second_reading_comes_from_the_cache(keras_folder: Path, monkeypatch
     def never(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the pickle was read again")
 
-    monkeypatch.setattr("nnrun.data.archive.read_token_pickle", never)
+    monkeypatch.setattr("nnrun.data.archives.npz_archive.read_token_pickle", never)
     monkeypatch.setattr(pickle, "loads", never)
     second = load_dataset(schema.Reuters(), data_dir=keras_folder)
     assert lists(first.train.inputs) == lists(second.train.inputs)
@@ -269,7 +269,7 @@ def test_sets_that_need_no_file_are_what_is_known_of_them(spec: schema.Component
 
 @pytest.mark.parametrize("spec", NAMED, ids=str)
 def test_a_smoke_run_needs_no_file(spec: schema.Component, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.data.cache._download", None)
+    monkeypatch.setattr("nnrun.data.archives.download._download", None)
     dataset = load_dataset(spec, data_dir=Path(os.devnull), smoke=True)
     check_facts(dataset, spec)
     assert len(dataset.train) == 256

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrun.experiment.check_data import problems_of_data
 from nnrun.experiment.init.array_spec import initial_spec_of_npz
-from nnrun.spec.load import load_spec
+from nnrun.experiment.setup.check_data import problems_of_data
+from nnrun.spec.reading.load import load_spec
 
 RNG = np.random.RandomState(0)
 CLASSES = np.arange(60) % 3

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tables_of_columns import table
 
 from nnrun.experiment.init.explained import explained
 from nnrun.experiment.init.target import default_target
+from tests.support.tables_of_columns import table
 
 
 def test_what_depends_on_the_others_is_the_likelier_target(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables_of_columns import CLASSES, NUMBERS, table
 
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.experiment.init.leaks import Leak, copies_among, leak_of, same_order
+from tests.support.tables_of_columns import CLASSES, NUMBERS, table
 
 
 def category(codes: Sequence[int]) -> CategoryColumn:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tables_of_columns import CLASSES, DUMMY, NAMES, NUMBERS, table
 
 from nnrun.experiment.init.roles import SplitMark, counts_rows, roles_of, split_mark
+from tests.support.tables_of_columns import CLASSES, DUMMY, NAMES, NUMBERS, table
 
 IDS = [i * 7 % 31 for i in range(30)]
 

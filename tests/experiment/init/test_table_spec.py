@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables_of_columns import CLASSES, NAMES, NUMBERS, OTHERS, table
 
-from nnrun.experiment.check_data import problems_of_data
 from nnrun.experiment.init.inputs import choose_inputs
 from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
 from nnrun.experiment.init.target import TaskName, default_task
+from nnrun.experiment.setup.check_data import problems_of_data
 from nnrun.spec import schema
-from nnrun.spec.load import load_spec
+from nnrun.spec.reading.load import load_spec
+from tests.support.tables_of_columns import CLASSES, NAMES, NUMBERS, OTHERS, table
 
 
 def test_the_inputs(tmp_path: Path) -> None:

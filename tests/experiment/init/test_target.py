@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tables_of_columns import CLASSES, DUMMY, GAPS, NAMES, NUMBERS, OTHERS, table
 
 from nnrun.errors import DataError
 from nnrun.experiment.init.target import (
@@ -17,6 +16,7 @@ from nnrun.experiment.init.target import (
     possible_tasks,
     why_no_target,
 )
+from tests.support.tables_of_columns import CLASSES, DUMMY, GAPS, NAMES, NUMBERS, OTHERS, table
 
 MORE = [i * 2.5 % 11 for i in range(30)]
 

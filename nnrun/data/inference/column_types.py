@@ -1,0 +1,439 @@
+"""What a column of a file is: numbers, a category, or texts. The rules, in this order:
+
+1. A column that the spec's `types` names is what it says there.
+2. All values are `true` or `false` (in any case): a category of `False` and `True`.
+3. All values are finite numbers: numbers, also where there are only a few different ones. But a leading
+   zero (02116), or a capital E between the digits of all (5E3), says that they are codes: a category, which
+   is told. So it is where a few texts stand among codes with leading zeros.
+4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
+   is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
+   are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
+5. More than 95 % of the values are dates, of which days and months can be told apart (`data/dates.py`).
+6. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
+7. Everything else: a category.
+
+In JSON and Parquet a text is a text, also
+where it looks like a number. Blanks around a value do not count. `12%`, `$5.00` and a Unicode minus are
+numbers; decimal commas and thousands separators are where the spec says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.inference.dates import guess_dates, is_ambiguous
+from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
+from nnrun.data.inference.number_spelling import PLAIN, Spelling, is_marked
+from nnrun.data.preprocess.categorical import as_categories
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
+from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
+from nnrun.data.value_names import (
+    code_among,
+    in_digits,
+    is_truth,
+    number_name,
+    number_of,
+    truth_name,
+    wide_whole_number,
+)
+from nnrun.errors import printable
+from nnrun.spec.schema import ColumnType
+from nnrun.spec.wording import counted, listing, quoted
+
+_FEW_NAMES: Final = 20
+_AT_ONCE: Final = 1 << 22
+_SHOWN_OTHERS: Final = 3
+_MOSTLY: Final = 0.95
+_ENOUGH_VALUES: Final = 20
+_WORDS_OF_A_TEXT: Final = 4
+_MANY_TEXTS: Final = 100
+_NEARLY_UNIQUE: Final = 0.5
+_MOST_COUNTED: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that does not fit its column.
+
+    Attributes:
+        row: from 0.
+        value: as the file has it.
+        numbers: how many of the column's values are numbers, and of how many.
+        declared: the column must hold numbers, since somebody said so.
+    """
+
+    row: int
+    value: str
+    numbers: int
+    of: int
+    declared: bool = False
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What a person should know of a column.
+
+    Attributes:
+        kind: `names` for values that a network cannot generalize from; `spelling` for numbers that are
+            read as a category and need not be; `codes` for numbers that are read as a category since they
+            are codes.
+        text: a sentence without its subject, which is the column.
+    """
+
+    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names", "codes"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Infinite:
+    """The infinite numbers of a column.
+
+    Attributes:
+        row: of the first, from 0.
+        rows: that hold one.
+        texts: as a file writes them: `inf`, `-inf`.
+    """
+
+    row: int
+    rows: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """A column and its inferred type.
+
+    Attributes:
+        column: its values.
+        type: what it is.
+        why: the rule, as the end of a sentence that begins with the type.
+        missing: rows without a value.
+        distinct: different values; None for more numbers than are worth counting.
+        doubts: what a person should know before it is an input.
+        wrong: the first value that breaks a column of numbers, or None.
+        constant: all rows have the same value, or none.
+        infinite: where the column holds infinite numbers, which stand as missing values; else None.
+    """
+
+    column: Column
+    type: ColumnType
+    why: str
+    missing: int
+    distinct: int | None
+    doubts: tuple[Doubt, ...] = ()
+    wrong: Wrong | None = None
+    constant: bool = False
+    infinite: Infinite | None = None
+
+
+def infer(
+    name: str,
+    raw: Raw,
+    declared: ColumnType | None = None,
+    *,
+    typed: bool = False,
+    spelling: Spelling = PLAIN,
+) -> Inferred:
+    """The column that raw values are, by the rules above.
+
+    Args:
+        name: the column's.
+        raw: its values.
+        declared: its type by the spec.
+        typed: texts are texts, also where they look like numbers.
+        spelling: how its numbers are written, where they are texts.
+    """
+    if isinstance(raw, RawNumbers):
+        if declared in ("category", "text", "date"):
+            raw = _as_texts(raw)
+        else:
+            return _numbers(number_column(name, raw.values), declared)
+    return _of_texts(name, raw, declared, typed, spelling)
+
+
+def _of_texts(
+    name: str, raw: RawTexts, declared: ColumnType | None, typed: bool, spelling: Spelling
+) -> Inferred:
+    counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
+    total = int(counts.sum())
+    if not total and declared in (None, "number"):
+        return _numbers(NumberColumn(name, np.full(len(raw.codes), np.nan)), declared)
+    if is_truth(raw.levels) and declared in (None, "category"):
+        return _category(name, _truth(raw), counts, "all values are true or false", declared)
+    numbers = np.array([spelling.number(level) for level in raw.levels], np.float64)
+    is_number = ~np.isnan(numbers)
+    good = int(counts[is_number].sum())
+    typed = typed and not raw.numeric
+    if declared is None and not typed:
+        code = code_among(level for level, is_one in zip(raw.levels, is_number, strict=True) if is_one)
+        if code is not None and (good == total or (code.isdecimal() and good > _MOSTLY * total)):
+            return _codes(name, raw, counts, code, good, total)
+    alike = one_unit([level for level, good_one in zip(raw.levels, is_number, strict=True) if good_one])
+    if declared == "number" or (declared is None and not typed and good == total and alike):
+        if good == total:
+            column = _exact_column(name, raw, numbers)
+            return _numbers(column, declared, _written(raw.levels, spelling))
+        wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong)
+    hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
+    if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
+        if hint is not None and hint.kind == "spelling":
+            return _category(name, raw, counts, "not all values are numbers", None, None, hint)
+        wrong = _first_wrong(raw, is_number)
+        return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
+    if declared == "date" or (declared is None and guess_dates(raw.levels, counts) is not None):
+        return _dates(name, raw, counts, declared)
+    words = sum(int(n) * len(level.split()) for level, n in zip(raw.levels, counts, strict=True)) / max(
+        1, total
+    )
+    distinct = len(raw.levels)
+    if declared == "text" or (
+        declared is None
+        and words >= _WORDS_OF_A_TEXT
+        and (distinct > _MANY_TEXTS or distinct > _NEARLY_UNIQUE * total)
+    ):
+        return _texts(name, raw, declared, words)
+    return _category(name, raw, counts, f"{counted(distinct, 'different value')}", declared, None, hint)
+
+
+def _hint(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], typed: bool, spelling: Spelling
+) -> Doubt | None:
+    """What to say of a category that is mostly numbers."""
+    guess = guess_numbers(raw.levels, counts)
+    if guess is None or (typed and len(raw.levels) <= _FEW_NAMES):
+        return None
+    if typed:
+        return _hint_of_texts(name, guess)
+    ways: list[str] = []
+    holds = "holds numbers"
+    if guess.spelling != spelling:
+        keys = ", ".join(f"{key}: {quoted(mark)}" for key, mark in guess.spelling.keys().items())
+        holds += f" such as {quoted(guess.example)}"
+        ways.append(f"`{keys or 'decimal: .'}`")
+    if guess.others:
+        shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
+        more = (
+            f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
+        )
+        holds += f" in {guess.numbers:,} of {guess.of:,} values, and also {shown}{more}"
+        if guess.missing:
+            marks = ", ".join(quoted(text) for text in guess.missing)
+            ways.append(f"`missing: [{marks}]` (which replaces the default list of NA, null, ...)")
+    if not ways:
+        return Doubt("mixed", f"{holds}: correct those, or say that it is a category (`types`)")
+    return Doubt(
+        "spelling" if guess.spelling != spelling else "mixed",
+        f"{holds}: {' and '.join(ways)} reads it as a number",
+    )
+
+
+def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
+    """The same in a file where a text is a text."""
+    holds = f"holds texts that are numbers, such as {quoted(guess.example)}"
+    if guess.others:
+        holds += (
+            f", in {guess.numbers:,} of {guess.of:,} values, and others, such as {quoted(guess.others[0])}"
+        )
+    if guess.missing:
+        marks = ", ".join(quoted(text) for text in guess.missing)
+        holds += f": `missing: [{marks}]` reads those as missing"
+        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` reads the texts as numbers")
+    return Doubt("spelling", f"{holds}: `types: {{{name}: number}}` reads them as such")
+
+
+def _written(levels: Sequence[str], spelling: Spelling) -> str:
+    """How unusual numbers are written: a remark with an example."""
+    unlike = (
+        text for text in levels if is_marked(text) or (not spelling.plain and np.isnan(number_of(text)))
+    )
+    example = next(unlike, None)
+    return "" if example is None else f", written as {quoted(example)}"
+
+
+# --- the three types ---------------------------------------------------------------------------------------
+
+
+def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> Inferred:
+    values, infinite = _without_infinite(column.values)
+    column = NumberColumn(column.name, values, column.names)
+    missing = int(column.missing.sum())
+    present = len(values) - missing
+    distinct = _distinct(values) if column.names is None else len(column.names.levels)
+    doubts: list[Doubt] = []
+    if infinite is not None:
+        rows = _share(infinite.rows, len(values))
+        doubts.append(Doubt("infinite", f"holds an infinite number in {rows}, counted as missing here"))
+    if not present:
+        doubts.append(Doubt("constant", "has no value in any row"))
+    elif missing:
+        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
+    usual = "all values are numbers" if present else "the column has no values"
+    why = (_declared(declared) or usual) + written
+    same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
+    if same:
+        only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
+        doubts.append(Doubt("constant", f"is {only} in every row"))
+    constant = same or not present
+    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, constant, infinite)
+
+
+def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
+    """Texts that are all numbers as numbers."""
+    values = np.append(numbers, np.nan)[raw.codes]
+    if not any(wide_whole_number(level) is not None for level in raw.levels):
+        return NumberColumn(name, values)
+    exact = [in_digits(level, number) for level, number in zip(raw.levels, numbers.tolist(), strict=True)]
+    return number_column(name, values, [None if code < 0 else exact[code] for code in raw.codes])
+
+
+def _codes(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], code: str, good: int, total: int
+) -> Inferred:
+    """Numbers that are taken for codes, which is told; some texts may be among them."""
+    sign = "has a leading zero" if code.isdecimal() else "looks like a code"
+    found = _category(name, raw, counts, f"{quoted(code)} {sign}, so the values are codes", None)
+    if found.constant:
+        return found
+    others = "" if good == total else f" (and {total - good:,} of {total:,} values are not numbers)"
+    doubt = Doubt(
+        "codes",
+        f"holds codes, such as {quoted(code)}{others}, so it is a category; if they are amounts, set "
+        f"`types: {{{printable(name)}: number}}`",
+    )
+    return replace(found, doubts=(*found.doubts, doubt))
+
+
+def _without_infinite(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Infinite | None]:
+    """The numbers with NaN in place of infinities, in the same array where there are none."""
+    if values.dtype.kind != "f":
+        return values, None
+    first, rows, texts = -1, 0, set()
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
+        places = np.flatnonzero(np.isinf(part))
+        if len(places):
+            first = start + int(places[0]) if first < 0 else first
+            rows += len(places)
+            texts |= {"inf" if value > 0 else "-inf" for value in part[places]}
+    if not rows:
+        return values, None
+    return np.where(np.isinf(values), np.nan, values), Infinite(
+        first, rows, tuple(sorted(texts, reverse=True))
+    )
+
+
+def _category(
+    name: str,
+    raw: RawTexts,
+    counts: npt.NDArray[np.integer],
+    why: str,
+    declared: ColumnType | None,
+    wrong: Wrong | None = None,
+    hint: Doubt | None = None,
+) -> Inferred:
+    total = int(counts.sum())
+    missing, distinct = len(raw.codes) - total, len(raw.levels)
+    doubts: list[Doubt] = []
+    if missing:
+        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(raw.codes))}"))
+    constant = distinct == 1 and not missing
+    if constant:
+        doubts.append(Doubt("constant", f"is {quoted(raw.levels[0])} in every row"))
+    elif not distinct:
+        constant, doubts = True, [Doubt("constant", "has no value in any row")]
+    if hint is not None:
+        doubts.append(hint)
+    elif wrong is not None:
+        numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
+        doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is not a number"))
+    elif declared is None and is_ambiguous(raw.levels):
+        example = quoted(raw.levels[0])
+        doubts.append(
+            Doubt(
+                "names",
+                f"looks like dates in which day and month cannot be told apart, such as {example}: say "
+                f"`types: {{{name}: date}}`, and `day_first` in the step `datetime`",
+            )
+        )
+    elif total >= _ENOUGH_VALUES and distinct > _NEARLY_UNIQUE * total:
+        different = f"has {distinct:,} different values in {total:,} rows"
+        doubts.append(
+            Doubt(
+                "names",
+                f"{different}: a network cannot generalize from such names; leave it out of `inputs`",
+            )
+        )
+    column = CategoryColumn(name, raw.codes, raw.levels)
+    return Inferred(
+        column, "category", _declared(declared) or why, missing, distinct, tuple(doubts), wrong, constant
+    )
+
+
+def _dates(
+    name: str, raw: RawTexts, counts: npt.NDArray[np.integer], declared: ColumnType | None
+) -> Inferred:
+    inferred = _category(name, raw, counts, "the values are dates", "date" if declared else None)
+    doubts = tuple(doubt for doubt in inferred.doubts if doubt.kind in ("missing", "constant"))
+    column = CategoryColumn(name, raw.codes, raw.levels, dates=True)
+    return replace(inferred, column=column, type="date", doubts=doubts)
+
+
+def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> Inferred:
+    missing = int((raw.codes < 0).sum())
+    levels = np.empty(len(raw.levels) + 1, object)
+    levels[:-1] = raw.levels
+    levels[-1] = None
+    doubts: list[Doubt] = []
+    if missing:
+        doubts.append(Doubt("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
+    why = _declared(declared) or f"{words:.0f} words a value, many of them different"
+    constant = not raw.levels or (len(raw.levels) == 1 and not missing)
+    if constant:
+        said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"
+        doubts = [Doubt("constant", said)]
+    column = TextColumn(name, levels[raw.codes])
+    return Inferred(column, "text", why, missing, len(raw.levels), tuple(doubts), None, constant)
+
+
+def _as_texts(raw: RawNumbers) -> RawTexts:
+    """Numbers of a file whose numbers are numbers (JSON, Parquet) as the names of a category."""
+    categories = as_categories(number_column("", raw.values))
+    return RawTexts(categories.codes, categories.levels)
+
+
+def _truth(raw: RawTexts) -> RawTexts:
+    levels = tuple(sorted({truth_name(level) for level in raw.levels}))
+    places = np.array([levels.index(truth_name(level)) for level in raw.levels] + [-1], np.int32)
+    return RawTexts(places[raw.codes], levels)
+
+
+# --- small questions ---------------------------------------------------------------------------------------
+
+
+def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
+    present = raw.codes >= 0
+    good = np.append(is_number, True)[raw.codes]
+    row = int(np.flatnonzero(present & ~good)[0])
+    return Wrong(row, raw.levels[raw.codes[row]], int((good & present).sum()), int(present.sum()))
+
+
+def _distinct(values: npt.NDArray[Any]) -> int | None:
+    if len(values) > _MOST_COUNTED:
+        return None
+    import pandas as pd
+
+    return int(pd.unique(np.asarray(values[~np.isnan(values)])).size)
+
+
+def _declared(declared: ColumnType | None) -> str:
+    return "" if declared is None else "the spec's `types` says so"
+
+
+def _share(rows: int, of: int) -> str:
+    return f"{counted(rows, 'row')} ({100 * rows / of:.1f} %)"

@@ -1,0 +1,205 @@
+"""Columns of a file as targets: numbers as they are, names of classes as labels from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnrun.data.dataset import Array
+from nnrun.data.inference.column_types import Inferred
+from nnrun.data.preprocess.categorical import as_categories
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.tables.read_table import ReadTable
+from nnrun.data.value_names import TRUTH, in_order, number_name
+from nnrun.errors import DataError
+from nnrun.spec.dataset_facts import Task
+from nnrun.spec.wording import listing, quoted
+
+_ENOUGH_ROWS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Targets of all rows of a file.
+
+    Attributes:
+        values: (N,) int64 labels or whole numbers, (N,) float64, or (N, K) float64 for several columns.
+        task: what they are, or None where only the spec's loss can tell.
+        class_names: in the order of the labels.
+    """
+
+    values: Array
+    task: Task | None
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """How many there are, where the targets are classes for sure."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        return 2 if self.task == "binary" else None
+
+
+def targets_of(
+    file: ReadTable,
+    names: Sequence[str],
+    known: Targets | None = None,
+    *,
+    constant_is_wrong: bool = True,
+    marks_of: Callable[[str], str] = lambda name: "",
+) -> Targets:
+    """The targets that columns hold.
+
+    Args:
+        file: with these columns.
+        names: of the columns.
+        known: the training rows' targets, for a file of test rows: its labels are the same.
+        constant_is_wrong: refuse targets that are the same in every row.
+        marks_of: says what the file has where a column's value is missing.
+
+    Raises:
+        DataError: a target is missing, is no target, or is the same in every row; names the row.
+    """
+    for name in names:
+        _refuse_missing(file, name, marks_of)
+        if constant_is_wrong:
+            _refuse_constant(file, name)
+    if len(names) > 1:
+        columns = [_number_of_several(file, name) for name in names]
+        values = np.column_stack(columns)
+        whole = all(np.array_equal(column, np.round(column)) for column in columns)
+        return Targets(values, None if whole else "regression")
+    inferred = file.columns[names[0]]
+    if isinstance(inferred.column, NumberColumn) and not (known and known.class_names):
+        return _numbers(inferred.column)
+    return _classes(file, names[0], inferred, known)
+
+
+def _numbers(column: NumberColumn) -> Targets:
+    whole = np.asarray(column.values.astype(np.float64))
+    if (
+        column.names is not None
+        or not np.array_equal(whole, np.round(whole))
+        or np.abs(whole).max(initial=0) > 2**53
+    ):
+        return Targets(whole, "regression")
+    labels = whole.astype(np.int64)
+    binary = labels.min(initial=0) == 0 and labels.max(initial=0) == 1
+    return Targets(labels, "binary" if binary else None)
+
+
+def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | None) -> Targets:
+    column = _as_category(inferred)
+    if inferred.wrong is not None:
+        refuse_wrong(file, name)
+    if known is not None and known.class_names is None:
+        raise DataError(
+            f"{file.at(0, name)} holds {quoted(column.levels[column.codes[0]])}, and the training rows have "
+            f"numbers there."
+        )
+    if known is None:
+        if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+            hint = next((doubt.text for doubt in inferred.doubts if doubt.kind == "spelling"), None)
+            raise DataError(
+                f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
+                f"{len(column.codes):,} rows; these cannot be classes. "
+                + ("Is another column meant?" if hint is None else f"It {hint}.")
+            )
+        names = column.levels
+        labels = column.codes.astype(np.int64)
+    else:
+        names = known.class_names or ()
+        place = {level: label for label, level in enumerate(names)}
+        labels = np.array([place.get(level, -1) for level in column.levels], np.int64)[column.codes]
+        unknown = np.flatnonzero(labels < 0)
+        if len(unknown):
+            row = int(unknown[0])
+            raise DataError(
+                f"{file.at(row, name)} holds the class {quoted(column.levels[column.codes[row]])}, which the "
+                f"training rows do not have. They have: {_some(names)}."
+            )
+    return Targets(labels, "binary" if len(names) == 2 else "multiclass", names)
+
+
+def _number_of_several(file: ReadTable, name: str) -> Array:
+    column = file.columns[name].column
+    if isinstance(column, NumberColumn):
+        return column.values.astype(np.float64)
+    if isinstance(column, CategoryColumn) and set(column.levels) <= set(TRUTH):
+        return np.array([TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
+    refuse_wrong(file, name, "several targets must all be numbers")
+    raise AssertionError("a column that is no numbers was refused")
+
+
+def refuse_wrong(file: ReadTable, name: str, why: str = "") -> None:
+    """Raise DataError with the first value of a column that is no number.
+
+    Args:
+        file: with this column.
+        name: of the column.
+        why: what says that it must be one; default: that most of its values are.
+    """
+    inferred = file.columns[name]
+    wrong = inferred.wrong
+    if wrong is not None:
+        row, value = wrong.row, wrong.value
+        share = f"{wrong.numbers:,} of the {wrong.of:,} values are numbers"
+        why = why or ("`types` says that the column holds numbers" if wrong.declared else share)
+    else:
+        column = _as_category(inferred)
+        row = int(np.argmax(~column.missing))
+        value = column.levels[column.codes[row]]
+    advice = "" if wrong is None or wrong.declared else _correct(name, value, file.typed)
+    raise DataError(f"{file.at(row, name)}: {quoted(value)} is not a number, and {why}.{advice}")
+
+
+def _correct(name: str, value: str, typed: bool) -> str:
+    missing = "" if typed else f", say that it means a missing value (`missing: [{value}]`)"
+    return f" Correct it{missing}, or say that the column is a category (`types: {{{name}: category}}`)."
+
+
+def _as_category(inferred: Inferred) -> CategoryColumn:
+    """Few-worded or not: texts that are targets name classes."""
+    column = inferred.column
+    if isinstance(column, CategoryColumn):
+        return column
+    if isinstance(column, NumberColumn):
+        return as_categories(column)
+    levels = in_order({value for value in column.values if value is not None})
+    places = {level: code for code, level in enumerate(levels)}
+    codes = np.array([-1 if value is None else places[value] for value in column.values], np.int32)
+    return CategoryColumn(column.name, codes, tuple(levels))
+
+
+def _refuse_missing(file: ReadTable, name: str, marks_of: Callable[[str], str]) -> None:
+    missing = file.columns[name].column.missing
+    if missing.any():
+        rows = int(missing.sum())
+        others = "" if rows == 1 else f", as in {rows - 1:,} later row{'s' if rows > 2 else ''}"
+        raise DataError(
+            f"{file.at(int(np.argmax(missing)), name)}: the target is missing{others}. Every row needs one: "
+            "fill it in, or set `drop_missing_target: true`, which leaves such rows out."
+            f"{' ' * bool(marks := marks_of(name))}{marks}"
+        )
+
+
+def _refuse_constant(file: ReadTable, name: str) -> None:
+    inferred = file.columns[name]
+    if not inferred.constant:
+        return
+    value = (
+        number_name(inferred.column.values[0].item())
+        if isinstance(inferred.column, NumberColumn)
+        else quoted(_as_category(inferred).levels[0])
+    )
+    raise DataError(
+        f"{file.name}, column {quoted(name)}: the target is {value} in every row, so there is nothing to "
+        f"learn. Is another column meant, or are rows missing?"
+    )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = listing([quoted(name) for name in names[:most]], "and")
+    return shown if len(names) <= most else f"{shown}, and {len(names) - most:,} more"

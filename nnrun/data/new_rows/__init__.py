@@ -1,0 +1,1 @@
+"""Rows without targets, to be predicted, in blocks."""

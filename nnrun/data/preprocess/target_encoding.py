@@ -1,0 +1,182 @@
+"""Targets as the loss takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import Array
+from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.json_checks import float32, mean_and_std
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.target_scale import TargetScale
+
+
+@dataclass(frozen=True)
+class FittedOneHot:
+    """Labels to rows of 0 and a single 1: float32 (N, K)."""
+
+    classes: int
+
+    def transform(self, targets: Array, n_outputs: int) -> Array:
+        """One row per label."""
+        labels = _labels(targets, self.classes)
+        y_NK = np.zeros((len(labels), self.classes), np.float32)
+        y_NK[np.arange(len(labels)), labels] = 1
+        return y_NK
+
+
+@dataclass(frozen=True)
+class FittedClassIndex:
+    """Labels as they are: int64 (N,), checked."""
+
+    classes: int
+
+    def transform(self, targets: Array, n_outputs: int) -> Array:
+        """One integer per row."""
+        return _labels(targets, self.classes)
+
+
+@dataclass(frozen=True)
+class FittedTargetScale:
+    """Targets as `TargetScale` has them, its mean and deviation of the training rows: float32 (N, K)."""
+
+    scale: TargetScale
+
+    def transform(self, targets: Array, n_outputs: int) -> Array:
+        """Targets as the loss compares them."""
+        y_NK = target_columns(targets, n_outputs)
+        if self.scale.log1p:
+            _refuse_what_has_no_logarithm(y_NK)
+        return float32(self.scale.apply(y_NK), "The target in")
+
+
+@dataclass(frozen=True)
+class FittedNoTarget:
+    """Targets as they are: float32 (N, K)."""
+
+    def transform(self, targets: Array, n_outputs: int) -> Array:
+        """The same numbers, one column per output."""
+        return float32(target_columns(targets, n_outputs), "The target in")
+
+
+TargetState: TypeAlias = FittedOneHot | FittedClassIndex | FittedTargetScale | FittedNoTarget
+
+
+def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
+    """Targets as integers from 0 to classes - 1. `rows` are their positions in the data set, for messages."""
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim != 1:
+        raise DataError(
+            f"The targets have shape {targets.shape}, but class labels are one integer per row. "
+            "For rows that are already one-hot, use categorical_crossentropy."
+        )
+    with np.errstate(invalid="ignore"):
+        labels = targets.astype(np.int64)
+    wrong = np.flatnonzero((labels != targets) | (labels < 0) | (labels >= classes))
+    if wrong.size:
+        at = int(wrong[0])
+        row = at if rows is None else int(rows[at])
+        value = targets[at].item()
+        if value != labels[at]:
+            raise DataError(f"Row {row} has the target {value}, but class labels are whole numbers.")
+        raise DataError(
+            f"Row {row} has the label {value}, but the last layer has {classes} "
+            f"unit{'s' if classes != 1 else ''}, "
+            f"which is enough for labels from 0 to {classes - 1}."
+        )
+    return labels
+
+
+def target_columns(targets: Array, n_outputs: int) -> Array:
+    """Targets as (N, n_outputs)."""
+    y_NK = targets[:, None] if targets.ndim == 1 else targets
+    if y_NK.ndim != 2 or y_NK.shape[1] != n_outputs:
+        raise DataError(
+            f"The targets have {y_NK.shape[1]} column{'s' if y_NK.shape[1] != 1 else ''}, but the last "
+            "layer has "
+            f"{n_outputs} unit{'s' if n_outputs != 1 else ''}. The numbers must match."
+        )
+    return y_NK
+
+
+def fit_targets(
+    step: schema.Component | None, targets: Array, rows: Array | None, n_outputs: int
+) -> TargetState:
+    """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
+    match step:
+        case schema.OneHotTargets():
+            _labels(targets, n_outputs, rows)
+            return FittedOneHot(n_outputs)
+        case schema.ClassIndexTargets():
+            _labels(targets, n_outputs, rows)
+            return FittedClassIndex(n_outputs)
+        case schema.StandardizeTargets():
+            y_NK = target_columns(targets, n_outputs).astype(np.float64)
+            return FittedTargetScale(TargetScale(*mean_and_std(y_NK, "target column")))
+        case schema.Log1pTargets():
+            return FittedTargetScale(_log_scale(step, target_columns(targets, n_outputs), rows))
+    target_columns(targets, n_outputs)
+    return FittedNoTarget()
+
+
+def _log_scale(step: schema.Log1pTargets, y_NK: Array, rows: Array | None) -> TargetScale:
+    """Of the logarithms as they are, or standardized."""
+    _refuse_what_has_no_logarithm(y_NK, rows)
+    plain = TargetScale((0.0,) * y_NK.shape[1], (1.0,) * y_NK.shape[1], log1p=True)
+    if not step.standardize:
+        return plain
+    return TargetScale(*mean_and_std(plain.apply(y_NK), "target column"), log1p=True)
+
+
+def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> None:
+    """Raise DataError at the first target that is not above -1. `rows` are the rows' positions."""
+    wrong = np.argwhere(~(y_NK > -1))
+    if len(wrong):
+        at, column = (int(place) for place in wrong[0])
+        row = at if rows is None else int(rows[at])
+        raise DataError(
+            f"Row {row} has the target {y_NK[at, column]:g}, and `targets: log1p` takes numbers above -1: "
+            "log(1 + y) is undefined for others. Use `targets: standardize`, or none."
+        )
+
+
+def target_to_json(step: TargetState) -> dict[str, Any]:
+    """A fitted step as plain values."""
+    match step:
+        case FittedOneHot():
+            return {"one_hot": {"classes": step.classes}}
+        case FittedClassIndex():
+            return {"class_index": {"classes": step.classes}}
+        case FittedTargetScale():
+            scale = step.scale
+            kind = "log1p" if scale.log1p else "standardize"
+            return {kind: {"mean": list(scale.mean), "std": list(scale.std)}}
+        case FittedNoTarget():
+            return {"none": {}}
+
+
+def target_from_json(document: Mapping[str, Any], n_outputs: int) -> TargetState:
+    """What the above wrote; ValueError or KeyError for anything else."""
+    ((name, values),) = document.items()
+
+    def scale(*, log1p: bool) -> FittedTargetScale:
+        mean = json_checks.floats(values["mean"], n_outputs)
+        return FittedTargetScale(
+            TargetScale(mean, json_checks.floats(values["std"], n_outputs, positive=True), log1p)
+        )
+
+    known: Mapping[str, Callable[[], TargetState]] = {
+        "one_hot": lambda: FittedOneHot(json_checks.count(values["classes"])),
+        "class_index": lambda: FittedClassIndex(json_checks.count(values["classes"])),
+        "standardize": lambda: scale(log1p=False),
+        "log1p": lambda: scale(log1p=True),
+        "none": FittedNoTarget,
+    }
+    return known[name]()

@@ -1,0 +1,531 @@
+"""A file of rows with named columns: which columns are what, and which rows are the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.inference.index_columns import COUNTS_ROWS
+from nnrun.data.inference.number_spelling import Spellings
+from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
+from nnrun.data.preprocess.categorical import as_categories
+from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.test_rows import rows_of_fraction
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, exact_number
+from nnrun.data.tables.open_file import refuse_what_is_no_file, sha256_of
+from nnrun.data.tables.read_table import ReadTable, read_table
+from nnrun.data.tables.row_reader import RowReader
+from nnrun.data.value_names import number_name
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.values import is_value
+from nnrun.spec.wording import counted, listing, nearest, quoted
+
+_MOST_NAMES = 12
+_LARGE_FILE = 64 * 2**20  # bytes from which on a smoke run reads so many rows only:
+_SMOKE_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each column of a file is for.
+
+    Attributes:
+        inputs: in order.
+        targets: in order.
+        aside: columns that the validation needs and that are no inputs.
+        group, weight, test: further columns, or None.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    aside: tuple[str, ...] = ()
+    group: str | None = None
+    weight: str | None = None
+    test: str | None = None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        others = (*self.targets, *self.aside, self.group, self.weight, self.test)
+        return tuple(dict.fromkeys((*self.inputs, *(name for name in others if name is not None))))
+
+
+def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
+    """The file's samples.
+
+    A smoke run takes a few hundred of the rows, evenly spread: only the file knows its shape.
+    """
+    reader = reader_of(spec, Path(spec.path))
+    parts = parts_of(spec, reader, context.aside)
+    file = _read(spec, reader, parts.all, spec.types, context)
+    parts = _without_index(spec, parts, file, context)
+    _refuse_infinite(file, parts)
+    targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
+    for name in spec.target:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind in ("spelling", "mixed"):
+                context.on_message(f"{file.name}: the target {quoted(name)} {doubt.text}")
+    _refuse_useless_inputs(file, parts, context)
+    test = spec.test
+    weights, groups = _weights(file, parts.weight), _groups(file, parts.group)
+    everything = _samples(file, parts, targets, weights, groups)
+    chosen = _complete_rows(file, parts, spec, context)
+    left = tuple(name for name in file.index if spec.inputs is None and name not in parts.inputs)
+    sources = [replace(_source(file, Path(spec.path), len(chosen)), index_columns=left)]
+    test_samples: Samples | None = None
+    train_rows = chosen
+    if test is not None and test.path is not None:
+        test_samples, source = _test_file(spec, test.path, parts, file, targets, context)
+        sources.append(source)
+    elif test is not None:
+        is_test = np.zeros(file.n_rows, bool)
+        if test.fraction is not None:
+            values = targets.values
+            picked = rows_of_fraction(
+                test,
+                len(chosen),
+                values[chosen] if targets.task != "regression" else None,
+                None if groups is None else groups[chosen],
+                file.name,
+            )
+            is_test[chosen[picked]] = True
+        else:
+            is_test[chosen] = _rows_with_value(file, test)[chosen]
+        train_rows, test_rows = chosen[~is_test[chosen]], chosen[is_test[chosen]]
+        _refuse_one_sided(file, test, train_rows, test_rows)
+        _refuse_untrained_class(file, spec.target, targets, train_rows, test_rows)
+        test_samples = everything.take(test_rows)
+    train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
+    if train.weights is not None and not train.weights.any():
+        raise DataError(
+            f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
+        )
+    if context.smoke:
+        train, test_samples, sources = _cut(train, test_samples, sources)
+    return Dataset(
+        name=Path(spec.path).name.split(".")[0],
+        train=train,
+        test=test_samples,
+        sources=tuple(sources),
+        task=targets.task,
+        classes=targets.classes,
+        class_names=targets.class_names,
+        feature_names=parts.inputs,
+        file_columns=reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
+        target_names=tuple(spec.target),
+        smoke=context.smoke,
+    )
+
+
+def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
+    """How the file of a data set is read.
+
+    Raises:
+        DataError: there is no file, or it has no readable header.
+    """
+    refuse_what_is_no_file(path, spec.kind)
+    match spec:
+        case schema.Csv():
+            from nnrun.data.tables.csv_reader import CsvRows
+
+            return CsvRows(
+                path, spec.delimiter, spec.missing, header=spec.header, spellings=Spellings.of(spec)
+            )
+        case schema.Jsonl():
+            from nnrun.data.tables.jsonl_reader import JsonlRows
+
+            return JsonlRows(path, spec.missing)
+        case _:
+            from nnrun.data.tables.parquet_reader import ParquetRows
+
+            return ParquetRows(path)
+
+
+def _read(
+    spec: schema.RowFile,
+    reader: RowReader,
+    columns: Sequence[str],
+    types: Mapping[str, schema.ColumnType],
+    context: LoadContext,
+) -> ReadTable:
+    path = Path(reader.path)
+    options: dict[str, object] = {"kind": spec.kind}
+    if isinstance(spec, schema.Csv):
+        options |= {"delimiter": spec.delimiter}
+    large = path.stat().st_size > _LARGE_FILE
+    file = read_table(
+        reader,
+        sha256_of(path),
+        options,
+        columns,
+        {name: type_ for name, type_ in types.items() if name in columns},
+        context.on_message,
+        most_rows=_SMOKE_ROWS if context.smoke and large else None,
+        needed=spec.target if spec.drop_missing_target else (),
+    )
+    if file.left_out:
+        all_rows = file.n_rows + file.left_out
+        names = listing([quoted(name) for name in spec.target], "or")
+        context.on_message(
+            f"{file.name}: {counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing"
+        )
+        for name in spec.target:
+            if marks := _marks(reader, name):
+                context.on_message(f"{file.name}: column {quoted(name)}: {marks}")
+    return file
+
+
+def _marks(reader: RowReader, column: str) -> str:
+    """What the file has where a value is missing: a sentence, or nothing."""
+    from nnrun.data.tables.csv_reader import CsvRows
+    from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
+
+    return marks_sentence(missing_marks(reader, column)) if isinstance(reader, CsvRows) else ""
+
+
+# --- columns -----------------------------------------------------------------------------------------------
+
+
+def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> Parts:
+    """What each column is for.
+
+    Raises:
+        DataError: the spec names a column that the file does not have, or no input is left.
+    """
+    test = spec.test.column if spec.test is not None else None
+    named = [("target", name) for name in spec.target]
+    named += [("inputs", name) for name in spec.inputs or ()]
+    named += [("types", name) for name in spec.types]
+    named += [("validation", name) for name in aside]
+    further = (("group", spec.group), ("weight", spec.weight), ("test", test))
+    named += [(part, name) for part, name in further if name is not None]
+    for part, name in named:
+        _refuse_unknown(reader, part, name)
+    special = {*spec.target, spec.group, spec.weight, test}
+    inputs = spec.inputs
+    if inputs is None:
+        inputs = [name for name in reader.names if name not in special and name not in aside]
+    if not inputs:
+        names = listing([quoted(name) for name in reader.names], "and")
+        have = "has" if len(reader.names) == 1 else "have"
+        raise DataError(
+            f"{reader.name} has no column left for the inputs: {names} {have} another role in the spec."
+        )
+    return Parts(
+        tuple(inputs),
+        tuple(spec.target),
+        tuple(name for name in dict.fromkeys(aside)),
+        spec.group,
+        spec.weight,
+        test,
+    )
+
+
+def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
+    """The inputs where the spec names none, some columns being set aside; the file is read for that.
+
+    Raises:
+        DataError: the file is not there or not readable, or no input is left.
+    """
+    reader = reader_of(spec, Path(spec.path))
+    parts = parts_of(spec, reader, aside)
+    context = LoadContext(None)
+    file = _read(spec, reader, parts.all, spec.types, context)
+    return list(_without_index(spec, parts, file, context).inputs)
+
+
+def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context: LoadContext) -> Parts:
+    """The parts without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
+    if spec.inputs is not None:
+        return parts
+    left = {name: why for name, why in file.index.items() if name in parts.inputs}
+    inputs = tuple(name for name in parts.inputs if name not in left)
+    if not inputs:  # a single column of whole numbers in order may well be what there is to learn from
+        inputs = tuple(name for name, why in left.items() if why == COUNTS_ROWS)
+        left = {name: why for name, why in left.items() if name not in inputs}
+    if not inputs:
+        name, why = next(iter(left.items()))
+        raise DataError(
+            f"{file.name} has no column left for the inputs: {quoted(name)} is left out as an index ({why}). "
+            f"Name it in `inputs` if the network is to learn from it."
+        )
+    for name, why in left.items():
+        context.on_message(
+            f"{file.name}: column {quoted(name)} is left out as an index: {why}. To keep it, name it in "
+            "`inputs`"
+        )
+    return replace(parts, inputs=inputs)
+
+
+def _refuse_infinite(file: ReadTable, parts: Parts) -> None:
+    """Raise DataError where a column that is used holds an infinite number; others may."""
+    for name in parts.all:
+        infinite = file.columns[name].infinite
+        if infinite is None:
+            continue
+        column = file.columns[name].column
+        narrow = isinstance(column, NumberColumn) and column.values.dtype == np.float32
+        largest = "3.4e38" if narrow else "1.8e308"
+        ways = ["correct it"]
+        if file.typed:
+            ways.append("write null where it is missing")
+        else:
+            marks = ", ".join(infinite.texts)
+            ways.append(f"say that it means a missing value (`missing: [{marks}]`)")
+        if name in parts.inputs and len(parts.inputs) > 1:
+            ways.append("leave the column out of `inputs`")
+        advice = listing(ways)
+        raise DataError(
+            f"{file.at(infinite.row, name)} holds an infinite number, or one beyond {largest}. Every value "
+            f"must be a finite number: {advice}."
+        )
+
+
+def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
+    if name in reader.names:
+        return
+    match = nearest(name, reader.names)
+    hint = f" Did you mean {quoted(match)}?" if match else ""
+    more = len(reader.names) - _MOST_NAMES
+    columns = listing([quoted(n) for n in reader.names[:_MOST_NAMES]], "and" if more <= 0 else ",")
+    if more > 0:
+        columns = ", ".join(quoted(n) for n in reader.names[:_MOST_NAMES]) + f" and {more:,} more"
+    if len(reader.names) == 1:
+        delimiter = getattr(reader, "delimiter", None)
+        has = f"It has a single column, {columns}."
+        if delimiter is not None:
+            has += f" Fields are separated by {delimiter!r}: set `delimiter` if that is wrong."
+    else:
+        has = f"It has {columns}."
+    raise DataError(f"{reader.name} has no column {quoted(name)}, which `{part}` names.{hint} {has}")
+
+
+def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) -> None:
+    for name in parts.inputs:
+        inferred = file.columns[name]
+        if inferred.wrong is not None:
+            refuse_wrong(file, name)
+        if inferred.constant:
+            others = [other for other in parts.inputs if other != name and not file.columns[other].constant]
+            advice = "Leave it out of `inputs`"
+            if 0 < len(others) <= _MOST_NAMES:
+                advice += f": [{', '.join(others)}]"
+            (said,) = (doubt.text for doubt in inferred.doubts if doubt.kind == "constant")
+            raise DataError(
+                f"{file.name}, column {quoted(name)} {said}, so nothing can be learned from it. {advice}."
+            )
+        for doubt in inferred.doubts:
+            if doubt.kind in ("names", "spelling", "mixed"):
+                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+    for name in parts.all:
+        for doubt in file.columns[name].doubts:
+            if doubt.kind == "codes":
+                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+
+
+def _samples(
+    file: ReadTable,
+    parts: Parts,
+    targets: Targets,
+    weights: npt.NDArray[np.float64] | None,
+    groups: npt.NDArray[np.int64] | None,
+) -> Samples:
+    table = file.table
+    aside = [name for name in parts.aside if name in file.columns]
+    return Samples(
+        table.select(parts.inputs),
+        targets.values,
+        weights,
+        groups,
+        table.select(aside) if aside else None,
+        file.lines.of_rows(np.arange(file.n_rows)),
+    )
+
+
+def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | None:
+    if name is None:
+        return None
+    inferred = file.columns[name]
+    column = inferred.column
+    if not isinstance(column, NumberColumn):
+        refuse_wrong(file, name, "" if inferred.wrong else "a weight must be one of 0 or more")
+    assert isinstance(column, NumberColumn), "anything else was refused"
+    values = column.values.astype(np.float64)
+    wrong = np.flatnonzero(~(values >= 0))
+    if len(wrong):
+        row = int(wrong[0])
+        found = "is missing" if np.isnan(values[row]) else f"is {values[row]:g}"
+        raise DataError(
+            f"{file.at(row, name)}: the weight {found}. Every weight must be a number of 0 or more."
+        )
+    return np.asarray(values)
+
+
+def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
+    if name is None:
+        return None
+    column = file.columns[name].column
+    missing = column.missing
+    if missing.any():
+        raise DataError(
+            f"{file.at(int(np.argmax(missing)), name)}: the group is missing. Every row needs one."
+        )
+    if isinstance(column, CategoryColumn):
+        return np.asarray(column.codes, np.int64)
+    values = column.identities() if isinstance(column, NumberColumn) else column.values
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def _complete_rows(
+    file: ReadTable, parts: Parts, spec: schema.RowFile, context: LoadContext
+) -> npt.NDArray[np.int64]:
+    """All rows; with `drop_missing` those in which no input is missing; the number is reported."""
+    rows = np.arange(file.n_rows)
+    if not spec.drop_missing:
+        return rows
+    incomplete = np.zeros(file.n_rows, bool)
+    lacking = []
+    for name in parts.inputs:
+        if file.columns[name].missing:
+            incomplete |= file.columns[name].column.missing
+            lacking.append(f"{quoted(name)} {file.columns[name].missing:,}")
+    left = rows[~incomplete]
+    if lacking:
+        many = f", and {len(lacking) - _MOST_NAMES:,} more" if len(lacking) > _MOST_NAMES else ""
+        said = f"{file.name}: {counted(int(incomplete.sum()), 'row')} of {file.n_rows:,} "
+        if not len(left):
+            raise DataError(
+                f"{said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and drop_missing leaves "
+                f"none. Leave such a column out of `inputs`, or use impute instead."
+            )
+        context.on_message(
+            f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})"
+        )
+    return left
+
+
+def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.bool_]:
+    assert test.column is not None
+    assert test.value is not None
+    column = file.columns[test.column].column
+    if isinstance(column, TextColumn):
+        return np.array([v is not None and is_value(test.value, v) for v in column.values], bool)
+    category = as_categories(column)
+    of_numbers = isinstance(column, NumberColumn)
+    found = [is_value(test.value, exact_number(name) if of_numbers else name) for name in category.levels]
+    return np.array([*found, False], bool)[category.codes]
+
+
+def _refuse_one_sided(
+    file: ReadTable, test: schema.TestRows, train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]
+) -> None:
+    if len(train) and len(held):
+        return
+    if test.fraction is not None:
+        raise DataError(f"{file.name}: test.fraction {test.fraction} leaves no row on one side.")
+    name = quoted(str(test.column))
+    if not len(train):
+        raise DataError(
+            f"{file.name}: column {name} is {test.value} in every row, so none is left to train on."
+        )
+    column = file.columns[str(test.column)].column
+    if isinstance(column, CategoryColumn):
+        match = nearest(str(test.value), column.levels)
+        hint = f" Did you mean {quoted(match)}?" if match else ""
+        values = listing([quoted(level) for level in column.levels[:_MOST_NAMES]], "and")
+        has = f"{hint} It holds {values}{' and more' if len(column.levels) > _MOST_NAMES else ''}."
+    elif isinstance(column, NumberColumn):
+        low, high = np.nanmin(column.values).item(), np.nanmax(column.values).item()
+        has = f" It holds numbers from {number_name(low)} to {number_name(high)}."
+    else:
+        has = ""
+    raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")
+
+
+def _refuse_untrained_class(
+    file: ReadTable,
+    names: Sequence[str],
+    targets: Targets,
+    train: npt.NDArray[np.int64],
+    held: npt.NDArray[np.int64],
+) -> None:
+    if targets.class_names is None:
+        return
+    trained = np.zeros(len(targets.class_names), bool)
+    trained[targets.values[train]] = True
+    unknown = held[~trained[targets.values[held]]]
+    if len(unknown):
+        row = int(unknown[0])
+        raise DataError(
+            f"{file.at(row, names[0])}: only test rows have the class "
+            f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. "
+            "Choose the test rows differently (stratify: true draws some of each class), or remove the class."
+        )
+
+
+def _test_file(
+    spec: schema.RowFile,
+    written: str,
+    parts: Parts,
+    file: ReadTable,
+    targets: Targets,
+    context: LoadContext,
+) -> tuple[Samples, SourceFile]:
+    """The samples of a second file, which has the same columns."""
+    path = Path(written)
+    reader = reader_of(spec, path)
+    parts = replace(parts, aside=(), group=None)
+    absent = [name for name in parts.all if name not in reader.names]
+    if absent:
+        shown = listing([quoted(name) for name in absent[:_MOST_NAMES]], "and")
+        raise DataError(
+            f"{reader.name}, the file of test rows, does not have the columns of {file.name}: it lacks "
+            f"{shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
+        )
+    types = {name: file.columns[name].type for name in parts.all}
+    held = _read(spec, reader, parts.all, types, context)
+    _refuse_infinite(held, parts)
+    for name in parts.inputs:
+        if held.columns[name].wrong is not None:
+            refuse_wrong(held, name, f"in {file.name} the column holds numbers")
+    known = targets_of(
+        held, spec.target, targets, constant_is_wrong=False, marks_of=lambda name: _marks(reader, name)
+    )
+    samples = _samples(held, parts, known, _weights(held, parts.weight), None)
+    rows = _complete_rows(held, parts, spec, context)
+    source = _source(held, path, len(rows))
+    if path.name == Path(spec.path).name:  # records tell files apart by their names
+        source = replace(source, name=f"{path.parent.name}/{path.name}")
+    return samples.take(rows), source
+
+
+def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
+    return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
+
+
+def _cut(
+    train: Samples, test: Samples | None, sources: Sequence[SourceFile]
+) -> tuple[Samples, Samples | None, list[SourceFile]]:
+    """A few hundred rows, evenly spread."""
+    train = train.take(_spread(len(train), TRAIN_ROWS))
+    test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
+    rows = len(train) + (0 if test is None else len(test))
+    return (
+        train,
+        test,
+        [replace(source, rows=min(source.rows, rows), note="some rows only") for source in sources],
+    )
+
+
+def _spread(n_rows: int, wanted: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

@@ -1,0 +1,1 @@
+"""What a data set or a file holds, as plain values for JSON and tables."""

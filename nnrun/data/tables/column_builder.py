@@ -1,0 +1,246 @@
+"""Columns put together from blocks: numbers in memory or, of a large table, in files; texts as codes.
+
+Letters in names: N rows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.tables.row_reader import Block, Numbers, Texts
+from nnrun.data.value_names import EXACT, in_order, text_name
+
+LARGE: Final = 50_000_000
+"""Numbers of a table from which on they are in files, not in memory."""
+_BLOCK_BYTES: Final = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class RawNumbers:
+    """Numbers before anything is made of them.
+
+    Attributes:
+        values: (N,) float64, NaN where one is missing; float32 in a large table where that holds the same
+            numbers; int64 where whole numbers are beyond 2**53.
+    """
+
+    values: npt.NDArray[Any]
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawNumbers:
+        """The rows at these positions."""
+        return RawNumbers(self.values[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class RawTexts:
+    """Texts before anything is made of them.
+
+    Attributes:
+        codes: (N,) int32 positions in `levels`; -1 where the value is missing.
+        levels: the names of the different texts (`value_names.text_name`), in their order.
+        numeric: they are numbers of the file, in digits, since no float holds them.
+    """
+
+    codes: npt.NDArray[np.int32]
+    levels: tuple[str, ...]
+    numeric: bool = False
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawTexts:
+        """The rows at these positions, and the texts that they hold."""
+        codes = self.codes[rows]
+        there = np.zeros(len(self.levels), bool)
+        there[codes[codes >= 0]] = True
+        places = np.append(np.cumsum(there) - 1, -1).astype(np.int32)
+        levels = tuple(level for level, kept in zip(self.levels, there, strict=True) if kept)
+        return RawTexts(places[codes], levels, self.numeric)
+
+
+Raw: TypeAlias = RawNumbers | RawTexts
+
+
+class NumberBuilder:
+    """Collects the numbers of one column. What it keeps is what came: nothing is rounded."""
+
+    def __init__(self) -> None:
+        self._fractions = False  # some block was floats
+        self._wide = False  # some whole number is beyond 2**53
+        self._parts: list[npt.NDArray[Any]] = []
+        self._file: BinaryIO | None = None
+        self._path: Path | None = None
+        self._type: type[np.generic] = np.float32  # of the numbers in the file
+        self._rows = 0
+
+    @property
+    def mixed(self) -> bool:
+        """Whether no type of number holds them all: they must be read as texts."""
+        return self._wide and self._fractions
+
+    def add(self, values: Numbers) -> None:
+        """The next rows."""
+        self._rows += len(values)
+        self._fractions |= values.dtype.kind == "f"
+        self._wide |= is_wide(values)
+        if self.mixed:
+            return
+        if self._file is None:
+            self._parts.append(values)
+        else:
+            self._write(values)
+
+    def spill(self, path: Path) -> None:
+        """Keep the numbers in a file from now on, as float32 as long as that holds them exactly."""
+        self._path = path
+        self._file = path.open("wb")
+        for part in self._parts:
+            self._write(part)
+        self._parts.clear()
+
+    def _write(self, values: npt.NDArray[Any]) -> None:
+        assert self._file is not None
+        assert self._path is not None
+        needed = max(_narrowest(values), self._type, key=_TYPES.index)
+        if needed is not self._type:
+            self._file.close()
+            self._file = _rewritten(self._path, self._type, needed)
+            self._type = needed
+        self._file.write(values.astype(self._type).tobytes())
+
+    def close(self) -> None:
+        """No more rows come."""
+        if self._file is not None:
+            self._file.close()
+
+    def built(self) -> RawNumbers:
+        """All rows. A file that holds them must stay as long as they are used."""
+        self.close()
+        if self._path is not None:
+            return RawNumbers(np.memmap(self._path, self._type, "r", shape=(self._rows,)))
+        kind = np.int64 if self._wide else np.float64
+        return RawNumbers(np.concatenate(self._parts, dtype=kind) if self._parts else np.zeros(0))
+
+
+def is_wide(values: npt.NDArray[Any]) -> bool:
+    """Whether these are whole numbers, and some beyond 2**53."""
+    return bool(values.dtype.kind == "i" and len(values) and (values.max() > EXACT or values.min() < -EXACT))
+
+
+_TYPES: Final[Sequence[type[np.generic]]] = (np.float32, np.float64, np.int64)
+
+
+def _narrowest(values: npt.NDArray[Any]) -> type[np.generic]:
+    """The narrowest type that holds these numbers and no others in their place."""
+    if is_wide(values):
+        return np.int64
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return np.float32 if np.array_equal(narrow, values, equal_nan=values.dtype.kind == "f") else np.float64
+
+
+def _rewritten(path: Path, narrow: type[np.generic], wider: type[np.generic]) -> BinaryIO:
+    """A file of numbers as one of a wider type, open at its end."""
+    with tempfile.TemporaryFile(dir=path.parent) as copy:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                copy.write(np.frombuffer(block, narrow).astype(wider).tobytes())
+        copy.seek(0)
+        rewritten = path.open("wb")
+        shutil.copyfileobj(copy, rewritten, _BLOCK_BYTES)
+    return rewritten
+
+
+class TextBuilder:
+    """Collects the texts of one column."""
+
+    def __init__(self, missing: frozenset[str]) -> None:
+        self._missing = frozenset(map(text_name, missing))
+        self._numeric = True
+        self._codes: list[npt.NDArray[np.int32]] = []
+        self._places: dict[str, int] = {}
+
+    def add(self, texts: Texts) -> None:
+        """The next rows."""
+        places = np.empty(len(texts.levels) + 1, np.int32)
+        places[-1] = -1  # where the code is -1
+        for position, level in enumerate(texts.levels):
+            text = text_name(level)
+            places[position] = (
+                -1 if text in self._missing else self._places.setdefault(text, len(self._places))
+            )
+        self._numeric &= texts.numeric
+        self._codes.append(places[texts.codes])
+
+    def built(self) -> RawTexts:
+        """All rows."""
+        codes = np.concatenate(self._codes) if self._codes else np.zeros(0, np.int32)
+        levels = list(self._places)
+        ordered = in_order(levels)
+        rank = {level: place for place, level in enumerate(ordered)}
+        ranks = np.array([*(rank[level] for level in levels), -1], np.int32)
+        return RawTexts(ranks[codes], tuple(ordered), self._numeric and bool(levels))
+
+
+class TableBuilder:
+    """Collects the columns of a table.
+
+    Attributes:
+        n_rows: rows so far.
+        surprises: columns that came as texts after all; they must be read again as texts.
+    """
+
+    def __init__(self, columns: Mapping[str, bool], missing: frozenset[str]) -> None:
+        """Args: the columns, and whether each is text; the texts that mean a missing value."""
+        self.n_rows = 0
+        self.surprises: set[str] = set()
+        self._numbers = {name: NumberBuilder() for name, is_text in columns.items() if not is_text}
+        self._texts = {name: TextBuilder(missing) for name, is_text in columns.items() if is_text}
+        self._order = tuple(columns)
+        self._spilled = False
+
+    def add(self, block: Block) -> None:
+        """The next rows."""
+        for name, texts in self._texts.items():
+            values = block.columns[name]
+            assert isinstance(values, Texts), "a reader gives as texts what it is asked to"
+            texts.add(values)
+        for name in list(self._numbers):
+            values = block.columns[name]
+            if isinstance(values, Texts):
+                self.surprises.add(name)
+                self._numbers.pop(name).close()
+            else:
+                self._numbers[name].add(values)
+                if self._numbers[name].mixed:
+                    self.surprises.add(name)
+                    self._numbers.pop(name).close()
+        self.n_rows += block.n_rows
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its numbers should leave the memory."""
+        return not self._spilled and self.n_rows * len(self._numbers) > LARGE
+
+    def spill(self, folder: Path) -> None:
+        """Keep the numbers in files of this folder from now on."""
+        self._spilled = True
+        for name, numbers in self._numbers.items():
+            numbers.spill(folder / f"{self._order.index(name)}.numbers")
+
+    def close(self) -> None:
+        """No more rows come."""
+        for numbers in self._numbers.values():
+            numbers.close()
+
+    def built(self) -> dict[str, Raw]:
+        """The columns, in the order they were asked for."""
+        return {
+            name: self._numbers[name].built() if name in self._numbers else self._texts[name].built()
+            for name in self._order
+        }

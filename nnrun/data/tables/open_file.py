@@ -1,0 +1,203 @@
+"""Bytes of a file, plain or packed, with sentences for all that can be wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from nnrun.data.new_rows.row_source import MAX_LINE
+from nnrun.data.tables.utf8 import GZIP, ends_with_carriage_return, with_newlines
+from nnrun.errors import DataError, printable
+from nnrun.spec.wording import nearest, quoted
+
+_GZIP_SIGNATURE = b"\x1f\x8b"
+_BLOCK = 1 << 20
+# Tables pack to between a third and a twentieth. What packs a hundred times better is made to fill a machine.
+_LARGEST_RATIO = 200
+_UNSUSPICIOUS = 64 * 2**20
+
+
+def shown_path(path: Path) -> str:
+    """A path for a message."""
+    return printable(str(path))
+
+
+def refuse_what_is_no_file(path: Path, kind: str) -> None:
+    """Raise DataError where there is no file to read at this path.
+
+    Args:
+        path: of the file.
+        kind: the data set's, as a spec names it.
+    """
+    name = shown_path(path)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise DataError(f"{name} does not exist.{_like(path)}") from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    refuse_workbook(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(
+            f"{name} is a folder, and {kind} reads a file. For a folder of texts use text_folder."
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{name} is not a regular file. Write the rows to a file first.")
+    if not status.st_size:
+        raise DataError(f"{name} is empty (0 bytes).")
+
+
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+
+
+def refuse_workbook(path: Path) -> None:
+    """Raise DataError for a workbook of a spreadsheet program, which is read once it is CSV."""
+    if path.suffix.lower() in _WORKBOOKS and path.is_file():
+        csv = shown_path(path.with_suffix(".csv"))
+        raise DataError(
+            f"{shown_path(path)} is a workbook, and nnrun reads CSV, JSON lines and Parquet. Save the sheet "
+            f'as CSV (in Excel: Save As, CSV UTF-8), or convert it: python -c "import pandas; '
+            f"pandas.read_excel('{shown_path(path)}').to_csv('{csv}', index=False)\" (pip install openpyxl)."
+        )
+
+
+def _like(path: Path) -> str:
+    try:
+        match = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
+    except OSError:
+        return ""
+    return f" The folder has {quoted(match)}: did you mean that?" if match else ""
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{shown_path(path)} cannot be read: {error.strerror or error}.") from None
+    return digest.hexdigest()
+
+
+class Opened:
+    """A file's bytes, unpacked.
+
+    Attributes:
+        name: for messages.
+        newlines: give a newline for each line end, also where the first line ends with a carriage return
+            alone, as old Macs write it.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.name = shown_path(path)
+        self._file = file
+        self._size = max(1, os.fstat(file.fileno()).st_size)
+        head = file.read(2)
+        file.seek(0)
+        packed = path.name.lower().endswith(GZIP)
+        if packed and head and head != _GZIP_SIGNATURE:
+            raise DataError(
+                f"{self.name} ends in {GZIP} and is not compressed with gzip. Rename it, or compress it."
+            )
+        if not packed and head == _GZIP_SIGNATURE:
+            raise DataError(f"{self.name} is compressed with gzip: add {GZIP} to its name.")
+        self._bytes = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+        self._unpacked = 0 if packed else None
+        self.newlines = False
+        self._carriage_returns: bool | None = None
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; fewer at the end, or where line ends become newlines. None are left at b"".
+
+        Raises:
+            DataError: the file is damaged, or unpacks to something monstrous.
+        """
+        block = self._read(size)
+        if self._carriage_returns is None:
+            self._carriage_returns = ends_with_carriage_return(block)
+        if not (self.newlines and self._carriage_returns):
+            return block
+        while block.endswith(b"\r") and (more := self._read(1)):
+            block += more  # its newline may be the next byte
+        return with_newlines(block)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            block = self._bytes.read(size)
+        except EOFError:
+            raise DataError(
+                f"{self.name} ends in the middle of its compressed data: it is truncated. Download it "
+                "or compress it again."
+            ) from None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{self.name} is damaged and cannot be decompressed: {printable(str(error))}."
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.name} cannot be read: {error.strerror or error}.") from None
+        if self._unpacked is not None:
+            self._unpacked += len(block)
+            if self._unpacked > max(_UNSUSPICIOUS, _LARGEST_RATIO * self._size):
+                raise DataError(
+                    f"{self.name} unpacks from {self._size:,} bytes to more than {self._unpacked:,}, which "
+                    f"is too much for a table. If you trust it, unpack it yourself."
+                )
+        return block
+
+    @property
+    def done(self) -> float:
+        """The share that has been read."""
+        return min(1.0, self._file.tell() / self._size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Opened]:
+    """A file's bytes.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{shown_path(path)} cannot be read: {error.strerror or error}.") from None
+    with file:
+        yield Opened(path, file)
+
+
+def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, each with the number of its first line, from 1. The last may lack its end.
+
+    Raises:
+        DataError: a line is longer than any row is.
+    """
+    kept, line = b"", 1
+    while True:
+        block = file.read(size)
+        if not block:
+            if kept:
+                yield kept, line
+            return
+        data = kept + block
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > MAX_LINE:
+            raise DataError(
+                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
+            )
+        kept = data[end:]
+        if end:
+            yield data[:end], line
+            line += data.count(b"\n", 0, end)

@@ -1,0 +1,201 @@
+"""A file of rows to a table: in blocks, telling how long it takes; a large one is kept for the next time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nnrun.data.inference.column_types import Inferred, infer
+from nnrun.data.inference.index_columns import index_columns
+from nnrun.data.new_rows.row_source import separators_message
+from nnrun.data.table import Table
+from nnrun.data.tables.column_builder import RawNumbers, TableBuilder
+from nnrun.data.tables.row_reader import LineNumbers, RowReader
+from nnrun.data.tables.table_cache import Kept, kept_or_read
+from nnrun.errors import DataError
+from nnrun.spec.schema import ColumnType
+from nnrun.spec.wording import counted, listing, quoted
+
+OnMessage = Callable[[str], None]
+_SECONDS_BETWEEN_MESSAGES: Final = 3.0
+_MOST_ATTEMPTS: Final = 20
+_RULES: Final = 2  # to be raised where a reader makes something else of the same file
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTable:
+    """A file's columns.
+
+    Attributes:
+        name: of the file, for messages.
+        sha256: of its bytes.
+        columns: name → the column and its inferred type, in the order they were asked for.
+        n_rows: N.
+        lines: where the rows stand in the file.
+        typed: texts are texts, also where they look like numbers.
+        index: columns that only number or name the rows, and why; they are among `columns`.
+        left_out: rows that were left out, since a column that needs a value has none there.
+        keys: what a spec must say of the file, besides its path, to have it read like this.
+    """
+
+    name: str
+    sha256: str
+    columns: Mapping[str, Inferred]
+    n_rows: int
+    lines: LineNumbers
+    typed: bool = False
+    index: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The columns without what is known about them."""
+        return Table(tuple(inferred.column for inferred in self.columns.values()), self.n_rows)
+
+    def at(self, row: int, column: str) -> str:
+        """`data.csv, line 7, column 'age'`: the beginning of a message."""
+        return f"{self.name}, {self.lines.place(row)}, column {quoted(column)}"
+
+
+def read_table(
+    reader: RowReader,
+    sha256: str,
+    options: Mapping[str, object],
+    columns: Sequence[str],
+    types: Mapping[str, ColumnType],
+    on_message: OnMessage = lambda text: None,
+    *,
+    most_rows: int | None = None,
+    needed: Sequence[str] = (),
+) -> ReadTable:
+    """Read columns of a file.
+
+    Args:
+        reader: of the file.
+        sha256: of its bytes.
+        options: what else decides how it is read, for the key of the cache.
+        columns: names of columns that the file has.
+        types: column → its type, where that is known.
+        on_message: called with the progress of reading.
+        most_rows: stop after about so many; default: read all.
+        needed: columns of which each row needs a value; other rows are left out.
+
+    Raises:
+        DataError: the file is damaged, or no row is left.
+    """
+    said, types = types, {**{n: t for n, t in reader.types.items() if n in columns}, **types}
+    key = {**options, **_options_of(reader), "columns": list(columns), "types": dict(types)}
+    key["most_rows"] = most_rows
+    kept = kept_or_read(
+        sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
+    )
+    if not kept.n_rows:
+        raise DataError(f"{reader.name} has columns and no rows: after the header nothing follows.")
+    if kept.lines.separators:
+        on_message(separators_message(reader.name, kept.lines.separators))
+    index = index_columns(kept.columns, reader.index)
+    n_rows = kept.n_rows
+    kept = _with_values(kept, needed, reader.name)
+    reader.lines = kept.lines
+    inferred = {}
+    for name, raw in kept.columns.items():
+        spelling = reader.spellings[name]
+        inferred[name] = infer(name, raw, types.get(name), typed=reader.typed, spelling=spelling)
+        if name in types and name not in said:
+            inferred[name] = replace(inferred[name], why="the file declares it so")
+    left_out = n_rows - kept.n_rows
+    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed, index, left_out)
+
+
+def _options_of(reader: RowReader) -> dict[str, object]:
+    """What a reader was told, and which rules it reads by, for the key of the cache."""
+    return {
+        "rules": _RULES,
+        "names": list(reader.names),
+        "missing": list(reader.missing),
+        "unusual": sorted(reader.spellings.unusual(reader.names)),
+    }
+
+
+def _with_values(kept: Kept, needed: Sequence[str], name: str) -> Kept:
+    """The rows in which these columns have a value."""
+    lacking = np.zeros(kept.n_rows, bool)
+    for column in needed:
+        raw = kept.columns[column]
+        lacking |= np.isnan(raw.values) if isinstance(raw, RawNumbers) else raw.codes < 0
+    if not lacking.any():
+        return kept
+    if lacking.all():
+        columns = listing([quoted(column) for column in needed], "and")
+        raise DataError(
+            f"{name}: {columns} {'lacks a value' if len(needed) == 1 else 'lack values'} in every row, so "
+            "`drop_missing_target` leaves none. Is another column the target?"
+        )
+    rows = np.flatnonzero(~lacking)
+    lines = LineNumbers(kept.lines.unit, kept.lines.separators)
+    lines.add_lines(0, kept.lines.of_rows(rows))
+    return Kept({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
+
+
+def _read(
+    reader: RowReader,
+    columns: Sequence[str],
+    types: Mapping[str, ColumnType],
+    on_message: OnMessage,
+    most_rows: int | None,
+    folder: Callable[[], Path | None],
+) -> Kept:
+    """Read until every column is of its inferred type throughout."""
+    missing = frozenset(reader.missing)
+    as_text = {name for name in columns if types.get(name) in ("category", "text", "date")}
+    as_text |= reader.spellings.unusual(columns)
+    for _ in range(_MOST_ATTEMPTS):
+        builder = TableBuilder({name: name in as_text for name in columns}, missing)
+        progress = _Progress(reader.name, on_message)
+        asked = False  # for a place outside the memory
+        try:
+            for block in reader.blocks(columns, frozenset(as_text)):
+                builder.add(block)
+                if builder.surprises and builder.n_rows == block.n_rows:
+                    break  # the first block tells most, and the rest need not be read for it
+                if builder.is_large and not asked:
+                    asked = True
+                    if (place := folder()) is not None:
+                        builder.spill(place)
+                if most_rows is not None and builder.n_rows >= most_rows:
+                    break
+                progress.tell(builder.n_rows, block.done)
+        finally:
+            builder.close()
+        if not builder.surprises:
+            progress.end(builder.n_rows)
+            return Kept(builder.built(), builder.n_rows, reader.lines)
+        as_text |= builder.surprises
+    raise AssertionError("a column that is read as text cannot surprise again")
+
+
+class _Progress:
+    def __init__(self, name: str, on_message: OnMessage) -> None:
+        self._name, self._on_message = name, on_message
+        self._started = self._told = time.monotonic()
+
+    def tell(self, rows: int, done: float) -> None:
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN_MESSAGES or done <= 0:
+            return
+        self._told = now
+        left = (now - self._started) * (1 - done) / done
+        self._on_message(
+            f"reading {self._name}: {counted(rows, 'row')}, {100 * done:.0f} %, about {left:.0f} s left"
+        )
+
+    def end(self, rows: int) -> None:
+        seconds = time.monotonic() - self._started
+        if self._told > self._started:
+            self._on_message(f"read {self._name}: {counted(rows, 'row')} in {seconds:.0f} s")

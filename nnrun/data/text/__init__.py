@@ -1,0 +1,1 @@
+"""Words and their numbers: splitting, vocabularies, padding."""

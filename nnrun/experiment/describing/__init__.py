@@ -1,0 +1,1 @@
+"""Specs and runs described for people: shapes, columns, curves, the report."""

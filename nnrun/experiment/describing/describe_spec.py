@@ -1,0 +1,149 @@
+"""What a spec describes, before it is trained: layers and their shapes, rows and bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.data import SparseRows
+from nnrun.errors import DataError
+from nnrun.experiment.describing.column_plan import PlannedColumn, column_plan
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.setup.groups import EVERYTHING, Selection, kind_of_members, prepare_groups
+from nnrun.experiment.setup.load_data import load_data
+from nnrun.experiment.setup.memory_estimate import Memory, Sized, estimate_memory
+from nnrun.model.network import LayerShape, build_network
+from nnrun.records import MemberKind
+from nnrun.spec import schema
+from nnrun.spec.allowed_modules import OPTION, is_allowed
+from nnrun.spec.custom_objects import module_of
+from nnrun.spec.dataset_facts import dataset_facts
+from nnrun.spec.fold_types import number_of_folds
+from nnrun.spec.shapes import row_shape
+
+
+@dataclass(frozen=True)
+class Description:
+    """A spec, worked out.
+
+    Attributes:
+        features: F, the width of a row; None where only missing data could tell.
+        layers: what each layer gives and learns; empty where `features` is None.
+        parameters: numbers to learn in one network, or None.
+        replicas: networks that train side by side.
+        kind: what tells them apart (`fold`, `seed`); None where there is one.
+        train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
+        ones: entries of the training data that are not zero, for sparse rows.
+        bytes: of all training rows as they are kept in memory; None without the data.
+        dense_bytes: what the same rows would take as dense float32.
+        memory: what a run takes; None without the data.
+        state: numbers that one network keeps in addition to its parameters, such as moving means.
+        missing: why the data could not be looked at, or None.
+        columns: of a table what becomes of each column; empty for other inputs.
+        all_ones: whether every entry of sparse rows is 1.
+    """
+
+    features: int | None
+    layers: tuple[LayerShape, ...]
+    parameters: int | None
+    replicas: int
+    kind: MemberKind | None
+    train_rows: int | None
+    validation_rows: int | None
+    test_rows: int | None
+    ones: int | None = None
+    bytes: int | None = None
+    dense_bytes: int | None = None
+    memory: Memory | None = None
+    state: int = 0
+    missing: str | None = None
+    columns: tuple[PlannedColumn, ...] = ()
+    all_ones: bool = True
+
+
+def describe_spec(
+    spec: schema.ExperimentSpec,
+    data_dir: Path | None,
+    listener: Listener | None = None,
+    *,
+    smoke: bool = False,
+    selection: Selection = EVERYTHING,
+) -> Description:
+    """Load the data and say what would be trained. Without the data, only what the spec shows.
+
+    Args:
+        spec: what to describe.
+        data_dir: where data files are looked for first.
+        listener: is told what happens.
+        smoke: the generated rows of a smoke run.
+        selection: which networks.
+    """
+    listener = listener or Listener()
+    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
+    if missing:
+        options = " ".join(f"{OPTION} {module}" for module in missing)
+        return _without_data(
+            spec, selection, f"the shapes follow from custom code, which runs with {options}"
+        )
+    try:
+        dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
+    except DataError as error:
+        return _without_data(spec, selection, str(error))
+    groups = prepare_groups(spec, dataset, selection)
+    group = groups[0]
+    fold = group.folds[0]
+    rows = group.fitted[0].transform_inputs(dataset.train.inputs)
+    return Description(
+        features=group.network.inputs,
+        layers=tuple(group.network.summary()),
+        parameters=group.network.parameter_count,
+        state=group.network.state_count,
+        replicas=sum(len(g.folds) for g in groups),
+        kind=kind_of_members(spec, selection),
+        train_rows=len(fold.train_rows),
+        validation_rows=len(fold.validation_rows),
+        test_rows=0 if dataset.test is None else len(dataset.test),
+        ones=rows.nnz if isinstance(rows, SparseRows) else None,
+        bytes=rows.nbytes,
+        dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
+        memory=estimate_memory(spec, dataset, groups, Sized(rows.nbytes, rows.n_rows)),
+        columns=column_plan(spec, dataset, group.fitted[0]),
+        all_ones=not isinstance(rows, SparseRows) or rows.values is None,
+    )
+
+
+def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
+    """The modules of the custom code that decides what shape the rows and the layers have."""
+    parts = [*spec.preprocessing.inputs, *spec.layers]
+    return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
+
+
+def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
+    facts = dataset_facts(spec.dataset)
+    (features,) = row_shape(spec, facts)
+    words, first = facts.num_words, spec.layers[0]
+    if isinstance(first, schema.Embedding):
+        words = first.input_dim or words
+        features = None if words is None else features
+    steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
+    if steps or not all(map(is_allowed, _modules_that_shape(spec))):
+        features = None
+    network = None if features is None else build_network(spec.layers, features, words)
+    return Description(
+        features=features,
+        layers=() if network is None else tuple(network.summary()),
+        parameters=None if network is None else network.parameter_count,
+        state=0 if network is None else network.state_count,
+        replicas=_replicas(spec.validation, selection),
+        kind=kind_of_members(spec, selection),
+        train_rows=None,
+        validation_rows=None,
+        test_rows=facts.test_rows,
+        missing=missing,
+    )
+
+
+def _replicas(validation: schema.Validation, selection: Selection) -> int:
+    if selection.seeds is not None:
+        return selection.seeds
+    return number_of_folds(validation) if selection.only_fold is None else 1

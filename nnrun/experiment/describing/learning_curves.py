@@ -1,0 +1,202 @@
+"""The learning curves of runs, on one figure or on one for each measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.finished.verdict import best_of_run
+from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, save
+from nnrun.records import MemberKind, RunDirectory, measures, member_kind
+from nnrun.validation import summary
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """What to draw.
+
+    Attributes:
+        curves: measure → the curve of each run, the runs in the same order.
+        note: how the curves were made.
+        left_out: measure → the places of the runs that lack it, for each that only some of the runs have.
+        empty: measure → the places of the runs that have no finite value of it, for each of which some run
+            has none. What no run has is not among `curves`, of which there may be none at all.
+        log: whether the vertical axes are logarithmic.
+    """
+
+    curves: dict[str, list[Curve]]
+    note: str
+    left_out: dict[str, list[int]]
+    empty: dict[str, list[int]] = field(default_factory=dict)
+    log: bool = False
+
+    def left_out_text(self, names: Sequence[str]) -> str:
+        """What is not drawn and why, as sentences; empty where everything is.
+
+        Args:
+            names: what to call the runs.
+        """
+        sentences = []
+        if self.left_out:
+            parts = [f"{m} (not in {', '.join(names[i] for i in runs)})" for m, runs in self.left_out.items()]
+            sentences.append(f"Not drawn, since some runs lack it: {'; '.join(parts)}.")
+        if self.empty:
+            parts = [
+                f"{measure} ({', '.join(names[i] for i in runs)})" if len(names) > 1 else measure
+                for measure, runs in self.empty.items()
+            ]
+            where = " on a logarithmic axis, which needs values above 0" if self.log else ""
+            sentences.append(f"There is no finite value to draw{where}: {', '.join(parts)}.")
+        return " ".join(sentences)
+
+
+def make_panels(
+    runs: Sequence[RunDirectory],
+    *,
+    labels: Sequence[str] | None = None,
+    metric: str | None = None,
+    only: Phase | None = None,
+    smooth: float = 0.0,
+    skip: int = 0,
+    log: bool = False,
+) -> Panels:
+    """The curves of each measure that all the runs have, or of one.
+
+    The best epoch of a run is marked on the curve of the column that chose it, and on no other.
+
+    Args:
+        runs: each of several folds or seeds is drawn as their mean.
+        labels: what the legend calls them; default: their ids.
+        metric: only this measure.
+        only: only the training or only the validation curves.
+        smooth: the share of the point before in each point.
+        skip: leave out so many epochs at the start.
+        log: for logarithmic axes, where what is not above 0 is a gap.
+
+    Raises:
+        UsageError: a run does not have the measure or the phase, or `skip` leaves nothing of it.
+        DataError: a run has no history, or nothing in it.
+    """
+    _refuse_what_lacks_the_phase(runs, only)
+    labels = [run.id for run in runs] if labels is None else labels
+    sources = [_source(run, skip) for run in runs]
+    tables = [source.table for source in sources]
+    have = [measures(table) for table in tables]
+    every = list(dict.fromkeys(measure for names in have for measure in names))
+    wanted = [measure for measure in every if all(measure in names for names in have)]
+    left_out = {
+        measure: [place for place, names in enumerate(have) if measure not in names]
+        for measure in every
+        if measure not in wanted
+    }
+    if metric is not None:
+        wanted, left_out = [metric.removeprefix("val_")], {}
+        for run, names in zip(runs, have, strict=True):
+            if wanted[0] not in names:
+                raise UsageError(f"{run.id} has no measure '{metric}'; it has {', '.join(names)}.")
+    if not wanted:
+        raise DataError(f"{runs[0].id} has no loss in its history: there is nothing to draw.")
+    curves: dict[str, list[Curve]] = {}
+    empty: dict[str, list[int]] = {}
+    for measure in wanted:
+        drawn = [
+            curve_of(
+                source.table,
+                measure,
+                label,
+                skip=skip,
+                transform=lambda values: summary.smooth(values, smooth),
+                only=only,
+                log=log,
+                best_epoch=source.best_epoch if source.chosen_by == f"val_{measure}" else None,
+            )
+            for label, source in zip(labels, sources, strict=True)
+        ]
+        without = [place for place, curve in enumerate(drawn) if curve.is_empty]
+        if without:
+            empty[measure] = without
+        if len(without) < len(drawn):
+            curves[measure] = drawn
+    remarks = []
+    (first, *_) = sources
+    if first.kind is not None and len(runs) == 1:
+        fewer = first.reached_by_all + 1
+        remarks = [
+            f"mean of the {first.kind}s",
+            *([f"of fewer from epoch {fewer}"] if fewer <= len(first.table) else []),
+        ]
+    remarks += [f"smoothed ({smooth:g})"] if smooth else []
+    remarks += [f"from epoch {skip + 1}"] if skip else []
+    remarks += ["logarithmic"] if log else []
+    return Panels(curves, ", ".join(remarks), left_out, empty, log)
+
+
+def write_figure(panels: Panels, path: Path) -> Path:
+    """Write one figure with all panels, and give back its path."""
+    return _write(panels, panels.curves, path)
+
+
+def write_figures(panels: Panels, folder: Path, *, prefix: str = "", suffix: str = "") -> list[Path]:
+    """Write a figure for each measure to `<prefix><measure><suffix>.png` in a folder."""
+    return [
+        _write(panels, {measure: curves}, folder / f"{prefix}{measure}{suffix}.png")
+        for measure, curves in panels.curves.items()
+    ]
+
+
+def _write(panels: Panels, curves: dict[str, list[Curve]], path: Path) -> Path:
+    save(curves_figure(curves, note=panels.note, log=panels.log), path)
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What a run's curves are drawn from.
+
+    Attributes:
+        table: a run's history; where it has several folds or seeds, their mean.
+        kind: what they are; None where there is one network.
+        reached_by_all: the last epoch that all of them reached.
+        chosen_by: the column that chose the best epoch; None where nothing was validated.
+        best_epoch: the epoch that it chose.
+    """
+
+    table: pd.DataFrame
+    kind: MemberKind | None
+    reached_by_all: int
+    chosen_by: str | None
+    best_epoch: int | None
+
+
+def _source(run: RunDirectory, skip: int) -> _Source:
+    history = run.read_history()
+    if history.empty:
+        raise DataError(f"{run.id} has no epochs yet: there is nothing to draw.")
+    epochs = int(history["epoch"].max())
+    if skip >= epochs:
+        raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
+    chosen_by, best_epoch = best_of_run(run.read_record(), history)
+    kind = member_kind(history.columns)
+    if kind is None:
+        return _Source(history, None, epochs, chosen_by, best_epoch)
+    if history[kind].nunique() == 1:
+        return _Source(history.drop(columns=kind), None, epochs, chosen_by, best_epoch)
+    reached = summary.reached_by_all(history, kind)
+    return _Source(summary.history_mean(history), kind, reached, chosen_by, best_epoch)
+
+
+def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | None) -> None:
+    """Raise UsageError where a phase is asked for that a run does not have."""
+    if only != "validation":
+        return
+    without = [
+        run.id for run in runs if not any(str(c).startswith("val_") for c in run.read_history().columns)
+    ]
+    if without:
+        raise UsageError(
+            f"{', '.join(without)} had no validation: there is no validation curve to draw. Leave out --only."
+        )

@@ -1,0 +1,272 @@
+"""A run, or several, as one page that anybody can open: what was tried, the results, how to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import DataError
+from nnrun.experiment.describing.learning_curves import make_panels
+from nnrun.experiment.describing.report_analysis import analysis_blocks
+from nnrun.experiment.finished.record_text import (
+    baseline_text,
+    best_epoch_text,
+    caution_text,
+    interval_text,
+    member_rows,
+    rows_in_words,
+    score_table,
+    unfinished_text,
+)
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
+from nnrun.experiment.running.listener import Listener
+from nnrun.figures.curve_figure import curves_figure, name_of, title_of
+from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
+from nnrun.figures.svg import inline_svg
+from nnrun.interrupts import stop_if_leaving
+from nnrun.records import RunDirectory, WeightsChoice, members_of_record
+from nnrun.records.atomic_files import write_text
+from nnrun.spec.reading.overrides import Overrides
+from nnrun.spec.wording import counted, with_std
+
+_DONE = {
+    "completed": "trained",
+    "running": "still training, or killed",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "diverged": "diverged",
+}
+
+
+def write_report(
+    runs: Sequence[RunDirectory],
+    output: Path | None,
+    data_dir: Path | None,
+    listener: Listener,
+    weights: WeightsChoice = "last",
+    overrides: Overrides = (),
+) -> Path:
+    """Write the page to a file, or into the first run's folder, and give back its path.
+
+    The test set is not looked at.
+
+    Args:
+        runs: one section each.
+        output: the file, or None.
+        data_dir: where data files are looked for first.
+        listener: is told what happens.
+        weights: those that training ended with, or those of the best epoch: scores and predictions are
+            theirs.
+        overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.
+
+    Raises:
+        UsageError, DataError: a run has no weights of a best epoch, and they are asked for.
+    """
+    if weights == "best":
+        for run in runs:
+            read_used_weights(run, list(run.members()) or [None], weights)
+    analyses = {
+        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", weights, overrides)
+        for place, run in enumerate(runs)
+    }
+    text = report_page(runs, analyses, weights)
+    stop_if_leaving()
+    if output is None:
+        return runs[0].write_report(text)
+    write_text(output, text)
+    return output
+
+
+def report_page(
+    runs: Sequence[RunDirectory],
+    analyses: Mapping[str, Sequence[Block]],
+    weights: WeightsChoice = "last",
+) -> str:
+    """The page as HTML.
+
+    Args:
+        runs: one section each; several are also drawn and listed side by side.
+        analyses: run id → what its predictions on the validation rows show, where that is known.
+        weights: whose predictions these are.
+    """
+    records = [sound(run.read_record()) for run in runs]
+    sections = []
+    if len(runs) > 1:
+        sections.append(Section("Side by side", [_side_by_side(runs, records), *_curves(runs, "together")]))
+    for place, (run, record) in enumerate(zip(runs, records, strict=True)):
+        blocks = [
+            _summary(run, record, weights),
+            *_curves([run], f"run {place}"),
+            *analyses.get(run.id, ()),
+            _data(record),
+            _environment(record),
+            _repeat(run, record),
+            Block("Spec", code=run.read_resolved().rstrip(), folded="all defaults filled in"),
+        ]
+        sections.append(Section(run.id if len(runs) > 1 else "", blocks))
+    one = records[0]
+    title = str(one.get("name")) if len(runs) == 1 else f"{len(runs)} runs of nnrun"
+    subtitle = runs[0].id if len(runs) == 1 else ", ".join(run.id for run in runs)
+    return render(Page(title, subtitle, sections))
+
+
+def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoice) -> Block:
+    paragraphs = [Paragraph(_headline(record))]
+    if record.get("smoke"):
+        paragraphs.append(Paragraph("This was a smoke run: its numbers are meaningless.", "warning"))
+    if record.get("error"):
+        paragraphs.append(Paragraph(str(record["error"]), "warning"))
+    paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
+    if record.get("verdict"):
+        paragraphs.append(Paragraph(str(record["verdict"]), "verdict"))
+    if record.get("parent"):
+        paragraphs.append(Paragraph(f"It comes from {record['parent']}.", "muted"))
+    uses = record.get("test_uses") or []
+    if uses:
+        times = "once" if len(uses) == 1 else f"{len(uses)} times"
+        paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    used = recorded_weights(record)
+    at_last = _at_last(record, used, weights)
+    if used is not None:
+        paragraphs.append(Paragraph(_weights(run, record, used, weights, at_last), "muted"))
+    return Block(paragraphs=paragraphs, tables=_scores(record, at_last))
+
+
+def _at_last(record: Mapping[str, Any], used: UsedWeights | None, weights: WeightsChoice) -> bool:
+    """Whether the page is of the last epoch, and not of the best: as the weights that it tells of."""
+    if weights == "best" or used is None or used.chosen_apart:
+        return False
+    return used.epoch != record.get("best_epoch")
+
+
+def _weights(
+    run: RunDirectory,
+    record: Mapping[str, Any],
+    used: UsedWeights,
+    weights: WeightsChoice,
+    at_last: bool,
+) -> str:
+    """Of which epoch the weights are whose predictions the page shows, and what the best epoch scored."""
+    best, kind = record.get("best") or {}, members_of_record(record)[0]
+    if weights == "best":
+        networks = f"each {kind}'s" if kind is not None else "the"
+        return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
+    text = f"The predictions below use the weights of {used.text}."
+    if used.chosen_apart and best:
+        text += (
+            f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
+            f"optimistic; the scores here are of one epoch for all {kind}s."
+        )
+    if at_last and best:
+        std = record.get("best_std") or {}
+        scores = [f"{n} {with_std(v, std.get(n))}" for n, v in best.items() if n.startswith("val_")]
+        found = best_epoch_text(record)
+        text += f" {found[:1].upper()}{found[1:]}, chosen on these validation rows: {', '.join(scores)}"
+        text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
+    return text
+
+
+def _headline(record: Mapping[str, Any]) -> str:
+    rows = record.get("rows") or {}
+    status = _DONE.get(str(record.get("status")), str(record.get("status")))
+    epochs = record.get("epochs_run")
+    text = f"{status[:1].upper()}{status[1:]}, {counted(epochs or 0, 'epoch')}"
+    seconds = record.get("training_seconds")
+    text += f" in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
+    text += f" on {record.get('device')}"
+    if rows.get("train"):
+        text += f"; {rows_in_words(rows, ', ')}"
+    kind, members = members_of_record(record)
+    if kind is not None:
+        text += f"; {counted(len(members), kind)}"
+    parameters = record.get("parameters")
+    text += f"; {parameters:,} parameters." if isinstance(parameters, int) else "."
+    unfinished = unfinished_text(record)
+    return " ".join([text, *unfinished.split("\n")]) if unfinished else text
+
+
+def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:
+    """The table of the closing screen, and beneath it what its numbers are."""
+    scores = score_table(record, last_epoch=at_last)
+    if scores is None:
+        return []
+    chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
+    notes = (f"{chosen}.", "" if at_last else interval_text(record), baseline_text(record))
+    headings, *rows = scores.rows(name_of)
+    tables = [Table(headings, rows, " ".join(note for note in notes if note))]
+    each = member_rows(record, last_epoch=at_last)
+    return [*tables, Table(each[0], each[1:])] if each else tables
+
+
+def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]) -> Block:
+    names = list(dict.fromkeys(name for record in records for name in record.get("best") or {}))
+    names = [name for name in names if name.startswith("val_")]
+    tests = list(dict.fromkeys(name for record in records for name in record.get("test") or {}))
+    rows = []
+    for run, record in zip(runs, records, strict=True):
+        best, std, test = (record.get(key) or {} for key in ("best", "best_std", "test"))
+        rows.append(
+            [
+                run.id,
+                str(record.get("best_epoch") or ""),
+                *(with_std(best.get(name), std.get(name)) for name in names),
+                *(with_std(test.get(name)) for name in tests),
+            ]
+        )
+    headings = ["run", "best epoch", *names, *(f"test {name}" for name in tests)]
+    return Block(tables=[Table(headings, rows)])
+
+
+def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
+    """A figure for each measure that all the runs have."""
+    try:
+        panels = make_panels(runs)
+    except DataError as error:  # no epoch has ended
+        return [Block("Curves", [Paragraph(str(error), "muted")])]
+    pictures = [
+        Picture(
+            inline_svg(
+                curves_figure({measure: curves}, note=panels.note),
+                title_of(measure, curves),
+                f"{salt} {measure}",
+            )
+        )
+        for measure, curves in panels.curves.items()
+    ]
+    left_out = panels.left_out_text([run.id for run in runs])
+    return [Block("Curves", [Paragraph(left_out, "muted")] if left_out else [], pictures)]
+
+
+def _data(record: Mapping[str, Any]) -> Block:
+    rows = [
+        [str(e.get("name")), f"{e.get('rows'):,}", str(e.get("sha256")), str(e.get("note") or "")]
+        for e in record.get("data") or []
+        if isinstance(e, Mapping) and isinstance(e.get("rows"), int)
+    ]
+    return Block("Data", tables=[Table(["file", "rows", "SHA-256", ""], rows, words=True)])
+
+
+def _environment(record: Mapping[str, Any]) -> Block:
+    told = {
+        "started": record.get("started"),
+        "device": record.get("device"),
+        "CPU threads": record.get("threads"),
+        "steps": "compiled" if record.get("compiled") else "not compiled",
+        "seed": record.get("seed"),
+        "git commit": record.get("git_commit"),
+        **(record.get("versions") or {}),
+    }
+    rows = [[name, str(value)] for name, value in told.items() if value is not None]
+    return Block("Environment", tables=[Table(["", ""], rows, words=True)])
+
+
+def _repeat(run: RunDirectory, record: Mapping[str, Any]) -> Block:
+    path = shlex.quote(str(run.path))
+    return Block(
+        "Repeat it",
+        [Paragraph("Trains the spec again and compares the history and the weights with this run's.")],
+        code=f"nnrun reproduce {path}",
+    )

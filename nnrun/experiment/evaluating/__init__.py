@@ -1,0 +1,1 @@
+"""A run's networks measured again, analysed, and compared with other runs."""

@@ -1,0 +1,1 @@
+"""A run's network as an ONNX or PyTorch program file."""

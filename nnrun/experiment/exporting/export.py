@@ -1,0 +1,271 @@
+"""A run's network as a file that others read: written, read again, and compared with the run's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing
+from nnrun.data.catalog import is_at_hand
+from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.preprocess import FittedColumn, FittedStandardize
+from nnrun.data.preprocess.categorical import OneHotColumn, OrdinalColumn
+from nnrun.data.preprocess.datetimes import DatetimeColumn
+from nnrun.data.preprocess.numeric import Log1pColumn, MinMaxColumn, StandardizeColumn
+from nnrun.data.preprocess.texts import TokensColumn, WordsColumn
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
+from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.experiment.exporting.export_formats import (
+    FORMATS,
+    Export,
+    FormatName,
+    RowsOf,
+    metadata_of,
+    require_onnx,
+    rows_of,
+)
+from nnrun.experiment.finished.load_run import (
+    TrainedNetwork,
+    choose_networks,
+    load_spec_of_networks,
+    recorded_data,
+    refuse_changed_data,
+)
+from nnrun.experiment.finished.saved_labels import load_labels
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of
+from nnrun.experiment.predicting.outputs import network_outputs
+from nnrun.experiment.setup.load_data import load_data
+from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records.atomic_files import replace_file
+from nnrun.spec import schema
+from nnrun.spec.wording import listing
+from nnrun.version import __version__
+
+TOLERANCE = 1e-5
+"""How far an exported network's predictions may be from the run's: of 1, or of a larger prediction itself.
+
+A float32 near 200 has neighbours 1.5e-5 away, so that no fixed distance would do for numbers.
+"""
+
+_MOST_ROWS = 1000
+_MOST_NUMBERS = 1 << 24  # of the rows to compare on: multi-hot rows are wide
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written and compared.
+
+    Attributes:
+        path: the file.
+        format: its kind.
+        run: the run.
+        member: which of its networks, as its folder is named; None where there is one.
+        weights: of which epoch they are.
+        features: F, the width of a row.
+        dtype: the type of the rows that a program takes; None for a file that is none.
+        rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
+        columns: the names of raw features of a table, in order.
+        outputs: K.
+        meaning: what the outputs mean.
+        rows: how many rows were compared.
+        rows_from: `training` rows, or `generated` ones.
+        difference: the largest one between the file's predictions and the run's.
+    """
+
+    path: Path
+    format: FormatName
+    run: RunDirectory
+    member: str | None
+    weights: UsedWeights
+    features: int
+    dtype: str | None
+    rows_of: RowsOf
+    columns: tuple[str, ...]
+    outputs: int
+    meaning: Meaning
+    rows: int
+    rows_from: str
+    difference: float
+
+
+def export_run(
+    run: RunDirectory,
+    path: Path,
+    format_: FormatName,
+    *,
+    member: str | None = None,
+    weights: WeightsChoice = "last",
+    float64: bool = False,
+    data_dir: Path | None = None,
+) -> Exported:
+    """Write one of a run's networks to a file, read it again, and compare its predictions with the run's.
+
+    The file appears once they agree, and not before.
+
+    Args:
+        run: the run's folder.
+        path: the file.
+        format_: its kind.
+        member: which of several networks, as its folder is named: `fold-2`, `seed-7`.
+        weights: those that training ended with (`last`), or those of the best epoch.
+        float64: whether a program takes rows of float64 instead of float32.
+        data_dir: where data files are looked for first. Nothing is downloaded.
+
+    Raises:
+        UsageError: the run has several networks and none was named; or a package is missing.
+        NnrunError: the predictions differ.
+    """
+    if format_ == "onnx":
+        require_onnx()
+    network, used = _one_network(run, member, weights)
+    spec = load_spec_of_networks(run, data_dir)
+    fitted, labels = network.fitted, load_labels(run)
+    kind = FORMATS[format_]
+    metadata = metadata_of(
+        format="nnrun",
+        nnrun=__version__,
+        run=run.id,
+        member=None if network.member is None else network.member.folder,
+        weights=used.as_document(),
+        spec=run.read_resolved(),
+        preprocessing=fitted.to_json(),
+        labels=labels.to_json(),
+        vocabulary=run.read_vocabulary(),
+    )
+    raw = rows_of(fitted) == "features"
+    wide = float64 and raw
+    narrow = kind.program and not wide and raw
+    export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
+    inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
+    own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    found: list[float] = []
+
+    def write(temporary: Path) -> None:
+        kind.write(export, temporary)
+        found.append(_difference(own, kind.ask(export, temporary, inputs), path, narrow))
+
+    replace_file(path, write)
+    return Exported(
+        path=path,
+        format=format_,
+        run=run,
+        member=metadata.get("member"),
+        weights=used,
+        features=export.features,
+        dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
+        rows_of=export.rows_of,
+        columns=export.columns,
+        outputs=fitted.n_outputs,
+        meaning=meaning_of(spec, fitted, labels),
+        rows=len(own),
+        rows_from=rows_from,
+        difference=found[0],
+    )
+
+
+def _one_network(
+    run: RunDirectory, member: str | None, which: WeightsChoice
+) -> tuple[TrainedNetwork, UsedWeights]:
+    networks, used = choose_networks(run, member, which)
+    if len(networks) > 1:
+        names = listing([n.member.folder for n in networks if n.member is not None])
+        raise UsageError(
+            f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}."
+        )
+    return networks[0], used
+
+
+def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
+    """The largest difference; NnrunError where it is too large. `narrow` is a program that takes float32."""
+    if found.shape != own.shape:
+        raise NnrunError(
+            f"{path} was not kept: when read back, it gives predictions of shape {found.shape}, not "
+            f"{own.shape}."
+        )
+    differences = np.abs(found.astype(np.float64) - own)
+    largest = float(differences.max(initial=0.0))
+    # Written so that NaN is too large as well.
+    if not (differences <= TOLERANCE * np.maximum(1.0, np.abs(own))).all():
+        advice = " Features that vary little around a large value need --float64." if narrow else ""
+        raise NnrunError(
+            f"{path} was not kept: when read back, its predictions differ from the run's by up to "
+            f"{largest:.3g}; "
+            f"the tolerance is {TOLERANCE:g}, relative to predictions larger than 1.{advice}"
+        )
+    return largest
+
+
+def _rows_to_compare(
+    run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
+) -> tuple[RawInputs, str]:
+    """Some training rows where the data are here, else generated rows of their shape."""
+    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
+    record = sound(run.read_record())
+    smoke = record.get("smoke") is True
+    try:
+        if smoke or is_at_hand(spec.dataset, data_dir):
+            dataset = load_data(spec, data_dir=data_dir, smoke=smoke)
+            refuse_changed_data(dataset, recorded_data(record), run.id)
+            chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
+            fitted.transform_inputs(chosen.inputs)
+            return chosen.inputs, "training"
+    except DataError:
+        pass  # other rows show the same
+    return generated_rows(fitted, rows), "generated"
+
+
+def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
+    """Random rows that a network's preprocessing takes: about where its training rows were."""
+    rng = np.random.default_rng(0)
+    if fitted.table is not None:
+        table = Table(tuple(_generated_column(column, rng, rows) for column in fitted.table.columns), rows)
+        return table if fitted.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
+    if fitted.n_features is None:
+        lengths = rng.integers(1, 200, rows)
+        return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
+    x_NF = rng.normal(size=(rows, fitted.n_features))
+    for step in reversed(fitted.inputs):
+        if isinstance(step, FittedStandardize):
+            columns = slice(None) if step.columns is None else list(step.columns)
+            x_NF[:, columns] = x_NF[:, columns] * np.array(step.std) + np.array(step.mean)
+    return x_NF
+
+
+_MOST_WORDS = 50  # of a generated text
+
+
+def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:
+    """Random values of one column that its steps take."""
+    levels: tuple[str, ...] = ("a", "b")
+    for step in reversed(column.steps):
+        if isinstance(step, (OneHotColumn, OrdinalColumn)):
+            levels = step.levels or levels
+        elif isinstance(step, (WordsColumn, TokensColumn)):
+            levels = step.words or levels
+    if column.kind == "date" or isinstance(column.steps[-1] if column.steps else None, DatetimeColumn):
+        days = np.datetime64("2000-01-01") + rng.integers(0, 20_000, rows)
+        different, codes = np.unique(days.astype(str), return_inverse=True)
+        dates = tuple(map(str, different))
+        return CategoryColumn(column.name, codes.astype(np.int32), dates, column.kind == "date")
+    if column.kind == "category":
+        return CategoryColumn(column.name, rng.integers(0, len(levels), rows).astype(np.int32), levels)
+    if column.kind == "text":
+        texts = np.empty(rows, object)
+        texts[:] = [" ".join(rng.choice(levels, rng.integers(1, _MOST_WORDS))) for _ in range(rows)]
+        return TextColumn(column.name, texts)
+    values = rng.normal(size=rows)
+    for step in reversed(column.steps):
+        if isinstance(step, OrdinalColumn | OneHotColumn):
+            values = rng.choice([float(level) for level in levels], rows)
+        elif isinstance(step, StandardizeColumn):
+            values = values * step.std + step.mean
+        elif isinstance(step, MinMaxColumn):
+            values = values * step.range + step.low
+        elif isinstance(step, Log1pColumn):
+            values = np.expm1(np.abs(values))
+    return NumberColumn(column.name, values)

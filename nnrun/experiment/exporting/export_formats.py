@@ -1,0 +1,304 @@
+"""The files that `nnrun export` writes, and how each is asked again once it is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing, SparseRows
+from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.preprocess import FittedStandardize, FittedTable
+from nnrun.data.preprocess.numeric import (
+    NUMBER_STATES,
+    ImputeColumn,
+    Log1pColumn,
+    MinMaxColumn,
+    StandardizeColumn,
+)
+from nnrun.data.table import NumberColumn, Table
+from nnrun.errors import NnrunError, UsageError, printable
+from nnrun.experiment.finished.load_run import TrainedNetwork
+from nnrun.experiment.predicting.outputs import network_outputs
+from nnrun.model.network import build_network
+from nnrun.model.standalone import NumberColumns, NumberStep, Scale, StandaloneNetwork
+from nnrun.records import read_weights_file
+from nnrun.spec import schema
+from nnrun.spec.reading.load import load_spec_text
+from nnrun.spec.wording import listing
+
+FormatName = Literal["safetensors", "pt2", "onnx"]
+RowsOf = Literal["features", "multi_hot", "pad", "prepared"]
+"""`features`: raw ones, NaN where one is missing; else rows that are made outside: of tokens, or of columns
+of which some are no numbers."""
+NUMBERS = tuple(NUMBER_STATES.values())
+INPUT, OUTPUT = "rows", "predictions"  # what an ONNX file calls them
+_EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """What goes into a file.
+
+    Attributes:
+        spec: the run's.
+        network: its weights and preprocessing.
+        metadata: texts that tell what the numbers are, by name.
+        dtype: of the rows that a program takes.
+    """
+
+    spec: schema.ExperimentSpec
+    network: TrainedNetwork
+    metadata: Mapping[str, str]
+    dtype: torch.dtype
+
+    @property
+    def features(self) -> int:
+        """The width of a row as a program takes it: raw features, or a row that is prepared outside."""
+        fitted = self.network.fitted
+        return fitted.n_features or 0 if self.rows_of == "features" else fitted.width
+
+    @property
+    def rows_of(self) -> RowsOf:
+        """What a row is that a program takes."""
+        return rows_of(self.network.fitted)
+
+    def module(self) -> StandaloneNetwork:
+        """The network with its preprocessing inside."""
+        fitted = self.network.fitted
+        module = StandaloneNetwork(
+            build_network(self.spec.layers, fitted.width, fitted.tokens),
+            self.network.weights,
+            [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
+            fitted.target_scale,
+            number_columns(fitted.table) if fitted.table and self.rows_of == "features" else None,
+        )
+        return module.eval()
+
+    def example(self) -> torch.Tensor:
+        """Rows to trace with. Their number means nothing, but for 0 and 1, which would be taken for fixed."""
+        return torch.zeros(3, self.features, dtype=self.dtype)
+
+    def program_rows(self, inputs: RawInputs) -> torch.Tensor:
+        """Rows of a data set as a program takes them."""
+        if self.rows_of != "features":
+            rows = self.network.fitted.transform_inputs(inputs)
+            return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
+        if isinstance(inputs, Table):
+            columns = [inputs.by_name[name] for name in self.columns]
+            inputs = np.stack([c.values for c in columns if isinstance(c, NumberColumn)], axis=1)
+        assert isinstance(inputs, np.ndarray), "token rows are prepared outside"
+        return torch.from_numpy(np.ascontiguousarray(inputs)).to(self.dtype)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the raw features that a program takes, in order; empty where they are no table."""
+        table = self.network.fitted.table
+        of_table = table is not None and self.rows_of == "features"
+        return tuple(column.name for column in table.columns) if table is not None and of_table else ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: the ending of its name.
+        program: whether it computes; else it holds numbers to compute with.
+        write: fills a file.
+        ask: what the network in a file says of rows of a data set, (N, K).
+    """
+
+    suffix: str
+    program: bool
+    write: Callable[[Export, Path], None]
+    ask: Callable[[Export, Path, RawInputs], Array]
+
+
+def rows_of(fitted: FittedPreprocessing) -> RowsOf:
+    """What a row is that a program takes: values that are not numbers must be converted first."""
+    if fitted.tokens is not None:
+        if fitted.table is not None:
+            return "prepared"
+        return "multi_hot" if fitted.sparse else "pad"
+    if fitted.table is None:
+        return "features"
+    numbers = all(isinstance(step, NUMBERS) for column in fitted.table.columns for step in column.steps)
+    return "features" if numbers else "prepared"
+
+
+def number_columns(table: FittedTable) -> NumberColumns:
+    """The steps of a table of numbers, side by side: step i of every column that has one."""
+    depth = max(len(column.steps) for column in table.columns)
+    steps, indicators = [], []
+    for i in range(depth):
+        each = [column.steps[i] if i < len(column.steps) else None for column in table.columns]
+        scales = [
+            (s.mean, s.std)
+            if isinstance(s, StandardizeColumn)
+            else (s.low, s.range)
+            if isinstance(s, MinMaxColumn)
+            else (0.0, 1.0)
+            for s in each
+        ]
+        steps.append(
+            NumberStep(
+                fill=[s.value if isinstance(s, ImputeColumn) else math.nan for s in each],
+                log=[isinstance(s, Log1pColumn) for s in each],
+                mean=[mean for mean, _ in scales],
+                std=[std for _, std in scales],
+            )
+        )
+        indicators += [(i, c) for c, s in enumerate(each) if isinstance(s, ImputeColumn) and s.indicator]
+    order = []
+    for place, _ in enumerate(table.columns):
+        behind = [len(table.columns) + k for k, (_, column) in enumerate(indicators) if column == place]
+        order += [place, *behind]
+    return NumberColumns(steps, indicators, order)
+
+
+def _scale_of(step: FittedStandardize, width: int) -> Scale:
+    """A step that may scale some columns as one that scales all."""
+    mean, std = np.zeros(width), np.ones(width)
+    columns = slice(None) if step.columns is None else list(step.columns)
+    mean[columns], std[columns] = step.mean, step.std
+    return Scale(mean.tolist(), std.tolist())
+
+
+# --- safetensors -------------------------------------------------------------------------------------------
+
+
+def _write_safetensors(export: Export, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.asarray(value, order="C") for name, value in export.network.weights.items()}
+    save_file(arrays, path, metadata=dict(export.metadata))
+
+
+def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
+    """From the file only: its weights, and its spec and preprocessing."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
+    fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
+    return fitted.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+
+
+# --- torch.export ------------------------------------------------------------------------------------------
+
+
+def _write_pt2(export: Export, path: Path) -> None:
+    with _quiet(), _traced(export):
+        dynamic = ({0: torch.export.Dim(INPUT, min=1)},)
+        program = torch.export.export(export.module(), (export.example(),), dynamic_shapes=dynamic)
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=dict(export.metadata))
+    path.write_bytes(content.getvalue())
+
+
+def _ask_pt2(export: Export, path: Path, inputs: RawInputs) -> Array:
+    with _quiet(), path.open("rb") as file, torch.inference_mode():
+        program = torch.export.load(io.BytesIO(file.read()))
+        outputs: torch.Tensor = program.module()(export.program_rows(inputs))
+    return outputs.numpy()
+
+
+# --- ONNX --------------------------------------------------------------------------------------------------
+
+
+def require_onnx() -> None:
+    """Raise UsageError unless the packages of the extra are here."""
+    missing = [name for name in _EXTRA_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"--format onnx needs {', '.join(missing)}, which this Python does not have. Install the extra: "
+            "pip install 'nnrun[onnx]'."
+        )
+
+
+def _write_onnx(export: Export, path: Path) -> None:
+    import onnx
+
+    with _quiet(), _traced(export):
+        program = torch.onnx.export(
+            export.module(),
+            (export.example(),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim(INPUT, min=1)},),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    assert program is not None, "without a file to write it is given back"
+    model = program.model_proto
+    onnx.helper.set_model_props(model, dict(export.metadata))
+    onnx.save_model(model, path)
+
+
+def _ask_onnx(export: Export, path: Path, inputs: RawInputs) -> Array:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (outputs,) = session.run([OUTPUT], {INPUT: export.program_rows(inputs).numpy()})
+    return np.asarray(outputs)
+
+
+@contextmanager
+def _traced(export: Export) -> Iterator[None]:
+    """Of a network with custom layers, say which could not be traced; whatever went wrong is theirs."""
+    names = [printable(layer.object) for layer in export.spec.layers if isinstance(layer, schema.Custom)]
+    try:
+        yield
+    except Exception as error:
+        if not names:
+            raise
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise NnrunError(
+            f"An exported program contains no Python code, and PyTorch cannot trace what {listing(names)} "
+            f"does ({type(error).__name__}: {printable(said[:200])}). It must not branch on the values of a "
+            "tensor, or leave PyTorch. To export only the weights: --format safetensors."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch's exporters warn about their own internals, which a user cannot change."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+FORMATS: Mapping[FormatName, Format] = {
+    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
+    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+}
+
+
+def metadata_of(**texts: Any) -> dict[str, str]:
+    """Metadata as files hold it: texts by name; other values as JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in texts.items()
+        if value is not None
+    }

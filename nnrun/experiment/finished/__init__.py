@@ -1,0 +1,1 @@
+"""Reading a finished run: its spec, data, weights, scores and labels."""

@@ -1,0 +1,174 @@
+"""A finished run back in memory: its spec, its data, its networks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnrun.data import Dataset, FittedPreprocessing
+from nnrun.errors import DataError, SpecError, UsageError
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.setup.data_location import (
+    changed_sources,
+    located_text,
+    refuse_lost_files,
+    refuse_more_than_paths,
+)
+from nnrun.experiment.setup.groups import Selection
+from nnrun.experiment.setup.load_data import load_data
+from nnrun.records import Member, RunDirectory, WeightsChoice, member_of_folder, members_of_record
+from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec, load_spec_text, read_kept_spec
+from nnrun.spec.reading.overrides import Overrides
+from nnrun.spec.wording import listing
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """One network of a run.
+
+    Attributes:
+        member: which fold or seed it is, or None for a run of one network.
+        fitted: its preprocessing.
+        weights: as its weights file has them.
+    """
+
+    member: Member | None
+    fitted: FittedPreprocessing
+    weights: Mapping[str, np.ndarray[Any, Any]]
+
+
+def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path | None = None) -> LoadedSpec:
+    """The spec that repeats a run, every default filled in, and changes to it. Its files may have been moved.
+
+    Args:
+        run: the run.
+        overrides: the changes.
+        data_dir: where data files are looked for first.
+    """
+    text = run.read_resolved()
+    with contextlib.suppress(SpecError):  # what is wrong with it is said below
+        own = read_kept_spec(text, file=f"the spec of {run.id}")
+        text = located_text(text, own, run, recorded_data(run.read_record()), data_dir)
+    return load_spec_text(
+        text,
+        file=f"the spec of {run.id}",
+        base=run.path,
+        default_name=run.id,
+        overrides=overrides,
+    )
+
+
+def load_networks(
+    run: RunDirectory, which: WeightsChoice = "last"
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    """The networks that a run kept, fold by fold or seed by seed, and of which epochs their weights are."""
+    return _load_networks(run, list(run.members()) or [None], which)
+
+
+def _load_networks(
+    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
+) -> tuple[list[TrainedNetwork], UsedWeights]:
+    fitted = [FittedPreprocessing.from_json(run.read_preprocessing(member)) for member in members]
+    kept, used = read_used_weights(run, members, which)
+    made = [TrainedNetwork(m, f, k.arrays) for m, f, k in zip(members, fitted, kept, strict=True)]
+    return made, used
+
+
+def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | None) -> LoadedSpec:
+    """The spec of a run whose data are about to be read; `overrides` may say where its files lie now.
+
+    Raises:
+        UsageError: they change anything else.
+        DataError: a file is not there.
+    """
+    loaded = load_run_spec(run, overrides, data_dir)
+    own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+    refuse_more_than_paths(own, loaded.spec, run.id)
+    if run.read_record().get("smoke") is not True:
+        refuse_lost_files(loaded.spec, run.id)
+    return loaded
+
+
+def load_spec_of_networks(run: RunDirectory, data_dir: Path | None = None) -> schema.ExperimentSpec:
+    """A run's spec, as its trained networks need it: what they started from may be gone."""
+    return load_run_spec(run, {"init_weights": None}, data_dir).spec
+
+
+def choose_networks(
+    run: RunDirectory, member: str | None, which: WeightsChoice = "last"
+) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
+    """All networks of a run, or the one whose folder has this name."""
+    members = run.members()
+    if member is None:
+        networks, used = load_networks(run, which)
+        return tuple(networks), used
+    wanted = member_of_folder(member)
+    if not members:
+        raise UsageError(
+            f"--member {member}: {run.id} has one network, which has no name; leave --member out."
+        )
+    if wanted not in members:
+        there = listing([m.folder for m in members], "and")
+        raise UsageError(f"--member {member}: {run.id} has {there}.")
+    networks, used = _load_networks(run, [wanted], which)
+    return tuple(networks), used
+
+
+def load_run_data(
+    run: RunDirectory, spec: schema.ExperimentSpec, data_dir: Path | None, listener: Listener
+) -> Dataset:
+    """The data of a run, which must be what they were.
+
+    Raises:
+        DataError: they are missing, or their hash is another one than the run's record says.
+    """
+    record = run.read_record()
+    smoke = record.get("smoke") is True
+    dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
+    refuse_changed_data(dataset, recorded_data(record), run.id)
+    return dataset
+
+
+def selection_of(record: Mapping[str, Any]) -> Selection:
+    """Which networks of its spec a run trained."""
+    kind, numbers = members_of_record(record)
+    if kind == "seed":
+        return Selection(seeds=len(numbers))
+    return Selection(only_fold=numbers[0] if len(numbers) == 1 else None)
+
+
+def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
+    """Name → SHA-256 of the data in a run's record."""
+    entries = sound(record).get("data") or []
+    return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
+
+
+def recorded_code(record: Mapping[str, Any]) -> dict[str, str]:
+    """Module → SHA-256 of the custom code in a run's record, or a checkpoint's conditions."""
+    entries = record.get("custom")
+    known = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return {str(entry.get("module")): str(entry.get("sha256")) for entry in known}
+
+
+def refuse_changed_data(
+    dataset: Dataset, recorded: Mapping[str, str], run: str, *, another_test_file: bool = False
+) -> None:
+    """Raise DataError where a file has other content than a run recorded; it may have another name.
+
+    `another_test_file`: a test file of another name may be another one.
+    """
+    for source, name, then in changed_sources(dataset.sources, recorded, another_test_file=another_test_file):
+        instead = "" if source.name == name else f", in place of {name},"
+        raise DataError(
+            f"{source.name}{instead} is not the file that {run} was trained on: its SHA-256 is "
+            f"{source.sha256}, "
+            f"the run's was {then}. Restore that file, or train again."
+        )

@@ -1,0 +1,212 @@
+"""Of which epoch the weights are that something was computed with, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.records import (
+    KeptWeights,
+    Member,
+    RunDirectory,
+    WeightsChoice,
+    WeightsEpoch,
+    members_of_record,
+)
+
+_MOST_EPOCHS = 10
+"""So many folds are named with their epochs; of more the first and the last epoch."""
+
+
+@dataclass(frozen=True)
+class UsedWeights:
+    """The weights of some of a run's networks.
+
+    Attributes:
+        which: what was asked for.
+        members: the networks; None for a run of one.
+        epochs: of each when its weights were trained; None where that is not known.
+        chosen_by: the column by which the best epoch is the best; None where nothing was validated.
+        best: of each the epoch of its best weights, where other weights are used; else None.
+    """
+
+    which: WeightsChoice
+    members: tuple[Member | None, ...]
+    epochs: tuple[WeightsEpoch | None, ...]
+    chosen_by: str | None
+    best: tuple[int | None, ...]
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of all, where they have the same."""
+        epochs = {None if of is None else of.epoch for of in self.epochs}
+        return epochs.pop() if len(epochs) == 1 else None
+
+    @property
+    def chosen_apart(self) -> bool:
+        """Whether the epoch of each of several networks was chosen by its own scores."""
+        if len(self.epochs) < 2:
+            return False
+        return self.which == "best" or self.epoch is None or any(of and of.restored for of in self.epochs)
+
+    @property
+    def chosen_on_validation(self) -> bool:
+        """Whether validation rows chose some of these epochs among others."""
+        return self.chosen_by is not None and (
+            self.which == "best" or any(of and of.restored for of in self.epochs)
+        )
+
+    @property
+    def text(self) -> str:
+        """`epoch 20, the last`; `epoch 7, the best by val_loss`; `each fold's last epoch (epochs 9, 12)`."""
+        known = [of for of in self.epochs if of is not None]
+        if len(known) < len(self.epochs):
+            return "of an epoch that is not recorded"
+        if len(set(known)) == 1:
+            return f"epoch {known[0].epoch}, {self._what(known[0])}"
+        if self.epoch is not None and all(of.last for of in known):
+            return f"epoch {self.epoch}, the last"
+        kind = "fold" if self.members[0] is None else self.members[0].kind
+        restored = any(of.restored for of in known)
+        if restored and all(of.restored or of.best for of in known):  # where training ended at its best
+            what = f"best epoch{self._by}, restored by early stopping"
+        elif restored:
+            what = f"best epoch{self._by}, restored by early stopping, or its last"
+        else:
+            what = (
+                f"best epoch{self._by}"
+                if all(of.best for of in known) and self.which == "best"
+                else "last epoch"
+            )
+        return f"each {kind}'s {what} ({_epochs([of.epoch for of in known])})"
+
+    @property
+    def others(self) -> str:
+        """How to get the other weights, where there are any: the end of a sentence."""
+        if self.which == "best":
+            ended_with = all(of is not None and (of.last or of.restored) for of in self.epochs)
+            return "" if ended_with else "--weights last uses those that training ended with"
+        if all(number is None for number in self.best):
+            return ""
+        if len(self.best) == 1:
+            return f"--weights best uses those of epoch {self.best[0]}, the best{self._by}"
+        kind = "fold" if self.members[0] is None else self.members[0].kind
+        return f"--weights best uses those of each {kind}'s best epoch{self._by}"
+
+    @property
+    def sentence(self) -> str:
+        """`weights: epoch 20, the last; --weights best uses those of epoch 7, the best by val_loss`."""
+        return f"weights: {self.text}" + (f"; {self.others}" if self.others else "")
+
+    def as_document(self) -> dict[str, Any]:
+        """As `--json` and the record of a run have it."""
+        numbers = [None if of is None else of.epoch for of in self.epochs]
+        each = {m.folder: number for m, number in zip(self.members, numbers, strict=True) if m is not None}
+        return {"which": self.which, "epoch": self.epoch, "epochs": each or None, "text": self.text}
+
+    @property
+    def _by(self) -> str:
+        return "" if self.chosen_by is None else f" by {self.chosen_by}"
+
+    def _what(self, of: WeightsEpoch) -> str:
+        best = f"the best{self._by}"
+        if of.restored:
+            return f"{best}, restored by early stopping" if of.best else "restored by early stopping"
+        if of.best and of.last:
+            return f"the last and {best}"
+        return best if of.best else "the last"
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    if len(epochs) <= _MOST_EPOCHS:
+        return f"epoch{'s' if len(epochs) > 1 else ''} {', '.join(map(str, epochs))}"
+    return f"epochs {min(epochs)} to {max(epochs)}"
+
+
+def read_used_weights(
+    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
+) -> tuple[list[KeptWeights], UsedWeights]:
+    """The weights of some networks of a run, and of which epochs they are.
+
+    Args:
+        run: its folder.
+        members: the networks; None for the only one.
+        which: `last`, or `best`.
+
+    Raises:
+        UsageError: the best are asked for, and no epoch was chosen as the best.
+        DataError: the run kept none, or they are damaged.
+    """
+    if which not in get_args(WeightsChoice):
+        raise UsageError(f"weights is {which!r}; it must be last or best.")
+    record = sound(run.read_record())
+    chosen_by = record.get("chosen_by")
+    found = [run.read_kept_weights(member, which) for member in members]
+    epochs = [
+        kept.epoch or _recorded_epoch(record, member) for kept, member in zip(found, members, strict=True)
+    ]
+    if which == "best":
+        _refuse_others(run, record, epochs)
+    best = [
+        None if of is None or of.best else _best_epoch(record, member)
+        for of, member in zip(epochs, members, strict=True)
+    ]
+    return found, UsedWeights(which, tuple(members), tuple(epochs), chosen_by, tuple(best))
+
+
+def _refuse_others(
+    run: RunDirectory, record: Mapping[str, Any], epochs: Sequence[WeightsEpoch | None]
+) -> None:
+    """Raise an error where the weights that were found are not the best."""
+    if all(of is not None and of.best for of in epochs):
+        return
+    if record.get("best_epoch") is None:
+        raise UsageError(
+            f"--weights best: {run.id} has no best epoch, since nothing was validated with a finite score. "
+            "Its weights are those that training ended with: leave --weights out."
+        )
+    raise DataError(
+        f"--weights best: {run.id} kept only the weights that training ended with, as older versions of "
+        "nnrun did, and not those of its best epoch. Train it again, or leave --weights out."
+    )
+
+
+def recorded_weights(record: Mapping[str, Any]) -> UsedWeights | None:
+    """The weights that a run ended with, as its record shows them; None where it has none."""
+    kind, numbers = members_of_record(record)
+    members: list[Member | None] = [None] if kind is None else [Member(kind, n) for n in sorted(numbers)]
+    epochs = [_recorded_epoch(record, member) for member in members]
+    if any(epoch is None for epoch in epochs):
+        return None
+    best = [
+        None if epoch is None or epoch.best else _best_epoch(record, member)
+        for epoch, member in zip(epochs, members, strict=True)
+    ]
+    return UsedWeights("last", tuple(members), tuple(epochs), record.get("chosen_by"), tuple(best))
+
+
+def _recorded_epoch(record: Mapping[str, Any], member: Member | None) -> WeightsEpoch | None:
+    """What the record says of weights; those of an older nnrun do not say it themselves."""
+    epoch = _of_member(record.get("weights_epoch"), member)
+    if epoch is None:
+        return None
+    ended = _of_member(record.get("stopped_early"), member) or record.get("epochs_run")
+    best = _best_epoch(record, member) or (record.get("best_epoch") if member is None else None)
+    return WeightsEpoch(epoch, last=epoch == ended, best=epoch == best, restored=epoch != ended)
+
+
+def _best_epoch(record: Mapping[str, Any], member: Member | None) -> int | None:
+    return _of_member(record.get("best_weights_epoch"), member)
+
+
+def _of_member(value: object, member: Member | None) -> int | None:
+    """An entry of the record for one network: of several networks it is a map of their numbers."""
+    if isinstance(value, Mapping):
+        if member is None:  # early stopping tells of a lone network as of the first of several
+            value = next(iter(value.values()), None)
+        else:
+            value = value.get(str(member.number), value.get(member.number))
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

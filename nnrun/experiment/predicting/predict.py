@@ -1,0 +1,269 @@
+"""A run's networks, asked about new rows. Needs only the run, no data set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.new_rows.named_rows import NamedCodec
+from nnrun.data.new_rows.row_blocks import BadRow, Block, Codec, blocks_of
+from nnrun.data.new_rows.row_source import Kind, RowSource
+from nnrun.data.new_rows.table_rows import TableCodec
+from nnrun.data.new_rows.token_rows import TokenCodec
+from nnrun.data.preprocess.unknown_values import UnknownCounts
+from nnrun.data.table import Table
+from nnrun.data.text.vocabulary import Vocabulary
+from nnrun.errors import DataError
+from nnrun.experiment.finished.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
+from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
+from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
+from nnrun.experiment.predicting.outputs import OutputFunction, output_function
+from nnrun.experiment.predicting.unknown_rows import tables_of
+from nnrun.experiment.running.listener import Listener
+from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.spec import schema
+from nnrun.training.device import resolve_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """The networks of a run, ready to be asked.
+
+    Attributes:
+        run: its folder.
+        networks: those that are asked; what they say is averaged.
+        functions: the outputs of each.
+        meaning: what the outputs mean.
+        codec: makes their inputs of rows as they are written.
+        weights: of which epochs they are.
+        delimiter: between the fields of the CSV that they were trained on, where the spec says it.
+    """
+
+    run: RunDirectory
+    networks: tuple[TrainedNetwork, ...]
+    functions: tuple[OutputFunction, ...]
+    meaning: Meaning
+    codec: Codec[Any]
+    weights: UsedWeights
+    delimiter: str | None = None
+
+    @property
+    def kind_of_lines(self) -> Kind:
+        """How rows are written where no file's name says it."""
+        if isinstance(self.codec, NamedCodec):
+            return "txt" if self.codec.takes_lines else "csv"
+        if isinstance(self.codec, TokenCodec):
+            return "txt" if self.codec.knows_words else "jsonl"
+        return "csv"
+
+    def outputs(self, inputs: RawInputs) -> Array:
+        """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
+        each = [
+            network.fitted.in_own_units(function(inputs))
+            for network, function in zip(self.networks, self.functions, strict=True)
+        ]
+        return np.asarray(np.mean(each, axis=0))
+
+    def problems(self, inputs: RawInputs) -> dict[int, str]:
+        """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
+        found: dict[int, str] = {}
+        for network in self.networks:
+            for row, reason in network.fitted.problems(inputs).items():
+                found.setdefault(row, reason)
+        return found
+
+
+def load_predictor(
+    run: RunDirectory,
+    *,
+    member: str | None = None,
+    weights: WeightsChoice = "last",
+    data_dir: Path | None = None,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Predictor:
+    """The networks that a run kept.
+
+    Args:
+        run: its folder.
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
+        weights: those that training ended with (`last`), or those of the best epoch.
+        data_dir: where a word index is looked for, where the run kept no vocabulary.
+        device: where to compute.
+        listener: is told which weights are used, that several networks are averaged, and what is not used of
+            the rows.
+
+    Raises:
+        UsageError: there is no such network or device.
+        DataError: the run's files are missing or damaged.
+    """
+    listener = listener or Listener()
+    chosen_device = resolve_device(device)
+    spec = load_spec_of_networks(run)
+    networks, used = choose_networks(run, member, weights)
+    listener.message(used.sentence)
+    if len(networks) > 1:
+        assert networks[0].member is not None, "several networks have names"
+        kind = networks[0].member.kind
+        listener.message(
+            f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
+        )
+    labels = load_labels(run)
+    fitted = networks[0].fitted
+    codec: Codec[Any]
+    if fitted.table is not None and fitted.of_table:
+        codec = NamedCodec.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
+    elif fitted.n_features is None:
+        codec = _token_codec(
+            run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener
+        )
+    else:
+        names = labels.feature_names
+        known = names if names is not None and len(names) == fitted.n_features else None
+        codec = TableCodec(fitted.n_features, known, listener.message)
+    return Predictor(
+        run,
+        networks,
+        tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
+        meaning_of(spec, fitted, labels),
+        codec,
+        used,
+        spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
+    )
+
+
+def unknown_counts(predictor: Predictor) -> UnknownCounts:
+    """What predicted rows hold that training never saw: nothing yet."""
+    return UnknownCounts(tables_of([network.fitted for network in predictor.networks]))
+
+
+def predict_source(
+    predictor: Predictor,
+    source: RowSource,
+    *,
+    skip_bad: bool = False,
+    unknown: UnknownCounts | None = None,
+    listener: Listener | None = None,
+) -> Iterator[Predictions]:
+    """Predictions block by block, as rows come; memory does not grow with their number.
+
+    Args:
+        predictor: the networks.
+        source: the rows.
+        skip_bad: skip bad rows and report each, instead of stopping at the first.
+        unknown: counts what the rows hold that training never saw.
+        listener: is told of rows that are left out, and at the end of what training never saw.
+
+    Raises:
+        DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
+    """
+    listener = listener or Listener()
+    unknown = unknown_counts(predictor) if unknown is None else unknown
+    source = replace(source, delimiter=predictor.delimiter, on_message=listener.message)
+    for block in blocks_of(source, predictor.codec):
+        rows, outputs, bad = _outputs_of(predictor, block)
+        if bad and not skip_bad:
+            raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
+        for row in bad:
+            listener.message(f"{source.name}: {row}; skipped")
+        if isinstance(block.inputs, Table):
+            unknown.add(block.inputs)
+        yield predictor.meaning.predictions(rows, outputs)
+    for found in unknown.found:
+        listener.message(f"{source.name}: {found}")
+
+
+def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
+    """Predictions of values in memory: one row for each, with the columns that `nnrun predict` writes.
+
+    Args:
+        predictor: the networks.
+        inputs: an array (N, F), a data frame, or a list of rows; for words a list of texts or of token lists.
+
+    Raises:
+        DataError: a row is bad: says which, and what is wrong with it.
+    """
+    import pandas as pd
+
+    meaning, table = predictor.meaning, []
+    unknown = unknown_counts(predictor)
+    probabilities = meaning.kind != "numbers"
+    for block in predictor.codec.of_python(inputs):
+        rows, outputs, bad = _outputs_of(predictor, block)
+        if bad:
+            raise DataError(f"The inputs' {bad[0]}.")
+        if isinstance(block.inputs, Table):
+            unknown.add(block.inputs)
+        table += meaning.table(meaning.predictions(rows, outputs), probabilities=probabilities)
+    for found in unknown.found:
+        warnings.warn(f"The inputs' {found}", stacklevel=3)
+    return pd.DataFrame(table, columns=meaning.columns(probabilities=probabilities)).set_index("row")
+
+
+def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, list[BadRow]]:
+    """Numbers and outputs of the good rows of a block, and all bad ones."""
+    inputs = block.inputs
+    if not block.bad and len(inputs):
+        try:
+            outputs = predictor.outputs(inputs)
+        except DataError:
+            pass  # some row cannot be taken: below it is found out which
+        else:
+            if np.isfinite(outputs).all():
+                return block.rows, outputs, []
+    problems = predictor.problems(inputs)
+    usable = np.ones(len(inputs), bool)
+    usable[list(problems)] = False
+    rows = np.array(block.rows, np.int64)
+    bad = block.bad + [BadRow(block.rows[i], block.lines[i], reason) for i, reason in problems.items()]
+    if problems:
+        inputs = inputs[usable] if isinstance(inputs, np.ndarray) else inputs.take(np.flatnonzero(usable))
+        rows = rows[usable]
+    outputs = predictor.outputs(inputs)
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        without = np.zeros(len(usable), bool)
+        without[np.flatnonzero(usable)[~finite]] = True
+        reason = "gives outputs that are not finite numbers: the row is far outside the training data"
+        bad += _bad_rows(block, without, reason)
+    return rows[finite].tolist(), outputs[finite], sorted(bad)
+
+
+def _bad_rows(block: Block, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
+    return [BadRow(block.rows[i], block.lines[i], reason) for i in np.flatnonzero(which)]
+
+
+def _token_codec(
+    run: RunDirectory, declared: schema.Component, width: int, data_dir: Path | None, listener: Listener
+) -> TokenCodec:
+    @cache
+    def vocabulary() -> Vocabulary:
+        try:
+            found = load_vocabulary(run, declared, width, data_dir)
+        except DataError as error:
+            raise DataError(
+                f"{run.id} kept no vocabulary: the words of its data set were not available when it was "
+                f"trained, and texts cannot be turned into tokens without them. {error}"
+            ) from None
+        if found is None:
+            raise DataError(
+                f"{run.id} was trained on lists of tokens whose words nnrun does not know. Give lists of "
+                "tokens instead of texts: as JSON lines, or in a NumPy archive."
+            )
+        return found
+
+    if isinstance(declared, (schema.Imdb, schema.Reuters)):
+        return TokenCodec(vocabulary, True, declared.num_words, declared.skip_top, listener.message)
+    return TokenCodec(vocabulary, False, on_message=listener.message)

@@ -1,0 +1,207 @@
+"""A run's networks, asked about the rows of its own data set: those of training, validation or test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from nnrun.data import Dataset, Samples
+from nnrun.data.dataset import Array
+from nnrun.errors import DataError, UsageError
+from nnrun.experiment.evaluating.average_outputs import Combined, combination_text, combine
+from nnrun.experiment.evaluating.evaluate import fold_of
+from nnrun.experiment.finished.load_run import (
+    TrainedNetwork,
+    choose_networks,
+    load_run_data,
+    load_spec_of_data,
+)
+from nnrun.experiment.finished.look_at_test_set import look_at_test_set
+from nnrun.experiment.finished.saved_labels import load_labels
+from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
+from nnrun.experiment.predicting.outputs import network_outputs
+from nnrun.experiment.predicting.unknown_rows import unknown_in_test_set
+from nnrun.experiment.running.listener import Listener
+from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.spec import schema
+from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.reading.overrides import Overrides, with_changes
+from nnrun.spec.wording import listing
+from nnrun.training.device import resolve_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Split = Literal["train", "validation", "test"]
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class SplitPredictions:
+    """Predictions of a data set's own rows.
+
+    Attributes:
+        run: the run's folder.
+        networks: those that were asked.
+        weights: of which epochs they are.
+        meaning: what their outputs mean.
+        split: which rows.
+        name: the experiment's name.
+        data: the data set, as a spec names it.
+        combined: one output for each row.
+        targets: of these rows.
+        look: which look at this test set it was by experiments of this name; None for other rows and for a
+            smoke run.
+    """
+
+    run: RunDirectory
+    networks: tuple[TrainedNetwork, ...]
+    weights: UsedWeights
+    meaning: Meaning
+    split: Split
+    name: str
+    data: str
+    combined: Combined
+    targets: Array
+    look: int | None
+
+    def blocks(self) -> Iterator[Predictions]:
+        """The predictions, some thousand rows at a time, with the true targets beside them."""
+        rows, outputs = self.combined.rows, self.combined.outputs
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            yield self.meaning.predictions(rows[part].tolist(), outputs[part], self.targets[part])
+
+    def table(self) -> pd.DataFrame:
+        """All of them: `target`, `prediction` and, for classes, probabilities; the index is the row."""
+        import pandas as pd
+
+        probabilities = self.meaning.kind != "numbers"
+        rows = [r for b in self.blocks() for r in self.meaning.table(b, probabilities=probabilities)]
+        columns = self.meaning.columns(probabilities=probabilities, targets=True)
+        return pd.DataFrame(rows, columns=columns).set_index("row")
+
+
+def predict_split(
+    run: RunDirectory,
+    split: Split,
+    *,
+    member: str | None = None,
+    weights: WeightsChoice = "last",
+    overrides: Overrides = (),
+    data_dir: Path | None = None,
+    device: str = "auto",
+    allow_unknown: bool = False,
+    probabilities: bool = False,
+    listener: Listener | None = None,
+) -> SplitPredictions:
+    """Ask a run's networks about rows of its data set. A look at the test set is counted before it is made.
+
+    Of several folds each validation row is predicted by the network that did not train on it.
+
+    Args:
+        run: the run.
+        split: which rows.
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
+        weights: those that training ended with (`last`), or those of the best epoch.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
+        data_dir: where data files are looked for first.
+        device: where to compute.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
+        probabilities: refuse networks that have none, before the test set is looked at.
+        listener: is told which weights are used, and by whom each row is predicted.
+
+    Raises:
+        UsageError: there are no such rows, or several networks were trained on different ones.
+        DataError: the run's files or data are missing, damaged or changed.
+        LockedError: another process writes into the run's record.
+    """
+    if split not in get_args(Split):
+        raise UsageError(f"split is {split!r}; it must be train, validation or test.")
+    listener = listener or Listener()
+    chosen_device = resolve_device(device)
+    with run.owned() if split == "test" else nullcontext():
+        spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
+        refuse_what_is_not_allowed(spec)
+        networks, used = choose_networks(run, member, weights)
+        dataset = load_run_data(run, spec, data_dir, listener)
+        samples, rows = _rows_of(run, split, spec, dataset, networks)
+        meaning = meaning_of(spec, networks[0].fitted, load_labels(run))
+        if probabilities:
+            refuse_without_probabilities(run, meaning)
+        listener.message(used.sentence)
+        look = None
+        if split == "test":
+            record = run.read_record()
+            allowed = allow_unknown or record.get("smoke") is True
+            unknown_in_test_set(dataset, [n.fitted for n in networks], listener, allowed=allowed)
+            look = look_at_test_set(run, record, dataset, "predict", listener)
+    parts = []
+    for network, own in zip(networks, rows, strict=True):
+        inputs = samples.take(own).inputs
+        outputs = network_outputs(spec, network.fitted, network.weights, inputs, chosen_device)
+        parts.append((own, network.fitted.in_own_units(outputs)))
+    combined = combine(parts)
+    _refuse_what_is_not_finite(split, combined)
+    if len(networks) > 1:
+        kind = None if networks[0].member is None else networks[0].member.kind
+        listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
+    targets = samples.targets[combined.rows]
+    return SplitPredictions(
+        run, networks, used, meaning, split, spec.name, dataset.name, combined, targets, look
+    )
+
+
+def refuse_without_probabilities(run: RunDirectory, meaning: Meaning) -> None:
+    """Raise UsageError where a run's networks predict numbers."""
+    if meaning.kind == "numbers":
+        raise UsageError(f"--probabilities: {run.id} predicts numbers, which have no probabilities.")
+
+
+def _rows_of(
+    run: RunDirectory,
+    split: Split,
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    networks: Sequence[TrainedNetwork],
+) -> tuple[Samples, list[Array]]:
+    """The samples, and for each network the numbers of the rows that it is asked about."""
+    if split == "test":
+        if dataset.test is None:
+            raise UsageError(f"--split test: {dataset.name} has no test set.")
+        return dataset.test, [np.arange(len(dataset.test))] * len(networks)
+    folds = [fold_of(network, spec, dataset) for network in networks]
+    if split == "validation":
+        if isinstance(spec.validation, schema.NoValidation):
+            raise UsageError(
+                f"--split validation: {run.id} was trained on all training rows and has no validation rows. "
+                "Use --split train."
+            )
+        return dataset.train, [fold.validation_rows for fold in folds]
+    rows = [np.sort(fold.train_rows) for fold in folds]
+    if any(not np.array_equal(own, rows[0]) for own in rows[1:]):
+        members = [network.member for network in networks if network.member is not None]
+        names = listing([member.folder for member in members])
+        raise UsageError(
+            f"--split train: the {members[0].kind}s of {run.id} were trained on different rows. "
+            f"Name one with --member ({names}); or use --split validation, where each row is predicted by "
+            "networks that did not train on it."
+        )
+    return dataset.train, rows
+
+
+def _refuse_what_is_not_finite(split: Split, combined: Combined) -> None:
+    bad = np.flatnonzero(~np.isfinite(combined.outputs).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"The outputs for {len(bad):,} of {len(combined.rows):,} {split} rows are not finite numbers "
+            f"(the first: row {combined.rows[bad[0]]}). They are far outside of what the network was trained "
+            "on, or it diverged."
+        )

@@ -1,0 +1,75 @@
+"""Values that training never saw, told before the rows that hold them are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnrun.data import Dataset, FittedPreprocessing
+from nnrun.data.preprocess.column_transformer import FittedTable
+from nnrun.data.preprocess.unknown_values import Unknown, unknown_values
+from nnrun.data.table import Table
+from nnrun.errors import DataError
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.setup.groups import GroupMember
+from nnrun.records import MemberKind
+
+
+def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
+    """What networks learned of the columns of a table; nothing for other inputs."""
+    return [each.table for each in fitted if each.table is not None and each.of_table]
+
+
+def unknown_in_test_set(
+    dataset: Dataset, fitted: Sequence[FittedPreprocessing], listener: Listener, *, allowed: bool
+) -> list[Unknown]:
+    """What the test rows hold that training never saw. Asked before the test set is used.
+
+    Args:
+        dataset: with a test set.
+        fitted: the preprocessing of the networks; what one of them saw is known.
+        listener: is told of each column.
+        allowed: whether most rows may be concerned.
+
+    Raises:
+        DataError: most of them are, in some column, and that is not allowed.
+    """
+    assert dataset.test is not None, "asked where there is one"
+    inputs = dataset.test.inputs
+    if not isinstance(inputs, Table):
+        return []
+    found = unknown_values(tables_of(fitted), inputs)
+    large = [unknown for unknown in found if unknown.large]
+    if large and not allowed:
+        more = f" (and {len(large) - 1} more)" if len(large) > 1 else ""
+        raise DataError(
+            f"The test set was not used: {large[0]}{more}. The score would say little about such rows. Write "
+            "the values as in the training rows; or use the test set anyway: --allow-unknown (in Python "
+            "allow_unknown=True)."
+        )
+    for unknown in found:
+        listener.message(f"test set: {unknown}")
+    return found
+
+
+def tell_unknown_in_validation(
+    dataset: Dataset, members: Sequence[GroupMember], kind: MemberKind | None, listener: Listener
+) -> None:
+    """Tell of each column in which most validation rows of some fold hold a value that it never trained on.
+
+    Texts are not looked at: to cut each fold's into words again would take long.
+    """
+    inputs = dataset.train.inputs
+    if not isinstance(inputs, Table):
+        return
+    worst: dict[str | None, tuple[Unknown, int]] = {}
+    for member in members:
+        rows = member.fold.validation_rows
+        if not len(rows):
+            continue
+        for unknown in unknown_values(tables_of([member.fitted]), inputs.take(rows), texts=False):
+            before = worst.get(unknown.column)
+            if unknown.large and (before is None or unknown.count > before[0].count):
+                worst[unknown.column] = unknown, member.number
+    for unknown, number in worst.values():
+        where = "validation rows" if kind is None else f"validation rows of {kind} {number}"
+        listener.message(f"{where}: {unknown}")

@@ -1,0 +1,1 @@
+"""Training a run from start to finish: recorded, resumed, reproduced, trained finally."""

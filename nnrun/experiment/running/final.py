@@ -1,0 +1,153 @@
+"""The last step of an experiment: train on all training rows, then look at the test set once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nnrun.errors import UsageError, printable
+from nnrun.experiment.finished.load_run import load_run_spec, recorded_data
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.verdict import chosen_epoch
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.schedule_replay import (
+    refuse_without_validation,
+    replayed_schedule,
+    watched_by_schedule,
+)
+from nnrun.experiment.setup.data_location import refuse_lost_files
+from nnrun.experiment.setup.kfold_spec import with_validation
+from nnrun.records import RunDirectory
+from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec
+from nnrun.spec.reading.overrides import Overrides, is_overridden
+
+Epochs = int | Literal["best"]
+
+
+def final_of_run(
+    parent: RunDirectory,
+    settings: Settings,
+    *,
+    epochs: Epochs = "best",
+    overrides: Overrides = (),
+    test: Path | None = None,
+    listener: Listener | None = None,
+) -> RunDirectory:
+    """Retrain a run's spec from scratch, for as many epochs as its validation chose, and use the test set.
+
+    An override of `epochs` stands for a number of epochs.
+
+    Args:
+        parent: the run whose spec and best epoch are taken.
+        settings: how and where; command, parent and the use of the test set are set here.
+        epochs: a number, or `best` for the best epoch of `parent`: of several folds or seeds that of their
+            smoothed mean.
+        overrides: changes of the spec.
+        test: a file of test rows, in place of those that the spec names.
+        listener: is told what happens.
+
+    Where validation decided the learning rates (`reduce_on_plateau`), those of `parent` are taken again.
+
+    Raises:
+        UsageError: `parent` has no best epoch and no number was given.
+    """
+    record = sound(parent.read_record())
+    if epochs == "best" and is_overridden(overrides, "epochs"):
+        epochs = load_run_spec(parent, overrides).spec.epochs
+    chosen = chosen_epoch(parent, record) if epochs == "best" else None
+    if epochs == "best":
+        if chosen is None:
+            raise UsageError(
+                f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
+            )
+        epochs = chosen.epoch
+    smoke = settings.smoke or record.get("smoke") is True
+    loaded = load_run_spec(parent, overrides, settings.data_dir)
+    if not smoke:
+        refuse_lost_files(loaded.spec, parent.id)
+    if watched_by_schedule(loaded.spec) is not None:
+        rates, sentence = replayed_schedule(parent, loaded.spec)
+        changes = {"learning_rate_schedule": [rates]}
+        loaded = replace(loaded, spec=loaded.spec.model_copy(update=changes))
+        (listener or Listener()).message(sentence)
+    return final_of_spec(
+        loaded,
+        replace(
+            settings,
+            parent=parent.id,
+            parent_data=recorded_data(record),
+            chosen_from=chosen,
+            smoke=smoke,
+        ),
+        epochs=epochs,
+        test=test,
+        listener=listener,
+    )
+
+
+def _why(record: Mapping[str, Any]) -> str:
+    """Why validation chose no epoch."""
+    if record.get("status") == "running":
+        return "it has not ended"
+    if record.get("command") == "final":
+        return "it has no validation (it is a final run itself)"
+    if record.get("baseline_on") == "validation":
+        column = record.get("chosen_by")
+        return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
+    return "it has no validation"
+
+
+def final_of_spec(
+    loaded: LoadedSpec,
+    settings: Settings,
+    *,
+    epochs: int | None = None,
+    test: Path | None = None,
+    listener: Listener | None = None,
+) -> RunDirectory:
+    """Train a spec on all training rows and use the test set.
+
+    Early stopping is left out: nothing is validated, and the number of epochs is decided. A schedule that
+    follows from the epoch means what it means in the spec: a cosine is as long as the spec's epochs.
+
+    Args:
+        loaded: the spec.
+        settings: how and where; the command and the use of the test set are set here.
+        epochs: how long to train; default: as the spec says.
+        test: a file of test rows, in place of those that the spec names: its own test rows then train.
+        listener: is told what happens.
+
+    Raises:
+        UsageError: `epochs` is no such number, or the learning rates would follow from validation.
+    """
+    refuse_without_validation(loaded.spec)
+    if test is not None:
+        loaded = _with_test_file(loaded, test)
+    if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
+        raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
+    changes = {
+        "early_stopping": None,
+        "epochs": loaded.spec.epochs if epochs is None else epochs,
+    }
+    spec = with_validation(loaded.spec, schema.NoValidation()).model_copy(update=changes)
+    settings = replace(settings, command="final", use_test_set=True)
+    return run_experiment(replace(loaded, spec=spec), settings, listener)
+
+
+def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
+    """The spec with another test set, its path relative to the current folder."""
+    dataset = loaded.spec.dataset
+    if not isinstance(dataset, (schema.RowFile, schema.TextFolder)):
+        raise UsageError(
+            f"A file of test rows is for csv, parquet, jsonl and text_folder, but the data set is "
+            f"{dataset.kind}, "
+            "which has its own test set."
+        )
+    if not test.exists():
+        raise UsageError(f"The file of test rows {printable(str(test))} does not exist.")
+    changed = dataset.model_copy(update={"test": schema.TestRows(path=str(test.absolute()))})
+    return replace(loaded, spec=loaded.spec.model_copy(update={"dataset": changed}))

@@ -1,0 +1,238 @@
+"""A run trained once more, and compared with what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnrun.data.dataset import Array
+from nnrun.errors import UsageError
+from nnrun.experiment.finished.load_run import load_spec_of_data, recorded_code, recorded_data, selection_of
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.records import Member, RunDirectory, member_kind
+from nnrun.spec.reading.overrides import Overrides
+from nnrun.training.backends.choice import Policy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SECONDS = "seconds"  # the one column that no two runs share
+_CONDITIONS = ("device", "threads", "compiled", "networks_at_once")
+
+
+@dataclass(frozen=True)
+class HistoryComparison:
+    """Two histories, every column but the seconds, bit for bit.
+
+    Attributes:
+        rows: of the first.
+        columns: that were compared.
+        identical: whether they are the same.
+        shape: where they have other rows or columns, a sentence about it; else None.
+        member, epoch, column, then, now: of the first value that differs; None where none does.
+    """
+
+    rows: int
+    columns: int
+    identical: bool
+    shape: str | None = None
+    member: str | None = None
+    epoch: int | None = None
+    column: str | None = None
+    then: float | None = None
+    now: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """By how much the first value differs."""
+        return None if self.then is None or self.now is None else abs(self.now - self.then)
+
+
+@dataclass(frozen=True)
+class WeightsComparison:
+    """The weights of two runs, bit for bit.
+
+    Attributes:
+        arrays: that were compared.
+        identical: whether they are the same.
+        first: the first array that differs, as a person would name it; None where none does.
+        largest: the largest difference between two weights; None where arrays have other shapes.
+    """
+
+    arrays: int
+    identical: bool
+    first: str | None = None
+    largest: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        original: the run that was to be repeated.
+        run: the new one.
+        history, weights: what is the same.
+        changed: name → (then, now) of versions, device, threads, compiled steps, networks trained at once and
+            data, where the two records differ.
+        test_set_left_out: whether the original used the test set, which the new run did not look at.
+    """
+
+    original: RunDirectory
+    run: RunDirectory
+    history: HistoryComparison
+    weights: WeightsComparison
+    changed: Mapping[str, tuple[Any, Any]]
+    test_set_left_out: bool
+
+    @property
+    def identical(self) -> bool:
+        """Whether history and weights are the same, bit for bit."""
+        return self.history.identical and self.weights.identical
+
+
+def reproduce_run(
+    original: RunDirectory,
+    *,
+    runs_dir: Path,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    compile_: Policy | None = None,
+    overrides: Overrides = (),
+    listener: Listener | None = None,
+) -> Reproduction:
+    """Train a run's resolved spec again, the same folds or seeds, into a new run; then compare.
+
+    The test set is not looked at: the weights say already whether its scores would be the same.
+
+    Args:
+        original: the run to repeat.
+        runs_dir: where the new run's folder is made.
+        data_dir: where data files are looked for first.
+        device: default: the original's.
+        compile_: default: as the original's steps were.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
+        listener: is told what happens.
+
+    Raises:
+        UsageError: the original did not complete, or its device is not here.
+    """
+    record = sound(original.read_record())
+    status = record.get("status")
+    if status != "completed":
+        raise UsageError(
+            f"{original.id} is {status}: only a completed run has an end to compare with. `nnrun train` "
+            "trains its spec again."
+        )
+    compiled = record.get("compiled")
+    recorded: Policy = "on" if compiled is True else "off" if compiled is False else "auto"
+    settings = Settings(
+        command=str(record.get("command") or "train"),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        device=device or str(record.get("device") or "auto"),
+        smoke=record.get("smoke") is True,
+        selection=selection_of(record),
+        parent=original.id,
+        parent_data=recorded_data(record) if overrides else None,  # else what changed is told
+        reproduces=original.id,
+        compile=compile_ or recorded,
+        threads=_threads(record),
+    )
+    run = run_experiment(load_spec_of_data(original, overrides, data_dir), settings, listener)
+    return Reproduction(
+        original,
+        run,
+        compare_histories(original.read_history(), run.read_history()),
+        compare_weights(original, run),
+        changed_conditions(record, run.read_record()),
+        bool(record.get("test_uses")),
+    )
+
+
+def _threads(record: Mapping[str, Any]) -> int | None:
+    threads = record.get("threads")
+    return threads if isinstance(threads, int) and not isinstance(threads, bool) and threads > 0 else None
+
+
+def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:
+    """Compare value by value, in the order of the file: the first epoch that differs, its first column."""
+    then, now = (table.drop(columns=_SECONDS, errors="ignore") for table in (then, now))
+    rows, columns = then.shape
+    if list(then.columns) != list(now.columns):
+        return HistoryComparison(
+            rows, columns, False, f"the columns were {_listed(then)}, and are now {_listed(now)}"
+        )
+    for place, (old, new) in enumerate(zip(_rows(then), _rows(now), strict=False)):
+        for column, was, is_ in zip(then.columns, old, new, strict=True):
+            if repr(was) != repr(is_):
+                kind = member_kind(then.columns)
+                member = None if kind is None else f"{kind} {then[kind].iloc[place]}"
+                epoch = int(then["epoch"].iloc[place])
+                return HistoryComparison(
+                    rows, columns, False, None, member, epoch, str(column), float(was), float(is_)
+                )
+    if rows != len(now):
+        return HistoryComparison(
+            rows, columns, False, f"there were {rows} rows, and there are now {len(now)}"
+        )
+    return HistoryComparison(rows, columns, True)
+
+
+def compare_weights(then: RunDirectory, now: RunDirectory) -> WeightsComparison:
+    """Compare every array of every network."""
+    members: list[Member | None] = list(then.members()) or [None]
+    pairs = [(member, then.read_weights(member), now.read_weights(member)) for member in members]
+    arrays = sum(len(old) for _, old, _ in pairs)
+    first: str | None = None
+    largest: float | None = 0.0
+    for member, old, new in pairs:
+        for name in sorted(old.keys() | new.keys()):
+            was, is_ = old.get(name), new.get(name)
+            same_shape = was is not None and is_ is not None and was.shape == is_.shape
+            if same_shape and was.tobytes() == is_.tobytes():  # type: ignore[union-attr]
+                continue
+            first = first or (name if member is None else f"{name} of {member}")
+            if not same_shape:
+                largest = None
+            elif largest is not None:
+                largest = max(largest, _distance(was, is_))  # type: ignore[arg-type]
+    return WeightsComparison(arrays, first is None, first, largest)
+
+
+def _distance(was: Array, is_: Array) -> float:
+    return float(np.max(np.abs(was.astype(np.float64) - is_.astype(np.float64))))
+
+
+def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Name → (then, now) of what may change numbers, where the two records differ."""
+
+    def conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: record.get(name) for name in _CONDITIONS}
+        versions = record.get("versions")
+        found |= dict(versions) if isinstance(versions, Mapping) else {}
+        found |= {f"code {module}": sha256 for module, sha256 in recorded_code(record).items()}
+        return found | {f"data {name}": sha256 for name, sha256 in recorded_data(record).items()}
+
+    old, new = conditions(then), conditions(now)
+    same = set(recorded_data(then).values()) & set(recorded_data(now).values())
+    old, new = (
+        {name: value for name, value in of.items() if not (name.startswith("data ") and value in same)}
+        for of in (old, new)
+    )  # a file may have another name now
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _rows(table: pd.DataFrame) -> zip[tuple[Any, ...]]:
+    """Rows of Python's own numbers, whole ones as such."""
+    return zip(*(table[column].tolist() for column in table.columns), strict=True)
+
+
+def _listed(table: pd.DataFrame) -> str:
+    return ", ".join(map(str, table.columns))

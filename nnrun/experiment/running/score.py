@@ -1,0 +1,146 @@
+"""Loss and metrics of one trained network on given samples, and a baseline for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnrun.data import FittedPreprocessing, Samples
+from nnrun.data.dataset import Array
+from nnrun.experiment.setup.baseline import TargetRows, constant_scores, target_rows
+from nnrun.experiment.setup.groups import make_task, own_targets, weights_on_device
+from nnrun.interrupts import stopping_between_batches
+from nnrun.model.network import build_network
+from nnrun.spec import schema
+from nnrun.training.device import cpu_setup, threads_for
+from nnrun.training.losses import build_loss
+from nnrun.training.measure import evaluate
+from nnrun.training.metrics import MetricTotals, build_metrics
+from nnrun.training.metrics import Scored as RowsToScore
+from nnrun.training.problem import mean_loss
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Name → value: of the network, and of a predictor that never looks at the inputs."""
+
+    scores: dict[str, float]
+    baseline: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownTargets:
+    """The targets of some rows as the data set has them, and what each row counts (None: all the same)."""
+
+    targets: Array
+    weights: Array | None
+
+
+def known_targets(samples: Samples, rows: Array | None = None) -> KnownTargets:
+    """Of the rows at these positions, or of all."""
+    chosen = slice(None) if rows is None else rows
+    weights = samples.weights
+    return KnownTargets(samples.targets[chosen], None if weights is None else weights[chosen])
+
+
+def score(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    samples: Samples,
+    known: KnownTargets,
+    device: torch.device,
+) -> Scored:
+    """Measure one network.
+
+    Args:
+        spec: its experiment.
+        fitted: its preprocessing.
+        weights: as its weights file has them.
+        samples: the rows to measure on.
+        known: of its training rows, which the baseline may know.
+        device: where to compute.
+    """
+    network = build_network(spec.layers, fitted.width, fitted.tokens)
+    network.check_weights(weights, "the run")
+    task = make_task(spec, network, [fitted], samples, device)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    work = task.rows_at_once * network.multiplications(task.inputs.numbers_per_row)
+    with cpu_setup(threads_for(work)), stopping_between_batches():
+        phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
+    scored = target_rows(task, 0, np.arange(len(samples)))
+    return Scored(
+        phase.columns(0),
+        constant_scores(task, network.last.activation, _known_rows(fitted, known, device), scored),
+    )
+
+
+def score_ensemble(
+    spec: schema.ExperimentSpec,
+    networks: Sequence[tuple[FittedPreprocessing, Mapping[str, np.ndarray[Any, Any]]]],
+    samples: Samples,
+    outputs_NK: Array,
+    device: torch.device,
+) -> dict[str, float]:
+    """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
+
+    Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
+    penalty on the weights counts in it as the mean of theirs.
+
+    Args:
+        spec: their experiment.
+        networks: the preprocessing and the weights of each.
+        samples: the rows that were predicted.
+        outputs_NK: the mean outputs, numbers in the targets' own units.
+        device: where to compute.
+    """
+    loss, losses = build_loss(spec.loss), []
+    row_weights = weights_on_device(samples.weights, device)
+    activation = ""
+    with torch.inference_mode():
+        for fitted, weights in networks:
+            network = build_network(spec.layers, fitted.width, fitted.tokens)
+            activation = network.last.activation
+            scale = fitted.target_scale
+            scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
+            z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
+            targets = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+            found = mean_loss(loss(z, outputs, targets).double(), row_weights)
+            penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
+            losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
+        fitted, _ = networks[0]
+        own = own_targets(fitted, samples.targets, device)
+        true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+        z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
+        scores = {"loss": float(np.mean(losses))}
+        for metric in build_metrics(spec.metrics, activation):
+            # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
+            wide = metric.constant != "search" or own is not None
+            dtype = torch.float64 if wide else torch.float32
+            totals = MetricTotals([metric], 1)
+            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
+            scores |= totals.values(0)
+    return scores
+
+
+def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs in float64, and the values that the last activation would turn into them."""
+    outputs = torch.from_numpy(np.asarray(outputs_NK, np.float64))
+    if activation not in ("sigmoid", "softmax"):
+        return outputs, outputs
+    likely = outputs.clamp(min=torch.finfo(torch.float32).tiny)
+    if activation == "softmax":
+        return likely.log(), outputs
+    unlikely = (1 - outputs).clamp(min=torch.finfo(torch.float64).eps)
+    return likely.log() - unlikely.log(), outputs
+
+
+def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
+    targets = torch.from_numpy(fitted.transform_targets(known.targets))[None].to(device)
+    own = own_targets(fitted, known.targets, device)
+    weights = weights_on_device(known.weights, device)
+    return TargetRows(targets, targets if own is None else own, weights)

@@ -1,0 +1,81 @@
+"""What only a spec's own data can tell, said by `nnrun check`: what training would refuse, and what is
+doubtful.
+
+The steps are those of training itself, up to the first network: the data are read, the targets compared with
+the loss, the rows split, the preprocessing of the first fold fitted. torch is not needed for any of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nnrun.data import Dataset, fit_preprocessing
+from nnrun.errors import DataError, Problem
+from nnrun.experiment.setup.class_weights import class_weight_of_rows
+from nnrun.experiment.setup.fold_splits import folds_of
+from nnrun.experiment.setup.load_data import load_data
+from nnrun.experiment.setup.rare_classes import rare_class_warning
+from nnrun.experiment.setup.targets import (
+    effective_preprocessing,
+    outputs_of,
+    refuse_unknown_classes,
+    refuse_unsuitable_targets,
+)
+from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec
+
+_MOST_BYTES: Final = 64 * 2**20
+_BYTES_TO_FIT: Final = 8 * 2**20
+
+
+def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
+    """What training would refuse of the data, and what is doubtful about them.
+
+    A file that is not there, or that takes long to read, is not looked at: then only the spec is checked.
+    """
+    spec, file = loaded.spec, None if loaded.path is None else str(loaded.path)
+    size = _size(spec.dataset)
+    if size is None or size > _MOST_BYTES:
+        return ()
+    try:
+        dataset = load_data(spec)
+        _try(spec, dataset, fit=size <= _BYTES_TO_FIT)
+    except DataError as error:
+        return (Problem(str(error), file=file),)
+    doubt = rare_class_warning(spec, dataset)
+    return () if doubt is None else (Problem(doubt, file=file, severity="warning"),)
+
+
+def _size(dataset: schema.Component) -> int | None:
+    """Bytes of the user's own file; None for other data, and where there is none."""
+    if not isinstance(dataset, (schema.RowFile, schema.Npz, schema.TextFolder)):
+        return None
+    path = Path(dataset.path).expanduser()
+    if path.is_file():
+        size = path.stat().st_size
+        return 10 * size if path.suffix == ".gz" else size
+    if isinstance(dataset, schema.TextFolder) and path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*.txt") if file.is_file())
+    return None
+
+
+def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
+    """Go the way of training up to the first network.
+
+    Raises:
+        DataError: training would refuse the data.
+    """
+    preprocessing = effective_preprocessing(spec, dataset)
+    refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
+    class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))
+    folds = folds_of(spec, dataset, spec.seed)
+    for fold in folds:
+        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
+    custom = any(isinstance(step, schema.Custom) for step in preprocessing.inputs)
+    if fit and not custom:
+        fitted = fit_preprocessing(preprocessing, dataset, folds[0].train_rows, n_outputs=outputs_of(spec))
+        some = np.arange(min(len(dataset.train), 100))
+        fitted.transform_inputs(dataset.train.take(some).inputs)

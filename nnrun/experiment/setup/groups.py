@@ -1,0 +1,310 @@
+"""From a spec and its data to what can be trained: folds or seeds, fitted preprocessing, networks, tensors.
+
+Folds whose networks have the same shape form a group and train as replicas, in one step. Mostly there is one
+group. Token folds of different vocabularies make several, which train one after the other; and so does every
+fold by itself where rows that each of them prepares in its own way would take too much memory side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
+from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.preprocess import rows_by_line
+from nnrun.data.table import Table
+from nnrun.errors import UsageError
+from nnrun.experiment.setup.class_weights import class_weight_of_rows
+from nnrun.experiment.setup.fold_splits import folds_of
+from nnrun.experiment.setup.targets import (
+    effective_preprocessing,
+    outputs_of,
+    refuse_unknown_classes,
+    refuse_unsuitable_targets,
+)
+from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
+from nnrun.model.network import Network, build_network
+from nnrun.records import MemberKind
+from nnrun.spec import schema
+from nnrun.spec.fold_types import has_folds
+from nnrun.spec.random_streams import RandomSource
+from nnrun.target_scale import TargetScale
+from nnrun.training.clipping import build_clip
+from nnrun.training.losses import build_loss
+from nnrun.training.metrics import build_metrics
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.problem import Task
+from nnrun.validation.splits import Fold
+
+MOST_BYTES_OF_OWN_ROWS = 500_000_000
+"""Of all folds' rows, where each prepares them in its own way: with more, folds train one after the other.
+
+The data and the spec decide, never the memory that is free: sums are rounded by how many train in a step.
+"""
+
+_MEASURED_ROWS = 1000  # that tell what sparse rows take
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which networks of a spec to train.
+
+    Attributes:
+        only_fold: one fold's index, to leave out the others.
+        seeds: how many seeds, from the spec's own upwards; None for only the spec's own, without a name.
+    """
+
+    only_fold: int | None = None
+    seeds: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GroupMember:
+    """A fold or a seed.
+
+    Attributes:
+        number: the fold's index, or the seed; 0 for the only network of a run.
+        source: of its random streams.
+        fold: which rows it trains on and is validated on.
+        fitted: its preprocessing, fitted on its training rows.
+    """
+
+    number: int
+    source: RandomSource
+    fold: Fold
+    fitted: FittedPreprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Folds or seeds that train as replicas of one network.
+
+    Attributes:
+        members: what tells them apart.
+        network: the architecture that they share.
+        apart: what the rows would take side by side, where that is why this one trains by itself.
+    """
+
+    members: tuple[GroupMember, ...]
+    network: Network
+    apart: int | None = None
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The rows of each."""
+        return tuple(member.fold for member in self.members)
+
+    @property
+    def fitted(self) -> tuple[FittedPreprocessing, ...]:
+        """The preprocessing of each."""
+        return tuple(member.fitted for member in self.members)
+
+
+EVERYTHING = Selection()
+
+
+def kind_of_members(spec: schema.ExperimentSpec, selection: Selection) -> MemberKind | None:
+    """What tells the run's networks apart; None where there is one."""
+    if selection.seeds is not None:
+        return "seed"
+    return "fold" if has_folds(spec.validation) else None
+
+
+def prepare_groups(
+    spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection = EVERYTHING
+) -> tuple[Group, ...]:
+    """Split the training rows, fit the preprocessing of each fold or seed, and build the networks.
+
+    Args:
+        spec: the experiment.
+        dataset: its data.
+        selection: which networks.
+
+    Raises:
+        DataError: the data do not suit the spec.
+        UsageError: there is no such fold or seed, or both folds and seeds are asked for.
+    """
+    preprocessing = effective_preprocessing(spec, dataset)
+    refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
+    class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
+    by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
+    for number, source, fold in _selected(spec, dataset, selection):
+        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
+        fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
+        group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
+        group.append(GroupMember(number, source, fold, fitted))
+    groups: list[Group] = []
+    for (width, tokens, _), members in by_width.items():
+        network = build_network(spec.layers, width, tokens)
+        with rows_by_line(dataset.train.lines):
+            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
+        if taken > MOST_BYTES_OF_OWN_ROWS:
+            groups += [Group((member,), network, taken) for member in members]
+        else:
+            groups.append(Group(tuple(members), network))
+    return tuple(groups)
+
+
+def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs) -> int:
+    """What rows take that each prepares in its own way, about; 0 where all share them."""
+    if _share_rows(fitted):
+        return 0
+    if not fitted[0].sparse:
+        return len(fitted) * len(inputs) * fitted[0].width * 4
+    some = np.arange(min(len(inputs), _MEASURED_ROWS))
+    first = inputs.take(some) if isinstance(inputs, (Table, TokenRows)) else inputs[some]
+    return len(fitted) * fitted[0].transform_inputs(first).nbytes * len(inputs) // len(some)
+
+
+def _share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
+    """Whether the preprocessing of all does the same to the rows."""
+    return all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
+
+
+def _selected(
+    spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
+) -> Iterator[tuple[int, RandomSource, Fold]]:
+    """Number, source and rows of each network."""
+    if selection.seeds is not None:
+        if has_folds(spec.validation):
+            raise UsageError(
+                "--seeds trains one split with several seeds, and this spec declares "
+                f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
+                "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
+            )
+        end = spec.seed + selection.seeds
+        if end > 2**63:
+            raise UsageError(
+                f"--seeds {selection.seeds} from seed {spec.seed} would end at {end - 1}, and the largest "
+                f"seed is {2**63 - 1}. Start from a smaller seed."
+            )
+        for seed in range(spec.seed, end):
+            yield seed, RandomSource(seed), folds_of(spec, dataset, seed)[0]
+        return
+    folds = folds_of(spec, dataset, spec.seed)
+    if selection.only_fold is not None:
+        if not 0 <= selection.only_fold < len(folds):
+            raise UsageError(
+                f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
+                f"{len(folds) - 1}."
+            )
+        folds = (folds[selection.only_fold],)
+    for fold in folds:
+        yield fold.index, RandomSource(spec.seed, fold.index), fold
+
+
+def make_task(
+    spec: schema.ExperimentSpec,
+    network: Network,
+    fitted: Sequence[FittedPreprocessing],
+    samples: Samples,
+    device: torch.device,
+    inputs: Inputs | None = None,
+) -> Task:
+    """What replicas are measured on, or learn but for class weights, each by its own preprocessing.
+
+    `inputs` stand in for the rows of `samples`.
+    """
+    last = network.last
+    weights = weights_on_device(samples.weights, device)
+    return Task(
+        network=network,
+        loss=build_loss(spec.loss),
+        optimizer=build_optimizer(spec.optimizer),
+        metrics=build_metrics(spec.metrics, last.activation),
+        inputs=_inputs_of(samples, fitted, device) if inputs is None else inputs,
+        targets=_targets(fitted, samples, device),
+        batch_size=spec.batch_size,
+        weights=weights,
+        training_weights=weights,
+        clip=build_clip(spec.gradient_clip),
+        spec=spec,
+        scales=_scales(fitted),
+        own_targets=own_targets(fitted[0], samples.targets, device),
+    )
+
+
+def training_task(
+    spec: schema.ExperimentSpec,
+    group: Group,
+    dataset: Dataset,
+    device: torch.device,
+    inputs: Inputs | None = None,
+) -> Task:
+    """What a group learns: `make_task` of the training rows, each replica with its weights of classes."""
+    task = make_task(spec, group.network, group.fitted, dataset.train, device, inputs)
+    found = [class_weight_of_rows(spec, dataset, fold.train_rows) for fold in group.folds]
+    of_classes = [weights for weights in found if weights is not None]
+    if not of_classes:
+        return task
+    if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
+        of_classes = of_classes[:1]  # replicas share them
+    weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
+    weights_SN = weights_SN if task.weights is None else weights_SN * task.weights
+    return replace(task, training_weights=weights_SN)
+
+
+def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
+    """(1, N), or None."""
+    return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
+
+
+def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: torch.device) -> Inputs:
+    with rows_by_line(samples.lines):
+        return make_inputs(fitted, samples.inputs, device)
+
+
+def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
+    """Rows of a data set as networks take them, each network by its own preprocessing."""
+    # Replicas share the rows where their preprocessing does the same to them.
+    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if _share_rows(fitted) else fitted)]
+    sparse = [r for r in rows if isinstance(r, SparseRows)]
+    if sparse:
+        return _sparse_inputs(sparse, device)
+    dense = [r.x_NF for r in rows if isinstance(r, DenseRows)]
+    return DenseInputs(torch.from_numpy(_stacked(dense)).to(device))
+
+
+def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseInputs:
+    """One matrix for all networks, or one for each."""
+    ones = all(rows.values is None for rows in parts)
+    each = []
+    for rows in parts:
+        values = rows.values
+        if values is None:
+            values = np.ones(rows.nnz, np.int8 if ones else np.float32)
+        # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
+        indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
+        each.append(
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+        )
+    matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
+    return SparseInputs(matrix, ones, device, len(each))
+
+
+def _targets(fitted: Sequence[FittedPreprocessing], samples: Samples, device: torch.device) -> torch.Tensor:
+    shared = all(f.targets == fitted[0].targets for f in fitted)
+    targets = [f.transform_targets(samples.targets) for f in (fitted[:1] if shared else fitted)]
+    return torch.from_numpy(_stacked(targets)).to(device)
+
+
+def _scales(fitted: Sequence[FittedPreprocessing]) -> tuple[TargetScale, ...] | None:
+    """What the targets of each network went through, or of all; None where they are as they were."""
+    scales = tuple(f.target_scale for f in fitted if f.target_scale is not None)
+    return scales[:1] if len(set(scales)) == 1 else scales or None
+
+
+def own_targets(fitted: FittedPreprocessing, targets: Array, device: torch.device) -> torch.Tensor | None:
+    """(1, N, K) float64 in their own units, where the loss takes others; else None."""
+    own = fitted.own_targets(targets)
+    return None if own is None else torch.from_numpy(own)[None].to(device)
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    """(S, ...): a single array is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

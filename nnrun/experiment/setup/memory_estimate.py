@@ -1,0 +1,166 @@
+"""How much memory a run will take, known before it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nnrun.data import Dataset
+from nnrun.data.dataset import RawInputs, TokenRows
+from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
+from nnrun.errors import NnrunError
+from nnrun.experiment.setup.free_memory import free_memory
+from nnrun.experiment.setup.groups import Group
+from nnrun.experiment.setup.out_of_memory import ADVICE, in_words
+from nnrun.spec import schema
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.problem import BLOCK_NUMBERS
+
+_FLOAT = 4
+# Beside a parameter: its gradient, the optimizer's temporary, and the copies of the last epoch and the best.
+_COPIES_OF_A_PARAMETER = 5
+# Of each layer's outputs of a block: before and after the activation, and one on the way.
+_COPIES_OF_AN_OUTPUT = 3
+# Of all layers' outputs of a training batch, until the gradients are there: before and after the activation.
+_COPIES_FOR_GRADIENTS = 2
+
+
+# Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
+_COPIES_WHILE_READING = 3
+
+
+@dataclass(frozen=True)
+class Sized:
+    """The training rows as one network takes them: their bytes, and how many they are."""
+
+    nbytes: int
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a run takes, in addition to what Python and PyTorch take themselves.
+
+    Attributes:
+        reading: at the most while the data are read.
+        data: the data set as it was loaded, training and test.
+        rows: the training rows as the networks take them.
+        networks: parameters, gradients, the optimizer's state and the copies that are kept, of all networks.
+        work: a block of rows and what the layers make of it.
+        least: of the networks, the numbers that training cannot do without: parameters and optimizer's state.
+    """
+
+    reading: int
+    data: int
+    rows: int
+    networks: int
+    work: int
+    least: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most at a time."""
+        return max(self.reading, self.data + self.rows + self.networks + self.work)
+
+
+def estimate_memory(
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], rows: Sized
+) -> Memory:
+    """What a run takes at its peak.
+
+    Args:
+        spec: the experiment.
+        dataset: its data, loaded.
+        groups: its networks.
+        rows: all training rows, as the first network takes them.
+    """
+    samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
+    data = sum(_bytes(part.inputs) + part.targets.nbytes for part in samples)
+    slots = len(build_optimizer(spec.optimizer).slots(torch.empty(0)))
+    of_groups = [
+        len(g.members)
+        * _FLOAT
+        * (
+            g.network.parameter_count * (_COPIES_OF_A_PARAMETER + slots + 1)
+            + g.network.state_count * (_COPIES_OF_A_PARAMETER - 1)
+        )
+        for g in groups
+    ]
+    # Rows that folds prepare differently are kept once for each of them.
+    shared = all(g.fitted[0].does_the_same_to_inputs(f) for g in groups for f in g.fitted)
+    copies = 1 if shared else max(len(g.members) for g in groups)
+    tokens = isinstance(dataset.train.inputs, TokenRows)
+    return Memory(
+        reading=data * (_COPIES_WHILE_READING if tokens else 1),
+        data=data,
+        rows=rows.nbytes * copies,
+        networks=max(of_groups),
+        work=max(_work(spec, group, rows) for group in groups),
+        least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
+    )
+
+
+def memory_of_job(
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], nbytes: int
+) -> Memory:
+    """The same where it is known how many bytes all training rows take, as the first network takes them."""
+    return estimate_memory(spec, dataset, groups, Sized(nbytes, len(dataset.train)))
+
+
+def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: Callable[[str], None]) -> None:
+    """Compare what is still to be had with what is still to be taken: the data and the rows are there.
+
+    Args:
+        memory: what a run takes.
+        device: where its networks are.
+        on_message: hears of a run that may not fit.
+
+    Raises:
+        NnrunError: it cannot be trained here: its weights alone do not fit.
+    """
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    wanted = memory.networks + memory.work
+    if free is None or wanted <= free:
+        return
+    there = f"{in_words(free)} are free{' on the GPU' if device.type == 'cuda' else ''}"
+    if memory.least > free:
+        raise NnrunError(
+            f"there is not enough memory: the weights and the optimizer's state alone take "
+            f"{in_words(memory.least)}, and {there}. {ADVICE}"
+        )
+    on_message(
+        f"warning: memory may run out: networks and batches take about {in_words(wanted)}, and {there}. "
+        f"{ADVICE}"
+    )
+
+
+def _work(spec: schema.ExperimentSpec, group: Group, rows: Sized) -> int:
+    """Bytes of the largest block of rows that is gathered at a time, and of what the layers make of it.
+
+    A block is measured layer by layer; of a training batch the outputs of all layers are there together.
+    """
+    of_row = math.ceil(rows.nbytes / max(1, rows.n_rows) / _FLOAT)
+    most = max(1, BLOCK_NUMBERS // max(of_row, group.network.widest))
+    longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
+    numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest
+    measured = min(max(most, spec.batch_size), longest) * numbers
+    trained = min(spec.batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.numbers)
+    return len(group.members) * max(measured, trained) * _FLOAT
+
+
+def _bytes(inputs: RawInputs) -> int:
+    if isinstance(inputs, Table):
+        return sum(_bytes_of_column(column) for column in inputs.columns)
+    if isinstance(inputs, TokenRows):
+        return int(inputs.indptr.nbytes + inputs.tokens.nbytes)
+    return int(inputs.nbytes)
+
+
+def _bytes_of_column(column: Column) -> int:
+    if isinstance(column, CategoryColumn):
+        return int(column.codes.nbytes)
+    of_texts = sum(map(len, filter(None, column.values))) if isinstance(column, TextColumn) else 0
+    return int(column.values.nbytes) + of_texts

@@ -1,0 +1,472 @@
+"""A sweep from plan to best spec: every trial a separate run, none lost and none run twice.
+
+sweep.json names a trial's run before its training starts; the run's own record tells how it ended. So
+whatever kills the process, the next start knows which trials are finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnrun.data import Dataset
+from nnrun.errors import DataError, NnrunError, SpecError, UsageError
+from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.running.listener import Listener, Start, StopTraining
+from nnrun.experiment.running.progress import means
+from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.side_by_side import Candidate, architecture_of, prepare_together, train_together
+from nnrun.experiment.setup.environment import now, versions
+from nnrun.experiment.setup.load_data import columns_aside, load_data
+from nnrun.experiment.setup.targets import effective_preprocessing, refuse_unsuitable_targets
+from nnrun.experiment.sweeping.sweep_listener import SweepListener
+from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
+from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
+from nnrun.records import (
+    FINISHED,
+    OpenSweep,
+    RunDirectory,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    is_finite,
+    open_sweep,
+    refuse_unwritable,
+    runs_of_sweep,
+)
+from nnrun.records.atomic_files import plain
+from nnrun.spec import schema
+from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.score_columns import directions
+from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
+from nnrun.spec.wording import counted
+from nnrun.spec.writing.dump import dump_spec, dump_value
+from nnrun.spec.writing.value_labels import values_label
+from nnrun.training.device import resolve_device
+from nnrun.training.loop import EpochRecord
+from nnrun.validation.summary import monitor_mode
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """The user stopped a sweep; `sweep` is what there is of it."""
+
+    def __init__(self, sweep: SweepDirectory) -> None:
+        super().__init__(f"interrupted; what was recorded so far is kept in {sweep.path}")
+        self.sweep = sweep
+
+
+def run_sweep(
+    plan: SweepPlan,
+    settings: Settings,
+    listener: SweepListener | None = None,
+    *,
+    new: bool = False,
+    resume: SweepDirectory | None = None,
+) -> SweepDirectory:
+    """Run the trials of a sweep that have not been run yet.
+
+    The same plan on the same data is the same sweep: where an earlier start of it did not finish,
+    this one resumes it.
+
+    Args:
+        plan: the trials.
+        settings: how and where each trial runs; parent and trial are set here.
+        listener: is told what happens.
+        new: begin a new sweep in any case.
+        resume: the sweep to go on with; default: the newest that tries the same.
+
+    Raises:
+        UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
+        DataError: the data are missing, or do not suit a trial; nothing was run.
+        LockedError: another process is running this sweep.
+        SweepInterrupted: the user stopped it (a KeyboardInterrupt).
+    """
+    listener = listener or SweepListener()
+    for trial in plan.trials:
+        refuse_what_is_not_allowed(trial.loaded.spec)
+    refuse_what_is_not_allowed(plan.base.spec)
+    refuse_unwritable(settings.runs_dir)
+    resolve_device(settings.device)
+    if plan.sweep.method == "tpe":
+        require_optuna()
+    datasets = _Datasets(settings, listener)
+    datasets.check(plan)
+    spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
+
+    def first(id_: str) -> SweepRecord:
+        return SweepRecord(
+            id=id_,
+            name=spec.name,
+            status="running",
+            content=content,
+            method=plan.sweep.method,
+            monitor=plan.monitor,
+            maximize=monitor_mode(plan.monitor, directions(spec)) == "max",
+            seed=plan.seed,
+            total=plan.total,
+            smoke=settings.smoke,
+            started=now(),
+            data=datasets.sources(),
+            versions=versions(),
+            trials=[TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials],
+        )
+
+    texts = plan.base.source_text, dump_spec(spec)
+    with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
+        sweep, record = opened.sweep, opened.record
+        for note in opened.notes:
+            listener.message(note)
+        if not opened.is_new:
+            before = record.total
+            _align(record, plan)
+            _take_in_runs(record, settings.runs_dir)
+            finished = len(record.trials) - len(record.unfinished())
+            if finished == record.total:
+                _repair(sweep, record, opened, plan)
+                listener.message(_nothing_to_do(sweep, record, plan))
+                return sweep
+            listener.message(
+                f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished"
+            )
+            if record.total > before:
+                added = counted(record.total - before, "trial")
+                listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
+                sweep.write_resolved(dump_spec(spec))
+        _Sweep(plan, settings, listener, datasets, sweep, record).run()
+    return sweep
+
+
+def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
+    if plan.total < record.total:
+        return (
+            f"{sweep.id} has already finished {record.total} trials, and {plan.total} were requested. For "
+            "more trials, raise --trials; to run it again: --new."
+        )
+    return f"{sweep.id} is already complete. To run it again: --new."
+
+
+def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep, plan: SweepPlan) -> None:
+    """Write again what was damaged, or what a process that was killed after the last trial did not write."""
+    if record.ranked() and not sweep.figure.is_file():
+        draw_sweep(sweep, record, plan.sweep)
+    if opened.notes or record.status != "completed":
+        record.status, record.ended = "completed", record.ended or now()
+        ranked = record.ranked()
+        record.best = ranked[0].number if ranked else None
+        sweep.write_record(record)
+        sweep.write_trials(record)
+
+
+def _align(record: SweepRecord, plan: SweepPlan) -> None:
+    """Bring the trials of a record in line with the plan's: more of them, fewer, or those that it lacks.
+
+    Trials that have finished stay, also where fewer are asked for now.
+    """
+    known = {trial.number: trial for trial in record.trials}
+    last = max((number for number, trial in known.items() if trial.status in FINISHED), default=0)
+    if plan.sweep.method == "tpe":
+        record.total = max(plan.total, last)
+        whole = next(number for number in range(1, len(known) + 2) if number not in known)
+        record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
+        return
+    planned = [TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials]
+    own = [
+        same if (same := known.get(trial.number)) and _same_values(same, trial) else trial
+        for trial in planned
+    ]
+    beyond = [known[number] for number in sorted(known) if len(planned) < number <= last]
+    record.trials = own + [trial for trial in beyond if trial.status in FINISHED]
+    record.total = len(record.trials)
+
+
+def _same_values(first: TrialRecord, second: TrialRecord) -> bool:
+    return json.dumps(plain(first.values)) == json.dumps(plain(second.values))
+
+
+class _Datasets:
+    """The data sets of a sweep, each loaded once."""
+
+    def __init__(self, settings: Settings, listener: SweepListener) -> None:
+        self._settings, self._listener = settings, listener
+        self._loaded: dict[str, Dataset] = {}
+
+    def of(self, spec: schema.ExperimentSpec) -> Dataset:
+        """The data of a trial."""
+        key = json.dumps([dump_value(spec.dataset), columns_aside(spec.validation)])
+        if key not in self._loaded:
+            self._loaded[key] = load_data(
+                spec,
+                data_dir=self._settings.data_dir,
+                smoke=self._settings.smoke,
+                on_message=self._listener.message,
+            )
+        return self._loaded[key]
+
+    def check(self, plan: SweepPlan) -> None:
+        """Load what the trials need, and refuse a trial that its data do not suit."""
+        self.of(plan.base.spec)
+        for trial in plan.trials:
+            spec = trial.loaded.spec
+            dataset = self.of(spec)
+            try:
+                step = effective_preprocessing(spec, dataset).targets
+                refuse_unsuitable_targets(spec, dataset, step)
+            except DataError as error:
+                of_trial = f"trial {trial.number} ({values_label(trial.values)})"
+                raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
+
+    def sources(self) -> list[dict[str, Any]]:
+        """The files behind them, as records show them."""
+        return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
+
+
+def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
+    """A hash of all that decides what the trials compute."""
+    given = plan.base.spec.init_weights
+    spec = plan.base.spec
+    if plan.sweep.method != "grid":  # more trials go on where fewer ended
+        spec = spec.model_copy(update={"sweep": plan.sweep.model_copy(update={"trials": None})})
+    parts = [
+        dump_spec(spec),
+        [source["sha256"] for source in datasets.sources()],
+        hashlib.sha256(Path(given).read_bytes()).hexdigest() if given else None,
+        smoke,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
+    """Bring what sweep.json says of its trials up to what their runs say.
+
+    We hold the sweep's lock, so a run that does not know its end is dead.
+    """
+    trials = {trial.number: trial for trial in record.trials}
+    for run, written in runs_of_sweep(record.id, runs_dir):
+        found = sound(written)
+        status = found.get("status")
+        if written.get("ended") is None and status not in FINISHED:
+            dead = {"status": "interrupted", "ended": now(), "error": "its process was killed"}
+            run.write_record({**written, **dead})
+        of_trial = written.get("trial")
+        number = of_trial.get("number") if isinstance(of_trial, Mapping) else None
+        trial = trials.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
+        if trial is not None and trial.status not in FINISHED and status in FINISHED:
+            _take_in(trial, run.id, found, record.monitor)
+    for trial in record.unfinished():
+        trial.status = "waiting"
+
+
+def _take_in(trial: TrialRecord, run_id: str, found: Mapping[str, Any], monitor: str) -> None:
+    """What the record of a trial's run says of how it ended."""
+    trial.run, trial.status = run_id, found["status"]
+    trial.seconds, trial.error = found.get("training_seconds"), found.get("error")
+    if trial.status == "completed":
+        score = (found.get("best") or {}).get(monitor)
+        trial.score, trial.epoch = (score if is_finite(score) else None), found.get("best_epoch")
+        if trial.score is None:
+            trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
+
+
+class _Sweep:
+    """A sweep that is being run."""
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        settings: Settings,
+        listener: SweepListener,
+        datasets: _Datasets,
+        sweep: SweepDirectory,
+        record: SweepRecord,
+    ) -> None:
+        self.listener, self.record = listener, record
+        self._plan, self._settings, self._datasets, self._sweep = plan, settings, datasets, sweep
+        self._study: TpeStudy | None = None
+        if record.method == "tpe":
+            self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
+
+    def run(self) -> None:
+        """Run what is left, and keep the results."""
+        record = self.record
+        record.status, record.ended = "running", None
+        self.save()
+        self.listener.began(record)
+        try:
+            for trials in self._coming():
+                self._run(trials)
+            if record.ranked():
+                draw_sweep(self._sweep, record, self._plan.sweep)
+            record.status = "completed"
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            raise SweepInterrupted(self._sweep) from None
+        finally:
+            self.listener.ended()
+            record.ended = now()
+            self.save()
+
+    def save(self) -> None:
+        """Keep the record as it is now."""
+        self._sweep.write_record(self.record)
+
+    def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
+        """Whether a trial does so badly that it need not go on."""
+        if self._study is None:
+            return False
+        value, _ = means(epoch)[self.record.monitor]
+        return self._study.should_stop(trial.number, epoch.epoch, value)
+
+    def _coming(self) -> Iterator[Sequence[Trial]]:
+        """The trials that are left, those of one architecture together. `tpe` thinks of them one by one."""
+        record = self.record
+        if self._study is None:
+            left = [t for t in self._plan.trials if record.trials[t.number - 1].status not in FINISHED]
+            yield from _alike(left, self._plan.sweep.together)
+            return
+        earlier: dict[str, TrialRecord] = {}
+        for number in range(1, record.total + 1):
+            point = self._study.point(number)
+            if number > len(record.trials):
+                record.trials.append(TrialRecord(number, self._plan.values(point)))
+                self.save()
+            known = record.trials[number - 1]
+            try:
+                trial = self._plan.trial(number, point)
+            except SpecError as error:  # a combination that could not be checked before
+                if known.status not in FINISHED:
+                    known.status, known.error = "failed", str(error)
+                    self._trial_ended(known)
+                continue
+            same = earlier.setdefault(spec_key(trial.loaded.spec), known)
+            if known.status in FINISHED:
+                self._study.ended(known)
+            elif same is not known:
+                self._take_over(known, same)
+            else:
+                yield [trial]
+
+    def _take_over(self, trial: TrialRecord, same: TrialRecord) -> None:
+        """A trial whose spec is that of an earlier one ends as that did: it would compute the same."""
+        trial.run, trial.status, trial.error = same.run, same.status, same.error
+        trial.score, trial.epoch = same.score, same.epoch
+        self.listener.message(
+            f"trial {trial.number} has the same spec as trial {same.number}: not trained again"
+        )
+        self._trial_ended(trial)
+
+    def _run(self, trials: Sequence[Trial]) -> None:
+        """Run trials of one architecture side by side; where that does not do, each half of them."""
+        dataset = self._datasets.of(trials[0].loaded.spec)
+        candidates = [self._candidate(trial) for trial in trials]
+        if len(trials) == 1:
+            (one,) = candidates
+            with self._endings(trials):
+                run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)
+        elif together := prepare_together(candidates, dataset):
+            with self._endings(trials):
+                train_together(together)
+        else:
+            half = len(trials) // 2
+            self._run(trials[:half])
+            self._run(trials[half:])
+
+    def _candidate(self, trial: Trial) -> Candidate:
+        known = self.record.trials[trial.number - 1]
+        known.run = None
+        settings = replace(
+            self._settings,
+            parent=self._sweep.id,
+            trial={"number": trial.number, "values": dict(trial.values)},
+            monitor=self.record.monitor,
+        )
+        return Candidate(trial.loaded, settings, _TrialListener(self, known))
+
+    @contextmanager
+    def _endings(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """Take note of how the trials that run here end."""
+        everyone = [self.record.trials[trial.number - 1] for trial in trials]
+        pruned, error = False, None
+        try:
+            yield
+        except (RunInterrupted, UsageError):  # what is wrong with the command line is not the trial's fault
+            for known in everyone:
+                known.status = "interrupted"
+            raise
+        except StopTraining as reason:
+            pruned, error = True, str(reason)
+        except NnrunError as reason:
+            error = str(reason)
+        for known in everyone:
+            if known.run is not None and not pruned:
+                found = sound(RunDirectory(self._settings.runs_dir / known.run).read_record())
+                _take_in(known, known.run, found, self.record.monitor)
+            else:
+                known.status, known.error = "pruned" if pruned else "failed", error
+            self._trial_ended(known)
+
+    def _trial_ended(self, trial: TrialRecord) -> None:
+        record = self.record
+        if self._study is not None:
+            self._study.ended(trial)
+        ranked = record.ranked()
+        if ranked and ranked[0].number != record.best:
+            record.best = ranked[0].number
+            if record.best <= len(self._plan.trials) or self._study is not None:
+                self._sweep.write_best(best_text(self._sweep, record, self._spec_of(record.best)))
+        self.save()
+        self._sweep.write_trials(record)
+        self.listener.trial_ended(trial)
+
+    def _spec_of(self, number: int) -> schema.ExperimentSpec:
+        if self._study is None:
+            return self._plan.trials[number - 1].loaded.spec
+        return self._plan.trial(number, self._study.point(number)).loaded.spec
+
+
+def _alike(trials: Sequence[Trial], at_most: int) -> Iterator[Sequence[Trial]]:
+    """The trials in groups of one architecture, in the order of each group's first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike = architecture_of(trial.loaded.spec) or f"alone {trial.number}"
+        groups.setdefault(alike, []).append(trial)
+    for group in groups.values():
+        for first in range(0, len(group), at_most):
+            yield group[first : first + at_most]
+
+
+class _TrialListener(Listener):
+    """Hears of one trial's run, and keeps the sweep's record of it."""
+
+    def __init__(self, sweep: _Sweep, trial: TrialRecord) -> None:
+        self._sweep, self._trial = sweep, trial
+        self._networks = 1
+
+    def message(self, text: str) -> None:
+        """Hand it on."""
+        self._sweep.listener.message(text)
+
+    def detail(self, text: str) -> None:
+        """Hand it on."""
+        self._sweep.listener.detail(text)
+
+    def started(self, start: Start) -> None:
+        """Register the run before its training starts."""
+        self._networks = len(start.numbers)
+        self._trial.run, self._trial.status = start.run.id, "running"
+        self._sweep.save()
+        self._sweep.listener.trial_began(self._trial, start)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Hand it on, and end a trial that is not worth its time."""
+        self._sweep.listener.epoch(self._trial, record)
+        everyone = len(record.rows) == self._networks  # a mean over some folds compares with nothing
+        if everyone and self._sweep.should_stop(self._trial, record):
+            raise StopTraining(
+                f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
+                "median of the earlier trials"
+            )

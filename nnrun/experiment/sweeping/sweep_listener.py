@@ -1,0 +1,107 @@
+"""Who is told what happens while a sweep runs, and a sweep as plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nnrun.experiment.running.listener import Start
+from nnrun.experiment.running.progress import epoch_line, start_line
+from nnrun.records import FINISHED, SweepRecord, TrialRecord
+from nnrun.spec.wording import counted
+from nnrun.spec.writing.value_labels import values_label
+from nnrun.training.loop import EpochRecord
+
+
+class SweepListener:
+    """Hears nothing. What shows progress overrides what it needs."""
+
+    def message(self, text: str) -> None:
+        """Something took long or went differently; a sentence."""
+
+    def detail(self, text: str) -> None:
+        """Something that only the curious want to know; a line."""
+
+    def began(self, record: SweepRecord) -> None:
+        """The sweep's folder exists. The record keeps changing while the sweep runs."""
+
+    def trial_began(self, trial: TrialRecord, start: Start) -> None:
+        """A trial's run is there and its training begins."""
+
+    def epoch(self, trial: TrialRecord, epoch: EpochRecord) -> None:
+        """An epoch of a trial ended."""
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """A trial is over; how, its status says."""
+
+    def ended(self) -> None:
+        """The sweep is over, however it ended."""
+
+
+class SweepLines(SweepListener):
+    """Writes messages, and one line after each trial.
+
+    Args:
+        write: takes a line, without its end.
+        details: whether to write the epochs too.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, details: bool = False) -> None:
+        self._write = write
+        self._details = details
+        self._record: SweepRecord | None = None
+        self._start: Start | None = None
+
+    def message(self, text: str) -> None:
+        """Write it as it is."""
+        self._write(text)
+
+    def detail(self, text: str) -> None:
+        """Write it where details are wanted."""
+        if self._details:
+            self._write(text)
+
+    def began(self, record: SweepRecord) -> None:
+        """Say what is tried."""
+        self._record = record
+        self._write(sweep_line(record))
+
+    def trial_began(self, trial: TrialRecord, start: Start) -> None:
+        """Write what is trained, where details are wanted."""
+        self._start = start
+        self.detail(start_line(start))
+
+    def epoch(self, trial: TrialRecord, epoch: EpochRecord) -> None:
+        """Write the epoch's line, where details are wanted."""
+        if self._details and self._start is not None:
+            self._write(epoch_line(epoch, self._start))
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """Write how it ended."""
+        assert self._record is not None, "a trial ends after the sweep began"
+        self._write(trial_line(trial, self._record))
+
+
+def sweep_line(record: SweepRecord) -> str:
+    """`reuters: 24 trials of a grid, compared by val_accuracy (higher is better)`."""
+    kind = {"grid": "of a grid", "random": "drawn at random", "tpe": "chosen by TPE"}[record.method]
+    better = "higher" if record.maximize else "lower"
+    done = sum(trial.status in FINISHED for trial in record.trials)
+    finished = f"; {done} finished" if done else ""
+    trials = counted(record.total, "trial")
+    return f"{record.name}: {trials} {kind}, compared by {record.monitor} ({better} is better){finished}"
+
+
+def trial_line(trial: TrialRecord, record: SweepRecord) -> str:
+    """`trial  3/24  units 32, loss mse: val_accuracy 0.8812 at epoch 4, the best so far  1.23 s`."""
+    place = f"trial {trial.number:>{len(str(record.total))}}/{record.total}"
+    line = f"{place}  {values_label(trial.values)}: {outcome(trial, record.monitor)}"
+    ranked = record.ranked()
+    if trial.score is not None and len(ranked) > 1:
+        best = ranked[0]
+        line += ", the best so far" if best is trial else f" (best {best.score:.4f}, trial {best.number})"
+    return line if trial.seconds is None else f"{line}  {trial.seconds:.2f} s"
+
+
+def outcome(trial: TrialRecord, monitor: str) -> str:
+    """`val_loss 0.2812 at epoch 4`, or how it ended without a score."""
+    return trial.status if trial.score is None else f"{monitor} {trial.score:.4f} at epoch {trial.epoch}"

@@ -1,0 +1,45 @@
+"""The result of a sweep: the best trial's spec, and a figure of all."""
+
+from __future__ import annotations
+
+from nnrun.records import SweepDirectory, SweepRecord
+from nnrun.spec import schema
+from nnrun.spec.writing.dump import dump_spec
+from nnrun.spec.writing.value_labels import key_labels
+
+
+def best_text(sweep: SweepDirectory, record: SweepRecord, spec: schema.ExperimentSpec) -> str:
+    """The best trial's spec, as a file that says where it comes from."""
+    best = record.ranked()[0]
+    return (
+        f"# The best so far of {sweep.id}: trial {best.number} of {record.total}, run {best.run},\n"
+        f"# {record.monitor} {best.score:.6g} at epoch {best.epoch}. The best of many validation scores is "
+        "optimistic:\n# only rows that were not used to choose it can measure it (nnrun final).\n"
+        f"{dump_spec(spec)}"
+    )
+
+
+def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep) -> None:
+    """Draw the figure of a sweep: its trials' scores against each key."""
+    from nnrun.figures.curve_figure import save  # they bring Matplotlib, which takes half a second
+    from nnrun.figures.sweep_figure import panel_of, sweep_figure
+
+    scored = sorted(record.ranked(), key=lambda trial: trial.number)
+    labels = key_labels(list(section.over))
+    panels = [
+        panel_of(
+            labels[key],
+            [trial.values[key] for trial in scored],
+            log=isinstance(tried, schema.LogUniform),
+            order=tried if isinstance(tried, list) else (),
+        )
+        for key, tried in section.over.items()
+    ]
+    figure = sweep_figure(
+        panels,
+        [trial.score or 0.0 for trial in scored],
+        record.monitor,
+        best=scored.index(record.ranked()[0]),
+    )
+    sweep.make_plots()
+    save(figure, sweep.figure)

@@ -1,0 +1,148 @@
+"""Optuna's TPE (Bergstra et al. 2011) as the source of a sweep's trials, and its pruning by the median.
+
+The study is a file that only the owner of the sweep's folder writes. What it proposes for a trial depends
+on (seed, number of the trial, what is known of earlier trials). So a sweep that was killed continues
+as if it had not been. Optuna counts trials from 0, a sweep from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrun.errors import DataError, UsageError
+from nnrun.records import TrialRecord
+from nnrun.spec import schema
+from nnrun.spec.random_streams import derive_seed
+from nnrun.spec.sweep_plan import Point
+
+if TYPE_CHECKING:
+    import optuna
+
+_TRIALS_BEFORE_PRUNING = 5
+_FIRST_EPOCH_TO_PRUNE = 2  # the first says little
+
+
+class _AlreadyHeld:
+    """The lock that Optuna asks for. The sweep's folder is locked already, by a lock that no kill leaves."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def require_optuna() -> None:
+    """Raise UsageError where Optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "`method: tpe` needs Optuna, which is not installed here. Install it with "
+            "`pip install 'nnrun[sweep]'`, or use --method random."
+        ) from None
+
+
+class TpeStudy:
+    """The study of one sweep.
+
+    Args:
+        file: its journal; made where it is missing.
+        sweep: what is varied.
+        seed: of what is drawn.
+        maximize: whether a high score is good.
+    """
+
+    def __init__(self, file: Path, sweep: schema.Sweep, seed: int, maximize: bool) -> None:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+        lock: Any = _AlreadyHeld()
+        pruner = (
+            optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _FIRST_EPOCH_TO_PRUNE)
+            if sweep.prune
+            else optuna.pruners.NopPruner()
+        )
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study's name
+        try:
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(file), lock_obj=lock)),
+                study_name="sweep",
+                direction="maximize" if maximize else "minimize",
+                pruner=pruner,
+                load_if_exists=True,
+            )
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+        self._file, self._over, self._seed = file, sweep.over, seed
+        self._trials: dict[int, optuna.Trial] = {}
+
+    def point(self, number: int) -> Point:
+        """Where trial `number` is. Asked again, it says the same.
+
+        Raises:
+            DataError: the study does not know of the trials before.
+        """
+        import optuna
+
+        known = self._study.get_trials(deepcopy=False)
+        if len(known) < number - 1:
+            raise DataError(
+                f"{self._file} has {len(known)} trials and not the {number - 1} before this one. Restore "
+                "the file, or start another sweep with --new."
+            )
+        if number <= len(known) and set(known[number - 1].params) == set(self._over):
+            params = known[number - 1].params
+            return {key: params[key] for key in self._over}
+        trial = self._trial(number) if number <= len(known) else self._study.ask()
+        self._trials[number] = trial
+        point = {}
+        for key, values in self._over.items():
+            # Each key has a stream of its own: a kill may have come between two of them.
+            seed = derive_seed(self._seed, replica=number, purpose=f"trial of a sweep: {key}")
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
+            point[key] = _suggest(trial, key, values)
+        return point
+
+    def should_stop(self, number: int, epoch: int, value: float) -> bool:
+        """Take note of a trial's value after an epoch; whether it is worse than the median of others."""
+        trial = self._trial(number)
+        reported = self._study.get_trials(deepcopy=False)[number - 1].intermediate_values
+        if not math.isfinite(value) or epoch < max(reported, default=0):
+            return False  # it diverged, which is said elsewhere; or a run that was killed had come further
+        if epoch not in reported:
+            trial.report(value, epoch)
+        return trial.should_prune()
+
+    def ended(self, trial: TrialRecord) -> None:
+        """Take note of how a trial ended. Told again, it changes nothing."""
+        import optuna
+
+        if self._study.get_trials(deepcopy=False)[trial.number - 1].state.is_finished():
+            return
+        if trial.status == "completed":
+            self._study.tell(trial.number - 1, trial.score, skip_if_finished=True)
+            return
+        states = optuna.trial.TrialState
+        state = states.PRUNED if trial.status == "pruned" else states.FAIL
+        self._study.tell(trial.number - 1, state=state, skip_if_finished=True)
+
+    def _trial(self, number: int) -> optuna.Trial:
+        import optuna
+
+        if number not in self._trials:
+            known = self._study.get_trials(deepcopy=False)[number - 1]
+            self._trials[number] = optuna.trial.Trial(self._study, known._trial_id)
+        return self._trials[number]
+
+
+def _suggest(trial: optuna.Trial, key: str, values: schema.SweptValues) -> int | float:
+    if isinstance(values, list):
+        return int(trial.suggest_categorical(key, tuple(range(len(values)))))
+    low, high = values.range
+    if isinstance(values, schema.IntUniform):
+        return trial.suggest_int(key, int(low), int(high))
+    return trial.suggest_float(key, low, high, log=isinstance(values, schema.LogUniform))

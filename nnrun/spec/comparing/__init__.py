@@ -1,0 +1,1 @@
+"""Where specs differ, and whether their scores can be compared."""

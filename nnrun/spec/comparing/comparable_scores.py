@@ -1,0 +1,150 @@
+"""Whether a score means the same under two specs, and where not, why.
+
+`nnrun compare` asks this of runs, and a sweep of its trials before the first of them is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnrun.spec import schema
+from nnrun.spec.comparing.spec_differences import spec_differences
+from nnrun.spec.score_columns import metric_column
+
+_ELEMENTWISE = ("mae", "mse", "rmse", "r2")
+"""Metrics of the outputs as numbers: of one-hot targets they are means over the classes."""
+
+_PER_CLASS = ("precision", "recall", "auc")
+"""Metrics of the positive class where there is one output, and means over the classes of several."""
+
+
+def other_rows(
+    first: schema.ExperimentSpec, second: schema.ExperimentSpec, *, same_files: bool = False
+) -> str | None:
+    """Why two specs do not have the same training and test rows; None where they do.
+
+    Args:
+        first, second: resolved specs.
+        same_files: the files are known to hold the same, wherever they lie.
+    """
+    pair = [_rows_of(spec.dataset, same_files) for spec in (first, second)]
+    differences = spec_differences(pair)
+    return f"{_below('dataset', differences[0].path)} differs" if differences else None
+
+
+def other_split(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
+    """Why two specs do not split the same rows into the same validation rows, their seeds apart."""
+    differences = spec_differences([_without_repeats(spec.validation) for spec in (first, second)])
+    return f"{_below('validation', differences[0].path)} differs" if differences else None
+
+
+def drawn_by_seed(validation: schema.Component) -> bool:
+    """Whether the seed decides which rows validate."""
+    if isinstance(validation, schema.Holdout):
+        return validation.fraction is not None and (validation.shuffle or validation.stratify)
+    return isinstance(validation, schema.KFold) and validation.shuffle
+
+
+def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str) -> str | None:
+    """Why a measure (without `val_`) does not mean the same under two specs; None where it does.
+
+    The loss includes the penalty of the regularizers, as Keras's does, counts rows by their weights, and is
+    computed from scaled targets, where they are; metrics are in the targets' own units. Class weights change
+    the training loss alone.
+    """
+    if measure == "loss":
+        return _other_loss(first, second)
+    metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (first, second)]
+    if metrics[0] != metrics[1]:
+        return "the metric's parameters differ"
+    if measure in _ELEMENTWISE and _one_hot(first) != _one_hot(second):
+        return "only one of the two has one-hot targets, and the metric is a mean over their columns"
+    if measure in _PER_CLASS and {_single_output(first), _single_output(second)} == {True, False}:
+        return (
+            "with one output the metric is that of the positive class, with several a mean over the classes"
+        )
+    return None
+
+
+def _other_loss(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
+    losses = [_loss_of_classes(spec.loss) or spec.loss for spec in (first, second)]
+    if losses[0] != losses[1]:
+        return "the losses are different ones"
+    if _loss_of_classes(first.loss) is None and _one_hot(first) != _one_hot(second):
+        return "only one of the two has one-hot targets, and the loss is a mean over their columns"
+    if _penalties(first) != _penalties(second):
+        return "the loss includes the regularizers' penalty, and the regularizers differ"
+    scales = [_target_scale(spec) for spec in (first, second)]
+    if scales[0] != scales[1]:
+        if None in scales and any(isinstance(scale, schema.StandardizeTargets) for scale in scales):
+            return "only one of the two standardizes the targets, so that the units of the loss differ"
+        return "the targets are scaled differently, so that the units of the loss differ"
+    if _row_weight(first) != _row_weight(second):
+        return "the loss counts rows by their weights, and the weights differ"
+    return None
+
+
+def _loss_of_classes(loss: schema.Component) -> tuple[Any, ...] | None:
+    """What two cross-entropies have in common that differ in the form of their targets alone."""
+    if isinstance(loss, (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)):
+        return ("crossentropy", getattr(loss, "label_smoothing", 0.0))
+    return None
+
+
+def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
+    penalties: list[schema.Component | None] = [
+        layer.kernel_regularizer for layer in spec.layers if isinstance(layer, schema.KernelLayer)
+    ]
+    return penalties if any(penalties) else []
+
+
+def _target_scale(spec: schema.ExperimentSpec) -> schema.Component | None:
+    """The step that changes the units of the targets."""
+    step = spec.preprocessing.targets
+    form_alone = (schema.OneHotTargets, schema.ClassIndexTargets, schema.NoTargetStep)
+    return None if step is None or isinstance(step, form_alone) else step
+
+
+def _one_hot(spec: schema.ExperimentSpec) -> bool:
+    return isinstance(spec.preprocessing.targets, schema.OneHotTargets)
+
+
+def _single_output(spec: schema.ExperimentSpec) -> bool | None:
+    """Whether the network has one output; None where the spec alone does not tell."""
+    last = next((layer for layer in reversed(spec.layers) if isinstance(layer, schema.Dense)), None)
+    return None if last is None else last.units == 1
+
+
+def _row_weight(spec: schema.ExperimentSpec) -> str | None:
+    return getattr(spec.dataset, "weight", None)
+
+
+def _rows_of(dataset: Any, same_files: bool) -> Any:
+    """A data set without what changes what its rows hold, and not which rows there are."""
+    neutral: dict[str, Any] = {}
+    if isinstance(dataset, (schema.Imdb, schema.Reuters)):
+        neutral = {"num_words": None, "skip_top": 0}
+    if isinstance(dataset, schema.RowFile):
+        types = {column: type_ for column, type_ in dataset.types.items() if column in dataset.target}
+        neutral = {"types": types}
+        if not dataset.drop_missing:  # else the inputs decide which rows are complete
+            neutral |= {"inputs": None, "weight": None}
+    if same_files and "path" in type(dataset).model_fields:
+        neutral["path"] = ""
+    return dataset.model_copy(update=neutral)
+
+
+def _without_repeats(validation: schema.Component) -> schema.Component:
+    """More repeats add folds, and leave those before as they are."""
+    if isinstance(validation, schema.KFold):
+        return validation.model_copy(update={"repeats": 1})
+    return validation
+
+
+def scored_on_rows_of_its_own(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> bool:
+    """Whether the seeds of two specs draw different validation rows."""
+    return first.seed != second.seed and any(drawn_by_seed(s.validation) for s in (first, second))
+
+
+def _below(key: str, path: str) -> str:
+    return f"{key}.{path}" if path else key

@@ -1,0 +1,304 @@
+"""What the network puts out, against the loss, the targets and the classes of the data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nnrun.errors import printable
+from nnrun.spec import schema
+from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.reading.locate import Location
+from nnrun.spec.shapes import ShapeError, row_shape, trace
+from nnrun.spec.wording import counted
+
+CROSSENTROPIES = (
+    schema.BinaryCrossentropy,
+    schema.CategoricalCrossentropy,
+    schema.SparseCategoricalCrossentropy,
+)
+SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
+_BOUNDED = {"sigmoid": "0 to 1", "softmax": "0 to 1", "tanh": "-1 to 1"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """The last layer, where it is dense."""
+
+    position: int
+    layer: schema.Dense
+
+    def at(self, key: str) -> Location:
+        """The location of one of its parameters."""
+        return ("layers", self.position, "dense", key)
+
+
+def output_of(spec: schema.ExperimentSpec) -> Output | None:
+    """The last layer, or None where it is not dense."""
+    last = spec.layers[-1]
+    return Output(len(spec.layers) - 1, last) if isinstance(last, schema.Dense) else None
+
+
+def dataset_name(spec: schema.ExperimentSpec) -> str:
+    """What messages call the data set: a file of the user's own by its name."""
+    if isinstance(spec.dataset, schema.Sklearn):
+        return spec.dataset.name
+    if isinstance(spec.dataset, (schema.Npz, *schema.FILES)):
+        return printable(os.path.basename(spec.dataset.path))
+    return spec.dataset.kind
+
+
+def targets_kind(spec: schema.ExperimentSpec) -> str:
+    """The name of the step that the targets go through."""
+    return spec.preprocessing.targets.kind if spec.preprocessing.targets else "none"
+
+
+def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Predictions come from a dense layer."""
+    last = spec.layers[-1]
+    if not isinstance(last, schema.Dense):
+        reason, instead = "predictions come from dense", "end the layers with a dense layer"
+        if isinstance(last, schema.Dropout):
+            reason = "it would drop predictions"
+        if isinstance(last, schema.ActivationLayer):
+            instead = f"write `activation: {last.activation}` in the dense layer before it"
+        yield Finding(
+            ("layers", len(spec.layers) - 1, last.kind), f"the last layer is {last.kind}: {reason}; {instead}"
+        )
+
+
+def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Cross-entropy is for classes, and the binary one for two of them."""
+    name = dataset_name(spec)
+    if facts.task == "regression" and isinstance(spec.loss, CROSSENTROPIES):
+        yield Finding(
+            ("loss", spec.loss.kind),
+            f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
+        )
+    if facts.task == "multiclass" and isinstance(spec.loss, schema.BinaryCrossentropy):
+        yield Finding(
+            ("loss", spec.loss.kind),
+            f"binary_crossentropy is for two classes, and {name} has {facts.classes}; use "
+            "categorical_crossentropy "
+            f"with {facts.classes} softmax units",
+        )
+
+
+def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A softmax shares 1 out among its units."""
+    for position, layer in enumerate(spec.layers):
+        if not isinstance(layer, schema.Dense) or layer.activation != "softmax":
+            continue
+        if position < len(spec.layers) - 1:
+            yield Finding(
+                ("layers", position, "dense", "activation"),
+                "softmax in a hidden layer makes its units compete for a sum of 1; use relu there",
+                "warning",
+            )
+        elif layer.units == 1:
+            yield Finding(
+                ("layers", position, "dense", "activation"),
+                "softmax over 1 unit is always 1; use sigmoid for two classes, linear for a number",
+            )
+
+
+def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The last layer's activation and units are what the loss and the classes need."""
+    output = output_of(spec)
+    if output is None or any(loss_suits_the_task(spec, facts)):
+        return
+    if output.layer.activation == "softmax" and output.layer.units == 1:
+        return  # a finding of its own
+    if isinstance(spec.loss, SOFTMAX_LOSSES):
+        yield from _softmax_output(spec, facts, output)
+    elif isinstance(spec.loss, schema.BinaryCrossentropy):
+        yield from _sigmoid_output(spec, facts, output)
+    elif facts.task == "regression":
+        yield from _number_output(spec, facts, output)
+    elif facts.task is not None:
+        yield from _squared_class_output(spec, facts, output)
+
+
+def _softmax_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+    units, activation = output.layer.units, output.layer.activation
+    if activation != "softmax":
+        instead = (
+            " (for one sigmoid unit: binary_crossentropy)" if activation == "sigmoid" and units == 1 else ""
+        )
+        yield Finding(
+            output.at("activation"),
+            f"{spec.loss.kind} takes probabilities that add up to 1, and {activation} does not give them; "
+            f"use activation: softmax{instead}",
+        )
+    if facts.classes is not None and units != facts.classes:
+        yield Finding(
+            output.at("units"),
+            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability "
+            "for each: "
+            f"units must be {facts.classes}; found {units}",
+        )
+    elif units == 1:
+        yield Finding(
+            output.at("units"),
+            f"{spec.loss.kind} needs one unit for each class, so at least 2; for one unit use "
+            "binary_crossentropy",
+        )
+
+
+def _sigmoid_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+    units, activation = output.layer.units, output.layer.activation
+    if activation != "sigmoid":
+        instead = " (softmax goes with categorical_crossentropy)" if activation == "softmax" else ""
+        yield Finding(
+            output.at("activation"),
+            f"binary_crossentropy takes a probability, and {activation} does not give one; "
+            f"use activation: sigmoid{instead}",
+        )
+    if facts.task == "binary" and units != 1:
+        yield Finding(
+            output.at("units"),
+            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with binary_crossentropy; "
+            f"found {units}",
+        )
+
+
+def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+    units, activation = output.layer.units, output.layer.activation
+    name = dataset_name(spec)
+    if activation in _BOUNDED:
+        yield Finding(
+            output.at("activation"),
+            f"{activation} gives only {_BOUNDED[activation]}, and {name} has numbers of any size to predict; "
+            "use activation: linear",
+        )
+    elif activation != "linear":
+        yield Finding(
+            output.at("activation"),
+            f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
+            "regression",
+            "warning",
+        )
+    if units != facts.numbers:
+        numbers = "one number" if facts.numbers == 1 else f"{facts.numbers} numbers"
+        yield Finding(
+            output.at("units"),
+            f"{name} has {numbers} to predict: units must be {facts.numbers} in the last layer; "
+            f"found {units}",
+        )
+
+
+def _squared_class_output(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output
+) -> Iterator[Finding]:
+    """mse, mae or huber on classes: between probabilities and 0/1 targets, or not at all."""
+    units, activation = output.layer.units, output.layer.activation
+    one_hot = targets_kind(spec) == "one_hot"
+    if activation == "softmax" and units == facts.classes and one_hot:
+        return
+    if facts.task == "binary" and activation == "sigmoid" and units == 1 and not one_hot:
+        return
+    softmax = f"{facts.classes} softmax units with targets: one_hot"
+    wanted = f"1 sigmoid unit, or {softmax}" if facts.task == "binary" else softmax
+    at: Location = output.at("activation" if activation not in ("sigmoid", "softmax") else "units")
+    if (activation, units) in (
+        ("softmax", facts.classes),
+        ("sigmoid", 1 if facts.task == "binary" else None),
+    ):
+        at = ("preprocessing", "targets", targets_kind(spec))  # the layer is right
+    yield Finding(
+        at,
+        f"{dataset_name(spec)} has {facts.classes} classes: {spec.loss.kind} then needs {wanted}; "
+        f"found {counted(units, f'{activation} unit')} with targets: {targets_kind(spec)}",
+    )
+
+
+def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The targets have the form that the loss compares with."""
+    kind, loss, output = targets_kind(spec), spec.loss, output_of(spec)
+    at: Location = ("preprocessing", "targets", kind)
+    if any(loss_suits_the_task(spec, facts)):
+        return
+    classes = isinstance(loss, CROSSENTROPIES) or facts.task in ("binary", "multiclass")
+    if kind in ("standardize", "log1p") and classes:
+        done = "standardized" if kind == "standardize" else "scaled by log1p"
+        yield Finding(
+            at, f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
+        )
+    elif isinstance(loss, schema.CategoricalCrossentropy) and (
+        kind == "class_index" or (kind == "none" and facts.task is not None)
+    ):
+        yield Finding(
+            at,
+            f"categorical_crossentropy compares with one-hot rows, and {kind} leaves one label for each row; "
+            "use targets: one_hot, or loss: sparse_categorical_crossentropy",
+        )
+    elif isinstance(loss, schema.SparseCategoricalCrossentropy) and kind == "one_hot":
+        yield Finding(
+            at,
+            "sparse_categorical_crossentropy compares with class indices; use targets: class_index, "
+            "or loss: categorical_crossentropy",
+        )
+    elif (
+        isinstance(loss, schema.BinaryCrossentropy)
+        and kind == "one_hot"
+        and output
+        and output.layer.units == 1
+    ):
+        yield Finding(
+            at,
+            "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for "
+            "0/1 targets, "
+            "or use categorical_crossentropy with one softmax unit for each class",
+        )
+    elif facts.task == "regression" and kind in ("one_hot", "class_index"):
+        yield Finding(
+            at,
+            f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize, "
+            "log1p or none",
+        )
+
+
+def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A hidden layer narrower than the classes is an information bottleneck (book, section 3.5.7)."""
+    output = output_of(spec)
+    if output is None or output.layer.activation != "softmax" or output.layer.units <= 2:
+        return
+    classes = facts.classes or output.layer.units
+    try:
+        shapes = trace(spec.layers, row_shape(spec, facts))
+    except ShapeError:
+        return  # a finding of its own
+    for position, (layer, shape) in enumerate(zip(spec.layers[:-1], shapes, strict=False)):
+        if isinstance(layer, schema.Dense) and layer.units < classes and len(shape) == 1:
+            yield Finding(
+                ("layers", position, "dense", "units"),
+                f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
+                f"later layers cannot recover what this layer drops (use {classes} or more)",
+                "warning",
+            )
+
+
+def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`l1_l2` is 0 and 0 unless it is told otherwise."""
+    for position, layer in enumerate(spec.layers):
+        if isinstance(layer, schema.KernelLayer) and isinstance(layer.kernel_regularizer, schema.L1L2):
+            regularizer = layer.kernel_regularizer
+            if regularizer.l1 == 0 and regularizer.l2 == 0:
+                yield Finding(
+                    ("layers", position, layer.kind, "kernel_regularizer", "l1_l2"),
+                    "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
+                    "warning",
+                )
+
+
+RULES: tuple[Rule, ...] = (
+    last_layer_is_dense,
+    loss_suits_the_task,
+    softmax_has_something_to_choose,
+    output_suits_the_loss,
+    targets_suit_the_loss,
+    hidden_layers_are_wide_enough,
+    regularizers_do_something,
+)

@@ -1,0 +1,244 @@
+"""The input steps, against each other and against what is known of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nnrun.spec import schema
+from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.reading.locate import Location
+from nnrun.spec.step_types import LAST_STEPS, NUMBER_STEPS, TEXT_STEPS, TOKEN_STEPS, columns_of
+from nnrun.spec.wording import quoted
+
+
+def _at(position: int, step: schema.Component, *key: str | int) -> Location:
+    return ("preprocessing", "inputs", position, step.kind, *key)
+
+
+def none_stands_alone(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`none` takes the inputs as they are."""
+    steps = spec.preprocessing.inputs
+    for position, step in enumerate(steps):
+        if isinstance(step, schema.NoInputStep) and len(steps) > 1:
+            yield Finding(
+                _at(position, step),
+                "none takes the inputs as they are, so it cannot be combined with other steps; remove it",
+            )
+
+
+def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`tokens` makes word indices of texts, `multi_hot` or `pad` rows of numbers of word indices."""
+    steps = spec.preprocessing.inputs
+    made = next((i for i, step in enumerate(steps) if isinstance(step, schema.Tokens)), None)
+    rows_by: schema.Component | None = None  # the step that made rows of one width of the word indices
+    for position, step in enumerate(steps):
+        if isinstance(step, TOKEN_STEPS):
+            if rows_by is not None:
+                yield Finding(_at(position, step), _second_rows(rows_by, step))
+            elif facts.inputs == "table" and (made is None or made > position):
+                yield Finding(
+                    _at(position, step),
+                    f"{step.kind} is for lists of word indices, and {dataset_name(spec)} is a table; "
+                    "remove it, or use standardize",
+                )
+            rows_by = step
+        elif isinstance(rows_by, schema.MultiHot) and isinstance(step, schema.Standardize):
+            yield Finding(
+                _at(position, step),
+                "standardize after multi_hot makes every 0 a nonzero number: rows of 0 and 1 need no "
+                "scaling, and would take a hundred times the memory; remove it",
+            )
+        elif (facts.inputs == "tokens" or rows_by is not None) and isinstance(step, schema.Standardize):
+            yield Finding(
+                _at(position, step),
+                f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
+                "multi_hot",
+            )
+        elif facts.inputs == "tokens" and not isinstance(step, (schema.NoInputStep, schema.Custom)):
+            yield Finding(
+                _at(position, step),
+                f"{step.kind} is for columns of a table, and {dataset_name(spec)} gives lists of word "
+                "indices; use multi_hot",
+            )
+    embedded = isinstance(spec.layers[0], schema.Embedding)
+    layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
+    taken = "rows of one length" if embedded else "rows of numbers"
+    if (
+        facts.inputs == "tokens"
+        and rows_by is None
+        and all(isinstance(s, (schema.NoInputStep, schema.Custom)) for s in steps)
+    ):
+        yield Finding(
+            ("preprocessing", "inputs"),
+            f"{dataset_name(spec)} gives lists of word indices, and {layer} takes {taken}; "
+            f"add `preprocessing: {{inputs: {step_kind}}}`",
+        )
+    if made is not None and facts.inputs != "tokens":
+        yield from _around_tokens(steps, made, step_kind, taken)
+
+
+def _second_rows(first: schema.Component, second: schema.Component) -> str:
+    """Why word indices do not become rows twice."""
+    if isinstance(first, schema.MultiHot) and isinstance(second, schema.MultiHot):
+        return "multi_hot is in the list twice; its rows are no longer token lists"
+    return (
+        f"{second.kind} takes lists of word indices, and {first.kind} has already turned them into rows; "
+        "keep one of "
+        "the two"
+    )
+
+
+def _around_tokens(
+    steps: Sequence[schema.Component], made: int, step_kind: str, taken: str
+) -> Iterator[Finding]:
+    """`tokens` takes the only column there is, and something makes rows of numbers of what it gives."""
+    for position, step in enumerate(steps):
+        if position != made and not isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
+            yield Finding(
+                _at(position, step),
+                f"{step.kind} has no column left: tokens takes the only one, and gives word indices; remove "
+                "it, or use text instead of tokens",
+            )
+    if not any(isinstance(step, TOKEN_STEPS) for step in steps[made + 1 :]):
+        yield Finding(
+            _at(made, steps[made]),
+            f"tokens gives word indices, and a layer takes {taken}; put {step_kind} after it"
+            + ("" if step_kind == "pad" else " (or use text alone, which is both)"),
+        )
+
+
+def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each step takes what those before it leave of its columns."""
+    if facts.inputs == "tokens":
+        return
+    steps = spec.preprocessing.inputs
+    for position, step in enumerate(steps):
+        if isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
+            continue
+        yield from _columns_are_there(spec, facts, position, step)
+        for earlier in steps[:position]:
+            if isinstance(earlier, (*TOKEN_STEPS, schema.NoInputStep, schema.Tokens, schema.Custom)):
+                continue
+            found = _clash(earlier, step)
+            if found is not None:
+                yield Finding(_at(position, step), found)
+                break
+
+
+def _clash(earlier: schema.Component, step: schema.Component) -> str | None:
+    """Why one step cannot follow another on the same columns; None where it can."""
+    mine, theirs = columns_of(step), columns_of(earlier)
+    shared = [c for c in mine if c in theirs] if mine is not None and theirs is not None else []
+    everything = mine is None and theirs is None and type(step) is type(earlier)
+    if isinstance(earlier, LAST_STEPS):
+        if shared:
+            return (
+                f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
+                "remove one of the two"
+            )
+        if not everything:
+            return None
+        return f"an earlier {earlier.kind} has already processed these columns; remove one of the two"
+    either = mine is None or theirs is None
+    if type(step) is type(earlier) and (shared or (either and isinstance(step, NUMBER_STEPS)) or everything):
+        return f"an earlier {step.kind} has already processed these columns; remove one of the two"
+    if isinstance(step, schema.Log1p) and isinstance(earlier, schema.Standardize) and (shared or either):
+        return (
+            "log1p takes amounts from 0, and standardized values can be negative; put log1p before "
+            "standardize"
+        )
+    return None
+
+
+def _name(column: int | str) -> str:
+    return quoted(column) if isinstance(column, str) else str(column)
+
+
+def _columns_are_there(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, step: schema.Component
+) -> Iterator[Finding]:
+    """As far as is known before the data are loaded."""
+    if isinstance(step, TEXT_STEPS):
+        if facts.features is not None:
+            yield Finding(
+                _at(position, step),
+                f"{step.kind} takes texts, and {dataset_name(spec)} holds numbers; remove it, or use "
+                "standardize",
+            )
+        return
+    columns = columns_of(step)
+    if columns == []:
+        yield Finding(
+            _at(position, step, "columns"),
+            f"an empty list {_ACTS.get(step.kind, 'changes')} nothing; remove it for all columns",
+        )
+    for index, column in enumerate(columns or ()):
+        if isinstance(column, int) and facts.features is not None and column >= facts.features:
+            yield Finding(
+                _at(position, step, "columns", index),
+                f"{dataset_name(spec)} has columns 0 to {facts.features - 1}; found {column}",
+            )
+        elif column in (columns or ())[:index]:
+            yield Finding(
+                _at(position, step, "columns", index), f"column {_name(column)} is in the list twice"
+            )
+
+
+_ACTS = {"standardize": "standardizes", "one_hot": "encodes", "hashing": "encodes", "ordinal": "encodes"}
+
+
+def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`impute: constant` says what, and the other strategies learn it; an `order` names each value once."""
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if isinstance(step, schema.Impute):
+            if step.strategy == "constant" and step.value is None:
+                yield Finding(
+                    _at(position, step), "the strategy constant needs a value; add one, such as `value: 0`"
+                )
+            elif step.strategy != "constant" and step.value is not None:
+                yield Finding(
+                    _at(position, step, "value"),
+                    f"the strategy {step.strategy} learns what to put in, so value has no effect; remove it, "
+                    "or use strategy: constant",
+                )
+        elif isinstance(step, schema.Ordinal) and step.order is not None:
+            for index, value in enumerate(step.order):
+                if value in step.order[:index]:
+                    yield Finding(
+                        _at(position, step, "order", index), f"{quoted(value)} is in the order twice"
+                    )
+
+
+def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Every word index has a column."""
+    if facts.inputs != "tokens":
+        return
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if not isinstance(step, schema.MultiHot) or step.dimension is None:
+            continue
+        if facts.num_words is None:
+            yield Finding(
+                _at(position, step, "dimension"),
+                f"{dataset_name(spec)} without num_words has word indices above most dimensions, and "
+                "such a row "
+                f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
+                "warning",
+            )
+        elif step.dimension < facts.num_words:
+            yield Finding(
+                _at(position, step, "dimension"),
+                f"dimension {step.dimension:,} has no column for word indices up to num_words "
+                f"{facts.num_words:,}; "
+                "leave the dimension out, or make it that large",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    none_stands_alone,
+    word_indices_become_rows,
+    steps_follow_each_other,
+    a_constant_has_its_value,
+    multi_hot_is_wide_enough,
+)

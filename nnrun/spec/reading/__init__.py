@@ -1,0 +1,1 @@
+"""From YAML text and overrides to a valid spec, with every problem at its line."""

@@ -1,0 +1,217 @@
+"""What the schema's types allow at each place of a spec, as a small tree that messages and tools can ask.
+
+Pydantic decides what is valid. This tree says the same things in words: for the message of an error, for the
+path of an override, for the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic.fields import FieldInfo
+
+from nnrun.spec import schema
+from nnrun.spec.wording import counted, listing
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
+
+    kind: Literal["int", "float", "bool", "str", "enum", "column", "value"]
+    bounds: tuple[Any, ...] = ()
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if self.kind == "enum":
+            return listing(
+                [word if word.replace("_", "").isalnum() else f"'{word}'" for word in self.choices]
+            )
+        words = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "str": "text",
+            "column": "a column's name, or its position from 0",
+            "value": "a number, a text, true or false",
+        }[self.kind]
+        limits = []
+        for bound in self.bounds:
+            if isinstance(bound, Gt):
+                limits.append(f"above {bound.gt}")
+            elif isinstance(bound, Ge):
+                limits.append(f"{bound.ge} or more")
+            elif isinstance(bound, Lt):
+                limits.append("below 2**63" if bound.lt == 2**63 else f"below {bound.lt}")
+            elif isinstance(bound, Le):
+                limits.append(f"at most {bound.le}")
+        return f"{words}, {' and '.join(limits)}" if limits else words
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of `item`, `least` to `most`. `one_is_enough`: a single item stands for a list of one."""
+
+    item: Form
+    least: int = 0
+    most: int | None = None
+    one_is_enough: bool = False
+    optional: bool = False
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if isinstance(self.item, Scalar) and self.one_is_enough:
+            size = "" if self.most is None else f" up to {self.most}"
+            return f"{self.item.describe()}, or a list of{size} such"
+        if isinstance(self.item, Scalar):
+            least = f" of at least {self.least}" if self.least else ""
+            size = f"a list{least}" if self.most is None else f"a list of {self.most}"
+            return f"{size}, each entry {self.item.describe()}"
+        return f"a list of at least {counted(self.least, 'entry')}" if self.least else "a list"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A map with fixed keys: a component's parameters, or a part of the spec."""
+
+    model: type[schema.Config]
+    optional: bool = False
+
+    @property
+    def fields(self) -> Mapping[str, FieldInfo]:
+        """Its keys, in schema order."""
+        return self.model.model_fields
+
+    def form(self, key: str) -> Form:
+        """What is allowed under `key`."""
+        return _record_forms(self.model)[key]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The keys without a default."""
+        return tuple(key for key, info in self.fields.items() if info.is_required())
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if not self.fields:
+            return "an empty map"
+        bare = self.model.bare
+        single = "" if bare is None else f"{self.form(bare).describe()}, or "
+        return f"{single}a map of {listing(self.fields, 'and')}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several components, each by its name; or a list of any values, where `or_values`.
+
+    `or_steps`: a list of one component is accepted too, and this list of several that make one.
+    """
+
+    kinds: tuple[tuple[str, type[schema.Component]], ...]
+    optional: bool = False
+    or_values: bool = False
+    or_steps: tuple[str, ...] = ()
+
+    @property
+    def components(self) -> dict[str, type[schema.Component]]:
+        """Canonical name → class."""
+        return dict(self.kinds)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other spellings that are accepted here → canonical name."""
+        names = self.components
+        return {alias: name for alias, name in schema.ALIASES.items() if name in names and alias not in names}
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        return listing(["a list of values", *self.components] if self.or_values else self.components)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A map whose keys are the user's own, each with a `value`; or, where there is one, the word `word`."""
+
+    value: Form
+    optional: bool = False
+    word: str | None = None
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        if self.word is not None:
+            return f"{self.word}, or a map from classes to their weights"
+        if isinstance(self.value, Scalar):
+            return f"a map from names to {self.value.describe()}"
+        if isinstance(self.value, Record):
+            return f"a map from names to maps of {listing(self.value.fields, 'and')}"
+        return "a map from keys of the spec, spelled as for --set, to the values to try"
+
+
+Form = Scalar | Items | Record | Choice | Keys
+
+ROOT = Record(schema.ExperimentSpec)
+
+_ONE_IS_ENOUGH = ((schema.Preprocessing, "inputs"), (schema.ExperimentSpec, "learning_rate_schedule"))
+
+
+@cache
+def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
+    forms = {key: _form(info.annotation, tuple(info.metadata)) for key, info in model.model_fields.items()}
+    for holder, key in _ONE_IS_ENOUGH:
+        if model is holder:
+            items = forms[key]
+            assert isinstance(items, Items)
+            forms[key] = replace(items, one_is_enough=True)
+    if model is schema.Preprocessing:
+        targets = forms["targets"]
+        assert isinstance(targets, Choice)
+        forms["targets"] = replace(targets, or_steps=tuple(schema.TARGET_STEPS))
+    return forms
+
+
+def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = False) -> Form:
+    while get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        for entry in more:
+            metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    kind = next((entry for entry in metadata if entry in ("column", "value")), None)
+    if kind is not None:
+        return Scalar(kind, optional=optional)
+    if origin is Literal:
+        return Scalar("enum", choices=arguments, optional=optional)
+    if origin is list:
+        least = max((bound.min_length for bound in metadata if isinstance(bound, MinLen)), default=0)
+        most = max((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), default=None)
+        one_is_enough = any(mark in metadata for mark in schema.ONE_IS_ENOUGH_MARKS)
+        return Items(_form(arguments[0]), least, most, one_is_enough, optional=optional)
+    if origin is dict:
+        return Keys(_form(arguments[1]), optional)
+    if type(None) in arguments:
+        (wanted,) = (argument for argument in arguments if argument is not type(None))
+        return _form(wanted, metadata, optional=True)
+    if arguments:
+        members = [get_args(member)[0] for member in arguments]
+        if get_origin(members[0]) is Literal:  # a word, or a map
+            (word,), map_form = get_args(members[0]), _form(members[1])
+            assert isinstance(map_form, Keys)
+            return replace(map_form, optional=optional, word=word)
+        classes = [member for member in members if get_origin(member) is not list]
+        or_values = len(classes) < len(members)
+        return Choice(tuple((cls.kind, cls) for cls in classes), optional, or_values)
+    if issubclass(annotation, schema.Config):
+        return Record(annotation, optional)
+    bounds = tuple(entry for entry in metadata if isinstance(entry, (Gt, Ge, Lt, Le)))
+    kinds: dict[type, Literal["int", "float", "bool", "str"]] = {
+        int: "int",
+        float: "float",
+        bool: "bool",
+        str: "str",
+    }
+    return Scalar(kinds[annotation], bounds, optional=optional)

@@ -1,0 +1,333 @@
+"""A spec's text in, a checked `ExperimentSpec` out, or every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nnrun.errors import Problem, SpecError, UsageError
+from nnrun.paths import user_path
+from nnrun.spec.fold_types import has_folds
+from nnrun.spec.lint import Finding, lint
+from nnrun.spec.reading.empty_values import empty_values
+from nnrun.spec.reading.explain import explain
+from nnrun.spec.reading.locate import Location, locate
+from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
+from nnrun.spec.reading.overrides import Overrides, apply_overrides, with_changes
+from nnrun.spec.reading.spec_file import read_spec_file
+from nnrun.spec.reading.yaml_reader import decode, read_yaml
+from nnrun.spec.schema import (
+    CategoricalCrossentropy,
+    ClassIndexTargets,
+    Component,
+    Cosine,
+    ExperimentSpec,
+    Holdout,
+    KFold,
+    LearningRateSchedule,
+    NoTargetStep,
+    Npz,
+    OneHotTargets,
+    RowFile,
+    SparseCategoricalCrossentropy,
+    TextFolder,
+    TimeSeries,
+    Warmup,
+)
+from nnrun.spec.wording import quoted
+
+DEFAULT_HOLDOUT_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A valid spec and where it came from.
+
+    Attributes:
+        spec: every default filled in that does not need the data; paths absolute.
+        source_text: the file as written, before overrides.
+        path: the file, or None for a text.
+        warnings: what is allowed and doubtful, in the order of the file.
+    """
+
+    spec: ExperimentSpec
+    source_text: str
+    path: Path | None
+    warnings: tuple[Problem, ...]
+
+
+def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
+    """Read and check a spec file.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` texts, their values YAML, or a map from key to Python value. The same
+            key twice, or one inside another, is an error.
+
+    Raises:
+        UsageError: there is no such file.
+        SpecError: the spec is invalid; holds every problem.
+    """
+    return check_tree(read_spec(path, overrides))
+
+
+@dataclass(frozen=True)
+class SpecTree:
+    """A spec that has been read and not yet checked.
+
+    Attributes:
+        root: its values, overrides written into them.
+        problems: what was wrong with the text and the overrides.
+        text: the file as written.
+        path: the file, or None for a text.
+        base: the folder that relative paths are relative to.
+        default_name: the name of a spec that gives itself none.
+    """
+
+    root: MapNode
+    problems: tuple[Problem, ...]
+    text: str
+    path: Path | None
+    base: Path
+    default_name: str
+
+
+def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
+    """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
+    path = user_path(path, "The spec's path")
+    source = decode(read_spec_file(path), str(path))
+    return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
+
+
+def load_kfold_spec(
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
+) -> LoadedSpec:
+    """A spec with folds: its own, else the default k-fold, changed by `k` and `repeats`.
+
+    Args:
+        path, overrides: as for `load_spec`.
+        k, repeats: instead of what the spec says.
+        prefix: what messages put before the names of these two, such as the `--` of options.
+
+    Raises:
+        UsageError: as `load_spec`; or an override says something of the validation that would be dropped.
+        SpecError: as `load_spec`.
+    """
+    tree = read_spec(path, overrides)
+    loaded = check_tree(tree)
+    kind = loaded.spec.validation.kind
+    changes: dict[str, str | int] = {}
+    if not has_folds(loaded.spec.validation):
+        _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
+        changes["validation"] = kind = KFold.kind
+    for name, value in (("k", k), ("repeats", repeats)):
+        if value is not None:
+            _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
+    if k is not None:
+        changes[f"validation.{kind}.k"] = k
+    if repeats is not None and kind == TimeSeries.kind:
+        if repeats > 1:
+            raise UsageError(
+                f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
+                "leave it out, or set validation to kfold for folds in any order."
+            )
+    elif repeats is not None:
+        changes["validation.kfold.repeats"] = repeats
+    origins = {f"validation.{kind}.{name}": f"{prefix}{name}" for name in ("k", "repeats")}
+    return load_spec(path, with_changes(overrides, changes, origins)) if changes else loaded
+
+
+def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
+    """Raise where an override, and not the file, says what stands at a location."""
+    spot = locate(tree.root, location)
+    place = _place_of_override(spot.node) if spot.form is not None else None
+    if place is not None:
+        raise UsageError(
+            f"{place.source.file} {place.source.text} would be dropped: {why}. Leave out one of the two."
+        )
+
+
+def _place_of_override(node: Node | None) -> Place | None:
+    """Where an override has written a value, or a part of it."""
+    if node is None:
+        return None
+    if not node.place.source.numbered:
+        return node.place
+    inner = [entry.value for entry in node.entries.values()] if isinstance(node, MapNode) else []
+    inner += node.items if isinstance(node, ListNode) else ()
+    return next((place for part in inner if (place := _place_of_override(part)) is not None), None)
+
+
+def load_spec_text(
+    text: str, *, file: str, base: Path, default_name: str, overrides: Overrides = ()
+) -> LoadedSpec:
+    """Check a spec that is not in a file of its own.
+
+    Args:
+        text: the YAML.
+        file: what messages call it.
+        base: the folder that relative paths are relative to.
+        default_name: the name of a spec that gives itself none.
+        overrides: as for `load_spec`.
+
+    Raises:
+        SpecError: the spec is invalid; holds every problem.
+    """
+    source = SourceText(file, text.removeprefix("\ufeff"))
+    return check_tree(_read(source, path=None, base=base, default_name=default_name, overrides=overrides))
+
+
+def read_kept_spec(text: str, *, file: str) -> ExperimentSpec:
+    """A spec that a run kept, every default filled in. Whether it could still run is not asked.
+
+    Args:
+        text: the YAML.
+        file: what messages call it.
+
+    Raises:
+        SpecError: it is damaged; holds every problem.
+    """
+    root, problems = read_yaml(SourceText(file, text))
+    spec = _validated(root, problems)
+    if problems:
+        raise SpecError(problems)
+    return spec
+
+
+def _read(
+    source: SourceText, *, path: Path | None, base: Path, default_name: str, overrides: Overrides
+) -> SpecTree:
+    root, problems = read_yaml(source)
+    root, override_problems = apply_overrides(root, overrides)
+    return SpecTree(root, (*problems, *override_problems), source.text, path, base, default_name)
+
+
+def check_tree(tree: SpecTree) -> LoadedSpec:
+    """The spec that a tree holds.
+
+    Raises:
+        SpecError: the spec is invalid; holds every problem, those of reading too.
+    """
+    root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
+    written = _validated(root, problems)
+    base_of = partial(_base_of, root, tree.base)
+    spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
+    problems += [_as_problem(root, finding) for finding in (*missing, *lint(spec))]
+    problems = in_file_order(problems)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return LoadedSpec(spec, tree.text, tree.path, tuple(problems))
+
+
+def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
+    """The spec that a tree holds; SpecError with these problems and its own where it holds none."""
+    try:
+        return ExperimentSpec.model_validate(plain(root))
+    except ValidationError as error:
+        found = explain(root, error.errors(include_url=False, include_context=False))
+        raise SpecError(in_file_order([*problems, *found])) from None
+
+
+def _as_problem(root: MapNode, finding: Finding) -> Problem:
+    place = locate(root, finding.location).place
+    return place.problem(finding.message, path=spell_path(finding.location), severity=finding.severity)
+
+
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems of the whole file first, then by line; those of overrides last, as they were found."""
+    return sorted(problems, key=_file_order)
+
+
+def _file_order(problem: Problem) -> tuple[bool, int, int]:
+    in_override = problem.line is None and problem.column is not None
+    return (True, 0, 0) if in_override else (False, problem.line or 0, problem.column or 0)
+
+
+# --- defaults that need more than the schema ---------------------------------------------------------------
+
+
+def _base_of(root: MapNode, base: Path, *location: str) -> Path:
+    """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+    return base if locate(root, location).place.source.numbered else Path.cwd()
+
+
+def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name: str) -> ExperimentSpec:
+    """The spec with the defaults that depend on other keys, and absolute paths.
+
+    `base_of` says for the keys of a path what it is relative to.
+    """
+    targets = spec.preprocessing.targets or _targets_for(spec.loss)
+    changes: dict[str, object] = {
+        "name": spec.name or default_name,
+        "learning_rate_schedule": _with_length(spec),
+        "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
+    }
+    if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
+        changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
+    if spec.init_weights is not None:
+        changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
+    validation = spec.validation
+    if isinstance(validation, Holdout):
+        changes["validation"] = _filled_in_holdout(validation)
+    return spec.model_copy(update=changes)
+
+
+def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
+    """The schedule, its cosine as long as the training that follows the warm-up."""
+    warmup = sum(part.epochs for part in spec.learning_rate_schedule if isinstance(part, Warmup))
+    length = {"epochs": max(1, spec.epochs - warmup)}
+    return [
+        part.model_copy(update=length) if isinstance(part, Cosine) and part.epochs is None else part
+        for part in spec.learning_rate_schedule
+    ]
+
+
+def _filled_in_holdout(holdout: Holdout) -> Holdout:
+    """A fraction where nothing else says which rows; only a fraction is shuffled."""
+    if holdout.first is None and holdout.fraction is None and holdout.column is None:
+        return holdout.model_copy(update={"fraction": DEFAULT_HOLDOUT_FRACTION})
+    if holdout.fraction is None and "shuffle" not in holdout.model_fields_set:
+        return holdout.model_copy(update={"shuffle": False})
+    return holdout
+
+
+def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTargetStep:
+    if isinstance(loss, CategoricalCrossentropy):
+        return OneHotTargets()
+    if isinstance(loss, SparseCategoricalCrossentropy):
+        return ClassIndexTargets()
+    return NoTargetStep()
+
+
+def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:
+    where = ("dataset", dataset.kind)
+    changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
+    test = getattr(dataset, "test", None)
+    if test is not None and test.path is not None:
+        changes["test"] = test.model_copy(
+            update={"path": _absolute(base_of(*where, "test", "path"), test.path)}
+        )
+    return dataset.model_copy(update=changes)
+
+
+def _absolute(base: Path, written: str) -> str:
+    return os.path.abspath(base / os.path.expanduser(written))
+
+
+def _missing_files(written: ExperimentSpec, spec: ExperimentSpec, *, given_here: bool) -> list[Finding]:
+    if written.init_weights is None or spec.init_weights is None or os.path.isfile(spec.init_weights):
+        return []
+    where = "current folder where an override gives it" if given_here else "spec's own folder"
+    message = f"there is no file {quoted(written.init_weights)}; a relative path starts from the {where}"
+    return [Finding(("init_weights",), message)]

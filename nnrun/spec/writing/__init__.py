@@ -1,0 +1,1 @@
+"""A spec as YAML, as JSON Schema, and as short labels."""

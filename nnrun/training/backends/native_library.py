@@ -1,0 +1,227 @@
+"""The C++ code in `cpp/`, compiled for this machine and loaded."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nnrun.cache_folder import cache_dir, distrust, private_folder
+from nnrun.errors import NnrunError
+from nnrun.interrupts import stopping_at_once
+from nnrun.training.backends.compiler import cxx_compiler
+
+SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
+
+_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
+_SECONDS = 60.0
+"""How long the compiler may take; it needs 2 to 10 s, and on a busy machine some times that."""
+
+_SECONDS_IN_SILENCE = 5.0
+
+THIS_CPU = "native"
+"""The CPU to compile for: what `-march` calls the machine's own. Tests and benchmarks name others."""
+
+
+class NotCompiledError(NnrunError):
+    """The library could not be made; the message is one line."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU) -> ctypes.CDLL:
+    """The library, from nnrun's cache or else compiled, which takes a few seconds.
+
+    Where the cache cannot be written or is not to be trusted, the library is compiled again in each process.
+    A Ctrl-C while the compiler is running is answered at once, and ends the compiler.
+
+    Args:
+        on_message: hears of a wait, and of a library in the cache that is not loaded.
+        cpu: what `-march` is given.
+
+    Raises:
+        NotCompiledError: there is no compiler, it fails or hangs, or what it makes cannot be loaded.
+            Later calls within the process raise it again, at once.
+    """
+    with stopping_at_once():
+        if not _ONE_AT_A_TIME.acquire(timeout=_SECONDS_IN_SILENCE):
+            on_message("waiting for the C++ compiler; --compile off trains without it")
+            _ONE_AT_A_TIME.acquire()
+        try:
+            outcome = _load(cpu)
+        finally:
+            _ONE_AT_A_TIME.release()
+    if isinstance(outcome, NotCompiledError):
+        raise outcome
+    if outcome.note is not None:
+        on_message(outcome.note)
+    return outcome.library
+
+
+def begin_loading() -> None:
+    """Compile the library in the background, where it is not there; `load_library` waits for what is left.
+
+    At the end of the process a compiler that is still running is stopped.
+    """
+    compiler = cxx_compiler()
+    if compiler is None or library_path(compiler).is_file():
+        return
+
+    def quietly() -> None:
+        with _ONE_AT_A_TIME:  # `load_library` has the outcome
+            _load(THIS_CPU)
+
+    thread = threading.Thread(target=quietly, name="compiling", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        while thread.is_alive():
+            _stop_compiler()
+            thread.join(timeout=0.05)
+
+    atexit.register(stop)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The library, and what to tell of how it was found."""
+
+    library: ctypes.CDLL
+    note: str | None = None
+
+
+@cache
+def _load(cpu: str) -> _Loaded | NotCompiledError:
+    compiler = cxx_compiler()
+    if compiler is None:
+        return NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")
+    kept = library_path(compiler, cpu)
+    note = None
+    # One that is damaged is written anew.
+    with suppress(OSError):
+        if kept.is_file():
+            reason = distrust(kept)
+            if reason is None:
+                return _Loaded(ctypes.CDLL(str(kept)))
+            note = f"compiled steps in the cache are not loaded, and compiled again: {reason}"
+    with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
+        made = Path(folder) / kept.name
+        try:
+            _compile(compiler, cpu, made)
+            return _Loaded(ctypes.CDLL(str(_keep(made, kept))), note)
+        except NotCompiledError as error:
+            return error
+        except OSError as error:
+            return NotCompiledError(f"the compiled steps cannot be loaded: {error}")
+
+
+def library_path(compiler: str, cpu: str = THIS_CPU) -> Path:
+    """Where it is kept, by a hash of what decides its content: sources, compiler's path, options and CPU."""
+    files = [SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
+    content = [*(file.read_text(encoding="utf-8") for file in files), compiler, *_FLAGS, cpu, _cpu()]
+    digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
+    return cache_dir() / "compiled" / f"steps-{digest[:32]}.so"
+
+
+def _compile(compiler: str, cpu: str, target: Path) -> None:
+    end = time.monotonic() + _SECONDS
+    said = ""
+    for flags in (
+        (*_FLAGS, f"-march={cpu}"),
+        _FLAGS,
+    ):  # not every compiler knows -march, or this machine's CPU
+        code, said = _run([compiler, *flags, str(SOURCE), "-o", str(target)], end)
+        if code == 0 and not target.is_file():
+            raise NotCompiledError(f"{compiler} ended without an error but wrote no library")
+        if code == 0:
+            return
+        said = next((line for line in said.splitlines() if "error" in line), said[:200])
+    raise NotCompiledError(f"{compiler} failed: {said.strip() or 'no error message'}")
+
+
+_compiler_at_work: subprocess.Popen[bytes] | None = None
+
+
+def _run(command: Sequence[str], end: float) -> tuple[int, str]:
+    """The exit code and the messages of a compiler, which is stopped where it is not done by `end`."""
+    global _compiler_at_work
+    try:
+        # A session of its own: what the compiler starts is ended with it.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NotCompiledError(f"{command[0]}: {error}") from error
+    _compiler_at_work = process
+    try:
+        said = process.communicate(timeout=max(0.0, end - time.monotonic()))[1]
+    except subprocess.TimeoutExpired:
+        raise NotCompiledError(f"{command[0]} did not finish within {_SECONDS:g} s") from None
+    finally:
+        _stop_compiler()
+        _compiler_at_work = None
+        if process.stderr is not None:
+            process.stderr.close()
+    # A compiler writes in the encoding of its user's language, whatever it is.
+    return process.returncode, said.decode("utf-8", errors="replace")
+
+
+def _stop_compiler() -> None:
+    """End a compiler that is running, and the programs that it started."""
+    process = _compiler_at_work
+    if process is None or process.poll() is not None:
+        return
+    with suppress(OSError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _keep(made: Path, kept: Path) -> Path:
+    """Move the library into the cache, whole or not at all; where that is not possible leave it."""
+    try:
+        private_folder(kept.parent)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, prefix=kept.name, delete=False) as beside:
+            beside.write(made.read_bytes())
+        os.replace(beside.name, kept)
+    except OSError:
+        return made
+    return kept if distrust(kept) is None else made
+
+
+def _cpu() -> str:
+    """What tells CPUs apart that share a cache: their instructions, where the system lists them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    listed = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(listed))])

@@ -1,0 +1,84 @@
+"""Which rows each replica takes, step by step, in one epoch.
+
+Replicas step together as long as all of them have a full batch. Folds of k-fold differ by a row, those of a
+time series by many, so that later some have a shorter batch, or none: the steps that are left are made by the
+replicas concerned alone, and nobody is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.spec.random_streams import RandomSource
+
+RowNumbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some steps that some replicas make together.
+
+    Attributes:
+        places: which of the replicas, by their place in the stack.
+        first_row: where in each replica's order the segment starts.
+        batch_size: rows per step and replica.
+        rows_GN: (G, steps * batch_size) row numbers.
+    """
+
+    places: tuple[int, ...]
+    first_row: int
+    batch_size: int
+    rows_GN: RowNumbers
+
+    @property
+    def steps(self) -> int:
+        """How many steps."""
+        return int(self.rows_GN.shape[1]) // self.batch_size
+
+    def split(self, steps: int) -> tuple[Segment, Segment | None]:
+        """The first `steps` steps, and the rest if there is one."""
+        rows = steps * self.batch_size
+        first = replace(self, rows_GN=self.rows_GN[:, :rows])
+        if rows == self.rows_GN.shape[1]:
+            return first, None
+        return first, replace(self, first_row=self.first_row + rows, rows_GN=self.rows_GN[:, rows:])
+
+
+def epoch_order(rows: RowNumbers, *, shuffle: bool, source: RandomSource, epoch: int) -> RowNumbers:
+    """The order of a replica's training rows in one epoch: drawn from (source, epoch) alone."""
+    if not shuffle:
+        return rows
+    rng = np.random.default_rng(source.derive(epoch=epoch, purpose="order of training rows"))
+    return rng.permutation(rows)
+
+
+def segments(orders: Sequence[RowNumbers], batch_size: int, *, rows_at_once: int) -> Iterator[Segment]:
+    """Cut the replicas' orders into steps; each row is taken once, by the batch that its order says.
+
+    Args:
+        orders: for each replica its rows, in order; lengths may differ.
+        batch_size: rows of a full batch.
+        rows_at_once: about how many rows of one replica a segment may hold (it bounds memory).
+    """
+    lengths = [len(order) for order in orders]
+    steps_at_once = max(1, rows_at_once // batch_size)
+    done = 0
+    while done < max(lengths):
+        full = [place for place, length in enumerate(lengths) if length - done >= batch_size]
+        shorter: dict[int, list[int]] = {}
+        for place, length in enumerate(lengths):
+            if 0 < length - done < batch_size:
+                shorter.setdefault(length - done, []).append(place)
+        steps = min([(lengths[place] - done) // batch_size for place in full], default=1)
+        steps = min(steps, steps_at_once)
+        for size, rows, places in (
+            *(((batch_size, steps * batch_size, full),) if full else ()),
+            *((size, size, places) for size, places in shorter.items()),
+        ):
+            cut = slice(done, done + rows)
+            yield Segment(tuple(places), done, size, np.stack([orders[p][cut] for p in places]))
+        done += steps * batch_size

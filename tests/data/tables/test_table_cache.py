@@ -1,0 +1,182 @@
+"""Large tables: narrow numbers in files, and the second start from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.tables import column_builder, csv_reader, key_cache
+from nnrun.data.tables.csv_reader import CsvRows
+from nnrun.data.tables.jsonl_reader import JsonlRows
+from nnrun.data.tables.open_file import sha256_of
+from nnrun.data.tables.read_table import ReadTable, read_table
+
+N = 400
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
+    monkeypatch.setattr(column_builder, "LARGE", 500)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 1000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "big.csv"
+    rows = [f"{i / 4!r},{i},{'red' if i % 3 else ''},a text of many words {i}" for i in range(N)]
+    path.write_text("a,b,colour,text\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def read(path: Path, said: list[str] | None = None, **options: Any) -> ReadTable:
+    reader = CsvRows(path)
+    on_message = (lambda text: None) if said is None else said.append
+    return read_table(reader, sha256_of(path), options, reader.names, {}, on_message)
+
+
+def check(file: ReadTable) -> None:
+    numbers, category = file.columns["a"].column, file.columns["colour"].column
+    assert isinstance(numbers, NumberColumn)
+    assert numbers.values.dtype == np.float32
+    assert np.array_equal(numbers.values, np.arange(N) / 4)
+    assert isinstance(category, CategoryColumn)
+    assert category.levels == ("red",)
+    assert category.codes.tolist() == [0 if i % 3 else -1 for i in range(N)]
+    assert file.columns["text"].type == "text"
+    assert file.table.by_name["text"].take([7]).values[0] == "a text of many words 7"  # type: ignore[union-attr]
+    assert file.lines.place(10) == "line 12"
+
+
+def test_the_second_start_does_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(read(path))
+    monkeypatch.setattr(CsvRows, "blocks", None)
+    again = read(path)
+    check(again)
+    mapped = again.columns["a"].column
+    assert isinstance(mapped, NumberColumn)
+    assert isinstance(mapped.values, np.memmap)
+
+
+def test_another_file_or_another_way_to_read_is_another_entry(path: Path, empty_cache: Path) -> None:
+    read(path)
+    read(path, delimiter=";")
+    path.write_text(path.read_text() + "1,2,red,x\n")
+    assert read(path).n_rows == N + 1
+    assert len(list((empty_cache / "tables").iterdir())) == 3
+
+
+def test_a_small_table_is_not_kept(path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column_builder, "LARGE", 10_000)
+    numbers = read(path).columns["a"].column
+    assert isinstance(numbers, NumberColumn)
+    assert np.array_equal(numbers.values, np.arange(N) / 4)
+    assert not empty_cache.exists()
+
+
+def test_nothing_is_rounded(tmp_path: Path) -> None:
+    ids = [2**60 + i // 2 for i in range(N)]
+    rows = [f"{123456789 + i},{i / 3!r},{ids[i]},{ids[i] if i % 7 else ''},{i % 9}" for i in range(N)]
+    path = tmp_path / "exact.csv"
+    path.write_text("far,third,id,gap,small\n" + "\n".join(rows) + "\n")
+    for _ in range(2):
+        file = read(path)
+        table = file.table.by_name
+        assert table["far"].values.tolist() == [123456789 + i for i in range(N)]  # type: ignore[union-attr]
+        assert table["third"].values.tolist() == [i / 3 for i in range(N)]  # type: ignore[union-attr]
+        assert table["id"].values.tolist() == ids  # type: ignore[union-attr]
+        assert table["small"].values.dtype == np.float32  # type: ignore[union-attr]
+        gap = table["gap"]
+        assert isinstance(gap, NumberColumn)
+        assert gap.identities().tolist() == [ids[i] if i % 7 else None for i in range(N)]
+        assert file.columns["id"].distinct == N // 2
+
+
+@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "table.json"])
+def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> None:
+    check(read(path))
+    (entry,) = (empty_cache / "tables").iterdir()
+    data = bytearray((entry / name).read_bytes())
+    for place in (0, len(data) // 2, len(data) - 1):
+        (entry / name).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        said: list[str] = []
+        check(read(path, said))
+        assert len(said) == 1
+        assert said[0].startswith(f"{entry} cannot be used (")
+
+
+def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, empty_cache: Path) -> None:
+    check(read(path))
+    (entry,) = (empty_cache / "tables").iterdir()
+    for place in (entry / "0.float32", entry, entry.parent, empty_cache):
+        place.chmod(0o777)
+        said: list[str] = []
+        check(read(path, said))
+        assert said == [
+            f"{entry} cannot be used ({place} may be written to by other users); reading the file again"
+        ]
+        said.clear()
+        check(read(path, said))
+        assert said == []
+
+
+@pytest.mark.parametrize("damage", ["table.json", "0.float32", "2.npy", "lines.npy"])
+def test_a_damaged_entry_is_said_and_written_anew(path: Path, empty_cache: Path, damage: str) -> None:
+    read(path)
+    (entry,) = (empty_cache / "tables").iterdir()
+    (entry / damage).write_bytes(b"{")
+    said: list[str] = []
+    check(read(path, said))
+    assert len(said) == 1
+    assert said[0].startswith(f"{entry} cannot be used (")
+    said.clear()
+    check(read(path, said))
+    assert said == []
+    assert list((empty_cache / "tables").iterdir()) == [entry]
+
+
+def test_without_a_cache_all_stays_in_memory(path: Path, empty_cache: Path) -> None:
+    empty_cache.write_text("in the way")
+    said: list[str] = []
+    file = read(path, said)
+    assert file.n_rows == N
+    assert len(said) == 1
+    assert "the table stays in memory, and reading will take as long next time" in said[0]
+
+
+def test_nothing_is_left_of_a_file_that_turns_out_broken(path: Path, empty_cache: Path) -> None:
+    path.write_text(path.read_text() + "1,2\n")
+    with pytest.raises(Exception, match="line 402 has 2 fields"):
+        read(path)
+    assert list((empty_cache / "tables").iterdir()) == []
+
+
+def test_keys_of_json_lines_are_found_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    monkeypatch.setattr(key_cache, "LARGE", 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2, "b": 3}\n')
+    assert JsonlRows(path).names == ("a", "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(JsonlRows, "_keys", None)
+        assert JsonlRows(path).names == ("a", "b")
+    path.write_text('{"a": 1}\n{"a": 2, "c": 3}\n')
+    assert JsonlRows(path).names == ("a", "c")
+    for entry in (empty_cache / "tables").glob("*-keys.json"):
+        entry.write_text('["a", "a"]')
+    assert JsonlRows(path).names == ("a", "c")
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    monkeypatch.setattr(key_cache, "LARGE", 10)
+    empty_cache.mkdir(parents=True, exist_ok=True)
+    (empty_cache / "tables").write_text("in the way")
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n')
+    assert JsonlRows(path).names == ("a", "b")

@@ -1,0 +1,158 @@
+"""What the outputs of a network mean."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.cells import cell, json_text
+from nnrun.data import FittedPreprocessing
+from nnrun.data.labels import Labels
+from nnrun.data.preprocess import FittedClassIndex, FittedNoTarget, FittedOneHot, TargetState
+from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of, plain_floats
+from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
+from tests.support.small_experiments import BINARY, REGRESSION, spec_text
+
+SOFTMAX = {
+    **REGRESSION,
+    "layers": [{"dense": {"units": 3, "activation": "softmax"}}],
+    "loss": "categorical_crossentropy",
+    "metrics": [],
+}
+SEVERAL = {**BINARY, "layers": [{"dense": {"units": 3, "activation": "sigmoid"}}], "metrics": []}
+SQUARED = {**SEVERAL, "loss": "mse"}
+
+
+def meaning(spec: dict[str, Any], outputs: int, targets: TargetState | None = None, **labels: Any) -> Meaning:
+    fitted = FittedPreprocessing((), targets or FittedNoTarget(), 3, outputs)
+    return meaning_of(spec_text(spec).spec, fitted, Labels(**labels))
+
+
+NAMES = ("low", "middle", "high")
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "classes"),
+    [
+        (meaning(REGRESSION, 1), "numbers", (0,)),
+        (meaning(BINARY, 1), "binary", (0, 1)),
+        (meaning(BINARY, 1, class_names=("no", "yes")), "binary", ("no", "yes")),
+        (meaning({**BINARY, "loss": "mse"}, 1, task="binary"), "binary", (0, 1)),
+        (
+            meaning({**BINARY, "loss": "mse"}, 1),
+            "numbers",
+            (0,),
+        ),  # a share to predict, as far as one can tell
+        (meaning(SOFTMAX, 3, FittedOneHot(3), class_names=NAMES), "class", NAMES),
+        (meaning(SOFTMAX, 3, FittedClassIndex(3), class_names=NAMES[:2]), "class", ("low", "middle", 2)),
+        (meaning(SQUARED, 3, FittedOneHot(3)), "class", (0, 1, 2)),
+        (meaning(SEVERAL, 3), "labels", (0, 1, 2)),
+        (meaning(SQUARED, 3), "numbers", (0, 1, 2)),
+    ],
+)
+def test_loss_and_targets_decide(found: Meaning, kind: str, classes: tuple[Any, ...]) -> None:
+    assert (found.kind, found.classes) == (kind, classes)
+
+
+def test_a_binary_network_says_a_class_above_one_half() -> None:
+    """As the metric accuracy has it: at one half exactly it is class 0."""
+    found = Meaning("binary", ("no", "yes"))
+    predictions = found.predictions([3, 4, 5], np.array([[0.5], [0.75], [0.125]]))
+    assert found.columns(probabilities=False) == ["row", "prediction", "probability"]
+    assert found.table(predictions, probabilities=False) == [
+        [3, "no", 0.5],
+        [4, "yes", 0.75],
+        [5, "no", 0.875],
+    ]
+    assert found.columns(probabilities=True) == [
+        "row",
+        "prediction",
+        "probability",
+        "probability_no",
+        "probability_yes",
+    ]
+    assert found.table(predictions, probabilities=True)[1] == [4, "yes", 0.75, 0.25, 0.75]
+    assert found.documents(predictions, probabilities=True)[1] == {
+        "row": 4,
+        "prediction": "yes",
+        "probability": 0.75,
+        "probabilities": {"no": 0.25, "yes": 0.75},
+    }
+
+
+def test_the_most_probable_class() -> None:
+    found = Meaning("class", NAMES)
+    predictions = found.predictions([0, 1], np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]]))
+    assert found.table(predictions, probabilities=False) == [[0, "middle", 0.5], [1, "high", 0.75]]
+    assert found.table(predictions, probabilities=True)[1] == [1, "high", 0.75, 0.125, 0.125, 0.75]
+
+
+def test_several_labels_of_one_row() -> None:
+    found = Meaning("labels", NAMES)
+    predictions = found.predictions([0, 1], np.array([[0.75, 0.25, 0.875], [0.125, 0.125, 0.25]]))
+    assert found.columns(probabilities=False) == ["row", "prediction"]
+    assert found.table(predictions, probabilities=False) == [[0, "low;high"], [1, ""]]
+    assert found.table(predictions, probabilities=True)[1] == [1, "", 0.125, 0.125, 0.25]
+    assert found.documents(predictions, probabilities=False) == [
+        {"row": 0, "prediction": ["low", "high"]},
+        {"row": 1, "prediction": []},
+    ]
+
+
+def test_numbers() -> None:
+    one, two = Meaning("numbers", (0,)), Meaning("numbers", (0, 1))
+    assert one.columns(probabilities=False) == ["row", "prediction"]
+    assert one.table(one.predictions([0], np.array([[1.5]])), probabilities=False) == [[0, 1.5]]
+    predictions = two.predictions([0], np.array([[1.5, -2.0]]))
+    assert two.columns(probabilities=False) == ["row", "prediction_0", "prediction_1"]
+    assert two.table(predictions, probabilities=False) == [[0, 1.5, -2.0]]
+    assert two.documents(predictions, probabilities=False) == [{"row": 0, "prediction": [1.5, -2.0]}]
+
+
+@pytest.mark.parametrize("kind", ["binary", "class", "labels", "numbers"])
+def test_no_rows(kind: Any) -> None:
+    classes = NAMES[:2] if kind == "binary" else NAMES
+    found = Meaning(kind, classes)
+    empty = found.predictions([], np.empty((0, 1 if kind == "binary" else 3)))
+    assert found.table(empty, probabilities=True) == []
+    assert found.documents(empty, probabilities=True) == []
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_floats_keep_every_bit_of_their_32(values: list[float]) -> None:
+    array = np.array([values], np.float32)
+    assert np.array(plain_floats(array), np.float32).tobytes() == array.tobytes()
+    assert plain_floats(np.array([[0.1]], np.float32)) == [[0.1]]
+
+
+CLASSES = ("yes", "=1+1", 'a "b", c', "ä\x1b", "{0}", "", "-1")
+
+
+@given(
+    st.sampled_from(["binary", "class", "labels", "numbers", "number"]),
+    st.lists(st.lists(st.floats(0, 1, width=32), min_size=7, max_size=7), max_size=6),
+    st.booleans(),
+)
+def test_lines_are_those_of_the_csv_and_json_modules(
+    kind: str, outputs: list[list[float]], probabilities: bool
+) -> None:
+    width = {"binary": 1, "number": 1}.get(kind, 7)
+    names = CLASSES[: 2 if kind == "binary" else width]
+    found = Meaning("numbers" if kind == "number" else kind, names)  # type: ignore[arg-type]
+    outputs_NK = np.array(outputs, np.float64).reshape(-1, 7)[:, :width]
+    predictions = found.predictions(list(range(3, 3 + len(outputs))), outputs_NK)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(cell, found.columns(probabilities=probabilities)))
+    writer.writerows(map(cell, row) for row in found.table(predictions, probabilities=probabilities))
+    lines = CsvLines(found, probabilities=probabilities)
+    assert lines.header() + lines.lines(predictions) == file.getvalue()
+    documents = found.documents(predictions, probabilities=probabilities)
+    expected = "".join(json_text(document) + "\n" for document in documents)
+    assert JsonLines(found, probabilities=probabilities).lines(predictions) == expected

@@ -1,0 +1,373 @@
+"""Runs that train side by side come to what each comes to alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import nnrun.experiment.running.side_by_side
+from nnrun.data import load_dataset
+from nnrun.errors import DivergedError
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.reproduce import reproduce_run
+from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.side_by_side import (
+    Candidate,
+    Together,
+    architecture_of,
+    prepare_together,
+    train_together,
+)
+from nnrun.records import RunDirectory
+from nnrun.spec.reading.load import LoadedSpec, load_spec
+from nnrun.training.backends.compiler import cxx_compiler
+from nnrun.training.loop import EpochRecord
+from nnrun.training.problem import OWN_RATE
+from tests.support.small_experiments import (
+    BINARY,
+    REGRESSION,
+    files_of,
+    growing_tokens,
+    record_of,
+    write_small,
+)
+
+UNITS = "layers[0].dense.units"
+Changes = list[dict[str, Any]]
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "rmsprop": {},
+    "rmsprop, momentum": {"momentum": 0.9},
+    "rmsprop, centered": {"centered": True},
+    "sgd": {},
+    "sgd, momentum": {"momentum": 0.9},
+    "sgd, nesterov": {"momentum": 0.9, "nesterov": True},
+    "adam": {},
+    "adam, amsgrad": {"amsgrad": True},
+    "adamw": {"weight_decay": 0.1},
+    "adagrad": {},
+}
+
+
+def specs_of(
+    folder: Path, changes: Changes, spec: dict[str, Any] = REGRESSION, **arrays: Any
+) -> list[LoadedSpec]:
+    path = write_small(folder, spec, **arrays)
+    return [load_spec(path, change) for change in changes]
+
+
+def prepared(
+    folder: Path, specs: list[LoadedSpec], listeners: list[Listener] | None = None
+) -> Together | None:
+    settings = Settings("sweep", folder / "together")
+    heard = listeners or [Listener() for _ in specs]
+    candidates = [Candidate(spec, settings, listener) for spec, listener in zip(specs, heard, strict=True)]
+    return prepare_together(candidates, load_dataset(specs[0].spec.dataset))
+
+
+def together(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
+    found = prepared(folder, specs)
+    assert found is not None
+    return train_together(found)
+
+
+def alone(folder: Path, spec: LoadedSpec) -> RunDirectory:
+    return run_experiment(spec, Settings("sweep", folder / "alone"))
+
+
+def check_alike(mine: RunDirectory, reference: RunDirectory) -> None:
+    """The same files, the same records but for times, the same numbers to 1e-5."""
+    kept = [name for name in files_of(reference.path) if not name.startswith("checkpoint-")]
+    assert files_of(mine.path) == kept, "trials keep no checkpoints"
+    assert mine.read_resolved() == reference.read_resolved()
+    assert mine.read_preprocessing() == reference.read_preprocessing()
+    ours, theirs = mine.read_history(), reference.read_history()
+    assert ours.columns.tolist() == theirs.columns.tolist()
+    assert ours["epoch"].tolist() == theirs["epoch"].tolist()
+    assert ours["learning_rate"].tolist() == theirs["learning_rate"].tolist()
+    columns = [name for name in ours.columns if name != "seconds"]
+    np.testing.assert_allclose(ours[columns], theirs[columns], rtol=1e-5)
+    weights, expected = (load_file(run.path / "weights.safetensors") for run in (mine, reference))
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(weights[name], value, rtol=1e-4, atol=1e-6)
+    record, other = record_of(mine.path), record_of(reference.path)
+    assert record.keys() == other.keys()
+    changing = {"id", "started", "ended", "training_seconds", "threads", "best", "last", "best_smoothed"}
+    changing.add("networks_at_once")
+    assert {k: v for k, v in record.items() if k not in changing} == {
+        k: v for k, v in other.items() if k not in changing
+    }
+    assert record["best"] == pytest.approx(other["best"], rel=1e-5)
+
+
+def check(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
+    runs = together(folder, specs)
+    for run, spec in zip(runs, specs, strict=True):
+        by_itself = alone(folder, spec)
+        check_alike(run, by_itself)
+        assert record_of(run.path)["networks_at_once"] == len(specs)
+        assert record_of(by_itself.path)["networks_at_once"] == 1
+    return runs
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_learning_rates(name: str, tmp_path: Path) -> None:
+    kind, rates = name.partition(",")[0], (0.03, 0.001, 0.01)
+    changes: Changes = [{"optimizer": {kind: {**OPTIMIZERS[name], "learning_rate": rate}}} for rate in rates]
+    runs = check(tmp_path, specs_of(tmp_path, changes))
+    assert len({run.read_history()["loss"].iloc[-1] for run in runs}) == 3
+
+
+@pytest.mark.parametrize("kind", ["rmsprop", "sgd", "adagrad", "adam"])
+def test_learning_rates_over_sparse_rows(kind: str, tmp_path: Path) -> None:
+    """Where few rows of the first kernel are updated at each step, and the rest can wait."""
+    spec = {
+        **BINARY,
+        "preprocessing": {"inputs": {"multi_hot": 400}},
+        "batch_size": 4,
+        "validation": {"holdout": {"first": 8}},
+    }
+    changes: Changes = [{"optimizer": {kind: {"learning_rate": rate}}} for rate in (0.1, 0.001)]
+    check(tmp_path, specs_of(tmp_path, changes, spec, arrays=growing_tokens()))
+
+
+def test_repeated_alone_the_reason_of_a_difference_is_told(tmp_path: Path) -> None:
+    run, *_ = together(tmp_path, specs_of(tmp_path, [{"seed": 1}, {"seed": 2}]))
+    repeated = reproduce_run(run, runs_dir=tmp_path / "repeated")
+    assert repeated.changed == {"networks_at_once": (2, 1)}
+
+
+def test_seeds(tmp_path: Path) -> None:
+    """Each with its own weights, order of rows, dropout, and rows to validate on."""
+    spec = {
+        **REGRESSION,
+        "layers": [{"dropout": 0.3}, *REGRESSION["layers"]],
+        "validation": {"holdout": {"fraction": 0.3}},
+    }
+    runs = check(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 7, 8)], spec))
+    assert len({run.read_history()["loss"].iloc[0] for run in runs}) == 3
+
+
+def test_strengths_of_regularizers(tmp_path: Path) -> None:
+    regularizers = [None, {"l2": 0.1}, {"l1": 0.01}, {"l1_l2": {"l1": 0.02, "l2": 0.03}}]
+    changes: Changes = [{"layers[0].dense.kernel_regularizer": strength} for strength in regularizers]
+    runs = check(tmp_path, specs_of(tmp_path, changes))
+    assert len({run.read_history()["val_loss"].iloc[0] for run in runs}) == 4
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    changes: Changes = [
+        {
+            "seed": seed,
+            "optimizer": {"adam": {"learning_rate": rate}},
+            "layers[1].dense.kernel_regularizer": {"l2": strength},
+        }
+        for seed, rate, strength in ((1, 0.1, 0.5), (2, 0.01, 0.0), (1, 0.001, 0.5))
+    ]
+    check(tmp_path, specs_of(tmp_path, changes))
+
+
+SCHEDULES: list[Any] = [
+    {"step": {"every": 1, "factor": 0.5}},
+    [{"warmup": 1}, "cosine"],
+    {"reduce_on_plateau": {"patience": 1, "min_delta": 1000.0}},
+    {"reduce_on_plateau": {"patience": 1, "monitor": "val_mae"}},
+    {"rates": [0.1, 0.01]},
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=json.dumps)
+@pytest.mark.parametrize("kind", ["rmsprop", "adam"])
+def test_schedules_of_their_own_rates(kind: str, schedule: Any, tmp_path: Path) -> None:
+    spec = {**REGRESSION, "learning_rate_schedule": schedule, "gradient_clip": {"norm": 0.5}, "epochs": 5}
+    changes: Changes = [
+        {"optimizer": {kind: {"learning_rate": rate}}, "seed": seed} for rate, seed in ((0.3, 1), (0.01, 2))
+    ]
+    runs = check(tmp_path, specs_of(tmp_path, changes, spec))
+    rates = [run.read_history()["learning_rate"].tolist() for run in runs]
+    assert (rates[0] == rates[1]) == (schedule == {"rates": [0.1, 0.01]})
+
+
+def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> None:
+    spec = {**BINARY, "class_weight": "balanced", "validation": {"holdout": {"fraction": 0.4}}}
+    specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
+    found = prepared(tmp_path, specs)
+    assert found is not None
+    assert found.task.training_weights is not None
+    assert found.task.training_weights.shape == (3, 48)
+    check(tmp_path, specs)
+
+
+def test_one_that_stops_early_goes_and_the_others_go_on(tmp_path: Path) -> None:
+    spec = {
+        **REGRESSION,
+        "epochs": 30,
+        "early_stopping": {"patience": 1, "restore_best": True},
+        "layers": [
+            {"dense": {"units": 8, "activation": "relu", "kernel_regularizer": {"l2": 0.01}}},
+            {"dense": 1},
+        ],
+    }
+    changes: Changes = [{"optimizer": {"rmsprop": rate}} for rate in (0.001, 0.3, 0.1)]
+    runs = check(tmp_path, specs_of(tmp_path, changes, spec))
+    assert len({record_of(run.path)["epochs_run"] for run in runs}) > 1
+
+
+def test_one_that_diverges_goes_and_the_others_go_on(tmp_path: Path) -> None:
+    changes: Changes = [{"optimizer": {"sgd": rate}} for rate in (0.001, 1e30, 0.0001)]
+    specs = specs_of(tmp_path, changes)
+    first, second, third = together(tmp_path, specs)
+    check_alike(first, alone(tmp_path, specs[0]))
+    check_alike(third, alone(tmp_path, specs[2]))
+    with pytest.raises(DivergedError):
+        alone(tmp_path, specs[1])
+    records = [record_of(path) for path in (tmp_path / "alone").iterdir() if (path / "run.json").exists()]
+    (theirs,) = [record for record in records if record["status"] == "diverged"]
+    mine = record_of(second.path)
+    assert {key: mine[key] for key in ("status", "error", "epochs_run", "weights_epoch")} == {
+        key: theirs[key] for key in ("status", "error", "epochs_run", "weights_epoch")
+    }
+
+
+def test_an_interruption_is_kept_in_all(tmp_path: Path) -> None:
+    class Stopping(Listener):
+        def epoch(self, record: EpochRecord) -> None:
+            if record.epoch == 2:
+                raise KeyboardInterrupt
+
+    specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])
+    found = prepared(tmp_path, specs, [Listener(), Stopping()])
+    assert found is not None
+    with pytest.raises(RunInterrupted):
+        train_together(found)
+    records = [record_of(path) for path in (tmp_path / "together").iterdir() if (path / "run.json").exists()]
+    assert [(r["status"], r["epochs_run"], r["weights_epoch"]) for r in records] == [
+        ("interrupted", 2, 2)
+    ] * 2
+
+
+def test_each_listener_hears_of_its_own_run(tmp_path: Path) -> None:
+    class Heard(Listener):
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+
+        def epoch(self, record: EpochRecord) -> None:
+            self.losses.append(record.rows[0]["loss"])
+
+    heard = [Heard(), Heard()]
+    found = prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)]), [*heard])
+    assert found is not None
+    for run, listener in zip(train_together(found), heard, strict=True):
+        assert run.read_history()["loss"].tolist() == listener.losses
+
+
+# --- which may train together ------------------------------------------------------------------------------
+
+ALIKE: Changes = [
+    {"seed": 5},
+    {"optimizer": {"rmsprop": 0.1}},
+    {"layers[0].dense.kernel_regularizer": "l2"},
+    {"layers[1].dense.kernel_regularizer": {"l1": 0.5}},
+]
+UNLIKE: Changes = [
+    {UNITS: 9},
+    {"optimizer": "adam"},
+    {"optimizer": {"rmsprop": {"rho": 0.5}}},
+    {"layers[0].dense.activation": "tanh"},
+    {"layers": [{"dense": 1}]},
+    {"epochs": 4},
+    {"batch_size": 4},
+    {"loss": "mae"},
+    {"metrics": []},
+    {"validation": {"holdout": {"first": 8}}},
+    {"preprocessing": {"inputs": "none"}},
+    {"early_stopping": {"patience": 1}},
+    {"shuffle": False},
+    {"learning_rate_schedule": {"step": 2}},
+    {"gradient_clip": 1.0},
+]
+
+
+@pytest.mark.parametrize("change", ALIKE, ids=json.dumps)
+def test_of_one_architecture(change: dict[str, Any], tmp_path: Path) -> None:
+    first, second = specs_of(tmp_path, [{}, change])
+    assert architecture_of(first.spec) == architecture_of(second.spec)
+
+
+@pytest.mark.parametrize("change", UNLIKE, ids=json.dumps)
+def test_of_another_architecture(change: dict[str, Any], tmp_path: Path) -> None:
+    first, second = specs_of(tmp_path, [{}, change])
+    assert architecture_of(first.spec) != architecture_of(second.spec)
+
+
+def test_folds_train_together_already(tmp_path: Path) -> None:
+    (spec,) = specs_of(tmp_path, [{"validation": {"kfold": 3}}])
+    assert architecture_of(spec.spec) is None
+
+
+def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
+    """So that seeds alone train by the ordinary steps."""
+    seeds = prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)]))
+    rates = prepared(tmp_path, specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.1, 0.2)]))
+    assert seeds is not None
+    assert rates is not None
+    assert seeds.task.own == {}
+    assert list(rates.task.own) == [OWN_RATE]
+
+
+def test_inputs_of_different_widths_train_one_by_one(tmp_path: Path) -> None:
+    """Token rows without a limit are as wide as the training rows of each seed need."""
+    spec = {
+        **BINARY,
+        "preprocessing": {"inputs": "multi_hot"},
+        "validation": {"holdout": {"fraction": 0.3}},
+    }
+    specs = specs_of(tmp_path, [{"seed": seed} for seed in range(6)], spec, arrays=growing_tokens())
+    assert prepared(tmp_path, specs) is None
+
+
+def test_what_is_too_large_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])
+    parameters = 3 * 8 + 8 + 8 + 1
+    monkeypatch.setattr(nnrun.experiment.running.side_by_side, "MOST_PARAMETERS", 2 * parameters)
+    assert prepared(tmp_path, two) is not None
+    monkeypatch.setattr(nnrun.experiment.running.side_by_side, "MOST_PARAMETERS", 2 * parameters - 1)
+    assert prepared(tmp_path, two) is None
+
+
+def test_many_rows_of_which_each_run_needs_its_own_copy_train_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standardized by training rows that differ from seed to seed."""
+    monkeypatch.setattr(nnrun.experiment.running.side_by_side, "MOST_NUMBERS", 2 * 48 * 3 - 1)
+    drawn = {"validation": {"holdout": {"fraction": 0.3}}}
+    assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed, **drawn} for seed in (0, 1)])) is None
+    assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is not None
+
+
+def test_what_torch_compiles_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnrun.training.backends.choice.WORTH_STEPS", 1)
+    monkeypatch.setattr("nnrun.training.backends.choice.native_obstacle", lambda task: "it may not")
+    monkeypatch.setattr("nnrun.training.backends.choice.cxx_compiler", lambda: "c++")
+    assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is None
+
+
+@pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
+def test_in_cpp_each_computes_what_it_does_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit."""
+    monkeypatch.setattr("nnrun.training.backends.choice.WORTH_NATIVE_STEPS", 1)
+    changes: Changes = [{"optimizer": {"rmsprop": {"learning_rate": rate}}} for rate in (0.03, 0.001)]
+    specs = specs_of(tmp_path, changes)
+    for run, spec in zip(together(tmp_path, specs), specs, strict=True):
+        single = alone(tmp_path, spec)
+        assert record_of(run.path)["compiled"] is True
+        ours, theirs = (r.read_history().drop(columns="seconds") for r in (run, single))
+        assert ours.equals(theirs)
+        weights, expected = (load_file(r.path / "weights.safetensors") for r in (run, single))
+        assert all(np.array_equal(weights[name], expected[name]) for name in expected)

@@ -1,0 +1,261 @@
+"""What a predictor that never looks at the inputs scores, computed again without nnrun."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+import nnrun
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.setup.baseline import TargetRows, constant_scores, mean_of
+from nnrun.model.network import build_network
+from nnrun.training.losses import build_loss
+from nnrun.training.metrics import build_metrics
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.problem import Task
+from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, spec_text, yes_or_no
+
+
+def scores(
+    known: Tensor,
+    targets: Tensor,
+    *,
+    outputs: int = 1,
+    activation: str = "linear",
+    weights: Tensor | None = None,
+    **changes: Any,
+) -> dict[str, float]:
+    """The constant predictor's scores for targets, (n,) or (n, K), of a network with so many outputs."""
+    layers = [{"dense": {"units": outputs, "activation": activation}}]
+    spec = spec_text(layers=layers, **changes).spec
+    network = build_network(spec.layers, 3)
+    unused: Any = None  # it never looks at the inputs
+    task = Task(
+        network,
+        build_loss(spec.loss),
+        build_optimizer(spec.optimizer),
+        build_metrics(spec.metrics, activation),
+        inputs=unused,
+        targets=targets[None],
+        batch_size=8,
+        spec=spec,
+    )
+    own = None if weights is None else weights[None]
+    rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
+    return constant_scores(task, activation, *rows)
+
+
+def column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)[:, None]
+
+
+# --- regression: the mean, the median, or the minimizer ----------------------------------------------------
+
+
+def test_the_mean_and_the_median() -> None:
+    found = scores(column(1, 2, 6), column(0, 3, 5), metrics=["mae", "mse", "rmse", "r2"])
+    # It says 3 for squares, and so it errs by 3, 0 and 2; and 2 for distances.
+    mse = (9 + 0 + 4) / 3
+    r2 = 1 - mse / np.var([0, 3, 5])
+    expected = {"loss": mse, "mae": (2 + 1 + 3) / 3, "mse": mse, "rmse": math.sqrt(mse), "r2": r2}
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_huber_s_minimizer_is_found() -> None:
+    found = scores(column(1, 2, 6), column(0, 3, 5), loss="huber", metrics=[])
+    # The pulls on 2 are -1, 0 and 1, so it says 2 and errs by 2, 1 and 3.
+    assert found == pytest.approx({"loss": (1.5 + 0.5 + 2.5) / 3}, rel=1e-6)
+
+
+LOSSES: list[Any] = ["mse", "mae", {"huber": 0.3}, {"huber": 2.0}]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_other_constant_has_a_lower_loss(loss: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(rng.lognormal(0, 1, (31, 2)).astype(np.float32))
+    w = torch.from_numpy(rng.integers(0, 4, 31).astype(np.float32)) if weighted else None
+    found = scores(y, y, outputs=2, loss=loss, metrics=[], weights=w)["loss"]
+    row_loss = build_loss(spec_text(loss=loss, layers=[{"dense": 2}]).spec.loss)
+
+    def of(constant: np.ndarray) -> float:
+        z = torch.tensor(constant, dtype=torch.float32).expand(1, 31, 2)
+        losses = row_loss(z, z, y[None]).double()
+        return float((losses if w is None else losses * w).mean())
+
+    best = minimize(of, y.mean(0).numpy(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).fun
+    assert found <= best + 1e-6
+    assert found == pytest.approx(best, rel=1e-4)
+
+
+def test_several_columns_have_each_their_mean() -> None:
+    known = torch.tensor([[0.0, 10.0], [2.0, 20.0]])  # it says 1 and 15
+    targets = torch.tensor([[1.0, 15.0], [3.0, 18.0]])
+    found = scores(known, targets, outputs=2)
+    assert found == pytest.approx({"loss": (4 + 9) / 4, "mae": (2 + 3) / 4})
+
+
+def test_on_what_it_knows_the_mean_explains_nothing() -> None:
+    rows = column(1, 2, 6)
+    assert scores(rows, rows, metrics=["r2"])["r2"] == pytest.approx(0, abs=1e-6)
+
+
+# --- classes: their shares ---------------------------------------------------------------------------------
+
+
+def test_yes_or_no() -> None:
+    """It says 3/4 for every row: yes, since that is the majority."""
+    found = scores(
+        column(1, 1, 1, 0),
+        column(1, 0, 0, 0, 0),
+        activation="sigmoid",
+        loss="binary_crossentropy",
+        metrics=["accuracy", "auc", "recall"],
+    )
+    assert found == pytest.approx(
+        {
+            "loss": -(math.log(3 / 4) + 4 * math.log(1 / 4)) / 5,
+            "accuracy": 1 / 5,
+            "auc": 0.5,
+            "recall": 1,
+            "accuracy_shuffled": (1 / 5) ** 2 + (4 / 5) ** 2,
+        },
+        rel=1e-6,
+    )
+
+
+KNOWN = [0, 0, 0, 1, 2, 2]
+SCORED = [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
+def test_several_classes(loss: str) -> None:
+    known, targets = torch.tensor(KNOWN), torch.tensor(SCORED)
+    if loss == "categorical_crossentropy":
+        known, targets = torch.eye(3)[known], torch.eye(3)[targets]
+    found = scores(
+        known, targets, outputs=3, activation="softmax", loss=loss, metrics=["accuracy", {"top_k": 2}]
+    )
+    entropy = -(math.log(3 / 6) + 2 * math.log(1 / 6) + math.log(2 / 6)) / 4
+    shuffled = (1 / 4) ** 2 + (2 / 4) ** 2 + (1 / 4) ** 2
+    expected = {"loss": entropy, "accuracy": 1 / 4, "top_k": 2 / 4, "accuracy_shuffled": shuffled}
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_class_that_no_training_row_has_costs_much_and_not_infinitely_much() -> None:
+    found = scores(
+        torch.tensor([0, 0, 1]),
+        torch.tensor([2, 0]),
+        outputs=3,
+        activation="softmax",
+        loss="sparse_categorical_crossentropy",
+        metrics=[],
+    )
+    assert found == pytest.approx({"loss": -(math.log(1e-7) + math.log(2 / 3)) / 2}, rel=1e-5)
+    found = scores(column(1, 1), column(0, 1), activation="sigmoid", loss="binary_crossentropy", metrics=[])
+    assert found == pytest.approx({"loss": -math.log(1e-7) / 2}, rel=1e-2)
+
+
+def test_rows_with_several_labels_have_no_order_to_shuffle() -> None:
+    labels = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    found = scores(
+        labels, labels, outputs=2, activation="sigmoid", loss="binary_crossentropy", metrics=["accuracy"]
+    )
+    entropy = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert found == pytest.approx({"loss": entropy, "accuracy": 2 / 3}, rel=1e-6)
+
+
+def test_the_mean_over_folds() -> None:
+    assert mean_of([{"loss": 1.0, "mae": 2.0}, {"loss": 3.0, "mae": 2.5}]) == {"loss": 2, "mae": 2.25}
+
+
+# --- beside a run ------------------------------------------------------------------------------------------
+
+
+def baseline_of(folder: Path, spec: dict[str, Any], **changes: Any) -> dict[str, float]:
+    run = run_experiment(load_small(folder, spec, **changes), Settings("train", folder / "runs"))
+    found = run.read_record()["baseline"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_each_fold_knows_its_own_training_rows(tmp_path: Path) -> None:
+    found = baseline_of(tmp_path, REGRESSION, validation=KFOLD)
+    y = np.load(tmp_path / "small.npz")["y_train"]
+    maes = []
+    for fold in range(3):
+        validates = np.arange(48) // 16 == fold
+        maes.append(np.abs(y[validates] - np.median(y[~validates])).mean())
+    assert found["mae"] == pytest.approx(np.mean(maes), rel=1e-6)
+
+
+def test_without_validation_it_is_measured_on_the_training_rows(tmp_path: Path) -> None:
+    found = baseline_of(tmp_path, BINARY, validation="none")
+    share = yes_or_no()["y_train"].mean()
+    assert share > 0.5
+    assert found["accuracy"] == pytest.approx(share)
+    assert found["loss"] == pytest.approx(
+        -(share * math.log(share) + (1 - share) * math.log(1 - share)), rel=1e-6
+    )
+
+
+def test_boston_s_mean_and_median(specs_dir: Path, tmp_path: Path) -> None:
+    """The folds are contiguous, and so they are easy to cut by hand."""
+    run = nnrun.train(
+        specs_dir / "boston.yaml", overrides={"epochs": 1, "batch_size": 64}, runs_dir=tmp_path / "runs"
+    )
+    y = _boston_targets()[:404]
+    maes, squares = [], []
+    for part in np.array_split(np.arange(404), 4):
+        others = np.delete(y, part)
+        maes.append(np.abs(y[part] - np.median(others)).mean())
+        squares.append(((y[part] - others.mean()) ** 2).mean())
+    expected = {"loss": np.mean(squares), "mae": np.mean(maes)}
+    assert run.baseline == pytest.approx(expected, rel=1e-6)
+
+
+def _boston_targets() -> np.ndarray:
+    """All 506 prices in Keras's order."""
+    path = Path(nnrun.__file__).parent / "data" / "sources" / "bundled" / "boston_house_prices.csv"
+    prices = np.loadtxt(path, delimiter=",", skiprows=2)[:, -1]
+    order = np.arange(506)
+    np.random.RandomState(113).shuffle(order)
+    prices = prices[order]
+    assert prices[:3].tolist() == [15.2, 42.3, 50.0]  # as the book prints them
+    assert prices[401:404].tolist() == [19.4, 19.4, 29.1]
+    return prices
+
+
+def test_reuters_s_shuffled_labels(specs_dir: Path, data_dir: Path, tmp_path: Path) -> None:
+    """The book's listing 3.21: test labels agree with themselves in another order in 0.19 of the cases."""
+    run = nnrun.final(
+        specs_dir / "reuters.yaml",
+        epochs=1,
+        overrides={
+            "dataset.reuters.num_words": 200,
+            "layers[0].dense.units": 46,
+            "layers[1].dense.units": 46,
+        },
+        data_dir=data_dir,
+        runs_dir=tmp_path / "runs",
+    )
+    labels = np.load(data_dir / "reuters.npz")["y"]
+    order = np.arange(len(labels))
+    np.random.RandomState(113).shuffle(order)
+    train, test = np.split(labels[order], [8982])
+    assert len(test) == 2246
+    rng = np.random.RandomState(0)
+    agreements = [(rng.permutation(test) == test).mean() for _ in range(20)]
+    assert run.baseline["accuracy_shuffled"] == pytest.approx(np.mean(agreements), abs=0.005)
+    assert run.baseline["accuracy_shuffled"] == pytest.approx(0.19, abs=0.01)
+    majority = np.bincount(train).argmax()
+    assert run.baseline["accuracy"] == pytest.approx((test == majority).mean())
+    assert run.test["accuracy"] > run.baseline["accuracy"]

@@ -1,0 +1,69 @@
+"""What `nnrun check` says of a file that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnrun.cli import main
+from nnrun.experiment.setup.check_data import problems_of_data
+from nnrun.spec.reading.load import load_spec
+
+NUMBERS = "layers: [{dense: 1}]\nloss: mse\n"
+CLASSES = (
+    "layers: [{dense: {units: 1, activation: sigmoid}}]\nloss: binary_crossentropy\nmetrics: [accuracy]\n"
+)
+ROWS = "a,b,z,y,label\n" + "".join(
+    f"{i % 7},{i % 5},{i % 3},{i * 1.5},{'yes' if i < 2 else 'no'}\n" for i in range(60)
+)
+
+
+def spec(folder: Path, target: str, rest: str, more: str = "") -> Path:
+    (folder / "t.csv").write_text(ROWS.replace("\n3,3,0,4.5,", "\n3,3,0,,"))
+    (folder / "s.yaml").write_text(
+        f"dataset: {{csv: {{path: t.csv, target: {target}, inputs: [a, b]{more}}}}}\n{rest}"
+    )
+    return folder / "s.yaml"
+
+
+@pytest.mark.parametrize(
+    ("target", "rest", "more", "said"),
+    [
+        ("y", NUMBERS, "", "the target is missing"),
+        ("y", NUMBERS, ", drop_missing_target: true", None),
+        ("[z, label]", NUMBERS, "", "'yes' is not a number, and several targets must all be numbers"),
+        ("lable", CLASSES, "", "has no column 'lable'"),
+        ("label", NUMBERS, "", "The data do not match the spec"),
+        ("label", CLASSES, "", None),
+        ("label", CLASSES + "validation: {kfold: {k: 3, stratify: true, shuffle: true}}\n", "", "2"),
+        ("y", CLASSES, ", drop_missing_target: true", "binary_crossentropy"),
+    ],
+)
+def test_what_training_would_refuse(
+    target: str, rest: str, more: str, said: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spec(tmp_path, target, rest, more)
+    errors = [problem for problem in problems_of_data(load_spec(path)) if problem.severity == "error"]
+    assert bool(errors) == (said is not None)
+    assert said is None or said in errors[0].message
+    checked = main(["check", str(path)])
+    trained = main(["train", str(path), "-q", "--runs-dir", str(tmp_path / "runs")])
+    assert (checked, trained) == ((0, 0) if said is None else (4, 4))
+
+
+def test_uneven_classes_are_told_once_nothing_sees_them(tmp_path: Path) -> None:
+    (problem,) = problems_of_data(load_spec(spec(tmp_path, "label", CLASSES)))
+    assert problem.severity == "warning"
+    assert problem.message == (
+        "class 'yes' has only 2 of 60 rows (3.3 %): always predicting 'no' gets an accuracy of 96.6 %; write "
+        "`metrics: [accuracy, f1, average_precision]` and `class_weight: balanced`"
+    )
+    for rest in (CLASSES.replace("accuracy", "f1"), CLASSES + "class_weight: balanced\n"):
+        assert problems_of_data(load_spec(spec(tmp_path, "label", rest))) == ()
+
+
+def test_a_file_that_is_not_there_is_not_looked_at(tmp_path: Path) -> None:
+    path = spec(tmp_path, "y", NUMBERS)
+    (tmp_path / "t.csv").unlink()
+    assert problems_of_data(load_spec(path)) == ()

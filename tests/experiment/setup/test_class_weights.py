@@ -1,0 +1,226 @@
+"""Classes that count differently: scikit-learn's balance, Keras's map, of the training rows alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_sample_weight
+
+from nnrun.data import Dataset, Samples, load_dataset
+from nnrun.errors import DataError
+from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows
+from nnrun.experiment.setup.groups import make_task, prepare_groups, training_task
+from nnrun.spec.reading.load import load_spec
+from tests.support.small_experiments import (
+    BINARY,
+    KFOLD,
+    load_small,
+    record_of,
+    spec_text,
+    write_small,
+    yes_or_no,
+)
+
+CPU = torch.device("cpu")
+
+
+def dataset(targets: Any, **known: Any) -> Dataset:
+    targets = np.asarray(targets)
+    return Dataset("made", Samples(np.zeros((len(targets), 3)), targets), None, (), **known)
+
+
+def weights(class_weight: Any, data: Dataset, train_rows: Any = None) -> list[float]:
+    rows = np.arange(len(data.train)) if train_rows is None else np.asarray(train_rows)
+    found = class_weight_of_rows(spec_text(BINARY, class_weight=class_weight).spec, data, rows)
+    assert found is not None
+    assert found.dtype == np.float32
+    return [float(weight) for weight in found]
+
+
+def refusal(class_weight: Any, data: Dataset) -> str:
+    with pytest.raises(DataError) as caught:
+        weights(class_weight, data)
+    return str(caught.value)
+
+
+# --- balanced ----------------------------------------------------------------------------------------------
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_balanced_weights_are_scikit_learn_s(labels: list[int]) -> None:
+    expected = compute_sample_weight("balanced", labels)
+    found = balanced(np.array(labels), 6)[labels]
+    np.testing.assert_allclose(found, expected)
+    # All classes together weigh as much as each other, and all rows as much as without weights.
+    assert found.sum() == pytest.approx(len(labels))
+    sums = [found[np.array(labels) == label].sum() for label in set(labels)]
+    assert sums == pytest.approx([sums[0]] * len(sums))
+
+
+def test_only_the_training_rows_are_counted() -> None:
+    """A row that is validated, and a class that it alone has, change nothing; the class then weighs 1."""
+    data = dataset([0, 0, 0, 1, 1, 2])
+    assert weights("balanced", data, [0, 1, 2, 3]) == pytest.approx([2 / 3] * 3 + [2, 2, 1])
+
+
+def test_each_fold_has_its_own(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight="balanced")
+    data = load_dataset(loaded.spec.dataset)
+    (group,) = prepare_groups(loaded.spec, data)
+    task = training_task(loaded.spec, group, data, CPU)
+    assert task.weights is None, "what is measured has no weights"
+    assert task.training_weights is not None
+    assert len({tuple(row.tolist()) for row in task.training_weights}) == 3
+    for fold, found in zip(group.folds, task.training_weights, strict=True):
+        labels = data.train.targets[fold.train_rows]
+        np.testing.assert_allclose(
+            found[fold.train_rows], compute_sample_weight("balanced", labels), rtol=1e-6
+        )
+
+
+def test_replicas_share_what_is_alike(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight={"0": 3})
+    data = load_dataset(loaded.spec.dataset)
+    (group,) = prepare_groups(loaded.spec, data)
+    task = training_task(loaded.spec, group, data, CPU)
+    assert task.training_weights is not None
+    assert task.training_weights.shape == (1, 48)
+    plain = load_small(tmp_path, BINARY, validation=KFOLD)
+    assert training_task(plain.spec, group, data, CPU).training_weights is None
+
+
+# --- given -------------------------------------------------------------------------------------------------
+
+NAMED = {"classes": 3, "class_names": ("cat", "dog", "eel"), "task": "multiclass"}
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "expected"),
+    [
+        ({"0": 2, "2": 0.5}, {}, [2, 1, 0.5]),
+        ({"dog": 4}, NAMED, [1, 4, 1]),
+        ({"dog": 4, "0": 0}, NAMED, [0, 4, 1]),
+        # Names that are numbers are names, in the order of the labels.
+        ({"3": 2}, {**NAMED, "class_names": ("1", "2", "3")}, [1, 1, 2]),
+    ],
+)
+def test_a_class_has_the_weight_that_it_is_given_or_1(
+    given: dict[str, float], known: dict[str, Any], expected: list[float]
+) -> None:
+    assert weights(given, dataset([0, 1, 2], **known)) == expected
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [[0.0, 1.0, 0.0], [[0.0], [1.0], [0.0]], [[1, 0], [0, 1], [1, 0]], [False, True, False]],
+    ids=["floats", "column", "one-hot", "booleans"],
+)
+def test_a_class_may_be_written_in_several_ways(targets: Any) -> None:
+    assert weights({"1": 5}, dataset(targets)) == [1, 5, 1]
+
+
+def test_an_unknown_class_is_refused_by_naming_the_known_ones() -> None:
+    assert refusal({"eels": 2}, dataset([0, 1, 2], **NAMED)) == (
+        "class_weight: made has no class called 'eels'. Did you mean 'eel'? Its classes: cat, dog and eel."
+    )
+    assert refusal({"7": 2}, dataset([0, 3, 3])) == (
+        "class_weight: made has no class called '7'. Its classes: 0 and 3."
+    )
+    numbered = {**NAMED, "class_names": ("1", "2", "3")}
+    assert "no class called '0'" in refusal({"0": 2}, dataset([0, 1, 2], **numbered))
+    many = {"classes": 70, "class_names": tuple(f"c{i:02}" for i in range(70))}
+    assert refusal({"x": 2}, dataset([0, 1], **many)).endswith("c58, c59 and 10 more.")
+
+
+def test_a_class_that_is_named_twice_is_refused() -> None:
+    assert refusal({"dog": 2, "1": 3}, dataset([0, 1, 2], **NAMED)) == (
+        "class_weight names one class twice, as 'dog' and as '1'. Keep one of them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "known"),
+    [([0.5, 1.0], {}), ([-1, 1], {}), ([[1, 1], [0, 1]], {}), ([0, 1], {"task": "regression"})],
+)
+def test_what_has_no_single_class_a_row_is_refused(targets: Any, known: dict[str, Any]) -> None:
+    for class_weight in ("balanced", {"1": 2}):
+        assert refusal(class_weight, dataset(targets, **known)) == (
+            "class_weight needs one class for each row: a name, a whole number from 0, or a row of 0 and a "
+            "single 1. The targets of made are something else; remove class_weight."
+        )
+
+
+def test_it_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, BINARY, class_weight={"2": 3})
+    with pytest.raises(DataError, match="no class called '2'"):
+        run_experiment(loaded, Settings("train", tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+# --- with the weights of rows ------------------------------------------------------------------------------
+
+
+def weighted_rows(folder: Path, **changes: Any) -> tuple[Any, Dataset]:
+    """A spec, and its data with weights of the training and the test rows."""
+    loaded = load_spec(write_small(folder, BINARY, **changes))
+    data = load_dataset(loaded.spec.dataset)
+    assert data.test is not None
+    rng = np.random.default_rng(5)
+    parts = [
+        Samples(part.inputs, part.targets, rng.uniform(0, 3, len(part)).astype(np.float32))
+        for part in (data.train, data.test)
+    ]
+    return loaded, Dataset("made", *parts, data.sources, data.task, data.classes)  # type: ignore[arg-type]
+
+
+def test_both_are_multiplied_while_training_and_rows_alone_count_when_measured(tmp_path: Path) -> None:
+    loaded, data = weighted_rows(tmp_path, class_weight={"1": 4})
+    (group,) = prepare_groups(loaded.spec, data)
+    task = training_task(loaded.spec, group, data, CPU)
+    assert data.train.weights is not None
+    assert task.weights is not None
+    assert task.training_weights is not None
+    np.testing.assert_array_equal(task.weights[0], data.train.weights)
+    expected = data.train.weights * np.where(data.train.targets == 1, 4, 1)
+    np.testing.assert_allclose(task.training_weights[0], expected, rtol=1e-6)
+    assert data.test is not None
+    measured = make_task(loaded.spec, group.network, group.fitted, data.test, CPU)
+    assert measured.weights is not None
+    np.testing.assert_array_equal(measured.weights[0], data.test.weights)
+
+
+def test_the_losses_of_a_run_are_weighted_and_its_metrics_are_not(tmp_path: Path) -> None:
+    """val_loss and the baseline's loss against those by hand; metrics as those of the same weights."""
+    loaded, data = weighted_rows(tmp_path, epochs=1, class_weight="balanced")
+    run = run_experiment(loaded, Settings("train", tmp_path / "runs"), dataset=data)
+    history, (step,) = run.read_history(), run.read_preprocessing()["inputs"]
+    assert data.train.weights is not None
+    state, network = step["standardize"], run.read_weights()
+    x, y, w = (a[:16] for a in (data.train.inputs, data.train.targets, data.train.weights))
+    h = np.maximum(
+        (np.asarray(x) - state["mean"]) / state["std"] @ network["0.weight"].T + network["0.bias"], 0
+    )
+    p = 1 / (1 + np.exp(-(h @ network["1.weight"].T + network["1.bias"])[:, 0]))
+    losses = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+    assert history["val_loss"][0] == pytest.approx(float((losses * w).mean()), rel=1e-5)
+    assert history["val_accuracy"][0] == pytest.approx(float(((p > 0.5) == y).mean()))
+    share = np.average(data.train.targets[16:], weights=data.train.weights[16:])
+    constant = -(y * np.log(share) + (1 - y) * np.log(1 - share))
+    assert record_of(run.path)["baseline"]["loss"] == pytest.approx(float((constant * w).mean()), rel=1e-5)
+
+
+def test_evaluation_repeats_the_val_loss_of_balanced_classes(tmp_path: Path) -> None:
+    """What is measured knows nothing of the weights of classes."""
+    loaded = load_small(tmp_path, BINARY, class_weight="balanced", arrays=yes_or_no())
+    run = run_experiment(loaded, Settings("train", tmp_path / "runs"))
+    measured = evaluate_run(run, split="validation")
+    last = run.read_history().iloc[-1]
+    assert measured.scores["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-6)

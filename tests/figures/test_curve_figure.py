@@ -1,0 +1,157 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from nnrun.figures.curve_figure import COLOURS, Curve, curve_of, curves_figure, save
+
+
+def history(epochs: int = 20) -> pd.DataFrame:
+    at = np.arange(1, epochs + 1)
+    return pd.DataFrame({"epoch": at, "loss": 1 / at, "val_loss": 0.5 + (at - 9) ** 2 / 100, "seconds": 0.1})
+
+
+def test_a_curve_takes_its_columns() -> None:
+    curve = curve_of(history(), "loss", "run", skip=3, transform=lambda values: values * 2, best_epoch=9)
+    assert curve.epochs.tolist() == list(range(4, 21))
+    assert curve.training[0] == 2 / 4
+    assert curve.validation is not None
+    assert curve.validation[0] == 2 * 0.75
+    assert curve.best_epoch == 9
+    assert curve.training_std is None
+
+
+def test_a_mean_of_folds_has_bands() -> None:
+    frame = history().rename(columns={"loss": "loss_mean", "val_loss": "val_loss_mean"})
+    frame["loss_std"] = 0.1
+    frame["val_loss_std"] = math.nan  # one fold alone
+    curve = curve_of(frame, "loss", "run")
+    assert curve.training_std is not None
+    assert curve.validation_std is None
+
+
+def test_what_is_not_finite_is_a_gap() -> None:
+    frame = history(3).assign(loss=[1.0, math.inf, math.nan], val_loss=[math.nan] * 3)
+    curve = curve_of(frame, "loss", "run")
+    np.testing.assert_array_equal(curve.training, [1.0, math.nan, math.nan])
+    assert curve.validation is None
+
+
+def test_a_figure_says_what_it_shows() -> None:
+    figure = curves_figure(
+        {"loss": [curve_of(history(), "loss", "run", best_epoch=9)]}, note="smoothed (0.9)"
+    )
+    (ax,) = figure.axes
+    assert ax.get_title(loc="left") == "Training and validation loss"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs", "Loss")
+    assert [text.get_text() for text in ax.texts] == ["smoothed (0.9)   ○ best at epoch 9"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Training", "Validation"]
+    dots, line, ring = ax.lines
+    assert (dots.get_linestyle(), dots.get_marker()) == ("None", "o")
+    assert (line.get_linestyle(), line.get_marker()) == ("-", "None")
+    assert {to_hex(str(dots.get_color())), to_hex(str(line.get_color()))} == {COLOURS[0].lower()}
+    assert ring.get_xdata() == [9]
+    assert all(tick == int(tick) for tick in ax.get_xticks())
+
+
+def test_without_validation_there_is_no_line() -> None:
+    figure = curves_figure({"mae": [Curve("run", np.arange(1.0, 4), np.ones(3))]})
+    assert figure.axes[0].get_title(loc="left") == "Training MAE"
+    assert len(figure.axes[0].lines) == 1
+
+
+def test_the_validation_curve_alone_is_figure_3_12() -> None:
+    curve = curve_of(history(), "loss", "run", only="validation", best_epoch=9)
+    figure = curves_figure({"mae": [curve]})
+    (ax,) = figure.axes
+    assert ax.get_title(loc="left") == ax.get_ylabel() == "Validation MAE"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Validation"]
+    line, ring = ax.lines
+    assert (line.get_linestyle(), ring.get_xdata()) == ("-", [9])
+
+
+@pytest.mark.parametrize("scale", [1e-280, 1e-6, 1.0, 1e280])
+@pytest.mark.parametrize("spread", [0.0, 0.001, 3.0])
+def test_a_logarithmic_axis_shows_all_values_between_plain_numbers(scale: float, spread: float) -> None:
+    values = scale * (1 + spread * np.arange(4))
+    curve = Curve("run", np.arange(1.0, 5), values, validation_std=None, training_std=values * 2)
+    figure = curves_figure({"loss": [curve]}, log=True)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    low, high = ax.get_ylim()
+    assert ax.get_yscale() == "log"
+    assert 0 < low <= values.min() <= values.max() <= high
+
+
+def test_what_a_logarithmic_axis_cannot_show_is_a_gap() -> None:
+    frame = history(3).assign(loss=[1.0, 0.0, -1.0], val_loss=[0.5, 0.25, 0.125])
+    curve = curve_of(frame, "loss", "run", log=True, best_epoch=3)
+    np.testing.assert_array_equal(curve.training, [1.0, math.nan, math.nan])
+    assert curve.best_epoch == 3
+    assert curve_of(frame, "loss", "run", log=True, only="training").best_epoch is None
+
+
+def test_each_run_has_its_colour_in_every_panel() -> None:
+    labels = [f"run-{i}" for i in range(9)]
+    panels = {name: [curve_of(history(), "loss", label) for label in labels] for name in ("loss", "accuracy")}
+    figure = curves_figure(panels)
+    assert len(figure.axes) == 2
+    styles = [[(line.get_color(), line.get_linestyle()) for line in ax.lines[1::2]] for ax in figure.axes]
+    assert styles[0] == styles[1]
+    assert len(set(styles[0])) == 9
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [text for text in texts if text.strip()] == [*labels, "Training", "Validation"]
+
+
+def test_many_epochs_do_not_make_a_blob_of_dots() -> None:
+    figure = curves_figure({"loss": [curve_of(history(500), "loss", "run")]})
+    assert figure.axes[0].lines[0].get_markevery() == 7
+    assert figure.legends[0].get_texts()[0].get_text() == "Training (every 7 epochs)"
+
+
+WEIRD = {
+    "one epoch": Curve("run", np.array([1.0]), np.array([1.0]), np.array([2.0]), best_epoch=1),
+    "nothing finite": Curve("run", np.array([1.0, 2.0]), np.full(2, np.nan)),
+    "huge": Curve("run", np.array([1.0, 2.0]), np.array([1e-300, 1e300]), np.array([0.0, 1e300])),
+    "long label": Curve("x" * 200, np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)),
+    "signs in the label": Curve("$a_{b\n<é", np.array([1.0, 2.0]), np.zeros(2)),
+}
+
+
+@pytest.mark.parametrize("name", WEIRD)
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_everything_can_be_drawn_and_equal_figures_give_equal_files(
+    name: str, ending: str, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{i}{ending}" for i in range(2)]
+    for path in paths:
+        save(curves_figure({"loss": [WEIRD[name], WEIRD["one epoch"]]}), path)
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first.startswith(b"\x89PNG" if ending == ".png" else b"<?xml")
+
+
+@pytest.mark.parametrize("runs", [1, 2, 7])
+@pytest.mark.parametrize("measures", [1, 3])
+def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int) -> None:
+    curve = curve_of(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best_epoch=9)
+    names = ["loss", "accuracy", "top_k"][:measures]
+    figure = curves_figure({name: [curve] * runs for name in names}, note="mean of the folds, smoothed (0.9)")
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    boxes = [ax.get_tightbbox() for ax in figure.axes]
+    for box in [legend, *boxes]:
+        assert box is not None
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    from_the_top = [*boxes, legend]
+    for above, below in pairwise(from_the_top):
+        assert above is not None
+        assert below is not None
+        assert above.y0 >= below.y1

@@ -1,0 +1,112 @@
+"""Every optimizer and loss in small networks, and C++ and PyTorch side by side."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse
+
+from nnrun.model.inputs import SparseInputs
+from nnrun.spec import schema
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends.compiler import cxx_compiler
+from nnrun.training.backends.native import NativeEngine, obstacle
+from nnrun.training.backends.native_library import THIS_CPU, load_library
+from nnrun.training.engine import EagerEngine
+from nnrun.training.epoch_metrics import Phase
+from nnrun.training.problem import Task
+from tests.support.small_tasks import (
+    CPU,
+    N,
+    assert_same,
+    first_weights,
+    make_task,
+    rows,
+    several_rows,
+    zeros_and_ones,
+)
+
+needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
+
+OPTIMIZERS: list[Any] = [
+    *schema.components(schema.Optimizer),
+    {"rmsprop": {"momentum": 0.9}},
+    {"rmsprop": {"centered": True}},
+    {"rmsprop": {"momentum": 0.9, "centered": True, "rho": 0.8, "epsilon": 1e-3}},
+    {"sgd": {"momentum": 0.9}},
+    {"sgd": {"momentum": 0.9, "nesterov": True}},
+    {"adam": {"amsgrad": True, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4}},
+    {"adamw": {"amsgrad": True, "weight_decay": 0.1}},
+    {"adagrad": {"initial_accumulator_value": 0.5, "learning_rate": 0.1}},
+]
+ACTIVATIONS = get_args(schema.ActivationName)
+SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
+SOFTMAX = {"dense": {"units": 3, "activation": "softmax"}}
+CLASSES = np.random.default_rng(5).integers(0, 3, (1, N))
+LAST: dict[str, tuple[Any, np.ndarray]] = {
+    "binary_crossentropy": (
+        {"dense": {"units": 3, "activation": "sigmoid"}},
+        zeros_and_ones(1, N, 3),
+    ),
+    "categorical_crossentropy": (SOFTMAX, np.eye(3, dtype=np.float32)[CLASSES] * np.float32(0.8)),
+    "sparse_categorical_crossentropy": (SOFTMAX, CLASSES),
+    "mse": ({"dense": 2}, rows(1, N, 2)),
+    "mae": ({"dense": 2}, rows(1, N, 2)),
+    "huber": ({"dense": 2}, rows(1, N, 2)),
+}
+
+
+def engines(task: Task, replicas: int, cpu: str = THIS_CPU) -> tuple[EagerEngine, NativeEngine]:
+    assert obstacle(task) is None
+    weights = first_weights(task, range(replicas))
+    return EagerEngine(task, weights), NativeEngine(task, weights, load_library(cpu=cpu))
+
+
+def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> Phase:
+    orders = several_rows(lengths, seed=number)
+    return engine.train_epoch(orders, sources_of(0, range(len(lengths))), number)
+
+
+def assert_alike(task: Task, lengths: Sequence[int] = (58, 53), epochs: int = 3, cpu: str = THIS_CPU) -> None:
+    """The same losses, metrics and weights, of some replicas with so many training rows each."""
+    plain, fast = engines(task, len(lengths), cpu)
+    for number in range(1, epochs + 1):
+        one, other = epoch(plain, lengths, number), epoch(fast, lengths, number)
+        np.testing.assert_allclose(other.losses, one.losses, rtol=1e-5)
+        for mine, theirs in zip(other.metrics, one.metrics, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-4)
+    assert_same(fast.parameters(), plain.parameters())
+    held = several_rows([N] * len(lengths))
+    np.testing.assert_allclose(fast.evaluate(held).losses, plain.evaluate(held).losses, rtol=1e-5)
+
+
+HIDDEN = {"dense": {"units": 9, "activation": "tanh"}}
+
+
+def sparse_matrix(features: int, per_row: int, *, ones: bool, seed: int = 4) -> scipy.sparse.csr_array:
+    """60 rows of up to `per_row` numbers, some of none, in columns that few or many rows have."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, min(per_row, features) + 1, N)
+    counts[::7] = 0
+    columns = [rng.choice(features, count, replace=False) for count in counts]
+    indices: npt.NDArray[Any] = np.concatenate([*columns, []]).astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    values = np.ones(len(indices), np.int8) if ones else rng.normal(size=len(indices)).astype(np.float32)
+    return scipy.sparse.csr_array((values, indices, starts), shape=(N, features))
+
+
+def sparse_task(
+    layers: Sequence[Any] = (HIDDEN, SIGMOID),
+    *,
+    features: int = 12,
+    per_row: int = 5,
+    ones: bool = True,
+    **settings: Any,
+) -> Task:
+    """As `make_task`, over sparse rows."""
+    matrix = sparse_matrix(features, per_row, ones=ones)
+    task = make_task(layers, x_SNF=np.zeros((1, N, features), np.float32), **settings)
+    return dataclasses.replace(task, inputs=SparseInputs(matrix, ones, CPU))

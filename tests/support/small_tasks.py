@@ -1,0 +1,102 @@
+"""Small tasks for the engine, the loop and the evaluation: rows of noise, learned for real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from nnrun.model.inputs import DenseInputs, SparseInputs
+from nnrun.model.network import Network, build_network
+from nnrun.spec import schema
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.losses import build_loss
+from nnrun.training.metrics import build_metrics
+from nnrun.training.optimizers import build_optimizer
+from nnrun.training.problem import Task
+
+CPU = torch.device("cpu")
+N, F = 60, 6
+
+# Two layers of dropout, a penalty, and no output that is 0 for good.
+DROPOUT_LAYERS: list[Any] = [
+    {"dropout": 0.2},
+    {"dense": {"units": 8, "activation": "tanh", "kernel_regularizer": {"l2": 0.01}}},
+    {"dropout": 0.4},
+    {"dense": {"units": 1, "activation": "sigmoid"}},
+]
+LINEAR_LAYERS: list[Any] = [{"dense": 1}]
+
+
+def rows(*shape: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def zeros_and_ones(*shape: int, seed: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
+
+
+def make_task(
+    layers: Sequence[Any] = DROPOUT_LAYERS,
+    *,
+    loss: str = "binary_crossentropy",
+    optimizer: Any = "adam",
+    metrics: Sequence[Any] = ("accuracy", "auc", "mse"),
+    x_SNF: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
+    sparse: bool = False,
+    batch_size: int = 8,
+) -> Task:
+    """What a spec declares, over the given rows: by default 60 rows of noise with a 0 or 1 for each."""
+    spec = schema.ExperimentSpec.model_validate(
+        {
+            "dataset": {"npz": "unread.npz"},
+            "layers": list(layers),
+            "loss": loss,
+            "optimizer": optimizer,
+            "metrics": list(metrics),
+        }
+    )
+    x_SNF = rows(1, N, F) if x_SNF is None else x_SNF
+    targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
+    network = build_network(spec.layers, x_SNF.shape[2])
+    dense = DenseInputs(torch.from_numpy(x_SNF))
+    return Task(
+        network=network,
+        loss=build_loss(spec.loss),
+        optimizer=build_optimizer(spec.optimizer),
+        metrics=build_metrics(spec.metrics, network.last.activation),
+        inputs=SparseInputs(scipy.sparse.csr_array(x_SNF[0]), False, CPU) if sparse else dense,
+        targets=torch.from_numpy(targets),
+        batch_size=batch_size,
+        spec=spec,
+    )
+
+
+def first_weights(task: Task, numbers: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+    """The stacked first weights of these replicas."""
+    assert isinstance(task.network, Network)
+    return task.network.initial_parameters(sources_of(seed, numbers))
+
+
+def several_rows(lengths: Sequence[int], seed: int = 3) -> list[RowNumbers]:
+    """For each replica so many of the 60 rows, in an order of its own."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(N)[:length] for length in lengths]
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], *, exactly: bool = False) -> None:
+    """Equal parameters: to the last bit, or to five digits."""
+    assert found.keys() == expected.keys()  # small ones stand together, so the order is the engine's
+    for name, value in expected.items():
+        if exactly:
+            assert torch.equal(found[name], value), name
+        else:
+            torch.testing.assert_close(
+                found[name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+            )

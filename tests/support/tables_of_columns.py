@@ -1,0 +1,26 @@
+"""A file of given columns, read as `nnrun init` reads it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnrun.data.summaries.describe_file import read_file
+from nnrun.data.tables.read_table import ReadTable
+
+
+def table(folder: Path, columns: Mapping[str, Sequence[object]], name: str = "t.csv") -> ReadTable:
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return read_file(folder / name)
+
+
+CLASSES = ["x", "y", "z"] * 10
+OTHERS = ["u", "v"] * 15
+DUMMY = [0, 1] * 15
+NUMBERS = [i * 1.5 % 7 for i in range(30)]
+NAMES = [f"n{i}" for i in range(30)]
+GAPS = ["", *CLASSES[1:]]

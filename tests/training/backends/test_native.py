@@ -1,0 +1,264 @@
+"""Steps made in C++ compute what PyTorch's do, for everything that a spec can say of them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import create_model
+
+from nnrun.spec import schema
+from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends import native, native_job
+from nnrun.training.backends.native import NativeEngine, obstacle
+from nnrun.training.backends.native_library import SOURCE, load_library
+from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.problem import Task
+from tests.support.native_tasks import (
+    ACTIVATIONS,
+    CLASSES,
+    LAST,
+    OPTIMIZERS,
+    SIGMOID,
+    SOFTMAX,
+    assert_alike,
+    engines,
+    epoch,
+    needs_compiler,
+)
+from tests.support.small_tasks import (
+    N,
+    assert_same,
+    first_weights,
+    make_task,
+    rows,
+    several_rows,
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_every_optimizer(optimizer: Any) -> None:
+    """Two folds of unequal length, dropout, a penalty, and a short batch at the end."""
+    assert_alike(make_task(optimizer=optimizer, batch_size=7))
+
+
+@needs_compiler
+@pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
+def test_every_loss(loss: Any) -> None:
+    last, targets = LAST[loss if isinstance(loss, str) else "huber"]
+    layers = [{"dense": {"units": 9, "activation": "tanh"}}, last]
+    assert_alike(make_task(layers, loss=loss, metrics=[], targets=targets, optimizer="sgd"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("place", ["hidden", "last"])
+def test_every_activation(activation: str, place: str) -> None:
+    """Between layers and as the last, on values from the flat parts of the curves to the steep ones."""
+    hidden, last = {"units": 9, "activation": activation}, {"units": 2, "activation": activation}
+    layers = [{"dense": hidden}, {"dense": 2}] if place == "hidden" else [{"dense": 9}, {"dense": last}]
+    x = 12 * rows(1, N, 6)
+    task = make_task(
+        layers, loss="mse", metrics=["mae"], x_SNF=x, targets=rows(1, N, 2), optimizer={"sgd": 1e-3}
+    )
+    assert_alike(task)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "regularizer", [{"l1": 0.02}, {"l2": 0.02}, {"l1_l2": {"l1": 0.01, "l2": 0.03}}, "l2"]
+)
+def test_every_regularizer(regularizer: Any) -> None:
+    regular = {"units": 5, "kernel_regularizer": regularizer, "activation": "gelu"}
+    assert_alike(make_task([{"dense": regular}, {"dropout": 0.3}, SIGMOID], optimizer={"sgd": 0.1}))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [SIGMOID],
+        [{"dense": {"units": 4, "use_bias": False}}, {"dense": {"units": 1, "use_bias": False}}],
+        [{"dropout": 0.5}, {"dropout": 0.0}, {"dense": 3}, {"dropout": 0.1}, {"dropout": 0.2}, SIGMOID],
+        [{"dense": 1}, {"dense": 1100}, {"dense": 1}, {"dense": 7}, SIGMOID],
+    ],
+    ids=["one layer", "no biases", "dropout upon dropout", "wide and narrow"],
+)
+def test_every_shape_of_stack(layers: list[Any]) -> None:
+    assert_alike(make_task(layers))
+
+
+@needs_compiler
+@given(
+    features=st.integers(1, 40),
+    units=st.lists(st.integers(1, 40), min_size=0, max_size=3),
+    batch_size=st.integers(1, 40),
+    lengths=st.lists(st.integers(30, N), min_size=1, max_size=3),
+    own_rows=st.booleans(),
+    dropout=st.sampled_from([0.0, 0.3]),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_sizes(
+    features: int,
+    units: list[int],
+    batch_size: int,
+    lengths: list[int],
+    own_rows: bool,
+    dropout: float,
+) -> None:
+    """Rows that folds share or have for themselves, batches of any size, a last one of any size."""
+    layers = [
+        *({"dense": {"units": n, "activation": "tanh"}} for n in units),
+        {"dropout": dropout},
+        {"dense": 2},
+    ]
+    sets = len(lengths) if own_rows else 1
+    x, targets = rows(sets, N, features), rows(sets, N, 2, seed=9)
+    task = make_task(
+        layers,
+        loss="mse",
+        metrics=["mae"],
+        x_SNF=x,
+        targets=targets,
+        optimizer={"sgd": 0.01},
+        batch_size=batch_size,
+    )
+    assert_alike(task, lengths, epochs=1)
+
+
+@needs_compiler
+def test_a_replica_does_not_know_who_trains_beside_it() -> None:
+    """Bit for bit: alone, beside others, and after one of them was left out."""
+    task = make_task(optimizer="rmsprop", batch_size=7)
+    orders = several_rows((58, 53, 40))
+    sources = sources_of(0, range(3))
+    together = engines(task, 3)[1]
+    last = first = together.train_epoch(orders, sources, 1)
+    together.keep([0, 2])
+    last = together.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 2)
+    weights = {name: value[2:] for name, value in first_weights(task, range(3)).items()}
+    alone = NativeEngine(task, weights, load_library())
+    assert alone.train_epoch(orders[2:], sources[2:], 1).losses == first.losses[2:]
+    assert alone.train_epoch(orders[2:], sources[2:], 2).losses == last.losses[1:]
+    ended = {name: value[1:] for name, value in together.parameters().items()}
+    assert_same(ended, alone.parameters(), exactly=True)
+
+
+@needs_compiler
+def test_what_diverges_is_seen() -> None:
+    """A NaN stays one behind every activation: the first bad batch is the one that PyTorch finds."""
+    for activation in ACTIVATIONS:
+        x = rows(1, N, 6)
+        x[0, 20, 3] = np.nan
+        layers = [{"dense": {"units": 5, "activation": activation}}, {"dense": 1}]
+        task = make_task(layers, loss="mse", metrics=[], x_SNF=x, targets=rows(1, N, 1))
+        order: list[RowNumbers] = [np.arange(N)]
+        found = [e.train_epoch(order, sources_of(0, [0]), 1).first_bad_batch for e in engines(task, 1)]
+        assert found == [(3,), (3,)], activation
+
+
+@needs_compiler
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy", "mse"])
+def test_large_values_before_a_softmax(loss: str) -> None:
+    """Exponentials of which none fits a float32."""
+    targets = CLASSES if loss.startswith("sparse") else np.eye(3, dtype=np.float32)[CLASSES]
+    x = 1000 * rows(1, N, 6)
+    assert_alike(
+        make_task([SOFTMAX], loss=loss, metrics=[], x_SNF=x, targets=targets, optimizer={"sgd": 1e-6})
+    )
+
+
+@needs_compiler
+def test_a_gradient_that_does_not_change() -> None:
+    """Its mean square minus its squared mean is nothing but rounding, of either sign."""
+    x = np.repeat(1000 * rows(1, 1, 50), N, axis=1)
+    targets = np.full((1, N, 1), 1e9, np.float32)
+    centered = {"rmsprop": {"centered": True, "rho": 0.3}}
+    task = make_task([{"dense": 1}], loss="mae", metrics=[], x_SNF=x, targets=targets, optimizer=centered)
+    engine = engines(task, 2)[1]
+    for number in range(1, 25):
+        epoch(engine, (N, N), number)
+    assert all(bool(value.isfinite().all()) for value in engine.parameters().values())
+
+
+# --- what it does not know ---------------------------------------------------------------------------------
+
+
+def test_obstacles() -> None:
+    assert obstacle(make_task()) is None
+    assert obstacle(make_task(x_SNF=rows(1, N, 6), sparse=True)) is None
+    clipped = dataclasses.replace(make_task(), clip=lambda gradients: gradients)
+    assert obstacle(clipped) == "it does not know `clip` of a task"
+    unsaid = dataclasses.replace(make_task(), spec=None)
+    assert obstacle(unsaid) == "the task does not say what spec it comes from"
+    large = make_task([{"dense": 100_000}, SIGMOID])
+    assert obstacle(large) == ("a step of one network makes 5,600,000 multiplications, more than 4,000,000")
+
+
+def with_spec(**changes: Any) -> Task:
+    task = make_task()
+    assert task.spec is not None
+    return dataclasses.replace(task, spec=task.spec.model_copy(update=changes))
+
+
+def test_a_parameter_that_is_new_to_the_schema_is_an_obstacle_where_it_is_used() -> None:
+    """An optimizer that learns to clip, a spec that learns of schedules: never left out in silence."""
+    Clipping = create_model("Clipping", __base__=schema.Adam, clipnorm=(float, 0.0))
+    Scheduled = create_model("Scheduled", __base__=schema.ExperimentSpec, schedule=(str, ""))
+    known: dict[Any, set[str]] = {**native._KNOWN, Clipping: native._KNOWN[schema.Adam]}
+    known[Scheduled] = known[schema.ExperimentSpec]
+    with pytest.MonkeyPatch.context() as patch:
+        assert obstacle(with_spec(optimizer=Clipping())) == "it does not know `adam`"
+        patch.setattr(native, "_KNOWN", known)
+        assert obstacle(with_spec(optimizer=Clipping())) is None
+        clipped = with_spec(optimizer=Clipping.model_validate({"clipnorm": 1.0}))
+        assert obstacle(clipped) == "it does not know `clipnorm` of `adam`"
+        task = make_task()
+        assert task.spec is not None
+        spec = Scheduled.model_validate({**task.spec.model_dump(), "schedule": "cosine"})
+        assert obstacle(dataclasses.replace(task, spec=spec)) == "it does not know `schedule`"
+
+
+def test_a_field_that_is_new_to_the_task_is_an_obstacle_where_it_is_set() -> None:
+    Masked = dataclasses.make_dataclass("Masked", [("mask", Any, None)], bases=(Task,), frozen=True)
+    values = {field.name: getattr(make_task(), field.name) for field in dataclasses.fields(Task)}
+    assert obstacle(Masked(**values)) is None
+    assert obstacle(Masked(**values, mask=torch.ones(N))) == "it does not know `mask` of a task"
+
+
+def test_both_sides_name_the_same_things_in_the_same_order() -> None:
+    text = SOURCE.with_name("job.h").read_text(encoding="utf-8")
+    for name, mine in (
+        ("Kind", native_job.KINDS),
+        ("Activation", native_job.ACTIVATIONS),
+        ("Loss", native_job.LOSSES),
+        ("Optimizer", native_job.OPTIMIZERS),
+    ):
+        body = text.split(f"enum class {name} : std::int32_t {{")[1].split("}")[0]
+        assert tuple(body.replace(",", " ").split()) == mine, name
+    for name, structure in (
+        ("Rule", native_job.Rule),
+        ("Job", native_job.Job),
+        ("Layer", native_job.Layer),
+    ):
+        assert names_in_c(text, name) == [field[0] for field in structure._fields_], name
+
+
+def names_in_c(text: str, structure: str) -> list[str]:
+    """The members of a structure, in the order of its source."""
+    lines = text.split(f"struct {structure} {{")[1].split("\n};")[0].splitlines()
+    members = [line.split("//")[0].strip().rstrip(";") for line in lines]
+    declared = [
+        member.split(None, 2 if member.startswith("const") else 1)[-1] for member in members if member
+    ]
+    return [name.strip("* ") for names in declared for name in names.split(",")]
+
+
+def test_all_that_the_schema_has_of_it_is_known() -> None:
+    assert set(ACTIVATIONS) == set(native_job.ACTIVATIONS)
+    assert set(schema.components(schema.Loss)) == set(native_job.LOSSES)
+    assert set(schema.components(schema.Optimizer)) == set(native_job.OPTIMIZERS)
