@@ -146,7 +146,7 @@ def in_another_spelling(text: str, spelling: Spelling) -> str | None:
     """
     values = {guess.number(text) for guess in guesses() if guess != spelling}
     values = {value for value in values if not math.isnan(value)}
-    if not values:
+    if not values or not math.isnan(spelling.number(text)):
         return None
     decimal = "comma" if spelling.decimal == "," else "point"
     thousands = "no" if spelling.thousands is None else _NAMES_OF_MARKS[spelling.thousands] + " as"
