@@ -29,7 +29,7 @@ import numpy.typing as npt
 from nnrun.data.dates import guess_dates, is_ambiguous
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.number_guess import NumberGuess, guess_numbers, one_unit
-from nnrun.data.number_spelling import PLAIN, Spelling, is_marked
+from nnrun.data.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
 from nnrun.data.preprocess.categories import as_categories
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
 from nnrun.data.value_names import (
@@ -65,6 +65,7 @@ class Wrong:
         value: as the file has it.
         numbers: how many of the column's values are numbers, and of how many.
         declared: the column must hold numbers, since somebody said so.
+        other: what it is where it is a number in another spelling; else empty.
     """
 
     row: int
@@ -72,6 +73,7 @@ class Wrong:
     numbers: int
     of: int
     declared: bool = False
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,13 @@ def _of_texts(
         if good == total:
             column = _exact_column(name, raw, numbers)
             return _numbers(column, declared, _written(raw.levels, spelling))
-        wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
+        wrong = replace(_first_wrong(raw, is_number, spelling), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
     hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
         if hint is not None and hint.kind == "spelling":
             return _category(name, raw, counts, "not all values are numbers", None, None, hint)
-        wrong = _first_wrong(raw, is_number)
+        wrong = _first_wrong(raw, is_number, spelling)
         return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
     if declared == "date" or (declared is None and guess_dates(raw.levels, counts) is not None):
         return _dates(name, raw, counts, declared)
@@ -416,11 +418,13 @@ def _truth(raw: RawTexts) -> RawTexts:
 # --- small questions ---------------------------------------------------------------------------------------
 
 
-def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
+def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_], spelling: Spelling) -> Wrong:
     present = raw.codes >= 0
     good = np.append(is_number, True)[raw.codes]
     row = int(np.flatnonzero(present & ~good)[0])
-    return Wrong(row, raw.levels[raw.codes[row]], int((good & present).sum()), int(present.sum()))
+    value = raw.levels[raw.codes[row]]
+    other = in_another_spelling(value, spelling) or ""
+    return Wrong(row, value, int((good & present).sum()), int(present.sum()), other=other)
 
 
 def _distinct(values: npt.NDArray[Any]) -> int | None:
