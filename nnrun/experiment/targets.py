@@ -175,8 +175,8 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         step = np.spacing(np.float32(np.abs(targets).max()))
         raise DataError(
             f"The targets of the {part} rows go from {targets.min()} to {targets.max()}, but networks "
-            f"compute in float32, which rounds numbers of this size to multiples of {step:g}: most of what tells "
-            "the rows apart is lost. Set `preprocessing: {targets: standardize}`, or subtract a constant."
+            f"compute in float32, which rounds numbers of this size to multiples of {step:g}: most of what "
+            "tells the rows apart is lost. Set `preprocessing: {targets: standardize}`."
         )
 
 
