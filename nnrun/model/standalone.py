@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.model.network import Network
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.target_scale import TargetScale
 
 
@@ -96,7 +97,8 @@ class StandaloneNetwork(nn.Module):
                 x = (x - self.get_buffer(f"input_{i}_mean")) / self.get_buffer(f"input_{i}_std")
         x = x.to(torch.float32)
         parameters = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
-        outputs = self._network.activate(self._network.forward(parameters, x[None]))[0]
+        logits = self._network.forward(parameters, {INPUT: x[None]})[OUTPUT]
+        outputs = self._network.activate(OUTPUT, logits)[0]
         if self._target_scale is not None:
             outputs = self._target_scale.invert(outputs)
         return outputs.to(torch.float32)
