@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnrun.cli.app import app
 from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
@@ -68,7 +67,6 @@ def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
     return problems_of_data(loaded)
 
 
-@app.command("check")
 def check(
     specs: Annotated[
         list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
@@ -18,7 +17,7 @@ from nnrun.cli.output import (
     nth_look,
     ordinal,
     paragraph,
-    print_json,
+    print_result,
     text_width,
     times,
 )
@@ -43,7 +42,6 @@ class Split(str, Enum):
     validation = "validation"
 
 
-@app.command()
 def evaluate(
     run: options.Run,
     split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = Split.test,
@@ -88,10 +86,11 @@ def evaluate(
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
-    if as_json:
-        print_json(_document(evaluation, paths))
-    else:
-        print(printable(_text(evaluation, paths, whole=verbose or mistakes is not None)))
+    print_result(
+        as_json,
+        lambda: _document(evaluation, paths),
+        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None),
+    )
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
