@@ -94,7 +94,7 @@ def evaluate(
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
-    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel, Residuals
 
     document = {
         **vars(evaluation),
@@ -108,13 +108,10 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
     analysis = document.pop("analysis")
-    tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
-    if isinstance(analysis, Classification):
-        tables["classification"] = analysis.as_document()
-    elif isinstance(analysis, MultiLabel):
-        tables["multi_label"] = analysis.as_document()
-    elif analysis is not None:
-        tables["residuals"] = analysis.as_document()
+    kinds = {"classification": Classification, "multi_label": MultiLabel, "residuals": Residuals}
+    tables = {
+        name: analysis.as_document() if isinstance(analysis, kind) else None for name, kind in kinds.items()
+    }
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
@@ -211,36 +208,14 @@ def _look(evaluation: Evaluation) -> str:
 
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
-    from nnrun.cli import analysis_tables as tables
-    from nnrun.experiment.evaluating.average_outputs import combination_text
-    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
+    from nnrun.cli.analysis_tables import analysis_text
+    from nnrun.experiment.predicting.average_outputs import combination_text
 
-    analysis = evaluation.analysis
+    analysis, width = evaluation.analysis, text_width()
     if analysis is None:
         return []
     lines = []
     if evaluation.combination != "one_network":
         how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-        lines.append(
-            textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", text_width())
-        )
-    width = text_width()
-    if isinstance(analysis, Classification):
-        lines.append(
-            tables.classification_text(analysis, width)
-            if brief is None
-            else tables.brief_classification_text(analysis, width, brief)
-        )
-    elif isinstance(analysis, MultiLabel):
-        lines.append(
-            tables.multi_label_text(analysis, width)
-            if brief is None
-            else tables.brief_multi_label_text(analysis, width, brief)
-        )
-    else:
-        lines.append(
-            tables.residuals_text(analysis, width)
-            if brief is None
-            else tables.brief_residuals_text(analysis, width, brief)
-        )
-    return lines
+        lines.append(textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", width))
+    return [*lines, analysis_text(analysis, width, brief)]
