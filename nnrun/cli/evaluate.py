@@ -26,6 +26,7 @@ from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from nnrun.cli.analysis_tables import Brief
+    from nnrun.experiment.evaluating.error_analysis import Analysis
     from nnrun.experiment.evaluating.evaluate import Evaluation
 
 
@@ -107,11 +108,11 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     }
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
-    analysis = document.pop("analysis")
-    kinds = {"classification": Classification, "multi_label": MultiLabel, "residuals": Residuals}
-    tables = {
-        name: analysis.as_document() if isinstance(analysis, kind) else None for name, kind in kinds.items()
-    }
+    analysis: Analysis | None = document.pop("analysis")
+    kinds = {Classification: "classification", MultiLabel: "multi_label", Residuals: "residuals"}
+    tables: dict[str, Any] = dict.fromkeys(kinds.values())
+    if analysis is not None:
+        tables[kinds[type(analysis)]] = analysis.as_document()
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
