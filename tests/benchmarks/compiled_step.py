@@ -21,7 +21,7 @@ import torch
 
 from nnrun.data import load_dataset
 from nnrun.experiment.setup.groups import make_problem, prepare_groups
-from nnrun.spec.reading.load import load_kfold_spec
+from nnrun.experiment.setup.kfold_spec import load_for_kfold
 from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import EagerEngine
@@ -33,7 +33,7 @@ EPOCHS = 5
 
 def measure(k: int) -> tuple[float, float, float]:
     """Seconds of the first compiled epoch, and microseconds of a plain and of a compiled step."""
-    spec = load_kfold_spec(BOSTON, k=k).spec
+    spec = load_for_kfold(BOSTON, k=k).spec
     dataset = load_dataset(spec.dataset)
     (group,) = prepare_groups(spec, dataset)
     problem = make_problem(spec, group.network, group.fitted, dataset.train, torch.device("cpu"))

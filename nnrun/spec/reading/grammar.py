@@ -157,17 +157,10 @@ Form = Scalar | Items | Record | Choice | Keys
 
 ROOT = Record(schema.ExperimentSpec)
 
-_ONE_IS_ENOUGH = ((schema.Preprocessing, "inputs"), (schema.ExperimentSpec, "learning_rate_schedule"))
-
 
 @cache
 def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
     forms = {key: _form(info.annotation, tuple(info.metadata)) for key, info in model.model_fields.items()}
-    for holder, key in _ONE_IS_ENOUGH:
-        if model is holder:
-            items = forms[key]
-            assert isinstance(items, Items)
-            forms[key] = replace(items, one_is_enough=True)
     if model is schema.Preprocessing:
         targets = forms["targets"]
         assert isinstance(targets, Choice)

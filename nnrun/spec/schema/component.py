@@ -39,13 +39,21 @@ ONE_IS_ENOUGH = BeforeValidator(_as_list)
 """Marks a list of which a single entry may stand alone: `columns: age`."""
 
 
+def _components_as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [] if value in (None, {}) else [value]
+
+
+ONE_COMPONENT_IS_ENOUGH = BeforeValidator(_components_as_list)
+"""The same of components, of which nothing (`null`, `{}`) is none."""
+
+
 def _number_as_list(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 ONE_SIZE_IS_ENOUGH = BeforeValidator(_number_as_list)
 """Marks a list for which a single number may stand: a size that is the same along every axis."""
-ONE_IS_ENOUGH_MARKS = (ONE_IS_ENOUGH, ONE_SIZE_IS_ENOUGH)
+ONE_IS_ENOUGH_MARKS = (ONE_IS_ENOUGH, ONE_COMPONENT_IS_ENOUGH, ONE_SIZE_IS_ENOUGH)
 Columns = Annotated[list[ColumnName], ONE_IS_ENOUGH]
 Names = Annotated[list[str], Field(min_length=1), ONE_IS_ENOUGH]
 
@@ -154,13 +162,6 @@ def component_tag(value: Any) -> str | None:
 
 
 COMPONENT = Discriminator(component_tag)
-
-
-def with_list(value: Any, key: str) -> Any:
-    """The map with a list under `key`, where a single item stands there."""
-    if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
-        return {**value, key: [value[key]] if value[key] not in (None, {}) else []}
-    return value
 
 
 class Custom(Component):
