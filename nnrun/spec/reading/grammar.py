@@ -190,7 +190,7 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         (wanted,) = (argument for argument in arguments if argument is not type(None))
         return _form(wanted, metadata, optional=True)
     if arguments:
-        members = [get_args(member)[0] for member in arguments]
+        members = [get_args(m)[0] if get_origin(m) is Annotated else m for m in arguments]
         if get_origin(members[0]) is Literal:  # a word, or a map
             (word,), map_form = get_args(members[0]), _form(members[1])
             assert isinstance(map_form, Keys)

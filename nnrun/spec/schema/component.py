@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
+    GetCoreSchemaHandler,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -161,7 +162,15 @@ def component_tag(value: Any) -> str | None:
     return component_name(value) if isinstance(value, str) else None
 
 
-COMPONENT = Discriminator(component_tag)
+class _ByName:
+    """Annotates a union of components: the name says which of them a value is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {cls.kind: handler.generate_schema(cls) for cls in get_args(source)}
+        return core_schema.tagged_union_schema(choices, component_tag)
+
+
+COMPONENT = _ByName()
 
 
 class Custom(Component):
@@ -182,7 +191,4 @@ def components(union: Any) -> dict[str, type[Component]]:
 
     `custom` is none of nnrun's own and not in it.
     """
-    union_type = get_args(union)[0]
-    members = get_args(union_type) if get_origin(union_type) is Union else (union_type,)
-    classes = [get_args(member)[0] for member in members]
-    return {cls.kind: cls for cls in classes if not issubclass(cls, Custom)}
+    return {cls.kind: cls for cls in get_args(get_args(union)[0]) if not issubclass(cls, Custom)}

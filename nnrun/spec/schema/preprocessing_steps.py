@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, Field, Tag
+from pydantic import BeforeValidator, Field
 
 from nnrun.spec.schema.component import (
     COMPONENT,
@@ -199,20 +199,20 @@ class NoInputStep(Component):
 
 InputStep = Annotated[
     Union[
-        Annotated[MultiHot, Tag("multi_hot")],
-        Annotated[Pad, Tag("pad")],
-        Annotated[Standardize, Tag("standardize")],
-        Annotated[MinMax, Tag("min_max")],
-        Annotated[Log1p, Tag("log1p")],
-        Annotated[Impute, Tag("impute")],
-        Annotated[OneHot, Tag("one_hot")],
-        Annotated[Ordinal, Tag("ordinal")],
-        Annotated[Hashing, Tag("hashing")],
-        Annotated[Datetime, Tag("datetime")],
-        Annotated[Text, Tag("text")],
-        Annotated[Tokens, Tag("tokens")],
-        Annotated[NoInputStep, Tag("none")],
-        Annotated[Custom, Tag("custom")],
+        MultiHot,
+        Pad,
+        Standardize,
+        MinMax,
+        Log1p,
+        Impute,
+        OneHot,
+        Ordinal,
+        Hashing,
+        Datetime,
+        Text,
+        Tokens,
+        NoInputStep,
+        Custom,
     ],
     COMPONENT,
 ]
@@ -259,11 +259,11 @@ class NoTargetStep(Component):
 
 TargetStep = Annotated[
     Union[
-        Annotated[OneHotTargets, Tag("one_hot")],
-        Annotated[ClassIndexTargets, Tag("class_index")],
-        Annotated[StandardizeTargets, Tag("standardize")],
-        Annotated[Log1pTargets, Tag("log1p")],
-        Annotated[NoTargetStep, Tag("none")],
+        OneHotTargets,
+        ClassIndexTargets,
+        StandardizeTargets,
+        Log1pTargets,
+        NoTargetStep,
     ],
     COMPONENT,
 ]
