@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnrun.cli.app import app
 from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import message, print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
@@ -76,7 +75,6 @@ def _checked_data(loaded: LoadedSpec) -> tuple[tuple[Problem, ...], str | None]:
     return problems_of_data(loaded), why_not_read(loaded.spec.dataset)
 
 
-@app.command("check")
 def check(
     specs: Annotated[
         list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import message, ordinal, paragraph, print_json, shortened, size_text, terminal_width
 from nnrun.errors import printable
 
@@ -51,7 +50,6 @@ _NARROWER: tuple[str | _Short, ...] = (
 )
 
 
-@app.command()
 def ls(
     sort: Annotated[
         str | None,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
+    GetCoreSchemaHandler,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -39,13 +40,21 @@ ONE_IS_ENOUGH = BeforeValidator(_as_list)
 """Marks a list of which a single entry may stand alone: `columns: age`."""
 
 
+def _components_as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [] if value in (None, {}) else [value]
+
+
+ONE_COMPONENT_IS_ENOUGH = BeforeValidator(_components_as_list)
+"""The same of components, of which nothing (`null`, `{}`) is none."""
+
+
 def _number_as_list(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 ONE_SIZE_IS_ENOUGH = BeforeValidator(_number_as_list)
 """Marks a list for which a single number may stand: a size that is the same along every axis."""
-ONE_IS_ENOUGH_MARKS = (ONE_IS_ENOUGH, ONE_SIZE_IS_ENOUGH)
+ONE_IS_ENOUGH_MARKS = (ONE_IS_ENOUGH, ONE_COMPONENT_IS_ENOUGH, ONE_SIZE_IS_ENOUGH)
 Columns = Annotated[list[ColumnName], ONE_IS_ENOUGH]
 Names = Annotated[list[str], Field(min_length=1), ONE_IS_ENOUGH]
 
@@ -153,14 +162,15 @@ def component_tag(value: Any) -> str | None:
     return component_name(value) if isinstance(value, str) else None
 
 
-COMPONENT = Discriminator(component_tag)
+class _ByName:
+    """Annotates a union of components: the name says which of them a value is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {cls.kind: handler.generate_schema(cls) for cls in get_args(source)}
+        return core_schema.tagged_union_schema(choices, component_tag)
 
 
-def with_list(value: Any, key: str) -> Any:
-    """The map with a list under `key`, where a single item stands there."""
-    if isinstance(value, Mapping) and not isinstance(value.get(key, []), list):
-        return {**value, key: [value[key]] if value[key] not in (None, {}) else []}
-    return value
+COMPONENT = _ByName()
 
 
 class Custom(Component):
@@ -181,7 +191,4 @@ def components(union: Any) -> dict[str, type[Component]]:
 
     `custom` is none of nnrun's own and not in it.
     """
-    union_type = get_args(union)[0]
-    members = get_args(union_type) if get_origin(union_type) is Union else (union_type,)
-    classes = [get_args(member)[0] for member in members]
-    return {cls.kind: cls for cls in classes if not issubclass(cls, Custom)}
+    return {cls.kind: cls for cls in get_args(get_args(union)[0]) if not issubclass(cls, Custom)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
+    ONE_COMPONENT_IS_ENOUGH,
     Component,
     Config,
     Count,
@@ -15,7 +15,6 @@ from nnrun.spec.schema.component import (
     Positive,
     Seed,
     component_tag,
-    with_list,
 )
 from nnrun.spec.schema.layers import Layer
 from nnrun.spec.schema.losses_and_metrics import ClassWeight, Loss, Metric
@@ -109,7 +108,7 @@ class ExperimentSpec(Config):
     loss: Loss
     class_weight: ClassWeight | None = None
     optimizer: Optimizer = RmsProp()
-    learning_rate_schedule: list[LearningRateSchedule] = []
+    learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
     gradient_clip: GradientClip | None = None
     metrics: list[Metric] = []
     epochs: Count = 1
@@ -119,10 +118,3 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_schedule_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("learning_rate_schedule") == "none":
-            value = {**value, "learning_rate_schedule": []}
-        return with_list(value, "learning_rate_schedule")

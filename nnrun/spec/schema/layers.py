@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Union
 
-from pydantic import BeforeValidator, Field, Tag
+from pydantic import BeforeValidator, Field
 
 from nnrun.spec.schema.component import (
     ALIASES,
@@ -53,9 +53,7 @@ class L1L2(Component):
     l2: NonNegative = 0.0
 
 
-Regularizer = Annotated[
-    Union[Annotated[L1, Tag("l1")], Annotated[L2, Tag("l2")], Annotated[L1L2, Tag("l1_l2")]], COMPONENT
-]
+Regularizer = Annotated[Union[L1, L2, L1L2], COMPONENT]
 
 
 class Dense(Component):
@@ -235,21 +233,21 @@ class ActivationLayer(Component):
 
 Layer = Annotated[
     Union[
-        Annotated[Dense, Tag("dense")],
-        Annotated[Dropout, Tag("dropout")],
-        Annotated[Embedding, Tag("embedding")],
-        Annotated[Flatten, Tag("flatten")],
-        Annotated[Reshape, Tag("reshape")],
-        Annotated[GlobalAveragePooling, Tag("global_average_pooling")],
-        Annotated[MaxPooling, Tag("max_pooling")],
-        Annotated[Conv1D, Tag("conv1d")],
-        Annotated[Conv2D, Tag("conv2d")],
-        Annotated[Lstm, Tag("lstm")],
-        Annotated[Gru, Tag("gru")],
-        Annotated[BatchNormalization, Tag("batch_normalization")],
-        Annotated[LayerNormalization, Tag("layer_normalization")],
-        Annotated[ActivationLayer, Tag("activation")],
-        Annotated[Custom, Tag("custom")],
+        Dense,
+        Dropout,
+        Embedding,
+        Flatten,
+        Reshape,
+        GlobalAveragePooling,
+        MaxPooling,
+        Conv1D,
+        Conv2D,
+        Lstm,
+        Gru,
+        BatchNormalization,
+        LayerNormalization,
+        ActivationLayer,
+        Custom,
     ],
     COMPONENT,
 ]

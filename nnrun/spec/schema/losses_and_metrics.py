@@ -71,13 +71,13 @@ class Huber(Component):
 
 Loss = Annotated[
     Union[
-        Annotated[BinaryCrossentropy, Tag("binary_crossentropy")],
-        Annotated[CategoricalCrossentropy, Tag("categorical_crossentropy")],
-        Annotated[SparseCategoricalCrossentropy, Tag("sparse_categorical_crossentropy")],
-        Annotated[Mse, Tag("mse")],
-        Annotated[Mae, Tag("mae")],
-        Annotated[Huber, Tag("huber")],
-        Annotated[Custom, Tag("custom")],
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+        Mse,
+        Mae,
+        Huber,
+        Custom,
     ],
     COMPONENT,
 ]
@@ -210,18 +210,18 @@ class CustomMetric(Custom):
 
 Metric = Annotated[
     Union[
-        Annotated[Accuracy, Tag("accuracy")],
-        Annotated[TopK, Tag("top_k")],
-        Annotated[Precision, Tag("precision")],
-        Annotated[Recall, Tag("recall")],
-        Annotated[F1, Tag("f1")],
-        Annotated[Auc, Tag("auc")],
-        Annotated[AveragePrecision, Tag("average_precision")],
-        Annotated[MaeMetric, Tag("mae")],
-        Annotated[MseMetric, Tag("mse")],
-        Annotated[Rmse, Tag("rmse")],
-        Annotated[R2, Tag("r2")],
-        Annotated[CustomMetric, Tag("custom")],
+        Accuracy,
+        TopK,
+        Precision,
+        Recall,
+        F1,
+        Auc,
+        AveragePrecision,
+        MaeMetric,
+        MseMetric,
+        Rmse,
+        R2,
+        CustomMetric,
     ],
     COMPONENT,
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Union
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from nnrun.spec.schema.component import (
     COMPONENT,
@@ -79,11 +79,11 @@ class Adagrad(Component):
 
 Optimizer = Annotated[
     Union[
-        Annotated[RmsProp, Tag("rmsprop")],
-        Annotated[Sgd, Tag("sgd")],
-        Annotated[Adam, Tag("adam")],
-        Annotated[AdamW, Tag("adamw")],
-        Annotated[Adagrad, Tag("adagrad")],
+        RmsProp,
+        Sgd,
+        Adam,
+        AdamW,
+        Adagrad,
     ],
     COMPONENT,
 ]
@@ -162,12 +162,12 @@ class Rates(Component):
 
 LearningRateSchedule = Annotated[
     Union[
-        Annotated[Step, Tag("step")],
-        Annotated[Exponential, Tag("exponential")],
-        Annotated[Cosine, Tag("cosine")],
-        Annotated[ReduceOnPlateau, Tag("reduce_on_plateau")],
-        Annotated[Warmup, Tag("warmup")],
-        Annotated[Rates, Tag("rates")],
+        Step,
+        Exponential,
+        Cosine,
+        ReduceOnPlateau,
+        Warmup,
+        Rates,
     ],
     COMPONENT,
 ]

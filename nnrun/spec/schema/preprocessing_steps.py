@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field, Tag, model_validator
+from pydantic import BeforeValidator, Field
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    ONE_COMPONENT_IS_ENOUGH,
     ONE_IS_ENOUGH,
     ColumnName,
     Columns,
@@ -18,21 +18,17 @@ from nnrun.spec.schema.component import (
     Custom,
     NonNegativeInt,
     Value,
-    with_list,
 )
 
 TARGET_STEPS = ["log1p", "standardize"]
 """Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
 
 
-def _with_one_target_step(value: Any) -> Any:
-    """The map with one component under `targets`, where a list of steps that make one stands there."""
-    steps = value.get("targets") if isinstance(value, Mapping) else None
-    if not isinstance(steps, list):
-        return value
-    if len(steps) == 1:
-        return {**value, "targets": steps[0]}
-    return {**value, "targets": {"log1p": {"standardize": True}}} if steps == TARGET_STEPS else value
+def _as_one_target_step(steps: Any) -> Any:
+    """The one component that a list of steps makes."""
+    if isinstance(steps, list) and len(steps) == 1:
+        return steps[0]
+    return {"log1p": {"standardize": True}} if steps == TARGET_STEPS else steps
 
 
 class MultiHot(Component):
@@ -203,20 +199,20 @@ class NoInputStep(Component):
 
 InputStep = Annotated[
     Union[
-        Annotated[MultiHot, Tag("multi_hot")],
-        Annotated[Pad, Tag("pad")],
-        Annotated[Standardize, Tag("standardize")],
-        Annotated[MinMax, Tag("min_max")],
-        Annotated[Log1p, Tag("log1p")],
-        Annotated[Impute, Tag("impute")],
-        Annotated[OneHot, Tag("one_hot")],
-        Annotated[Ordinal, Tag("ordinal")],
-        Annotated[Hashing, Tag("hashing")],
-        Annotated[Datetime, Tag("datetime")],
-        Annotated[Text, Tag("text")],
-        Annotated[Tokens, Tag("tokens")],
-        Annotated[NoInputStep, Tag("none")],
-        Annotated[Custom, Tag("custom")],
+        MultiHot,
+        Pad,
+        Standardize,
+        MinMax,
+        Log1p,
+        Impute,
+        OneHot,
+        Ordinal,
+        Hashing,
+        Datetime,
+        Text,
+        Tokens,
+        NoInputStep,
+        Custom,
     ],
     COMPONENT,
 ]
@@ -263,11 +259,11 @@ class NoTargetStep(Component):
 
 TargetStep = Annotated[
     Union[
-        Annotated[OneHotTargets, Tag("one_hot")],
-        Annotated[ClassIndexTargets, Tag("class_index")],
-        Annotated[StandardizeTargets, Tag("standardize")],
-        Annotated[Log1pTargets, Tag("log1p")],
-        Annotated[NoTargetStep, Tag("none")],
+        OneHotTargets,
+        ClassIndexTargets,
+        StandardizeTargets,
+        Log1pTargets,
+        NoTargetStep,
     ],
     COMPONENT,
 ]
@@ -279,10 +275,5 @@ class Preprocessing(Config):
     `inputs` is one step or a list, applied in order. Default for `targets`: what the loss needs.
     """
 
-    inputs: list[InputStep] = []
-    targets: TargetStep | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_step_is_a_list(cls, value: Any) -> Any:
-        return with_list(_with_one_target_step(value), "inputs")
+    inputs: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
+    targets: Annotated[TargetStep | None, BeforeValidator(_as_one_target_step)] = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Union
 
-from pydantic import Tag
-
 from nnrun.spec.schema.component import (
     COMPONENT,
     ONE_IS_ENOUGH,
@@ -168,15 +166,15 @@ FILES = (RowFile, TextFolder)
 
 Dataset = Annotated[
     Union[
-        Annotated[Imdb, Tag("imdb")],
-        Annotated[Reuters, Tag("reuters")],
-        Annotated[BostonHousing, Tag("boston_housing")],
-        Annotated[Sklearn, Tag("sklearn")],
-        Annotated[Npz, Tag("npz")],
-        Annotated[Csv, Tag("csv")],
-        Annotated[Parquet, Tag("parquet")],
-        Annotated[Jsonl, Tag("jsonl")],
-        Annotated[TextFolder, Tag("text_folder")],
+        Imdb,
+        Reuters,
+        BostonHousing,
+        Sklearn,
+        Npz,
+        Csv,
+        Parquet,
+        Jsonl,
+        TextFolder,
     ],
     COMPONENT,
 ]

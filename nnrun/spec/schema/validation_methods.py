@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Union
 
-from pydantic import Field, Tag
+from pydantic import Field
 
 from nnrun.spec.schema.component import (
     COMPONENT,
@@ -85,10 +85,10 @@ class NoValidation(Component):
 
 Validation = Annotated[
     Union[
-        Annotated[Holdout, Tag("holdout")],
-        Annotated[KFold, Tag("kfold")],
-        Annotated[TimeSeries, Tag("time_series")],
-        Annotated[NoValidation, Tag("none")],
+        Holdout,
+        KFold,
+        TimeSeries,
+        NoValidation,
     ],
     COMPONENT,
 ]
