@@ -14,6 +14,7 @@ chains the steps of a column and joins the columns, `computed_columns` computes 
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, rows_by_line
 from nnrun.data.preprocess.pipeline import FittedPreprocessing, column_plans, fit_preprocessing
+from nnrun.data.preprocess.target_encoding import loss_of_digits
 
 __all__ = [
     "ColumnPlan",
@@ -22,6 +23,7 @@ __all__ = [
     "FittedTable",
     "column_plans",
     "fit_preprocessing",
+    "loss_of_digits",
     "plan_columns",
     "rows_by_line",
 ]

@@ -26,9 +26,11 @@ from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transfor
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
+    FittedNoTarget,
     FittedTargets,
     FittedTargetScale,
     fit_targets,
+    loss_of_digits,
     read_targets,
     target_columns,
 )
@@ -42,6 +44,7 @@ _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
 _SIZE: TypeAdapter[int] = TypeAdapter(Size, config=ConfigDict(strict=True))
 _PLACE: TypeAdapter[int] = TypeAdapter(NonNegativeInt, config=ConfigDict(strict=True))
+_FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,13 @@ class FittedPreprocessing:
         return outputs_NK.astype(np.float64) if scale is None else scale.invert(outputs_NK)
 
     def own_targets(self, targets: Array) -> Array | None:
-        """(N, K) float64: targets in their own units, where the loss compares others; else None."""
-        if self.target_scale is None:
+        """(N, K) float64: targets in their own units, where the loss compares others; else None.
+
+        Others are scaled ones, and those that float32 noticeably rounds.
+        """
+        if self.target_scale is None and (
+            not isinstance(self.targets, FittedNoTarget) or loss_of_digits(np.asarray(targets)) <= _FEW_DIGITS
+        ):
             return None
         return target_columns(np.asarray(targets), self.n_outputs).astype(np.float64)
 
