@@ -19,6 +19,9 @@ settings.load_profile("shared machine")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Messages are as wide as they are, however wide the terminal of the person who runs the tests.
+os.environ.pop("COLUMNS", None)
+
 _REPOSITORY = Path(__file__).parents[1]
 
 

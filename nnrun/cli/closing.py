@@ -24,6 +24,7 @@ from nnrun.experiment.record_text import (
     member_rows,
     rows_in_words,
     score_table,
+    unfinished_text,
 )
 from nnrun.experiment.sound_record import sound
 from nnrun.experiment.used_weights import recorded_weights
@@ -54,7 +55,7 @@ def closing_text(
         blocks.append(wrapped(caution, width))
     scores = score_table(record)
     if scores is not None:
-        blocks.append(f"{scores.heading}\n{aligned(scores.rows())}")
+        blocks.append(f"{wrapped(scores.heading, width)}\n{aligned(scores.rows())}")
     each = member_rows(record)
     if each and (verbose or len(each[0]) - 1 <= MOST_MEMBERS):
         blocks.append(in_blocks(each, width))
@@ -95,6 +96,8 @@ def _headline(record: Mapping[str, Any]) -> str:
             + ", ".join(f"{kind} {number} at epoch {epoch}" for number, epoch in stopped.items())
             + "."
         )
+    unfinished = unfinished_text(record)
+    text += f"\n{unfinished}" if unfinished else ""
     return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.get("smoke") else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,9 @@ from nnrun.cells import json_for, json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, one_line, printable
 
 _WIDEST = 110
+_USUAL_WIDTH = 80
+# A source line under its gutter (`   12 | layers:`), any line that is indented, or one of several columns.
+_AS_IT_IS = re.compile(r"^\s|^\d+ \| |\S  +\S")
 
 MOST_MEMBERS = 10
 """So many folds or seeds are shown one by one; more with -v."""
@@ -28,9 +32,27 @@ _NOTEBOOK_VARIABLES = (
 
 
 def message(text: str) -> None:
-    """A message for the person at the terminal, on stderr. Where nobody reads it, the work goes on."""
+    """A message for the person at the terminal, on stderr. Where nobody reads it, the work continues."""
     with contextlib.suppress(OSError):
-        print(printable(text), file=sys.stderr, flush=True)
+        print(_sentences_wrapped(printable(text), _stderr_width()), file=sys.stderr, flush=True)
+
+
+def _sentences_wrapped(text: str, width: int | None) -> str:
+    """`wrapped`, but source lines, carets, commands and rows of a table stay as they are."""
+    return "\n".join(line if _AS_IT_IS.search(line) else wrapped(line, width) for line in text.split("\n"))
+
+
+def _stderr_width() -> int | None:
+    """Columns for messages: $COLUMNS, else those of the terminal that stderr is; None where it is none."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    if not sys.stderr.isatty():
+        return None
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
 
 
 def print_json(document: Any) -> None:

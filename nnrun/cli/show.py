@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import aligned, message, print_json, shortened
+from nnrun.cli.output import aligned, message, print_json, shortened, terminal_width, wrapped
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
         blocks.append(_network(description))
     blocks.append(_data(description))
     if rates := rates_in_words(loaded.spec):
-        blocks.append(rates)
+        blocks.append(wrapped(rates, terminal_width()))
     if run is not None:
         from nnrun.cli.closing import closing_text
 
@@ -146,7 +146,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _data(description: Description) -> str:
     if description.missing is not None:
-        return f"The data could not be read: {description.missing}"
+        return wrapped(f"The data could not be read: {description.missing}", terminal_width())
     validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
     rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
     rows += f", each {description.kind}" if description.replicas > 1 else ""
@@ -157,7 +157,7 @@ def _data(description: Description) -> str:
         held = f"{description.ones:,} {entries} in {held} (as dense rows: {_size(description.dense_bytes)})"
     memory = description.memory
     if memory is None:
-        return f"{rows}\n{held}"
+        return wrapped(f"{rows}\n{held}", terminal_width())
     parts = {
         "reading": memory.reading,
         "then data": memory.data,
@@ -167,7 +167,7 @@ def _data(description: Description) -> str:
     }
     told = ", ".join(f"{name} {_size(number)}" for name, number in parts.items())
     peak = f"about {_size(memory.peak)} at the peak, in addition to Python and PyTorch themselves"
-    return f"{rows}\n{held}\n{peak}: {told}"
+    return wrapped(f"{rows}\n{held}\n{peak}: {told}", terminal_width())
 
 
 def _size(number: int | None) -> str:

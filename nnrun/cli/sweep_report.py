@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, live_screen, message, print_json
+from nnrun.cli.output import aligned, live_screen, message, print_json, terminal_width, wrapped
 from nnrun.errors import EXIT_INTERRUPTED, Problem, printable
 from nnrun.spec.labels import key_labels, value_label
 from nnrun.spec.suggest import counted
@@ -94,15 +94,16 @@ def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
 
 def closing_text(sweep: SweepDirectory, record: SweepRecord) -> str:
     """The closing screen of a sweep, from its record only."""
-    blocks = [_headline(record)]
+    width = terminal_width()
+    blocks = [wrapped(_headline(record), width)]
     if scored := len(record.ranked()):
         shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN else ""
         blocks.append(f"{shown}{aligned(board(record))}")
     failures = _failures(record)
     if failures:
-        blocks.append(failures)
+        blocks.append(wrapped(failures, width))
     if record.ranked():
-        blocks.append(_warning(record))
+        blocks.append(wrapped(_warning(record), width))
     blocks.append(_next_steps(sweep, record))
     return printable("\n\n".join(blocks))
 
@@ -137,7 +138,7 @@ def _warning(record: SweepRecord) -> str:
     scored = len(record.ranked())
     return (
         f"The best of {scored} validation scores is optimistic: part of it is luck. Only rows that were not "
-        "used\nto choose it can measure it."
+        "used to choose it can measure it."
         if scored > 1
         else "A single trial says nothing about values that were not tried."
     )

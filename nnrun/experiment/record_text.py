@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnrun.records import SHUFFLED, members_of_record
-from nnrun.spec.suggest import quoted, with_std
+from nnrun.spec.suggest import listing, quoted, with_std
 
 
 def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "training rows") -> str:
-    """`75 to 225 training rows, 75 validation rows`: the range where folds differ by more than a row.
+    """`75 to 225 training rows, 74 or 75 validation rows`: the range where folds differ.
 
     Args:
         rows: what a record has of them; there are training rows.
@@ -20,13 +20,19 @@ def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "traini
     """
     ranges = rows.get("ranges") or {}
     texts = {
-        part: " to ".join(f"{n:,}" for n in ranges.get(part) or [rows[part]])
+        part: _range_in_words(ranges.get(part) or [rows[part]])
         for part in ("train", "validation")
         if rows.get(part)
     }
     if "validation" not in texts:
         return f"{texts['train']} training rows"
     return f"{texts['train']} {training}{between}{texts['validation']} validation rows"
+
+
+def _range_in_words(numbers: Sequence[int]) -> str:
+    """`712 or 713` of two neighbours, `75 to 225` of others, `75` of one."""
+    joint = " or " if len(numbers) == 2 and numbers[1] - numbers[0] == 1 else " to "
+    return joint.join(f"{number:,}" for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,56 @@ def score_table(record: Mapping[str, Any], *, last_epoch: bool = False) -> Score
         f"{best_epoch_text(record)}, chosen on these validation rows" if best else f"epoch {shown_epoch}"
     )
     heading += ", the last" if last_epoch and not best else ""
-    heading += f" (mean ± std over {members_of_record(record)[0]}s)" if std else ""
+    heading += f" (mean ± std over {_trained_of_all(record)})" if std else ""
     return ScoreTable(heading, names, shown)
+
+
+def _trained_of_all(record: Mapping[str, Any]) -> str:
+    """`folds`, or `4 of 5 folds` where some were not trained."""
+    kind, numbers = members_of_record(record)
+    missing = _not_trained(record)
+    return f"{len(numbers) - len(missing)} of {len(numbers)} {kind}s" if missing else f"{kind}s"
+
+
+def _not_trained(record: Mapping[str, Any]) -> list[int]:
+    missing = set(record.get("not_trained") or [])
+    return [number for number in members_of_record(record)[1] if number in missing]
+
+
+def unfinished_text(record: Mapping[str, Any]) -> str:
+    """Which folds or seeds of a run that ended early were not trained, or were cut off before the others."""
+    kind, numbers = members_of_record(record)
+    if kind is None:
+        return ""
+    missing, sentences = _not_trained(record), []
+    trained = [number for number in numbers if number not in missing]
+    if missing and trained:
+        were = "was" if len(missing) == 1 else "were"
+        left = (
+            f"{len(trained)} of {len(numbers)} {kind}s" if len(trained) > 1 else f"{kind} {trained[0]} only"
+        )
+        sentences.append(f"{_named(kind, missing)} {were} not trained: the scores are of {left}.")
+    for epochs, behind in _behind(record, kind).items():
+        sentences.append(f"{_named(kind, behind)} reached epoch {epochs} only.")
+    return "\n".join(sentences)
+
+
+def _behind(record: Mapping[str, Any], kind: str) -> dict[int, list[int]]:
+    """The epoch at which folds or seeds were cut off before the others ended → their numbers."""
+    if record.get("status") == "completed":
+        return {}
+    stopped = {str(number) for number in record.get("stopped_early") or {}}
+    behind: dict[int, list[int]] = {}
+    for member in record.get("members") or []:
+        number, epochs = str(member.get("member")).removeprefix(f"{kind}-"), member.get("epochs")
+        if isinstance(epochs, int) and epochs < (record.get("epochs_run") or 0) and number not in stopped:
+            behind.setdefault(epochs, []).append(int(number))
+    return behind
+
+
+def _named(kind: str, numbers: Sequence[int]) -> str:
+    """`Fold 2`, `Folds 1, 2 and 3`."""
+    return f"{kind.capitalize()}{'s' if len(numbers) > 1 else ''} {listing([str(n) for n in numbers], 'and')}"
 
 
 def member_rows(record: Mapping[str, Any], *, last_epoch: bool = False) -> list[list[str]]:

@@ -18,6 +18,7 @@ from nnrun.experiment.record_text import (
     member_rows,
     rows_in_words,
     score_table,
+    unfinished_text,
 )
 from nnrun.experiment.report_analysis import analysis_blocks
 from nnrun.experiment.sound_record import sound
@@ -182,7 +183,9 @@ def _headline(record: Mapping[str, Any]) -> str:
     if kind is not None:
         text += f"; {counted(len(members), kind)}"
     parameters = record.get("parameters")
-    return f"{text}; {parameters:,} parameters." if isinstance(parameters, int) else f"{text}."
+    text += f"; {parameters:,} parameters." if isinstance(parameters, int) else "."
+    unfinished = unfinished_text(record)
+    return " ".join([text, *unfinished.split("\n")]) if unfinished else text
 
 
 def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:

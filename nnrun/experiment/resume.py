@@ -130,6 +130,7 @@ def _go_on(
     if inexact:
         entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
     record.pop("error", None)
+    record.pop("not_trained", None)
     record |= _merged(record, kept.record, job.kind is not None)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:

@@ -42,7 +42,7 @@ from nnrun.experiment.score import known_targets, score
 from nnrun.experiment.smoke import smoke_spec
 from nnrun.experiment.tasks import Tasks
 from nnrun.experiment.unknown import tell_unknown_in_validation, unknown_in_test_set
-from nnrun.experiment.verdict import ChosenFrom, verdict
+from nnrun.experiment.verdict import ChosenFrom, not_trained, verdict
 from nnrun.interrupts import uninterrupted
 from nnrun.records import (
     Member,
@@ -380,12 +380,12 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> dict[str, Any]:
 
 
 def _ranges(folds: Sequence[Fold]) -> dict[str, dict[str, list[int]]]:
-    """The least and the most rows of a fold, where folds differ by more than the one row of a remainder."""
+    """The least and the most rows of a fold, where folds differ."""
     sizes = {
         "train": [len(fold.train_rows) for fold in folds],
         "validation": [len(fold.validation_rows) for fold in folds],
     }
-    found = {part: [min(of), max(of)] for part, of in sizes.items() if max(of) - min(of) > 1}
+    found = {part: [min(of), max(of)] for part, of in sizes.items() if max(of) > min(of)}
     return {"ranges": found} if found else {}
 
 
@@ -422,6 +422,8 @@ def recording(
         table = run.read_history() if record["epochs_run"] else None
         if table is not None and not table.empty:
             record.update(verdict(table, spec, job.settings.monitor))
+            record.pop("not_trained", None)
+            record.update(not_trained(table, job.kind, job.numbers))
             record.update(cautions(record, spec, job.dataset.train))
             if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
                 record["verdict"] = None

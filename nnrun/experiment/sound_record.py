@@ -94,7 +94,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     ),
     "stopped_early": _map_of(_count),
     "rows": _rows,
-    **dict.fromkeys(("folds", "seeds"), _list_of(_count)),
+    **dict.fromkeys(("folds", "seeds", "not_trained"), _list_of(_count)),
     **dict.fromkeys(("test_uses", "data", "resumed", "custom"), _maps),
     "members": _member_scores,
     "best_interval": _map_of(_interval),

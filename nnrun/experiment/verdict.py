@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +159,14 @@ def _sentence(
     kind: str | None,
     own: Mapping[str, bool],
 ) -> str:
-    smoothed = (chosen.smoothed_over or 0) > 1
+    smoothed = chosen.smoothed_over is not None
     sentence = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
     if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
+        # More epochs were trained, but not of all: early stopping or an interruption ended the first before.
+        near = "" if chosen.epoch == len(table) else f", near epoch {len(table)}"
         return (
-            f"{column} was best at epoch {chosen.epoch}, about where early stopping ended the first {kind}: "
-            f"the mean over all {kind}s ends there."
+            f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all {kind}s "
+            "reached."
         )
     return sentence
 
@@ -181,6 +183,17 @@ def _members(history: pd.DataFrame, best_epoch: int | None) -> dict[str, Any]:
         name = Member(kind, int(str(number))).folder
         found.append({"member": name, "best": best, "last": _row(own, len(own)), "epochs": len(own)})
     return {"members": found}
+
+
+def not_trained(history: pd.DataFrame, kind: str | None, numbers: Sequence[int]) -> dict[str, list[int]]:
+    """The folds or seeds of a run that have no epoch in its history, as a part of its record.
+
+    Folds of different widths train one group after the other, so that a run that ends before its time may
+    never have begun some of them. Empty where all have begun.
+    """
+    begun = set() if kind is None else set(history[kind].tolist())
+    missing = [] if kind is None else [number for number in numbers if number not in begun]
+    return {"not_trained": missing} if missing else {}
 
 
 _NEEDS = {

@@ -218,9 +218,10 @@ def overfitting_sentence(
         column: the validated column that chose the best epoch, such as `val_loss`.
         best_epoch: the best epoch by that column, from 1; None where no value was finite.
         directions: as for `monitor_mode`.
-        smoothed: whether the curve was smoothed to find the best epoch.
+        smoothed: whether it is the smoothed mean over folds or seeds whose best epoch this is.
     """
-    best = f"{column}, smoothed, was best" if smoothed else f"{column} was best"
+    curve = f"The smoothed mean {column}" if smoothed else column
+    best = f"{curve} was best"
     mode = monitor_mode(column, directions)
     validation = _losses(history, column, mode)
     training = _losses(history, "loss", "min")
@@ -236,9 +237,9 @@ def overfitting_sentence(
         return "The training loss did not fall: another learning rate may help."
     if best_epoch >= last:
         better = "rising" if mode == "max" else "falling"
-        return f"{column} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
+        return f"{curve} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
     if not finite[best_epoch:].any():
-        return f"{column} was best at epoch {best_epoch}; after that it was never a finite number."
+        return f"{best} at epoch {best_epoch}; after that it was never a finite number."
     if best_epoch > last - last * NEAR:
         return f"{best} at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):

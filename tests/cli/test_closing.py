@@ -52,6 +52,17 @@ def test_a_narrow_terminal_wraps_sentences_and_no_path(monkeypatch: pytest.Monke
     assert files == NEXT
 
 
+def test_a_narrow_terminal_wraps_the_heading_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    std = {"best_std": {"loss": 0.9926, "val_loss": 3.9328}, "chosen_by": "val_loss", "smoothed_over": 16}
+    scores = closing(folds=[0, 1, 2, 3], not_trained=[2], **std)[1]
+    assert scores.splitlines()[:2] == [
+        "best epoch 9 by val_loss, smoothed over 16 epochs, chosen on these validation",
+        "rows (mean ± std over 3 of 4 folds)",
+    ]
+
+
 def test_a_smoke_run_gives_no_advice() -> None:
     screen = "\n".join(closing(smoke=True, verdict=None))
     assert "This was a smoke run: its numbers are meaningless." in screen

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.cli.output import aligned, in_blocks, ordinal, paragraph, shortened
+from nnrun.cli.output import aligned, in_blocks, message, ordinal, paragraph, shortened
+from nnrun.errors import Problem
 
 TABLE = [["", "A", "B", "C"], ["epochs", "10", "200", "3"], ["loss", "0.5", "0.25", "0.125"]]
 
@@ -69,3 +72,70 @@ def test_a_long_text_is_shortened(text: str, short: str) -> None:
 )
 def test_a_number_in_an_order(number: int, word: str) -> None:
     assert ordinal(number) == word
+
+
+class Terminal(io.StringIO):
+    """A stderr that is a terminal, or not."""
+
+    def __init__(self, *, is_one: bool) -> None:
+        super().__init__()
+        self.is_one = is_one
+
+    def isatty(self) -> bool:
+        return self.is_one
+
+
+LONG = (
+    "error: the training loss stopped being a finite number in epoch 1, batch 2. Try a smaller learning rate."
+)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "columns", "width"),
+    [
+        (True, None, 80),  # a terminal that does not tell its width
+        (True, "60", 60),
+        (False, "60", 60),
+        (False, None, None),
+        (False, "many", None),
+        (True, "0", 80),
+    ],
+)
+def test_messages_are_as_wide_as_the_terminal(
+    terminal: bool, columns: str | None, width: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    stderr = Terminal(is_one=terminal)
+    monkeypatch.setattr("sys.stderr", stderr)
+    message(LONG)
+    lines = stderr.getvalue().splitlines()
+    assert " ".join(lines) == LONG
+    assert max(map(len, lines)) <= (width or len(LONG))
+    assert (len(lines) == 1) == (width is None)
+
+
+def test_source_lines_commands_and_columns_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stderr = Terminal(is_one=False)
+    monkeypatch.setattr("sys.stderr", stderr)
+    problem = Problem(
+        f"epochs must be a whole number, 1 or more; found {'x' * 5}",
+        file="small.yaml",
+        line=123456,
+        column=80,
+        snippet="epochs: " + "x y " * 20,
+    )
+    kept = [
+        *problem.render().split("\n")[1:],
+        "  nnrun train --resume runs/a-rather-long-name-20261129T062137Z-381f",
+        "epoch 1/3  loss 565.2505 ± 16.8075  mae 21.8706 ± 0.3034",
+    ]
+    message("\n".join([problem.render(), *kept[-2:]]))
+    lines = stderr.getvalue().splitlines()
+    assert lines == [
+        "small.yaml:123456:80: error: epochs must",
+        "be a whole number, 1 or more; found",
+        "xxxxx",
+        *kept,
+    ]

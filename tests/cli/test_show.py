@@ -28,6 +28,19 @@ def test_the_screen_of_boston_with_changes(folder: Path, specs_dir: Path, capsys
     check_screen("show_boston", capsys.readouterr())
 
 
+def test_what_the_data_need_fits_a_terminal(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["show", "small.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("about "))
+    assert ": reading " in " ".join(lines[first:])
+    assert max(map(len, lines[first:])) <= 80
+    assert len(lines[first:]) == 2
+
+
 def test_the_screen_of_token_lists(
     folder: Path, specs_dir: Path, keras_folder: Path, capsys: Capture
 ) -> None:

@@ -350,3 +350,17 @@ def test_the_live_board(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_closing_screen_escapes_what_a_file_says() -> None:
     made = record(TrialRecord(1, {"x": "\x1b[31mred"}, "failed", error="bad \x1b[0m"), total=1)
     assert "\x1b" not in closing_text(SweepDirectory(Path("runs/x")), made)
+
+
+def test_the_closing_screen_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    failed = TrialRecord(3, {"x": 3}, status="failed", error="a long reason " * 12)
+    blocks = closing_text(
+        SweepDirectory(Path("runs/s")), record(completed(1, 0.8), completed(2, 0.7), failed)
+    ).split("\n\n")
+    assert blocks[-2].splitlines() == [
+        "The best of 2 validation scores is optimistic: part of it is luck. Only rows",
+        "that were not used to choose it can measure it.",
+    ]
+    assert max(map(len, blocks[-3].splitlines())) <= 80

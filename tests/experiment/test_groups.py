@@ -11,9 +11,15 @@ import pytest
 import yaml
 
 import nnrun
+from nnrun.cli.closing import closing_text
 from nnrun.errors import UsageError
 from nnrun.experiment import prepare
+from nnrun.experiment.listener import Listener
+from nnrun.experiment.report import report_page
 from nnrun.experiment.resume import resume_run
+from nnrun.experiment.run import RunInterrupted, Settings, run_experiment
+from nnrun.spec.load import load_spec
+from nnrun.training.loop import EpochRecord
 
 
 def test_token_folds_of_different_vocabularies_train_one_after_the_other(tmp_path: Path) -> None:
@@ -140,3 +146,65 @@ def test_folds_that_share_their_rows_train_together_however_many_they_are(
     monkeypatch.setattr(prepare, "MOST_BYTES_OF_OWN_ROWS", 1)
     run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
     assert run.record["networks_at_once"] == 3
+
+
+class _InterruptsAfter(Listener):
+    """Raises after so many epochs of all groups together."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def token_spec(folder: Path, odd_fold: int) -> Path:
+    """5 contiguous folds, of which one has a network that is narrower than those of the others."""
+    rng = np.random.default_rng(0)
+    lists = np.empty(30, object)
+    lists[:] = [rng.integers(0, 20, 9).tolist() for _ in range(30)]
+    lists[6 * odd_fold] = [120]
+    np.savez(folder / "data.npz", x_train=lists, y_train=np.arange(30) % 2)
+    spec = {
+        "dataset": {"npz": "data.npz"},
+        "preprocessing": {"inputs": "multi_hot"},
+        "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "loss": "binary_crossentropy",
+        "epochs": 3,
+        "validation": {"kfold": {"k": 5}},
+    }
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("odd_fold", "epochs", "untrained", "sentence", "mean"),
+    [
+        (2, 2, [2], "Fold 2 was not trained: the scores are of 4 of 5 folds.", "4 of 5 folds"),
+        (0, 3, [1, 2, 3, 4], "Folds 1, 2, 3 and 4 were not trained: the scores are of fold 0 only.", None),
+        (2, 4, None, "Fold 2 reached epoch 1 only.", "folds"),
+    ],
+)
+def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
+    odd_fold: int, epochs: int, untrained: list[int] | None, sentence: str, mean: str | None, tmp_path: Path
+) -> None:
+    loaded = load_spec(token_spec(tmp_path, odd_fold))
+    with pytest.raises(RunInterrupted) as interruption:
+        run_experiment(loaded, Settings("kfold", tmp_path / "runs"), _InterruptsAfter(epochs))
+    run = interruption.value.run
+    record = run.read_record()
+    assert record.get("not_trained") == untrained
+    assert sentence in closing_text(run, record).split("\n")
+    assert sentence in report_page([run], {})
+    heading = closing_text(run, record).split("\n\n")[1].partition("\n")[0]
+    assert heading.endswith("rows" if mean is None else f"(mean ± std over {mean})")
+    resume_run(run)
+    record = run.read_record()
+    assert "not_trained" not in record
+    assert "not trained" not in closing_text(run, record)
+    assert "reached epoch" not in closing_text(run, record)
+    whole = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "whole")
+    assert record["best"] == whole.record["best"]

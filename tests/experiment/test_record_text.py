@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nnrun.experiment.record_text import score_table
+from nnrun.experiment.record_text import rows_in_words, score_table
 
 
 def table(**record: Any) -> tuple[str, list[list[str]]]:
@@ -51,3 +51,18 @@ def test_one_network_without_validation_has_the_last_epoch() -> None:
 @pytest.mark.parametrize("record", [{}, {"best": {}, "last": {}, "baseline": {"loss": 1.0}}])
 def test_without_scores_there_is_no_table(record: dict[str, Any]) -> None:
     assert score_table(record) is None
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ({}, "712 training rows, 179 validation rows"),
+        (
+            {"train": [712, 713], "validation": [178, 179]},
+            "712 or 713 training rows, 178 or 179 validation rows",
+        ),
+        ({"train": [1_000, 3_000]}, "1,000 to 3,000 training rows, 179 validation rows"),
+    ],
+)
+def test_rows_of_folds_that_differ_are_ranges(ranges: dict[str, list[int]], words: str) -> None:
+    assert rows_in_words({"train": 712, "validation": 179, "ranges": ranges}, ", ") == words

@@ -150,8 +150,7 @@ def test_the_sentence_speaks_of_seeds() -> None:
     table = folds_history(first, second).rename(columns={"fold": "seed"})
     found = verdict(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
     assert found["verdict"] == (
-        "val_loss was best at epoch 2, about where early stopping ended the first seed: the mean over all "
-        "seeds ends there."
+        "The smoothed mean val_loss was best at epoch 2, the last that all seeds reached."
     )
 
 

@@ -268,3 +268,10 @@ def test_there_is_always_a_sentence(pair: tuple[list[float], list[float]]) -> No
         history(loss, val_loss), "val_loss", best_epoch(np.array(val_loss), "min")
     )
     assert sentence.endswith(".")
+
+
+def test_the_sentence_names_the_smoothed_mean() -> None:
+    frame = history(FALLING, FALLING, "_mean")
+    assert overfitting_sentence(frame, "val_loss", 20, smoothed=True) == (
+        "The smoothed mean val_loss was still falling at epoch 20, the last: more epochs may help."
+    )
