@@ -493,6 +493,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
             _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
             if len(job.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 run.write_record(record)
+        run.refuse_if_gone()
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
