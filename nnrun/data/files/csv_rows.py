@@ -123,8 +123,8 @@ class CsvRows:
             ) from None
         if fields[0].lower().startswith("sep=") and not any(fields[1:]):
             raise DataError(
-                f"{where} is {quoted(text.strip())}, which tells only Excel the delimiter. Delete the line, so "
-                "that the first one names the columns."
+                f"{where} is {quoted(text.strip())}, which tells only Excel the delimiter. Delete "
+                "the line, so that the first one names the columns."
             )
         if not header_row:
             return 0, names_by_position(len(fields))
