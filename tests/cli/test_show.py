@@ -249,5 +249,5 @@ def test_all_fits_a_terminal(tmp_path: Path, capsys: Capture, monkeypatch: pytes
     assert [line for line in out.splitlines() if len(line) > 80 and "path:" not in line] == []
     lines = out.splitlines()
     first = next(place for place, line in enumerate(lines) if line.startswith("  a_column_of_numbers"))
-    assert lines[first].split("  ")[-1] == "2"
+    assert lines[first].split("  ")[-1] == "1"
     assert lines[first + 1].strip() == "true}, standardize"
