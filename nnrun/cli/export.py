@@ -10,7 +10,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.app import app
-from nnrun.cli.output import print_json
+from nnrun.cli.output import hanging, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _text(exported: Exported) -> str:
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
         f"the run's by at most {exported.difference:.3g}"
     )
-    return "\n".join(lines)
+    return hanging("\n".join(lines), len("weights  "), terminal_width())
 
 
 def _input(exported: Exported) -> str:

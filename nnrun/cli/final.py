@@ -56,6 +56,7 @@ def final(
 
         return resume_and_report(
             resume,
+            command="final",
             changes=options.changes_of(set_, seed=seed, epochs=number),
             not_with={"SPEC|RUN": source, "--smoke": smoke, "--test": test},
             runs_dir=runs_dir,

@@ -50,6 +50,7 @@ def kfold(
 
         return resume_and_report(
             resume,
+            command="kfold",
             spec=None if spec is None else load_for_kfold(spec, changes, k=k, repeats=repeats, prefix="--"),
             changes=changes,
             not_with={"--fold": fold, "--smoke": smoke}

@@ -18,7 +18,7 @@ from nnrun.data.files.csv_columns import CsvColumns
 from nnrun.data.files.csv_rows import MISSING, named_columns
 from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.header import listed_names, places_of, say_unused
-from nnrun.data.number_spelling import PLAIN, Spelling, Spellings
+from nnrun.data.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.preprocess.categories import FillCategory, HashingColumn, OneHotColumn, OrdinalColumn
 from nnrun.data.row_blocks import BadRow, Block, OnMessage, Together, collect
@@ -150,9 +150,9 @@ class NamedColumn:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
-            return Unreadable(
-                f"has {shown(field)} in column {quoted(self.name)}, which is not a finite number"
-            )
+            other = in_another_spelling(field, self.spelling) if isinstance(field, str) else None
+            what = other or "not a finite number"
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is {what}")
         whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
         return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 

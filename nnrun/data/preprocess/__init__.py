@@ -18,6 +18,7 @@ from nnrun.data.preprocess.targets import (
     FittedOneHot,
     FittedTargetScale,
     TargetState,
+    loss_of_digits,
 )
 from nnrun.data.preprocess.tokens import FittedMultiHot, multi_hot
 from nnrun.data.preprocess.whole import FittedPreprocessing, fit_preprocessing
@@ -35,6 +36,7 @@ __all__ = [
     "FittedTargetScale",
     "TargetState",
     "fit_preprocessing",
+    "loss_of_digits",
     "multi_hot",
     "plan_columns",
     "rows_by_line",
