@@ -422,7 +422,7 @@ def test_the_optimizer_of_a_task_keeps_nothing_from_one_training_for_the_next() 
     problem, orders = replace(make_problem(), optimizer=build_optimizer(schema.Adam())), several_rows([40])
     first, _ = train(problem, [0], orders)
     second, _ = train(problem, [0], orders)
-    assert_same(second.weights(), first.parameters(), exactly=True)
+    assert_same(second.weights(), first.weights(), exactly=True)
 
 
 # --- numbers that are none ---------------------------------------------------------------------------------
