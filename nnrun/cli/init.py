@@ -90,7 +90,7 @@ def init(
     """Write a first spec for a file, with a comment on each choice.
 
     The target is the first of these that the file has: a column with a usual name (target, label, y,
-    survived, species, class, ...), a column named like the file, one whose name has a word that is common in
+    survived, class, ...), a column named like the file, one whose name has a word that is common in
     targets (price, salary, score, ...) or in the file's name, the last column, the first column. Never
     chosen: ids, row numbers, dates, marks of test rows, and columns of one value or of texts that all differ.
     On a terminal nnrun asks, unless --target, --task or --yes decides.
@@ -114,7 +114,7 @@ def init(
     spec = _initial_spec(file, path, asked)
     path.write_text(spec.text, encoding="utf-8")
     again = None
-    if "or" in spec.chosen:
+    if "other candidates" in spec.chosen:
         words = [
             _word(file),
             "--target COLUMN",
@@ -213,7 +213,8 @@ def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
 
 
 def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
-    from nnrun.experiment.init.target import labels_of, require_candidates, why_no_target
+    from nnrun.experiment.init.likely_target import require_candidates
+    from nnrun.experiment.init.target import labels_of, why_no_target
 
     found = require_candidates(read, file.name.split(".")[0])
     labels = labels_of(read)

@@ -158,7 +158,7 @@ def _go_on(
                     "differently"
                 )
             until_the_end.enter_context(cpu_setup(threads))
-            job.listener.message(f"resuming {run.id}: going on after epoch {kept.epoch}")
+            job.listener.message(f"resuming {run.id} after epoch {kept.epoch}")
             train_job(run, record, job, kept)
     except BaseException:
         if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):

@@ -112,7 +112,7 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     network = alone[0].network
     if any(group.network.weights != network.weights for group in alone):
         return None
-    same_rows = all(group.fitted[0].inputs == alone[0].fitted[0].inputs for group in alone)
+    same_rows = all(group.fitted[0].does_the_same_to_inputs(alone[0].fitted[0]) for group in alone)
     if not same_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
         return None
     members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]

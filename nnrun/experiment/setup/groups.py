@@ -16,7 +16,7 @@ import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.preprocess import rows_by_line
+from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
@@ -132,10 +132,13 @@ def prepare_groups(
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
+    plans = column_plans(preprocessing, dataset)
     by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
     for number, source, fold in _selected(spec, dataset, selection):
         refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
-        fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
+        fitted = fit_preprocessing(
+            preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
+        )
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(number, source, fold, fitted))
     groups: list[Group] = []

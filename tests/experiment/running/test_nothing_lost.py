@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -373,3 +374,25 @@ def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) 
     assert without_seconds(run.path) == without_seconds(whole.path)
     for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
         assert run.read_record()[key] == whole.read_record()[key], key
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+@pytest.mark.parametrize("gone", ["run", "all runs"])
+def test_files_that_are_deleted_while_it_trains(
+    gone: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left would pass for a run of fewer files; it says that it failed, and why."""
+    monkeypatch.setattr(checkpointer, "EVERY_SECONDS", seconds)
+
+    class Deletes(Interrupts):
+        def epoch(self, record: EpochRecord) -> None:
+            if record.epoch == self.last:
+                assert self.run is not None
+                shutil.rmtree(self.run.path if gone == "run" else self.run.runs_dir)
+
+    deletes = Deletes(2)
+    with pytest.raises(NnrunError, match="deleted or moved during training"):
+        train(load_small(tmp_path), Settings("train", tmp_path / "runs"), deletes)
+    assert deletes.run is not None
+    assert deletes.run.read_record()["status"] == "failed"
+    assert "deleted or moved" in deletes.run.read_record()["error"]

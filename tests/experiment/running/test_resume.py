@@ -134,7 +134,7 @@ def test_bit_for_bit(name: str, epoch: int, tmp_path: Path) -> None:
     listener = StopsAfter()
     assert resume_run(run, listener=listener)
     assert listener.epochs == list(range(epoch + 1, whole.read_record()["epochs_run"] + 1))
-    assert listener.messages[0] == f"resuming {run.id}: going on after epoch {epoch}"
+    assert listener.messages[0] == f"resuming {run.id} after epoch {epoch}"
     check_same(run, whole)
     assert [record.epoch for record in listener.earlier] == list(range(1, epoch + 1))
     table = whole.read_history()
