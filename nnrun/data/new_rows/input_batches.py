@@ -19,7 +19,7 @@ from nnrun.errors import DataError
 
 MOST_ROWS = 4096
 _MOST_NUMBERS = 1 << 22  # of a batch
-_BATCHES_OF_A_FILE = 4
+_BATCHES_OF_A_FILE = 8
 
 OnMessage = Callable[[str], None]
 

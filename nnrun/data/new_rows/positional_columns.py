@@ -236,7 +236,7 @@ def _numbers_of(read: Numbers | Texts, label: str, problems: dict[int, str]) -> 
                 problems.setdefault(row, why)
     numbers = [0 if why else exact_number(field) for field, why in zip(fields, whys, strict=True)]
     exact = all(isinstance(number, int) and abs(number) < 2**63 for number in numbers)
-    return np.array(numbers, np.int64 if exact else np.float64)[read.codes]
+    return np.asarray(np.array(numbers, np.int64 if exact else np.float64)[read.codes])
 
 
 def _why_wrong(field: str, label: str) -> str:

@@ -41,9 +41,9 @@ def lacks_header(path: Path) -> bool:
     if not named:
         return False
     share = sum(known for _, known in named) / len(named)
-    names = [name for name, _ in named]
-    odd = any("." in name or name.startswith("-") for name in names if _is_number(name))
-    odd |= len(set(names)) < len(names)
+    given = [name for name, _ in named]
+    odd = any("." in name or name.startswith("-") for name in given if _is_number(name))
+    odd |= len(set(given)) < len(given)
     return share == 1 or (odd and share >= _MOSTLY)
 
 

@@ -114,7 +114,6 @@ class RowReader(Protocol):
         name: of the file, for messages.
         names: of its columns, in order.
         unit: `line` where rows are lines, else `row`.
-        delimiter: between the fields of CSV; None for other files.
         typed: a text is a text, even where it looks like a number.
         missing: texts that mean a missing value.
         spellings: how numbers are written.
@@ -125,12 +124,16 @@ class RowReader(Protocol):
     name: str
     names: tuple[str, ...]
     unit: Literal["line", "row"]
-    delimiter: str | None
     typed: bool
     missing: Sequence[str]
     spellings: Spellings
     index: Mapping[str, str]
     types: Mapping[str, ColumnType]
+
+    @property
+    def delimiter(self) -> str | None:
+        """Between the fields of CSV; None for other files."""
+        ...
 
     def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:
         """The rows from the first on.
