@@ -11,6 +11,7 @@ import numpy as np
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of, say_unused
 from nnrun.data.new_rows.input_batches import (
     InputBatch,
@@ -244,7 +245,8 @@ def _why_wrong(field: str, label: str) -> str:
     if not field:
         return f"has no value in column {label}"
     if not _is_number(field):
-        return f"has {shown(field)} in column {label}, which is not a number"
+        what = in_another_spelling(field, PLAIN) or "not a number"
+        return f"has {shown(field)} in column {label}, which is {what}"
     if not math.isfinite(float(field)):
         return f"has {shown(field)} in column {label}; every value must be a finite number"
     return ""
@@ -273,7 +275,8 @@ def _why_not_finite(value: Any) -> str | None:
     if value is None:
         return "null"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"{shown(value)}, which is not a number,"
+        other = in_another_spelling(value, PLAIN) if isinstance(value, str) else None
+        return f"{shown(value)}, which is {other or 'not a number'},"
     try:
         finite = math.isfinite(value)
     except OverflowError:

@@ -13,7 +13,7 @@ from nnrun.errors import DataError
 from nnrun.records import HistoryWriter, RunDirectory, member_kind, parse_history
 from nnrun.records.checkpoint import Checkpoint
 from nnrun.records.history import is_finite
-from nnrun.training.loop import Past, Trainer
+from nnrun.training.loop import Trainer, TrainerState
 
 EVERY_SECONDS = 1.0
 """So much training at most is lost with a process that is killed, and the epoch that it was in."""
@@ -150,7 +150,7 @@ class Keeper:
         """The state of a group at the end of its last epoch, in memory."""
         before = 0.0 if self.kept is None else self.kept.seconds
         seconds = before + time.perf_counter() - self._started
-        return Snapshot(place, trainer.epoch, self.history.length, seconds, trainer.past().tensors)
+        return Snapshot(place, trainer.epoch, self.history.length, seconds, trainer.state_dict().tensors)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Write a state to the disk, in place of the one before."""
@@ -206,7 +206,7 @@ class GroupKeeper:
                 raise DataError(
                     f"The checkpoint in {self.keeper.run.path} has the history of different epochs."
                 )
-            trainer.go_on(Past(kept.epoch, rows, kept.tensors))
+            trainer.load_state_dict(TrainerState(kept.epoch, rows, kept.tensors))
         else:
             self.keeper.keep(self.keeper.snapshot(trainer, self.place))
 

@@ -40,9 +40,9 @@ from nnrun.experiment.setup.groups import (
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.setup.out_of_memory import in_words
+from nnrun.experiment.setup.problems import GroupProblems
 from nnrun.experiment.setup.rare_classes import rare_class_warning
 from nnrun.experiment.setup.smoke_spec import smoke_spec
-from nnrun.experiment.setup.tasks import Tasks
 from nnrun.interrupts import uninterrupted
 from nnrun.records import (
     Member,
@@ -63,7 +63,7 @@ from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choo
 from nnrun.training.deterministic import deterministic
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 from nnrun.validation.splits import Fold
 from nnrun.validation.summary import history_mean, monitor_mode
 
@@ -121,7 +121,7 @@ class Job:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
         groups: folds or seeds that train as replicas, and their networks.
-        tasks: for each group what it learns; None for a run that trains together with others.
+        problems: for each group what it learns; None for a run that trains together with others.
         choices: for each group whether its steps are compiled.
         worthless: the baseline's scores.
         given: weights to start from, or None.
@@ -135,7 +135,7 @@ class Job:
     settings: Settings
     dataset: Dataset
     groups: tuple[Group, ...]
-    tasks: Tasks | None
+    problems: GroupProblems | None
     choices: Sequence[Choice]
     worthless: Mapping[str, float]
     given: Weights | None
@@ -253,16 +253,16 @@ def prepare_job(
     if len(groups) > 1:
         kind = kind_of_members(spec, settings.selection) or "replica"
         listener.message(f"{_why_apart(groups, kind)} train one after the other, with the same results")
-    tasks = Tasks(spec, groups, dataset, device)
+    problems = GroupProblems(spec, groups, dataset, device)
     choices: list[Choice] = []
     threads: list[int] = []
     worthless: list[dict[str, float]] = []
     of_rows: list[int] = []
-    for group, task in zip(groups, tasks.announced(), strict=True):
-        choices.append(choose(settings.compile, task, steps_of(spec, group)))
-        threads.append(threads_for(work_per_step(group, task)))
-        worthless += baselines(task, group)
-        of_rows.append(task.inputs.bytes_of_a_network)
+    for group, problem in zip(groups, problems.announced(), strict=True):
+        choices.append(choose(settings.compile, problem, steps_of(spec, group)))
+        threads.append(threads_for(work_per_step(group, problem)))
+        worthless += baselines(problem, group)
+        of_rows.append(problem.inputs.bytes_per_network)
     listener.detail(choices[0].reason)
     memory = memory_of_job(spec, dataset, groups, max(of_rows))
     refuse_what_does_not_fit(memory, device, listener.message)
@@ -272,7 +272,7 @@ def prepare_job(
         settings,
         dataset,
         groups,
-        tasks,
+        problems,
         choices,
         worst,
         given,
@@ -320,9 +320,11 @@ def steps_of(spec: schema.ExperimentSpec, group: Group) -> int:
     return spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
 
 
-def work_per_step(group: Group, task: Task) -> int:
+def work_per_step(group: Group, problem: TrainingProblem) -> int:
     """Multiplications of one forward step of all replicas."""
-    return len(group.folds) * task.batch_size * group.network.multiplications(task.inputs.numbers_per_row)
+    return (
+        len(group.folds) * problem.batch_size * group.network.multiplications(problem.inputs.elements_per_row)
+    )
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
@@ -501,18 +503,18 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
 
 def _train_in_turn(job: Job, place: int, recorder: Recorder, keeper: GroupKeeper | None) -> None:
     """Train one group. Nothing holds its rows or its networks when it has ended."""
-    assert job.tasks is not None, "this run trains by itself"
+    assert job.problems is not None, "this run trains by itself"
     group = job.groups[place]
     first_weights = group.network.initial_parameters([m.source for m in group.members], job.given)
-    engine = make_engine(job.choices[place], job.tasks.task(place), first_weights, job.listener.message)
+    engine = make_engine(job.choices[place], job.problems.problem(place), first_weights, job.listener.message)
     train_group(job.spec, group, engine, dict.fromkeys((m.number for m in group.members), recorder), keeper)
 
 
-def baselines(task: Task, group: Group) -> list[dict[str, float]]:
+def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
     """The constant predictor's scores for each network, on its validation rows, or on its training rows."""
     return [
         baseline(
-            task,
+            problem,
             group.network.last.activation,
             place,
             fold.train_rows,

@@ -29,7 +29,7 @@ from nnrun.experiment.running.run import (
     steps_of,
     work_per_step,
 )
-from nnrun.experiment.setup.groups import Group, prepare_groups, training_task
+from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import memory_of_job, refuse_what_does_not_fit
 from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.model.network import Network
@@ -41,7 +41,7 @@ from nnrun.spec.writing.dump import dump_value
 from nnrun.training.backends.choice import choose, make_engine
 from nnrun.training.device import cpu_setup, resolve_device, threads_for
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import OWN_RATE, Task
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 
 MOST_PARAMETERS = 1_300_000
 """Of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower than its runs one
@@ -68,13 +68,13 @@ class Together:
         candidates: the runs to be.
         jobs: each of them as if it were alone.
         group: their networks, numbered in this order.
-        task: what they learn.
+        problem: what they learn.
     """
 
     candidates: Sequence[Candidate]
     jobs: Sequence[Job]
     group: Group
-    task: Task
+    problem: TrainingProblem
 
 
 def architecture_of(spec: schema.ExperimentSpec) -> str | None:
@@ -118,14 +118,14 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]
     group = Group(tuple(members), network)
     with computing(device, specs[0].deterministic):
-        task = training_task(specs[0], group, dataset, device)
-        choice = choose(settings.compile, task, steps_of(specs[0], group))
+        problem = training_problem(specs[0], group, dataset, device)
+        choice = choose(settings.compile, problem, steps_of(specs[0], group))
         if choice.way == "torch.compile":
             return None
         own = _own_numbers(specs, [single.network for single in alone])
-        task = replace(task, own={name: value.to(device) for name, value in own.items()})
+        problem = replace(problem, own={name: value.to(device) for name, value in own.items()})
     beside = len(specs) - 1
-    memory = memory_of_job(specs[0], dataset, (group,), task.inputs.bytes_of_a_network)
+    memory = memory_of_job(specs[0], dataset, (group,), problem.inputs.bytes_per_network)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
@@ -145,9 +145,9 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
             memory,
             beside,
         )
-        for spec, single, c, known in zip(specs, alone, candidates, baselines(task, group), strict=True)
+        for spec, single, c, known in zip(specs, alone, candidates, baselines(problem, group), strict=True)
     ]
-    return Together(candidates, jobs, group, task)
+    return Together(candidates, jobs, group, problem)
 
 
 def train_together(together: Together) -> list[RunDirectory]:
@@ -156,8 +156,8 @@ def train_together(together: Together) -> list[RunDirectory]:
     Raises:
         RunInterrupted: the user stopped it (a KeyboardInterrupt); all runs say so and keep what there was.
     """
-    group, task, jobs = together.group, together.task, together.jobs
-    threads = threads_for(work_per_step(group, task))
+    group, problem, jobs = together.group, together.problem, together.jobs
+    threads = threads_for(work_per_step(group, problem))
     runs = []
     with computing(jobs[0].device, jobs[0].spec.deterministic), ExitStack() as until_the_end:
         for job, candidate in zip(jobs, together.candidates, strict=True):
@@ -167,7 +167,7 @@ def train_together(together: Together) -> list[RunDirectory]:
         for member, job, (run, record) in zip(group.members, jobs, runs, strict=True):
             recorders[member.number] = until_the_end.enter_context(recording(run, record, job))
         first_weights = group.network.initial_parameters([m.source for m in group.members], jobs[0].given)
-        engine = make_engine(jobs[0].choices[0], task, first_weights, jobs[0].listener.message)
+        engine = make_engine(jobs[0].choices[0], problem, first_weights, jobs[0].listener.message)
         train_group(jobs[0].spec, group, engine, recorders)
     return [run for run, _ in runs]
 
@@ -175,7 +175,7 @@ def train_together(together: Together) -> list[RunDirectory]:
 def _own_numbers(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:
     """What the runs differ in: name → (R,)."""
     rates = [build_optimizer(spec.optimizer).learning_rate for spec in specs]
-    found: dict[str, tuple[list[float], torch.dtype]] = {OWN_RATE: (rates, torch.float64)}
+    found: dict[str, tuple[list[float], torch.dtype]] = {LEARNING_RATE: (rates, torch.float64)}
     for layers in zip(*(network.kernels for network in networks), strict=True):
         for place, name in enumerate(layers[0].strength_names):
             found[name] = [layer.strengths[place] for layer in layers], torch.float32

@@ -27,7 +27,7 @@ from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.loop import EpochRecord
-from nnrun.training.problem import OWN_RATE
+from nnrun.training.problem import LEARNING_RATE
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -199,8 +199,8 @@ def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> No
     specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
     found = prepared(tmp_path, specs)
     assert found is not None
-    assert found.task.training_weights is not None
-    assert found.task.training_weights.shape == (3, 48)
+    assert found.problem.training_weights is not None
+    assert found.problem.training_weights.shape == (3, 48)
     check(tmp_path, specs)
 
 
@@ -317,8 +317,8 @@ def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
     rates = prepared(tmp_path, specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.1, 0.2)]))
     assert seeds is not None
     assert rates is not None
-    assert seeds.task.own == {}
-    assert list(rates.task.own) == [OWN_RATE]
+    assert seeds.problem.own == {}
+    assert list(rates.problem.own) == [LEARNING_RATE]
 
 
 def test_inputs_of_different_widths_train_one_by_one(tmp_path: Path) -> None:

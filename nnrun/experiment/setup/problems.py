@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nnrun.data import Dataset
-from nnrun.experiment.setup.groups import Group, training_task
+from nnrun.experiment.setup.groups import Group, training_problem
 from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 
-class Tasks:
-    """The tasks of a run's groups, in their order.
+class GroupProblems:
+    """The problems of a run's groups, in their order.
 
     Args:
         spec: the experiment.
-        groups: its networks. Where they are apart, none of their tasks is kept here.
+        groups: its networks. Where they are apart, none of their problems is kept here.
         dataset: its data.
         device: where it trains.
     """
@@ -27,24 +27,24 @@ class Tasks:
         self, spec: schema.ExperimentSpec, groups: Sequence[Group], dataset: Dataset, device: torch.device
     ) -> None:
         self._spec, self._groups, self._dataset, self._device = spec, groups, dataset, device
-        self._made: dict[int, Task] = {}
+        self._made: dict[int, TrainingProblem] = {}
 
-    def announced(self) -> Iterator[Task]:
+    def announced(self) -> Iterator[TrainingProblem]:
         """What each group will learn. Of groups apart the dense rows are yet to come."""
         for place, group in enumerate(self._groups):
             if group.apart is None or group.fitted[0].sparse:
-                yield self.task(place)
+                yield self.problem(place)
             else:
                 # Of tensors on the device `meta` there is all but their numbers.
                 shape = (1, len(self._dataset.train), group.fitted[0].width)
                 coming = DenseInputs(torch.empty(shape, device="meta"))
-                yield training_task(self._spec, group, self._dataset, self._device, coming)
+                yield training_problem(self._spec, group, self._dataset, self._device, coming)
 
-    def task(self, place: int) -> Task:
+    def problem(self, place: int) -> TrainingProblem:
         """What one group learns."""
         if place in self._made:
             return self._made[place]
-        task = training_task(self._spec, self._groups[place], self._dataset, self._device)
+        problem = training_problem(self._spec, self._groups[place], self._dataset, self._device)
         if self._groups[place].apart is None:
-            self._made[place] = task
-        return task
+            self._made[place] = problem
+        return problem
