@@ -218,7 +218,12 @@ def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
     begun: list[bytes] = []  # of a line whose end was not read
     begun_bytes, line = 0, 1
     while block := file.read(size):
-        end = len(block) if file.at_end else block.rfind(b"\n") + 1
+        whole = block.rfind(b"\n") + 1
+        if not whole and begun_bytes + len(block) > MAX_LINE:
+            raise DataError(
+                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
+            )
+        end = len(block) if file.at_end else whole
         if end:
             data = b"".join([*begun, block[:end]])
             begun, begun_bytes = [], 0
@@ -226,9 +231,5 @@ def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
             line += data.count(b"\n")
         begun.append(block[end:])
         begun_bytes += len(block) - end
-        if begun_bytes > MAX_LINE:
-            raise DataError(
-                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
-            )
     if rest := b"".join(begun):
         yield rest, line
