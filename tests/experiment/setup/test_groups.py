@@ -202,7 +202,7 @@ def test_what_is_fitted_does_not_depend_on_the_rows_that_validate(
     seen_x[row] += 1
     seen_y[row] += 1
     after = states(prepare_groups(spec, table(seen_x, seen_y)))[fold.index]
-    assert after["inputs"] != before[fold.index]["inputs"]
+    assert after["table"] != before[fold.index]["table"]
     assert after["targets"] != before[fold.index]["targets"]
 
 
