@@ -49,37 +49,41 @@ class _Target:
     labels: tuple[str, ...] = ()
 
 
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        parser=options.path,
+        help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
+        "subfolder of texts for each class.",
+        show_default=False,
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
+]
+Example = Annotated[str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")]
+
+
 def init(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE",
-            parser=options.path,
-            help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
-            "subfolder of texts for each class.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            metavar="COLUMN",
-            help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
-            show_default=False,
-        ),
-    ] = None,
+    file: File = None,
+    target: Targets = None,
     task: Annotated[Task | None, typer.Option("--task", help="Predict classes, or a number.")] = None,
     test: Annotated[Path | None, options.test_file("A file with the same columns: the test set.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions; use the defaults.")] = False,
-    output: Annotated[
-        Path | None,
-        options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
-    ] = None,
+    output: Output = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing spec.")] = False,
-    example: Annotated[
-        str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")
-    ] = None,
+    example: Example = None,
     list_: Annotated[bool, typer.Option("--list", help="List the specs that --example copies.")] = False,
     as_json: options.Json = False,
 ) -> None:
