@@ -18,7 +18,6 @@ from nnrun.data.new_rows.header import listed_names, places_of, say_unused
 from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_rows, rows_at_once
 from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categorical import FillCategory, HashingColumn, OneHotColumn, OrdinalColumn
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
 from nnrun.data.tables.csv_reader import MISSING, CsvReader
 from nnrun.data.tables.jsonl_reader import numbers_of
@@ -63,14 +62,7 @@ class NamedColumn:
     @classmethod
     def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
-        levels: set[str] = set()
-        for step in fitted.steps:
-            if isinstance(step, HashingColumn) and step.truth:
-                levels |= set(TRUTH)
-            if isinstance(step, (OneHotColumn, OrdinalColumn)):
-                levels |= set(step.levels)
-            elif isinstance(step, FillCategory):
-                levels.add(step.value)
+        levels = {level for step in fitted.steps for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
         return cls(fitted.name, fitted.kind, truth, spelling)
 

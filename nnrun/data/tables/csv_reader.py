@@ -227,6 +227,12 @@ class CsvReader:
     def _check_names(self) -> None:
         """Refuse names that are the same or only numbers; note columns without one as an index."""
         where, names = f"{self.name}, line {self._first_line}", self.names
+        if self.first_row[0].lower().startswith("sep=") and not any(self.first_row[1:]):
+            line = self.delimiter.join(self.first_row).strip()
+            raise DataError(
+                f"{where} is {quoted(line)}, which tells only Excel the delimiter. Delete the line, so that "
+                "the first one names the columns."
+            )
         self.index = {
             name: UNNAMED_FIRST if number == 1 else f"column {number} has no name"
             for number, (name, field) in enumerate(zip(names, self.first_row, strict=True), start=1)
@@ -451,11 +457,14 @@ class CsvReader:
         width = len(self.names)
         if self._reports is not None:
             return f"has {counted(found, 'field')}; {self._should} {width}"
-        advice = (
-            "Put a field that holds the delimiter in quotes."
-            if found > width
-            else "Write an empty field where a value is missing."
-        )
+        if found < width:
+            advice = "Write an empty field where a value is missing."
+        elif width == 1 and self.header:
+            advice = (
+                "If the file begins with a title or a comment, delete it: the first line names the columns."
+            )
+        else:
+            advice = "Put a field that holds the delimiter in quotes."
         raise DataError(
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )

@@ -20,7 +20,7 @@ def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "traini
     """
     ranges = rows.get("ranges") or {}
     texts = {
-        part: _range_in_words(ranges.get(part) or [rows[part]])
+        part: range_in_words(ranges.get(part) or [rows[part]])
         for part in ("train", "validation")
         if rows.get(part)
     }
@@ -29,7 +29,7 @@ def rows_in_words(rows: Mapping[str, Any], between: str, training: str = "traini
     return f"{texts['train']} {training}{between}{texts['validation']} validation rows"
 
 
-def _range_in_words(numbers: Sequence[int]) -> str:
+def range_in_words(numbers: Sequence[int]) -> str:
     """`712 or 713` of two neighbours, `75 to 225` of others, `75` of one."""
     joint = " or " if len(numbers) == 2 and numbers[1] - numbers[0] == 1 else " to "
     return joint.join(f"{number:,}" for number in numbers)

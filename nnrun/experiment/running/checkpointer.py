@@ -155,6 +155,7 @@ class Keeper:
     def keep(self, snapshot: Snapshot) -> None:
         """Write a state to the disk, in place of the one before."""
         began = time.perf_counter()
+        self.run.refuse_if_gone()
         document = {
             "group": snapshot.group,
             "epoch": snapshot.epoch,

@@ -158,7 +158,7 @@ def _go_on(
                     "differently"
                 )
             until_the_end.enter_context(cpu_setup(threads))
-            job.listener.message(f"resuming {run.id}: going on after epoch {kept.epoch}")
+            job.listener.message(f"resuming {run.id} after epoch {kept.epoch}")
             train_job(run, record, job, kept)
     except BaseException:
         if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):
@@ -278,8 +278,7 @@ def _goes_further(record: Mapping[str, Any], wanted: schema.ExperimentSpec) -> b
 def _settings(
     run: RunDirectory, record: Mapping[str, Any], kept: Kept, data_dir: Path | None, device: str | None
 ) -> Settings:
-    compiled = kept.conditions.get("compiled")
-    policy: Policy = "on" if compiled is True else "off"
+    policy: Policy = "recorded" if kept.conditions.get("compiled") is True else "off"
     return Settings(
         command=str(record.get("command") or "train"),
         runs_dir=run.runs_dir,

@@ -252,7 +252,7 @@ def prepare_job(
     given = given_weights(spec, groups)
     if len(groups) > 1:
         kind = kind_of_members(spec, settings.selection) or "replica"
-        listener.message(f"{_why_apart(groups, kind)} train one after the other, with the same results")
+        listener.message(f"{_why_apart(groups, kind)}, with the same results")
     problems = GroupProblems(spec, groups, dataset, device)
     choices: list[Choice] = []
     threads: list[int] = []
@@ -262,7 +262,7 @@ def prepare_job(
         choices.append(choose(settings.compile, problem, steps_of(spec, group)))
         threads.append(threads_for(work_per_step(group, problem)))
         worthless += baselines(problem, group)
-        of_rows.append(problem.inputs.bytes_per_network)
+        of_rows.append(problem.bytes_per_network)
     listener.detail(choices[0].reason)
     memory = memory_of_job(spec, dataset, groups, max(of_rows))
     refuse_what_does_not_fit(memory, device, listener.message)
@@ -291,12 +291,16 @@ def _warn_of_rare_classes(spec: schema.ExperimentSpec, dataset: Dataset, listene
 
 
 def _why_apart(groups: Sequence[Group], kind: str) -> str:
-    """Why there are several groups, as the beginning of a sentence."""
+    """Why there are several groups and how these train."""
     taken = [group.apart for group in groups if group.apart is not None]
     if taken:
-        return f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s"
+        return (
+            f"the rows of all {kind}s would take {in_words(max(taken))} side by side: {kind}s train one "
+            "after the other"
+        )
     return (
-        f"the {kind}s need {len(groups)} different networks, since their rows differ in width or words: these"
+        f"after preprocessing, the number of inputs or the vocabulary is not the same in all {kind}s: they "
+        f"train in {len(groups)} groups, one after the other"
     )
 
 
@@ -322,9 +326,7 @@ def steps_of(spec: schema.ExperimentSpec, group: Group) -> int:
 
 def work_per_step(group: Group, problem: TrainingProblem) -> int:
     """Multiplications of one forward step of all replicas."""
-    return (
-        len(group.folds) * problem.batch_size * group.network.multiplications(problem.inputs.elements_per_row)
-    )
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
@@ -491,6 +493,7 @@ def train_job(run: RunDirectory, record: dict[str, Any], job: Job, kept: Kept | 
             _train_in_turn(job, place, recorder, None if keeper is None else keeper.of_group(place))
             if len(job.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 run.write_record(record)
+        run.refuse_if_gone()
     if settings.use_test_set and job.dataset.test is not None:
         if not record["test_uses"]:  # else it was stopped between the look and its score
             look_at_test_set(run, record, job.dataset, settings.command, listener)
@@ -515,7 +518,6 @@ def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
     return [
         baseline(
             problem,
-            group.network.last.activation,
             place,
             fold.train_rows,
             fold.validation_rows if len(fold.validation_rows) else fold.train_rows,
