@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.model.network import Network
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.target_scale import TargetScale
 
 
@@ -45,7 +46,8 @@ class StandaloneNetwork(nn.Module):
         """
         x = rows if self._preprocess is None else self._preprocess(rows.to(torch.float64))
         parameters = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
-        outputs = self._network.activate(self._network.forward(parameters, x.to(torch.float32)[None]))[0]
+        logits = self._network.forward(parameters, {INPUT: x.to(torch.float32)[None]})[OUTPUT]
+        outputs = self._network.activate(OUTPUT, logits)[0]
         if self._target_scale is not None:
             outputs = self._target_scale.invert(outputs)
         return outputs.to(torch.float32)

@@ -16,7 +16,6 @@ from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.summaries.describe_file import kind_of_file, read_file
 from nnrun.data.table import NumberColumn
-from nnrun.data.tables.csv_reader import CsvRows
 from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
@@ -399,7 +398,6 @@ def _marks(decided: _Decided, target: str) -> str:
     path = decided.request.path
     declared = {"path": str(path), "target": [target], **decided.file.keys}
     reader = reader_of(schema.Csv.model_validate(declared), path)
-    assert isinstance(reader, CsvRows), "the reader of CSV"
     return marks_sentence(missing_marks(reader, target))
 
 

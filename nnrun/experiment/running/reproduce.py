@@ -131,7 +131,7 @@ def reproduce_run(
             "trains its spec again."
         )
     compiled = record.get("compiled")
-    recorded: Policy = "on" if compiled is True else "off" if compiled is False else "auto"
+    recorded: Policy = "recorded" if compiled is True else "off" if compiled is False else "auto"
     settings = Settings(
         command=str(record.get("command") or "train"),
         runs_dir=runs_dir,

@@ -278,8 +278,7 @@ def _goes_further(record: Mapping[str, Any], wanted: schema.ExperimentSpec) -> b
 def _settings(
     run: RunDirectory, record: Mapping[str, Any], kept: Kept, data_dir: Path | None, device: str | None
 ) -> Settings:
-    compiled = kept.conditions.get("compiled")
-    policy: Policy = "on" if compiled is True else "off"
+    policy: Policy = "recorded" if kept.conditions.get("compiled") is True else "off"
     return Settings(
         command=str(record.get("command") or "train"),
         runs_dir=run.runs_dir,

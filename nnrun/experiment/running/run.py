@@ -262,7 +262,7 @@ def prepare_job(
         choices.append(choose(settings.compile, problem, steps_of(spec, group)))
         threads.append(threads_for(work_per_step(group, problem)))
         worthless += baselines(problem, group)
-        of_rows.append(problem.inputs.bytes_per_network)
+        of_rows.append(problem.bytes_per_network)
     listener.detail(choices[0].reason)
     memory = memory_of_job(spec, dataset, groups, max(of_rows))
     refuse_what_does_not_fit(memory, device, listener.message)
@@ -326,9 +326,7 @@ def steps_of(spec: schema.ExperimentSpec, group: Group) -> int:
 
 def work_per_step(group: Group, problem: TrainingProblem) -> int:
     """Multiplications of one forward step of all replicas."""
-    return (
-        len(group.folds) * problem.batch_size * group.network.multiplications(problem.inputs.elements_per_row)
-    )
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
@@ -520,7 +518,6 @@ def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
     return [
         baseline(
             problem,
-            group.network.last.activation,
             place,
             fold.train_rows,
             fold.validation_rows if len(fold.validation_rows) else fold.train_rows,

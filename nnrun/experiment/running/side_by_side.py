@@ -95,8 +95,8 @@ def architecture_of(spec: schema.ExperimentSpec) -> str | None:
 def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Together | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
-    So it is where they are too large, where torch.compile would make their steps, where their inputs have
-    different widths, and where one of them cannot be prepared, which it will say itself when it is alone.
+    So it is where they are too large, where their inputs have different widths, and where one of them cannot
+    be prepared, which it will say itself when it is alone.
     """
     settings = candidates[0].settings
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
@@ -120,12 +120,10 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
         choice = choose(settings.compile, problem, steps_of(specs[0], group))
-        if choice.way == "torch.compile":
-            return None
         own = _own_numbers(specs, [single.network for single in alone])
-        problem = replace(problem, own={name: value.to(device) for name, value in own.items()})
+        problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
     beside = len(specs) - 1
-    memory = memory_of_job(specs[0], dataset, (group,), problem.inputs.bytes_per_network)
+    memory = memory_of_job(specs[0], dataset, (group,), problem.bytes_per_network)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:

@@ -23,7 +23,8 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.engine import EagerEngine
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
 from tests.support.small_experiments import BINARY, growing_tokens, load_small, without_seconds, write_small
 
@@ -170,12 +171,12 @@ def patched(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[Non
         yield
 
 
-_update = EagerEngine._update
+_update = EagerBackend._update
 
 
-def diverging(engine: EagerEngine, block: Any, gradient: Any, *rest: Any) -> None:
+def diverging(backend: EagerBackend, group: Any, gradient: Any, *rest: Any) -> None:
     """An update by gradients that are no numbers."""
-    _update(engine, block, gradient * float("nan"), *rest)
+    _update(backend, group, gradient * float("nan"), *rest)
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -272,15 +273,15 @@ def test_whatever_ends_a_run_leaves_a_checkpoint_of_its_last_epoch(error: Except
     """In the midst of an epoch, when the weights have moved on already."""
     loaded = load_small(tmp_path, epochs=5, optimizer="adam")
     whole = run_experiment(loaded, Settings("train", tmp_path / "whole", compile="off"))
-    evaluate, calls = EagerEngine.evaluate, []
+    evaluate, calls = Engine.evaluate, []
 
-    def fails_the_third_time(engine: EagerEngine, rows: Any) -> Any:
+    def fails_the_third_time(engine: Engine, rows: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
             raise error
         return evaluate(engine, rows)
 
-    with patched(EagerEngine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
+    with patched(Engine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
         run_experiment(loaded, Settings("train", tmp_path / "runs", compile="off"))
     (run,) = (RunDirectory(path) for path in (tmp_path / "runs").iterdir())
     record = run.read_record()
@@ -314,7 +315,7 @@ def test_a_disk_that_is_full_hides_no_interruption(tmp_path: Path) -> None:
 
 def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), Settings("train", tmp_path / "runs", compile="off"))
-    with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
+    with patched(EagerBackend, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, overrides={"epochs": 6})
     record = run.read_record()
     assert (record["status"], record["epochs_run"], record["weights_epoch"]) == ("diverged", 4, 3)
@@ -338,7 +339,7 @@ def test_recomputed_epochs_that_diverge_leave_those_of_before(
     before = history.read_bytes(), weights_of(run)
     present = resume.versions()
     monkeypatch.setattr(resume, "versions", lambda: present | {"torch": "9.9"})
-    with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
+    with patched(EagerBackend, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, allow_inexact=True)
     assert (history.read_bytes(), weights_of(run)) == before
 
