@@ -79,7 +79,7 @@ def final(
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.running.final import final_of_run, final_of_spec
-    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.running.job import Settings
     from nnrun.records import find_run
 
     settings = Settings(

@@ -65,7 +65,8 @@ def kfold(
     loaded = load_for_kfold(options.required(spec), changes, k=k, repeats=repeats, prefix="--")
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.run import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     selection = Selection(only_fold=fold)

@@ -35,7 +35,7 @@ def train_and_report(
     Returns:
         0, or 130 where the user interrupted it.
     """
-    from nnrun.experiment.running.run import RunInterrupted
+    from nnrun.experiment.running.recorder import RunInterrupted
 
     if not quiet:
         for warning in warnings:
@@ -72,6 +72,6 @@ def _report(run: RunDirectory, as_json: bool, verbose: bool) -> None:
 
     record = run.read_record()
     if as_json:
-        print_json({**record, "path": str(run.path)})
+        print_json({**record.to_json(), "path": str(run.path)})
     else:
         print(closing_text(run, record, verbose=verbose))

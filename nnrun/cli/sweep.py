@@ -93,7 +93,7 @@ def sweep(
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)
 
     from nnrun.cli.sweep_report import sweep_and_report
-    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.running.job import Settings
     from nnrun.experiment.sweeping.sweep import run_sweep
 
     settings = Settings("sweep", runs_dir, data_dir, device, smoke, compile=compile_.value)

@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, live_screen, message, print_json, terminal_width, wrapped
@@ -163,7 +162,7 @@ def _next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
 def _document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """A sweep as `--json` gives it."""
     return {
-        **asdict(record),
+        **record.model_dump(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.ranked() else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,

@@ -58,7 +58,8 @@ def train(
     loaded = load_spec(options.required(spec), changes)
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.run import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     selection = Selection(seeds=seeds)

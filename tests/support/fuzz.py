@@ -42,7 +42,8 @@ from nnrun.data.new_rows.row_source import RowSource, source_of
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.load_run import recorded_data, selection_of
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.records import RunDirectory, all_looks, list_runs, members_of_record, read_weights_file
 from nnrun.records.weights import write_weights_file
 from nnrun.spec import schema
@@ -310,7 +311,7 @@ def record(rng: random.Random, corpus: Corpus) -> None:
     with contextlib.suppress(NnrunError):
         run.read_history()
     if summaries[0].status != "broken":
-        found = run.read_record()
+        found = run.read_record().to_json()
         closing_text(run, found)
         selection_of(found)
         recorded_data(found)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -31,9 +31,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     label_scores,
 )
 from nnrun.experiment.finished.load_run import TrainedNetwork, load_networks, load_run_data, load_spec_of_data
-from nnrun.experiment.finished.look_at_test_set import look_at_test_set
 from nnrun.experiment.finished.run_scores import validation_at
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.unknown_rows import tables_of, unknown_in_test_set
@@ -42,7 +40,14 @@ from nnrun.experiment.running.score import Scored, known_targets, score, score_e
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.cautions import not_better
 from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.records import MemberKind, RunDirectory, WeightsChoice, member_of_folder
+from nnrun.records import (
+    MemberType,
+    RunDirectory,
+    RunRecord,
+    WeightsChoice,
+    look_at_test_set,
+    member_of_folder,
+)
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.reading.overrides import Overrides, with_changes
@@ -109,7 +114,7 @@ class Evaluation:
     rows: int
     weights: UsedWeights
     networks: int
-    kind: MemberKind | None
+    kind: MemberType | None
     members: list[MemberScores]
     scores: dict[str, float]
     std: dict[str, float]
@@ -200,10 +205,12 @@ def _evaluated(
     record = run.read_record()
     unknown: list[Unknown] = []
     if split == "test":
-        allowed = allow_unknown or record.get("smoke") is True
+        allowed = allow_unknown or record.smoke
         fitted = [network.fitted for network in networks]
         unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
-    look = look_at_test_set(run, record, dataset, "evaluate", listener) if split == "test" else None
+    look = None
+    if split == "test":
+        look = look_at_test_set(run, record, dataset.name, "evaluate", listener.message)
 
     samples: Samples = dataset.train if split == "validation" else test  # type: ignore[assignment]
     measured: list[Scored] = []
@@ -259,7 +266,7 @@ def _evaluated(
         rows=len(predicted[0][0]),
         weights=weights,
         networks=len(networks),
-        kind=None if networks[0].member is None else networks[0].member.kind,
+        kind=None if networks[0].member is None else networks[0].member.type,
         members=members,
         scores=mean_scores,
         std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
@@ -267,7 +274,7 @@ def _evaluated(
         kept=kept,
         ensemble=ensemble,
         baseline=worthless,
-        test_uses=len(sound(record).get("test_uses") or []),
+        test_uses=len(record.test_uses),
         look=look,
         analysis=analyse(
             combined.outputs,
@@ -281,16 +288,14 @@ def _evaluated(
             lines=samples.lines,
         ),
         combination=combined.how,
-        not_better_than_baseline={} if record.get("smoke") else not_better(mean_scores, worthless, spec),
+        not_better_than_baseline={} if record.smoke else not_better(mean_scores, worthless, spec),
         unknown=unknown,
     )
     if split == "test":
-        record["test"] = evaluation.scores
-        record["test_epoch"] = _tested_epoch(weights)
-        record["test_members"] = _test_members(members)
-        record["test_ensemble"] = ensemble
+        record.test, record.test_epoch = evaluation.scores, _tested_epochs(weights)
+        record.test_members, record.test_ensemble = _test_members(members), ensemble
         if evaluation.std:
-            record["test_std"] = evaluation.std
+            record.test_std = evaluation.std
         run.write_record(record)
     return evaluation
 
@@ -357,33 +362,30 @@ def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, flo
 
 
 def _at_common_epoch(
-    run: RunDirectory, record: Mapping[str, Any], members: Sequence[MemberScores]
+    run: RunDirectory, record: RunRecord, members: Sequence[MemberScores]
 ) -> list[MemberScores] | None:
     """What the networks scored on their validation rows at the run's best epoch, which is one for all.
 
     None where the history does not tell it of all of them.
     """
-    epoch = sound(record).get("best_epoch")
+    epoch = record.best_epoch
     if epoch is None:
         return None
     found = validation_at(run, epoch)
     scores: list[dict[str, float]] = []
     for member in members:
         named = member_of_folder(member.member or "")
-        number = -1 if named is None else named.number
+        number = -1 if named is None else named.id
         if any(number not in found.get(f"val_{name}", {}) for name in member.scores):
             return None
         scores.append({name: found[f"val_{name}"][number] for name in member.scores})
     return [replace(m, epoch=epoch, scores=of) for m, of in zip(members, scores, strict=True)]
 
 
-def _tested_epoch(weights: UsedWeights) -> int | dict[str, int] | None:
-    """As the record has it: of one network a number, of several member number → epoch."""
-    epochs = [None if of is None else of.epoch for of in weights.epochs]
-    if weights.members[0] is None:
-        return epochs[0]
-    pairs = zip(weights.members, epochs, strict=True)
-    return {str(m.number): epoch for m, epoch in pairs if m is not None and epoch is not None}
+def _tested_epochs(weights: UsedWeights) -> dict[int, int]:
+    """As the record has them: member id → epoch."""
+    pairs = zip(weights.members, weights.epochs, strict=True)
+    return {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
 
 
 def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]] | None:
@@ -394,6 +396,6 @@ def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]
 def fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
     """The rows that the network was trained and validated on."""
     member = network.member
-    if member is not None and member.kind == "seed":
-        return folds_of(spec, dataset, member.number)[0]
-    return folds_of(spec, dataset, spec.seed)[0 if member is None else member.number]
+    if member is not None and member.type == "seed":
+        return folds_of(spec, dataset, member.id)[0]
+    return folds_of(spec, dataset, spec.seed)[0 if member is None else member.id]

@@ -21,14 +21,13 @@ from nnrun.experiment.finished.load_run import (
     load_run_data,
     load_spec_of_data,
 )
-from nnrun.experiment.finished.look_at_test_set import look_at_test_set
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.unknown_rows import unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
-from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.reading.overrides import Overrides, with_changes
@@ -140,9 +139,9 @@ def predict_split(
         look = None
         if split == "test":
             record = run.read_record()
-            allowed = allow_unknown or record.get("smoke") is True
+            allowed = allow_unknown or record.smoke
             unknown_in_test_set(dataset, [n.fitted for n in networks], listener, allowed=allowed)
-            look = look_at_test_set(run, record, dataset, "predict", listener)
+            look = look_at_test_set(run, record, dataset.name, "predict", listener.message)
     parts = []
     for network, own in zip(networks, rows, strict=True):
         inputs = samples.take(own).inputs
@@ -151,7 +150,7 @@ def predict_split(
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)
     if len(networks) > 1:
-        kind = None if networks[0].member is None else networks[0].member.kind
+        kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
     targets = samples.targets[combined.rows]
     return SplitPredictions(
@@ -190,7 +189,7 @@ def _rows_of(
         members = [network.member for network in networks if network.member is not None]
         names = listing([member.folder for member in members])
         raise UsageError(
-            f"--split train: the {members[0].kind}s of {run.id} were trained on different rows. "
+            f"--split train: the {members[0].type}s of {run.id} were trained on different rows. "
             f"Name one with --member ({names}); or use --split validation, where each row is predicted by "
             "networks that did not train on it."
         )

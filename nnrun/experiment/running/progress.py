@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.records import member_kind
+from nnrun.records import member_type_of
 from nnrun.spec.wording import counted
 from nnrun.training.loop import EpochRecord
 
@@ -52,11 +52,13 @@ class LineListener(Listener):
 
 def start_line(start: Start) -> str:
     """`reuters: a network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
-    networks = f"{counted(len(start.numbers), start.kind)} of" if start.kind else "a network of"
+    networks = (
+        f"{counted(len(start.member_ids), start.member_type)} of" if start.member_type else "a network of"
+    )
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
     rows = start.rows or rows
-    each = " each" if start.kind and len(start.numbers) > 1 else ""
+    each = " each" if start.member_type and len(start.member_ids) > 1 else ""
     return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
 
 
@@ -64,8 +66,8 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
     """`epoch  3/20  loss 0.5312  accuracy 0.8891  0.35 s`; of several networks mean ± deviation."""
     width = len(str(start.epochs))
     parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
-    if len(record.rows) < len(start.numbers):
-        several = f"{start.kind}s" if len(record.rows) > 1 else start.kind
+    if len(record.rows) < len(start.member_ids):
+        several = f"{start.member_type}s" if len(record.rows) > 1 else start.member_type
         parts[0] += f" ({several} {', '.join(map(str, record.rows))})"
     for name, (mean, std) in means(record).items():
         parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
@@ -74,17 +76,17 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
 
 def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
     """The epochs of a history, as they were told when they ended (without weights)."""
-    kind = member_kind(history.columns)
-    columns = [str(c) for c in history.columns if c not in (kind, "epoch", "learning_rate", "seconds")]
+    member_type = member_type_of(history.columns)
+    columns = [str(c) for c in history.columns if c not in (member_type, "epoch", "learning_rate", "seconds")]
     epochs = []
     for epoch, rows in history.groupby("epoch"):
-        numbers = [0] * len(rows) if kind is None else rows[kind].astype(int).tolist()
+        ids = [0] * len(rows) if member_type is None else rows[member_type].astype(int).tolist()
         table = rows[columns].astype(float)
         values = {
-            number: dict(zip(columns, row, strict=True))
-            for number, row in zip(numbers, table.to_numpy().tolist(), strict=True)
+            member_id: dict(zip(columns, row, strict=True))
+            for member_id, row in zip(ids, table.to_numpy().tolist(), strict=True)
         }
-        rates = dict(zip(numbers, rows["learning_rate"].astype(float).tolist(), strict=True))
+        rates = dict(zip(ids, rows["learning_rate"].astype(float).tolist(), strict=True))
         epochs.append(EpochRecord(int(str(epoch)), values, rates, float(rows["seconds"].max())))
     return epochs
 

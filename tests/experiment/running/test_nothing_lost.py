@@ -15,15 +15,18 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running import checkpointer, resume
 from nnrun.experiment.running import run as run_module
 from nnrun.experiment.running.final import final_of_spec
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.engine import EagerEngine
 from nnrun.training.loop import EpochRecord, Trainer
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import BINARY, growing_tokens, load_small, without_seconds, write_small
 
 
@@ -92,7 +95,7 @@ def spec_of(kind: str, folder: Path, epochs: int) -> LoadedSpec:
 
 def holdings(run: RunDirectory) -> dict[str, Any]:
     """What must not get less: rows, and what the record says of them."""
-    record = run.read_record()
+    record = run.read_record().to_json()
     return {
         "history": without_seconds(run.path).split(b"\n"),
         "epochs_run": record["epochs_run"],
@@ -135,7 +138,7 @@ def test_interruptions_again_and_again(kind: str, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             moment(run)
         assert holdings(run) == before, moment.__name__
-        assert run.read_record()["status"] == "interrupted"
+        assert run.read_record().status == "interrupted"
     again = Interrupts(4)
     with pytest.raises(RunInterrupted):
         resume_run(run, listener=again)
@@ -198,7 +201,7 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
     lines = (whole.path / "history.csv").read_text().splitlines(keepends=True)
     text = "".join(lines[: 1 + 4 * per_epoch]) + "5,1."  # SIGKILL: four epochs, and a part of the fifth
     (run.path / "history.csv").write_text(text)
-    run.write_record({**json.loads((run.path / "run.json").read_text()), "status": "running"})
+    write_record(run, {**json.loads((run.path / "run.json").read_text()), "status": "running"})
     weights = weights_of(run)
     assert "best" not in run.read_record(), "that of the first epoch need not be the best of four"
     for last in (0, 2, 3):
@@ -206,7 +209,7 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
             resume_run(run, listener=Interrupts(last))
         assert (run.path / "history.csv").read_text() == text
         assert weights_of(run) == weights
-        record = run.read_record()
+        record = run.read_record().to_json()
         (summary,) = list_runs(run.runs_dir)
         assert summary.epochs == record["epochs_run"] == 4
         assert summary.best == record["best"]
@@ -239,11 +242,11 @@ def test_weights_that_a_killed_run_never_wrote_are_those_of_its_checkpoint(tmp_p
     expected = weights_of(run)
     (run.path / "weights.safetensors").unlink()
     record = json.loads((run.path / "run.json").read_text())
-    run.write_record({k: v for k, v in record.items() if k != "weights_epoch"} | {"status": "running"})
+    write_record(run, {k: v for k, v in record.items() if k != "weights_epoch"} | {"status": "running"})
     with pytest.raises(KeyboardInterrupt):
         resume_in_the_first_epoch(run)
     assert weights_of(run) == expected
-    assert run.read_record()["weights_epoch"] == 2
+    assert run.read_record().weights_epoch == 2
 
 
 def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tmp_path: Path) -> None:
@@ -255,7 +258,7 @@ def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tm
         assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     with pytest.raises(RunInterrupted):
         resume_run(run, overrides={"epochs": 6}, listener=Interrupts(4))
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert [record[key] for key in ("status", "epochs", "epochs_run", "weights_epoch")] == [
         "interrupted",
         6,
@@ -263,7 +266,7 @@ def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tm
         4,
     ]
     assert resume_run(run)
-    assert run.read_record()["epochs_run"] == 6
+    assert run.read_record().epochs_run == 6
 
 
 @pytest.mark.parametrize("error", [NnrunError("a fault"), RuntimeError("a fault"), MemoryError()])
@@ -282,7 +285,7 @@ def test_whatever_ends_a_run_leaves_a_checkpoint_of_its_last_epoch(error: Except
     with patched(EagerEngine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
         run_experiment(loaded, Settings("train", tmp_path / "runs", compile="off"))
     (run,) = (RunDirectory(path) for path in (tmp_path / "runs").iterdir())
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record["weights_epoch"]) == ("failed", 2)
     assert run.read_checkpoint(lambda found: found).document["epoch"] == 2
     assert resume_run(run)
@@ -305,17 +308,17 @@ def test_a_disk_that_is_full_hides_no_interruption(tmp_path: Path) -> None:
     run = first.run
     assert run is not None
     assert told[-1] == "warning: Cannot write it: No space left on device."
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record.get("weights_epoch")) == ("interrupted", None)
     assert resume_run(run)
-    assert run.read_record()["weights_epoch"] == 3
+    assert run.read_record().weights_epoch == 3
 
 
 def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), Settings("train", tmp_path / "runs", compile="off"))
     with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, overrides={"epochs": 6})
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record["epochs_run"], record["weights_epoch"]) == ("diverged", 4, 3)
     assert len(run.read_history()) == 4
     kept = run.read_checkpoint(lambda found: found)
@@ -368,7 +371,7 @@ def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) 
         record[key] = wrong
         if wrong == "deleted":
             del record[key]
-    run.write_record(record)
+    write_record(run, record)
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
     for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):

@@ -13,6 +13,7 @@ import pytest
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running import reproduce as module
 from nnrun.experiment.running.final import final_of_run
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import (
     HistoryComparison,
     Reproduction,
@@ -20,9 +21,10 @@ from nnrun.experiment.running.reproduce import (
     compare_histories,
     reproduce_run,
 )
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import KFOLD, load_small, numbers
 
 
@@ -77,7 +79,7 @@ def test_of_a_final_run_the_test_set_is_left_alone(tmp_path: Path) -> None:
     record = found.run.read_record()
     assert (record["command"], record["parent"], record["test_uses"]) == ("final", final.id, [])
     assert "test" not in record
-    assert final.read_record()["test_uses"] != []
+    assert final.read_record().test_uses != []
 
 
 def test_what_differs_first_and_by_how_much(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_histories_of_other_shapes() -> None:
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])
 def test_what_did_not_complete_is_not_repeated(status: str, tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path))
-    run.write_record(run.read_record() | {"status": status})
+    write_record(run, run.read_record().to_json() | {"status": status})
     with run.owned(), pytest.raises(UsageError, match=f"is {status}: only a completed run"):
         again(run, tmp_path)
 
@@ -196,7 +198,7 @@ def test_device_and_compiled_steps_are_the_run_s(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path))
-    run.write_record(run.read_record() | recorded)
+    write_record(run, run.read_record().to_json() | recorded)
     seen: list[Settings] = []
 
     def stop(loaded: Any, given: Settings, listener: Any) -> None:

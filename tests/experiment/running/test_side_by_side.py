@@ -13,15 +13,17 @@ from safetensors.numpy import load_file
 import nnrun.experiment.running.side_by_side
 from nnrun.data import load_dataset
 from nnrun.errors import DivergedError
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import (
     Candidate,
-    Together,
+    StackedRuns,
     architecture_of,
-    prepare_together,
-    train_together,
+    stack_runs,
+    train_stacked,
 )
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
@@ -63,17 +65,17 @@ def specs_of(
 
 def prepared(
     folder: Path, specs: list[LoadedSpec], listeners: list[Listener] | None = None
-) -> Together | None:
+) -> StackedRuns | None:
     settings = Settings("sweep", folder / "together")
     heard = listeners or [Listener() for _ in specs]
     candidates = [Candidate(spec, settings, listener) for spec, listener in zip(specs, heard, strict=True)]
-    return prepare_together(candidates, load_dataset(specs[0].spec.dataset))
+    return stack_runs(candidates, load_dataset(specs[0].spec.dataset))
 
 
 def together(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
     found = prepared(folder, specs)
     assert found is not None
-    return train_together(found)
+    return train_stacked(found)
 
 
 def alone(folder: Path, spec: LoadedSpec) -> RunDirectory:
@@ -245,7 +247,7 @@ def test_an_interruption_is_kept_in_all(tmp_path: Path) -> None:
     found = prepared(tmp_path, specs, [Listener(), Stopping()])
     assert found is not None
     with pytest.raises(RunInterrupted):
-        train_together(found)
+        train_stacked(found)
     records = [record_of(path) for path in (tmp_path / "together").iterdir() if (path / "run.json").exists()]
     assert [(r["status"], r["epochs_run"], r["weights_epoch"]) for r in records] == [
         ("interrupted", 2, 2)
@@ -263,7 +265,7 @@ def test_each_listener_hears_of_its_own_run(tmp_path: Path) -> None:
     heard = [Heard(), Heard()]
     found = prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)]), [*heard])
     assert found is not None
-    for run, listener in zip(train_together(found), heard, strict=True):
+    for run, listener in zip(train_stacked(found), heard, strict=True):
         assert run.read_history()["loss"].tolist() == listener.losses
 
 
