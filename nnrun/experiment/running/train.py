@@ -62,8 +62,8 @@ def _train_groups(runs: Sequence[OpenRun], plan: Plan, state: CheckpointState | 
             stack.enter_context(recording(run, own, state)) for run, own in zip(runs, ids, strict=True)
         ]
         checkpointer, settings = None, first.job.settings
-        # A trial is quickly trained again, and many of them would fill the disk.
-        if settings.trial is None:
+        # Trials are quickly trained again, and the checkpoints of many would fill the disk.
+        if len(runs) == 1 and settings.trial is None:
             checkpointer = Checkpointer(
                 run=first.directory,
                 record=first.record,

@@ -95,7 +95,7 @@ def test_one_fold_alone_is_one() -> None:
         ),
         (KFOLD, record({"loss": 1}, numbers=[1]), "epoch  3/20 (fold 1)  loss 1.0000  0.35 s"),
         (
-            {"kind": "fold", "numbers": [2]},
+            {"member_type": "fold", "member_ids": [2]},
             record({"loss": 1}, numbers=[2]),
             "epoch  3/20  loss 1.0000  0.35 s",
         ),
@@ -114,7 +114,7 @@ def test_means_over_folds() -> None:
 
 
 def test_a_network_that_diverged_is_shown_beside_the_others() -> None:
-    several = start(kind="seed", numbers=[0, 1])
+    several = start(member_type="seed", member_ids=[0, 1])
     line = epoch_line(record({"loss": float("inf")}, {"loss": 1}), several)
     assert line == "epoch  3/20  loss inf ± nan  0.35 s"
 

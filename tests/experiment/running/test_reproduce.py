@@ -63,7 +63,7 @@ def test_a_run_repeats_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert found.changed == {}
     assert found.history.rows == len(run.read_history())
     assert found.weights.arrays == 4 * max(1, len(run.members()))
-    record, original = found.run.read_record(), run.read_record()
+    record, original = found.run.read_record().to_json(), run.read_record().to_json()
     assert (record["parent"], record["reproduces"]) == (run.id, run.id)
     for key in ("command", "folds", "seeds", "smoke", "compiled", "status", "stopped_early", "weights_epoch"):
         assert record.get(key) == original.get(key)
@@ -76,7 +76,7 @@ def test_of_a_final_run_the_test_set_is_left_alone(tmp_path: Path) -> None:
     found = again(final, tmp_path)
     assert found.identical
     assert found.test_set_left_out
-    record = found.run.read_record()
+    record = found.run.read_record().to_json()
     assert (record["command"], record["parent"], record["test_uses"]) == ("final", final.id, [])
     assert "test" not in record
     assert final.read_record().test_uses != []

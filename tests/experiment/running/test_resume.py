@@ -22,6 +22,7 @@ from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, member_type_of
+from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.deterministic import exact_on
@@ -94,7 +95,7 @@ def check_same(run: RunDirectory, whole: RunDirectory) -> None:
                 name: value.tobytes() for name, value in theirs.arrays.items()
             }
     changing = {"id", "started", "ended", "training_seconds", "resumed", "error"}
-    mine_, theirs_ = run.read_record(), whole.read_record()
+    mine_, theirs_ = run.read_record().to_json(), whole.read_record().to_json()
     assert {k: v for k, v in mine_.items() if k not in changing} == {
         k: v for k, v in theirs_.items() if k not in changing
     }
@@ -297,7 +298,7 @@ def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.Monk
         "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
-    (entry,) = run.read_record().resumed
+    (entry,) = run.read_record().to_json()["resumed"]
     assert entry["inexact"] == {"torch": {"then": then, "now": "9.9"}}
 
 
@@ -315,7 +316,7 @@ def test_on_a_gpu_only_deterministic_runs_go_on_exactly(
         "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
-    (entry,) = run.read_record().resumed
+    (entry,) = run.read_record().to_json()["resumed"]
     assert entry["inexact"] == {"deterministic": {"then": False, "now": False}}
     other = stopped(load_small(tmp_path, deterministic=True), tmp_path, 2)
     assert resume_run(other)
@@ -415,7 +416,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_trial_goes_on_with_its_sweep(tmp_path: Path) -> None:
-    run = stopped(load_small(tmp_path), tmp_path, 2, trial={"number": 1, "values": {}}, parent="s-sweep")
+    run = stopped(load_small(tmp_path), tmp_path, 2, trial=TrialOfSweep(number=1), parent="s-sweep")
     assert not run.has_checkpoint()
     with pytest.raises(UsageError, match="is a trial of s-sweep, and trials keep no checkpoints"):
         resume_run(run)

@@ -201,8 +201,8 @@ def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> No
     specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
     found = prepared(tmp_path, specs)
     assert found is not None
-    assert found.task.training_weights is not None
-    assert found.task.training_weights.shape == (3, 48)
+    assert problem_of(found).training_weights is not None
+    assert problem_of(found).training_weights.shape == (3, 48)
     check(tmp_path, specs)
 
 
@@ -319,7 +319,7 @@ def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
     rates = prepared(tmp_path, specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.1, 0.2)]))
     assert seeds is not None
     assert rates is not None
-    assert seeds.task.own == {}
+    assert problem_of(seeds).own == {}
     assert list(rates.task.own) == [OWN_RATE]
 
 
