@@ -15,6 +15,7 @@ from nnrun.errors import one_line
 
 if TYPE_CHECKING:
     from nnrun.experiment.evaluating.error_analysis import (
+        Analysis,
         Calibration,
         Classification,
         ClassScores,
@@ -44,11 +45,26 @@ class Brief:
     confusions: int
 
 
-def brief_classification_text(found: Classification, width: int, brief: Brief) -> str:
+def analysis_text(found: Analysis, width: int, brief: Brief | None) -> str:
+    """What an analysis found: all of it, or as much as a brief form shows."""
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
+
+    if isinstance(found, Classification):
+        return _classification(found, width) if brief is None else _brief_classification(found, width, brief)
+    if isinstance(found, MultiLabel):
+        return _multi_label(found, width, brief)
+    blocks = [_spread(found)]
+    shown = found.worst if brief is None else found.worst[: brief.mistakes]
+    if shown:
+        with_texts = _with_texts if brief is None else _lines_with_texts
+        blocks.append(with_texts("Largest errors", _worst_rows(shown), [row.text for row in shown], width))
+    return "\n\n".join(blocks)
+
+
+def _brief_classification(found: Classification, width: int, brief: Brief) -> str:
     """The worst classes, and mistakes in a line each."""
-    right = found.rows - found.wrong
-    head = f"Classes: {right:,} of {found.rows:,} rows are correct ({right / found.rows:.4f})"
-    blocks = [_worst_scores(head, "class", found.classes, (found.macro, found.weighted), brief, width)]
+    means = (found.macro, found.weighted)
+    blocks = [_worst_scores(_classes_head(found), "class", found.classes, means, brief, width)]
     as_matrix = brief.confusions and len(found.classes) <= _MOST_CLASSES_IN_A_BRIEF_MATRIX
     if as_matrix:
         blocks.append(_confusion(found, width))
@@ -66,22 +82,6 @@ def brief_classification_text(found: Classification, width: int, brief: Brief) -
     elif found.mistakes:
         blocks[-1] += "\n-v shows the most confident mistakes"
     return "\n\n".join(block for block in blocks if block)
-
-
-def brief_multi_label_text(found: MultiLabel, width: int, brief: Brief) -> str:
-    """The worst labels."""
-    means = (found.micro, found.macro, found.weighted)
-    return _worst_scores(_labels_head(found), "label", found.labels, means, brief, width)
-
-
-def brief_residuals_text(found: Residuals, width: int, brief: Brief) -> str:
-    """Their spread, and the worst rows in a line each."""
-    blocks = [_spread(found)]
-    shown = found.worst[: brief.mistakes]
-    if shown:
-        texts = [row.text for row in shown]
-        blocks.append(_lines_with_texts("Largest errors", _worst_rows(shown), texts, width))
-    return "\n\n".join(blocks)
 
 
 def _worst_scores(
@@ -128,25 +128,22 @@ def _worst_rows(rows: Sequence[WorstRow]) -> list[list[str]]:
     return table
 
 
-def classification_text(found: Classification, width: int) -> str:
+def _classification(found: Classification, width: int) -> str:
     """Scores per class, confusion, mistakes and calibration."""
-    blocks = [_classes(found, width), _confusion(found, width)]
+    table = _scores("class", found.classes, (found.macro, found.weighted))
+    unseen = _unseen("classes", "leaves them out", found.classes, width)
+    blocks = ["\n".join([_classes_head(found), table, *unseen]), _confusion(found, width)]
     if found.mistakes:
-        table = _mistake_rows(found.mistakes)
         head = f"Most confident mistakes, {len(found.mistakes)} of {found.wrong:,}"
-        blocks.append(_with_texts(head, table, [m.text for m in found.mistakes], width))
+        texts = [mistake.text for mistake in found.mistakes]
+        blocks.append(_with_texts(head, _mistake_rows(found.mistakes), texts, width))
     blocks.append(_calibration(found.calibration, width))
     return "\n\n".join(block for block in blocks if block)
 
 
-def residuals_text(found: Residuals, width: int) -> str:
-    """Their spread and the worst rows."""
-    blocks = [_spread(found)]
-    if found.worst:
-        table = _worst_rows(found.worst)
-        texts = [row.text for row in found.worst]
-        blocks.append(_with_texts("Largest errors", table, texts, width))
-    return "\n\n".join(blocks)
+def _classes_head(found: Classification) -> str:
+    right = found.rows - found.wrong
+    return f"Classes: {right:,} of {found.rows:,} rows are correct ({right / found.rows:.4f})"
 
 
 def _spread(found: Residuals) -> str:
@@ -160,17 +157,16 @@ def _spread(found: Residuals) -> str:
     )
 
 
-def _labels_head(found: MultiLabel) -> str:
-    return (
+def _multi_label(found: MultiLabel, width: int, brief: Brief | None) -> str:
+    """Scores per label, or of the worst labels."""
+    head = (
         f"Labels: all labels are correct in {found.right:,} of {found.rows:,} rows "
         f"({found.right / found.rows:.4f}); a label is predicted where its probability is above 0.5"
     )
-
-
-def multi_label_text(found: MultiLabel, width: int) -> str:
-    """Scores per label."""
-    head = _labels_head(found)
-    table = _scores("label", found.labels, (found.micro, found.macro, found.weighted))
+    means = (found.micro, found.macro, found.weighted)
+    if brief is not None:
+        return _worst_scores(head, "label", found.labels, means, brief, width)
+    table = _scores("label", found.labels, means)
     return "\n".join(
         [textwrap.fill(head, width), table, *_unseen("labels", "counts them as 0", found.labels, width)]
     )
@@ -183,13 +179,6 @@ def _place_headings(row: Mistake | WorstRow) -> list[str]:
 def _place(row: Mistake | WorstRow) -> list[str]:
     """The number of a row in its split, and where it is in its file (a line, of Parquet a row)."""
     return [str(row.row)] if row.in_file is None else [str(row.row), str(row.in_file)]
-
-
-def _classes(found: Classification, width: int) -> str:
-    right = found.rows - found.wrong
-    head = f"Classes: {right:,} of {found.rows:,} rows are correct ({right / found.rows:.4f})"
-    table = _scores("class", found.classes, (found.macro, found.weighted))
-    return "\n".join([head, table, *_unseen("classes", "leaves them out", found.classes, width)])
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:

@@ -1,21 +1,60 @@
-"""The Typer application: every command, registered by name."""
+"""The `nnrun` application and the table of its commands, each of which is imported when it is asked for."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
+from nnrun.cli.options import with_groups_expanded
 from nnrun.errors import EXIT_INTERRUPTED
 from nnrun.version import __version__
+
+COMMANDS = {
+    "train": "nnrun.cli.train:train",
+    "kfold": "nnrun.cli.kfold:kfold",
+    "sweep": "nnrun.cli.sweep:sweep",
+    "final": "nnrun.cli.final:final",
+    "evaluate": "nnrun.cli.evaluate:evaluate",
+    "predict": "nnrun.cli.predict:predict",
+    "export": "nnrun.cli.export:export",
+    "reproduce": "nnrun.cli.reproduce:reproduce",
+    "plot": "nnrun.cli.plot:plot",
+    "report": "nnrun.cli.report:report",
+    "check": "nnrun.cli.check:check",
+    "show": "nnrun.cli.show:show",
+    "ls": "nnrun.cli.ls:ls",
+    "compare": "nnrun.cli.compare:compare",
+    "diff": "nnrun.cli.diff:diff",
+    "rm": "nnrun.cli.rm:rm",
+    "schema": "nnrun.cli.schema_command:schema",
+    "init": "nnrun.cli.init:init",
+    "doctor": "nnrun.cli.doctor:doctor",
+    "data": "nnrun.cli.data:data",
+}
+"""Command name → `module:function`, in the order of `nnrun --help`.
+
+A command is a function that Typer can read, with a docstring for its help, or a `typer.Typer` of subcommands.
+"""
 
 # Typer carries its own copy of Click since 0.2x, so the exception's base is taken from Typer itself.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class _Commands(typer.core.TyperGroup):
-    """All commands. Typer would end at Ctrl-C without a word."""
+    """The commands of the table. Typer would end at Ctrl-C without a word."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # filled by `get_command`
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command; None where the table does not have it."""
+        if cmd_name in self.commands and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _load(cmd_name)
+        return self.commands.get(cmd_name)
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """Read the command line."""
@@ -30,6 +69,16 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Abort from None
+
+
+def _load(name: str) -> Any:
+    """The Click command of an entry of the table."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    command = getattr(import_module(module), attribute)
+    if not isinstance(command, typer.Typer):
+        function, command = command, typer.Typer(add_completion=False, rich_markup_mode=None)
+        command.command(name)(with_groups_expanded(function))
+    return typer.main.get_command(command)
 
 
 app = typer.Typer(
@@ -78,51 +127,3 @@ def usage_message(error: Exception) -> str:
     if message.startswith("Usage:"):  # no command was named: the message is the help
         return message
     return f"error: {message}\nTry '{command} --help'."
-
-
-from nnrun.cli import (  # noqa: E402, I001  (each module registers its command on `app`, in the order of the help)
-    train,
-    kfold,
-    sweep,
-    final,
-    evaluate,
-    predict,
-    export,
-    reproduce,
-    plot,
-    report,
-    check,
-    show,
-    ls,
-    compare,
-    diff,
-    rm,
-    data,
-    schema_command,
-    init,
-    doctor,
-)
-
-__all__ = [
-    "app",
-    "check",
-    "compare",
-    "data",
-    "diff",
-    "doctor",
-    "evaluate",
-    "export",
-    "final",
-    "init",
-    "kfold",
-    "ls",
-    "plot",
-    "predict",
-    "report",
-    "reproduce",
-    "rm",
-    "schema_command",
-    "show",
-    "sweep",
-    "train",
-]

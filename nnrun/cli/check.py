@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnrun.cli.app import app
 from nnrun.cli.options import Json, Set, path
-from nnrun.cli.output import print_json
+from nnrun.cli.output import message, print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -20,11 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking one spec found; `exit_code` is 0 where no error is among the problems."""
+    """What checking one spec found.
+
+    Attributes:
+        file: the spec's.
+        problems: errors and warnings.
+        exit_code: 0 where no error is among the problems.
+        note: why its data were not checked; None where they were, or where they are no file of the user's.
+    """
 
     file: str
     problems: tuple[Problem, ...]
     exit_code: int = 0
+    note: str | None = None
 
     def render(self) -> str:
         """The problems, and under them the verdict."""
@@ -39,7 +46,7 @@ class Checked:
         problems = [asdict(problem) for problem in self.problems]
         for problem in problems:
             problem["snippet"] = problem["snippet"] and printable(problem["snippet"])
-        return {"file": self.file, "ok": self.exit_code == 0, "problems": problems}
+        return {"file": self.file, "ok": self.exit_code == 0, "problems": problems, "note": self.note}
 
 
 def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
@@ -49,26 +56,25 @@ def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
 
     try:
         warnings = check_sweep(spec, overrides)
-        problems = (*warnings, *_problems_of_data(load_spec(spec, overrides)))
+        of_data, note = _checked_data(load_spec(spec, overrides))
+        problems = (*warnings, *of_data)
         wrong = any(problem.severity == "error" for problem in problems)
-        return Checked(str(spec), problems, DataError.exit_code if wrong else 0)
+        return Checked(str(spec), problems, DataError.exit_code if wrong else 0, note)
     except SpecError as error:
         return Checked(str(spec), error.problems, error.exit_code)
     except UsageError as error:
         return Checked(str(spec), (Problem(str(error)),), error.exit_code)
 
 
-def _problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
-    """What the data say, where they are an existing file of the user's."""
-    path = getattr(loaded.spec.dataset, "path", None)
-    if path is None or not Path(path).expanduser().exists():
-        return ()
-    from nnrun.experiment.setup.check_data import problems_of_data
+def _checked_data(loaded: LoadedSpec) -> tuple[tuple[Problem, ...], str | None]:
+    """What the data say, where they are a file of the user's, and why they were not read."""
+    if getattr(loaded.spec.dataset, "path", None) is None:
+        return (), None
+    from nnrun.experiment.setup.check_data import problems_of_data, why_not_read
 
-    return problems_of_data(loaded)
+    return problems_of_data(loaded), why_not_read(loaded.spec.dataset)
 
 
-@app.command("check")
 def check(
     specs: Annotated[
         list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)
@@ -82,6 +88,9 @@ def check(
     (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data do not match it.
     """
     results = [check_spec(path, set_ or ()) for path in specs]
+    for result in results:
+        if result.note is not None:
+            message(f"note: {result.file}: {result.note}.")
     if json:
         print_json({"specs": [result.as_json() for result in results]})
     else:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.differences_table import check_format, differences_table, print_csv, print_differences
 from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
-@app.command()
 def compare(
     runs: options.Runs,
     spec_only: Annotated[

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.data_text import file_text, number, overview_text, row_text, table
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, print_json, print_result
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.data.catalog import Entry
     from nnrun.spec import schema
 
-data = typer.Typer(help="List, fetch and inspect data sets.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(data, name="data")
+data = typer.Typer(
+    name="data",
+    help="List, fetch and inspect data sets.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Name = Annotated[
     str,
@@ -156,10 +160,7 @@ def show(
         document = describe_row(dataset, split.value, row, token_words_of(entry.dataset, data_dir, message))
         _refuse_integers(integers, document)
         text = partial(row_text, integers=integers)
-    if as_json:
-        print_json(document)
-    else:
-        print(printable(text(document)))
+    print_result(as_json, lambda: document, lambda: text(document))
 
 
 def _refuse_integers(integers: bool, document: Mapping[str, Any]) -> None:
@@ -190,12 +191,8 @@ def _show_of_spec(
         listener=listener_for(quiet=False, verbose=False),
     )
     _refuse_integers(integers, document)
-    if as_json:
-        print_json(document)
-    elif row is None:
-        print(printable(overview_text(document)))
-    else:
-        print(printable(row_text(document, integers=integers)))
+    text = overview_text if row is None else partial(row_text, integers=integers)
+    print_result(as_json, lambda: document, lambda: text(document))
 
 
 def _show_file(name: str, row: int | None, split: Split, num_words: int | None, as_json: bool) -> None:
@@ -207,10 +204,7 @@ def _show_file(name: str, row: int | None, split: Split, num_words: int | None, 
     path = Path(name).expanduser()
     file = read_file(path, message)
     document = file_overview(path, file) if row is None else file_row(path, file, row)
-    if as_json:
-        print_json(document)
-    else:
-        print(printable((file_text if row is None else row_text)(document)))
+    print_result(as_json, lambda: document, lambda: (file_text if row is None else row_text)(document))
 
 
 def _limited(entry: Entry, num_words: int | None) -> schema.Component:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.differences_table import check_format, print_differences
 from nnrun.errors import UsageError
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from nnrun.spec.schema import ExperimentSpec
 
 
-@app.command()
 def diff(
     sources: Annotated[
         list[str],

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import print_json
+from nnrun.cli.output import print_result
 from nnrun.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "safetensors", "matplotlib")
@@ -29,7 +28,6 @@ _NO_COMPILER = (
 )
 
 
-@app.command()
 def doctor(
     verify_resume: Annotated[
         bool,
@@ -46,10 +44,7 @@ def doctor(
         report["resume"] = _resume_facts(device)
         if not report["resume"]["exact"]:
             report["problems"].append(f"Runs on {report['resume']['device']} are not resumed exactly.")
-    if as_json:
-        print_json(report)
-    else:
-        print(render(report))
+    print_result(as_json, lambda: report, lambda: render(report))
     return 1 if report["problems"] else 0
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
@@ -18,7 +17,7 @@ from nnrun.cli.output import (
     nth_look,
     ordinal,
     paragraph,
-    print_json,
+    print_result,
     text_width,
     times,
 )
@@ -27,6 +26,7 @@ from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from nnrun.cli.analysis_tables import Brief
+    from nnrun.experiment.evaluating.error_analysis import Analysis
     from nnrun.experiment.evaluating.evaluate import Evaluation
 
 
@@ -43,7 +43,6 @@ class Split(str, Enum):
     validation = "validation"
 
 
-@app.command()
 def evaluate(
     run: options.Run,
     split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = Split.test,
@@ -88,14 +87,15 @@ def evaluate(
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     paths = write_figures(evaluation) if figures else []
-    if as_json:
-        print_json(_document(evaluation, paths))
-    else:
-        print(printable(_text(evaluation, paths, whole=verbose or mistakes is not None)))
+    print_result(
+        as_json,
+        lambda: _document(evaluation, paths),
+        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None),
+    )
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
-    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel, Residuals
 
     document = {
         **vars(evaluation),
@@ -108,14 +108,11 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     }
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
-    analysis = document.pop("analysis")
-    tables: dict[str, Any] = {"classification": None, "multi_label": None, "residuals": None}
-    if isinstance(analysis, Classification):
-        tables["classification"] = analysis.as_document()
-    elif isinstance(analysis, MultiLabel):
-        tables["multi_label"] = analysis.as_document()
-    elif analysis is not None:
-        tables["residuals"] = analysis.as_document()
+    analysis: Analysis | None = document.pop("analysis")
+    kinds = {Classification: "classification", MultiLabel: "multi_label", Residuals: "residuals"}
+    tables: dict[str, Any] = dict.fromkeys(kinds.values())
+    if analysis is not None:
+        tables[kinds[type(analysis)]] = analysis.as_document()
     return {**document, **tables, "figures": [str(path) for path in figures]}
 
 
@@ -212,36 +209,14 @@ def _look(evaluation: Evaluation) -> str:
 
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
-    from nnrun.cli import analysis_tables as tables
-    from nnrun.experiment.evaluating.average_outputs import combination_text
-    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel
+    from nnrun.cli.analysis_tables import analysis_text
+    from nnrun.experiment.predicting.average_outputs import combination_text
 
-    analysis = evaluation.analysis
+    analysis, width = evaluation.analysis, text_width()
     if analysis is None:
         return []
     lines = []
     if evaluation.combination != "one_network":
         how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-        lines.append(
-            textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", text_width())
-        )
-    width = text_width()
-    if isinstance(analysis, Classification):
-        lines.append(
-            tables.classification_text(analysis, width)
-            if brief is None
-            else tables.brief_classification_text(analysis, width, brief)
-        )
-    elif isinstance(analysis, MultiLabel):
-        lines.append(
-            tables.multi_label_text(analysis, width)
-            if brief is None
-            else tables.brief_multi_label_text(analysis, width, brief)
-        )
-    else:
-        lines.append(
-            tables.residuals_text(analysis, width)
-            if brief is None
-            else tables.brief_residuals_text(analysis, width, brief)
-        )
-    return lines
+        lines.append(textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", width))
+    return [*lines, analysis_text(analysis, width, brief)]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import print_json
+from nnrun.cli.output import print_result
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -25,18 +24,11 @@ class ExportFormat(str, Enum):
     onnx = "onnx"
 
 
-@app.command()
 def export(
     run: options.Run,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            parser=options.path,
-            help="The file to write: .safetensors, .pt2, .onnx.",
-        ),
+        options.output_file("FILE", "The file to write: .safetensors, .pt2, .onnx."),
     ],
     format_: Annotated[
         ExportFormat | None,
@@ -74,10 +66,7 @@ def export(
         float64=float64,
         data_dir=data_dir,
     )
-    if as_json:
-        print_json(_document(exported))
-    else:
-        print(_text(exported))
+    print_result(as_json, lambda: _document(exported), lambda: _text(exported))
 
 
 def _document(exported: Exported) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 _BEST = "best"
 
 
-@app.command()
 def final(
     source: options.SpecOrRunOrNone = None,
     epochs: Annotated[
@@ -33,43 +31,29 @@ def final(
         Path | None,
         options.test_file("A file of test rows with the same columns, in place of the spec's test set."),
     ] = None,
-    resume: options.Resume = None,
-    allow_inexact: options.AllowInexact = False,
+    *,
+    resuming: options.Resuming,
     set_: options.Set = None,
     seed: options.Seed = None,
     smoke: options.Smoke = False,
     allow_unknown: options.AllowUnknown = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    compile_: options.Compile = options.CompilePolicy.auto,
-    allow_custom: options.AllowCustom = None,
-    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    training: options.Training,
 ) -> int:
     """Retrain from scratch on all training rows, then use the test set: the last step of an experiment."""
     number = _number_of_epochs(epochs)
-    if resume is not None:
-        from nnrun.cli.resuming import resume_and_report
+    changes = options.changes_of(set_, seed=seed, epochs=number)
+    if resuming.resume is not None:
+        from nnrun.cli.running import resume_and_report
 
         return resume_and_report(
-            resume,
-            changes=options.changes_of(set_, seed=seed, epochs=number),
+            resuming,
+            training,
+            overrides=changes,
             not_with={"SPEC|RUN": source, "--smoke": smoke, "--test": test},
-            runs_dir=runs_dir,
-            data_dir=data_dir,
-            device=device,
-            allow_inexact=allow_inexact,
-            quiet=quiet,
-            verbose=verbose,
-            as_json=as_json,
         )
     if source is None:
         raise UsageError("A spec or a run is missing. Name one, or a run to resume: --resume RUN.")
     of_spec = options.is_spec(source)
-    changes = options.changes_of(set_, seed=seed, epochs=number)
     if of_spec and epochs == _BEST:
         raise UsageError("--epochs best needs a run with validation; name the run, or give a number.")
 
@@ -79,13 +63,10 @@ def final(
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.running.final import final_of_run, final_of_spec
-    from nnrun.experiment.running.job import Settings
     from nnrun.records import find_run
 
-    settings = Settings(
-        "final", runs_dir, data_dir, device, smoke, compile=compile_.value, allow_unknown=allow_unknown
-    )
-    parent = None if of_spec else find_run(source, runs_dir)
+    settings = training.settings("final", smoke=smoke, allow_unknown=allow_unknown)
+    parent = None if of_spec else find_run(source, training.runs_dir)
 
     def start(listener: Listener) -> RunDirectory:
         if loaded is not None:
@@ -95,13 +76,7 @@ def final(
             parent, settings, epochs=number or "best", overrides=changes, test=test, listener=listener
         )
 
-    return train_and_report(
-        start,
-        warnings=loaded.warnings if loaded is not None else (),
-        quiet=quiet,
-        verbose=verbose,
-        as_json=as_json,
-    )
+    return train_and_report(start, training, () if loaded is None else loaded.warnings)
 
 
 def _number_of_epochs(text: str | None) -> int | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
@@ -50,7 +49,6 @@ class _Target:
     labels: tuple[str, ...] = ()
 
 
-@app.command()
 def init(
     file: Annotated[
         Path | None,
@@ -76,13 +74,7 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions; use the defaults.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="SPEC",
-            parser=options.path,
-            help="Where to write; default: FILE's stem, in the current folder.",
-        ),
+        options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing spec.")] = False,
     example: Annotated[

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import message, ordinal, print_json, shortened, size_text, terminal_width
+from nnrun.cli.output import message, ordinal, paragraph, print_json, shortened, size_text, terminal_width
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -27,14 +26,17 @@ class _Short:
         scores: so many of validation and of test at most.
         ids: whether ids are cut, and a status is told only where it is not `completed`.
         status: whether a status stands where the scores would, in a row that has none.
+        letters: whether the other statuses are one letter each, which a line below the table explains.
     """
 
     scores: int
     ids: bool = False
     status: bool = False
+    letters: bool = False
 
 
 _MOST_SCORES = 3
+_LETTER = "S"
 # What is done, in turn, where the terminal is too narrow: a column gives way, or what
 # stands in columns is shortened. Scores stay longest.
 _NARROWER: tuple[str | _Short, ...] = (
@@ -42,13 +44,12 @@ _NARROWER: tuple[str | _Short, ...] = (
     _Short(scores=2),
     _Short(scores=2, ids=True),
     _Short(scores=2, ids=True, status=True),
-    "STATUS",
-    _Short(scores=1, ids=True, status=True),
+    _Short(scores=2, ids=True, status=True, letters=True),
+    _Short(scores=1, ids=True, status=True, letters=True),
     "TEST",
 )
 
 
-@app.command()
 def ls(
     sort: Annotated[
         str | None,
@@ -168,8 +169,9 @@ def _table(
 ) -> str:
     """The runs as a table that takes no more than `width` columns, as far as that can be.
 
-    Columns give way, then scores and ids are shortened: scores stay longest, and beside them the column that
-    is sorted by. A shortened id is a beginning that no other run has.
+    Columns give way, then scores and ids are shortened: scores stay longest, and next to them the column that
+    is sorted by. A status other than `completed` is always visible. A shortened id is a beginning that no
+    other run has.
 
     Args:
         runs: one row each.
@@ -191,9 +193,13 @@ def _table(
             row["ID"] = _printable(id_)
             if short.ids and run.status == "completed":
                 row["STATUS"] = ""
-            if short.status:
-                row["VALIDATION"] = row["VALIDATION"] or (f"({row['STATUS']})" if row["STATUS"] else "")
-        return made
+            told = bool(short.status and row["STATUS"] and not row["VALIDATION"])
+            if told:
+                row["VALIDATION"] = f"({row['STATUS']})"
+            if short.letters:
+                status = row.pop("STATUS")
+                row[_LETTER] = "" if told else status[:1].upper()
+        return [_ordered(row) for row in made]
 
     hidden: list[str] = []
     shown = rows(_Short(_MOST_SCORES))
@@ -207,7 +213,18 @@ def _table(
         else:
             hidden.append(step)
         text = _lines(shown, hidden)
+    letters = {row[_LETTER]: run.status for row, run in zip(shown, runs, strict=True) if row.get(_LETTER)}
+    if letters:
+        text += "\n" + paragraph(
+            f"{_LETTER}: {', '.join(f'{letter} {status}' for letter, status in letters.items())}", width
+        )
     return text
+
+
+def _ordered(row: Mapping[str, str]) -> dict[str, str]:
+    """A row whose status stands next to its id, in whatever form it has."""
+    first = ("ID", "STATUS", _LETTER)
+    return {name: row[name] for name in (*first, *(n for n in row if n not in first)) if name in row}
 
 
 def _lines(rows: Sequence[Mapping[str, str]], without: Sequence[str]) -> str:

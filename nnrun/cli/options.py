@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
+from nnrun.api import is_spec_file
 from nnrun.errors import UsageError
 from nnrun.paths import user_path
 
@@ -23,6 +28,7 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
+    from nnrun.experiment.running.job import Settings
     from nnrun.spec.reading.overrides import Override
 
 Set = Annotated[
@@ -178,17 +184,20 @@ SpecOrRunOrNone = Annotated[
         metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.", show_default=False
     ),
 ]
-Figure = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="FILE", parser=path, help="Write one figure: .png or .svg."),
-]
 _FIGURE_ENDINGS = (".png", ".svg")
-_SPEC_ENDINGS = (".yaml", ".yml")
+
+
+def output_file(metavar: str, help_: str) -> Any:
+    """The option `-o FILE`: the file to write."""
+    return typer.Option("-o", "--output", metavar=metavar, parser=path, help=help_)
+
+
+Figure = Annotated[Path | None, output_file("FILE", "Write one figure: .png or .svg.")]
 
 
 def is_spec(text: str) -> bool:
     """Whether an argument that may name a spec or a run names a spec."""
-    return Path(text).suffix.lower() in _SPEC_ENDINGS or os.path.isfile(os.path.expanduser(text))
+    return is_spec_file(os.path.expanduser(text))
 
 
 def required(spec: Path | None, what: str = "run") -> Path:
@@ -207,6 +216,76 @@ def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) 
         *overrides_of(set_ or ()),
         *(Override.of_value(key, value, f"--{key}") for key, value in options.items() if value is not None),
     ]
+
+
+# --- groups of options -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resuming:
+    """The options of commands that can resume a run."""
+
+    resume: Resume = None
+    allow_inexact: AllowInexact = False
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The options that change a spec, or its data."""
+
+    set_: Set = None
+    seed: Seed = None
+    epochs: Epochs = None
+    smoke: Smoke = False
+
+    def overrides(self) -> list[Override]:
+        """What they change in a spec."""
+        return changes_of(self.set_, seed=self.seed, epochs=self.epochs)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of every command that trains: on what, from where, to where, and what is shown."""
+
+    device: Device = "auto"
+    threads: Threads = None
+    compile_: Compile = CompilePolicy.auto
+    allow_custom: AllowCustom = None
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR
+    data_dir: DataDir = None
+    as_json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+    def settings(self, command: str, **others: Any) -> Settings:
+        """The settings of the run or sweep that a command makes."""
+        from nnrun.experiment.running.job import Settings
+
+        return Settings(
+            command, self.runs_dir, self.data_dir, self.device, compile=self.compile_.value, **others
+        )
+
+
+def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command for Typer: each parameter that is a group of options becomes the options of the group."""
+    hints = get_type_hints(function, include_extras=True)
+    declared = list(inspect.signature(function).parameters.values())
+    groups = {p.name: hints[p.name] for p in declared if is_dataclass(hints[p.name])}
+    parameters: list[inspect.Parameter] = []
+    for parameter in declared:
+        group = groups.get(parameter.name)
+        types = hints if group is None else get_type_hints(group, include_extras=True)
+        members = [parameter] if group is None else inspect.signature(group).parameters.values()
+        parameters += [p.replace(kind=p.KEYWORD_ONLY, annotation=types[p.name]) for p in members]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
 
 
 def check_figure(path: Path | None) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,14 @@ def _stderr_width() -> int | None:
 def print_json(document: Any) -> None:
     """One JSON document on stdout (NaN and infinity as null: JSON has no word for them)."""
     print(json_for(json_text(_finite(document), indent=2), sys.stdout.encoding))
+
+
+def print_result(as_json: bool, document: Callable[[], Any], text: Callable[[], str]) -> None:
+    """Print what a command found: as one JSON document, or as text."""
+    if as_json:
+        print_json(document())
+    else:
+        print(printable(text()))
 
 
 def _finite(value: Any) -> Any:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
+from nnrun.cli.output import message, print_result
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ class Only(str, Enum):
     training = "training"
 
 
-@app.command()
 def plot(
     runs: options.Runs,
     metric: Annotated[
@@ -77,10 +75,8 @@ def plot(
         paths = write_figures(
             panels, found[0].plots_dir(), prefix=prefix, suffix=_suffix(only, smooth, skip, log)
         )
-    if as_json:
-        print_json({"figures": [str(path) for path in paths]})
-    else:
-        print("\n".join(map(str, paths)))
+    names = [str(path) for path in paths]
+    print_result(as_json, lambda: {"figures": names}, lambda: "\n".join(names))
 
 
 def _suffix(only: Only | None, smooth: float, skip: int, log: bool) -> str:

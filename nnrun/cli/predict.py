@@ -13,7 +13,6 @@ import typer
 
 from nnrun.cells import json_for
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import message, nth_look, print_json
 from nnrun.errors import UsageError
 
@@ -43,7 +42,6 @@ class Format(str, Enum):
     jsonl = "jsonl"
 
 
-@app.command()
 def predict(
     run: options.Run,
     input_: Annotated[
@@ -60,13 +58,7 @@ def predict(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            parser=options.path,
-            help="Write to this file, completely or not at all.",
-        ),
+        options.output_file("FILE", "Write to this file, completely or not at all."),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also give the probability of every class.")

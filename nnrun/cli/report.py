@@ -5,28 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import print_json
+from nnrun.cli.output import print_result
 from nnrun.errors import UsageError
 
 
-@app.command()
 def report(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="A path, an id or a prefix of one, or @last.")
-    ],
+    runs: options.Runs,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE.html",
-            parser=options.path,
-            help="Default: in the first run's folder.",
-        ),
+        options.output_file("FILE.html", "Default: in the first run's folder."),
     ] = None,
     weights: options.Weights = options.WeightsName.last,
     set_: options.SetPaths = None,
@@ -47,7 +35,4 @@ def report(
     found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
     listener = listener_for(quiet=quiet, verbose=False)
     path = write_report(found, output, data_dir, listener, weights.value, overrides=set_ or ())
-    if as_json:
-        print_json({"report": str(path)})
-    else:
-        print(path)
+    print_result(as_json, lambda: {"report": str(path)}, lambda: str(path))

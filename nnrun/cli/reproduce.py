@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import message, print_json
-from nnrun.errors import EXIT_INTERRUPTED, printable
+from nnrun.cli.output import message, print_result
+from nnrun.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from nnrun.experiment.running.reproduce import HistoryComparison, Reproduction, WeightsComparison
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 EXIT_DIFFERENT = 1
 
 
-@app.command()
 def reproduce(
     run: options.Run,
     set_: options.SetPaths = None,
@@ -54,10 +52,7 @@ def reproduce(
     except RunInterrupted as interruption:
         message(str(interruption))
         return EXIT_INTERRUPTED
-    if as_json:
-        print_json(_document(reproduction))
-    else:
-        print(printable(_text(reproduction)))
+    print_result(as_json, lambda: _document(reproduction), lambda: _text(reproduction))
     return 0 if reproduction.identical else EXIT_DIFFERENT
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.cli.output import message, print_json, size_text
 from nnrun.errors import UsageError
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
-@app.command()
 def rm(
     runs: Annotated[
         list[str] | None,

@@ -1,58 +1,141 @@
-"""What the commands that train have in common: who shows the progress, and what is said at the end."""
+"""What the commands that train have in common: progress, what is printed at the end, and `--resume`."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nnrun.cli.output import live_screen, message, print_json
-from nnrun.errors import EXIT_INTERRUPTED, Problem
+from nnrun.cli.options import Resuming, Training
+from nnrun.cli.output import live_screen, message, print_result
+from nnrun.errors import EXIT_INTERRUPTED, Problem, UsageError
 
 if TYPE_CHECKING:
     from nnrun.experiment.running.listener import Listener
-    from nnrun.records import RunDirectory
+    from nnrun.experiment.sweeping.sweep_listener import SweepListener
+    from nnrun.records import RunDirectory, SweepDirectory
+    from nnrun.spec.reading.load import LoadedSpec
+    from nnrun.spec.reading.overrides import Overrides
 
 
 def train_and_report(
-    start: Callable[[Listener], RunDirectory],
-    *,
-    warnings: Sequence[Problem] = (),
-    quiet: bool = False,
-    verbose: bool = False,
-    as_json: bool = False,
+    start: Callable[[Listener], RunDirectory], options: Training, warnings: Sequence[Problem] = ()
 ) -> int:
     """Run an experiment, show how it goes, and print its closing screen, or its record as JSON.
 
     Args:
-        start: runs the experiment, telling the listener.
+        start: runs the experiment and reports to the listener.
+        options: what is shown, and how.
         warnings: what is doubtful in the spec.
-        quiet: no progress and no warnings.
-        verbose: details as well.
-        as_json: the record instead of the screen.
 
     Returns:
         0, or 130 where the user interrupted it.
     """
     from nnrun.experiment.running.recorder import RunInterrupted
 
-    if not quiet:
-        for warning in warnings:
-            message(warning.render())
+    _show_warnings(warnings, options)
     try:
-        run = start(listener_for(quiet=quiet, verbose=verbose))
+        run = start(listener_for(quiet=options.quiet, verbose=options.verbose))
     except RunInterrupted as interruption:
         with contextlib.suppress(OSError):  # a terminal that was closed asked for the end, and reads nothing
-            _report(interruption.run, as_json, verbose)
-            sys.stdout.flush()
+            _report(interruption.run, options)
         return EXIT_INTERRUPTED
-    _report(run, as_json, verbose)
+    _report(run, options)
     return 0
 
 
+def _report(run: RunDirectory, options: Training) -> None:
+    from nnrun.cli.closing import closing_text
+
+    record = run.read_record()
+    print_result(
+        options.as_json,
+        lambda: {**record.to_json(), "path": str(run.path)},
+        lambda: closing_text(run, record, verbose=options.verbose),
+    )
+    sys.stdout.flush()
+
+
+def sweep_and_report(
+    start: Callable[[SweepListener], SweepDirectory], options: Training, warnings: Sequence[Problem] = ()
+) -> int:
+    """Run a sweep, show how it goes, and print its closing screen, or its record as JSON.
+
+    Args:
+        start: runs the sweep and reports to the listener.
+        options: what is shown, and how.
+        warnings: what is doubtful in the spec.
+
+    Returns:
+        0; 1 where no trial has a score; 130 where the user interrupted it.
+    """
+    from nnrun.cli.sweep_report import closing_text, sweep_document
+    from nnrun.experiment.sweeping.sweep import SweepInterrupted
+
+    _show_warnings(warnings, options)
+    try:
+        sweep, interrupted = start(_sweep_listener(options)), False
+    except SweepInterrupted as interruption:
+        sweep, interrupted = interruption.sweep, True
+    record = sweep.read_record()
+    # A terminal that was closed asked for the end, and reads nothing.
+    with contextlib.suppress(*([OSError] if interrupted else [])):
+        print_result(
+            options.as_json, lambda: sweep_document(sweep, record), lambda: closing_text(sweep, record)
+        )
+        sys.stdout.flush()
+    return EXIT_INTERRUPTED if interrupted else 0 if record.ranked() else 1
+
+
+def resume_and_report(
+    resuming: Resuming,
+    options: Training,
+    *,
+    spec: LoadedSpec | None = None,
+    overrides: Overrides = (),
+    not_with: Mapping[str, object] | None = None,
+) -> int:
+    """Resume a run, show its progress, and print its closing screen, or its record as JSON.
+
+    Args:
+        resuming: names the run.
+        options: `device` is `auto` for the run's.
+        spec: the spec that was named as well; it must be the run's.
+        overrides: what the command line changes in the run's spec where none was named.
+        not_with: option → value of what was fixed already; none of it may be given.
+
+    Raises:
+        UsageError: one of `not_with` was given.
+    """
+    given = [option for option, value in (not_with or {}).items() if value not in (None, False)]
+    if given:
+        raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
+
+    from nnrun.experiment.running.resume import resume_run
+    from nnrun.records import find_run
+
+    run = find_run(resuming.resume or "", options.runs_dir)
+
+    def start(listener: Listener) -> RunDirectory:
+        done = resume_run(
+            run,
+            spec=None if spec is None else spec.spec,
+            overrides=() if spec is not None else overrides,
+            data_dir=options.data_dir,
+            device=None if options.device == "auto" else options.device,
+            allow_inexact=resuming.allow_inexact,
+            listener=listener,
+        )
+        if not done and not options.quiet:
+            message(f"{run.id} has ended: there is nothing to resume.")
+        return run
+
+    return train_and_report(start, options)
+
+
 def listener_for(*, quiet: bool, verbose: bool) -> Listener:
-    """Who shows the progress: a live table on a terminal, plain lines elsewhere, nobody where quiet."""
+    """The listener that shows progress: a live table on a terminal, plain lines elsewhere, none if quiet."""
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.running.progress import LineListener
 
@@ -67,11 +150,22 @@ def listener_for(*, quiet: bool, verbose: bool) -> Listener:
     return LiveListener(Console(stderr=True), details=verbose)
 
 
-def _report(run: RunDirectory, as_json: bool, verbose: bool) -> None:
-    from nnrun.cli.closing import closing_text
+def _sweep_listener(options: Training) -> SweepListener:
+    """The same for a sweep: a live table of the best trials on a terminal."""
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
 
-    record = run.read_record()
-    if as_json:
-        print_json({**record.to_json(), "path": str(run.path)})
-    else:
-        print(closing_text(run, record, verbose=verbose))
+    if options.quiet:
+        return SweepListener()
+    if not live_screen():
+        return SweepLines(message, details=options.verbose)
+    from rich.console import Console
+
+    from nnrun.cli.sweep_live import LiveBoard
+
+    return LiveBoard(Console(stderr=True), details=options.verbose)
+
+
+def _show_warnings(warnings: Sequence[Problem], options: Training) -> None:
+    if not options.quiet:
+        for warning in warnings:
+            message(warning.render())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from nnrun.cli.app import app
 from nnrun.cli.output import print_json
 
 
-@app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a spec, for editors that complete and check YAML."""
     from nnrun.spec.writing.json_schema import json_schema

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrun.cli import options
-from nnrun.cli.app import app
-from nnrun.cli.output import aligned, message, print_json, shortened, terminal_width, wrapped
+from nnrun.cli.output import aligned, message, print_result, shortened, terminal_width, wrapped
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ _MOST_COLUMNS = 40
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-@app.command()
 def show(
     source: options.SpecOrRun,
     set_: options.Set = None,
@@ -44,12 +42,12 @@ def show(
         run = find_run(source, runs_dir)
         loaded = load_run_spec(run, set_ or ())
     description = _described(loaded, data_dir, run)
-    if as_json:
-        print_json(_document(loaded, description, run))
-        return
-    for warning in loaded.warnings:
-        message(warning.render())
-    print(_text(loaded, description, run))
+    if not as_json:
+        for warning in loaded.warnings:
+            message(warning.render())
+    print_result(
+        as_json, lambda: _document(loaded, description, run), lambda: _text(loaded, description, run)
+    )
 
 
 def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:

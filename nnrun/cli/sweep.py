@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.app import app
 from nnrun.errors import UsageError
 
 
@@ -20,7 +20,6 @@ class Method(str, Enum):
     tpe = "tpe"
 
 
-@app.command()
 def sweep(
     spec: options.SpecOrNone = None,
     over: Annotated[
@@ -50,19 +49,9 @@ def sweep(
         str | None,
         typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last."),
     ] = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    epochs: options.Epochs = None,
-    smoke: options.Smoke = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    compile_: options.Compile = options.CompilePolicy.auto,
-    allow_custom: options.AllowCustom = None,
-    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    *,
+    changes: options.Changes,
+    training: options.Training,
 ) -> int:
     """Try values for keys of a spec, each trial as its own run, and report the best.
 
@@ -71,11 +60,11 @@ def sweep(
     from nnrun.spec.sweep_plan import load_sweep
 
     asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
-    changes = {key: value for key, value in asked.items() if value is not None}
-    begun = None
-    of_spec = options.changes_of(set_, seed=seed, epochs=epochs)
+    given = {key: value for key, value in asked.items() if value is not None}
+    begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
+    of_spec = changes.overrides()
     if resume is not None:
-        if spec is not None or over or set(changes) - {"trials"} or of_spec or smoke or new:
+        if spec is not None or over or set(given) - {"trials"} or of_spec or smoke or new:
             raise UsageError(
                 "--resume SWEEP continues a sweep as it was started; only --trials may change, to add "
                 "trials. Leave out the other options, or start its spec with them as a new sweep."
@@ -90,17 +79,12 @@ def sweep(
                 "add trials, start a new sweep of its spec with more values (--over)."
             )
         spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
-    plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), changes)
+    plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), given)
 
-    from nnrun.cli.sweep_report import sweep_and_report
-    from nnrun.experiment.running.job import Settings
+    from nnrun.cli.running import sweep_and_report
     from nnrun.experiment.sweeping.sweep import run_sweep
 
-    settings = Settings("sweep", runs_dir, data_dir, device, smoke, compile=compile_.value)
+    settings = replace(training, runs_dir=runs_dir).settings("sweep", smoke=smoke)
     return sweep_and_report(
-        lambda listener: run_sweep(plan, settings, listener, new=new, resume=begun),
-        warnings=plan.warnings,
-        quiet=quiet,
-        verbose=verbose,
-        as_json=as_json,
+        lambda listener: run_sweep(plan, settings, listener, new=new, resume=begun), training, plan.warnings
     )

@@ -1,79 +1,20 @@
-"""What is shown of a sweep: who shows its progress, and its last screen."""
+"""A sweep as text and as JSON: its best trials, and its last screen."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import sys
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnrun.cli.output import aligned, live_screen, message, print_json, terminal_width, wrapped
-from nnrun.errors import EXIT_INTERRUPTED, Problem, printable
+from nnrun.cli.output import aligned, terminal_width, wrapped
+from nnrun.errors import printable
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
-    from nnrun.experiment.sweeping.sweep_listener import SweepListener
     from nnrun.records import SweepDirectory, SweepRecord, TrialRecord
 
 MOST_SHOWN = 10
 _WITHOUT_SCORE = ("pruned", "diverged", "failed", "interrupted", "running", "waiting")
-
-
-def sweep_and_report(
-    start: Callable[[SweepListener], SweepDirectory],
-    *,
-    warnings: Sequence[Problem] = (),
-    quiet: bool = False,
-    verbose: bool = False,
-    as_json: bool = False,
-) -> int:
-    """Run a sweep, show how it goes, and print its closing screen, or its record as JSON.
-
-    Args:
-        start: runs the sweep, telling the listener.
-        warnings: what is doubtful in the spec.
-        quiet: no progress and no warnings.
-        verbose: details as well.
-        as_json: the record instead of the screen.
-
-    Returns:
-        0; 1 where no trial has a score; 130 where the user interrupted it.
-    """
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
-
-    if not quiet:
-        for warning in warnings:
-            message(warning.render())
-    try:
-        sweep, interrupted = start(_listener(quiet=quiet, verbose=verbose)), False
-    except SweepInterrupted as interruption:
-        sweep, interrupted = interruption.sweep, True
-    record = sweep.read_record()
-    # A terminal that was closed asked for the end, and reads nothing.
-    with contextlib.suppress(*([OSError] if interrupted else [])):
-        if as_json:
-            print_json(_document(sweep, record))
-        else:
-            print(closing_text(sweep, record))
-        sys.stdout.flush()
-    return EXIT_INTERRUPTED if interrupted else 0 if record.ranked() else 1
-
-
-def _listener(*, quiet: bool, verbose: bool) -> SweepListener:
-    """Who shows the progress: a live board on a terminal, plain lines elsewhere, nobody where quiet."""
-    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
-
-    if quiet:
-        return SweepListener()
-    if not live_screen():
-        return SweepLines(message, details=verbose)
-    from rich.console import Console
-
-    from nnrun.cli.sweep_live import LiveBoard
-
-    return LiveBoard(Console(stderr=True), details=verbose)
 
 
 def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
@@ -159,7 +100,7 @@ def _next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     return "\n".join(lines)
 
 
-def _document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
+def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """A sweep as `--json` gives it."""
     return {
         **record.model_dump(),

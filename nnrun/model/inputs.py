@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RowNumbers = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 # Batches that are prepared in one go: enough that Python's part in it is small, few enough for the caches.
 _STEPS_AHEAD = 6
@@ -32,7 +32,7 @@ class SparseBatch:
 
     Attributes:
         replicas, rows, features: R, B, F.
-        columns: (nnz,) for each non-zero its column; the columns of replica r are moved by r * F.
+        columns: (nnz,) for each non-zero its column; the columns of replica r are offset by r * F.
         row_starts: (R*B + 1,) where each row's non-zeros start.
         values: (nnz,) or None where all are 1.
         prepared: the transpose, where it is available.
@@ -55,7 +55,7 @@ class SparseBatch:
         row = torch.repeat_interleave(
             torch.arange(len(self.row_starts) - 1, device=self.columns.device), self.row_starts.diff()
         )
-        place = (row - row // self.rows) * self.features + self.columns  # columns are moved by r * F already
+        place = (row - row // self.rows) * self.features + self.columns  # columns are offset by r * F already
         x = torch.zeros(self.replicas * self.rows * self.features, device=self.columns.device)
         x[place] = 1.0 if self.values is None else self.values.to(torch.float32)
         return x.view(self.replicas, self.rows, self.features)
@@ -126,16 +126,16 @@ class Inputs(Protocol):
         ...
 
     @property
-    def numbers_per_row(self) -> int:
+    def elements_per_row(self) -> int:
         """How many numbers a row takes in memory, on average."""
         ...
 
     @property
-    def bytes_of_a_network(self) -> int:
+    def bytes_per_network(self) -> int:
         """What the rows take in memory, of one network where each has its own."""
         ...
 
-    def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Batch]:
+    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Batch]:
         """Rows `rows_GN[g]` of the replica at `places[g]`, in batches (the last may be shorter)."""
         ...
 
@@ -157,21 +157,21 @@ class DenseInputs:
         return True
 
     @property
-    def numbers_per_row(self) -> int:
+    def elements_per_row(self) -> int:
         """F."""
         return self.features
 
     @property
-    def bytes_of_a_network(self) -> int:
+    def bytes_per_network(self) -> int:
         """What the rows take in memory, of one network where each has its own."""
         return self.x_SNF[0].nbytes
 
-    def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Tensor]:
+    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
         yield from torch.split(take_rows(self.x_SNF, places, rows_GN), batch_size, dim=1)
 
 
-def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
+def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
     """Gather rows from values that all replicas share (S = 1) or that each has for itself (S = R).
 
     Args:
@@ -219,25 +219,25 @@ class SparseInputs:
         return False
 
     @property
-    def numbers_per_row(self) -> int:
+    def elements_per_row(self) -> int:
         """The non-zeros of a row, on average."""
         return int(self.matrix.nnz // max(1, self.matrix.shape[0]) + 1)
 
     @property
-    def bytes_of_a_network(self) -> int:
+    def bytes_per_network(self) -> int:
         """What the rows take in memory, of one network where each has its own."""
         matrix = self.matrix
         return int(matrix.indptr.nbytes + matrix.indices.nbytes + matrix.data.nbytes) // self.matrices
 
-    def rows_in_matrix(self, places: Sequence[int], rows_GN: RowNumbers) -> RowNumbers:
+    def rows_in_matrix(self, places: Sequence[int], rows_GN: RowIndices) -> RowIndices:
         """Where the rows `rows_GN[g]` of the replica at `places[g]` stand in the matrix."""
         if self.matrices == 1:
             return rows_GN
         rows = self.matrix.shape[0] // self.matrices
-        moved: RowNumbers = rows_GN + np.asarray(places, np.int64)[:, None] * rows
-        return moved
+        offset: RowIndices = rows_GN + np.asarray(places, np.int64)[:, None] * rows
+        return offset
 
-    def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[SparseBatch]:
+    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[SparseBatch]:
         """The rows, batch by batch. `places` do not matter where the rows are shared.
 
         Of several batches, which are there to train on, the next ones and their transposes are prepared while
@@ -259,7 +259,7 @@ class SparseInputs:
                 yield from batches
             yield from coming.result()
 
-    def _batch(self, rows_GB: RowNumbers) -> SparseBatch:
+    def _batch(self, rows_GB: RowIndices) -> SparseBatch:
         (replicas, rows), features = rows_GB.shape, self.features
         taken = self.matrix[rows_GB.reshape(-1)]
         columns = _shifted(taken, rows, features) if replicas > 1 else taken.indices
@@ -272,7 +272,7 @@ class SparseInputs:
             values=None if self.all_ones else torch.from_numpy(taken.data).to(self.device),
         )
 
-    def _turned_batches(self, rows_GN: RowNumbers, rows: int) -> list[SparseBatch]:
+    def _turned_batches(self, rows_GN: RowIndices, rows: int) -> list[SparseBatch]:
         """Batches of `rows` rows with their transposes: all rows are taken and turned in one go.
 
         The batches lie one behind the other along the diagonal of one large matrix. So its transpose holds
@@ -318,7 +318,7 @@ class SparseInputs:
 
 
 def _shifted(taken: scipy.sparse.csr_array, rows: int, features: int) -> npt.NDArray[Any]:
-    """The columns of each block of `rows` rows moved behind those of the block before."""
+    """The columns of each block of `rows` rows, offset behind those of the block before."""
     per_block = np.diff(taken.indptr[::rows])
     most = len(per_block) * features
     kind = taken.indices.dtype if most <= np.iinfo(taken.indices.dtype).max else np.int64

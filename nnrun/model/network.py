@@ -15,7 +15,7 @@ from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, Layer, Parameters, Weight
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
@@ -25,7 +25,7 @@ from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
 class LayerShape:
     """One row of a network's summary: what the layer is, the shape it gives, the numbers it has.
 
-    `parameters` are learned; `state` is kept beside them, such as moving means.
+    `parameters` counts trained values, `state` those of buffers, such as moving means.
     """
 
     position: int
@@ -50,14 +50,14 @@ class Network:
         return last
 
     @cached_property
-    def widest(self) -> int:
+    def widest_activation(self) -> int:
         """The most numbers that a layer makes of one row."""
-        return max(layer.numbers for layer in self.layers)
+        return max(layer.activations_per_row for layer in self.layers)
 
     @property
-    def numbers(self) -> int:
+    def activations_per_row(self) -> int:
         """The numbers that all layers make of one row."""
-        return sum(layer.numbers for layer in self.layers)
+        return sum(layer.activations_per_row for layer in self.layers)
 
     @property
     def outputs(self) -> int:
@@ -71,23 +71,23 @@ class Network:
 
     @cached_property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of one replica's parameters, which are learned."""
-        return {name: weight.shape for name, weight in self.weights.items() if weight.learned}
+        """Name → shape of one replica's parameters, which are trained."""
+        return {name: weight.shape for name, weight in self.weights.items() if weight.trainable}
 
     @cached_property
     def state_names(self) -> frozenset[str]:
         """The names of what training keeps beside the parameters, such as moving means."""
-        return frozenset(name for name, weight in self.weights.items() if not weight.learned)
+        return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
-    def multiplications(self, numbers_per_row: int) -> int:
+    def multiplications(self, elements_per_row: int) -> int:
         """Multiplications of one row, forward, that threads can share, to choose their number by.
 
-        The first kernel meets `numbers_per_row` non-zeros.
+        The first kernel meets `elements_per_row` non-zeros.
         """
         whole = sum(layer.multiplications for layer in self.layers)
         first = next(layer for layer in self.layers if layer.weights)
         if isinstance(first, DenseLayer) and len(first.input_shape) == 1:
-            whole += (numbers_per_row - first.input_shape[0]) * first.units
+            whole += (elements_per_row - first.input_shape[0]) * first.units
         return whole
 
     @cached_property
@@ -107,7 +107,7 @@ class Network:
 
     @cached_property
     def dropouts(self) -> tuple[DropoutLayer, ...]:
-        """The layers that need noise while training."""
+        """The layers that draw dropout masks."""
         return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))
 
     @cached_property
@@ -130,25 +130,25 @@ class Network:
         self,
         parameters: Parameters,
         x: Batch,
-        noise: Noise | None = None,
-        moved: dict[str, Tensor] | None = None,
+        rng: BatchRng | None = None,
+        new_buffers: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """(R, B, K): the output layer's values before its activation.
 
         Args:
             parameters: stacked, (R, ...), with the state.
             x: a batch of inputs.
-            noise: dropout's random numbers; None when not training.
-            moved: where given, this is a training step, and the new state is put here by its names.
+            rng: random numbers of a training step; None otherwise.
+            new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
         """
         h: Batch = x
         for layer in self.layers[:-1]:
             if isinstance(h, SparseBatch) and not layer.takes_sparse:
                 h = h.to_dense()
-            h = layer.forward(parameters, h, noise, moved)
+            h = layer.forward(parameters, h, rng, new_buffers)
         return self.last.linear(parameters, h)
 
-    def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Noise | None:
+    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng | None:
         """The random numbers of one epoch for these replicas; None where nothing needs any."""
         if not (self.dropouts or self.customs):
             return None
@@ -163,7 +163,7 @@ class Network:
             layer.position: [s.derive(epoch=epoch, purpose=f"custom layer {layer.position}") for s in sources]
             for layer in self.customs
         }
-        return Noise(keys, seeds=seeds)
+        return BatchRng(keys, seeds=seeds)
 
     def activate(self, z_RBK: Tensor) -> Tensor:
         """The output layer's activation: what `forward` gives → predictions."""

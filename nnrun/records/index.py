@@ -125,6 +125,7 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
         raise UsageError(f"{reference} is not a run: {found}.")
+    reference = reference.removesuffix("…")  # as `nnrun ls` shortens an id
     matches = [run.id for run in runs if reference and run.id.startswith(reference)]
     if len(matches) == 1:
         return RunDirectory(runs_dir / matches[0])

@@ -25,7 +25,6 @@ from nnrun.spec.reading.nodes import Entry, ListNode, MapNode, Node, Place, Sour
 from nnrun.spec.reading.overrides import (
     Override,
     Overrides,
-    apply_overrides,
     is_inside,
     is_overridden,
     location_of,
@@ -148,8 +147,7 @@ def load_sweep(
             Override.of_value(f"sweep.{key}", value, f"{prefix}{key}")
             for key, value in (changes or {}).items()
         ]
-        root, problems = apply_overrides(tree.root, options)
-        tree = replace(tree, root=root, problems=(*tree.problems, *problems))
+        tree = tree.with_overrides(options)
     base = check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
     if base.spec.sweep is None:
         raise UsageError(

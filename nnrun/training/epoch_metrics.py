@@ -13,7 +13,7 @@ from nnrun.training.metrics import Metric, MetricTotals, Scored
 
 
 @dataclass(frozen=True)
-class Phase:
+class EpochMetrics:
     """One pass over some rows by some replicas: a loss and metrics for each.
 
     Attributes:
@@ -32,7 +32,7 @@ class Phase:
         return {f"{prefix}{name}": value for name, value in named.items()}
 
 
-class Tally:
+class MetricAccumulator:
     """Adds up the batches of a phase."""
 
     def __init__(self, metrics: Sequence[Metric], replicas: int) -> None:
@@ -51,7 +51,7 @@ class Tally:
         self._losses.append((tuple(places), losses_GS, batch_size))
         self._totals.add(places, scored)
 
-    def phase(self) -> Phase:
+    def phase(self) -> EpochMetrics:
         """The means over all rows that were counted."""
         replicas = len(self._totals.rows)
         weighted: npt.NDArray[np.float64] = np.zeros(replicas)
@@ -64,7 +64,7 @@ class Tally:
                     first_bad[place] = int(batches[place] + bad[0] + 1)
                 batches[place] += len(losses)
                 weighted[place] += losses.sum() * batch_size
-        return Phase(
+        return EpochMetrics(
             tuple(float(weighted[p] / self._totals.rows[p]) for p in range(replicas)),
             tuple(self._totals.values(p) for p in range(replicas)),
             tuple(first_bad),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nnrun.spec.random_streams import RandomSource
 
-RowNumbers = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Segment:
     """Some steps that some replicas make together.
 
     Attributes:
-        places: which of the replicas, by their place in the stack.
+        places: which of the replicas, by their place in the state.
         first_row: where in each replica's order the segment starts.
         batch_size: rows per step and replica.
         rows_GN: (G, steps * batch_size) row numbers.
@@ -32,7 +32,7 @@ class Segment:
     places: tuple[int, ...]
     first_row: int
     batch_size: int
-    rows_GN: RowNumbers
+    rows_GN: RowIndices
 
     @property
     def steps(self) -> int:
@@ -48,7 +48,7 @@ class Segment:
         return first, replace(self, first_row=self.first_row + rows, rows_GN=self.rows_GN[:, rows:])
 
 
-def epoch_order(rows: RowNumbers, *, shuffle: bool, source: RandomSource, epoch: int) -> RowNumbers:
+def epoch_order(rows: RowIndices, *, shuffle: bool, source: RandomSource, epoch: int) -> RowIndices:
     """The order of a replica's training rows in one epoch: drawn from (source, epoch) alone."""
     if not shuffle:
         return rows
@@ -56,7 +56,7 @@ def epoch_order(rows: RowNumbers, *, shuffle: bool, source: RandomSource, epoch:
     return rng.permutation(rows)
 
 
-def segments(orders: Sequence[RowNumbers], batch_size: int, *, rows_at_once: int) -> Iterator[Segment]:
+def segments(orders: Sequence[RowIndices], batch_size: int, *, rows_at_once: int) -> Iterator[Segment]:
     """Cut the replicas' orders into steps; each row is taken once, by the batch that its order says.
 
     Args:

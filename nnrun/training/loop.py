@@ -16,14 +16,14 @@ from nnrun.spec.best_epoch import BestEpoch
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
-from nnrun.training.epoch_metrics import Phase
-from nnrun.training.epoch_plan import RowNumbers, epoch_order
+from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.epoch_plan import RowIndices, epoch_order
 from nnrun.training.learning_rate import LearningRate
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One network of the stack.
+    """One network of the state.
 
     Attributes:
         number: its name among the replicas, such as the index of its fold.
@@ -33,8 +33,8 @@ class Replica:
     """
 
     number: int
-    train_rows: RowNumbers
-    validation_rows: RowNumbers
+    train_rows: RowIndices
+    validation_rows: RowIndices
     source: RandomSource
     learning_rate: float | None = None
 
@@ -98,7 +98,7 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
+class TrainerState:
     """What a trainer had done when it was kept: an epoch's end is a complete state.
 
     Early stopping and the learning rates follow from the rows, so nothing of them is kept.
@@ -185,7 +185,7 @@ class Trainer:
             ]
             current_rates = {n: self._rates[n].of(epoch) for n in numbers}
             if schedule.rates:
-                self.engine.set_rates(list(current_rates.values()))
+                self.engine.set_learning_rates(list(current_rates.values()))
             training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
             validation = None
             if len(active[0].validation_rows):
@@ -195,7 +195,7 @@ class Trainer:
                 validated = {} if validation is None else validation.columns(place, "val_")
                 rows[n] = training.columns(place) | validated
             seconds = time.perf_counter() - started
-            parameters = self.engine.parameters()
+            parameters = self.engine.weights()
             named = len(self.replicas) > 1 and not self.leave_out_diverged
             names = [f" of {self.kind} {n}" if named else "" for n in numbers]
             found = _divergences(training, validation, parameters, names, epoch)
@@ -215,9 +215,9 @@ class Trainer:
         """Whether no epoch is left."""
         return not self._active or self.epoch >= self.schedule.epochs
 
-    def past(self) -> Past:
-        """What `go_on` needs to continue after the epoch that ended last; the rows are left to the caller."""
-        tensors = {_ENGINE + name: value for name, value in self.engine.state().items()}
+    def state_dict(self) -> TrainerState:
+        """The state after the last epoch that ended; the caller adds the history's rows."""
+        tensors = {_ENGINE + name: value for name, value in self.engine.state_dict().items()}
         going_on = [r.number for r in self._active]
         for number, weights in self._restorable.items():
             if number in going_on:
@@ -229,9 +229,9 @@ class Trainer:
             own = self._restorable.get(number) if number in going_on else self.finished.get(number)
             if not current and best.weights is not own:
                 tensors |= {f"{_BEST}{number}/{name}": value for name, value in best.weights.items()}
-        return Past(self.epoch, {}, tensors)
+        return TrainerState(self.epoch, {}, tensors)
 
-    def go_on(self, past: Past) -> None:
+    def load_state_dict(self, past: TrainerState) -> None:
         """Take over from a trainer of the same replicas; before the first epoch here.
 
         Raises:
@@ -249,18 +249,18 @@ class Trainer:
             raise DataError("The checkpoint's history is not that of this spec's networks.") from None
         if self._active:
             if len(self._active) < len(self.replicas):
-                self.engine.keep([places[r.number] for r in self._active])
+                self.engine.select_replicas([places[r.number] for r in self._active])
             names = [name for name in past.tensors if name.startswith(_ENGINE)]
-            self.engine.restore({name.removeprefix(_ENGINE): past.tensors[name] for name in names})
+            self.engine.load_state_dict({name.removeprefix(_ENGINE): past.tensors[name] for name in names})
             if past.epoch:
-                parameters = self.engine.parameters()
+                parameters = self.engine.weights()
                 current = {r.number: _one(parameters, place) for place, r in enumerate(self._active)}
                 self.finished.update(current)
         self._take_best(past, restorable, stopped)
 
     def _take_best(
         self,
-        past: Past,
+        past: TrainerState,
         restorable: Mapping[int, dict[str, Tensor]],
         stopped: Mapping[int, dict[str, Tensor]],
     ) -> None:
@@ -322,7 +322,7 @@ class Trainer:
         if len(going_on) < len(self._active):
             self._active = [self._active[place] for place in going_on]
             if engine_follows and going_on:
-                self.engine.keep(going_on)
+                self.engine.select_replicas(going_on)
 
     def _learning_rate(self, replica: Replica) -> LearningRate:
         schedule = self.schedule
@@ -366,8 +366,8 @@ _ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a sma
 
 
 def _divergences(
-    training: Phase,
-    validation: Phase | None,
+    training: EpochMetrics,
+    validation: EpochMetrics | None,
     parameters: Mapping[str, Tensor],
     names: Sequence[str],
     epoch: int,
@@ -395,8 +395,8 @@ def _finite(value_R: Tensor) -> Tensor:
 
 
 def _divergence(
-    training: Phase,
-    validation: Phase | None,
+    training: EpochMetrics,
+    validation: EpochMetrics | None,
     finite_weights: bool,
     name: str,
     place: int,

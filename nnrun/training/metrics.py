@@ -213,18 +213,21 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
 
 
 def log_odds(logits_NK: np.ndarray) -> np.ndarray:
-    """(N, K): of each class of a softmax, the logarithm of p / (1 - p), without rounding p first."""
-    z = logits_NK.astype(np.float64)
-    rows, most = np.arange(len(z)), z.argmax(1)
-    z = z - z[rows, most][:, None]
-    shares = np.exp(z)
-    # Of all but the most probable class the others have at least 1 together: nothing cancels.
-    odds = z - np.log(shares.sum(1, keepdims=True) - np.where(shares < 1, shares, 0))
-    below = z.copy()
-    below[rows, most] = -np.inf
-    next_most = below.max(1)
-    odds[rows, most] = -next_most - np.log(np.exp(below - next_most[:, None]).sum(1))
-    return np.asarray(odds)
+    """(N, K): of each class of a softmax, the logarithm of p / (1 - p), without rounding p first.
+
+    Classes of equal logits tie exactly, and so do rows that hold the same logits in another order.
+    """
+    z = np.sort(logits_NK.astype(np.float64), axis=1)  # sums that do not depend on the order
+    highest, below = z[:, -1:], z[:, :-1]
+    # The others of the most probable class, then those of any less probable one: these have at least 1
+    # together, so that nothing cancels.
+    second = below[:, -1:]
+    of_highest = highest - second - np.log(np.exp(below - second).sum(1, keepdims=True))
+    away = logits_NK - highest
+    total = np.exp(z - highest).sum(1, keepdims=True)
+    less_probable = away < 0
+    shares = np.where(less_probable, np.exp(away), 0)
+    return np.asarray(np.where(less_probable, away - np.log(total - shares), of_highest))
 
 
 def _auc(spec: schema.Auc, activation: str) -> Metric:

@@ -1,4 +1,4 @@
-"""What is learned from what: a network, a loss, an optimizer, metrics, and the rows that they meet."""
+"""What is trainable from what: a network, a loss, an optimizer, metrics, and the rows that they meet."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import Clip
-from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric, Scored
 from nnrun.training.optimizers import Optimizer
 
-OWN_RATE = "learning_rate"
-"""The name of the replicas' own learning rates in `Task.own`."""
+LEARNING_RATE = "learning_rate"
+"""The name of the replicas' own learning rates in `TrainingProblem.own`."""
 
-BLOCK_NUMBERS = 4_000_000
+BLOCK_ELEMENTS = 4_000_000
 """Rows are gathered and measured in blocks of about this many numbers: memory must not follow the data."""
 
 
 class Network(Protocol):
-    """The part of `nnrun.model.Network` that training uses; noise is passed on, never looked into."""
+    """The part of `nnrun.model.Network` that training uses; rng is passed on, never looked into."""
 
     @property
     def outputs(self) -> int:
@@ -35,7 +35,7 @@ class Network(Protocol):
         ...
 
     @property
-    def widest(self) -> int:
+    def widest_activation(self) -> int:
         """The most numbers that a layer makes of one row."""
         ...
 
@@ -58,10 +58,10 @@ class Network(Protocol):
         self,
         parameters: Mapping[str, Tensor],
         x: Any,
-        noise: Any = None,
-        moved: dict[str, Tensor] | None = None,
+        rng: Any = None,
+        new_buffers: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """(R, B, K): the output layer's values before its activation; a training step fills `moved`."""
+        """(R, B, K): the output layer's values before its activation; a training step fills `new_buffers`."""
         ...
 
     def activate(self, z_RBK: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Network(Protocol):
         """(R,): the regularization term, or None."""
         ...
 
-    def noise(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Any:
+    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Any:
         """The random numbers of one epoch, or None."""
         ...
 
@@ -86,22 +86,22 @@ class Rows(Protocol):
         ...
 
     @property
-    def numbers_per_row(self) -> int:
+    def elements_per_row(self) -> int:
         """How many numbers a row takes in memory."""
         ...
 
     @property
-    def bytes_of_a_network(self) -> int:
+    def bytes_per_network(self) -> int:
         """What the rows take in memory, of one network where each has its own."""
         ...
 
-    def batches(self, places: Sequence[int], rows_GN: RowNumbers, batch_size: int) -> Iterator[Any]:
+    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Any]:
         """Rows `rows_GN[g]` of the replica at `places[g]`, in batches of `batch_size`."""
         ...
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingProblem:
     """What R replicas learn.
 
     Attributes:
@@ -111,9 +111,9 @@ class Task:
         batch_size: rows per step and replica.
         scales: what the targets went through before the loss, one for all replicas or one for each; metrics
             are computed in the targets' own units all the same. None where targets are as they were.
-        own_targets: (1, N, K) float64 in these units; None where `scales` is.
-        own: name → (R,) numbers in which the replicas differ: learning rates (`OWN_RATE`) and, by the names
-            that the network's penalty knows, regularizer strengths. Empty where they differ in none.
+        unscaled_targets: (1, N, K) float64 in these units; None where `scales` is.
+        own: name → (R,) numbers in which the replicas differ: learning rates (`LEARNING_RATE`) and, by
+            the names that the network's penalty knows, regularizer strengths; empty where they do not differ.
         weights: (S, N) what the loss of each row counts, wherever it is measured; None where all count 1.
         training_weights: (S, N) the same while training, where the weights of classes come in; or None.
         clip: what is done to gradients before they are used, or None.
@@ -133,7 +133,7 @@ class Task:
     clip: Clip | None = None
     spec: schema.ExperimentSpec | None = None
     scales: tuple[TargetScale, ...] | None = None
-    own_targets: Tensor | None = None
+    unscaled_targets: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -143,36 +143,36 @@ class Task:
     @cached_property
     def rows_at_once(self) -> int:
         """About how many rows of one replica to hold in memory at a time."""
-        return max(1, BLOCK_NUMBERS // max(self.inputs.numbers_per_row, self.network.widest))
+        return max(1, BLOCK_ELEMENTS // max(self.inputs.elements_per_row, self.network.widest_activation))
 
-    def scored(self, places: Sequence[int], z_GNK: Tensor, own_targets: Tensor) -> Scored:
+    def scored(self, places: Sequence[int], z_GNK: Tensor, unscaled_targets: Tensor) -> Scored:
         """Rows as metrics compare them, numbers in the targets' own units.
 
         Args:
             places: where the replicas' data stand.
             z_GNK: the values before the last activation.
-            own_targets: from `own_targets_of` the same rows.
+            unscaled_targets: from `unscaled_targets_of` the same rows.
         """
         if all(metric.of_logits for metric in self.metrics):
-            return Scored(z_GNK, z_GNK, own_targets)
+            return Scored(z_GNK, z_GNK, unscaled_targets)
         # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
         outputs_GNK = self.network.activate(z_GNK.double())
         if self.scales is not None:
             own = [self.scales[0 if len(self.scales) == 1 else place] for place in places]
             outputs = zip(own, outputs_GNK, strict=True)
             outputs_GNK = torch.stack([scale.invert(outputs_NK) for scale, outputs_NK in outputs])
-        return Scored(z_GNK, outputs_GNK, own_targets)
+        return Scored(z_GNK, outputs_GNK, unscaled_targets)
 
-    def own_targets_of(self, places: Sequence[int], rows_GN: RowNumbers, targets: Tensor) -> Tensor:
+    def unscaled_targets_of(self, places: Sequence[int], rows_GN: RowIndices, targets: Tensor) -> Tensor:
         """`targets`, which are those of these rows as the loss takes them, in their own units."""
-        return targets if self.own_targets is None else _taken(self.own_targets, places, rows_GN)
+        return targets if self.unscaled_targets is None else _taken(self.unscaled_targets, places, rows_GN)
 
-    def targets_of(self, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
+    def targets_of(self, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
         """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""
         return _taken(self.targets, places, rows_GN)
 
     def weights_of(
-        self, places: Sequence[int], rows_GN: RowNumbers, *, training: bool = False
+        self, places: Sequence[int], rows_GN: RowIndices, *, training: bool = False
     ) -> Tensor | None:
         """(G, n): the weights of the same rows; None where all are 1."""
         weights = self.training_weights if training else self.weights
@@ -184,7 +184,7 @@ def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:
     return (losses_RB if weights_RB is None else losses_RB * weights_RB).mean(1)
 
 
-def _taken(values_SN: Tensor, places: Sequence[int], rows_GN: RowNumbers) -> Tensor:
+def _taken(values_SN: Tensor, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
     """Values that all replicas share (S = 1), or that each has for itself."""
     index = torch.from_numpy(rows_GN).to(values_SN.device)
     if values_SN.shape[0] == 1:

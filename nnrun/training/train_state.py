@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from nnrun.training.optimizers import Rate, Slots
-from nnrun.training.problem import OWN_RATE, Task
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 
 # Starting an operation takes longer than computing it on so few numbers: such parameters share a block.
 _SMALL = 4096
 
 
 @dataclass(frozen=True)
-class Block:
+class ParameterGroup:
     """Parameters that are updated in one go, each by its own gradient.
 
     Attributes:
@@ -46,25 +46,25 @@ class Block:
             return own[0]
         return torch.cat([(g.to_dense() if g.is_sparse else g).flatten(1) for g in own], 1)
 
-    def select(self, index: Tensor) -> Block:
+    def select(self, index: Tensor) -> ParameterGroup:
         """A copy of the replicas at these places."""
-        return Block(self.shapes, self.value[index], [slot[index] for slot in self.slots])
+        return ParameterGroup(self.shapes, self.value[index], [slot[index] for slot in self.slots])
 
-    def put(self, index: Tensor, part: Block) -> None:
+    def put(self, index: Tensor, part: ParameterGroup) -> None:
         """Write back what `select` copied."""
         for mine, theirs in zip((self.value, *self.slots), (part.value, *part.slots), strict=True):
             mine[index] = theirs
 
 
 @dataclass
-class Stack:
+class TrainState:
     """Parameters and the optimizer's state.
 
     Attributes:
         blocks: the parameters with their slots, as they are updated.
         steps_R: (R,) float64, updates made so far.
         seen: name → (R, F) the step in which each row of a kernel was updated last, where rows can wait.
-        own: as the task's, of the replicas that are here. Training does not change it; a schedule may
+        own: as the problem's, of the replicas that are here. Training does not change it; a schedule may
             give the replicas learning rates of their own in it.
         state: name → (R, ...) what is kept in addition to the parameters and has no gradient, such as moving
             means.
@@ -73,7 +73,7 @@ class Stack:
         slots: name → what the optimizer keeps for that parameter, views of the blocks.
     """
 
-    blocks: Sequence[Block]
+    blocks: Sequence[ParameterGroup]
     steps_R: Tensor
     seen: Mapping[str, Tensor] = field(default_factory=dict)
     own: Mapping[str, Tensor] = field(default_factory=dict)
@@ -104,27 +104,27 @@ class Stack:
         """Parameters and state: what a weights file holds."""
         return {**self.parameters, **self.state}
 
-    def move(self, moved: Mapping[str, Tensor]) -> None:
+    def move(self, new_buffers: Mapping[str, Tensor]) -> None:
         """Take the new values of the state."""
-        for name, value in moved.items():
+        for name, value in new_buffers.items():
             self.state[name].copy_(value)
 
     @property
     def rates(self) -> Rate | None:
         """The learning rates of the replicas; None where they are the optimizer's."""
-        return self.own.get(OWN_RATE) if self.rate is None else self.rate
+        return self.own.get(LEARNING_RATE) if self.rate is None else self.rate
 
     def rates_of_each(self, of_optimizer: float) -> Tensor:
         """(R,) float64: the learning rate of each replica, that of the optimizer where it has no other."""
         rates = of_optimizer if self.rates is None else self.rates
         return rates if isinstance(rates, Tensor) else torch.full_like(self.steps_R, rates)
 
-    def set_rates(self, rates: Sequence[float]) -> None:
+    def set_learning_rates(self, rates: Sequence[float]) -> None:
         """From now on these are the replicas' learning rates."""
         self.rate = rates[0] if len(set(rates)) == 1 else None
         if self.rate is None:
             rates_R = torch.tensor(rates, dtype=torch.float64, device=self.steps_R.device)
-            self.own = {**self.own, OWN_RATE: rates_R}
+            self.own = {**self.own, LEARNING_RATE: rates_R}
 
     def everything(self) -> dict[str, Tensor]:
         """All that training changes, by name; the tensors themselves, no copies."""
@@ -135,10 +135,10 @@ class Stack:
         found |= {f"state/{name}": state for name, state in self.state.items()}
         return found | {"steps": self.steps_R}
 
-    def select(self, places: Sequence[int]) -> Stack:
+    def select(self, places: Sequence[int]) -> TrainState:
         """A copy of the replicas at these places."""
         index = torch.tensor(list(places), device=self.steps_R.device)
-        return Stack(
+        return TrainState(
             [block.select(index) for block in self.blocks],
             self.steps_R[index],
             {name: seen[index] for name, seen in self.seen.items()},
@@ -147,7 +147,7 @@ class Stack:
             self.rate,
         )
 
-    def put(self, places: Sequence[int], part: Stack) -> None:
+    def put(self, places: Sequence[int], part: TrainState) -> None:
         """Write back what `select` copied."""
         index = torch.tensor(list(places), device=self.steps_R.device)
         for mine, theirs in zip(self.blocks, part.blocks, strict=True):
@@ -159,18 +159,18 @@ class Stack:
         self.steps_R[index] = part.steps_R
 
 
-def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -> Stack:
-    """What there is before the first step: copies of these parameters on the task's device, fresh slots.
+def initial_state(problem: TrainingProblem, parameters: Mapping[str, Tensor], *, joined: bool) -> TrainState:
+    """What there is before the first step: copies of these parameters on the problem's device, fresh slots.
 
     Args:
-        task: what is learned.
+        problem: what is learned.
         parameters: stacked, with the network's state.
         joined: put small parameters into one block, which saves operations and scatters replicas in memory.
     """
-    everything = {name: value.to(task.device, copy=True) for name, value in parameters.items()}
-    values = {name: value for name, value in everything.items() if name not in task.network.state_names}
-    state = {name: value for name, value in everything.items() if name in task.network.state_names}
-    seen = _first_seen(task, values)
+    everything = {name: value.to(problem.device, copy=True) for name, value in parameters.items()}
+    values = {name: value for name, value in everything.items() if name not in problem.network.state_names}
+    state = {name: value for name, value in everything.items() if name in problem.network.state_names}
+    seen = _first_seen(problem, values)
     small = []
     if joined:
         small = [name for name, v in values.items() if name not in seen and v[0].numel() <= _SMALL]
@@ -181,20 +181,20 @@ def first_stack(task: Task, parameters: Mapping[str, Tensor], *, joined: bool) -
         if len(names) > 1:
             value = torch.cat([values[name].flatten(1) for name in names], 1)
         shapes = {name: tuple(values[name].shape[1:]) for name in names}
-        blocks.append(Block(shapes, value, task.optimizer.slots(value)))
+        blocks.append(ParameterGroup(shapes, value, problem.optimizer.slots(value)))
     replicas = len(next(iter(values.values())))
-    return Stack(
-        blocks, torch.zeros(replicas, dtype=torch.float64, device=task.device), seen, task.own, state
+    return TrainState(
+        blocks, torch.zeros(replicas, dtype=torch.float64, device=problem.device), seen, problem.own, state
     )
 
 
-def _first_seen(task: Task, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _first_seen(problem: TrainingProblem, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Zeros for the kernel that meets sparse rows, where a batch meets so few that the rest can wait."""
-    name = task.network.sparse_kernel
-    if task.inputs.dense or name is None:
+    name = problem.network.sparse_kernel
+    if problem.inputs.dense or name is None:
         return {}
     kernel = parameters[name]
-    few = task.batch_size * task.inputs.numbers_per_row < kernel.shape[1]
-    if not few or task.optimizer.idle_decay is None:
+    few = problem.batch_size * problem.inputs.elements_per_row < kernel.shape[1]
+    if not few or problem.optimizer.idle_decay is None:
         return {}
-    return {name: torch.zeros(kernel.shape[:2], device=task.device)}
+    return {name: torch.zeros(kernel.shape[:2], device=problem.device)}

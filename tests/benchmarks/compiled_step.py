@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from nnrun.data import load_dataset
-from nnrun.experiment.setup.groups import make_task, prepare_groups
-from nnrun.spec.reading.load import load_kfold_spec
+from nnrun.experiment.setup.groups import make_problem, prepare_groups
+from nnrun.experiment.setup.kfold_spec import load_for_kfold
 from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import EagerEngine
@@ -33,10 +33,10 @@ EPOCHS = 5
 
 def measure(k: int) -> tuple[float, float, float]:
     """Seconds of the first compiled epoch, and microseconds of a plain and of a compiled step."""
-    spec = load_kfold_spec(BOSTON, k=k).spec
+    spec = load_for_kfold(BOSTON, k=k).spec
     dataset = load_dataset(spec.dataset)
     (group,) = prepare_groups(spec, dataset)
-    task = make_task(spec, group.network, group.fitted, dataset.train, torch.device("cpu"))
+    problem = make_problem(spec, group.network, group.fitted, dataset.train, torch.device("cpu"))
     sources = [member.source for member in group.members]
     weights = group.network.initial_parameters(sources)
     steps = max(len(fold.train_rows) for fold in group.folds)
@@ -54,8 +54,8 @@ def measure(k: int) -> tuple[float, float, float]:
         return taken
 
     with cpu_setup(1):
-        plain = seconds_of_epochs(EagerEngine(task, weights))
-        compiled = seconds_of_epochs(CompiledEngine(task, weights, print))
+        plain = seconds_of_epochs(EagerEngine(problem, weights))
+        compiled = seconds_of_epochs(CompiledEngine(problem, weights, print))
     return compiled[0], min(plain) / steps * 1e6, min(compiled[1:]) / steps * 1e6
 
 

@@ -25,13 +25,13 @@ from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 STEPS, REPEATS = 20, 7
 SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]
 
 
-def make_task(features: int, units: int, batch_size: int) -> Task:
+def make_problem(features: int, units: int, batch_size: int) -> TrainingProblem:
     """Noise, two hidden layers, one output."""
     hidden = {"dense": {"units": units, "activation": "relu"}}
     spec = schema.ExperimentSpec.model_validate(
@@ -40,7 +40,7 @@ def make_task(features: int, units: int, batch_size: int) -> Task:
     network = build_network(spec.layers, features)
     rng = np.random.default_rng(0)
     rows = STEPS * batch_size
-    return Task(
+    return TrainingProblem(
         network=network,
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
@@ -56,10 +56,10 @@ def microseconds(
     features: int, units: int, batch_size: int, replicas: int, cpu: str = THIS_CPU
 ) -> tuple[float, float]:
     """Of a step of all networks, the least of some repeats in turn: PyTorch's, and that of C++ for a CPU."""
-    task = make_task(features, units, batch_size)
+    problem = make_problem(features, units, batch_size)
     sources = sources_of(0, range(replicas))
-    weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    engines = [EagerEngine(task, weights), native.NativeEngine(task, weights, load_library(cpu=cpu))]
+    weights = problem.network.initial_parameters(sources)  # type: ignore[attr-defined]
+    engines = [EagerEngine(problem, weights), native.NativeEngine(problem, weights, load_library(cpu=cpu))]
     orders = [np.arange(STEPS * batch_size)] * replicas
     best = [float("inf")] * 2
     for repeat in range(REPEATS):

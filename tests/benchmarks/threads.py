@@ -20,7 +20,7 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.engine import EagerEngine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 ROWS, FEATURES, BATCH = 2048, 256, 256
 
@@ -29,7 +29,7 @@ def seconds_per_step(width: int, threads: int) -> float:
     torch.set_num_threads(threads)
     layers = [schema.Dense(units=width, activation="relu"), schema.Dense(units=width, activation="relu")]
     network = build_network([*layers, schema.Dense(units=1)], FEATURES)
-    task = Task(
+    problem = TrainingProblem(
         network=network,
         loss=build_loss(schema.Mse()),
         optimizer=build_optimizer(schema.RmsProp()),
@@ -38,7 +38,7 @@ def seconds_per_step(width: int, threads: int) -> float:
         targets=torch.randn(1, ROWS, 1),
         batch_size=BATCH,
     )
-    engine = EagerEngine(task, network.initial_parameters(sources_of(0, [0])))
+    engine = EagerEngine(problem, network.initial_parameters(sources_of(0, [0])))
     best = float("inf")
     for epoch in range(1, 6):
         started = time.perf_counter()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import doctor, main
-from nnrun.training.loop import Past, Trainer
+from nnrun.training.loop import Trainer, TrainerState
 
 REPORT = {
     "versions": {"nnrun": "0.1.0", "python": "3.11.2", "torch": "2.9.0", "pandas": None},
@@ -84,13 +84,13 @@ def test_verify_resume(
         "history and weights are identical to those of an uninterrupted run"
     )
     assert not (tmp_path / "runs").exists()
-    go_on = Trainer.go_on
+    load_state_dict = Trainer.load_state_dict
 
-    def forgetful(trainer: Trainer, past: Past) -> None:
-        tensors = {name: value * 0 if "/slot" in name else value for name, value in past.tensors.items()}
-        go_on(trainer, replace(past, tensors=tensors))
+    def forgetful(trainer: Trainer, state: TrainerState) -> None:
+        tensors = {name: value * 0 if "/slot" in name else value for name, value in state.tensors.items()}
+        load_state_dict(trainer, replace(state, tensors=tensors))
 
-    monkeypatch.setattr(Trainer, "go_on", forgetful)
+    monkeypatch.setattr(Trainer, "load_state_dict", forgetful)
     assert main(["doctor", "--verify-resume", "--device", "cpu", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["resume"]["exact"] is False

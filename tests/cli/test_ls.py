@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import main
-from nnrun.records import Look
+from nnrun.records import Look, find_run
 from nnrun.records.test_set_uses import LEDGER, append_looks
 from tests.support.runs_on_disk import make_run
 
@@ -66,10 +66,11 @@ damaged                        broken                                           
 """  # noqa: E501
 
 NARROW_SCREEN = """\
-ID                 VALIDATION                   TEST
-boston-20260102T…  mae 2.391
-reuters-20260101…  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788
-damaged            (broken)
+ID                 S  VALIDATION                   TEST
+boston-20260102T…  I  mae 2.391
+reuters-20260101…     loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788
+damaged               (broken)
+S: I interrupted
 """
 
 
@@ -301,3 +302,46 @@ def test_no_run_fits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "None of the 3 runs in runs/ matches.\n")
     assert main(["ls", "--name", "imdb", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_status_other_than_completed_is_visible_at_every_width(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = ["failed", "diverged", "interrupted", "completed"]
+    for number, status in enumerate(statuses):
+        make_run(
+            tmp_path,
+            f"titanic_survival-2026010{number + 1}T000000Z-aaaa",
+            status=status,
+            started=f"2026-01-0{number + 1}T00:00:00Z",
+            best={"val_loss": 0.51234, "val_accuracy": 0.81234} if number else {},
+            test={"loss": 0.51234, "accuracy": 0.81234},
+        )
+    terminal(width, monkeypatch)
+    assert main(["ls", "--runs-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    of_letter = {}
+    if lines[-1].startswith("S: "):
+        pairs = lines.pop().removeprefix("S: ").split(", ")
+        of_letter = dict(pair.split(" ") for pair in pairs)
+    for row, status in zip(reversed(lines[1:]), statuses, strict=True):
+        words = [of_letter.get(word, word.strip("()")) for word in row.split()]
+        told = [word for word in words if word in statuses]
+        assert told == ([status] if status != "completed" else told[:1])
+        assert status == "completed" or told
+
+
+def test_a_shortened_id_can_be_typed_with_or_without_its_ellipsis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"titanic_survival-2026010{day}T000000Z-aaaa" for day in (1, 2)]
+    for id_ in ids:
+        make_run(tmp_path, id_, best={"val_loss": 0.5, "val_accuracy": 0.25}, test={"loss": 1.0})
+    terminal(60, monkeypatch)
+    assert main(["ls", "--runs-dir", str(tmp_path)]) == 0
+    shown = [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]]
+    assert all(name.endswith("…") for name in shown)
+    for name, id_ in zip(sorted(shown), ids, strict=True):
+        assert find_run(name, tmp_path).id == find_run(name.removesuffix("…"), tmp_path).id == id_

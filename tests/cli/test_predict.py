@@ -321,3 +321,30 @@ def test_input_and_split_exclude_each_other(
 ) -> None:
     assert main(["predict", "@last", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("decimal", "field", "right"), [(",", "16.01", "16,01"), (".", "16,01", "16.01")])
+def test_a_number_in_another_spelling_than_the_run_s_is_told_as_one(
+    decimal: str, field: str, right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i}.25;{i % 7}.5;{2 * i}.5".replace(".", decimal) for i in range(24)]
+    Path("t.csv").write_text("\n".join(["a;b;y", *rows]) + "\n")
+    Path("t.yaml").write_text(
+        f"dataset: {{csv: {{path: t.csv, target: y, delimiter: ';', decimal: '{decimal}'}}}}\n"
+        "layers: [{dense: 1}]\nloss: mse\nepochs: 1\nbatch_size: 8\nvalidation: none\n"
+    )
+    assert main(["train", "t.yaml", "-q"]) == 0
+    expected = (
+        f"has '{field}' in column 'b', which is a number in another spelling (this column has a decimal "
+        f"{'comma' if decimal == ',' else 'point'} and no thousands separator: write {right})"
+    )
+    Path("new.csv").write_text(f"a;b\n1{decimal}5;{field}\n")
+    Path("new.jsonl").write_text(json.dumps({"a": 1.5, "b": field}) + "\n")
+    for file in ("new.csv", "new.jsonl"):
+        capsys.readouterr()
+        assert main(["predict", str(only_run(Path("runs"))), file]) == 4
+        assert expected in capsys.readouterr().err
+    Path("t.csv").write_text("\n".join(["a;b;y", *rows, rows[0].replace(f"0{decimal}25", field)]) + "\n")
+    assert main(["train", "t.yaml", "-q"]) == 4
+    assert f"'{field}' is a number in another spelling" in capsys.readouterr().err

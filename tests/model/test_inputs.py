@@ -85,7 +85,7 @@ def test_dense_batches_are_the_rows_in_their_order(case: Gathering) -> None:
     full, short = divmod(n, case.batch_size)
     assert [b.shape[1] for b in batches] == [case.batch_size] * full + [short] * (short > 0)
     np.testing.assert_array_equal(np.concatenate(batches, 1), case.expected())
-    assert (inputs.features, inputs.numbers_per_row) == (case.x_SNF.shape[2],) * 2
+    assert (inputs.features, inputs.elements_per_row) == (case.x_SNF.shape[2],) * 2
 
 
 @pytest.mark.parametrize("all_ones", [False, True])
@@ -126,5 +126,5 @@ def test_a_sparse_product_and_its_gradient_are_the_dense_ones(all_ones: bool, da
 def test_a_sparse_row_counts_for_its_non_zeros_not_for_its_width() -> None:
     x_SNF = np.zeros((1, 4, 1000), np.float32)
     x_SNF[:, :, :3] = 1
-    assert sparse_inputs(x_SNF, all_ones=True).numbers_per_row in (3, 4)
-    assert sparse_inputs(x_SNF[:, :0], all_ones=True).numbers_per_row >= 1
+    assert sparse_inputs(x_SNF, all_ones=True).elements_per_row in (3, 4)
+    assert sparse_inputs(x_SNF[:, :0], all_ones=True).elements_per_row >= 1

@@ -18,7 +18,7 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network, build_network
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.random_streams import sources_of
@@ -121,26 +121,26 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
     place = place_of(case)
     layer, shown = network.layers[place], network.summary()[place]
     everything = lively(network)
-    learned = {k: v.requires_grad_() for k, v in everything.items() if k not in network.state_names}
-    noise = network.noise(sources_of(0, range(REPLICAS)), 1, CPU) if training else None
-    moved: dict[str, torch.Tensor] | None = {} if training else None
+    trainable = {k: v.requires_grad_() for k, v in everything.items() if k not in network.state_names}
+    rng = network.rng(sources_of(0, range(REPLICAS)), 1, CPU) if training else None
+    new_buffers: dict[str, torch.Tensor] | None = {} if training else None
 
     h: Any = x
     for before in network.layers[: place + 1]:
-        h = before.forward(everything, h, noise, moved)
+        h = before.forward(everything, h, rng, new_buffers)
     assert h.shape == (REPLICAS, ROWS, *layer.output_shape)
     assert (shown.position, shown.outputs) == (place, layer.output_shape)
     own = {k: v for k, v in everything.items() if k.startswith(f"{place}.")}
-    assert shown.parameters == sum(v[0].numel() for k, v in own.items() if k in learned)
-    assert shown.state == sum(v[0].numel() for k, v in own.items() if k not in learned)
+    assert shown.parameters == sum(v[0].numel() for k, v in own.items() if k in trainable)
+    assert shown.state == sum(v[0].numel() for k, v in own.items() if k not in trainable)
     assert own.keys() == layer.weights.keys()
 
-    outputs = network.forward(everything, x, noise, moved)
+    outputs = network.forward(everything, x, rng, new_buffers)
     assert outputs.shape == (REPLICAS, ROWS, 2)
     assert torch.isfinite(outputs).all()
-    assert set(moved or {}) == (network.state_names if training else set())
-    gradients = torch.autograd.grad(outputs.square().sum(), list(learned.values()))
-    for name, gradient in zip(learned, gradients, strict=True):
+    assert set(new_buffers or {}) == (network.state_names if training else set())
+    gradients = torch.autograd.grad(outputs.square().sum(), list(trainable.values()))
+    for name, gradient in zip(trainable, gradients, strict=True):
         assert torch.isfinite(gradient).all(), name
         assert (gradient.flatten(1) != 0).any(1).all(), f"{name}: some replica gets no gradient"
 
@@ -167,11 +167,15 @@ def test_a_layer_computes_each_replica_apart_from_the_others(case: str, training
     parameters = lively(network)
 
     def computed(parameters: dict[str, torch.Tensor], x: torch.Tensor, numbers: list[int]) -> Any:
-        noise = network.noise(sources_of(0, numbers), 1, CPU) if training else None
-        moved: dict[str, torch.Tensor] | None = {} if training else None
-        outputs = network.forward(parameters, x, noise, moved)
+        rng = network.rng(sources_of(0, numbers), 1, CPU) if training else None
+        new_buffers: dict[str, torch.Tensor] | None = {} if training else None
+        outputs = network.forward(parameters, x, rng, new_buffers)
         penalty = network.penalty(parameters)
-        return {"outputs": outputs, **(moved or {}), **({} if penalty is None else {"penalty": penalty})}
+        return {
+            "outputs": outputs,
+            **(new_buffers or {}),
+            **({} if penalty is None else {"penalty": penalty}),
+        }
 
     together = computed(parameters, x, list(range(REPLICAS)))
     for replica in range(REPLICAS):
@@ -262,7 +266,7 @@ def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> Non
 
 # --- dropout -----------------------------------------------------------------------------------------------
 
-KEYS = Noise({1: torch.tensor([11, 12])})
+KEYS = BatchRng({1: torch.tensor([11, 12])})
 
 
 def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:
@@ -326,7 +330,7 @@ def test_dropout_is_for_training_alone() -> None:
     x = inputs(1, ROWS, FEATURES)
     of_plain = {"0.weight": parameters["1.weight"], "0.bias": parameters["1.bias"]}
     assert torch.equal(network.forward(parameters, x), plain.forward(of_plain, x))
-    trained = network.forward(parameters, x, network.noise(sources_of(0, [0]), 1, CPU))
+    trained = network.forward(parameters, x, network.rng(sources_of(0, [0]), 1, CPU))
     assert not torch.equal(trained, plain.forward(of_plain, x))
 
 

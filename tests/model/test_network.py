@@ -47,7 +47,7 @@ def test_the_shapes_of_a_network() -> None:
         LayerShape(1, "dropout 0.5", (6,), 0),
         LayerShape(2, "dense, softmax", (3,), 21),
     ]
-    assert (made.inputs, made.outputs, made.widest, made.parameter_count) == (5, 3, 6, 57)
+    assert (made.inputs, made.outputs, made.widest_activation, made.parameter_count) == (5, 3, 6, 57)
     assert [layer.position for layer in made.dropouts] == [1]
 
 
@@ -92,8 +92,8 @@ def test_each_dropout_layer_has_noise_of_its_own() -> None:
     drop = schema.Dropout(rate=0.5)
     made = network(drop, drop, dense(1, use_bias=False), inputs=2000)
     parameters = {"2.weight": torch.ones(1, 2000, 1)}
-    noise = made.noise(sources_of(0, [0]), 1, CPU)
-    kept = made.forward(parameters, torch.ones(1, 1, 2000), noise) / 4  # each survivor is doubled twice
+    rng = made.rng(sources_of(0, [0]), 1, CPU)
+    kept = made.forward(parameters, torch.ones(1, 1, 2000), rng) / 4  # each survivor is doubled twice
     assert kept.item() == pytest.approx(500, abs=5 * np.sqrt(2000 * 0.25 * 0.75))
 
 

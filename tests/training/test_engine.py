@@ -18,17 +18,17 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase
-from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
-from tests.support.small_tasks import (
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import (
     LINEAR_LAYERS,
     F,
     N,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
     zeros_and_ones,
@@ -36,30 +36,34 @@ from tests.support.small_tasks import (
 
 
 def train(
-    task: Task, numbers: Sequence[int], orders: Sequence[RowNumbers], epochs: int = 2
-) -> tuple[EagerEngine, list[Phase]]:
+    problem: TrainingProblem, numbers: Sequence[int], orders: Sequence[RowIndices], epochs: int = 2
+) -> tuple[EagerEngine, list[EpochMetrics]]:
     """Train fresh replicas with these numbers, each over its own order again and again."""
-    engine = EagerEngine(task, first_weights(task, numbers))
+    engine = EagerEngine(problem, first_weights(problem, numbers))
     return engine, [
         engine.train_epoch(orders, sources_of(0, numbers), epoch) for epoch in range(1, epochs + 1)
     ]
 
 
-def only(task: Task, place: int) -> Task:
-    """The same task where the replica at `place` is the only one."""
-    inputs, targets = task.inputs, task.targets
+def only(problem: TrainingProblem, place: int) -> TrainingProblem:
+    """The same problem where the replica at `place` is the only one."""
+    inputs, targets = problem.inputs, problem.targets
     if isinstance(inputs, DenseInputs) and len(inputs.x_SNF) > 1:
         inputs = DenseInputs(inputs.x_SNF[place : place + 1])
-    return replace(task, inputs=inputs, targets=targets[place : place + 1] if len(targets) > 1 else targets)
+    return replace(
+        problem, inputs=inputs, targets=targets[place : place + 1] if len(targets) > 1 else targets
+    )
 
 
-def assert_each_alone_is_the_same(task: Task, numbers: Sequence[int], orders: Sequence[RowNumbers]) -> None:
+def assert_each_alone_is_the_same(
+    problem: TrainingProblem, numbers: Sequence[int], orders: Sequence[RowIndices]
+) -> None:
     """Weights, losses and metrics of replicas that train together, against each that trains alone."""
-    engine, phases = train(task, numbers, orders)
+    engine, phases = train(problem, numbers, orders)
     for place, number in enumerate(numbers):
-        alone, phases_alone = train(only(task, place), [number], [orders[place]])
-        mine = {name: value[place : place + 1] for name, value in engine.parameters().items()}
-        assert_same(mine, alone.parameters())
+        alone, phases_alone = train(only(problem, place), [number], [orders[place]])
+        mine = {name: value[place : place + 1] for name, value in engine.weights().items()}
+        assert_same(mine, alone.weights())
         for together, apart in zip(phases, phases_alone, strict=True):
             assert together.columns(place) == pytest.approx(apart.columns(0), rel=1e-5, nan_ok=True)
 
@@ -79,7 +83,7 @@ def test_a_replica_does_not_know_who_trains_beside_it(
 ) -> None:
     """With dropout, folds of any length, short last batches, and rows of its own or of all."""
     copies = len(lengths) if own_data and not sparse else 1
-    task = make_task(
+    problem = make_problem(
         x_SNF=rows(copies, N, F) * zeros_and_ones(copies, N, F),
         # Metrics that a nearly tied pair or an output nearly at 0.5 cannot throw to another value.
         metrics=["mse", "mae"],
@@ -88,28 +92,28 @@ def test_a_replica_does_not_know_who_trains_beside_it(
         sparse=sparse,
     )
     numbers = [5 * place + 2 for place in range(len(lengths))]
-    assert_each_alone_is_the_same(task, numbers, several_rows(lengths))
+    assert_each_alone_is_the_same(problem, numbers, several_rows(lengths))
 
 
 @pytest.mark.parametrize("kind", schema.components(schema.Optimizer))
 def test_replicas_that_made_different_numbers_of_steps_go_on_as_they_would_alone(kind: str) -> None:
     """Of 40, 9 and 17 rows in batches of 4: 10, 3 and 5 steps an epoch, two of them end with a single row."""
-    task = make_task(optimizer={kind: {"learning_rate": 0.01}}, batch_size=4)
-    assert_each_alone_is_the_same(task, [0, 1, 2], several_rows([40, 9, 17]))
+    problem = make_problem(optimizer={kind: {"learning_rate": 0.01}}, batch_size=4)
+    assert_each_alone_is_the_same(problem, [0, 1, 2], several_rows([40, 9, 17]))
 
 
 def test_replicas_that_are_left_go_on_as_if_the_others_had_never_been() -> None:
-    task = make_task(x_SNF=rows(4, N, F), batch_size=8)
+    problem = make_problem(x_SNF=rows(4, N, F), batch_size=8)
     orders = several_rows([20, 33, 25, 17])
-    engine, _ = train(task, [0, 1, 2, 3], orders, epochs=1)
-    engine.keep([1, 2, 3])
-    engine.keep([2, 0])  # the replicas 3 and 1
+    engine, _ = train(problem, [0, 1, 2, 3], orders, epochs=1)
+    engine.select_replicas([1, 2, 3])
+    engine.select_replicas([2, 0])  # the replicas 3 and 1
     phase = engine.train_epoch([orders[3], orders[1]], sources_of(0, [3, 1]), 2)
     validated = engine.evaluate([orders[0], orders[0]])
     for place, number in enumerate([3, 1]):
-        alone, phases = train(only(task, number), [number], [orders[number]])
-        mine = {name: value[place : place + 1] for name, value in engine.parameters().items()}
-        assert_same(mine, alone.parameters())
+        alone, phases = train(only(problem, number), [number], [orders[number]])
+        mine = {name: value[place : place + 1] for name, value in engine.weights().items()}
+        assert_same(mine, alone.weights())
         assert phase.columns(place) == pytest.approx(phases[1].columns(0), rel=1e-5)
         assert validated.columns(place) == pytest.approx(alone.evaluate([orders[0]]).columns(0), rel=1e-5)
 
@@ -122,13 +126,13 @@ def test_an_epoch_is_the_row_weighted_mean_over_its_batches_as_they_were_trained
     """21 rows: the last batch of 8 has five of them, that of 20 a single one."""
     layers = [{"dense": {"units": 1, "kernel_regularizer": {"l1_l2": {"l1": 0.03, "l2": 0.02}}}}]
     targets = 3 * rows(1, N, 1, seed=5)
-    task = make_task(
+    problem = make_problem(
         layers, loss="mse", optimizer="sgd", metrics=["mae", "r2"], targets=targets, batch_size=batch_size
     )
     (order,) = several_rows([21])
-    engine, (found,) = train(task, [0], [order], epochs=1)
+    engine, (found,) = train(problem, [0], [order], epochs=1)
 
-    first = first_weights(task, [0])
+    first = first_weights(problem, [0])
     w, b = (first[name][0].clone().requires_grad_() for name in ("0.weight", "0.bias"))
     theirs = torch.optim.SGD([w, b], lr=0.01)
     x_NF, y_N1 = torch.from_numpy(rows(1, N, F)[0]), torch.from_numpy(targets[0])
@@ -151,14 +155,14 @@ def test_an_epoch_is_the_row_weighted_mean_over_its_batches_as_they_were_trained
         },
         rel=1e-5,
     )
-    assert_same(engine.parameters(), {"0.weight": w.detach()[None], "0.bias": b.detach()[None]})
+    assert_same(engine.weights(), {"0.weight": w.detach()[None], "0.bias": b.detach()[None]})
 
 
 def test_what_is_dropped_does_not_depend_on_the_batch_size() -> None:
     """With steps too small to be seen, each row meets the same network in any batch, dropout included."""
     orders = several_rows([40, 37])
     found = [
-        train(make_task(optimizer={"sgd": 1e-30}, batch_size=batch_size), [0, 1], orders, epochs=1)[1][0]
+        train(make_problem(optimizer={"sgd": 1e-30}, batch_size=batch_size), [0, 1], orders, epochs=1)[1][0]
         for batch_size in (1, 8, 60)
     ]
     for place in range(2):
@@ -167,7 +171,7 @@ def test_what_is_dropped_does_not_depend_on_the_batch_size() -> None:
 
 
 def test_dropout_is_at_work_while_training_and_differs_from_epoch_to_epoch() -> None:
-    engine, phases = train(make_task(optimizer={"sgd": 1e-30}), [0], several_rows([40]), epochs=3)
+    engine, phases = train(make_problem(optimizer={"sgd": 1e-30}), [0], several_rows([40]), epochs=3)
     losses = [phase.losses[0] for phase in phases]
     losses.append(engine.evaluate(several_rows([40])).losses[0])
     assert len({round(loss, 4) for loss in losses}) == 4
@@ -178,9 +182,9 @@ def test_dropout_is_at_work_while_training_and_differs_from_epoch_to_epoch() -> 
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_equal_trainings_give_equal_bits(sparse: bool) -> None:
-    def run() -> tuple[dict[str, Tensor], list[Phase]]:
-        engine, phases = train(make_task(sparse=sparse), [0, 1, 2], several_rows([40, 37, 40]), epochs=3)
-        return engine.parameters(), phases
+    def run() -> tuple[dict[str, Tensor], list[EpochMetrics]]:
+        engine, phases = train(make_problem(sparse=sparse), [0, 1, 2], several_rows([40, 37, 40]), epochs=3)
+        return engine.weights(), phases
 
     (weights, phases), (weights_again, phases_again) = run(), run()
     assert_same(weights_again, weights, exactly=True)
@@ -190,13 +194,13 @@ def test_equal_trainings_give_equal_bits(sparse: bool) -> None:
 @pytest.mark.parametrize("block", [1, 8, 19, 1000])
 def test_how_many_rows_are_held_at_a_time_changes_no_bit(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = several_rows([40, 37, 40])
-    expected, phases = train(make_task(), [0, 1, 2], orders)
-    # A row of the task takes eight numbers, those of its widest layer.
-    monkeypatch.setattr("nnrun.training.problem.BLOCK_NUMBERS", block * 8)
-    task = make_task()
-    assert task.rows_at_once == block
-    found, phases_in_blocks = train(task, [0, 1, 2], orders)
-    assert_same(found.parameters(), expected.parameters(), exactly=True)
+    expected, phases = train(make_problem(), [0, 1, 2], orders)
+    # A row of the problem takes eight numbers, those of its widest_activation layer.
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_ELEMENTS", block * 8)
+    problem = make_problem()
+    assert problem.rows_at_once == block
+    found, phases_in_blocks = train(problem, [0, 1, 2], orders)
+    assert_same(found.weights(), expected.weights(), exactly=True)
     for phase, in_blocks in zip(phases, phases_in_blocks, strict=True):
         for place in range(3):
             assert in_blocks.columns(place) == pytest.approx(phase.columns(place), rel=1e-9)
@@ -204,9 +208,9 @@ def test_how_many_rows_are_held_at_a_time_changes_no_bit(block: int, monkeypatch
 
 def test_sparse_rows_train_as_dense_ones() -> None:
     x_SNF, orders = rows(1, N, F) * zeros_and_ones(1, N, F), several_rows([40, 37])
-    dense, phases = train(make_task(x_SNF=x_SNF), [0, 1], orders)
-    sparse, sparse_phases = train(make_task(x_SNF=x_SNF, sparse=True), [0, 1], orders)
-    assert_same(sparse.parameters(), dense.parameters())
+    dense, phases = train(make_problem(x_SNF=x_SNF), [0, 1], orders)
+    sparse, sparse_phases = train(make_problem(x_SNF=x_SNF, sparse=True), [0, 1], orders)
+    assert_same(sparse.weights(), dense.weights())
     for phase, sparse_phase in zip(phases, sparse_phases, strict=True):
         for place in range(2):
             assert sparse_phase.columns(place) == pytest.approx(phase.columns(place), rel=1e-5)
@@ -240,19 +244,19 @@ def test_columns_that_no_batch_meets_for_a_while_end_as_if_they_had_not_waited(
         {"dense": {"units": 1, "activation": "sigmoid"}},
     ]
 
-    def trained(*, sparse: bool) -> tuple[EagerEngine, list[Phase]]:
-        task = make_task(
+    def trained(*, sparse: bool) -> tuple[EagerEngine, list[EpochMetrics]]:
+        problem = make_problem(
             layers, optimizer=optimizer, metrics=["mse"], x_SNF=x_SNF, sparse=sparse, batch_size=4
         )
-        engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
+        engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
         orders = several_rows([40, 9, 17])
         phases = [engine.train_epoch(orders, sources_of(0, [0, 1, 2]), epoch) for epoch in (1, 2)]
-        engine.keep([2, 0])
+        engine.select_replicas([2, 0])
         phases.append(engine.train_epoch([orders[2], orders[0]], sources_of(0, [2, 0]), 3))
         return engine, phases
 
     (sparse, phases), (dense, dense_phases) = trained(sparse=True), trained(sparse=False)
-    assert_same(sparse.parameters(), dense.parameters())
+    assert_same(sparse.weights(), dense.weights())
     for phase, dense_phase in zip(phases, dense_phases, strict=True):
         for place in range(len(phase.losses)):
             assert phase.columns(place) == pytest.approx(dense_phase.columns(place), rel=1e-5)
@@ -275,16 +279,16 @@ def test_clipped_and_weighted_replicas_do_what_each_does_alone(
     """Unequal numbers of steps, short last batches, and weights of each replica's own."""
     weights = weights_of_rows(3)
     changes = {"clip": build_clip(clip), "training_weights": weights}
-    task = replace(make_task(optimizer=optimizer, metrics=["mse"], batch_size=4), **changes)
+    problem = replace(make_problem(optimizer=optimizer, metrics=["mse"], batch_size=4), **changes)
     orders = several_rows([40, 9, 17])
-    engine, phases = train(task, [0, 1, 2], orders)
-    unlimited, _ = train(replace(task, clip=None), [0, 1, 2], orders)
-    assert not torch.equal(engine.parameters()["1.weight"], unlimited.parameters()["1.weight"])
+    engine, phases = train(problem, [0, 1, 2], orders)
+    unlimited, _ = train(replace(problem, clip=None), [0, 1, 2], orders)
+    assert not torch.equal(engine.weights()["1.weight"], unlimited.weights()["1.weight"])
     for place in range(3):
-        mine = replace(task, training_weights=weights[place : place + 1])
+        mine = replace(problem, training_weights=weights[place : place + 1])
         alone, phases_alone = train(mine, [place], [orders[place]])
-        found = {name: value[place : place + 1] for name, value in engine.parameters().items()}
-        assert_same(found, alone.parameters())
+        found = {name: value[place : place + 1] for name, value in engine.weights().items()}
+        assert_same(found, alone.weights())
         for together, apart in zip(phases, phases_alone, strict=True):
             assert together.columns(place) == pytest.approx(apart.columns(0), rel=1e-5)
 
@@ -292,27 +296,31 @@ def test_clipped_and_weighted_replicas_do_what_each_does_alone(
 def test_the_loss_of_weighted_rows_is_their_weighted_sum_by_their_number() -> None:
     """An epoch that is one batch, at a rate that changes nothing: its loss is that of the first weights."""
     weights = weights_of_rows(1)
-    task = make_task([{"dense": 1}], loss="mse", optimizer={"sgd": 1e-30}, metrics=["mse"], batch_size=60)
+    problem = make_problem(
+        [{"dense": 1}], loss="mse", optimizer={"sgd": 1e-30}, metrics=["mse"], batch_size=60
+    )
     (order,) = several_rows([60])
-    _, (plain,) = train(task, [0], [order], epochs=1)
-    _, (found,) = train(replace(task, training_weights=weights), [0], [order], epochs=1)
-    assert isinstance(task.inputs, DenseInputs)
-    first = first_weights(task, [0])
-    outputs = task.inputs.x_SNF[0] @ first["0.weight"][0] + first["0.bias"][0]
-    losses = (outputs - task.targets[0]).square()[:, 0]
+    _, (plain,) = train(problem, [0], [order], epochs=1)
+    _, (found,) = train(replace(problem, training_weights=weights), [0], [order], epochs=1)
+    assert isinstance(problem.inputs, DenseInputs)
+    first = first_weights(problem, [0])
+    outputs = problem.inputs.x_SNF[0] @ first["0.weight"][0] + first["0.bias"][0]
+    losses = (outputs - problem.targets[0]).square()[:, 0]
     assert found.losses[0] == pytest.approx(float((losses * weights[0]).sum() / 60), rel=1e-5)
     assert found.metrics == plain.metrics
 
 
 def test_rows_of_weight_2_train_as_rows_that_are_there_twice() -> None:
     """And rows of weight 0 as rows that are not there, but for the number by which the sum is divided."""
-    task = make_task(optimizer={"sgd": 0.1}, layers=LINEAR_LAYERS, loss="mse", metrics=[], batch_size=60)
+    problem = make_problem(
+        optimizer={"sgd": 0.1}, layers=LINEAR_LAYERS, loss="mse", metrics=[], batch_size=60
+    )
     weights = torch.ones(1, N)
     weights[0, :10], weights[0, 10:20] = 2, 0
-    weighted, _ = train(replace(task, training_weights=weights), [0], [np.arange(N)])
+    weighted, _ = train(replace(problem, training_weights=weights), [0], [np.arange(N)])
     order = np.concatenate([np.arange(10), np.arange(10), np.arange(20, N)])
-    repeated, _ = train(task, [0], [order])
-    assert_same(weighted.parameters(), repeated.parameters())
+    repeated, _ = train(problem, [0], [order])
+    assert_same(weighted.weights(), repeated.weights())
 
 
 @pytest.mark.parametrize("clip", [None, *CLIPS], ids=str)
@@ -330,23 +338,23 @@ def test_sparse_rows_are_clipped_and_weighted_as_dense_ones(
         {"dense": {"units": 1, "activation": "sigmoid"}},
     ]
 
-    def trained(*, sparse: bool) -> tuple[EagerEngine, list[Phase]]:
-        task = make_task(
+    def trained(*, sparse: bool) -> tuple[EagerEngine, list[EpochMetrics]]:
+        problem = make_problem(
             layers, optimizer=optimizer, metrics=["mse"], x_SNF=x_SNF, sparse=sparse, batch_size=4
         )
-        task = replace(task, clip=build_clip(clip), training_weights=weights_of_rows(1))
-        engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
+        problem = replace(problem, clip=build_clip(clip), training_weights=weights_of_rows(1))
+        engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
         orders = several_rows([40, 9, 17])
         phases = []
         for epoch, rates in ((1, [0.1, 0.1, 0.1]), (2, [0.1, 0.03, 0.02])):
-            engine.set_rates(rates)
+            engine.set_learning_rates(rates)
             phases.append(engine.train_epoch(orders, sources_of(0, [0, 1, 2]), epoch))
-        engine.keep([2, 0])
+        engine.select_replicas([2, 0])
         phases.append(engine.train_epoch([orders[2], orders[0]], sources_of(0, [2, 0]), 3))
         return engine, phases
 
     (sparse, phases), (dense, dense_phases) = trained(sparse=True), trained(sparse=False)
-    assert_same(sparse.parameters(), dense.parameters())
+    assert_same(sparse.weights(), dense.weights())
     for phase, dense_phase in zip(phases, dense_phases, strict=True):
         for place in range(len(phase.losses)):
             assert phase.columns(place) == pytest.approx(dense_phase.columns(place), rel=1e-5)
@@ -356,60 +364,60 @@ def test_sparse_rows_are_clipped_and_weighted_as_dense_ones(
 def test_a_rate_that_is_set_is_that_of_the_optimizer_to_the_last_bit(kind: str) -> None:
     """Where all replicas have the same one; else it is theirs, each its own, also of those that stay."""
     orders = several_rows([40, 17])
-    set_, expected = make_task(optimizer={kind: 0.5}), make_task(optimizer={kind: 0.01})
+    set_, expected = make_problem(optimizer={kind: 0.5}), make_problem(optimizer={kind: 0.01})
     reference, phases = train(expected, [0, 1], orders)
     engine = EagerEngine(set_, first_weights(set_, [0, 1]))
-    engine.set_rates([0.01, 0.01])
+    engine.set_learning_rates([0.01, 0.01])
     assert [engine.train_epoch(orders, sources_of(0, [0, 1]), epoch) for epoch in (1, 2)] == phases
-    assert_same(engine.parameters(), reference.parameters(), exactly=True)
+    assert_same(engine.weights(), reference.weights(), exactly=True)
 
     engine = EagerEngine(set_, first_weights(set_, [0, 1]))
-    engine.set_rates([0.2, 0.01])
+    engine.set_learning_rates([0.2, 0.01])
     engine.train_epoch(orders, sources_of(0, [0, 1]), 1)
-    engine.keep([1])
+    engine.select_replicas([1])
     engine.train_epoch(orders[1:], sources_of(0, [1]), 2)
-    mine = {name: value[1:] for name, value in reference.parameters().items()}
-    assert_same(engine.parameters(), mine)
+    mine = {name: value[1:] for name, value in reference.weights().items()}
+    assert_same(engine.weights(), mine)
 
 
 # --- looking -----------------------------------------------------------------------------------------------
 
 
 def test_evaluation_changes_no_bit() -> None:
-    task, orders = make_task(), several_rows([40, 37])
-    expected, phases = train(task, [0, 1], orders)
-    engine = EagerEngine(task, first_weights(task, [0, 1]))
+    problem, orders = make_problem(), several_rows([40, 37])
+    expected, phases = train(problem, [0, 1], orders)
+    engine = EagerEngine(problem, first_weights(problem, [0, 1]))
     looked = []
     for epoch in (1, 2):
         engine.evaluate(several_rows([25, 60], seed=9))
         looked.append(engine.train_epoch(orders, sources_of(0, [0, 1]), epoch))
         engine.evaluate(several_rows([3, 2], seed=8))
-    assert_same(engine.parameters(), expected.parameters(), exactly=True)
+    assert_same(engine.weights(), expected.weights(), exactly=True)
     assert looked == phases
 
 
 def test_the_parameters_are_a_copy_and_so_are_those_it_started_from() -> None:
-    task, orders = make_task(), several_rows([40])
-    first = first_weights(task, [0])
-    engine = EagerEngine(task, first)
-    before = engine.parameters()
+    problem, orders = make_problem(), several_rows([40])
+    first = first_weights(problem, [0])
+    engine = EagerEngine(problem, first)
+    before = engine.weights()
     assert_same(before, first, exactly=True)
     engine.train_epoch(orders, sources_of(0, [0]), 1)
-    assert_same(before, first_weights(task, [0]), exactly=True)
-    assert_same(first, first_weights(task, [0]), exactly=True)
-    assert not torch.equal(engine.parameters()["1.weight"], before["1.weight"])
-    trained = engine.parameters()
-    for value in engine.parameters().values():
+    assert_same(before, first_weights(problem, [0]), exactly=True)
+    assert_same(first, first_weights(problem, [0]), exactly=True)
+    assert not torch.equal(engine.weights()["1.weight"], before["1.weight"])
+    trained = engine.weights()
+    for value in engine.weights().values():
         value.fill_(7)
-    assert_same(engine.parameters(), trained, exactly=True)
+    assert_same(engine.weights(), trained, exactly=True)
     assert not any(value.requires_grad for value in trained.values())
 
 
 def test_the_optimizer_of_a_task_keeps_nothing_from_one_training_for_the_next() -> None:
-    task, orders = replace(make_task(), optimizer=build_optimizer(schema.Adam())), several_rows([40])
-    first, _ = train(task, [0], orders)
-    second, _ = train(task, [0], orders)
-    assert_same(second.parameters(), first.parameters(), exactly=True)
+    problem, orders = replace(make_problem(), optimizer=build_optimizer(schema.Adam())), several_rows([40])
+    first, _ = train(problem, [0], orders)
+    second, _ = train(problem, [0], orders)
+    assert_same(second.weights(), first.parameters(), exactly=True)
 
 
 # --- numbers that are none ---------------------------------------------------------------------------------
@@ -419,10 +427,10 @@ def test_the_optimizer_of_a_task_keeps_nothing_from_one_training_for_the_next() 
 def test_the_first_batch_that_is_no_number_is_known_for_each_replica(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnrun.training.problem.BLOCK_NUMBERS", block * F)
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_ELEMENTS", block * F)
     x_SNF = rows(1, N, F)
     x_SNF[0, 50] = np.inf
-    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=x_SNF, batch_size=8)
+    problem = make_problem(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=x_SNF, batch_size=8)
     fine = np.arange(40)
     orders = [
         fine[:33],
@@ -430,6 +438,6 @@ def test_the_first_batch_that_is_no_number_is_known_for_each_replica(
         np.concatenate([fine[:23], [50], fine[23:27]]),  # the third
         np.concatenate([fine[:35], [50]]),  # the fifth and last, of four rows
     ]
-    _, (phase,) = train(task, [0, 1, 2, 3], orders, epochs=1)
+    _, (phase,) = train(problem, [0, 1, 2, 3], orders, epochs=1)
     assert phase.first_bad_batch == (None, 1, 3, 5)
     assert np.isfinite(phase.losses).tolist() == [True, False, False, False]

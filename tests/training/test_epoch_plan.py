@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.epoch_plan import RowNumbers, Segment, epoch_order, segments
+from nnrun.training.epoch_plan import RowIndices, Segment, epoch_order, segments
 
 seeds = st.integers(0, 2**63 - 1)
 
 
-def orders_of(lengths: list[int]) -> list[RowNumbers]:
+def orders_of(lengths: list[int]) -> list[RowIndices]:
     """An order for each replica; no row number is in two of them."""
     rng = np.random.default_rng(0)
     return [1000 * place + rng.permutation(length) for place, length in enumerate(lengths)]

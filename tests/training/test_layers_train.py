@@ -12,13 +12,13 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.choice import choose
 from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.engine import EagerEngine
-from nnrun.training.problem import Task
-from tests.support.small_tasks import (
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import (
     F,
     N,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
     zeros_and_ones,
@@ -47,12 +47,12 @@ STACKS: dict[str, list[Any]] = {
 LENGTHS = [40, 9, 17]
 
 
-def task_of(layers: list[Any], **changes: Any) -> Task:
-    return make_task(layers, optimizer={"sgd": 0.1}, metrics=["mse"], batch_size=8, **changes)
+def problem_of(layers: list[Any], **changes: Any) -> TrainingProblem:
+    return make_problem(layers, optimizer={"sgd": 0.1}, metrics=["mse"], batch_size=8, **changes)
 
 
-def trained(task: Task, numbers: list[int], lengths: list[int], epochs: int = 3) -> EagerEngine:
-    engine = EagerEngine(task, first_weights(task, numbers))
+def trained(problem: TrainingProblem, numbers: list[int], lengths: list[int], epochs: int = 3) -> EagerEngine:
+    engine = EagerEngine(problem, first_weights(problem, numbers))
     orders = dict(zip([0, 1, 2], several_rows(LENGTHS), strict=True))
     for epoch in range(1, epochs + 1):
         engine.train_epoch([orders[n] for n in numbers], sources_of(0, numbers), epoch)
@@ -62,55 +62,55 @@ def trained(task: Task, numbers: list[int], lengths: list[int], epochs: int = 3)
 @pytest.mark.parametrize("kind", STACKS)
 def test_replicas_of_different_lengths_end_as_each_would_alone(kind: str) -> None:
     """Of 40, 9 and 17 rows in batches of 8: one replica makes some steps alone, some have a single row."""
-    task = task_of(STACKS[kind])
-    engine = trained(task, [0, 1, 2], LENGTHS)
-    together = engine.parameters()
+    problem = problem_of(STACKS[kind])
+    engine = trained(problem, [0, 1, 2], LENGTHS)
+    together = engine.weights()
     validated = engine.evaluate(several_rows([12, 12, 12], seed=5))
     for number in range(3):
-        alone = trained(task, [number], [LENGTHS[number]])
-        assert_same({k: v[number : number + 1] for k, v in together.items()}, alone.parameters())
+        alone = trained(problem, [number], [LENGTHS[number]])
+        assert_same({k: v[number : number + 1] for k, v in together.items()}, alone.weights())
         own = alone.evaluate([several_rows([12, 12, 12], seed=5)[number]])
         assert validated.columns(number) == pytest.approx(own.columns(0), rel=1e-5)
 
 
 def test_moving_statistics_move_while_training_and_at_no_other_time() -> None:
-    task = task_of(NORMALIZED)
-    engine = EagerEngine(task, first_weights(task, [0]))
+    problem = problem_of(NORMALIZED)
+    engine = EagerEngine(problem, first_weights(problem, [0]))
     (order,) = several_rows([16])
-    first = engine.parameters()
+    first = engine.weights()
     assert first["1.running_mean"].tolist() == [[0.0] * 5]
     assert first["1.running_var"].tolist() == [[1.0] * 5]
     engine.evaluate([order])
-    assert_same(engine.parameters(), first, exactly=True)
+    assert_same(engine.weights(), first, exactly=True)
     engine.train_epoch([order], sources_of(0, [0]), 1)
-    moved = engine.parameters()
+    moved = engine.weights()
     assert not torch.equal(moved["1.running_mean"], first["1.running_mean"])
     engine.evaluate([order])
-    assert_same(engine.parameters(), moved, exactly=True)
+    assert_same(engine.weights(), moved, exactly=True)
 
 
 def test_moving_statistics_follow_the_batches() -> None:
     """Keras's rule, with the variance of ddof 0, over two batches of one epoch, computed by hand."""
-    task = task_of([{"batch_normalization": {"momentum": 0.75}}, SIGMOID])
-    x_NF = task.inputs.x_SNF[0].double().numpy()  # type: ignore[attr-defined]
-    engine = EagerEngine(task, first_weights(task, [0]))
+    problem = problem_of([{"batch_normalization": {"momentum": 0.75}}, SIGMOID])
+    x_NF = problem.inputs.x_SNF[0].double().numpy()  # type: ignore[attr-defined]
+    engine = EagerEngine(problem, first_weights(problem, [0]))
     order = np.arange(16)
     engine.train_epoch([order], sources_of(0, [0]), 1)
     mean, variance = np.zeros(F), np.ones(F)
     for batch in (x_NF[:8], x_NF[8:16]):
         mean = 0.75 * mean + 0.25 * batch.mean(0)
         variance = 0.75 * variance + 0.25 * batch.var(0)
-    found = engine.parameters()
+    found = engine.weights()
     np.testing.assert_allclose(found["0.running_mean"][0], mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["0.running_var"][0], variance, rtol=1e-5)
 
 
 def test_replicas_that_are_left_keep_their_statistics() -> None:
-    task = task_of(NORMALIZED)
-    engine = trained(task, [0, 1, 2], LENGTHS)
-    before = engine.parameters()
-    engine.keep([2, 0])
-    assert_same(engine.parameters(), {k: v[[2, 0]] for k, v in before.items()}, exactly=True)
+    problem = problem_of(NORMALIZED)
+    engine = trained(problem, [0, 1, 2], LENGTHS)
+    before = engine.weights()
+    engine.select_replicas([2, 0])
+    assert_same(engine.weights(), {k: v[[2, 0]] for k, v in before.items()}, exactly=True)
 
 
 @pytest.mark.parametrize("layer", ["batch_normalization", "layer_normalization"])
@@ -118,7 +118,7 @@ def test_a_layer_that_needs_every_number_takes_sparse_rows_as_dense_ones(layer: 
     layers = [{"dropout": 0.3}, layer, SIGMOID]
     x_SNF = rows(1, N, F) * zeros_and_ones(1, N, F)
     found = [
-        trained(task_of(layers, x_SNF=x_SNF, sparse=sparse), [0, 1, 2], LENGTHS).parameters()
+        trained(problem_of(layers, x_SNF=x_SNF, sparse=sparse), [0, 1, 2], LENGTHS).weights()
         for sparse in (True, False)
     ]
     assert_same(found[0], found[1])
@@ -127,18 +127,18 @@ def test_a_layer_that_needs_every_number_takes_sparse_rows_as_dense_ones(layer: 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("kind", ["batch_normalization", "layer_normalization"])
 def test_compiled_steps_keep_the_statistics_too(kind: str) -> None:
-    task = task_of(STACKS[kind])
-    weights = first_weights(task, [0, 1])
-    engines = [EagerEngine(task, weights), CompiledEngine(task, weights, pytest.fail, "aot_eager")]
+    problem = problem_of(STACKS[kind])
+    weights = first_weights(problem, [0, 1])
+    engines = [EagerEngine(problem, weights), CompiledEngine(problem, weights, pytest.fail, "aot_eager")]
     for engine in engines:
         for epoch in (1, 2):
             engine.train_epoch(several_rows([58, 53]), sources_of(0, [0, 1]), epoch)
-    assert_same(engines[1].parameters(), engines[0].parameters())
+    assert_same(engines[1].weights(), engines[0].weights())
 
 
 @pytest.mark.parametrize("kind", ["conv2d", "conv1d", "lstm", "gru"])
 def test_layers_that_are_not_compiled(kind: str) -> None:
-    choice = choose("auto", task_of(STACKS[kind]), 10**6)
+    choice = choose("auto", problem_of(STACKS[kind]), 10**6)
     assert not choice.compiled
     assert (
         choice.reason

@@ -18,18 +18,18 @@ from nnrun.errors import DivergedError
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase
-from nnrun.training.epoch_plan import RowNumbers, epoch_order
+from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.epoch_plan import RowIndices, epoch_order
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 from tests.support.keras_early_stopping import keras_would
 from tests.support.keras_plateau import keras_rates
-from tests.support.small_tasks import (
+from tests.support.small_problems import (
     LINEAR_LAYERS,
     N,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     zeros_and_ones,
 )
@@ -37,7 +37,7 @@ from tests.support.small_tasks import (
 NOBODY = np.arange(0)
 
 
-def replica(number: int, train_rows: RowNumbers, validation_rows: RowNumbers, seed: int = 0) -> Replica:
+def replica(number: int, train_rows: RowIndices, validation_rows: RowIndices, seed: int = 0) -> Replica:
     return Replica(number, train_rows, validation_rows, RandomSource(seed, number))
 
 
@@ -52,7 +52,7 @@ def folds(lengths: Sequence[int] = (40, 37, 25), *, validated: bool = True, seed
 
 
 def trainer(
-    task: Task,
+    problem: TrainingProblem,
     replicas: Sequence[Replica],
     *,
     epochs: int = 3,
@@ -61,14 +61,18 @@ def trainer(
     maximize: bool = False,
     rates: Sequence[schema.Component] = (),
 ) -> Trainer:
-    engine = EagerEngine(task, first_weights(task, [r.number for r in replicas], replicas[0].source.seed))
-    schedule = Schedule(epochs, shuffle, task.optimizer.learning_rate, stopping, maximize, rates)
+    engine = EagerEngine(
+        problem, first_weights(problem, [r.number for r in replicas], replicas[0].source.seed)
+    )
+    schedule = Schedule(epochs, shuffle, problem.optimizer.learning_rate, stopping, maximize, rates)
     return Trainer(engine, replicas, schedule, kind="fold")
 
 
-def run(task: Task, replicas: Sequence[Replica], **settings: Any) -> tuple[Trainer, list[EpochRecord]]:
+def run(
+    problem: TrainingProblem, replicas: Sequence[Replica], **settings: Any
+) -> tuple[Trainer, list[EpochRecord]]:
     """Train to the end."""
-    made = trainer(task, replicas, **settings)
+    made = trainer(problem, replicas, **settings)
     return made, list(made.epochs())
 
 
@@ -91,8 +95,8 @@ def assert_same_history(found: list[dict[str, float]], expected: list[dict[str, 
 
 
 def test_a_record_tells_of_every_replica_in_the_columns_of_the_history() -> None:
-    task = make_task(metrics=["mse", "accuracy"], optimizer={"adam": 0.02})
-    _, records = run(task, folds(), epochs=2)
+    problem = make_problem(metrics=["mse", "accuracy"], optimizer={"adam": 0.02})
+    _, records = run(problem, folds(), epochs=2)
     assert [record.epoch for record in records] == [1, 2]
     for record in records:
         assert list(record.rows) == [0, 1, 2]
@@ -101,13 +105,13 @@ def test_a_record_tells_of_every_replica_in_the_columns_of_the_history() -> None
         for row in record.rows.values():
             columns = ["loss", "mse", "accuracy", "val_loss", "val_mse", "val_accuracy"]
             assert list(row) == columns
-    _, records = run(task, folds(validated=False), epochs=1)
+    _, records = run(problem, folds(validated=False), epochs=1)
     assert list(records[0].rows[1]) == ["loss", "mse", "accuracy"]
 
 
 def test_validation_columns_are_those_of_the_weights_after_the_epoch() -> None:
-    task, replicas = make_task(), folds()
-    made = trainer(task, replicas)
+    problem, replicas = make_problem(), folds()
+    made = trainer(problem, replicas)
     for record in made.epochs():
         phase = made.engine.evaluate([replica.validation_rows for replica in replicas])
         for place, row in enumerate(record.rows.values()):
@@ -122,20 +126,20 @@ def test_validation_columns_are_those_of_the_weights_after_the_epoch() -> None:
 def test_replicas_that_train_together_do_what_each_does_alone(sparse: bool, shuffle: bool) -> None:
     """With dropout, unequal numbers of rows and short last batches: 40, 37 and 25 rows in batches of 8."""
     x_SNF = rows(1, N, 6) * zeros_and_ones(1, N, 6)
-    task = make_task(x_SNF=x_SNF, sparse=sparse, metrics=["mse", "mae"])
+    problem = make_problem(x_SNF=x_SNF, sparse=sparse, metrics=["mse", "mae"])
     replicas = folds()
-    made, records = run(task, replicas, shuffle=shuffle)
+    made, records = run(problem, replicas, shuffle=shuffle)
     for replica in replicas:
-        alone, alone_records = run(task, [replica], shuffle=shuffle)
+        alone, alone_records = run(problem, [replica], shuffle=shuffle)
         assert_same(made.finished[replica.number], alone.finished[replica.number])
         number = replica.number
         assert_same_history(histories(records)[number], histories(alone_records)[number])
 
 
 def test_validation_changes_no_bit_of_training() -> None:
-    task = make_task()
-    looked, records = run(task, folds())
-    unseen, unseen_records = run(task, folds(validated=False))
+    problem = make_problem()
+    looked, records = run(problem, folds())
+    unseen, unseen_records = run(problem, folds(validated=False))
     for number, weights in unseen.finished.items():
         assert_same(looked.finished[number], weights, exactly=True)
     for record, unseen_record in zip(records, unseen_records, strict=True):
@@ -144,7 +148,7 @@ def test_validation_changes_no_bit_of_training() -> None:
 
 
 def test_equal_trainings_give_equal_bits() -> None:
-    (first, records), (second, again) = run(make_task(), folds()), run(make_task(), folds())
+    (first, records), (second, again) = run(make_problem(), folds()), run(make_problem(), folds())
     assert [record.rows for record in again] == [record.rows for record in records]
     for number, weights in first.finished.items():
         assert_same(second.finished[number], weights, exactly=True)
@@ -152,7 +156,7 @@ def test_equal_trainings_give_equal_bits() -> None:
 
 def test_shuffling_matters_and_comes_from_the_seed() -> None:
     weights = [
-        run(make_task(), folds(seed=seed), shuffle=shuffle)[0].finished[0]["1.weight"]
+        run(make_problem(), folds(seed=seed), shuffle=shuffle)[0].finished[0]["1.weight"]
         for seed, shuffle in [(0, True), (0, False), (1, True)]
     ]
     assert not torch.equal(weights[0], weights[1])
@@ -162,14 +166,14 @@ def test_shuffling_matters_and_comes_from_the_seed() -> None:
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuffle: bool) -> None:
     """The order comes from the replica's number, whatever its place among the others."""
-    task = make_task(LINEAR_LAYERS, loss="mse", optimizer="sgd", metrics=[])
+    problem = make_problem(LINEAR_LAYERS, loss="mse", optimizer="sgd", metrics=[])
     (first,) = folds((40,))
     stack = [replica(number, first.train_rows, NOBODY) for number in (3, 8)]
 
     def weights_after_two_epochs(replicas: Sequence[Replica]) -> list[Tensor]:
-        made = trainer(task, replicas, epochs=2, shuffle=shuffle)
-        same = {k: v.expand(len(replicas), *v.shape[1:]) for k, v in first_weights(task, [0]).items()}
-        made.engine = EagerEngine(task, same)
+        made = trainer(problem, replicas, epochs=2, shuffle=shuffle)
+        same = {k: v.expand(len(replicas), *v.shape[1:]) for k, v in first_weights(problem, [0]).items()}
+        made.engine = EagerEngine(problem, same)
         list(made.epochs())
         return [made.finished[replica.number]["0.weight"] for replica in replicas]
 
@@ -183,7 +187,7 @@ def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuff
 def test_the_rows_of_a_replica_stay_as_they_were() -> None:
     replicas = folds()
     before = [replica.train_rows.tolist() for replica in replicas]
-    run(make_task(), replicas)
+    run(make_problem(), replicas)
     assert [replica.train_rows.tolist() for replica in replicas] == before
 
 
@@ -191,9 +195,9 @@ def test_the_rows_of_a_replica_stay_as_they_were() -> None:
 
 
 def test_the_weights_at_the_end_are_one_replica_s_each_after_the_last_epoch() -> None:
-    made, _ = run(make_task(), folds())
+    made, _ = run(make_problem(), folds())
     assert list(made.finished) == [0, 1, 2]
-    last = made.engine.parameters()
+    last = made.engine.weights()
     for place, weights in enumerate(made.finished.values()):
         assert_same(weights, {k: v[place : place + 1] for k, v in last.items()}, exactly=True)
     assert made.stopped_epochs == {}
@@ -203,9 +207,9 @@ def test_the_weights_at_the_end_are_one_replica_s_each_after_the_last_epoch() ->
 def test_closed_in_the_middle_it_has_the_weights_of_the_last_complete_epoch(restore_best: bool) -> None:
     """Ctrl-C comes while a record is shown, or while the next epoch trains."""
     stopping = schema.EarlyStopping(patience=9, restore_best=restore_best)
-    task = make_task(optimizer={"adam": 0.3})  # soon worse than in its first epoch
-    expected, _ = run(task, folds(), epochs=3)
-    made = trainer(task, folds(), epochs=9, stopping=stopping)
+    problem = make_problem(optimizer={"adam": 0.3})  # soon worse than in its first epoch
+    expected, _ = run(problem, folds(), epochs=3)
+    made = trainer(problem, folds(), epochs=9, stopping=stopping)
     epochs = made.epochs()
     for record in epochs:
         if record.epoch == 3:
@@ -218,17 +222,17 @@ def test_closed_in_the_middle_it_has_the_weights_of_the_last_complete_epoch(rest
 def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> None:
     class Interrupted(EagerEngine):
         def train_epoch(
-            self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int
-        ) -> Phase:
+            self, orders: Sequence[RowIndices], sources: Sequence[RandomSource], epoch: int
+        ) -> EpochMetrics:
             phase = super().train_epoch(orders, sources, epoch)
             if epoch == 3:
                 raise KeyboardInterrupt
             return phase
 
-    task = make_task()
-    expected, _ = run(task, folds(), epochs=2)
-    made = trainer(task, folds(), epochs=9)
-    made.engine = Interrupted(task, first_weights(task, [0, 1, 2]))
+    problem = make_problem()
+    expected, _ = run(problem, folds(), epochs=2)
+    made = trainer(problem, folds(), epochs=9)
+    made.engine = Interrupted(problem, first_weights(problem, [0, 1, 2]))
     seen: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         seen.extend(record.epoch for record in made.epochs())
@@ -254,9 +258,9 @@ def rates_of(records: Sequence[EpochRecord]) -> dict[int, list[float]]:
 
 @pytest.mark.parametrize("schedule", [[schema.Step(every=9)], [schema.Rates(rates=[0.02])]], ids=str)
 def test_a_schedule_that_changes_nothing_changes_no_bit(schedule: list[schema.Component]) -> None:
-    task = make_task(optimizer={"adam": 0.02})
-    plain, records = run(task, folds())
-    made, scheduled = run(task, folds(), rates=schedule)
+    problem = make_problem(optimizer={"adam": 0.02})
+    plain, records = run(problem, folds())
+    made, scheduled = run(problem, folds(), rates=schedule)
     assert [record.rows for record in scheduled] == [record.rows for record in records]
     for number, weights in plain.finished.items():
         assert_same(made.finished[number], weights, exactly=True)
@@ -265,25 +269,25 @@ def test_a_schedule_that_changes_nothing_changes_no_bit(schedule: list[schema.Co
 
 def test_an_epoch_is_trained_at_the_rate_that_its_record_tells() -> None:
     """The same rates, an epoch at a time by hand."""
-    task = make_task(optimizer={"rmsprop": 0.02})
-    made, records = run(task, folds(), rates=[schema.Exponential(factor=0.5)])
+    problem = make_problem(optimizer={"rmsprop": 0.02})
+    made, records = run(problem, folds(), rates=[schema.Exponential(factor=0.5)])
     assert rates_of(records) == {n: [0.02, 0.01, 0.005] for n in (0, 1, 2)}
-    engine = EagerEngine(task, first_weights(task, [0, 1, 2]))
+    engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
     for epoch, rate in enumerate([0.02, 0.01, 0.005], start=1):
-        engine.set_rates([rate] * 3)
+        engine.set_learning_rates([rate] * 3)
         orders = [epoch_order(r.train_rows, shuffle=True, source=r.source, epoch=epoch) for r in folds()]
         engine.train_epoch(orders, [r.source for r in folds()], epoch)
     for number in range(3):
-        mine = {name: value[number : number + 1] for name, value in engine.parameters().items()}
+        mine = {name: value[number : number + 1] for name, value in engine.weights().items()}
         assert_same(made.finished[number], mine, exactly=True)
 
 
 def test_a_plateau_is_each_replica_s_own_also_while_others_end() -> None:
     """Noise is learned: val_loss rises early, in an epoch of its own for each, and some stop."""
-    task = make_task(optimizer={"adam": 0.05}, metrics=["mse"])
+    problem = make_problem(optimizer={"adam": 0.05}, metrics=["mse"])
     stopping = schema.EarlyStopping(patience=4)
     replicas = folds((40, 37, 25, 45, 33))
-    made, records = run(task, replicas, epochs=20, stopping=stopping, rates=[PLATEAU])
+    made, records = run(problem, replicas, epochs=20, stopping=stopping, rates=[PLATEAU])
     assert len(set(made.stopped_epochs.values())) > 1, "they must end in different epochs"
     found = rates_of(records)
     assert len({tuple(rates) for rates in found.values()}) > 1, "they must have different rates"
@@ -294,18 +298,18 @@ def test_a_plateau_is_each_replica_s_own_also_while_others_end() -> None:
             losses, 0.05, factor=0.5, patience=1, min_delta=1e-4, cooldown=0, min_lr=0, maximize=False
         )
         assert found[number] == expected[:-1]
-        alone, alone_records = run(task, [replica], epochs=20, stopping=stopping, rates=[PLATEAU])
+        alone, alone_records = run(problem, [replica], epochs=20, stopping=stopping, rates=[PLATEAU])
         assert rates_of(alone_records)[number] == found[number]
         assert_same(made.finished[number], alone.finished[number])
         assert_same_history(histories(records)[number], histories(alone_records)[number])
 
 
 def test_a_replica_s_own_rate_is_what_its_schedule_begins_with() -> None:
-    task = make_task(optimizer={"adam": 0.02})
+    problem = make_problem(optimizer={"adam": 0.02})
     replicas = [replace(r, learning_rate=rate) for r, rate in zip(folds(), (0.1, 0.01, 0.001), strict=True)]
-    made, records = run(task, replicas, rates=[schema.Exponential(factor=0.5)])
+    made, records = run(problem, replicas, rates=[schema.Exponential(factor=0.5)])
     assert rates_of(records) == {0: [0.1, 0.05, 0.025], 1: [0.01, 0.005, 0.0025], 2: [0.001, 0.0005, 0.00025]}
-    alone, _ = run(task, [replicas[1]], rates=[schema.Exponential(factor=0.5)])
+    alone, _ = run(problem, [replicas[1]], rates=[schema.Exponential(factor=0.5)])
     assert_same(made.finished[1], alone.finished[1])
 
 
@@ -314,12 +318,12 @@ def test_a_replica_s_own_rate_is_what_its_schedule_begins_with() -> None:
 
 def test_early_stopping_of_one_replica_leaves_the_others_alone() -> None:
     """Noise is learned: each fold's val_loss soon rises, in an epoch of its own."""
-    task = make_task(optimizer={"adam": 0.05}, metrics=["mse"])
+    problem = make_problem(optimizer={"adam": 0.05}, metrics=["mse"])
     stopping = schema.EarlyStopping(patience=2)
     replicas = folds((40, 37, 25, 45, 33))
-    made, records = run(task, replicas, epochs=30, stopping=stopping)
+    made, records = run(problem, replicas, epochs=30, stopping=stopping)
     assert len(set(made.stopped_epochs.values())) > 2, "they must end in different epochs"
-    _, unstopped = run(task, replicas, epochs=30)
+    _, unstopped = run(problem, replicas, epochs=30)
     for number, history in histories(records).items():
         assert_same_history(history, histories(unstopped)[number][: len(history)])
         losses = [row["val_loss"] for row in histories(unstopped)[number]]
@@ -327,7 +331,7 @@ def test_early_stopping_of_one_replica_leaves_the_others_alone() -> None:
         assert made.stopped_epochs.get(number) == stopped
         assert len(history) == (stopped or 30)
         # What it ends with are the weights of its own last epoch.
-        until, _ = run(task, replicas, epochs=len(history))
+        until, _ = run(problem, replicas, epochs=len(history))
         assert_same(made.finished[number], until.finished[number])
 
 
@@ -335,14 +339,14 @@ def test_early_stopping_of_one_replica_leaves_the_others_alone() -> None:
     ("monitor", "maximize"), [("val_loss", False), ("val_accuracy", True), ("loss", False)]
 )
 def test_restore_best_gives_the_weights_of_the_best_epoch(monitor: str, maximize: bool) -> None:
-    task = make_task(optimizer={"adam": 0.05}, metrics=["accuracy"])
+    problem = make_problem(optimizer={"adam": 0.05}, metrics=["accuracy"])
     stopping = schema.EarlyStopping(monitor=monitor, patience=3, restore_best=True)
     replicas = folds()
-    made, records = run(task, replicas, epochs=12, stopping=stopping, maximize=maximize)
+    made, records = run(problem, replicas, epochs=12, stopping=stopping, maximize=maximize)
     for number, history in histories(records).items():
         values = [row[monitor] for row in history]
         best = values.index(max(values) if maximize else min(values)) + 1
-        until, _ = run(task, replicas, epochs=best)
+        until, _ = run(problem, replicas, epochs=best)
         assert_same(made.finished[number], until.finished[number])
 
 
@@ -360,28 +364,30 @@ class ScriptedEngine:
         self.numbers = list(range(len(self.courses)))
         self.epoch = 0
 
-    def train_epoch(self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int) -> Phase:
+    def train_epoch(
+        self, orders: Sequence[RowIndices], sources: Sequence[RandomSource], epoch: int
+    ) -> EpochMetrics:
         assert [source.replica for source in sources] == self.numbers
         assert [order.tolist() for order in orders] == [[number] for number in self.numbers]
         self.epoch = epoch
         return self._phase({"mae": 0.0})
 
-    def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
+    def evaluate(self, rows: Sequence[RowIndices]) -> EpochMetrics:
         assert [validated.tolist() for validated in rows] == [[50 + number] for number in self.numbers]
         return self._phase({})
 
-    def _phase(self, metrics: dict[str, float]) -> Phase:
+    def _phase(self, metrics: dict[str, float]) -> EpochMetrics:
         values = [self.courses[number][self.epoch - 1] for number in self.numbers]
         if metrics:
-            return Phase((1.0,) * len(values), (metrics,) * len(values), (None,) * len(values))
+            return EpochMetrics((1.0,) * len(values), (metrics,) * len(values), (None,) * len(values))
         if self.column == "val_loss":
-            return Phase(tuple(values), ({"mae": 0.0},) * len(values), (None,) * len(values))
-        return Phase((1.0,) * len(values), tuple({"mae": v} for v in values), (None,) * len(values))
+            return EpochMetrics(tuple(values), ({"mae": 0.0},) * len(values), (None,) * len(values))
+        return EpochMetrics((1.0,) * len(values), tuple({"mae": v} for v in values), (None,) * len(values))
 
-    def parameters(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         return {"0.weight": torch.tensor([[[100.0 * number + self.epoch]] for number in self.numbers])}
 
-    def keep(self, places: Sequence[int]) -> None:
+    def select_replicas(self, places: Sequence[int]) -> None:
         self.numbers = [self.numbers[place] for place in places]
 
 
@@ -450,15 +456,15 @@ def diverge(made: Trainer) -> tuple[list[EpochRecord], str]:
     return records, str(caught.value)
 
 
-def line_task(learning_rate: float, **params: Any) -> Task:
+def line_task(learning_rate: float, **params: Any) -> TrainingProblem:
     """A straight line by plain gradient descent, all rows in one batch."""
     layers, spec = LINEAR_LAYERS, {"sgd": learning_rate}
-    return make_task(layers, loss="mse", optimizer=spec, metrics=["mae"], batch_size=N, **params)
+    return make_problem(layers, loss="mse", optimizer=spec, metrics=["mae"], batch_size=N, **params)
 
 
 def test_divergence_is_an_error_after_the_record_of_its_epoch() -> None:
-    task, replicas = line_task(20.0), folds((40,), validated=False)
-    made = trainer(task, replicas, epochs=100)
+    problem, replicas = line_task(20.0), folds((40,), validated=False)
+    made = trainer(problem, replicas, epochs=100)
     records, message = diverge(made)
     bad = records[-1].epoch
     assert 3 < bad < 100
@@ -466,22 +472,22 @@ def test_divergence_is_an_error_after_the_record_of_its_epoch() -> None:
     assert finite == [True] * (bad - 1) + [False]
     assert message == f"the training loss stopped being a finite number in epoch {bad}, batch 1. {ADVICE}"
     # The last complete epoch's weights are kept, and they are numbers.
-    expected, _ = run(task, replicas, epochs=bad - 1)
+    expected, _ = run(problem, replicas, epochs=bad - 1)
     assert_same(made.finished[0], expected.finished[0], exactly=True)
     assert all(torch.isfinite(value).all() for value in made.finished[0].values())
 
 
 def poisoned(row: int) -> np.ndarray:
-    """The rows of every task, one of them infinite."""
+    """The rows of every problem, one of them infinite."""
     x_SNF = rows(1, N, 6)
     x_SNF[0, row] = np.inf
     return x_SNF
 
 
 def test_the_message_names_the_fold_and_the_batch() -> None:
-    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
+    problem = make_problem(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
     fine, bad = np.arange(30), np.concatenate([np.arange(20), [59]])
-    made = trainer(task, [replica(0, fine, NOBODY), replica(7, bad, NOBODY)], shuffle=False)
+    made = trainer(problem, [replica(0, fine, NOBODY), replica(7, bad, NOBODY)], shuffle=False)
     records, message = diverge(made)
     assert [sorted(record.rows) for record in records] == [[0, 7]]
     assert (
@@ -492,17 +498,17 @@ def test_the_message_names_the_fold_and_the_batch() -> None:
 
 def test_replicas_of_several_seeds_do_what_each_does_alone() -> None:
     """Same rows, another seed each: the orders and the dropout of each are those of a run with its seed."""
-    task = make_task(metrics=["mse"])
+    problem = make_problem(metrics=["mse"])
     (first,) = folds((40,))
     rows_of = (first.train_rows, first.validation_rows)
     stack = [Replica(seed, *rows_of, RandomSource(seed)) for seed in (5, 6, 7)]
     sources = [member.source for member in stack]
-    weights = task.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    schedule = Schedule(3, True, task.optimizer.learning_rate)
-    made = Trainer(EagerEngine(task, weights), stack, schedule, kind="seed")
+    weights = problem.network.initial_parameters(sources)  # type: ignore[attr-defined]
+    schedule = Schedule(3, True, problem.optimizer.learning_rate)
+    made = Trainer(EagerEngine(problem, weights), stack, schedule, kind="seed")
     records = list(made.epochs())
     for seed in (5, 6, 7):
-        alone, alone_records = run(task, [Replica(0, *rows_of, RandomSource(seed))])
+        alone, alone_records = run(problem, [Replica(0, *rows_of, RandomSource(seed))])
         assert_same_history(histories(records)[seed], histories(alone_records)[0])
         assert_same(made.finished[seed], alone.finished[0])
     losses = [history[-1]["loss"] for history in histories(records).values()]
@@ -510,9 +516,9 @@ def test_replicas_of_several_seeds_do_what_each_does_alone() -> None:
 
 
 def test_the_message_names_the_seed() -> None:
-    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
+    problem = make_problem(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59), batch_size=8)
     fine, bad = np.arange(30), np.concatenate([np.arange(20), [59]])
-    made = trainer(task, [replica(41, fine, NOBODY), replica(42, bad, NOBODY)], shuffle=False)
+    made = trainer(problem, [replica(41, fine, NOBODY), replica(42, bad, NOBODY)], shuffle=False)
     made.kind = "seed"
     _, message = diverge(made)
     assert (
@@ -522,10 +528,10 @@ def test_the_message_names_the_seed() -> None:
 
 @pytest.mark.parametrize(("numbers", "where"), [([0], ""), ([0, 4], " of fold 4")])
 def test_a_validation_loss_that_is_no_number_is_a_divergence(numbers: list[int], where: str) -> None:
-    task = make_task(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59))
+    problem = make_problem(LINEAR_LAYERS, loss="mse", metrics=[], x_SNF=poisoned(59))
     replicas = [replica(n, np.arange(30), np.arange(30, 40)) for n in numbers[:-1]]
     replicas.append(replica(numbers[-1], np.arange(30), np.arange(50, 60)))
-    made = trainer(task, replicas)
+    made = trainer(problem, replicas)
     records, message = diverge(made)
     assert len(records) == 1
     assert message == (
@@ -539,12 +545,12 @@ def test_the_message_names_the_fold_that_goes_on_alone() -> None:
 
     class Diverging(ScriptedEngine):
         def train_epoch(
-            self, orders: Sequence[RowNumbers], sources: Sequence[RandomSource], epoch: int
-        ) -> Phase:
+            self, orders: Sequence[RowIndices], sources: Sequence[RandomSource], epoch: int
+        ) -> EpochMetrics:
             phase = super().train_epoch(orders, sources, epoch)
             if epoch < 4:
                 return phase
-            return Phase((math.nan,), phase.metrics, (2,))
+            return EpochMetrics((math.nan,), phase.metrics, (2,))
 
     courses = [[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]]
     stack = [replica(n, np.array([n]), np.array([50 + n])) for n in range(2)]
@@ -559,8 +565,8 @@ def test_the_message_names_the_fold_that_goes_on_alone() -> None:
 
 def test_weights_that_are_no_numbers_are_never_kept() -> None:
     """A batch's loss is that before its update: the last update of an epoch can fail and no loss show it."""
-    task = line_task(1e38, targets=rows(1, N, 1) * 1e6)
-    made = trainer(task, folds((40,), validated=False), epochs=2)
+    problem = line_task(1e38, targets=rows(1, N, 1) * 1e6)
+    made = trainer(problem, folds((40,), validated=False), epochs=2)
     records, _ = diverge(made)
     assert math.isfinite(records[0].rows[0]["loss"])
     for weights in made.finished.values():
@@ -569,8 +575,8 @@ def test_weights_that_are_no_numbers_are_never_kept() -> None:
 
 def test_a_run_whose_last_update_fails_has_diverged() -> None:
     """Otherwise it would end as completed, with weights that nothing can be computed from."""
-    task = line_task(1e38, targets=rows(1, N, 1) * 1e6)
-    made = trainer(task, folds((40,), validated=False), epochs=1)
+    problem = line_task(1e38, targets=rows(1, N, 1) * 1e6)
+    made = trainer(problem, folds((40,), validated=False), epochs=1)
     records, _ = diverge(made)
     assert len(records) == 1
     assert made.finished == {}

@@ -336,6 +336,19 @@ def test_odds_are_those_of_the_probabilities(seed: int, scale: float) -> None:
     assert log_odds(z) == pytest.approx(np.log(p / (1 - p)), rel=1e-6, abs=1e-9)
 
 
+@given(seed=seeds, rows=st.integers(1, 8), classes=st.integers(2, 6))
+def test_log_odds_where_classes_are_equally_probable(seed: int, rows: int, classes: int) -> None:
+    """Also of those that share the highest probability; rows of the same values in another order tie."""
+    rng = np.random.default_rng(seed)
+    z = rng.integers(-2, 3, (rows, classes)).astype(np.float32) / 2
+    p = np.exp(z.astype(np.float64))
+    p /= p.sum(1, keepdims=True)
+    odds = log_odds(z)
+    assert odds == pytest.approx(np.log(p / (1 - p)), rel=1e-9, abs=1e-9)
+    order = rng.permutation(classes)
+    assert (log_odds(z[:, order]) == odds[:, order]).all()
+
+
 def test_a_value_barely_above_the_threshold_counts() -> None:
     """Its probability is 0.5 in float32."""
     z, targets = np.array([[1e-9], [-1e-9]], np.float32), np.array([[1.0], [0.0]], np.float32)

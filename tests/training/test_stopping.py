@@ -20,8 +20,8 @@ from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.backends.native import NativeEngine
 from nnrun.training.backends.native_library import load_library
 from nnrun.training.engine import EagerEngine
-from nnrun.training.problem import Task
-from tests.support.small_tasks import first_weights, make_task, rows, zeros_and_ones
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import first_weights, make_problem, rows, zeros_and_ones
 
 pytestmark = [
     pytest.mark.faults,
@@ -42,48 +42,48 @@ def interrupted_in_call(number: int, function: Callable[..., Any]) -> Callable[.
     return call
 
 
-def stop_in_epoch(engine: EagerEngine, task: Task) -> int:
+def stop_in_epoch(engine: EagerEngine, problem: TrainingProblem) -> int:
     """Train until Ctrl-C ends it; how many updates were made."""
-    order = [np.arange(task.targets.shape[1])]
+    order = [np.arange(problem.targets.shape[1])]
     with pytest.raises(KeyboardInterrupt), stopping_between_batches():
         engine.train_epoch(order, sources_of(0, [0]), 1)
-    return int(engine.state()["steps"].item())
+    return int(engine.state_dict()["steps"].item())
 
 
 def test_a_batch_step_by_step_is_finished() -> None:
-    task = make_task()
-    engine = EagerEngine(task, first_weights(task, [0]))
+    problem = make_problem()
+    engine = EagerEngine(problem, first_weights(problem, [0]))
     engine._step = interrupted_in_call(3, engine._step)  # type: ignore[method-assign]
-    assert stop_in_epoch(engine, task) == 3
+    assert stop_in_epoch(engine, problem) == 3
 
 
 def test_so_is_a_compiled_call() -> None:
-    task = make_task()
-    engine = CompiledEngine(task, first_weights(task, [0]), pytest.fail, backend="aot_eager")
+    problem = make_problem()
+    engine = CompiledEngine(problem, first_weights(problem, [0]), pytest.fail, backend="aot_eager")
     engine._several = interrupted_in_call(2, engine._several)
-    assert stop_in_epoch(engine, task) == 2 * STEPS_PER_CALL
+    assert stop_in_epoch(engine, problem) == 2 * STEPS_PER_CALL
 
 
 def test_compiling_itself_is_not_waited_for() -> None:
-    task = make_task()
-    engine = CompiledEngine(task, first_weights(task, [0]), pytest.fail, backend="aot_eager")
+    problem = make_problem()
+    engine = CompiledEngine(problem, first_weights(problem, [0]), pytest.fail, backend="aot_eager")
     engine._several = interrupted_in_call(1, engine._several)
-    assert stop_in_epoch(engine, task) == 0
+    assert stop_in_epoch(engine, problem) == 0
 
 
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 def test_an_epoch_in_c_is_left_between_two_batches() -> None:
     """All 400,000 steps are one segment."""
     row_count = 400_000
-    task = make_task(
+    problem = make_problem(
         [{"dense": {"units": 64}}, {"dense": 64}, {"dense": {"units": 1, "activation": "sigmoid"}}],
         x_SNF=rows(1, row_count, 6),
         targets=zeros_and_ones(1, row_count, 1),
         batch_size=1,
         metrics=[],
     )
-    task.__dict__["rows_at_once"] = row_count
-    engine = NativeEngine(task, first_weights(task, [0]), load_library())
+    problem.__dict__["rows_at_once"] = row_count
+    engine = NativeEngine(problem, first_weights(problem, [0]), load_library())
     asked = []
 
     def ask() -> None:
@@ -92,7 +92,7 @@ def test_an_epoch_in_c_is_left_between_two_batches() -> None:
 
     timer = threading.Timer(0.15, ask)
     timer.start()
-    updates = stop_in_epoch(engine, task)
+    updates = stop_in_epoch(engine, problem)
     waited = time.perf_counter() - asked[0]
     assert 0 < updates < row_count
     assert waited < 0.5
@@ -104,8 +104,8 @@ def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pyt
     found = []
     for seconds in (1000.0, 0.0):  # all steps in one call; as few as there can be
         monkeypatch.setattr("nnrun.training.backends.native._SECONDS_A_CALL", seconds)
-        task = make_task(optimizer="rmsprop", sparse=sparse, batch_size=2)
-        engine = NativeEngine(task, first_weights(task, [0, 1]), load_library())
+        problem = make_problem(optimizer="rmsprop", sparse=sparse, batch_size=2)
+        engine = NativeEngine(problem, first_weights(problem, [0, 1]), load_library())
         calls, train = [], engine._train
 
         def counted(*arguments: Any, train: Any = train, calls: list[int] = calls) -> Any:
@@ -116,7 +116,7 @@ def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pyt
         orders = [np.arange(60), np.arange(60)[::-1].copy()]
         for epoch in (1, 2):
             engine.train_epoch(orders, sources_of(0, [0, 1]), epoch)
-        found.append((len(calls), engine.state()))
+        found.append((len(calls), engine.state_dict()))
     (few, at_once), (many, in_parts) = found
     assert (few, many) == (4, 16)
     assert all(torch.equal(at_once[name], in_parts[name]) for name in at_once)
@@ -126,12 +126,12 @@ def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pyt
 def test_measuring_is_left_between_two_blocks(native: bool) -> None:
     if native and cxx_compiler() is None:
         pytest.skip("there is no C++ compiler")
-    task = make_task()
-    task.__dict__["rows_at_once"] = 8
-    weights = first_weights(task, [0])
-    engine = NativeEngine(task, weights, load_library()) if native else EagerEngine(task, weights)
+    problem = make_problem()
+    problem.__dict__["rows_at_once"] = 8
+    weights = first_weights(problem, [0])
+    engine = NativeEngine(problem, weights, load_library()) if native else EagerEngine(problem, weights)
     calls: list[int] = []
-    losses = task.scored
+    losses = problem.scored
 
     def measured(*arguments: Any) -> Any:
         calls.append(1)
@@ -139,7 +139,7 @@ def test_measuring_is_left_between_two_blocks(native: bool) -> None:
             signal.raise_signal(signal.SIGINT)
         return losses(*arguments)
 
-    task.__dict__["scored"] = measured
+    problem.__dict__["scored"] = measured
     with pytest.raises(KeyboardInterrupt), stopping_between_batches():
         engine.evaluate([np.arange(60)])
     assert len(calls) == 2

@@ -19,10 +19,10 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase, Tally
-from nnrun.training.problem import Task
-from tests.support.native_tasks import CLASSES, LAST, OPTIMIZERS, N
-from tests.support.small_tasks import first_weights, make_task, rows, several_rows, zeros_and_ones
+from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.problem import TrainingProblem
+from tests.support.native_problems import CLASSES, LAST, OPTIMIZERS, N
+from tests.support.small_problems import first_weights, make_problem, rows, several_rows, zeros_and_ones
 
 _WAIT = {
     "item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__",
@@ -53,23 +53,23 @@ class _Watch(TorchFunctionMode):
 @contextmanager
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Watch]:
     """Until the block ends; what adds up a phase may look."""
-    watch, original = _Watch(), Tally.phase
+    watch, original = _Watch(), MetricAccumulator.phase
 
-    def phase(self: Tally) -> Phase:
+    def phase(self: MetricAccumulator) -> EpochMetrics:
         watch.allowed = True
         try:
             return original(self)
         finally:
             watch.allowed = False
 
-    monkeypatch.setattr(Tally, "phase", phase)
+    monkeypatch.setattr(MetricAccumulator, "phase", phase)
     with watch:
         yield watch
 
 
-def train_and_measure(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def train_and_measure(problem: TrainingProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds of unequal length, so that some batches are made by one of them alone."""
-    engine = EagerEngine(task, first_weights(task, range(2)))
+    engine = EagerEngine(problem, first_weights(problem, range(2)))
     orders, held, sources = several_rows((58, 41)), several_rows((20, 9)), sources_of(0, range(2))
     with watched(monkeypatch):
         for epoch in (1, 2):
@@ -79,14 +79,14 @@ def train_and_measure(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer(optimizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_and_measure(make_task(optimizer=optimizer), monkeypatch)
+    train_and_measure(make_problem(optimizer=optimizer), monkeypatch)
 
 
 @pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
 def test_every_loss(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
     layers = [{"dense": {"units": 5, "kernel_regularizer": {"l1": 0.01}}}, last]
-    train_and_measure(make_task(layers, loss=loss, metrics=[], targets=targets), monkeypatch)
+    train_and_measure(make_problem(layers, loss=loss, metrics=[], targets=targets), monkeypatch)
 
 
 @pytest.mark.parametrize("metric", schema.components(schema.Metric))
@@ -97,15 +97,15 @@ def test_every_metric(metric: str, classes: int, monkeypatch: pytest.MonkeyPatch
     targets = zeros_and_ones(1, N, 1) if classes == 1 else CLASSES
     if metric == "custom" or (classes == 3 and metric in ("auc", "mae", "mse", "rmse", "r2")):
         pytest.skip("it is none for such targets")
-    train_and_measure(make_task([last], loss=loss, metrics=[metric], targets=targets), monkeypatch)
+    train_and_measure(make_problem([last], loss=loss, metrics=[metric], targets=targets), monkeypatch)
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.1}, {"value": 0.1}], ids=str)
 def test_clipping_and_weights(clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.from_numpy(abs(rows(1, N)))
-    task = replace(make_task(), weights=weights, training_weights=weights * 3)
+    problem = replace(make_problem(), weights=weights, training_weights=weights * 3)
     spec = schema.GradientClip.model_validate(clip)
-    train_and_measure(replace(task, clip=build_clip(spec)), monkeypatch)
+    train_and_measure(replace(problem, clip=build_clip(spec)), monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from nnrun.data.inference.dates import guess_dates, is_ambiguous
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
-from nnrun.data.inference.number_spelling import PLAIN, Spelling, is_marked
+from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
 from nnrun.data.preprocess.categorical import as_categories
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
 from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
@@ -48,6 +48,7 @@ from nnrun.spec.wording import counted, listing, quoted
 _FEW_NAMES: Final = 20
 _AT_ONCE: Final = 1 << 22
 _SHOWN_OTHERS: Final = 3
+_CORRECT: Final = "correct those, or say that it is a category (`types`)"
 _MOSTLY: Final = 0.95
 _ENOUGH_VALUES: Final = 20
 _WORDS_OF_A_TEXT: Final = 4
@@ -65,6 +66,7 @@ class Wrong:
         value: as the file has it.
         numbers: how many of the column's values are numbers, and of how many.
         declared: the column must hold numbers, since somebody said so.
+        other: what it is where it is a number in another spelling; else empty.
     """
 
     row: int
@@ -72,6 +74,7 @@ class Wrong:
     numbers: int
     of: int
     declared: bool = False
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,13 +181,13 @@ def _of_texts(
         if good == total:
             column = _exact_column(name, raw, numbers)
             return _numbers(column, declared, _written(raw.levels, spelling))
-        wrong = replace(_first_wrong(raw, is_number), declared=declared is not None)
+        wrong = replace(_first_wrong(raw, is_number, spelling), declared=declared is not None)
         return _category(name, raw, counts, "not all values are numbers", None, wrong)
     hint = _hint(name, raw, counts, typed, spelling) if declared is None else None
     if declared is None and total >= _ENOUGH_VALUES and _MOSTLY * total < good < total:
         if hint is not None and hint.kind == "spelling":
             return _category(name, raw, counts, "not all values are numbers", None, None, hint)
-        wrong = _first_wrong(raw, is_number)
+        wrong = _first_wrong(raw, is_number, spelling)
         return _category(name, raw, counts, "not all values are numbers", None, wrong, hint)
     if declared == "date" or (declared is None and guess_dates(raw.levels, counts) is not None):
         return _dates(name, raw, counts, declared)
@@ -206,45 +209,68 @@ def _hint(
 ) -> Doubt | None:
     """What to say of a category that is mostly numbers."""
     guess = guess_numbers(raw.levels, counts)
-    if guess is None or (typed and len(raw.levels) <= _FEW_NAMES):
+    if guess is None:
         return None
+    if typed and raw.some_numeric and guess.others:
+        return _hint_of_mixed(guess)
     if typed:
-        return _hint_of_texts(name, guess)
+        names = not raw.some_numeric and _are_names(raw.levels, guess)
+        return None if names else _hint_of_texts(name, guess)
     ways: list[str] = []
-    holds = "holds numbers"
+    example = ""
     if guess.spelling != spelling:
         keys = ", ".join(f"{key}: {quoted(mark)}" for key, mark in guess.spelling.keys().items())
-        holds += f" such as {quoted(guess.example)}"
+        example = f" such as {quoted(guess.example)}"
         ways.append(f"`{keys or 'decimal: .'}`")
-    if guess.others:
-        shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
-        more = (
-            f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
-        )
-        holds += f" in {guess.numbers:,} of {guess.of:,} values, and also {shown}{more}"
-        if guess.missing:
-            marks = ", ".join(quoted(text) for text in guess.missing)
-            ways.append(f"`missing: [{marks}]` (which replaces the default list of NA, null, ...)")
+    if guess.missing:
+        ways.append(f"`missing: {_marks(guess)}` (which replaces the default list of NA, null, ...)")
+    holds = _numbers_and_others(guess, example) if guess.others else f"holds numbers{example}"
     if not ways:
-        return Doubt("mixed", f"{holds}: correct those, or say that it is a category (`types`)")
+        return Doubt("mixed", f"{holds}: {_CORRECT}")
+    reads = "reads" if len(ways) == 1 else "read"
     return Doubt(
         "spelling" if guess.spelling != spelling else "mixed",
-        f"{holds}: {' and '.join(ways)} reads it as a number",
+        f"{holds}: {' and '.join(ways)} {reads} the column as numbers",
     )
 
 
+def _are_names(levels: Sequence[str], guess: NumberGuess) -> bool:
+    """Whether texts that look like numbers may be names: few, and whole numbers, as "1" and "2"."""
+    numbers = (guess.spelling.number(level) for level in levels if level not in guess.others)
+    return len(levels) <= _FEW_NAMES and all(map(float.is_integer, numbers))
+
+
 def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
-    """The same in a file where a text is a text."""
+    """The same where numbers are texts of a file that has both."""
     holds = f"holds texts that are numbers, such as {quoted(guess.example)}"
     if guess.others:
         holds += (
             f", in {guess.numbers:,} of {guess.of:,} values, and others, such as {quoted(guess.others[0])}"
         )
+    types = f"`types: {{{printable(name)}: number}}`"
+    if not guess.spelling.plain:
+        rule = "write them with a decimal point and without thousands separators"
+        return Doubt("spelling", f"{holds}: {rule}, and {types} reads the column as numbers")
     if guess.missing:
-        marks = ", ".join(quoted(text) for text in guess.missing)
-        holds += f": `missing: [{marks}]` reads those as missing"
-        return Doubt("spelling", f"{holds}, and `types: {{{name}: number}}` reads the texts as numbers")
-    return Doubt("spelling", f"{holds}: `types: {{{name}: number}}` reads them as such")
+        marks = f"`missing: {_marks(guess)}` (JSON lines only; in other files write null)"
+        return Doubt("spelling", f"{holds}: {marks} and {types} read the column as numbers")
+    return Doubt("spelling", f"{holds}: {types} reads the column as numbers")
+
+
+def _hint_of_mixed(guess: NumberGuess) -> Doubt:
+    """The same where JSON has numbers and texts in a column."""
+    way = f"`missing: {_marks(guess)}` reads the column as numbers" if guess.missing else _CORRECT
+    return Doubt("mixed", f"{_numbers_and_others(guess)}: {way}")
+
+
+def _numbers_and_others(guess: NumberGuess, example: str = "") -> str:
+    shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
+    more = f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
+    return f"holds numbers{example} in {guess.numbers:,} of {guess.of:,} values, and also {shown}{more}"
+
+
+def _marks(guess: NumberGuess) -> str:
+    return f"[{', '.join(quoted(text) for text in guess.missing)}]"
 
 
 def _written(levels: Sequence[str], spelling: Spelling) -> str:
@@ -416,11 +442,13 @@ def _truth(raw: RawTexts) -> RawTexts:
 # --- small questions ---------------------------------------------------------------------------------------
 
 
-def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_]) -> Wrong:
+def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_], spelling: Spelling) -> Wrong:
     present = raw.codes >= 0
     good = np.append(is_number, True)[raw.codes]
     row = int(np.flatnonzero(present & ~good)[0])
-    return Wrong(row, raw.levels[raw.codes[row]], int((good & present).sum()), int(present.sum()))
+    value = raw.levels[raw.codes[row]]
+    other = in_another_spelling(value, spelling) or ""
+    return Wrong(row, value, int((good & present).sum()), int(present.sum()), other=other)
 
 
 def _distinct(values: npt.NDArray[Any]) -> int | None:

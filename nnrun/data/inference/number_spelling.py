@@ -16,6 +16,8 @@ from typing import Any, Final
 from nnrun.spec import schema
 
 _MINUS: Final = "\u2212"
+_NAMES_OF_MARKS: Final = {",": "a comma", ".": "a point", " ": "a space", "'": "an apostrophe"}
+_EXACT_BELOW: Final = 1e15  # a float writes all digits of a number below
 _BLANKS: Final = " \u00a0\u202f\u2009"
 _CURRENCY: Final = "$€£¥₹₽₩₺₫₴₪฿¢"
 _MARKED: Final = re.compile(
@@ -134,6 +136,26 @@ def guesses() -> Iterator[Spelling]:
     yield Spelling(thousands=" ")
     yield Spelling(decimal=",", thousands=" ")
     yield Spelling(thousands="'")
+
+
+def in_another_spelling(text: str, spelling: Spelling) -> str | None:
+    """What a text is that is not a number in `spelling` but in another; None where it is one in no spelling.
+
+    Such as: a number in another spelling (this column has a decimal comma and no thousands separator: write
+    16,01).
+    """
+    values = {guess.number(text) for guess in guesses() if guess != spelling}
+    values = {value for value in values if not math.isnan(value)}
+    if not values or not math.isnan(spelling.number(text)):
+        return None
+    decimal = "comma" if spelling.decimal == "," else "point"
+    thousands = "no" if spelling.thousands is None else _NAMES_OF_MARKS[spelling.thousands] + " as"
+    read = f"this column has a decimal {decimal} and {thousands} thousands separator"
+    if max(map(abs, values)) < _EXACT_BELOW:
+        ways = [f"{value:.15g}".replace(".", spelling.decimal) for value in sorted(values)]
+        meant = ", whichever is meant" if len(ways) > 1 else ""  # 1,234 is 1.234 or 1234
+        read += f": write {' or '.join(ways)}{meant}"
+    return f"a number in another spelling ({read})"
 
 
 @cache

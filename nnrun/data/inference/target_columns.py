@@ -151,12 +151,14 @@ def refuse_wrong(file: ReadTable, name: str, why: str = "") -> None:
         column = _as_category(inferred)
         row = int(np.argmax(~column.missing))
         value = column.levels[column.codes[row]]
-    advice = "" if wrong is None or wrong.declared else _correct(name, value, file.typed)
-    raise DataError(f"{file.at(row, name)}: {quoted(value)} is not a number, and {why}.{advice}")
+    other = "" if wrong is None else wrong.other
+    advice = "" if wrong is None or wrong.declared else _correct(name, value, file.typed or other != "")
+    what = other or "not a number"
+    raise DataError(f"{file.at(row, name)}: {quoted(value)} is {what}, and {why}.{advice}")
 
 
-def _correct(name: str, value: str, typed: bool) -> str:
-    missing = "" if typed else f", say that it means a missing value (`missing: [{value}]`)"
+def _correct(name: str, value: str, no_gap: bool) -> str:
+    missing = "" if no_gap else f", say that it means a missing value (`missing: [{value}]`)"
     return f" Correct it{missing}, or say that the column is a category (`types: {{{name}: category}}`)."
 
 

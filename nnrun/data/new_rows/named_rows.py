@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings
+from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of, say_unused
 from nnrun.data.new_rows.row_blocks import BadRow, Block, OnMessage, Together, collect
 from nnrun.data.new_rows.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
@@ -150,9 +150,9 @@ class NamedColumn:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
-            return Unreadable(
-                f"has {shown(field)} in column {quoted(self.name)}, which is not a finite number"
-            )
+            other = in_another_spelling(field, self.spelling) if isinstance(field, str) else None
+            what = other or "not a finite number"
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is {what}")
         whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
         return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 

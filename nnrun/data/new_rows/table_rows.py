@@ -12,6 +12,7 @@ import numpy as np
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of, say_unused
 from nnrun.data.new_rows.row_blocks import BadRow, Block, OnMessage, Together, array_of, collect, rows_at_once
 from nnrun.data.new_rows.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
@@ -299,7 +300,8 @@ def _first_wrong(
         if not field.strip():
             return Unreadable(f"has no value {place}")
         if "_" in field or not _is_number(field):
-            return Unreadable(f"has {shown(field)} {place}, which is not a number")
+            what = in_another_spelling(field, PLAIN) or "not a number"
+            return Unreadable(f"has {shown(field)} {place}, which is {what}")
         if not math.isfinite(float(field)):
             return Unreadable(f"has {shown(field.strip())} {place}; every value must be a finite number")
     assert numbers is not None, "some field was no number"
@@ -311,7 +313,8 @@ def _why_not_finite(value: Any) -> str | None:
     if value is None:
         return "null"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"{shown(value)}, which is not a number,"
+        other = in_another_spelling(value, PLAIN) if isinstance(value, str) else None
+        return f"{shown(value)}, which is {other or 'not a number'},"
     try:
         finite = math.isfinite(value)
     except OverflowError:

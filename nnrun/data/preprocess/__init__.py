@@ -19,6 +19,7 @@ from nnrun.data.preprocess.target_encoding import (
     FittedOneHot,
     FittedTargetScale,
     TargetState,
+    loss_of_digits,
 )
 from nnrun.data.preprocess.tokens import FittedMultiHot, multi_hot
 
@@ -35,6 +36,7 @@ __all__ = [
     "FittedTargetScale",
     "TargetState",
     "fit_preprocessing",
+    "loss_of_digits",
     "multi_hot",
     "plan_columns",
     "rows_by_line",

@@ -28,9 +28,11 @@ from nnrun.data.preprocess.column_steps import kind_of, plan_columns
 from nnrun.data.preprocess.column_transformer import FittedTable, fit_table, rows_by_line
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.target_encoding import (
+    FittedNoTarget,
     FittedTargetScale,
     TargetState,
     fit_targets,
+    loss_of_digits,
     target_columns,
     target_from_json,
     target_to_json,
@@ -49,6 +51,7 @@ from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
 _JSON_VERSION = 1
+_FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 _JSON_VERSION_OF_TABLES = 2  # so that an older nnrun says that it cannot read them
 
 
@@ -197,8 +200,13 @@ class FittedPreprocessing:
         return outputs_NK.astype(np.float64) if scale is None else scale.invert(outputs_NK)
 
     def own_targets(self, targets: Array) -> Array | None:
-        """(N, K) float64: targets in their own units, where the loss compares others; else None."""
-        if self.target_scale is None:
+        """(N, K) float64: targets in their own units, where the loss compares others; else None.
+
+        Others are scaled ones, and those that float32 noticeably rounds.
+        """
+        if self.target_scale is None and (
+            not isinstance(self.targets, FittedNoTarget) or loss_of_digits(np.asarray(targets)) <= _FEW_DIGITS
+        ):
             return None
         return target_columns(np.asarray(targets), self.n_outputs).astype(np.float64)
 

@@ -47,11 +47,13 @@ class RawTexts:
         codes: (N,) int32 positions in `levels`; -1 where the value is missing.
         levels: the names of the different texts (`value_names.text_name`), in their order.
         numeric: they are numbers of the file, in digits, since no float holds them.
+        some_numeric: some of them are numbers of the file, others texts.
     """
 
     codes: npt.NDArray[np.int32]
     levels: tuple[str, ...]
     numeric: bool = False
+    some_numeric: bool = False
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawTexts:
         """The rows at these positions, and the texts that they hold."""
@@ -60,7 +62,7 @@ class RawTexts:
         there[codes[codes >= 0]] = True
         places = np.append(np.cumsum(there) - 1, -1).astype(np.int32)
         levels = tuple(level for level, kept in zip(self.levels, there, strict=True) if kept)
-        return RawTexts(places[codes], levels, self.numeric)
+        return RawTexts(places[codes], levels, self.numeric, self.some_numeric)
 
 
 Raw: TypeAlias = RawNumbers | RawTexts
@@ -162,6 +164,7 @@ class TextBuilder:
     def __init__(self, missing: frozenset[str]) -> None:
         self._missing = frozenset(map(text_name, missing))
         self._numeric = True
+        self._some_numeric = False
         self._codes: list[npt.NDArray[np.int32]] = []
         self._places: dict[str, int] = {}
 
@@ -175,6 +178,7 @@ class TextBuilder:
                 -1 if text in self._missing else self._places.setdefault(text, len(self._places))
             )
         self._numeric &= texts.numeric
+        self._some_numeric |= texts.some_numeric or (texts.numeric and bool(texts.levels))
         self._codes.append(places[texts.codes])
 
     def built(self) -> RawTexts:
@@ -184,7 +188,8 @@ class TextBuilder:
         ordered = in_order(levels)
         rank = {level: place for place, level in enumerate(ordered)}
         ranks = np.array([*(rank[level] for level in levels), -1], np.int32)
-        return RawTexts(ranks[codes], tuple(ordered), self._numeric and bool(levels))
+        numeric = self._numeric and bool(levels)
+        return RawTexts(ranks[codes], tuple(ordered), numeric, self._some_numeric and not numeric)
 
 
 class TableBuilder:

@@ -141,7 +141,7 @@ class JsonlRows:
         levels = sorted({text for text in texts if text is not None})
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
-        return Texts(codes, levels, numeric)
+        return Texts(codes, levels, numeric, not numeric and bool(types & {int, float}))
 
 
 class _TwinError(Exception):

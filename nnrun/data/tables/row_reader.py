@@ -28,11 +28,13 @@ class Texts:
         codes: (N,) integers; -1 where the value is missing.
         levels: the different texts, in any order.
         numeric: they are numbers of the file, in digits, since no float holds them.
+        some_numeric: some of them are numbers of the file, others texts, as JSON can mix them.
     """
 
     codes: npt.NDArray[np.integer]
     levels: Sequence[str]
     numeric: bool = False
+    some_numeric: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)

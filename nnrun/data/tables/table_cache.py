@@ -26,7 +26,7 @@ from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
 from nnrun.data.tables.row_reader import LineNumbers
 
 OnMessage = Callable[[str], None]
-_VERSION = 3
+_VERSION = 4
 _BLOCK: Final = 1 << 22
 _TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 _TABLE = "table.json"
@@ -98,7 +98,7 @@ def _keep(table: Kept, folder: Path, entry: Path) -> Kept:
         document: dict[str, Any] = {"name": name}
         if isinstance(raw, RawTexts):
             np.save(folder / f"{number}.npy", raw.codes)
-            document |= {"levels": list(raw.levels), "numeric": raw.numeric}
+            document |= {"levels": list(raw.levels), "numeric": raw.numeric, "some_numeric": raw.some_numeric}
         else:
             document["type"] = raw.values.dtype.name
             path = folder / f"{number}.{raw.values.dtype.name}"
@@ -166,7 +166,7 @@ def _load(entry: Path) -> Kept:
             levels = tuple(str(level) for level in column["levels"])
             if codes.shape != (n_rows,) or codes.dtype != np.int32 or codes.max(initial=-1) >= len(levels):
                 raise ValueError(f"column {number} does not match")
-            columns[column["name"]] = RawTexts(codes, levels, column["numeric"])
+            columns[column["name"]] = RawTexts(codes, levels, column["numeric"], column["some_numeric"])
         else:
             path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]
             columns[column["name"]] = RawNumbers(np.memmap(path, kind, "r", shape=(n_rows,)))

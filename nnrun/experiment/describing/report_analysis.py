@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from nnrun.errors import DataError, UsageError, one_line
-from nnrun.experiment.evaluating.average_outputs import combination_text
-from nnrun.experiment.evaluating.error_analysis import (
-    Classification,
-    ClassScores,
-    MultiLabel,
-    Residuals,
-    label_scores,
-)
-from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.evaluating.error_analysis import Classification, ClassScores, MultiLabel, Residuals
+from nnrun.experiment.evaluating.evaluate import analysis_figures, evaluate_run
+from nnrun.experiment.predicting.average_outputs import combination_text
 from nnrun.experiment.running.listener import Listener
-from nnrun.figures.evaluation_figures import (
-    calibration_figure,
-    confusion_figure,
-    labels_figure,
-    residuals_figure,
-)
 from nnrun.figures.page import Block, Paragraph, Picture, Table
 from nnrun.figures.svg import inline_svg
 from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec.reading.overrides import Overrides
+
+_READ_ALOUD = {
+    "confusion": "Confusion matrix",
+    "calibration": "Reliability diagram",
+    "labels": "Scores of each label",
+    "residuals": "Predicted against true values",
+}
 
 
 def analysis_blocks(
@@ -73,20 +66,25 @@ def analysis_blocks(
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
     said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
+    pictures = {
+        name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
+        for name, figure in analysis_figures(analysis, rows).items()
+    }
     if isinstance(analysis, Residuals):
-        return [_residuals(analysis, title, rows, salt, said)]
+        return [_residuals(analysis, title, said, pictures)]
     if isinstance(analysis, MultiLabel):
-        return [_labels(analysis, title, rows, salt, said)]
-    return _classes(analysis, title, rows, salt, said)
+        text = f"All labels are correct in {analysis.right:,} of {rows}."
+        each = (*analysis.labels, analysis.micro, analysis.macro, analysis.weighted)
+        return [
+            Block(title, [Paragraph(text), said], list(pictures.values()), [_scores_table("label", each)])
+        ]
+    return _classes(analysis, title, rows, said, pictures)
 
 
-def _classes(analysis: Classification, title: str, rows: str, salt: str, said: Paragraph) -> list[Block]:
-    names = [one_line(of_class.name) for of_class in analysis.classes]
+def _classes(
+    analysis: Classification, title: str, rows: str, said: Paragraph, pictures: Mapping[str, Picture]
+) -> list[Block]:
     calibration = analysis.calibration
-    bins = np.array([(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins])
-    confusion = confusion_figure(np.array(analysis.confusion), names, rows)
-    reliability = calibration_figure(bins, calibration.error, rows)
-    scores = [_class_row(c) for c in (*analysis.classes, analysis.macro, analysis.weighted)]
     mistakes = Table(
         ["row", "true", "predicted", "probability"],
         [
@@ -96,25 +94,15 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
         words=True,
         texts=[m.text for m in analysis.mistakes],
     )
+    found = f"Expected calibration error {calibration.error:.4f}: mean confidence "
+    found += f"{calibration.confidence:.4f}, accuracy {calibration.accuracy:.4f}."
     return [
         Block(
             title,
             [Paragraph(f"{analysis.wrong:,} of {rows} were misclassified."), said],
-            tables=[Table(["class", "precision", "recall", "F1", "rows"], scores)],
+            tables=[_scores_table("class", (*analysis.classes, analysis.macro, analysis.weighted))],
         ),
-        Block(
-            "Confusion and calibration",
-            [
-                Paragraph(
-                    f"Expected calibration error {calibration.error:.4f}: mean confidence "
-                    f"{calibration.confidence:.4f}, accuracy {calibration.accuracy:.4f}."
-                )
-            ],
-            [
-                Picture(inline_svg(confusion, "Confusion matrix", f"{salt} confusion"), detailed=True),
-                Picture(inline_svg(reliability, "Reliability diagram", f"{salt} calibration")),
-            ],
-        ),
+        Block("Confusion and calibration", [Paragraph(found)], list(pictures.values())),
         Block(
             "The most confident mistakes",
             tables=[mistakes] if analysis.mistakes else [],
@@ -123,30 +111,15 @@ def _classes(analysis: Classification, title: str, rows: str, salt: str, said: P
     ]
 
 
-def _labels(analysis: MultiLabel, title: str, rows: str, salt: str, said: Paragraph) -> Block:
-    scores = [_class_row(c) for c in (*analysis.labels, analysis.micro, analysis.macro, analysis.weighted)]
-    text = f"All labels are correct in {analysis.right:,} of {rows}."
-    figure = labels_figure(*label_scores(analysis), rows)
-    return Block(
-        title,
-        [Paragraph(text), said],
-        [Picture(inline_svg(figure, "Scores of each label", f"{salt} labels"))],
-        tables=[Table(["label", "precision", "recall", "F1", "rows"], scores)],
-    )
-
-
-def _class_row(scores: ClassScores) -> list[str]:
-    return [
-        one_line(scores.name),
-        f"{scores.precision:.3f}",
-        f"{scores.recall:.3f}",
-        f"{scores.f1:.3f}",
-        f"{scores.support:,}",
+def _scores_table(what: str, each: Sequence[ClassScores]) -> Table:
+    rows = [
+        [one_line(of.name), *(f"{v:.3f}" for v in (of.precision, of.recall, of.f1)), f"{of.support:,}"]
+        for of in each
     ]
+    return Table([what, "precision", "recall", "F1", "rows"], rows)
 
 
-def _residuals(analysis: Residuals, title: str, rows: str, salt: str, said: Paragraph) -> Block:
-    figure = residuals_figure(analysis.true, analysis.predicted, rows)
+def _residuals(analysis: Residuals, title: str, said: Paragraph, pictures: Mapping[str, Picture]) -> Block:
     quantiles = [[f"{share:.0%}", f"{value:.4g}"] for share, value in analysis.quantiles]
     worst = [[str(w.row), f"{w.true:.4g}", f"{w.predicted:.4g}", f"{w.residual:.4g}"] for w in analysis.worst]
     text = (
@@ -156,7 +129,7 @@ def _residuals(analysis: Residuals, title: str, rows: str, salt: str, said: Para
     return Block(
         title,
         [Paragraph(text), said],
-        [Picture(inline_svg(figure, "Predicted against true values", f"{salt} residuals"))],
+        list(pictures.values()),
         [
             Table(["quantile", "residual"], quantiles),
             Table(["row", "true", "predicted", "residual"], worst, "Largest errors."),

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array
-from nnrun.errors import one_line
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CALIBRATION_BINS = 15
@@ -168,13 +167,6 @@ class MultiLabel:
     def as_document(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {"label_names": [scores.name for scores in self.labels], **asdict(self)}
-
-
-def label_scores(found: MultiLabel) -> tuple[Array, Array, list[str]]:
-    """Precision, recall and F1 (L, 3), support (L,) and names of the labels that are there or predicted."""
-    seen = [scores for scores in found.labels if scores.support or scores.predicted] or list(found.labels)
-    scores = np.array([(label.precision, label.recall, label.f1) for label in seen])
-    return scores, np.array([label.support for label in seen]), [one_line(label.name) for label in seen]
 
 
 @dataclass(frozen=True)

@@ -11,48 +11,39 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from nnrun.data import Dataset, Samples
+from nnrun.data import Samples
 from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.unknown_values import Unknown, together, unknown_values
 from nnrun.data.summaries.describe_data import row_in_one_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError, one_line
-from nnrun.experiment.evaluating.average_outputs import Combination, combine
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
     Residuals,
     analyse,
-    label_scores,
 )
-from nnrun.experiment.finished.load_run import TrainedNetwork, load_networks, load_run_data, load_spec_of_data
+from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.predicting.unknown_rows import tables_of, unknown_in_test_set
+from nnrun.experiment.predicting.average_outputs import Combination, Combined, combine
+from nnrun.experiment.predicting.open_run import OpenRun, open_run
+from nnrun.experiment.predicting.unknown_rows import tables_of
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.cautions import not_better
-from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.records import (
-    MemberType,
-    RunDirectory,
-    RunRecord,
-    WeightsChoice,
-    look_at_test_set,
-    member_of_folder,
-)
+from nnrun.records import MemberType, RunDirectory, RunRecord, WeightsChoice, member_of_folder
 from nnrun.spec import schema
-from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.reading.overrides import Overrides, with_changes
-from nnrun.training.device import resolve_device
-from nnrun.validation.splits import Fold
+from nnrun.spec.reading.overrides import Overrides
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Split = Literal["test", "validation"]
 
@@ -174,68 +165,53 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(
-            run, split, weights, overrides, data_dir, device, mistakes, allow_unknown, listener or Listener()
+        opened = open_run(
+            run,
+            weights=weights,
+            overrides=overrides,
+            data_dir=data_dir,
+            device=device,
+            listener=listener or Listener(),
         )
+        return _evaluated(opened, split, data_dir, mistakes, allow_unknown)
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One network on its rows.
+
+    Attributes:
+        rows: their numbers in their split.
+        scored: its scores, and those of the baselines.
+        outputs: (N, K), numbers in the target's own units.
+        unknown: what validation rows hold that its training rows do not.
+    """
+
+    rows: Array
+    scored: Scored
+    outputs: Array
+    unknown: list[Unknown]
 
 
 def _evaluated(
-    run: RunDirectory,
-    split: Split,
-    which: WeightsChoice,
-    overrides: Overrides,
-    data_dir: Path | None,
-    device: str,
-    mistakes: int,
-    allow_unknown: bool,
-    listener: Listener,
+    opened: OpenRun, split: Split, data_dir: Path | None, mistakes: int, allow_unknown: bool
 ) -> Evaluation:
-    chosen_device = resolve_device(device)
-    spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
-    refuse_what_is_not_allowed(spec)
-    networks, weights = load_networks(run, which)
-    dataset = load_run_data(run, spec, data_dir, listener)
-    test = dataset.test
-    validated = not isinstance(spec.validation, schema.NoValidation)
-    if split == "test" and test is None:
-        instead = " Use --split validation." if validated else ""
-        raise UsageError(f"{dataset.name} has no test set.{instead}")
-    if split == "validation" and not validated:
-        raise UsageError(f"{run.id} was trained on all training rows: it has no validation rows.")
-    record = run.read_record()
+    run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
+    samples = _samples_of(opened, split)
     unknown: list[Unknown] = []
-    if split == "test":
-        allowed = allow_unknown or record.smoke
-        fitted = [network.fitted for network in networks]
-        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
     look = None
     if split == "test":
-        look = look_at_test_set(run, record, dataset.name, "evaluate", listener.message)
-
-    samples: Samples = dataset.train if split == "validation" else test  # type: ignore[assignment]
-    measured: list[Scored] = []
-    predicted: list[tuple[Array, Array]] = []
-    unknown_of_each: list[list[Unknown]] = []
-    for network in networks:
-        fold = fold_of(network, spec, dataset)
-        rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
-        own = samples.take(rows) if split == "validation" else samples
-        known = known_targets(dataset.train, fold.train_rows)
-        if split == "validation" and isinstance(own.inputs, Table):
-            unknown_of_each.append(unknown_values(tables_of([network.fitted]), own.inputs))
-        measured.append(score(spec, network.fitted, network.weights, own, known, chosen_device))
-        outputs = network_outputs(spec, network.fitted, network.weights, own.inputs, chosen_device)
-        predicted.append((rows, network.fitted.in_own_units(outputs)))
+        unknown, look = opened.count_look("evaluate", allow_unknown=allow_unknown)
+    record = run.read_record()
+    measured = [_measure(opened, network, samples, split) for network in opened.networks]
     members = [
         MemberScores(
             None if network.member is None else network.member.folder,
             None if epoch is None else epoch.epoch,
-            len(rows),
-            scored.scores,
+            len(of_network.rows),
+            of_network.scored.scores,
         )
-        for network, epoch, scored, (rows, _) in zip(
-            networks, weights.epochs, measured, predicted, strict=True
-        )
+        for network, epoch, of_network in zip(opened.networks, weights.epochs, measured, strict=True)
     ]
     kept = None
     if split == "validation" and weights.chosen_apart:
@@ -244,60 +220,107 @@ def _evaluated(
             kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
             members = common
     if split == "validation":
-        unknown = together(unknown_of_each, sum(len(rows) for rows, _ in predicted))
+        unknown = together([each.unknown for each in measured], sum(len(each.rows) for each in measured))
         for found in unknown:
             if found.large:
-                listener.message(f"validation rows: {found}")
-    combined = combine(predicted)
-    ensemble = None
-    if combined.how == "ensemble":
-        parts = [(network.fitted, network.weights) for network in networks]
-        asked = samples.take(combined.rows) if split == "validation" else samples
-        ensemble = score_ensemble(spec, parts, asked, combined.outputs, chosen_device)
-    mean_scores, worthless = (
-        mean_of([m.scores for m in members]),
-        mean_of([scored.baseline for scored in measured]),
-    )
+                opened.listener.message(f"validation rows: {found}")
+    combined = combine([(each.rows, each.outputs) for each in measured])
+    scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
+    kind = None if opened.networks[0].member is None else opened.networks[0].member.type
     evaluation = Evaluation(
         run=run,
         name=spec.name,
         data=dataset.name,
         split=split,
-        rows=len(predicted[0][0]),
+        rows=len(measured[0].rows),
         weights=weights,
-        networks=len(networks),
-        kind=None if networks[0].member is None else networks[0].member.type,
+        networks=len(opened.networks),
+        kind=kind,
         members=members,
-        scores=mean_scores,
+        scores=scores,
         std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
         scores_epoch=weights.epoch if kept is None else members[0].epoch,
         kept=kept,
-        ensemble=ensemble,
-        baseline=worthless,
+        ensemble=_ensemble(opened, samples, split, combined),
+        baseline=baseline,
         test_uses=len(record.test_uses),
         look=look,
-        analysis=analyse(
-            combined.outputs,
-            samples.targets[combined.rows],
-            activation=_last_activation(spec),
-            rows=combined.rows,
-            class_names=dataset.class_names,
-            label_names=dataset.target_names,
-            mistakes=mistakes,
-            text_of=_text_of(spec, samples, dataset, data_dir, listener),
-            lines=samples.lines,
-        ),
+        analysis=_analysis(opened, samples, combined, data_dir, mistakes),
         combination=combined.how,
-        not_better_than_baseline={} if record.smoke else not_better(mean_scores, worthless, spec),
+        not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
     )
     if split == "test":
-        record.test, record.test_epoch = evaluation.scores, _tested_epochs(weights)
-        record.test_members, record.test_ensemble = _test_members(members), ensemble
-        if evaluation.std:
-            record.test_std = evaluation.std
-        run.write_record(record)
+        _record_test_scores(evaluation, record)
     return evaluation
+
+
+def _samples_of(opened: OpenRun, split: Split) -> Samples:
+    """The rows of a split.
+
+    Raises:
+        UsageError: there are none.
+    """
+    dataset = opened.dataset
+    validated = not isinstance(opened.spec.validation, schema.NoValidation)
+    if split == "validation":
+        if not validated:
+            raise UsageError(f"{opened.run.id} was trained on all training rows: it has no validation rows.")
+        return dataset.train
+    if dataset.test is None:
+        instead = " Use --split validation." if validated else ""
+        raise UsageError(f"{dataset.name} has no test set.{instead}")
+    return dataset.test
+
+
+def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: Split) -> _Measured:
+    fold = opened.fold_of(network)
+    rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
+    own = samples.take(rows) if split == "validation" else samples
+    known = known_targets(opened.dataset.train, fold.train_rows)
+    unknown: list[Unknown] = []
+    if split == "validation" and isinstance(own.inputs, Table):
+        unknown = unknown_values(tables_of([network.fitted]), own.inputs)
+    scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
+    return _Measured(rows, scored, opened.outputs(network, own), unknown)
+
+
+def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combined) -> dict[str, float] | None:
+    """What the mean of the networks' outputs scores, where all were asked about the same rows."""
+    if combined.how != "ensemble":
+        return None
+    parts = [(network.fitted, network.weights) for network in opened.networks]
+    asked = samples.take(combined.rows) if split == "validation" else samples
+    return score_ensemble(opened.spec, parts, asked, combined.outputs, opened.device)
+
+
+def _analysis(
+    opened: OpenRun, samples: Samples, combined: Combined, data_dir: Path | None, mistakes: int
+) -> Analysis | None:
+    dataset, last = opened.dataset, opened.spec.layers[-1]
+    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    return analyse(
+        combined.outputs,
+        samples.targets[combined.rows],
+        activation=last.activation,
+        rows=combined.rows,
+        class_names=dataset.class_names,
+        label_names=dataset.target_names,
+        mistakes=mistakes,
+        text_of=_text_of(opened, samples, data_dir),
+        lines=samples.lines,
+    )
+
+
+def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
+    record.test = evaluation.scores
+    pairs = zip(evaluation.weights.members, evaluation.weights.epochs, strict=True)
+    record.test_epoch = {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
+    record.test_members = {m.member: m.scores for m in evaluation.members if m.member is not None} or None
+    record.test_ensemble = evaluation.ensemble
+    if evaluation.std:
+        record.test_std = evaluation.std
+    evaluation.run.write_record(record)
 
 
 def write_figures(evaluation: Evaluation) -> list[Path]:
@@ -306,49 +329,47 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     Raises:
         NnrunError: a figure cannot be written.
     """
-    from nnrun.figures import evaluation_figures as figures
     from nnrun.figures.curve_figure import save
 
-    analysis = evaluation.analysis
-    if analysis is None:
+    if evaluation.analysis is None:
         return []
-    rows = f"{analysis.rows:,} {evaluation.split} rows"
-    if isinstance(analysis, Residuals):
-        made = {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
-    elif isinstance(analysis, Classification):
-        calibration = analysis.calibration
-        bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
-        names = [one_line(of_class.name) for of_class in analysis.classes]
-        made = {
-            "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
-            "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),
-        }
-    else:
-        scores, support, names = label_scores(analysis)
-        made = {"labels": figures.labels_figure(scores, support, names, rows)}
+    rows = f"{evaluation.analysis.rows:,} {evaluation.split} rows"
+    made = analysis_figures(evaluation.analysis, rows)
     paths = {evaluation.run.figure(name): figure for name, figure in made.items()}
     for path, figure in paths.items():
         save(figure, path)
     return list(paths)
 
 
-def _last_activation(spec: schema.ExperimentSpec) -> str:
-    last = spec.layers[-1]
-    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    return last.activation
+def analysis_figures(analysis: Analysis, rows: str) -> dict[str, Figure]:
+    """Name → figure of what an analysis found. `rows` says what was measured: `404 test rows`."""
+    from nnrun.figures import evaluation_figures as figures
+
+    if isinstance(analysis, Residuals):
+        return {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
+    if isinstance(analysis, Classification):
+        calibration = analysis.calibration
+        bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
+        names = [one_line(of_class.name) for of_class in analysis.classes]
+        return {
+            "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
+            "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),
+        }
+    seen = [label for label in analysis.labels if label.support or label.predicted] or list(analysis.labels)
+    scores = np.array([(label.precision, label.recall, label.f1) for label in seen])
+    support, names = np.array([label.support for label in seen]), [one_line(label.name) for label in seen]
+    return {"labels": figures.labels_figure(scores, support, names, rows)}
 
 
-def _text_of(
-    spec: schema.ExperimentSpec, samples: Samples, dataset: Dataset, data_dir: Path | None, listener: Listener
-) -> Callable[[int], str]:
+def _text_of(opened: OpenRun, samples: Samples, data_dir: Path | None) -> Callable[[int], str]:
     """The number of a row → the row in one line. The words are read when the first row is asked for."""
 
     @cache
     def words() -> Mapping[int, str] | None:
         tokens = isinstance(samples.inputs, TokenRows)
-        return token_words_of(spec.dataset, data_dir, listener.message) if tokens else None
+        return token_words_of(opened.spec.dataset, data_dir, opened.listener.message) if tokens else None
 
-    return lambda row: row_in_one_line(samples.inputs, row, dataset.feature_names, words())
+    return lambda row: row_in_one_line(samples.inputs, row, opened.dataset.feature_names, words())
 
 
 def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, float]]:
@@ -380,22 +401,3 @@ def _at_common_epoch(
             return None
         scores.append({name: found[f"val_{name}"][number] for name in member.scores})
     return [replace(m, epoch=epoch, scores=of) for m, of in zip(members, scores, strict=True)]
-
-
-def _tested_epochs(weights: UsedWeights) -> dict[int, int]:
-    """As the record has them: member id → epoch."""
-    pairs = zip(weights.members, weights.epochs, strict=True)
-    return {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
-
-
-def _test_members(members: Sequence[MemberScores]) -> dict[str, dict[str, float]] | None:
-    """Member → its scores on the test set; None for a run of one network."""
-    return {m.member: m.scores for m in members if m.member is not None} or None
-
-
-def fold_of(network: TrainedNetwork, spec: schema.ExperimentSpec, dataset: Dataset) -> Fold:
-    """The rows that the network was trained and validated on."""
-    member = network.member
-    if member is not None and member.type == "seed":
-        return folds_of(spec, dataset, member.id)[0]
-    return folds_of(spec, dataset, spec.seed)[0 if member is None else member.id]

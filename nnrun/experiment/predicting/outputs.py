@@ -15,7 +15,7 @@ from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metrics import has_logits
-from nnrun.training.problem import BLOCK_NUMBERS
+from nnrun.training.problem import BLOCK_ELEMENTS
 
 _ROWS_AT_ONCE = 4096
 
@@ -51,12 +51,12 @@ def output_function(
     network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_NUMBERS // network.widest))
+    at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
     def outputs(inputs: RawInputs) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
-        threads = threads_for(at_once * network.multiplications(rows.numbers_per_row))
+        threads = threads_for(at_once * network.multiplications(rows.elements_per_row))
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, len(inputs), at_once):
                 numbers = np.arange(first, min(first + at_once, len(inputs)))[None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +10,20 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from nnrun.data import Dataset, Samples
+from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.evaluating.average_outputs import Combined, combination_text, combine
-from nnrun.experiment.evaluating.evaluate import fold_of
-from nnrun.experiment.finished.load_run import (
-    TrainedNetwork,
-    choose_networks,
-    load_run_data,
-    load_spec_of_data,
-)
+from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.average_outputs import Combined, combination_text, combine
+from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
-from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.predicting.unknown_rows import unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
-from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
+from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema
-from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.reading.overrides import Overrides, with_changes
+from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import listing
-from nnrun.training.device import resolve_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,36 +116,44 @@ def predict_split(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be train, validation or test.")
     listener = listener or Listener()
-    chosen_device = resolve_device(device)
     with run.owned() if split == "test" else nullcontext():
-        spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
-        refuse_what_is_not_allowed(spec)
-        networks, used = choose_networks(run, member, weights)
-        dataset = load_run_data(run, spec, data_dir, listener)
-        samples, rows = _rows_of(run, split, spec, dataset, networks)
-        meaning = meaning_of(spec, networks[0].fitted, load_labels(run))
+        opened = open_run(
+            run,
+            member=member,
+            weights=weights,
+            overrides=overrides,
+            data_dir=data_dir,
+            device=device,
+            listener=listener,
+        )
+        samples, rows = _rows_of(opened, split)
+        networks = opened.networks
+        meaning = meaning_of(opened.spec, networks[0].fitted, load_labels(run))
         if probabilities:
             refuse_without_probabilities(run, meaning)
-        listener.message(used.sentence)
+        listener.message(opened.weights.sentence)
         look = None
         if split == "test":
-            record = run.read_record()
-            allowed = allow_unknown or record.smoke
-            unknown_in_test_set(dataset, [n.fitted for n in networks], listener, allowed=allowed)
-            look = look_at_test_set(run, record, dataset.name, "predict", listener.message)
-    parts = []
-    for network, own in zip(networks, rows, strict=True):
-        inputs = samples.take(own).inputs
-        outputs = network_outputs(spec, network.fitted, network.weights, inputs, chosen_device)
-        parts.append((own, network.fitted.in_own_units(outputs)))
+            _, look = opened.count_look("predict", allow_unknown=allow_unknown)
+    parts = [
+        (own, opened.outputs(network, samples.take(own))) for network, own in zip(networks, rows, strict=True)
+    ]
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
-    targets = samples.targets[combined.rows]
     return SplitPredictions(
-        run, networks, used, meaning, split, spec.name, dataset.name, combined, targets, look
+        run=run,
+        networks=networks,
+        weights=opened.weights,
+        meaning=meaning,
+        split=split,
+        name=opened.spec.name,
+        data=opened.dataset.name,
+        combined=combined,
+        targets=samples.targets[combined.rows],
+        look=look,
     )
 
 
@@ -164,21 +163,16 @@ def refuse_without_probabilities(run: RunDirectory, meaning: Meaning) -> None:
         raise UsageError(f"--probabilities: {run.id} predicts numbers, which have no probabilities.")
 
 
-def _rows_of(
-    run: RunDirectory,
-    split: Split,
-    spec: schema.ExperimentSpec,
-    dataset: Dataset,
-    networks: Sequence[TrainedNetwork],
-) -> tuple[Samples, list[Array]]:
+def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
     """The samples, and for each network the numbers of the rows that it is asked about."""
+    run, dataset, networks = opened.run, opened.dataset, opened.networks
     if split == "test":
         if dataset.test is None:
             raise UsageError(f"--split test: {dataset.name} has no test set.")
         return dataset.test, [np.arange(len(dataset.test))] * len(networks)
-    folds = [fold_of(network, spec, dataset) for network in networks]
+    folds = [opened.fold_of(network) for network in networks]
     if split == "validation":
-        if isinstance(spec.validation, schema.NoValidation):
+        if isinstance(opened.spec.validation, schema.NoValidation):
             raise UsageError(
                 f"--split validation: {run.id} was trained on all training rows and has no validation rows. "
                 "Use --split train."

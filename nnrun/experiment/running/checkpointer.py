@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidati
 from nnrun.errors import DataError
 from nnrun.records import HistoryWriter, RunDirectory, RunRecord, member_type_of, parse_history
 from nnrun.records.checkpoint import Checkpoint
-from nnrun.training.loop import Past, Trainer
+from nnrun.training.loop import Trainer, TrainerState
 
 EVERY_SECONDS = 1.0
 """So much training at most is lost with a process that is killed, and the epoch that it was in."""
@@ -144,7 +144,7 @@ class Checkpointer:
         rows = _rows_of(state.history, [r.number for r in trainer.replicas])
         if max(map(len, rows.values())) != state.epoch:
             raise DataError(f"The checkpoint in {self.run.path} has the history of different epochs.")
-        trainer.go_on(Past(state.epoch, rows, state.tensors))
+        trainer.load_state_dict(TrainerState(state.epoch, rows, state.tensors))
 
     def epoch_ended(self, trainer: Trainer) -> None:
         """Keep the state on the disk where it is time, and always at the end; else in memory."""
@@ -182,7 +182,7 @@ class Checkpointer:
     def _snapshot(self, trainer: Trainer) -> Snapshot:
         before = 0.0 if self.resumed_from is None else self.resumed_from.seconds
         seconds = before + time.perf_counter() - self._started
-        return Snapshot(self.group, trainer.epoch, self.history.length, seconds, trainer.past().tensors)
+        return Snapshot(self.group, trainer.epoch, self.history.length, seconds, trainer.state_dict().tensors)
 
 
 def _rows_of(history: str, member_ids: Sequence[int]) -> dict[int, list[dict[str, float]]]:

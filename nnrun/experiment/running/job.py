@@ -17,7 +17,7 @@ from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.predicting.unknown_rows import tell_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
-from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_task
+from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.out_of_memory import in_words
@@ -32,7 +32,7 @@ from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.deterministic import deterministic
 from nnrun.training.device import threads_for
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -142,7 +142,7 @@ class PlannedGroup:
 
     group: Group
     choice: Choice
-    problem: Task | None
+    problem: TrainingProblem | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ def prepare_job(
         planned.append(plan_group(spec, group, problem, settings.compile))
         threads.append(threads_for(work_per_step(group, problem)))
         constants += baselines(problem, group)
-        row_bytes.append(problem.inputs.bytes_of_a_network)
+        row_bytes.append(problem.inputs.bytes_per_network)
     listener.detail(planned[0].choice.reason)
     memory = estimate_memory(spec, dataset, groups, max(row_bytes))
     refuse_what_does_not_fit(memory, device, listener.message)
@@ -257,16 +257,18 @@ def _load(
 
 def _problem_without_rows(
     spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device
-) -> Task:
+) -> TrainingProblem:
     """What a group learns; of groups whose rows would take too much memory together without dense rows."""
     if group.bytes_if_stacked is None or group.fitted[0].sparse:
-        return training_task(spec, group, dataset, device)
+        return training_problem(spec, group, dataset, device)
     # Of tensors on the device `meta` there is all but their values.
     rows = DenseInputs(torch.empty((1, len(dataset.train), group.fitted[0].width), device="meta"))
-    return training_task(spec, group, dataset, device, rows)
+    return training_problem(spec, group, dataset, device, rows)
 
 
-def plan_group(spec: schema.ExperimentSpec, group: Group, problem: Task, policy: Policy) -> PlannedGroup:
+def plan_group(
+    spec: schema.ExperimentSpec, group: Group, problem: TrainingProblem, policy: Policy
+) -> PlannedGroup:
     """Choose the backend of a group; its problem is kept where the rows of all groups fit together."""
     steps = spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
     choice = choose(policy, problem, steps)
@@ -286,9 +288,9 @@ def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
     )
 
 
-def work_per_step(group: Group, problem: Task) -> int:
+def work_per_step(group: Group, problem: TrainingProblem) -> int:
     """Multiplications of one forward step of all replicas."""
-    of_row = group.network.multiplications(problem.inputs.numbers_per_row)
+    of_row = group.network.multiplications(problem.inputs.elements_per_row)
     return len(group.folds) * problem.batch_size * of_row
 
 
@@ -302,7 +304,7 @@ def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Wei
     return given
 
 
-def baselines(problem: Task, group: Group) -> list[dict[str, float]]:
+def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
     """The constant predictor's scores for each network, on its validation rows, or on its training rows."""
     return [
         baseline(

@@ -53,7 +53,7 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 @dataclass(frozen=True, eq=False)
-class OpenRun:
+class ActiveRun:
     """A run that is being trained; its record says how it ends.
 
     Attributes:
@@ -68,7 +68,7 @@ class OpenRun:
 
 
 @contextmanager
-def new_run(job: Job, source_text: str, threads: int) -> Iterator[OpenRun]:
+def new_run(job: Job, source_text: str, threads: int) -> Iterator[ActiveRun]:
     """Make a run's folder and its first record, and see to it that the record says how the run ends."""
     with ExitStack() as stack:
         with uninterrupted():  # there is no folder without a record
@@ -79,7 +79,7 @@ def new_run(job: Job, source_text: str, threads: int) -> Iterator[OpenRun]:
             record = first_record(run, job, threads)
             run.write_record(record)
             stack.enter_context(recording_the_end(run, record, job.memory.peak))
-        yield OpenRun(run, record, job)
+        yield ActiveRun(run, record, job)
 
 
 @contextmanager
@@ -203,7 +203,7 @@ class Recorder:
         member_ids: the trainer's id of each of its networks → the id in the run.
     """
 
-    run: OpenRun
+    run: ActiveRun
     history: HistoryWriter
     member_ids: Mapping[int, int]
 
@@ -250,7 +250,7 @@ class Recorder:
 
 @contextmanager
 def recording(
-    run: OpenRun, member_ids: Mapping[int, int], state: CheckpointState | None = None
+    run: ActiveRun, member_ids: Mapping[int, int], state: CheckpointState | None = None
 ) -> Iterator[Recorder]:
     """Write what is known before a run trains, give who writes each epoch, then write what follows from all.
 
@@ -284,7 +284,7 @@ def recording(
     _settle(run, time.perf_counter() - started)
 
 
-def _write_preprocessing(run: OpenRun) -> None:
+def _write_preprocessing(run: ActiveRun) -> None:
     """Keep what prediction needs besides the weights: fitted preprocessing and the names of its values."""
     job, members = run.job, [member for group in run.job.groups for member in group.members]
     for member in members:
@@ -293,7 +293,7 @@ def _write_preprocessing(run: OpenRun) -> None:
     keep_names(run.directory, job.spec.dataset, job.dataset, tokens, job.settings.data_dir, job.listener)
 
 
-def _start(run: OpenRun, *, resumed: bool) -> Start:
+def _start(run: ActiveRun, *, resumed: bool) -> Start:
     job, rows = run.job, run.record.rows
     monitor = job.chosen_by or "val_loss"
     return Start(
@@ -313,7 +313,7 @@ def _start(run: OpenRun, *, resumed: bool) -> Start:
     )
 
 
-def _settle(run: OpenRun, seconds: float) -> None:
+def _settle(run: ActiveRun, seconds: float) -> None:
     """What follows from the history: however training ends, the record tells it as far as it went."""
     job, record = run.job, run.record
     record.training_seconds = seconds

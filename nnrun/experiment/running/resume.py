@@ -15,7 +15,7 @@ from nnrun.experiment.finished.verdict import verdict
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
 from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import OpenRun, first_record, recording_the_end
+from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
 from nnrun.experiment.setup.environment import versions
@@ -151,7 +151,7 @@ def _reopened(
     job: Job,
     state: CheckpointState,
     changed: schema.ExperimentSpec | None,
-) -> Iterator[OpenRun]:
+) -> Iterator[ActiveRun]:
     """Train on. Nothing that the run holds is taken back before something new stands in its place.
 
     Args:
@@ -175,7 +175,7 @@ def _reopened(
                     "differently"
                 )
             job.listener.message(f"resuming {run.id}: going on after epoch {state.epoch}")
-            yield OpenRun(run, record, job)
+            yield ActiveRun(run, record, job)
     except BaseException:
         if before.status == "completed" and record.epochs_run == before.epochs_run:
             with uninterrupted():  # no further epoch has ended: it is the run that it was

@@ -12,7 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.setup.baseline import TargetRows, constant_scores, target_rows
-from nnrun.experiment.setup.groups import make_task, own_targets, weights_on_device
+from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.model.network import build_network
 from nnrun.spec import schema
@@ -67,15 +67,15 @@ def score(
     """
     network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
-    task = make_task(spec, network, [fitted], samples, device)
+    problem = make_problem(spec, network, [fitted], samples, device)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    work = task.rows_at_once * network.multiplications(task.inputs.numbers_per_row)
+    work = problem.rows_at_once * network.multiplications(problem.inputs.elements_per_row)
     with cpu_setup(threads_for(work)), stopping_between_batches():
-        phase = evaluate(task, parameters, [0], [np.arange(len(samples))])
-    scored = target_rows(task, 0, np.arange(len(samples)))
+        phase = evaluate(problem, parameters, [0], [np.arange(len(samples))])
+    scored = target_rows(problem, 0, np.arange(len(samples)))
     return Scored(
         phase.columns(0),
-        constant_scores(task, network.last.activation, _known_rows(fitted, known, device), scored),
+        constant_scores(problem, network.last.activation, _known_rows(fitted, known, device), scored),
     )
 
 
@@ -113,7 +113,7 @@ def score_ensemble(
             penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
             losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
         fitted, _ = networks[0]
-        own = own_targets(fitted, samples.targets, device)
+        own = unscaled_targets(fitted, samples.targets, device)
         true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
@@ -141,6 +141,6 @@ def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor,
 
 def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
     targets = torch.from_numpy(fitted.transform_targets(known.targets))[None].to(device)
-    own = own_targets(fitted, known.targets, device)
+    own = unscaled_targets(fitted, known.targets, device)
     weights = weights_on_device(known.weights, device)
     return TargetRows(targets, targets if own is None else own, weights)

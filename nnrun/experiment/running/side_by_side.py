@@ -28,7 +28,7 @@ from nnrun.experiment.running.job import (
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.groups import Group, prepare_groups, training_task
+from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.model.network import Network
@@ -38,7 +38,7 @@ from nnrun.spec.fold_types import has_folds
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
 from nnrun.training.device import resolve_device, threads_for
-from nnrun.training.problem import OWN_RATE
+from nnrun.training.problem import LEARNING_RATE
 
 MOST_PARAMETERS = 1_300_000
 """Of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower than its runs one
@@ -112,13 +112,13 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         return None
     group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):
-        problem = training_task(specs[0], group, dataset, device)
+        problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
         problem = replace(problem, own={name: value.to(device) for name, value in own.items()})
         planned = plan_group(specs[0], group, problem, settings.compile)
         if planned.choice.way == "torch.compile":
             return None
-    memory = estimate_memory(specs[0], dataset, (group,), problem.inputs.bytes_of_a_network)
+    memory = estimate_memory(specs[0], dataset, (group,), problem.inputs.bytes_per_network)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
@@ -161,7 +161,7 @@ def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:
 def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:
     """What the runs differ in: name → (R,)."""
     rates = [spec.optimizer.learning_rate for spec in specs]
-    found: dict[str, tuple[list[float], torch.dtype]] = {OWN_RATE: (rates, torch.float64)}
+    found: dict[str, tuple[list[float], torch.dtype]] = {LEARNING_RATE: (rates, torch.float64)}
     for layers in zip(*(network.kernels for network in networks), strict=True):
         for index, name in enumerate(layers[0].strength_names):
             found[name] = [layer.strengths[index] for layer in layers], torch.float32

@@ -13,10 +13,10 @@ from nnrun.experiment.finished.verdict import min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import Ending, OpenRun, Recorder, recording
+from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, recording
 from nnrun.experiment.running.score import known_targets, score
 from nnrun.experiment.setup.cautions import cautions
-from nnrun.experiment.setup.groups import Group, training_task
+from nnrun.experiment.setup.groups import Group, training_problem
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set
 from nnrun.spec import schema
@@ -29,7 +29,7 @@ from nnrun.validation.summary import monitor_mode
 
 
 def train_runs(
-    openings: Sequence[AbstractContextManager[OpenRun]], plan: Plan, state: CheckpointState | None = None
+    openings: Sequence[AbstractContextManager[ActiveRun]], plan: Plan, state: CheckpointState | None = None
 ) -> list[RunDirectory]:
     """Train every group, record each epoch, then score the test set where a run's settings ask for it.
 
@@ -52,7 +52,7 @@ def train_runs(
     return [run.directory for run in runs]
 
 
-def _train_groups(runs: Sequence[OpenRun], plan: Plan, state: CheckpointState | None) -> None:
+def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
     ids: list[dict[int, int]] = [{position: 0} for position in range(len(runs))]
     if len(runs) == 1:
@@ -83,14 +83,14 @@ def _train_groups(runs: Sequence[OpenRun], plan: Plan, state: CheckpointState | 
                 first.directory.write_record(first.record)
 
 
-def _engine(run: OpenRun, planned: PlannedGroup, plan: Plan) -> Engine:
+def _engine(run: ActiveRun, planned: PlannedGroup, plan: Plan) -> Engine:
     job, group = run.job, planned.group
-    problem = planned.problem or training_task(job.spec, group, job.dataset, job.device)
+    problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
     return make_engine(planned.choice, problem, first_weights, job.listener.message)
 
 
-def _score_test_set(run: OpenRun) -> None:
+def _score_test_set(run: ActiveRun) -> None:
     job, record = run.job, run.record
     if not job.settings.use_test_set or job.dataset.test is None:
         return

@@ -22,9 +22,9 @@ from nnrun.experiment.setup.constant_predictors import (
 )
 from nnrun.records import SHUFFLED
 from nnrun.spec.score_columns import directions
-from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.metrics import Metric, MetricTotals, Scored
-from nnrun.training.problem import Task, mean_loss
+from nnrun.training.problem import TrainingProblem, mean_loss
 from nnrun.validation.summary import monitor_mode
 
 
@@ -47,47 +47,51 @@ class TargetRows:
 
 
 def baseline(
-    task: Task, activation: str, place: int, train_rows: RowNumbers, scored_rows: RowNumbers
+    problem: TrainingProblem, activation: str, place: int, train_rows: RowIndices, scored_rows: RowIndices
 ) -> dict[str, float]:
     """Loss and metrics of the best constant predictors for one replica.
 
     Args:
-        task: the loss, the metrics and the targets.
+        problem: the loss, the metrics and the targets.
         activation: of the network's last layer.
-        place: where the replica's targets stand in the task.
+        place: where the replica's targets stand in the problem.
         train_rows: the rows whose targets the predictor knows.
         scored_rows: the rows on which it is scored. Where they are the training rows, the loss beside it is
             that of training, in which the weights of classes count.
     """
     training = scored_rows is train_rows
-    known = target_rows(task, place, train_rows, training=training)
-    scored = known if training else target_rows(task, place, scored_rows)
-    return constant_scores(task, activation, known, scored)
+    known = target_rows(problem, place, train_rows, training=training)
+    scored = known if training else target_rows(problem, place, scored_rows)
+    return constant_scores(problem, activation, known, scored)
 
 
-def target_rows(task: Task, place: int, rows: RowNumbers, *, training: bool = False) -> TargetRows:
-    """The targets of a task's rows, of the replica whose data stand at `place`."""
-    targets = task.targets_of([place], rows[None])
-    own = task.own_targets_of([place], rows[None], targets)
-    return TargetRows(targets, own, task.weights_of([place], rows[None], training=training))
+def target_rows(
+    problem: TrainingProblem, place: int, rows: RowIndices, *, training: bool = False
+) -> TargetRows:
+    """The targets of a problem's rows, of the replica whose data stand at `place`."""
+    targets = problem.targets_of([place], rows[None])
+    own = problem.unscaled_targets_of([place], rows[None], targets)
+    return TargetRows(targets, own, problem.weights_of([place], rows[None], training=training))
 
 
-def constant_scores(task: Task, activation: str, known: TargetRows, scored: TargetRows) -> dict[str, float]:
+def constant_scores(
+    problem: TrainingProblem, activation: str, known: TargetRows, scored: TargetRows
+) -> dict[str, float]:
     """The best constants for what is known, and their loss and metrics on the scored rows."""
-    spec = task.spec
+    spec = problem.spec
     assert spec is not None, "a baseline is of a spec"
     candidates = constants_for_loss(
-        spec.loss, activation, task.network.outputs, known.targets[0], _of_one(known.weights)
+        spec.loss, activation, problem.network.outputs, known.targets[0], _of_one(known.weights)
     )
     with torch.inference_mode():
-        constant = best_by(lambda c: _loss_of(task, c, known), candidates)
-        scores = {"loss": _loss_of(task, constant, scored)}
+        constant = best_by(lambda c: _loss_of(problem, c, known), candidates)
+        scores = {"loss": _loss_of(problem, constant, scored)}
         own = directions(spec)
-        for metric in task.metrics:
+        for metric in problem.metrics:
             sign = -1.0 if monitor_mode(metric.name, own) == "max" else 1.0
-            found = constants_for_metric(metric.constant, activation, task.network.outputs, known.own[0])
-            constant = best_by(lambda c: sign * _metric_of(task, metric, c, known), found)  # noqa: B023
-            scores[metric.name] = _metric_of(task, metric, constant, scored)
+            found = constants_for_metric(metric.constant, activation, problem.network.outputs, known.own[0])
+            constant = best_by(lambda c: sign * _metric_of(problem, metric, c, known), found)  # noqa: B023
+            scores[metric.name] = _metric_of(problem, metric, constant, scored)
     labels = _labels(scored.targets)
     if "accuracy" in scores and labels is not None:
         shares = torch.bincount(labels).double() / len(scored)
@@ -104,18 +108,18 @@ def _of_one(weights_1n: Tensor | None) -> Tensor | None:
     return None if weights_1n is None else weights_1n[0]
 
 
-def _loss_of(task: Task, constant: Candidate, rows: TargetRows) -> float:
+def _loss_of(problem: TrainingProblem, constant: Candidate, rows: TargetRows) -> float:
     device = rows.targets.device
     z, outputs = (
         values.float().to(device).expand(1, len(rows), -1) for values in (constant.z, constant.outputs)
     )
-    losses_1n = task.loss(z, outputs, rows.targets).double()
+    losses_1n = problem.loss(z, outputs, rows.targets).double()
     return float(mean_loss(losses_1n, rows.weights)[0])
 
 
-def _metric_of(task: Task, metric: Metric, constant: Candidate, rows: TargetRows) -> float:
+def _metric_of(problem: TrainingProblem, metric: Metric, constant: Candidate, rows: TargetRows) -> float:
     # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
-    wide = metric.constant != "search" or task.scales is not None
+    wide = metric.constant != "search" or problem.scales is not None
     dtype = torch.float64 if wide else torch.float32
     z, outputs = (
         values.to(rows.own.device, dtype).expand(1, len(rows), -1)

@@ -29,37 +29,47 @@ from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_BYTES: Final = 64 * 2**20
 _BYTES_TO_FIT: Final = 8 * 2**20
+_FILES: Final = (schema.RowFile, schema.Npz, schema.TextFolder)
 
 
 def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
     """What training would refuse of the data, and what is doubtful about them.
 
-    A file that is not there, or that takes long to read, is not looked at: then only the spec is checked.
+    Data that `why_not_read` names are not looked at.
     """
     spec, file = loaded.spec, None if loaded.path is None else str(loaded.path)
-    size = _size(spec.dataset)
-    if size is None or size > _MOST_BYTES:
+    if not isinstance(spec.dataset, _FILES) or why_not_read(spec.dataset) is not None:
         return ()
     try:
         dataset = load_data(spec)
-        _try(spec, dataset, fit=size <= _BYTES_TO_FIT)
+        _try(spec, dataset, fit=_size(Path(spec.dataset.path).expanduser()) <= _BYTES_TO_FIT)
     except DataError as error:
         return (Problem(str(error), file=file),)
     doubt = rare_class_warning(spec, dataset)
     return () if doubt is None else (Problem(doubt, file=file, severity="warning"),)
 
 
-def _size(dataset: schema.Component) -> int | None:
-    """Bytes of the user's own file; None for other data, and where there is none."""
-    if not isinstance(dataset, (schema.RowFile, schema.Npz, schema.TextFolder)):
+def why_not_read(dataset: schema.Component) -> str | None:
+    """A sentence on a file of the user's that is not read by `problems_of_data`; None where it is, or for a
+    published data set.
+    """
+    if not isinstance(dataset, _FILES):
         return None
     path = Path(dataset.path).expanduser()
-    if path.is_file():
-        size = path.stat().st_size
-        return 10 * size if path.suffix == ".gz" else size
-    if isinstance(dataset, schema.TextFolder) and path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*.txt") if file.is_file())
+    only = "so only the spec was checked, not the data"
+    if not path.exists():
+        return f"{dataset.path} does not exist, {only}"
+    if _size(path) > _MOST_BYTES:
+        return f"{dataset.path} is larger than {_MOST_BYTES // 2**20} MiB, {only}"
     return None
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the texts in a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*.txt") if file.is_file())
+    size = path.stat().st_size
+    return 10 * size if path.suffix == ".gz" else size
 
 
 def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:

@@ -38,7 +38,7 @@ from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 from nnrun.validation.splits import Fold
 
 MOST_BYTES_OF_OWN_ROWS = 500_000_000
@@ -199,21 +199,21 @@ def _selected(
         yield fold.index, RandomSource(spec.seed, fold.index), fold
 
 
-def make_task(
+def make_problem(
     spec: schema.ExperimentSpec,
     network: Network,
     fitted: Sequence[FittedPreprocessing],
     samples: Samples,
     device: torch.device,
     inputs: Inputs | None = None,
-) -> Task:
+) -> TrainingProblem:
     """What replicas are measured on, or learn but for class weights, each by its own preprocessing.
 
     `inputs` stand in for the rows of `samples`.
     """
     last = network.last
     weights = weights_on_device(samples.weights, device)
-    return Task(
+    return TrainingProblem(
         network=network,
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
@@ -226,27 +226,27 @@ def make_task(
         clip=build_clip(spec.gradient_clip),
         spec=spec,
         scales=_scales(fitted),
-        own_targets=own_targets(fitted[0], samples.targets, device),
+        unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
     )
 
 
-def training_task(
+def training_problem(
     spec: schema.ExperimentSpec,
     group: Group,
     dataset: Dataset,
     device: torch.device,
     inputs: Inputs | None = None,
-) -> Task:
-    """What a group learns: `make_task` of the training rows, each replica with its weights of classes."""
-    task = make_task(spec, group.network, group.fitted, dataset.train, device, inputs)
+) -> TrainingProblem:
+    """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
+    problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
     of_classes = [m.class_weights for m in group.members if m.class_weights is not None]
     if not of_classes:
-        return task
+        return problem
     if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
         of_classes = of_classes[:1]  # replicas share them
     weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
-    weights_SN = weights_SN if task.weights is None else weights_SN * task.weights
-    return replace(task, training_weights=weights_SN)
+    weights_SN = weights_SN if problem.weights is None else weights_SN * problem.weights
+    return replace(problem, training_weights=weights_SN)
 
 
 def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
@@ -299,7 +299,9 @@ def _scales(fitted: Sequence[FittedPreprocessing]) -> tuple[TargetScale, ...] | 
     return scales[:1] if len(set(scales)) == 1 else scales or None
 
 
-def own_targets(fitted: FittedPreprocessing, targets: Array, device: torch.device) -> torch.Tensor | None:
+def unscaled_targets(
+    fitted: FittedPreprocessing, targets: Array, device: torch.device
+) -> torch.Tensor | None:
     """(1, N, K) float64 in their own units, where the loss takes others; else None."""
     own = fitted.own_targets(targets)
     return None if own is None else torch.from_numpy(own)[None].to(device)

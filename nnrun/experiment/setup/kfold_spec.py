@@ -8,7 +8,7 @@ from pathlib import Path
 from nnrun.data.sources.table_file import default_inputs
 from nnrun.experiment.setup.load_data import columns_aside
 from nnrun.spec import schema
-from nnrun.spec.reading.load import LoadedSpec, load_kfold_spec, load_spec
+from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 
 
@@ -37,7 +37,6 @@ def load_for_kfold(
     repeats: int | None = None,
     prefix: str = "",
 ) -> LoadedSpec:
-    """A spec to be trained by k-fold (`load_kfold_spec`), on the inputs that it has by its own validation."""
-    loaded = load_kfold_spec(path, overrides, k=k, repeats=repeats, prefix=prefix)
-    own = load_spec(path, overrides).spec
-    return replace(loaded, spec=with_validation(own, loaded.spec.validation))
+    """A spec to be trained by k-fold (`load_with_folds`), on the inputs that it has by its own validation."""
+    own, folded = load_with_folds(path, overrides, k=k, repeats=repeats, prefix=prefix)
+    return replace(folded, spec=with_validation(own.spec, folded.spec.validation))

@@ -17,7 +17,7 @@ from nnrun.experiment.setup.groups import Group
 from nnrun.experiment.setup.out_of_memory import ADVICE, in_words
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import BLOCK_NUMBERS
+from nnrun.training.problem import BLOCK_ELEMENTS
 
 _FLOAT = 4
 # Beside a parameter: its gradient, the optimizer's temporary, and the copies of the last epoch and the best.
@@ -128,11 +128,13 @@ def _work(spec: schema.ExperimentSpec, group: Group, bytes_per_row: float) -> in
     A block is measured layer by layer; of a training batch the outputs of all layers are there together.
     """
     of_row = math.ceil(bytes_per_row / _FLOAT)
-    most = max(1, BLOCK_NUMBERS // max(of_row, group.network.widest))
+    most = max(1, BLOCK_ELEMENTS // max(of_row, group.network.widest_activation))
     longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
-    numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest
+    numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation
     measured = min(max(most, spec.batch_size), longest) * numbers
-    trained = min(spec.batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.numbers)
+    trained = min(spec.batch_size, longest) * (
+        of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row
+    )
     return len(group.members) * max(measured, trained) * _FLOAT
 
 

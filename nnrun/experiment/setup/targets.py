@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.preprocess import loss_of_digits
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
@@ -17,6 +18,7 @@ from nnrun.spec.lint.network_rules import CROSSENTROPIES
 from nnrun.spec.wording import counted, quoted
 
 _SUM_TOLERANCE = 1e-3
+_MOST_LOST = 0.1  # of the targets' spread, by which float32 may move them
 
 
 def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.Preprocessing:
@@ -130,6 +132,8 @@ def refuse_unsuitable_targets(
             _refuse_outside_of_0_and_1(samples.targets, part)
         elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
             _refuse_what_is_no_share(samples.targets, part)
+        elif not isinstance(spec.loss, CROSSENTROPIES):
+            _refuse_what_float32_rounds_away(samples.targets, part)
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
@@ -164,6 +168,16 @@ def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
         f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
         f"0 to 1. {advice}"
     )
+
+
+def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
+    if loss_of_digits(targets) > _MOST_LOST:
+        step = np.spacing(np.float32(np.abs(targets).max()))
+        raise DataError(
+            f"The targets of the {part} rows go from {targets.min()} to {targets.max()}, but networks "
+            f"compute in float32, which rounds numbers of this size to multiples of {step:g}: most of what "
+            "tells the rows apart is lost. Set `preprocessing: {targets: standardize}`."
+        )
 
 
 def _refuse_what_is_no_share(targets: Array, part: str) -> None:

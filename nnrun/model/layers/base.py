@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 Parameters = Mapping[str, Tensor]
@@ -33,18 +33,18 @@ class Weight:
         shape: of one replica's, as it is computed with.
         layout: how a weights file has it: `same`; `transposed`, (in, out) as (out, in); `row`, (1, out) as
             (out,), and (1,) as ().
-        learned: whether the optimizer changes it; else it is state that training keeps, as moving means are.
+        trainable: whether the optimizer updates it; else it is a buffer, such as a moving mean.
         dtype: NumPy's name of its type.
     """
 
     shape: Shape
     layout: Literal["same", "transposed", "row"] = "same"
-    learned: bool = True
+    trainable: bool = True
     dtype: str = "float32"
 
     @property
-    def numbers(self) -> int:
-        """How many numbers one replica has."""
+    def num_elements(self) -> int:
+        """The number of elements of one replica's array."""
         return math.prod(self.shape)
 
     @property
@@ -95,15 +95,15 @@ class Layer(ABC, Generic[S]):
 
     @abstractmethod
     def forward(
-        self, parameters: Parameters, x: Any, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Any, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Batch:
         """What the layer gives, (R, B, *output_shape).
 
         Args:
             parameters: stacked weights of all layers.
             x: (R, B, *input_shape); a sparse batch where the layer takes such.
-            noise: random numbers for a training step, where a layer of the network needs any; else None.
-            moved: takes the new values of the layer's state, in a training step; None otherwise.
+            rng: random numbers of a training step; None where no layer draws any, and outside training.
+            new_buffers: in a training step, takes the new values of the layer's buffers; None otherwise.
 
         Raises:
             NnrunError: custom code failed, or gave what no layer may give.
@@ -117,12 +117,12 @@ class Layer(ABC, Generic[S]):
     @property
     def parameters(self) -> int:
         """Numbers that one replica learns."""
-        return sum(weight.numbers for weight in self.weights.values() if weight.learned)
+        return sum(weight.num_elements for weight in self.weights.values() if weight.trainable)
 
     @property
     def state(self) -> int:
         """Numbers that one replica keeps and does not learn."""
-        return sum(weight.numbers for weight in self.weights.values() if not weight.learned)
+        return sum(weight.num_elements for weight in self.weights.values() if not weight.trainable)
 
     @property
     def multiplications(self) -> int:
@@ -130,8 +130,8 @@ class Layer(ABC, Generic[S]):
         return 0
 
     @property
-    def numbers(self) -> int:
-        """About how many numbers of one row are in memory at a time."""
+    def activations_per_row(self) -> int:
+        """About how many activations of one row are in memory at a time."""
         return math.prod(self.output_shape)
 
     def name(self, name: str) -> str:

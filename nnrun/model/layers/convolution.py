@@ -15,7 +15,7 @@ from torch import Tensor
 from nnrun.model.layers.base import Parameters, Weight
 from nnrun.model.layers.kernel import KernelLayer, glorot_uniform
 from nnrun.model.layers.windows import padded
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.shapes import along
 
@@ -61,10 +61,10 @@ class ConvolutionLayer(KernelLayer[schema.Conv1D | schema.Conv2D]):
     @property
     def multiplications(self) -> int:
         """The kernel's, at each place."""
-        return math.prod(self.output_shape[:-1]) * self.weights[self.name("weight")].numbers
+        return math.prod(self.output_shape[:-1]) * self.weights[self.name("weight")].num_elements
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(convolution + bias); convolution as networks have it, the kernel not flipped."""
         replicas = x.shape[0]

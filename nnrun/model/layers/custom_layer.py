@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from nnrun.errors import NnrunError
 from nnrun.model.layers.base import Layer, Parameters, Shape, Weight
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.shapes import shape_text
@@ -88,7 +88,7 @@ class CustomLayer(Layer[schema.Custom]):
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
-        """Parameters, which are learned if they need a gradient; and all buffers, which are kept."""
+        """Parameters, trainable if they require a gradient; and all buffers."""
         return {self.name(name): weight for name, weight in self.pattern.weights.items()}
 
     @property
@@ -114,10 +114,10 @@ class CustomLayer(Layer[schema.Custom]):
         }
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """The module's outputs, replica by replica; in a training step also its buffers."""
-        pattern, training = self.pattern, moved is not None
+        pattern, training = self.pattern, new_buffers is not None
         if pattern.module.training is not training:
             pattern.module.train(training)
         stacked = {name: parameters[self.name(name)].unbind(0) for name in pattern.weights}
@@ -129,13 +129,13 @@ class CustomLayer(Layer[schema.Custom]):
                 for name, weight in pattern.weights.items()
             }
             own |= {name: own[name].clone() for name in pattern.buffers}
-            seed = 0 if noise is None else noise.seed(self.position, replica)
+            seed = 0 if rng is None else rng.seed(self.position, replica)
             outputs.append(self._output(own, rows, seed, training))
             for name in pattern.buffers if training else ():
                 buffers[name].append(self._buffer(name, own[name]))
-        if moved is not None:
+        if new_buffers is not None:
             for name, values in buffers.items():
-                moved[self.name(name)] = torch.stack(values).reshape(
+                new_buffers[self.name(name)] = torch.stack(values).reshape(
                     len(values), *pattern.weights[name].shape
                 )
             pattern.checked = True
@@ -169,7 +169,7 @@ class CustomLayer(Layer[schema.Custom]):
 
     def _check_first(self, own: Mapping[str, Tensor], rows: Tensor, output: Tensor) -> None:
         """What is asked once: later on, weights that diverged are to blame, and are looked for elsewhere."""
-        learns = any(own[name].requires_grad for name, w in self.pattern.weights.items() if w.learned)
+        learns = any(own[name].requires_grad for name, w in self.pattern.weights.items() if w.trainable)
         if learns and torch.is_grad_enabled() and not output.requires_grad:
             raise NnrunError(
                 f"The custom layer {self.spec.object} has weights to learn, and no gradient reaches them: "
@@ -279,13 +279,13 @@ def _weights(spec: schema.Custom, module: nn.Module) -> dict[str, Weight]:
                 f"The custom layer {spec.object} has a parameter {name} of {value.dtype}; what is learned "
                 "must be torch.float32."
             )
-        found[name] = _weight(spec, name, value, learned=value.requires_grad)
+        found[name] = _weight(spec, name, value, trainable=value.requires_grad)
     for name, buffer in module.named_buffers():
-        found[name] = _weight(spec, name, buffer, learned=False)
+        found[name] = _weight(spec, name, buffer, trainable=False)
     return found
 
 
-def _weight(spec: schema.Custom, name: str, value: Tensor, *, learned: bool) -> Weight:
+def _weight(spec: schema.Custom, name: str, value: Tensor, *, trainable: bool) -> Weight:
     dtype = str(value.dtype).removeprefix("torch.")
     strange = value.layout != torch.strided or value.is_complex() or dtype not in _DTYPES
     if strange or value.device.type != "cpu":
@@ -294,7 +294,7 @@ def _weight(spec: schema.Custom, name: str, value: Tensor, *, learned: bool) -> 
             f"it must be a dense tensor of {listing(_DTYPES)}, on the CPU: nnrun moves it to where it trains."
         )
     shape = tuple(value.shape)
-    return Weight(shape, learned=learned, dtype=dtype) if shape else Weight((1,), "row", learned, dtype)
+    return Weight(shape, trainable=trainable, dtype=dtype) if shape else Weight((1,), "row", trainable, dtype)
 
 
 def _refuse_other_weights(

@@ -15,7 +15,7 @@ from torch import Tensor
 from nnrun.model.inputs import Batch, multiply
 from nnrun.model.layers.base import Parameters, Weight
 from nnrun.model.layers.kernel import KernelLayer, glorot_uniform
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 
@@ -70,7 +70,7 @@ class DenseLayer(KernelLayer[schema.Dense]):
         return multiply(x, kernel_RFU) + bias_R1U
 
     def forward(
-        self, parameters: Parameters, x: Batch, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(x @ kernel + bias)."""
         return self.activate(self.linear(parameters, x))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 _LIMIT = 0.05  # Keras's `uniform`
@@ -37,7 +37,7 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         return {name: rng.uniform(-_LIMIT, _LIMIT, weight.shape).astype(np.float32)}
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, steps) indices, as float32 or not → (R, B, steps, D)."""
         table_RVD = parameters[self.name("weight")]

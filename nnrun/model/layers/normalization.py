@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 
@@ -47,8 +47,8 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
-        """Scale and centre, which are learned; moving mean and variance, which are kept."""
-        kept = Weight(self.input_shape[-1:], learned=False)
+        """Scale and centre, which are trained; moving mean and variance, which are buffers."""
+        kept = Weight(self.input_shape[-1:], trainable=False)
         names = (self.name("running_mean"), self.name("running_var"))
         return _scale_and_center(self) | dict.fromkeys(names, kept)
 
@@ -57,11 +57,11 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
         return {**super().initial(rng), **_ones(self, "weight", "running_var")}
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """By the batch's statistics while training (each replica by its own), else by the moving ones."""
         names = (self.name("running_mean"), self.name("running_var"))
-        if moved is None:
+        if new_buffers is None:
             mean, variance = (along_last(parameters[name], x) for name in names)
         else:
             axes = tuple(range(1, x.dim() - 1))
@@ -69,7 +69,7 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
             for name, batch in zip(names, (mean, variance), strict=True):
                 moving = parameters[name]
                 step = (batch.detach().reshape(moving.shape) - moving) * (1 - self.spec.momentum)
-                moved[name] = moving + step
+                new_buffers[name] = moving + step
         return _scaled(self, parameters, (x - mean) * torch.rsqrt(variance + self.spec.epsilon))
 
 
@@ -87,7 +87,7 @@ class LayerNormalizationLayer(Layer[schema.LayerNormalization]):
         return {**super().initial(rng), **_ones(self, "weight")}
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """Training makes no difference."""
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)

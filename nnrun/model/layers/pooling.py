@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.layers.windows import channels_first, channels_last, padded
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.shapes import along
 
@@ -31,7 +31,7 @@ class MaxPoolingLayer(Layer[schema.MaxPooling]):
         return along(self.spec.pool_size, len(self.input_shape) - 1)
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """Replicas and rows are pooled alike."""
         window = self._window
@@ -49,7 +49,7 @@ class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
     """The mean over all axes of a row but the last."""
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, ..., C) → (R, B, C)."""
         return x.flatten(2, -2).mean(2)

@@ -15,7 +15,7 @@ from torch import Tensor
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.kernel import glorot_uniform, orthogonal
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 T = TypeVar("T", bound=schema.Lstm | schema.Gru)
@@ -73,7 +73,7 @@ class RecurrentLayer(Layer[T], Generic[T]):
         return self.input_shape[0] * self.gates * self.spec.units
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, steps, features) → (R, B, units), or (R, B, steps, units) with `return_sequences`."""
         replicas, rows, steps, _ = x.shape

@@ -11,7 +11,7 @@ from torch import Tensor
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
 from nnrun.model.layers.base import Layer, Parameters
-from nnrun.model.noise import Noise
+from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 
@@ -27,21 +27,21 @@ class DropoutLayer(Layer[schema.Dropout]):
         return f"dropout {self.spec.rate:g}"
 
     def forward(
-        self, parameters: Parameters, x: Batch, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Batch:
         """`x` as it is, but while training."""
-        return x if noise is None else self.drop(x, noise)
+        return x if rng is None else self.drop(x, rng)
 
-    def drop(self, x: Batch, noise: Noise) -> Batch:
-        """`x` where the noise in [0, 1) is at least `rate`; zero elsewhere. A sparse batch stays sparse."""
+    def drop(self, x: Batch, rng: BatchRng) -> Batch:
+        """`x`, each value set to zero with probability `rate`. A sparse batch stays sparse."""
         if isinstance(x, Tensor):
-            return x * self._factor(noise.dense(self.position, x))
-        factor = self._factor(noise.sparse(self.position, x))
+            return x * self._factor(rng.dense(self.position, x))
+        factor = self._factor(rng.sparse(self.position, x))
         return x.with_values(factor if x.values is None else x.values * factor)
 
-    def _factor(self, noise: Tensor) -> Tensor:
+    def _factor(self, uniform: Tensor) -> Tensor:
         rate = self.spec.rate
-        return (noise >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
+        return (uniform >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ActivationFunction(Layer[schema.ActivationLayer]):
         return f"activation, {self.spec.activation}"
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(x)."""
         return ACTIVATIONS[self.spec.activation](x)
@@ -65,7 +65,7 @@ class Reshaped(Layer[schema.Flatten | schema.Reshape]):
     """The same numbers in another shape, the last axis fastest: flatten and reshape."""
 
     def forward(
-        self, parameters: Parameters, x: Tensor, noise: Noise | None, moved: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, *output_shape)."""
         return x.reshape(*x.shape[:2], *self.output_shape)

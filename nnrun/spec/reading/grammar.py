@@ -157,17 +157,10 @@ Form = Scalar | Items | Record | Choice | Keys
 
 ROOT = Record(schema.ExperimentSpec)
 
-_ONE_IS_ENOUGH = ((schema.Preprocessing, "inputs"), (schema.ExperimentSpec, "learning_rate_schedule"))
-
 
 @cache
 def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
     forms = {key: _form(info.annotation, tuple(info.metadata)) for key, info in model.model_fields.items()}
-    for holder, key in _ONE_IS_ENOUGH:
-        if model is holder:
-            items = forms[key]
-            assert isinstance(items, Items)
-            forms[key] = replace(items, one_is_enough=True)
     if model is schema.Preprocessing:
         targets = forms["targets"]
         assert isinstance(targets, Choice)
@@ -197,7 +190,7 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         (wanted,) = (argument for argument in arguments if argument is not type(None))
         return _form(wanted, metadata, optional=True)
     if arguments:
-        members = [get_args(member)[0] for member in arguments]
+        members = [get_args(m)[0] if get_origin(m) is Annotated else m for m in arguments]
         if get_origin(members[0]) is Literal:  # a word, or a map
             (word,), map_form = get_args(members[0]), _form(members[1])
             assert isinstance(map_form, Keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from nnrun.spec.reading.empty_values import empty_values
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
-from nnrun.spec.reading.overrides import Overrides, apply_overrides, with_changes
+from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.spec_file import read_spec_file
 from nnrun.spec.reading.yaml_reader import decode, read_yaml
 from nnrun.spec.schema import (
@@ -96,6 +96,11 @@ class SpecTree:
     base: Path
     default_name: str
 
+    def with_overrides(self, overrides: Overrides) -> SpecTree:
+        """The same with more values written into it."""
+        root, problems = apply_overrides(self.root, overrides)
+        return replace(self, root=root, problems=(*self.problems, *problems))
+
 
 def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
     """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
@@ -104,15 +109,15 @@ def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
 
-def load_kfold_spec(
+def load_with_folds(
     path: Path | str,
     overrides: Overrides = (),
     *,
     k: int | None = None,
     repeats: int | None = None,
     prefix: str = "",
-) -> LoadedSpec:
-    """A spec with folds: its own, else the default k-fold, changed by `k` and `repeats`.
+) -> tuple[LoadedSpec, LoadedSpec]:
+    """A spec with its own validation; and with folds: its own, else the default k-fold, by `k` and `repeats`.
 
     Args:
         path, overrides: as for `load_spec`.
@@ -124,27 +129,27 @@ def load_kfold_spec(
         SpecError: as `load_spec`.
     """
     tree = read_spec(path, overrides)
-    loaded = check_tree(tree)
-    kind = loaded.spec.validation.kind
-    changes: dict[str, str | int] = {}
-    if not has_folds(loaded.spec.validation):
+    own = check_tree(tree)
+    kind = own.spec.validation.kind
+    changes: list[Override] = []
+    if not has_folds(own.spec.validation):
         _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
-        changes["validation"] = kind = KFold.kind
-    for name, value in (("k", k), ("repeats", repeats)):
-        if value is not None:
-            _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
-    if k is not None:
-        changes[f"validation.{kind}.k"] = k
+        kind = KFold.kind
+        changes.append(Override.of_value("validation", kind, prevails=True))
     if repeats is not None and kind == TimeSeries.kind:
         if repeats > 1:
             raise UsageError(
                 f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
                 "leave it out, or set validation to kfold for folds in any order."
             )
-    elif repeats is not None:
-        changes["validation.kfold.repeats"] = repeats
-    origins = {f"validation.{kind}.{name}": f"{prefix}{name}" for name in ("k", "repeats")}
-    return load_spec(path, with_changes(overrides, changes, origins)) if changes else loaded
+        _refuse_dropped(tree, ("validation", kind, "repeats"), f"{prefix}repeats says otherwise")
+        repeats = None
+    for name, value in (("k", k), ("repeats", repeats)):
+        if value is not None:
+            _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
+            path_of_key = f"validation.{kind}.{name}"
+            changes.append(Override.of_value(path_of_key, value, f"{prefix}{name}", prevails=True))
+    return own, check_tree(tree.with_overrides(changes)) if changes else own
 
 
 def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
@@ -208,8 +213,8 @@ def _read(
     source: SourceText, *, path: Path | None, base: Path, default_name: str, overrides: Overrides
 ) -> SpecTree:
     root, problems = read_yaml(source)
-    root, override_problems = apply_overrides(root, overrides)
-    return SpecTree(root, (*problems, *override_problems), source.text, path, base, default_name)
+    tree = SpecTree(root, tuple(problems), source.text, path, base, default_name)
+    return tree.with_overrides(overrides)
 
 
 def check_tree(tree: SpecTree) -> LoadedSpec:

@@ -60,7 +60,8 @@ def _without_defaults(value: Any) -> Any:
         if field.is_required() or item != field.get_default(call_default_factory=True)
     }
     if not isinstance(value, Component):
-        return fields
+        # `{}` switches a part off, so a part with every default names one of them
+        return fields or {key: _without_defaults(item) for key, (item, _) in list(held.items())[:1]}
     if value.bare is not None and list(fields) == [value.bare]:
         return {value.kind: fields[value.bare]}
     return {value.kind: fields} if fields else value.kind

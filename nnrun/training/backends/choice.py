@@ -18,7 +18,7 @@ from nnrun.training.backends.native import obstacle as native_obstacle
 from nnrun.training.backends.native_library import NotCompiledError, begin_loading, load_library
 from nnrun.training.custom_functions import CustomLoss
 from nnrun.training.engine import EagerEngine, Engine
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 Policy = Literal["auto", "on", "off"]
 Way = Literal["eager", "native", "torch.compile", "CUDA graph"]
@@ -60,12 +60,12 @@ class Choice:
         return self.way != "eager"
 
 
-def choose(policy: Policy, task: Task, steps: int) -> Choice:
-    """Decide from the policy, the task, the device and the number of steps; never from a measurement.
+def choose(policy: Policy, problem: TrainingProblem, steps: int) -> Choice:
+    """Decide from the policy, the problem, the device and the number of steps; never from a measurement.
 
     Args:
         policy: `on` and `off` decide; `auto` compiles where it pays.
-        task: what is learned.
+        problem: what is learned.
         steps: how many steps the run makes at most.
 
     Raises:
@@ -73,7 +73,7 @@ def choose(policy: Policy, task: Task, steps: int) -> Choice:
     """
     if policy == "off":
         return Choice("eager", "step by step, as --compile off says")
-    way, obstacle = _compiled_way(task)
+    way, obstacle = _compiled_way(problem)
     if policy == "on":
         if obstacle:
             raise UsageError(f"--compile on: {obstacle}. Use --compile auto, or leave it out.")
@@ -81,7 +81,7 @@ def choose(policy: Policy, task: Task, steps: int) -> Choice:
     if way == "CUDA graph":  # until somebody has measured where it pays
         advice = "--compile on makes a CUDA graph of the steps"
         return Choice("eager", f"step by step: {obstacle}" if obstacle else f"step by step; {advice}")
-    numbers = None if task.inputs.dense else task.batch_size * task.inputs.numbers_per_row
+    numbers = None if problem.inputs.dense else problem.batch_size * problem.inputs.elements_per_row
     if not (_native_pays(steps, numbers) if way == "native" else steps >= WORTH_STEPS):
         return Choice("eager", f"step by step: {steps:,} steps are too few to make compiling worthwhile")
     if obstacle:
@@ -114,51 +114,54 @@ def begin_compiling(policy: Policy, spec: schema.ExperimentSpec, rows: int, devi
 
 
 def make_engine(
-    choice: Choice, task: Task, parameters: Mapping[str, Tensor], on_message: Callable[[str], None]
+    choice: Choice,
+    problem: TrainingProblem,
+    parameters: Mapping[str, Tensor],
+    on_message: Callable[[str], None],
 ) -> Engine:
     """The engine that was chosen, with these stacked first weights; `on_message` hears of long work."""
     if choice.way == "native":
         try:
-            return NativeEngine(task, parameters, load_library(on_message))
+            return NativeEngine(problem, parameters, load_library(on_message))
         except NotCompiledError as error:
             on_message(f"compiling failed, so PyTorch trains step by step: {error}")
     if choice.way == "CUDA graph":
-        return GraphedEngine(task, parameters)
+        return GraphedEngine(problem, parameters)
     if choice.way == "torch.compile":
         from nnrun.training.backends.compiled import CompiledEngine  # its import takes a second
 
         on_message("compiling the training steps, which takes 10 to 20 s the first time")
-        return CompiledEngine(task, parameters, on_message)
-    return EagerEngine(task, parameters)
+        return CompiledEngine(problem, parameters, on_message)
+    return EagerEngine(problem, parameters)
 
 
-def _compiled_way(task: Task) -> tuple[Way, str | None]:
-    """How this task would be compiled, and why it cannot be, if so."""
-    way: Way = "torch.compile" if native_obstacle(task) else "native"
-    if isinstance(task.loss, CustomLoss):
+def _compiled_way(problem: TrainingProblem) -> tuple[Way, str | None]:
+    """How this problem would be compiled, and why it cannot be, if so."""
+    way: Way = "torch.compile" if native_obstacle(problem) else "native"
+    if isinstance(problem.loss, CustomLoss):
         return way, "a custom loss is not compiled"
-    if task.network.not_compilable == schema.Custom.kind:
+    if problem.network.not_compilable == schema.Custom.kind:
         return way, "a custom layer is not compiled"
-    if task.network.not_compilable is not None:
+    if problem.network.not_compilable is not None:
         return (
             way,
-            f"{task.network.not_compilable} is already a single PyTorch operation, which compiling "
+            f"{problem.network.not_compilable} is already a single PyTorch operation, which compiling "
             "does not speed up",
         )
-    if task.device.type == "cuda":
+    if problem.device.type == "cuda":
         shapes = "sparse rows have a different shape in each batch, and a CUDA graph needs one"
-        return "CUDA graph", None if task.inputs.dense else shapes
-    if task.device.type != "cpu":
+        return "CUDA graph", None if problem.inputs.dense else shapes
+    if problem.device.type != "cpu":
         return way, "compiled steps are for the CPU and for CUDA"
     if cxx_compiler() is None:
         return way, "there is no C++ compiler on this machine (c++, g++ or clang++)"
     if way == "native":
         return way, None
-    if task.own:
+    if problem.own:
         return way, "replicas with their own learning rates or regularizers are not compiled yet"
-    if not task.inputs.dense:
+    if not problem.inputs.dense:
         return way, (
             "sparse rows have a different shape in each batch, and torch.compile needs one; C++ does not do "
-            f"it since {native_obstacle(task)}"
+            f"it since {native_obstacle(problem)}"
         )
     return way, None

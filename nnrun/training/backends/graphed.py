@@ -16,10 +16,10 @@ from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Tally
+from nnrun.training.epoch_metrics import MetricAccumulator
 from nnrun.training.epoch_plan import Segment
-from nnrun.training.problem import Task
-from nnrun.training.train_state import Stack
+from nnrun.training.problem import TrainingProblem
+from nnrun.training.train_state import TrainState
 
 _WARM_UP = 3  # as PyTorch's own make_graphed_callables
 
@@ -47,7 +47,7 @@ class _Recorded:
 
     Attributes:
         inputs, targets, weights: (R, B, ...) of the batch; weights are None where all are 1.
-        noise: of the batch, or None; its keys change with the epoch, its first row with the step.
+        rng: of the batch, or None; its keys change with the epoch, its first row with the step.
         rates_R: learning rates.
         loss_R, z_RBK: what the step gives: the loss, and the values before the last activation.
         again: makes the step.
@@ -56,7 +56,7 @@ class _Recorded:
     inputs: Tensor
     targets: Tensor
     weights: Tensor | None
-    noise: Any
+    rng: Any
     rates_R: Tensor
     loss_R: Tensor
     z_RBK: Tensor
@@ -70,35 +70,39 @@ class GraphedEngine(EagerEngine):
     its own, which is recorded when it is first needed.
 
     Args:
-        task: what is learned; over dense rows.
+        problem: what is learned; over dense rows.
         parameters: stacked first weights.
         record: what makes the graph.
     """
 
-    def __init__(self, task: Task, parameters: Mapping[str, Tensor], record: Record = cuda_graph) -> None:
-        super().__init__(task, parameters)
+    def __init__(
+        self, problem: TrainingProblem, parameters: Mapping[str, Tensor], record: Record = cuda_graph
+    ) -> None:
+        super().__init__(problem, parameters)
         self._record = record
         self._recorded: _Recorded | None = None
 
-    def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
-        task, size = self._task, segment.batch_size
-        if stack is not self._stack or size < task.batch_size:
-            super()._train_segment(segment, stack, noise, tally)
+    def _train_segment(
+        self, segment: Segment, state: TrainState, rng: Any, accumulator: MetricAccumulator
+    ) -> None:
+        problem, size = self._problem, segment.batch_size
+        if state is not self._state or size < problem.batch_size:
+            super()._train_segment(segment, state, rng, accumulator)
             return
-        targets = task.targets_of(self._data_places, segment.rows_GN)
-        weights = task.weights_of(self._data_places, segment.rows_GN, training=True)
+        targets = problem.targets_of(self._data_index, segment.rows_GN)
+        weights = problem.weights_of(self._data_index, segment.rows_GN, training=True)
         count = segment.rows_GN.shape[1]
-        (inputs,) = task.inputs.batches(self._data_places, segment.rows_GN, count)
+        (inputs,) = problem.inputs.batches(self._data_index, segment.rows_GN, count)
         if self._recorded is None:
             of_batch = None if weights is None else weights[:, :size].clone()
             self._recorded = self._recorded_step(
-                inputs[:, :size].clone(), targets[:, :size].clone(), of_batch, noise
+                inputs[:, :size].clone(), targets[:, :size].clone(), of_batch, rng
             )
         step = self._recorded
-        step.rates_R.copy_(stack.rates_of_each(task.optimizer.learning_rate))
-        if noise is not None:
-            for position, keys in noise.keys.items():
-                step.noise.keys[position].copy_(keys)
+        step.rates_R.copy_(state.rates_of_each(problem.optimizer.learning_rate))
+        if rng is not None:
+            for position, keys in rng.keys.items():
+                step.rng.keys[position].copy_(keys)
         losses = step.loss_R.new_empty(len(step.loss_R), segment.steps)
         logits = step.z_RBK.new_empty(len(step.loss_R), count, step.z_RBK.shape[2])
         for number in range(segment.steps):
@@ -108,40 +112,40 @@ class GraphedEngine(EagerEngine):
             step.targets.copy_(targets[:, rows])
             if step.weights is not None and weights is not None:
                 step.weights.copy_(weights[:, rows])
-            if noise is not None:
-                step.noise.first_row.fill_(segment.first_row + number * size)
+            if rng is not None:
+                step.rng.first_row.fill_(segment.first_row + number * size)
             step.again()
             losses[:, number] = step.loss_R
             logits[:, rows] = step.z_RBK
-        own_targets = task.own_targets_of(self._data_places, segment.rows_GN, targets)
-        scored = task.scored(self._data_places, logits, own_targets)
-        tally.add(segment.places, losses, size, scored)
+        unscaled_targets = problem.unscaled_targets_of(self._data_index, segment.rows_GN, targets)
+        scored = problem.scored(self._data_index, logits, unscaled_targets)
+        accumulator.add(segment.places, losses, size, scored)
 
-    def _recorded_step(self, x: Tensor, y: Tensor, weights: Tensor | None, noise: Any) -> _Recorded:
+    def _recorded_step(self, x: Tensor, y: Tensor, weights: Tensor | None, rng: Any) -> _Recorded:
         """Record the step, which will look for its batch here; what recording changes is put back."""
-        stack, task = self._stack, self._task
-        if noise is not None:
-            keys = {position: keys.clone() for position, keys in noise.keys.items()}
-            noise = type(noise)(keys, torch.zeros((), dtype=torch.int64, device=task.device))
-        rates_R = stack.rates_of_each(task.optimizer.learning_rate).clone()
-        replicas = len(stack.steps_R)
-        loss_R = torch.empty(replicas, device=task.device)
-        z_RBK = torch.empty(replicas, task.batch_size, task.network.outputs, device=task.device)
+        state, problem = self._state, self._problem
+        if rng is not None:
+            keys = {position: keys.clone() for position, keys in rng.keys.items()}
+            rng = type(rng)(keys, torch.zeros((), dtype=torch.int64, device=problem.device))
+        rates_R = state.rates_of_each(problem.optimizer.learning_rate).clone()
+        replicas = len(state.steps_R)
+        loss_R = torch.empty(replicas, device=problem.device)
+        z_RBK = torch.empty(replicas, problem.batch_size, problem.network.outputs, device=problem.device)
 
         def step() -> None:
-            loss, z = self._step(stack, x, y, noise, weights, rates_R)
+            loss, z = self._step(state, x, y, rng, weights, rates_R)
             loss_R.copy_(loss)
             z_RBK.copy_(z)
 
-        everything = stack.everything()
+        everything = state.everything()
         before = {name: value.clone() for name, value in everything.items()}
         again = self._record(step)
         with torch.no_grad():
             for name, value in everything.items():
                 value.copy_(before[name])
-        return _Recorded(x, y, weights, noise, rates_R, loss_R, z_RBK, again)
+        return _Recorded(x, y, weights, rng, rates_R, loss_R, z_RBK, again)
 
-    def keep(self, places: Any) -> None:
+    def select_replicas(self, places: Any) -> None:
         """Go on with the replicas at these places only."""
-        super().keep(places)
+        super().select_replicas(places)
         self._recorded = None

@@ -22,10 +22,10 @@ from nnrun.spec import schema
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native_job import address
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase, Tally
-from nnrun.training.epoch_plan import RowNumbers, Segment, segments
-from nnrun.training.problem import Task
-from nnrun.training.train_state import Stack
+from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.epoch_plan import RowIndices, Segment, segments
+from nnrun.training.problem import TrainingProblem
+from nnrun.training.train_state import TrainState
 
 MOST_MULTIPLICATIONS = 4_000_000
 """How many a step of one network may make, forward, in dense layers; PyTorch is faster from there on."""
@@ -58,7 +58,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
 }  # fmt: skip
 _TASK = {
     "network", "loss", "optimizer", "metrics", "inputs", "targets", "batch_size", "own", "spec", "weights",
-    "training_weights", "scales", "own_targets",
+    "training_weights", "scales", "unscaled_targets",
 }  # fmt: skip
 
 # Of steps in C++ between two moments at which Python can answer a signal.
@@ -68,20 +68,20 @@ _SECONDS_A_CALL = 0.05
 _MEASURED_AT_ONCE = 256
 
 
-def obstacle(task: Task) -> str | None:
+def obstacle(problem: TrainingProblem) -> str | None:
     """Why these steps cannot be made here, as a part of a sentence; None where they can."""
-    spec = task.spec
+    spec = problem.spec
     if spec is None:
-        return "the task does not say what spec it comes from"
-    if task.device.type != "cpu":
+        return "the problem does not say what spec it comes from"
+    if problem.device.type != "cpu":
         return "it trains on the CPU"
     unknown = unknown_in(spec)
     if unknown is not None:
         return f"it does not know {unknown}"
-    given = {field.name for field in fields(task) if getattr(task, field.name) is not field.default}
+    given = {field.name for field in fields(problem) if getattr(problem, field.name) is not field.default}
     if given - _TASK:
-        return f"it does not know `{min(given - _TASK)}` of a task"
-    work = task.batch_size * _multiplications(spec, task)
+        return f"it does not know `{min(given - _TASK)}` of a problem"
+    work = problem.batch_size * _multiplications(spec, problem)
     if work > MOST_MULTIPLICATIONS:
         return f"a step of one network makes {work:,} multiplications, more than {MOST_MULTIPLICATIONS:,}"
     return None
@@ -106,10 +106,10 @@ def _unknown(part: schema.Config) -> str | None:
     return None
 
 
-def _multiplications(spec: schema.ExperimentSpec, task: Task) -> int:
+def _multiplications(spec: schema.ExperimentSpec, problem: TrainingProblem) -> int:
     """Of one row, forward, by layers that meet dense rows."""
     units = [layer.units for layer in spec.layers if isinstance(layer, schema.Dense)]
-    inputs = [task.inputs.numbers_per_row if task.inputs.dense else 0, *units]
+    inputs = [problem.inputs.elements_per_row if problem.inputs.dense else 0, *units]
     return sum(a * b for a, b in zip(inputs, units, strict=False))
 
 
@@ -140,19 +140,19 @@ class _Rows:
 
     Attributes:
         places: the replicas, by their place among all.
-        data_places: where their data stand in the task's inputs and targets.
+        data_index: where their data stand in the problem's inputs and targets.
         numbers: (G, n) row numbers; of sparse rows, those in the matrix.
         inputs: (G, n, F), or None where rows are sparse.
-        own_targets: (G, n, K) or (G, n), in their own units.
+        unscaled_targets: (G, n, K) or (G, n), in their own units.
         smoothed: the targets that the loss is computed with.
         weights: (G, n), or None.
     """
 
     places: tuple[int, ...]
-    data_places: list[int]
+    data_index: list[int]
     numbers: Tensor
     inputs: Tensor | None
-    own_targets: Tensor
+    unscaled_targets: Tensor
     smoothed: Tensor
     weights: Tensor | None
 
@@ -163,93 +163,102 @@ class NativeEngine(EagerEngine):
     Replicas are computed one by one, so that what one of them computes does not depend on the others.
 
     Args:
-        task: what is learned; without an `obstacle`.
+        problem: what is learned; without an `obstacle`.
         parameters: stacked first weights.
         library: from `nnrun.training.backends.native_library`.
     """
 
-    def __init__(self, task: Task, parameters: Mapping[str, Tensor], library: ctypes.CDLL) -> None:
+    def __init__(
+        self, problem: TrainingProblem, parameters: Mapping[str, Tensor], library: ctypes.CDLL
+    ) -> None:
         # C++ takes the replicas one by one, each parameter of a replica in one piece.
-        super().__init__(task, parameters, joined=False)
-        assert task.spec is not None, "an obstacle otherwise"
-        self._spec = task.spec
-        kind, idle_decay = native_job.OPTIMIZERS.index(task.spec.optimizer.kind), task.optimizer.idle_decay
-        self._rule = native_job.Rule(kind=kind, idle_decay=1.0 if idle_decay is None else idle_decay)
-        native_job.fill(self._rule, task.spec.optimizer)
-        self._matrix = None if task.inputs.dense else _Matrix.of(task.inputs)
-        self._measured: tuple[list[RowNumbers], list[_Rows]] | None = None
+        super().__init__(problem, parameters, joined=False)
+        assert problem.spec is not None, "an obstacle otherwise"
+        self._spec = problem.spec
+        kind, idle_decay = (
+            native_job.OPTIMIZERS.index(problem.spec.optimizer.kind),
+            problem.optimizer.idle_decay,
+        )
+        self._rule = native_job.OptimizerConfig(
+            kind=kind, idle_decay=1.0 if idle_decay is None else idle_decay
+        )
+        native_job.fill(self._rule, problem.spec.optimizer)
+        self._matrix = None if problem.inputs.dense else _Matrix.of(problem.inputs)
+        self._measured: tuple[list[RowIndices], list[_Rows]] | None = None
         job = ctypes.POINTER(native_job.Job)
         self._train, self._measure = library.train, library.measure
         self._train.argtypes = [job, ctypes.c_int64, ctypes.c_int64, ctypes.c_double]
         self._train.restype = ctypes.c_int64
         self._measure.argtypes, self._measure.restype = [job, ctypes.c_int64, ctypes.c_int64], ctypes.c_double
 
-    def _train_segment(self, segment: Segment, stack: Stack, noise: Any, tally: Tally) -> None:
+    def _train_segment(
+        self, segment: Segment, state: TrainState, rng: Any, accumulator: MetricAccumulator
+    ) -> None:
         rows = self._rows(segment, training=True)
         replicas, count = rows.numbers.shape
         losses = torch.empty(replicas, segment.steps)
-        logits = torch.empty(replicas, count, self._task.network.outputs)
-        job = self._job(rows, stack, noise, segment.batch_size, logits)
+        logits = torch.empty(replicas, count, self._problem.network.outputs)
+        job = self._job(rows, state, rng, segment.batch_size, logits)
         job.first_row, job.losses = segment.first_row, address(losses)
         for replica in range(replicas):
             step = 0
             while step < segment.steps:
                 stop_if_asked()
                 step = self._train(job, replica, step, _SECONDS_A_CALL)
-        scored = self._task.scored(rows.data_places, logits, rows.own_targets)
-        tally.add(rows.places, losses, segment.batch_size, scored)
+        scored = self._problem.scored(rows.data_index, logits, rows.unscaled_targets)
+        accumulator.add(rows.places, losses, segment.batch_size, scored)
 
-    def evaluate(self, rows: Sequence[RowNumbers]) -> Phase:
+    def evaluate(self, rows: Sequence[RowIndices]) -> EpochMetrics:
         """Loss and metrics over each replica's rows; changes nothing."""
-        tally = Tally(self._task.metrics, len(rows))
+        accumulator = MetricAccumulator(self._problem.metrics, len(rows))
         for block in self._measured_rows(rows):
             replicas, count = block.numbers.shape
-            logits = torch.empty(replicas, count, self._task.network.outputs)
-            job = self._job(block, self._stack, None, _MEASURED_AT_ONCE, logits)
+            logits = torch.empty(replicas, count, self._problem.network.outputs)
+            job = self._job(block, self._state, None, _MEASURED_AT_ONCE, logits)
             losses = []
             for place, number in enumerate(block.places):
                 stop_if_asked()
                 losses.append(self._measure(job, number, place))
-            tally.add(
+            accumulator.add(
                 block.places,
                 torch.tensor(losses, dtype=torch.float64)[:, None],
                 count,
-                self._task.scored(block.data_places, logits, block.own_targets),
+                self._problem.scored(block.data_index, logits, block.unscaled_targets),
             )
-        return tally.phase()
+        return accumulator.phase()
 
-    def keep(self, places: Sequence[int]) -> None:
+    def select_replicas(self, places: Sequence[int]) -> None:
         """Go on with the replicas at these places only."""
-        super().keep(places)
+        super().select_replicas(places)
         self._measured = None
 
     # --- rows ----------------------------------------------------------------------------------------------
 
     def _rows(self, segment: Segment, *, training: bool) -> _Rows:
-        task, numbers = self._task, np.ascontiguousarray(segment.rows_GN)
-        data_places = [self._data_places[place] for place in segment.places]
+        problem, numbers = self._problem, np.ascontiguousarray(segment.rows_GN)
+        data_index = [self._data_index[place] for place in segment.places]
         inputs = None
         if self._matrix is None:
-            (inputs,) = task.inputs.batches(data_places, numbers, numbers.shape[1])
+            (inputs,) = problem.inputs.batches(data_index, numbers, numbers.shape[1])
             inputs = inputs.contiguous()
-        targets = task.targets_of(data_places, numbers).contiguous()
-        weights = task.weights_of(data_places, numbers, training=training)
+        targets = problem.targets_of(data_index, numbers).contiguous()
+        weights = problem.weights_of(data_index, numbers, training=training)
         if self._matrix is not None:
-            inputs_of_task: Any = task.inputs
-            numbers = np.ascontiguousarray(inputs_of_task.rows_in_matrix(data_places, numbers))
+            inputs_of_task: Any = problem.inputs
+            numbers = np.ascontiguousarray(inputs_of_task.rows_in_matrix(data_index, numbers))
         return _Rows(
             places=segment.places,
-            data_places=data_places,
+            data_index=data_index,
             numbers=torch.from_numpy(numbers),
             inputs=inputs,
-            own_targets=task.own_targets_of(data_places, segment.rows_GN, targets),
+            unscaled_targets=problem.unscaled_targets_of(data_index, segment.rows_GN, targets),
             smoothed=_smoothed(targets, self._spec.loss),
             weights=None if weights is None else weights.contiguous(),
         )
 
-    def _measured_rows(self, rows: Sequence[RowNumbers]) -> list[_Rows] | Any:
+    def _measured_rows(self, rows: Sequence[RowIndices]) -> list[_Rows] | Any:
         """The rows block by block; gathered once where they fit into one block."""
-        at_once = self._task.rows_at_once
+        at_once = self._problem.rows_at_once
         blocks = (self._rows(part, training=False) for part in segments(rows, at_once, rows_at_once=at_once))
         if max(map(len, rows)) > at_once:
             return blocks
@@ -264,12 +273,12 @@ class NativeEngine(EagerEngine):
 
     # --- what C++ is given ---------------------------------------------------------------------------------
 
-    def _job(self, rows: _Rows, stack: Stack, noise: Any, batch: int, logits: Tensor) -> native_job.Job:
+    def _job(self, rows: _Rows, state: TrainState, rng: Any, batch: int, logits: Tensor) -> native_job.Job:
         classes = rows.smoothed.dtype == torch.int64
-        replicas = len(stack.steps_R)
-        rates = stack.rates_of_each(self._task.optimizer.learning_rate)
-        strengths = self._strengths(stack, replicas)
-        layers = self._layers(stack, noise, strengths)
+        replicas = len(state.steps_R)
+        rates = state.rates_of_each(self._problem.optimizer.learning_rate)
+        strengths = self._strengths(state, replicas)
+        layers = self._layers(state, rng, strengths)
         job = native_job.Job(
             count=rows.numbers.shape[1],
             batch=batch,
@@ -281,7 +290,7 @@ class NativeEngine(EagerEngine):
             classes=address(rows.smoothed) if classes else None,
             weights=address(rows.weights),
             rates=address(rates),
-            updates=address(stack.steps_R),
+            updates=address(state.steps_R),
             logits=address(logits),
             loss=native_job.LOSSES.index(self._spec.loss.kind),
         )
@@ -292,40 +301,40 @@ class NativeEngine(EagerEngine):
         job.kept = (rates, strengths)  # as long as the job, which holds their addresses
         return job
 
-    def _strengths(self, stack: Stack, replicas: int) -> dict[str, Tensor]:
+    def _strengths(self, state: TrainState, replicas: int) -> dict[str, Tensor]:
         """Name → (R,) the strengths of the regularizers that are there, the replicas' own or the spec's."""
         found = {}
         for position, spec in enumerate(self._spec.layers):
             regularizer = getattr(spec, "kernel_regularizer", None)
             for kind in ("l1", "l2"):
                 name, strength = f"{position}.{kind}", getattr(regularizer, kind, 0.0)
-                if name in stack.own:
-                    found[name] = stack.own[name].contiguous()
+                if name in state.own:
+                    found[name] = state.own[name].contiguous()
                 elif strength:
                     found[name] = torch.full((replicas,), strength)
         return found
 
     def _layers(
-        self, stack: Stack, noise: Any, strengths: Mapping[str, Tensor]
+        self, state: TrainState, rng: Any, strengths: Mapping[str, Tensor]
     ) -> ctypes.Array[native_job.Layer]:
         layers = (native_job.Layer * len(self._spec.layers))()
-        width = stack.parameters[next(iter(stack.parameters))].shape[1]
+        width = state.parameters[next(iter(state.parameters))].shape[1]
         for position, (layer, spec) in enumerate(zip(layers, self._spec.layers, strict=True)):
             layer.inputs, layer.kind = width, native_job.KINDS.index(spec.kind)
             if isinstance(spec, schema.Dropout):
-                layer.keys = None if noise is None else address(noise.keys[position])
+                layer.keys = None if rng is None else address(rng.keys[position])
                 layer.rate, layer.scale = spec.rate, 1.0 / (1.0 - spec.rate)
             else:
                 assert isinstance(spec, schema.Dense), "an obstacle otherwise"
                 width, kernel = spec.units, f"{position}.weight"
                 layer.activation = native_job.ACTIVATIONS.index(spec.activation)
-                layer.kernel = native_job.parameter_of(stack, kernel)
+                layer.kernel = native_job.parameter_of(state, kernel)
                 if spec.use_bias:
-                    layer.bias = native_job.parameter_of(stack, f"{position}.bias")
+                    layer.bias = native_job.parameter_of(state, f"{position}.bias")
                 l1, l2 = strengths.get(f"{position}.l1"), strengths.get(f"{position}.l2")
                 layer.l1, layer.l2 = address(l1), address(l2)
                 if l1 is None and l2 is None:  # a penalty leaves no row as it is
-                    layer.seen = address(stack.seen.get(kernel))
+                    layer.seen = address(state.seen.get(kernel))
             layer.units = width
         return layers
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnrun.spec import schema
-from nnrun.training.train_state import Stack
+from nnrun.training.train_state import TrainState
 
 KINDS = ("dense", "dropout")
 ACTIVATIONS = (
@@ -61,7 +61,7 @@ class Layer(ctypes.Structure):
     )
 
 
-class Rule(ctypes.Structure):
+class OptimizerConfig(ctypes.Structure):
     """The optimizer."""
 
     _fields_ = (
@@ -88,7 +88,7 @@ class Job(ctypes.Structure):
         ("layers", ctypes.c_int64),
         ("first_row", ctypes.c_int64),
         ("layer", ctypes.POINTER(Layer)),
-        ("rule", ctypes.POINTER(Rule)),
+        ("rule", ctypes.POINTER(OptimizerConfig)),
         ("inputs", ctypes.c_void_p),
         ("rows", ctypes.c_void_p),
         ("row_starts", ctypes.c_void_p),
@@ -119,9 +119,9 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def parameter_of(stack: Stack, name: str) -> Parameter:
+def parameter_of(state: TrainState, name: str) -> Parameter:
     """A parameter with its slots, of all replicas."""
-    held = [stack.parameters[name], *stack.slots[name]]
+    held = [state.parameters[name], *state.slots[name]]
     assert all(tensor.dtype == torch.float32 for tensor in held)
     value, *slots = map(address, held)
     return Parameter(value, (ctypes.c_void_p * _MOST_SLOTS)(*slots))

@@ -118,11 +118,14 @@ def test_dates_whose_days_and_months_nothing_tells_apart_are_told() -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (["6,7", "4,0", "1,25"], "holds numbers such as '1,25': `decimal: ','` reads it as a number"),
-        (["58,122", "1,460", "704"], "holds numbers such as '1,460': `thousands: ','` reads it as a number"),
+        (["6,7", "4,0", "1,25"], "holds numbers such as '1,25': `decimal: ','` reads the column as numbers"),
+        (
+            ["58,122", "1,460", "704"],
+            "holds numbers such as '1,460': `thousands: ','` reads the column as numbers",
+        ),
         (
             ["1.234,5", "12,0", "1.000.000,1"],
-            "holds numbers such as '1.000.000,1': `decimal: ',', thousands: '.'` reads it as a number",
+            "holds numbers such as '1.000.000,1': `decimal: ',', thousands: '.'` reads the column as numbers",
         ),
     ],
 )
@@ -138,7 +141,7 @@ def test_a_mark_among_numbers_is_told_with_the_key_that_makes_it_missing() -> No
     assert inferred.type == "category"
     assert said(inferred)[0] == (
         "holds numbers in 27 of 30 values, and also '?': `missing: ['?']` (which replaces the default list "
-        "of NA, null, ...) reads it as a number"
+        "of NA, null, ...) reads the column as numbers"
     )
 
 
@@ -198,3 +201,28 @@ def test_numbers_of_a_file_that_has_types_as_names() -> None:
 def test_a_text_is_a_text_where_the_file_has_types() -> None:
     assert of("1", "2", typed=True).type == "category"
     assert of("1", "2", typed=True, declared="number").type == "number"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["1", "2", "?"], None),
+        (["0.5", "1.5", "2.5"], "holds texts that are numbers, such as '0.5': `types: {c: number}` reads"),
+        (
+            ["0.5", "1.5", "2.5", "1", "?"],
+            "holds texts that are numbers, such as '0.5', in 4 of 5 values, and others, such as '?': "
+            "`missing: ['?']` (JSON lines only; in other files write null) and `types: {c: number}` read",
+        ),
+        (
+            ["0,5", "1,5", "2,5"],
+            "holds texts that are numbers, such as '0,5': write them with a decimal point and without "
+            "thousands separators, and `types: {c: number}` reads",
+        ),
+    ],
+)
+def test_texts_that_are_numbers_are_told_unless_they_may_be_names(
+    values: list[str], text: str | None
+) -> None:
+    inferred = infer("c", texts(*values * 4) if len(values) < 5 else texts(*values), typed=True)
+    assert inferred.type == "category"
+    assert said(inferred)[:1] == ([] if text is None else [f"{text} the column as numbers"])

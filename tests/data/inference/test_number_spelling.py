@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data.inference.number_spelling import PLAIN, Spelling
+from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling
 
 SPELLINGS = [
     PLAIN,
@@ -65,3 +65,36 @@ def test_what_is_no_number(text: str, spelling: Spelling) -> None:
 )
 def test_other_usual_forms(text: str, number: float) -> None:
     assert Spelling(thousands=",").number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling", "read"),
+    [
+        ("16.01", Spelling(","), "a decimal comma and no thousands separator: write 16,01"),
+        ("16,01", PLAIN, "a decimal point and no thousands separator: write 16.01"),
+        ("-0,5 %", PLAIN, "a decimal point and no thousands separator: write -0.5"),
+        (
+            "1,234",
+            PLAIN,
+            "a decimal point and no thousands separator: write 1.234 or 1234, whichever is meant",
+        ),
+        (
+            "-1.234",
+            Spelling(","),
+            "a decimal comma and no thousands separator: write -1234 or -1,234, whichever is meant",
+        ),
+        ("16.01", Spelling(",", "."), "a decimal comma and a point as thousands separator: write 16,01"),
+        ("1'234.5", PLAIN, "a decimal point and no thousands separator: write 1234.5"),
+        ("1,234,567,890,123,456,789", PLAIN, "a decimal point and no thousands separator"),
+    ],
+)
+def test_a_number_in_another_spelling(text: str, spelling: Spelling, read: str) -> None:
+    assert math.isnan(spelling.number(text))
+    expected = f"a number in another spelling (this column has {read})"
+    assert in_another_spelling(text, spelling) == expected
+
+
+@pytest.mark.parametrize("text", ["x", "", "inf", "nan", "1_000", "1,2,3"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_text_that_is_a_number_in_no_spelling(text: str, spelling: Spelling) -> None:
+    assert in_another_spelling(text, spelling) is None

@@ -357,6 +357,37 @@ def test_json_without_types_of_one_kind(tmp_path: Path, monkeypatch: pytest.Monk
     assert levels == {"a": ("3", "x"), "b": ("0", "1", "2"), "c": ("False", "True")}
 
 
+@pytest.mark.parametrize("block", [64, 2**20])
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ("?", "holds numbers in 18 of 20 values, and also '?': `missing: ['?']` reads the column as numbers"),
+        (
+            "many",
+            "holds numbers in 18 of 20 values, and also 'many': correct those, or say that it is a category "
+            "(`types`)",
+        ),
+        ("2", "holds texts that are numbers, such as '2': `types: {a: number}` reads the column as numbers"),
+    ],
+)
+def test_json_numbers_with_a_few_texts_are_never_a_category_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, mark: str, text: str
+) -> None:
+    monkeypatch.setattr("nnrun.data.tables.jsonl_reader.BLOCK_BYTES", block)
+    rows = [{"a": mark if i in (3, 17) else i % 4, "y": i} for i in range(20)]
+    spec = as_json(tmp_path / "t.jsonl", rows)
+    for _ in range(2):  # read, then kept
+        said: list[str] = []
+        load_dataset(spec, on_message=said.append)
+        assert [line for line in said if "column 'a'" in line] == [
+            f"{tmp_path / 't.jsonl'}: column 'a' {text}"
+        ]
+    if mark == "?":
+        assert isinstance(
+            inputs(load_dataset(spec.model_copy(update={"missing": ["?"]}))).by_name["a"], NumberColumn
+        )
+
+
 def without_nulls(path: Path, rows: Sequence[Mapping[str, Any]]) -> schema.Jsonl:
     lines = [json.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
     path.write_text("\n".join(lines) + "\n")

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report, confusion_matrix, precision_recall_fscore_support
 
-from nnrun.experiment.evaluating.average_outputs import combine
 from nnrun.experiment.evaluating.error_analysis import (
     Classification,
     MultiLabel,
@@ -16,6 +15,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     analyse,
     calibrate,
 )
+from nnrun.experiment.predicting.average_outputs import combine
 
 NAMES = ("ant", "bee", "cow")
 

@@ -23,7 +23,7 @@ from nnrun.experiment.running.reproduce import (
 )
 from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord
 from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import KFOLD, load_small, numbers
 
@@ -127,7 +127,7 @@ def test_changed_data_are_told_and_compared_all_the_same(tmp_path: Path) -> None
 
 
 def test_conditions_that_the_records_tell_of() -> None:
-    then = {
+    then: dict[str, Any] = {
         "device": "cuda",
         "threads": 1,
         "compiled": True,
@@ -142,14 +142,15 @@ def test_conditions_that_the_records_tell_of() -> None:
         "data": [{"name": "a.npz", "sha256": "2"}],
         "git_commit": "y",
     }
-    assert changed_conditions(then, then) == {}
-    assert changed_conditions(then, now) == {
+    before, after = RunRecord.read(then), RunRecord.read(now)
+    assert changed_conditions(before, before) == {}
+    assert changed_conditions(before, after) == {
         "threads": (1, 2),
         "torch": ("2.8", "2.9"),
         "scipy": (None, "1"),
         "data a.npz": ("1", "2"),
     }
-    assert changed_conditions({}, {"device": "cpu"}) == {"device": (None, "cpu")}
+    assert changed_conditions(RunRecord(), RunRecord(device="cpu")) == {"device": (None, "cpu")}
 
 
 def table(**columns: Any) -> pd.DataFrame:

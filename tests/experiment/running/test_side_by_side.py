@@ -29,7 +29,7 @@ from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.loop import EpochRecord
-from nnrun.training.problem import OWN_RATE
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -70,6 +70,12 @@ def prepared(
     heard = listeners or [Listener() for _ in specs]
     candidates = [Candidate(spec, settings, listener) for spec, listener in zip(specs, heard, strict=True)]
     return stack_runs(candidates, load_dataset(specs[0].spec.dataset))
+
+
+def problem_of(stacked: StackedRuns) -> TrainingProblem:
+    problem = stacked.plan.groups[0].problem
+    assert problem is not None
+    return problem
 
 
 def together(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
@@ -320,7 +326,7 @@ def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
     assert seeds is not None
     assert rates is not None
     assert problem_of(seeds).own == {}
-    assert list(rates.task.own) == [OWN_RATE]
+    assert list(problem_of(rates).own) == [LEARNING_RATE]
 
 
 def test_inputs_of_different_widths_train_one_by_one(tmp_path: Path) -> None:

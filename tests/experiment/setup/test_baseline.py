@@ -20,7 +20,7 @@ from nnrun.model.network import build_network
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, spec_text, yes_or_no
 
 
@@ -38,7 +38,7 @@ def scores(
     spec = spec_text(layers=layers, **changes).spec
     network = build_network(spec.layers, 3)
     unused: Any = None  # it never looks at the inputs
-    task = Task(
+    problem = TrainingProblem(
         network,
         build_loss(spec.loss),
         build_optimizer(spec.optimizer),
@@ -50,7 +50,7 @@ def scores(
     )
     own = None if weights is None else weights[None]
     rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
-    return constant_scores(task, activation, *rows)
+    return constant_scores(problem, activation, *rows)
 
 
 def column(*values: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,41 @@ def test_uneven_classes_are_told_once_nothing_sees_them(tmp_path: Path) -> None:
         assert problems_of_data(load_spec(spec(tmp_path, "label", rest))) == ()
 
 
-def test_a_file_that_is_not_there_is_not_looked_at(tmp_path: Path) -> None:
-    path = spec(tmp_path, "y", NUMBERS)
-    (tmp_path / "t.csv").unlink()
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("csv: {path: gone.csv, target: y}", "gone.csv"),
+        ("jsonl: {path: gone.jsonl, target: y}", "gone.jsonl"),
+        ("npz: gone.npz", "gone.npz"),
+        ("text_folder: gone", "gone"),
+    ],
+)
+def test_data_that_do_not_exist_are_told_of(
+    dataset: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"dataset: {{{dataset}}}\n" + (CLASSES if "folder" in dataset else NUMBERS))
     assert problems_of_data(load_spec(path)) == ()
+    note = f"{tmp_path / name} does not exist, so only the spec was checked, not the data"
+    assert main(["check", str(path)]) == 0
+    assert capsys.readouterr() == (f"{path}: ok\n", f"note: {path}: {note}.\n")
+    assert main(["check", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["specs"][0]["note"], err) == (note, f"note: {path}: {note}.\n")
+    assert main(["train", str(path), "-q", "--runs-dir", str(tmp_path / "runs")]) == 4
+
+
+def test_a_large_file_is_not_read_and_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nnrun.experiment.setup.check_data._MOST_BYTES", 2**8)
+    path = spec(tmp_path, "y", NUMBERS)  # its target has a gap, which is an error of the data
+    assert main(["check", str(path)]) == 0
+    assert "t.csv is larger than 0 MiB, so only the spec was checked" in capsys.readouterr().err
+
+
+def test_data_that_were_read_have_no_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(tmp_path, "y", NUMBERS, ", drop_missing_target: true")
+    assert main(["check", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["specs"][0]["note"], err) == (None, "")

@@ -18,7 +18,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows
-from nnrun.experiment.setup.groups import make_task, prepare_groups, training_task
+from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
 from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import (
     BINARY,
@@ -76,7 +76,7 @@ def test_each_fold_has_its_own(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight="balanced")
     data = load_dataset(loaded.spec.dataset)
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_task(loaded.spec, group, data, CPU)
+    task = training_problem(loaded.spec, group, data, CPU)
     assert task.weights is None, "what is measured has no weights"
     assert task.training_weights is not None
     assert len({tuple(row.tolist()) for row in task.training_weights}) == 3
@@ -91,11 +91,11 @@ def test_replicas_share_what_is_alike(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight={"0": 3})
     data = load_dataset(loaded.spec.dataset)
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_task(loaded.spec, group, data, CPU)
+    task = training_problem(loaded.spec, group, data, CPU)
     assert task.training_weights is not None
     assert task.training_weights.shape == (1, 48)
     plain = load_small(tmp_path, BINARY, validation=KFOLD)
-    assert training_task(plain.spec, group, data, CPU).training_weights is None
+    assert training_problem(plain.spec, group, data, CPU).training_weights is None
 
 
 # --- given -------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def weighted_rows(folder: Path, **changes: Any) -> tuple[Any, Dataset]:
 def test_both_are_multiplied_while_training_and_rows_alone_count_when_measured(tmp_path: Path) -> None:
     loaded, data = weighted_rows(tmp_path, class_weight={"1": 4})
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_task(loaded.spec, group, data, CPU)
+    task = training_problem(loaded.spec, group, data, CPU)
     assert data.train.weights is not None
     assert task.weights is not None
     assert task.training_weights is not None
@@ -193,7 +193,7 @@ def test_both_are_multiplied_while_training_and_rows_alone_count_when_measured(t
     expected = data.train.weights * np.where(data.train.targets == 1, 4, 1)
     np.testing.assert_allclose(task.training_weights[0], expected, rtol=1e-6)
     assert data.test is not None
-    measured = make_task(loaded.spec, group.network, group.fitted, data.test, CPU)
+    measured = make_problem(loaded.spec, group.network, group.fitted, data.test, CPU)
     assert measured.weights is not None
     np.testing.assert_array_equal(measured.weights[0], data.test.weights)
 

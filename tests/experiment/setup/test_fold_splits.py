@@ -19,8 +19,9 @@ from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.groups import EVERYTHING, Selection
+from nnrun.experiment.setup.kfold_spec import load_for_kfold
 from nnrun.records import RunDirectory
-from nnrun.spec.reading.load import load_kfold_spec, load_spec
+from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -139,10 +140,10 @@ def test_seeds_and_repeats_do_not_go_with_a_time_series(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this spec declares time_series"):
         train(tmp_path, Selection(seeds=2))
     path = tmp_path / "small.yaml"
-    assert load_kfold_spec(path).spec.validation == load_spec(path).spec.validation
+    assert load_for_kfold(path).spec.validation == load_spec(path).spec.validation
     assert (
-        load_kfold_spec(path, k=2, repeats=1).spec.validation
+        load_for_kfold(path, k=2, repeats=1).spec.validation
         == load_spec(path, {"validation.time_series.k": 2}).spec.validation
     )
     with pytest.raises(UsageError, match="declares time_series, and time has one order"):
-        load_kfold_spec(path, repeats=2)
+        load_for_kfold(path, repeats=2)

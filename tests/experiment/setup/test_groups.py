@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.setup.fold_splits import labels_of
-from nnrun.experiment.setup.groups import Group, Selection, make_task, outputs_of, prepare_groups
+from nnrun.experiment.setup.groups import Group, Selection, make_problem, outputs_of, prepare_groups
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from tests.support.small_experiments import (
@@ -250,15 +250,15 @@ def all_rows(task: Any, places: list[int], count: int) -> np.ndarray:
     return np.asarray(batch)
 
 
-def task_of(spec: schema.ExperimentSpec, dataset: Dataset, group: Group) -> Any:
-    return make_task(spec, group.network, group.fitted, dataset.train, CPU)
+def problem_of(spec: schema.ExperimentSpec, dataset: Dataset, group: Group) -> Any:
+    return make_problem(spec, group.network, group.fitted, dataset.train, CPU)
 
 
 def test_each_fold_sees_all_rows_by_its_own_preprocessing() -> None:
     steps = {"inputs": "standardize", "targets": "standardize"}
     spec, dataset = spec_text(preprocessing=steps, validation=KFOLD).spec, regression_rows()
     (group,) = prepare_groups(spec, dataset)
-    task = task_of(spec, dataset, group)
+    task = problem_of(spec, dataset, group)
     found = all_rows(task, [0, 1, 2], 48)
     assert found.shape == (3, 48, 3)
     assert task.targets.shape == (3, 48, 1)
@@ -275,7 +275,7 @@ def test_each_fold_sees_all_rows_by_its_own_preprocessing() -> None:
 def test_rows_that_all_folds_see_alike_are_held_once() -> None:
     spec, dataset = spec_text(preprocessing={"inputs": "none"}, validation=KFOLD).spec, regression_rows()
     (group,) = prepare_groups(spec, dataset)
-    task = task_of(spec, dataset, group)
+    task = problem_of(spec, dataset, group)
     assert task.inputs.x_SNF.shape == (1, 48, 3)
     assert task.targets.shape == (1, 48, 1)
     found = all_rows(task, [0, 1, 2], 48)
@@ -290,7 +290,7 @@ def test_token_rows_stay_sparse_and_are_the_ones_that_they_say() -> None:
     layers = [{"dense": {"units": 1, "activation": "sigmoid", "use_bias": False}}]
     spec = spec_text(TOKENS, layers=layers, validation="none").spec
     (group,) = prepare_groups(spec, dataset)
-    task = task_of(spec, dataset, group)
+    task = problem_of(spec, dataset, group)
     assert not task.inputs.dense
     (batch,) = task.inputs.batches([0], np.arange(4)[None], 4)
     # The weight of word w is 10**w, so that the sum of a row's weights spells its words.
@@ -310,7 +310,7 @@ def test_targets_have_the_form_that_the_loss_takes(loss: str, dtype: torch.dtype
     spec = spec_text(layers=layers, loss=loss, metrics=["accuracy"], validation="none").spec
     dataset = table(np.zeros((3, 2)), np.array([2, 0, 1]))
     (group,) = prepare_groups(spec, dataset)
-    task = task_of(spec, dataset, group)
+    task = problem_of(spec, dataset, group)
     assert task.targets.dtype == dtype
     assert task.targets.tolist() == expected
 

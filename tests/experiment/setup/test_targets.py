@@ -202,3 +202,24 @@ def test_a_class_that_only_rows_that_validate_have(tmp_path: Path) -> None:
         "Only validation rows have the class 'c' (2 rows, the first is line 6 of the file), so no network "
         "can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the class."
     )
+
+
+def test_targets_that_float32_cannot_tell_apart(tmp_path: Path) -> None:
+    """Rounded to multiples of 64 they would all be the same, with a baseline that is perfect."""
+    path = write(tmp_path, 1e9 + X[:, 0], {"dense": 1}, "mse")
+    with pytest.raises(DataError, match="rounds numbers of this size to multiples of 64: most of what"):
+        nnrun.train(path, overrides={"epochs": 1}, runs_dir=tmp_path / "runs")
+    fits = {"epochs": 1, "preprocessing.targets": "standardize"}
+    baseline = nnrun.train(path, overrides=fits, runs_dir=tmp_path / "runs").baseline
+    assert baseline["loss"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e6])
+def test_scores_are_of_the_targets_before_they_are_rounded(mean: float, tmp_path: Path) -> None:
+    """Around 1e6 float32 keeps multiples of 0.0625."""
+    y = mean + X[:, 0]
+    path = write(tmp_path, y, {"dense": 1}, "mse")
+    changes = {"epochs": 1, "metrics": ["mae", "r2"]}
+    baseline = nnrun.train(path, overrides=changes, runs_dir=tmp_path / "runs").baseline
+    assert baseline["mae"] == pytest.approx(np.abs(y - np.median(y)).mean(), rel=1e-6)
+    assert baseline["r2"] == pytest.approx(0, abs=1e-9)

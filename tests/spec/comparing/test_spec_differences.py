@@ -163,6 +163,13 @@ def test_set_turns_one_spec_into_the_other(values: dict[str, Any], other: dict[s
     assert with_overrides(a, overrides) == b
 
 
+def test_a_part_with_every_default_is_not_switched_off() -> None:
+    with_it = spec(early_stopping={"patience": 0})
+    texts = [difference.texts for difference in spec_differences([spec(), with_it])]
+    assert texts == [["null", "{monitor: val_loss}"]]
+    assert with_overrides(spec(), ["early_stopping={monitor: val_loss}"]) == with_it
+
+
 @given(SPECS)
 def test_without_its_defaults_a_spec_is_the_same(values: dict[str, Any]) -> None:
     made = ExperimentSpec.model_validate(values)

@@ -24,8 +24,8 @@ from nnrun.training.backends.graphed import GraphedEngine
 from nnrun.training.backends.native import NativeEngine
 from nnrun.training.backends.native_library import NotCompiledError
 from nnrun.training.engine import EagerEngine
-from nnrun.training.problem import Task
-from tests.support.small_tasks import first_weights, make_task
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import first_weights, make_problem
 
 NO_COMPILER = "there is no C++ compiler on this machine (c++, g++ or clang++)"
 SPARSE = (
@@ -35,25 +35,25 @@ SPARSE = (
 FEW = "step by step: {} steps are too few to make compiling worthwhile"
 
 
-def small() -> Task:
+def small() -> TrainingProblem:
     """One whose steps C++ of our own makes."""
-    return make_task()
+    return make_problem()
 
 
-def large() -> Task:
+def large() -> TrainingProblem:
     """One whose steps are too large for it."""
-    return make_task([{"dense": 80_000}, {"dense": {"units": 1, "activation": "sigmoid"}}])
+    return make_problem([{"dense": 80_000}, {"dense": {"units": 1, "activation": "sigmoid"}}])
 
 
-def sparse() -> Task:
+def sparse() -> TrainingProblem:
     """One over sparse rows, 8 x 7 numbers in a batch."""
-    return make_task(sparse=True)
+    return make_problem(sparse=True)
 
 
-def large_and_sparse() -> Task:
+def large_and_sparse() -> TrainingProblem:
     """One that nothing compiles."""
     hidden = {"dense": 1_600_000}
-    return make_task(
+    return make_problem(
         [{"dense": 1}, hidden, {"dense": {"units": 1, "activation": "sigmoid"}}], sparse=True, batch_size=4
     )
 
@@ -81,7 +81,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     ],
 )
 def test_the_policy_the_task_and_the_number_of_steps_decide(
-    policy: choice_module.Policy, make: Callable[[], Task], steps: int, choice: Choice
+    policy: choice_module.Policy, make: Callable[[], TrainingProblem], steps: int, choice: Choice
 ) -> None:
     assert choose(policy, make(), steps) == choice
     assert choice.compiled == (not choice.reason.startswith("step by step"))
@@ -90,18 +90,18 @@ def test_the_policy_the_task_and_the_number_of_steps_decide(
 @pytest.mark.parametrize("compiler", [False], indirect=True)
 @pytest.mark.usefixtures("compiler")
 def test_without_a_compiler_nothing_is_compiled() -> None:
-    assert choose("auto", make_task(), 10**6) == Choice("eager", f"step by step: {NO_COMPILER}")
+    assert choose("auto", make_problem(), 10**6) == Choice("eager", f"step by step: {NO_COMPILER}")
     with pytest.raises(UsageError) as caught:
-        choose("on", make_task(), 1)
+        choose("on", make_problem(), 1)
     assert str(caught.value) == (f"--compile on: {NO_COMPILER}. Use --compile auto, or leave it out.")
 
 
 @pytest.mark.usefixtures("compiler")
 def test_large_steps_over_sparse_rows_are_not_compiled() -> None:
-    task = large_and_sparse()
-    assert choose("auto", task, 10**6) == Choice("eager", f"step by step: {SPARSE}")
+    problem = large_and_sparse()
+    assert choose("auto", problem, 10**6) == Choice("eager", f"step by step: {SPARSE}")
     with pytest.raises(UsageError) as caught:
-        choose("on", task, 1)
+        choose("on", problem, 1)
     assert str(caught.value) == f"--compile on: {SPARSE}. Use --compile auto, or leave it out."
 
 
@@ -144,12 +144,12 @@ def test_compiling_begins_early_where_it_looks_worth_it(
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_the_engine_is_the_one_that_was_chosen() -> None:
-    task, said = make_task(), list[str]()
-    weights = first_weights(task, [0])
-    assert type(make_engine(Choice("eager", ""), task, weights, said.append)) is EagerEngine
-    assert type(make_engine(Choice("native", ""), task, weights, said.append)) is NativeEngine
+    problem, said = make_problem(), list[str]()
+    weights = first_weights(problem, [0])
+    assert type(make_engine(Choice("eager", ""), problem, weights, said.append)) is EagerEngine
+    assert type(make_engine(Choice("native", ""), problem, weights, said.append)) is NativeEngine
     assert said == []
-    assert type(make_engine(Choice("torch.compile", ""), task, weights, said.append)) is CompiledEngine
+    assert type(make_engine(Choice("torch.compile", ""), problem, weights, said.append)) is CompiledEngine
     assert said == ["compiling the training steps, which takes 10 to 20 s the first time"]
 
 
@@ -158,8 +158,8 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
         raise NotCompiledError("c++ fails: error: no such thing")
 
     monkeypatch.setattr(choice_module, "load_library", fails)
-    task, said = make_task(), list[str]()
-    made = make_engine(Choice("native", ""), task, first_weights(task, [0]), said.append)
+    problem, said = make_problem(), list[str]()
+    made = make_engine(Choice("native", ""), problem, first_weights(problem, [0]), said.append)
     assert type(made) is EagerEngine
     assert said == ["compiling failed, so PyTorch trains step by step: c++ fails: error: no such thing"]
 
@@ -167,7 +167,7 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
 def test_a_gpu_makes_a_graph_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = "sparse rows have a different shape in each batch, and a CUDA graph needs one"
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "device", torch.device("cuda", 0))
+        patch.setattr(TrainingProblem, "device", torch.device("cuda", 0))
         assert choose("on", small(), 1) == Choice("CUDA graph", "compiled, as --compile on says")
         assert choose("auto", small(), 10**9) == Choice(
             "eager", "step by step; --compile on makes a CUDA graph of the steps"

@@ -13,13 +13,13 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.compiled import STEPS_PER_CALL, CompiledEngine
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase
-from nnrun.training.problem import Task
-from tests.support.small_tasks import (
+from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import (
     DROPOUT_LAYERS,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
     zeros_and_ones,
@@ -52,58 +52,60 @@ def no_failure(text: str) -> None:
     pytest.fail(text)
 
 
-def train(engine: EagerEngine, lengths: Sequence[int], epochs: int = 2) -> list[Phase]:
+def train(engine: EagerEngine, lengths: Sequence[int], epochs: int = 2) -> list[EpochMetrics]:
     sources = sources_of(0, range(len(lengths)))
     return [engine.train_epoch(several_rows(lengths, seed=e), sources, e) for e in range(1, epochs + 1)]
 
 
-def train_at(engine: EagerEngine, lengths: Sequence[int], rates: Sequence[Sequence[float]]) -> list[Phase]:
+def train_at(
+    engine: EagerEngine, lengths: Sequence[int], rates: Sequence[Sequence[float]]
+) -> list[EpochMetrics]:
     """As `train`, with the replicas' rates of each epoch."""
     sources, phases = sources_of(0, range(len(lengths))), []
     for epoch, of_epoch in enumerate(rates, start=1):
-        engine.set_rates(of_epoch)
+        engine.set_learning_rates(of_epoch)
         phases.append(engine.train_epoch(several_rows(lengths, seed=epoch), sources, epoch))
     return phases
 
 
 def assert_alike(
-    task: Task, lengths: Sequence[int], backend: str, rates: Sequence[Sequence[float]] = ()
+    problem: TrainingProblem, lengths: Sequence[int], backend: str, rates: Sequence[Sequence[float]] = ()
 ) -> None:
-    weights = first_weights(task, range(len(lengths)))
-    plain, compiled = EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, backend)
+    weights = first_weights(problem, range(len(lengths)))
+    plain, compiled = EagerEngine(problem, weights), CompiledEngine(problem, weights, no_failure, backend)
     pair = [train_at(e, lengths, rates) if rates else train(e, lengths) for e in (plain, compiled)]
     for one, other in zip(*pair, strict=True):
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-4)
         for mine, theirs in zip(other.metrics, one.metrics, strict=True):
             assert mine == pytest.approx(theirs, rel=1e-4)
-    assert_same(compiled.parameters(), plain.parameters())
+    assert_same(compiled.weights(), plain.weights())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer_traced(optimizer: Any) -> None:
     """Two folds of unequal length, dropout, a penalty, and steps left over at the end."""
-    assert_alike(make_task(optimizer=optimizer, batch_size=7), (58, 53), "aot_eager")
+    assert_alike(make_problem(optimizer=optimizer, batch_size=7), (58, 53), "aot_eager")
 
 
 def test_rates_that_are_set_after_an_epoch_without_traced() -> None:
     """What was traced first must not go on with the optimizer's own rate."""
-    task = make_task([{"dense": 3}, SIGMOID], optimizer={"sgd": 0.01})
-    weights = first_weights(task, range(2))
-    engines = EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, "aot_eager")
+    problem = make_problem([{"dense": 3}, SIGMOID], optimizer={"sgd": 0.01})
+    weights = first_weights(problem, range(2))
+    engines = EagerEngine(problem, weights), CompiledEngine(problem, weights, no_failure, "aot_eager")
     for engine in engines:
         train(engine, (58, 53), epochs=1)
         train_at(engine, (58, 53), [(0.5, 0.2)])
-    assert_same(engines[1].parameters(), engines[0].parameters())
+    assert_same(engines[1].weights(), engines[0].weights())
 
 
 @pytest.mark.parametrize("loss", schema.components(schema.Loss))
 def test_every_loss_traced(loss: str) -> None:
     last, targets = TARGETS[loss]
     layers = [{"dense": {"units": 5, "activation": "gelu"}}, last]
-    task = make_task(
+    problem = make_problem(
         layers, loss=loss, optimizer="sgd", metrics=["mse"][: last not in (SOFTMAX,)], targets=targets
     )
-    assert_alike(task, (40,), "aot_eager")
+    assert_alike(problem, (40,), "aot_eager")
 
 
 RATES = ((0.01, 0.01), (0.003, 0.01), (0.001, 0.001))
@@ -116,15 +118,15 @@ def test_rates_that_change_traced(optimizer: Any) -> None:
     Without dropout, which makes most of what is traced: an optimizer sees gradients alone. The next test has
     both.
     """
-    task = make_task(PENALIZED, optimizer=optimizer, batch_size=7)
-    assert_alike(task, (58, 53), "aot_eager", RATES)
+    problem = make_problem(PENALIZED, optimizer=optimizer, batch_size=7)
+    assert_alike(problem, (58, 53), "aot_eager", RATES)
 
 
 @pytest.mark.parametrize("clip", [schema.GradientClip(norm=0.05), schema.GradientClip(value=0.01)], ids=str)
 def test_limits_and_weights_traced(clip: schema.GradientClip) -> None:
     weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (2, 60)).astype(np.float32))
-    task = replace(make_task(batch_size=7), clip=build_clip(clip), training_weights=weights)
-    assert_alike(task, (58, 53), "aot_eager", RATES)
+    problem = replace(make_problem(batch_size=7), clip=build_clip(clip), training_weights=weights)
+    assert_alike(problem, (58, 53), "aot_eager", RATES)
 
 
 @pytest.mark.slow
@@ -132,15 +134,15 @@ def test_the_compiler_s_own_code_with_all_of_them(tmp_path: Any, monkeypatch: py
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (1, 60)).astype(np.float32))
     clip = build_clip(schema.GradientClip(norm=0.05))
-    task = replace(make_task(optimizer="rmsprop", batch_size=4), clip=clip, training_weights=weights)
-    assert_alike(task, (58, 53), "inductor", RATES)
+    problem = replace(make_problem(optimizer="rmsprop", batch_size=4), clip=clip, training_weights=weights)
+    assert_alike(problem, (58, 53), "inductor", RATES)
 
 
 @pytest.mark.slow
 def test_the_compiler_s_own_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing that is optional: no limit, no weights, the optimizer's own rate, no dropout."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    assert_alike(make_task(PENALIZED, optimizer="rmsprop", batch_size=4), (58, 53), "inductor")
+    assert_alike(make_problem(PENALIZED, optimizer="rmsprop", batch_size=4), (58, 53), "inductor")
 
 
 @pytest.mark.parametrize(
@@ -156,40 +158,40 @@ def test_the_compiler_s_own_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_network_that_nothing_was_asked_of_before_is_compiled(hidden: Any) -> None:
     """What a layer works out once and keeps, it must not work out for the first time while it is traced."""
-    task = make_task([hidden, "flatten", SIGMOID], optimizer="sgd")
-    engine = CompiledEngine(task, first_weights(task, [0]), no_failure, "aot_eager")
+    problem = make_problem([hidden, "flatten", SIGMOID], optimizer="sgd")
+    engine = CompiledEngine(problem, first_weights(problem, [0]), no_failure, "aot_eager")
     train(engine, (48,))
 
 
 def test_engines_share_no_code() -> None:
-    """`torch.compile` keeps what it compiled by code object: a second task must not meet the first one's."""
+    """`torch.compile` keeps what it compiled by code object: a second problem must not reuse it."""
     for optimizer, units in (("sgd", 3), ("adam", 4)):
         layers = [{"dense": units}, SIGMOID]
-        assert_alike(make_task(layers, optimizer=optimizer), (40, 40), "aot_eager")
+        assert_alike(make_problem(layers, optimizer=optimizer), (40, 40), "aot_eager")
 
 
 def test_replicas_that_are_left_out_leave_the_others_as_they_would_be() -> None:
-    task = make_task(optimizer="adam")
-    weights = first_weights(task, range(3))
-    engines = [EagerEngine(task, weights), CompiledEngine(task, weights, no_failure, "aot_eager")]
+    problem = make_problem(optimizer="adam")
+    weights = first_weights(problem, range(3))
+    engines = [EagerEngine(problem, weights), CompiledEngine(problem, weights, no_failure, "aot_eager")]
     for engine in engines:
         orders = several_rows((48, 48, 48))
         engine.train_epoch(orders, sources_of(0, [0, 1, 2]), 1)
-        engine.keep([0, 2])
+        engine.select_replicas([0, 2])
         engine.train_epoch([orders[0], orders[2]], sources_of(0, [0, 2]), 2)
-    assert_same(engines[1].parameters(), engines[0].parameters())
+    assert_same(engines[1].weights(), engines[0].weights())
 
 
 def test_an_epoch_of_fewer_steps_than_a_call_makes() -> None:
-    assert_alike(make_task(batch_size=30), (60,), "aot_eager")
+    assert_alike(make_problem(batch_size=30), (60,), "aot_eager")
     assert STEPS_PER_CALL > 60 // 30
 
 
 def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = make_task()
-    weights = first_weights(task, range(2))
+    problem = make_problem()
+    weights = first_weights(problem, range(2))
     said: list[str] = []
-    plain, compiled = EagerEngine(task, weights), CompiledEngine(task, weights, said.append)
+    plain, compiled = EagerEngine(problem, weights), CompiledEngine(problem, weights, said.append)
 
     def fails(*arguments: Any) -> Any:
         raise torch._dynamo.exc.TorchRuntimeError("no compiler\nmore about it")
@@ -198,4 +200,4 @@ def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.Mo
     for one, other in zip(train(plain, (48, 48)), train(compiled, (48, 48)), strict=True):
         assert other == one
     assert said == ["compiling failed, so PyTorch trains step by step: no compiler"]
-    assert_same(compiled.parameters(), plain.parameters(), exactly=True)
+    assert_same(compiled.weights(), plain.weights(), exactly=True)

@@ -18,9 +18,9 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.graphed import GraphedEngine
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import EagerEngine
-from nnrun.training.problem import OWN_RATE, Task
-from tests.support.native_tasks import LAST, OPTIMIZERS
-from tests.support.small_tasks import N, assert_same, first_weights, make_task, rows, several_rows
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
+from tests.support.native_problems import LAST, OPTIMIZERS
+from tests.support.small_problems import N, assert_same, first_weights, make_problem, rows, several_rows
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 
@@ -60,114 +60,121 @@ class Recorder:
 
 
 def assert_alike(
-    task: Task,
+    problem: TrainingProblem,
     lengths: Sequence[int] = (58, 53),
     rates: Sequence[Sequence[float]] = (),
     epochs: int = 3,
 ) -> None:
     """Losses, metrics and everything that training changes, to the last bit."""
-    weights, recorder = first_weights(task, range(len(lengths))), Recorder()
-    plain, graphed = EagerEngine(task, weights), GraphedEngine(task, weights, recorder)
+    weights, recorder = first_weights(problem, range(len(lengths))), Recorder()
+    plain, graphed = EagerEngine(problem, weights), GraphedEngine(problem, weights, recorder)
     sources = sources_of(0, range(len(lengths)))
     for epoch in range(1, epochs + 1):
         orders = several_rows(lengths, seed=epoch)
         phases = []
         for engine in (plain, graphed):
             if rates:
-                engine.set_rates(rates[epoch - 1])
+                engine.set_learning_rates(rates[epoch - 1])
             phases.append(engine.train_epoch(orders, sources, epoch))
         assert phases[0] == phases[1]
         assert graphed.evaluate(orders) == plain.evaluate(orders)
-    assert_same(graphed.state(), plain.state(), exactly=True)
+    assert_same(graphed.state_dict(), plain.state_dict(), exactly=True)
     assert recorder.recorded == 1
-    assert recorder.played == epochs * (min(lengths) // task.batch_size)
+    assert recorder.played == epochs * (min(lengths) // problem.batch_size)
 
 
-def rate_as_a_number_of_each(task: Task) -> Task:
+def rate_as_a_number_of_each(problem: TrainingProblem) -> TrainingProblem:
     """A recording takes rates from memory, where they are rounded as those of replicas are."""
-    rates = torch.full((2,), task.optimizer.learning_rate, dtype=torch.float64)
-    return replace(task, own={**task.own, OWN_RATE: rates})
+    rates = torch.full((2,), problem.optimizer.learning_rate, dtype=torch.float64)
+    return replace(problem, own={**problem.own, LEARNING_RATE: rates})
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer(optimizer: Any) -> None:
     """With dropout; folds of unequal length, so that the last batches go step by step."""
-    assert_alike(rate_as_a_number_of_each(make_task(optimizer=optimizer, batch_size=7)))
+    assert_alike(rate_as_a_number_of_each(make_problem(optimizer=optimizer, batch_size=7)))
 
 
 @pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
 def test_every_loss(loss: Any) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
     layers = [{"dense": {"units": 5, "kernel_regularizer": {"l1_l2": {"l1": 0.01, "l2": 0.02}}}}, last]
-    assert_alike(rate_as_a_number_of_each(make_task(layers, loss=loss, metrics=[], targets=targets)))
+    assert_alike(rate_as_a_number_of_each(make_problem(layers, loss=loss, metrics=[], targets=targets)))
 
 
 def test_rates_of_a_schedule_and_of_replicas() -> None:
-    assert_alike(make_task(batch_size=7), rates=[(0.01, 0.02), (0.001, 0.1), (0.05, 0.01)])
+    assert_alike(make_problem(batch_size=7), rates=[(0.01, 0.02), (0.001, 0.1), (0.05, 0.01)])
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.1}, {"value": 0.1}], ids=str)
 def test_clipping_and_weights(clip: Any) -> None:
     weights = torch.from_numpy(np.abs(rows(1, N)))
-    task = replace(make_task(), weights=weights, training_weights=weights * 3)
-    task = replace(task, clip=build_clip(schema.GradientClip.model_validate(clip)))
-    assert_alike(rate_as_a_number_of_each(task))
+    problem = replace(make_problem(), weights=weights, training_weights=weights * 3)
+    problem = replace(problem, clip=build_clip(schema.GradientClip.model_validate(clip)))
+    assert_alike(rate_as_a_number_of_each(problem))
 
 
 def test_one_rate_for_all_is_that_of_the_optimizer() -> None:
     """Rounded once more, since it is read from memory: to five digits."""
-    task = make_task(optimizer="rmsprop")
-    weights, orders = first_weights(task, range(2)), several_rows((58, 53))
-    plain, graphed = EagerEngine(task, weights), GraphedEngine(task, weights, Recorder())
+    problem = make_problem(optimizer="rmsprop")
+    weights, orders = first_weights(problem, range(2)), several_rows((58, 53))
+    plain, graphed = EagerEngine(problem, weights), GraphedEngine(problem, weights, Recorder())
     for engine in (plain, graphed):
         engine.train_epoch(orders, sources_of(0, range(2)), 1)
-    assert_same(graphed.parameters(), plain.parameters())
+    assert_same(graphed.weights(), plain.weights())
 
 
 def test_replicas_that_are_left_have_a_recording_of_their_own() -> None:
-    task, recorder = make_task([{"dense": 1}], loss="mse", metrics=[], optimizer={"sgd": 0.1}), Recorder()
-    task = replace(task, own={OWN_RATE: torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)})
+    problem, recorder = (
+        make_problem([{"dense": 1}], loss="mse", metrics=[], optimizer={"sgd": 0.1}),
+        Recorder(),
+    )
+    problem = replace(problem, own={LEARNING_RATE: torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)})
     weights, orders, sources = (
-        first_weights(task, range(3)),
+        first_weights(problem, range(3)),
         several_rows((58, 50, 40)),
         sources_of(0, range(3)),
     )
-    plain, graphed = EagerEngine(task, weights), GraphedEngine(task, weights, recorder)
+    plain, graphed = EagerEngine(problem, weights), GraphedEngine(problem, weights, recorder)
     for engine in (plain, graphed):
         engine.train_epoch(orders, sources, 1)
-        engine.keep([0, 2])
+        engine.select_replicas([0, 2])
         engine.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 2)
-        held = {name: value.clone() for name, value in engine.state().items()}
+        held = {name: value.clone() for name, value in engine.state_dict().items()}
         engine.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 3)
-        engine.restore(held)
+        engine.load_state_dict(held)
         engine.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 3)
-    assert_same(graphed.state(), plain.state(), exactly=True)
+    assert_same(graphed.state_dict(), plain.state_dict(), exactly=True)
     assert recorder.recorded == 2
 
 
-def on_gpu(task: Task) -> Task:
+def on_gpu(problem: TrainingProblem) -> TrainingProblem:
     def there(values: Tensor | None) -> Tensor | None:
         return None if values is None else values.to("cuda")
 
-    assert isinstance(task.inputs, DenseInputs)
+    assert isinstance(problem.inputs, DenseInputs)
     return replace(
-        task,
-        inputs=DenseInputs(task.inputs.x_SNF.to("cuda")),
-        targets=task.targets.to("cuda"),
-        own={name: value.to("cuda") for name, value in task.own.items()},
-        weights=there(task.weights),
-        training_weights=there(task.training_weights),
+        problem,
+        inputs=DenseInputs(problem.inputs.x_SNF.to("cuda")),
+        targets=problem.targets.to("cuda"),
+        own={name: value.to("cuda") for name, value in problem.own.items()},
+        weights=there(problem.weights),
+        training_weights=there(problem.training_weights),
     )
 
 
 @needs_cuda
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer_on_a_gpu(optimizer: Any) -> None:
-    task = on_gpu(rate_as_a_number_of_each(make_task(optimizer=optimizer, batch_size=7)))
-    weights, orders, sources = first_weights(task, range(2)), several_rows((58, 53)), sources_of(0, range(2))
-    plain, graphed = EagerEngine(task, weights), GraphedEngine(task, weights)
+    problem = on_gpu(rate_as_a_number_of_each(make_problem(optimizer=optimizer, batch_size=7)))
+    weights, orders, sources = (
+        first_weights(problem, range(2)),
+        several_rows((58, 53)),
+        sources_of(0, range(2)),
+    )
+    plain, graphed = EagerEngine(problem, weights), GraphedEngine(problem, weights)
     for epoch in (1, 2, 3):
         one = plain.train_epoch(orders, sources, epoch)
         other = graphed.train_epoch(orders, sources, epoch)
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-4)
-    assert_same(graphed.parameters(), plain.parameters())
+    assert_same(graphed.weights(), plain.weights())

@@ -15,9 +15,9 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeEngine, obstacle
 from nnrun.training.backends.native_library import SOURCE, load_library
-from nnrun.training.epoch_plan import RowNumbers
-from nnrun.training.problem import Task
-from tests.support.native_tasks import (
+from nnrun.training.epoch_plan import RowIndices
+from nnrun.training.problem import TrainingProblem
+from tests.support.native_problems import (
     ACTIVATIONS,
     CLASSES,
     LAST,
@@ -29,11 +29,11 @@ from tests.support.native_tasks import (
     epoch,
     needs_compiler,
 )
-from tests.support.small_tasks import (
+from tests.support.small_problems import (
     N,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
 )
@@ -43,7 +43,7 @@ from tests.support.small_tasks import (
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer(optimizer: Any) -> None:
     """Two folds of unequal length, dropout, a penalty, and a short batch at the end."""
-    assert_alike(make_task(optimizer=optimizer, batch_size=7))
+    assert_alike(make_problem(optimizer=optimizer, batch_size=7))
 
 
 @needs_compiler
@@ -51,7 +51,7 @@ def test_every_optimizer(optimizer: Any) -> None:
 def test_every_loss(loss: Any) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
     layers = [{"dense": {"units": 9, "activation": "tanh"}}, last]
-    assert_alike(make_task(layers, loss=loss, metrics=[], targets=targets, optimizer="sgd"))
+    assert_alike(make_problem(layers, loss=loss, metrics=[], targets=targets, optimizer="sgd"))
 
 
 @needs_compiler
@@ -62,10 +62,10 @@ def test_every_activation(activation: str, place: str) -> None:
     hidden, last = {"units": 9, "activation": activation}, {"units": 2, "activation": activation}
     layers = [{"dense": hidden}, {"dense": 2}] if place == "hidden" else [{"dense": 9}, {"dense": last}]
     x = 12 * rows(1, N, 6)
-    task = make_task(
+    problem = make_problem(
         layers, loss="mse", metrics=["mae"], x_SNF=x, targets=rows(1, N, 2), optimizer={"sgd": 1e-3}
     )
-    assert_alike(task)
+    assert_alike(problem)
 
 
 @needs_compiler
@@ -74,7 +74,7 @@ def test_every_activation(activation: str, place: str) -> None:
 )
 def test_every_regularizer(regularizer: Any) -> None:
     regular = {"units": 5, "kernel_regularizer": regularizer, "activation": "gelu"}
-    assert_alike(make_task([{"dense": regular}, {"dropout": 0.3}, SIGMOID], optimizer={"sgd": 0.1}))
+    assert_alike(make_problem([{"dense": regular}, {"dropout": 0.3}, SIGMOID], optimizer={"sgd": 0.1}))
 
 
 @needs_compiler
@@ -89,7 +89,7 @@ def test_every_regularizer(regularizer: Any) -> None:
     ids=["one layer", "no biases", "dropout upon dropout", "wide and narrow"],
 )
 def test_every_shape_of_stack(layers: list[Any]) -> None:
-    assert_alike(make_task(layers))
+    assert_alike(make_problem(layers))
 
 
 @needs_compiler
@@ -118,7 +118,7 @@ def test_any_sizes(
     ]
     sets = len(lengths) if own_rows else 1
     x, targets = rows(sets, N, features), rows(sets, N, 2, seed=9)
-    task = make_task(
+    problem = make_problem(
         layers,
         loss="mse",
         metrics=["mae"],
@@ -127,25 +127,25 @@ def test_any_sizes(
         optimizer={"sgd": 0.01},
         batch_size=batch_size,
     )
-    assert_alike(task, lengths, epochs=1)
+    assert_alike(problem, lengths, epochs=1)
 
 
 @needs_compiler
 def test_a_replica_does_not_know_who_trains_beside_it() -> None:
     """Bit for bit: alone, beside others, and after one of them was left out."""
-    task = make_task(optimizer="rmsprop", batch_size=7)
+    problem = make_problem(optimizer="rmsprop", batch_size=7)
     orders = several_rows((58, 53, 40))
     sources = sources_of(0, range(3))
-    together = engines(task, 3)[1]
+    together = engines(problem, 3)[1]
     last = first = together.train_epoch(orders, sources, 1)
-    together.keep([0, 2])
+    together.select_replicas([0, 2])
     last = together.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 2)
-    weights = {name: value[2:] for name, value in first_weights(task, range(3)).items()}
-    alone = NativeEngine(task, weights, load_library())
+    weights = {name: value[2:] for name, value in first_weights(problem, range(3)).items()}
+    alone = NativeEngine(problem, weights, load_library())
     assert alone.train_epoch(orders[2:], sources[2:], 1).losses == first.losses[2:]
     assert alone.train_epoch(orders[2:], sources[2:], 2).losses == last.losses[1:]
-    ended = {name: value[1:] for name, value in together.parameters().items()}
-    assert_same(ended, alone.parameters(), exactly=True)
+    ended = {name: value[1:] for name, value in together.weights().items()}
+    assert_same(ended, alone.weights(), exactly=True)
 
 
 @needs_compiler
@@ -155,9 +155,9 @@ def test_what_diverges_is_seen() -> None:
         x = rows(1, N, 6)
         x[0, 20, 3] = np.nan
         layers = [{"dense": {"units": 5, "activation": activation}}, {"dense": 1}]
-        task = make_task(layers, loss="mse", metrics=[], x_SNF=x, targets=rows(1, N, 1))
-        order: list[RowNumbers] = [np.arange(N)]
-        found = [e.train_epoch(order, sources_of(0, [0]), 1).first_bad_batch for e in engines(task, 1)]
+        problem = make_problem(layers, loss="mse", metrics=[], x_SNF=x, targets=rows(1, N, 1))
+        order: list[RowIndices] = [np.arange(N)]
+        found = [e.train_epoch(order, sources_of(0, [0]), 1).first_bad_batch for e in engines(problem, 1)]
         assert found == [(3,), (3,)], activation
 
 
@@ -168,7 +168,7 @@ def test_large_values_before_a_softmax(loss: str) -> None:
     targets = CLASSES if loss.startswith("sparse") else np.eye(3, dtype=np.float32)[CLASSES]
     x = 1000 * rows(1, N, 6)
     assert_alike(
-        make_task([SOFTMAX], loss=loss, metrics=[], x_SNF=x, targets=targets, optimizer={"sgd": 1e-6})
+        make_problem([SOFTMAX], loss=loss, metrics=[], x_SNF=x, targets=targets, optimizer={"sgd": 1e-6})
     )
 
 
@@ -178,31 +178,33 @@ def test_a_gradient_that_does_not_change() -> None:
     x = np.repeat(1000 * rows(1, 1, 50), N, axis=1)
     targets = np.full((1, N, 1), 1e9, np.float32)
     centered = {"rmsprop": {"centered": True, "rho": 0.3}}
-    task = make_task([{"dense": 1}], loss="mae", metrics=[], x_SNF=x, targets=targets, optimizer=centered)
-    engine = engines(task, 2)[1]
+    problem = make_problem(
+        [{"dense": 1}], loss="mae", metrics=[], x_SNF=x, targets=targets, optimizer=centered
+    )
+    engine = engines(problem, 2)[1]
     for number in range(1, 25):
         epoch(engine, (N, N), number)
-    assert all(bool(value.isfinite().all()) for value in engine.parameters().values())
+    assert all(bool(value.isfinite().all()) for value in engine.weights().values())
 
 
 # --- what it does not know ---------------------------------------------------------------------------------
 
 
 def test_obstacles() -> None:
-    assert obstacle(make_task()) is None
-    assert obstacle(make_task(x_SNF=rows(1, N, 6), sparse=True)) is None
-    clipped = dataclasses.replace(make_task(), clip=lambda gradients: gradients)
-    assert obstacle(clipped) == "it does not know `clip` of a task"
-    unsaid = dataclasses.replace(make_task(), spec=None)
-    assert obstacle(unsaid) == "the task does not say what spec it comes from"
-    large = make_task([{"dense": 100_000}, SIGMOID])
+    assert obstacle(make_problem()) is None
+    assert obstacle(make_problem(x_SNF=rows(1, N, 6), sparse=True)) is None
+    clipped = dataclasses.replace(make_problem(), clip=lambda gradients: gradients)
+    assert obstacle(clipped) == "it does not know `clip` of a problem"
+    unsaid = dataclasses.replace(make_problem(), spec=None)
+    assert obstacle(unsaid) == "the problem does not say what spec it comes from"
+    large = make_problem([{"dense": 100_000}, SIGMOID])
     assert obstacle(large) == ("a step of one network makes 5,600,000 multiplications, more than 4,000,000")
 
 
-def with_spec(**changes: Any) -> Task:
-    task = make_task()
-    assert task.spec is not None
-    return dataclasses.replace(task, spec=task.spec.model_copy(update=changes))
+def with_spec(**changes: Any) -> TrainingProblem:
+    problem = make_problem()
+    assert problem.spec is not None
+    return dataclasses.replace(problem, spec=problem.spec.model_copy(update=changes))
 
 
 def test_a_parameter_that_is_new_to_the_schema_is_an_obstacle_where_it_is_used() -> None:
@@ -217,17 +219,21 @@ def test_a_parameter_that_is_new_to_the_schema_is_an_obstacle_where_it_is_used()
         assert obstacle(with_spec(optimizer=Clipping())) is None
         clipped = with_spec(optimizer=Clipping.model_validate({"clipnorm": 1.0}))
         assert obstacle(clipped) == "it does not know `clipnorm` of `adam`"
-        task = make_task()
-        assert task.spec is not None
-        spec = Scheduled.model_validate({**task.spec.model_dump(), "schedule": "cosine"})
-        assert obstacle(dataclasses.replace(task, spec=spec)) == "it does not know `schedule`"
+        problem = make_problem()
+        assert problem.spec is not None
+        spec = Scheduled.model_validate({**problem.spec.model_dump(), "schedule": "cosine"})
+        assert obstacle(dataclasses.replace(problem, spec=spec)) == "it does not know `schedule`"
 
 
 def test_a_field_that_is_new_to_the_task_is_an_obstacle_where_it_is_set() -> None:
-    Masked = dataclasses.make_dataclass("Masked", [("mask", Any, None)], bases=(Task,), frozen=True)
-    values = {field.name: getattr(make_task(), field.name) for field in dataclasses.fields(Task)}
+    Masked = dataclasses.make_dataclass(
+        "Masked", [("mask", Any, None)], bases=(TrainingProblem,), frozen=True
+    )
+    values = {
+        field.name: getattr(make_problem(), field.name) for field in dataclasses.fields(TrainingProblem)
+    }
     assert obstacle(Masked(**values)) is None
-    assert obstacle(Masked(**values, mask=torch.ones(N))) == "it does not know `mask` of a task"
+    assert obstacle(Masked(**values, mask=torch.ones(N))) == "it does not know `mask` of a problem"
 
 
 def test_both_sides_name_the_same_things_in_the_same_order() -> None:
@@ -241,7 +247,7 @@ def test_both_sides_name_the_same_things_in_the_same_order() -> None:
         body = text.split(f"enum class {name} : std::int32_t {{")[1].split("}")[0]
         assert tuple(body.replace(",", " ").split()) == mine, name
     for name, structure in (
-        ("Rule", native_job.Rule),
+        ("OptimizerConfig", native_job.OptimizerConfig),
         ("Job", native_job.Job),
         ("Layer", native_job.Layer),
     ):

@@ -14,10 +14,10 @@ from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.native import NativeEngine
 from nnrun.training.backends.native_library import load_library
 from nnrun.training.measure import evaluate
-from nnrun.training.problem import OWN_RATE, Task
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 
 # The same cases as for dense rows.
-from tests.support.native_tasks import (
+from tests.support.native_problems import (
     HIDDEN,
     LAST,
     OPTIMIZERS,
@@ -26,12 +26,12 @@ from tests.support.native_tasks import (
     engines,
     epoch,
     needs_compiler,
-    sparse_task,
+    sparse_problem,
 )
-from tests.support.small_tasks import (
+from tests.support.small_problems import (
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
     zeros_and_ones,
@@ -45,17 +45,17 @@ N = 60
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_optimizer(optimizer: Any, features: int) -> None:
     """Over several epochs, so that rows which waited are met again; two folds of unequal length."""
-    task = sparse_task(optimizer=optimizer, batch_size=7, features=features, ones=False)
-    waits = features == 400 and task.optimizer.idle_decay is not None
-    assert bool(engines(task, 2)[0]._stack.seen) == waits
-    assert_alike(task, epochs=4)
+    problem = sparse_problem(optimizer=optimizer, batch_size=7, features=features, ones=False)
+    waits = features == 400 and problem.optimizer.idle_decay is not None
+    assert bool(engines(problem, 2)[0]._state.seen) == waits
+    assert_alike(problem, epochs=4)
 
 
 @needs_compiler
 @pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
 def test_every_loss(loss: Any) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
-    assert_alike(sparse_task([HIDDEN, last], loss=loss, metrics=[], targets=targets, optimizer="sgd"))
+    assert_alike(sparse_problem([HIDDEN, last], loss=loss, metrics=[], targets=targets, optimizer="sgd"))
 
 
 @needs_compiler
@@ -72,7 +72,7 @@ def test_every_loss(loss: Any) -> None:
     ids=["one layer", "dropout", "dropout upon dropout", "a penalty"],
 )
 def test_every_stack(layers: list[Any], features: int, ones: bool) -> None:
-    assert_alike(sparse_task(layers, features=features, ones=ones))
+    assert_alike(sparse_problem(layers, features=features, ones=ones))
 
 
 @needs_compiler
@@ -96,7 +96,7 @@ def test_any_sizes(
     dropout: float,
 ) -> None:
     layers = [{"dropout": dropout}, {"dense": {"units": units, "activation": "tanh"}}, {"dense": 2}]
-    task = sparse_task(
+    problem = sparse_problem(
         layers,
         features=features,
         per_row=per_row,
@@ -107,7 +107,7 @@ def test_any_sizes(
         optimizer={"sgd": 0.01},
         batch_size=batch_size,
     )
-    assert_alike(task, lengths, epochs=2)
+    assert_alike(problem, lengths, epochs=2)
 
 
 @needs_compiler
@@ -116,33 +116,35 @@ def test_any_sizes(
 def test_large_batches_are_filled_while_the_one_before_is_learned(batch_size: int, dropout: float) -> None:
     """Some of them large enough for a thread of its own and some not; and bit for bit the same each time."""
     layers = [{"dropout": dropout}, HIDDEN, SIGMOID]
-    task = sparse_task(layers, features=60_000, per_row=2600, batch_size=batch_size, optimizer="rmsprop")
+    problem = sparse_problem(
+        layers, features=60_000, per_row=2600, batch_size=batch_size, optimizer="rmsprop"
+    )
     batches = [
-        task.inputs.matrix[order[i : i + batch_size]].nnz  # type: ignore[attr-defined]
+        problem.inputs.matrix[order[i : i + batch_size]].nnz  # type: ignore[attr-defined]
         for order in several_rows((58, 53), seed=1)
         for i in range(0, len(order), batch_size)
     ]
-    assert engines(task, 2)[0]._stack.seen
+    assert engines(problem, 2)[0]._state.seen
     assert any(numbers > 16384 for numbers in batches)
-    assert_alike(task)
+    assert_alike(problem)
     found = []
     for _ in range(2):
-        engine = engines(task, 2)[1]
+        engine = engines(problem, 2)[1]
         epoch(engine, (58, 53), 1)
-        found.append(engine.parameters())
+        found.append(engine.weights())
     assert_same(*found, exactly=True)
 
 
 @needs_compiler
 def test_rows_of_words_that_nobody_uses_stay_as_they_were() -> None:
-    task = sparse_task(features=5000, optimizer="rmsprop")
-    met = np.unique(task.inputs.matrix.indices)  # type: ignore[attr-defined]
+    problem = sparse_problem(features=5000, optimizer="rmsprop")
+    met = np.unique(problem.inputs.matrix.indices)  # type: ignore[attr-defined]
     never = np.setdiff1d(np.arange(5000), met)
-    engine = engines(task, 2)[1]
-    before = engine.parameters()["0.weight"]
+    engine = engines(problem, 2)[1]
+    before = engine.weights()["0.weight"]
     for number in (1, 2):
         epoch(engine, (N, N), number)
-    after = engine.parameters()["0.weight"]
+    after = engine.weights()["0.weight"]
     assert torch.equal(before[:, never], after[:, never])
     assert not torch.equal(before[:, met], after[:, met])
 
@@ -151,7 +153,9 @@ def test_rows_of_words_that_nobody_uses_stay_as_they_were() -> None:
 @pytest.mark.parametrize("features", [12, 400])
 def test_a_replica_does_not_know_who_trains_beside_it(features: int) -> None:
     """Bit for bit, training and measured: alone, beside others, after one of them was left out, and again."""
-    task = sparse_task(optimizer="rmsprop", batch_size=7, features=features, metrics=["accuracy", "mae"])
+    problem = sparse_problem(
+        optimizer="rmsprop", batch_size=7, features=features, metrics=["accuracy", "mae"]
+    )
     orders, held = several_rows((58, 53, 40)), several_rows((20, 31, 20))
     sources = sources_of(0, range(3))
 
@@ -160,39 +164,39 @@ def test_a_replica_does_not_know_who_trains_beside_it(features: int) -> None:
         seen = engine.evaluate([held[i] for i in chosen])
         return [(trained.columns(place), seen.columns(place)) for place in range(len(chosen))]
 
-    together = engines(task, 3)[1]
+    together = engines(problem, 3)[1]
     first = of(together, [0, 1, 2], 1)
-    together.keep([0, 2])
+    together.select_replicas([0, 2])
     last = of(together, [0, 2], 2)
     for _ in range(2):
-        weights = {name: value[2:] for name, value in first_weights(task, range(3)).items()}
-        alone = NativeEngine(task, weights, load_library())
+        weights = {name: value[2:] for name, value in first_weights(problem, range(3)).items()}
+        alone = NativeEngine(problem, weights, load_library())
         assert [of(alone, [2], 1), of(alone, [2], 2)] == [first[2:], last[1:]]
-        ended = {name: value[1:] for name, value in together.parameters().items()}
-        assert_same(ended, alone.parameters(), exactly=True)
+        ended = {name: value[1:] for name, value in together.weights().items()}
+        assert_same(ended, alone.weights(), exactly=True)
 
 
 # --- what all rows have, dense and sparse ------------------------------------------------------------------
 
 
-def either(sparse: bool, **settings: Any) -> Task:
+def either(sparse: bool, **settings: Any) -> TrainingProblem:
     layers = [HIDDEN, SIGMOID]
-    return sparse_task(layers, **settings) if sparse else make_task(layers, **settings)
+    return sparse_problem(layers, **settings) if sparse else make_problem(layers, **settings)
 
 
 @needs_compiler
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd", "adam", "adamw", "adagrad"])
 def test_rates_of_the_replicas_own_and_of_an_epoch(optimizer: str, sparse: bool) -> None:
-    own = {OWN_RATE: torch.tensor([0.1, 0.003], dtype=torch.float64)}
-    task = dataclasses.replace(either(sparse, optimizer=optimizer), own=own)
-    assert_alike(task)
+    own = {LEARNING_RATE: torch.tensor([0.1, 0.003], dtype=torch.float64)}
+    problem = dataclasses.replace(either(sparse, optimizer=optimizer), own=own)
+    assert_alike(problem)
     pair = engines(either(sparse, optimizer=optimizer), 2)
     for number, rates in enumerate([(0.01, 0.01), (0.02, 0.001)], 1):
         for engine in pair:
-            engine.set_rates(rates)
+            engine.set_learning_rates(rates)
             epoch(engine, (58, 53), number)
-    assert_same(pair[1].parameters(), pair[0].parameters())
+    assert_same(pair[1].weights(), pair[0].weights())
 
 
 @needs_compiler
@@ -208,8 +212,8 @@ def test_strengths_of_the_replicas_own(sparse: bool) -> None:
 def test_weights_of_rows(sparse: bool, shared: bool) -> None:
     """Other weights while training than when measured; of all replicas, or of each."""
     weights = torch.from_numpy(np.abs(rows(1 if shared else 2, N)))
-    task = dataclasses.replace(either(sparse), weights=weights[:1], training_weights=weights * 3)
-    assert_alike(task)
+    problem = dataclasses.replace(either(sparse), weights=weights[:1], training_weights=weights * 3)
+    assert_alike(problem)
 
 
 @needs_compiler
@@ -220,7 +224,7 @@ def test_label_smoothing(loss: str, sparse: bool) -> None:
     last, targets = LAST[loss]
     smooth: Any = {loss: {"label_smoothing": 0.2}}
     layers = [HIDDEN, last]
-    make = sparse_task if sparse else make_task
+    make = sparse_problem if sparse else make_problem
     assert_alike(make(layers, loss=smooth, targets=targets, metrics=["accuracy", "mse"]))
 
 
@@ -228,12 +232,12 @@ def test_label_smoothing(loss: str, sparse: bool) -> None:
 @pytest.mark.parametrize("sparse", [False, True])
 def test_rows_are_measured_in_blocks(sparse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """More rows than are gathered at a time, of folds of unequal length: the numbers of PyTorch."""
-    monkeypatch.setattr("nnrun.training.problem.BLOCK_NUMBERS", 100)
-    task = either(sparse, metrics=["accuracy", "mse"])
-    engine = engines(task, 2)[1]
-    assert task.rows_at_once < 20
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_ELEMENTS", 100)
+    problem = either(sparse, metrics=["accuracy", "mse"])
+    engine = engines(problem, 2)[1]
+    assert problem.rows_at_once < 20
     held = several_rows((47, 60))
-    expected = evaluate(task, engine.parameters(), [0, 1], held)
+    expected = evaluate(problem, engine.weights(), [0, 1], held)
     for _ in range(2):
         found = engine.evaluate(held)
         np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-6)
@@ -244,9 +248,11 @@ def test_rows_are_measured_in_blocks(sparse: bool, monkeypatch: pytest.MonkeyPat
 def test_many_rows_at_a_time() -> None:
     """More rows than C++ measures at a time."""
     x = rows(1, 700, 6)
-    task = make_task([HIDDEN, SIGMOID], x_SNF=x, targets=zeros_and_ones(1, 700, 1), metrics=["accuracy"])
-    engine = engines(task, 1)[1]
+    problem = make_problem(
+        [HIDDEN, SIGMOID], x_SNF=x, targets=zeros_and_ones(1, 700, 1), metrics=["accuracy"]
+    )
+    engine = engines(problem, 1)[1]
     held = [np.random.default_rng(0).permutation(700)[:601]]
-    expected = evaluate(task, engine.parameters(), [0], held)
+    expected = evaluate(problem, engine.weights(), [0], held)
     assert engine.evaluate(held).losses == pytest.approx(expected.losses, rel=1e-6)
     assert engine.evaluate(held).metrics == expected.metrics

@@ -40,7 +40,7 @@ struct Layer {
 };
 
 // What the schema says of an optimizer; what it does not have is 0.
-struct Rule {
+struct OptimizerConfig {
     double rho, beta_1, beta_2, momentum, epsilon, weight_decay;
     double idle_decay;  // what an update without a gradient multiplies the slots by, where rows wait
     Optimizer kind;
@@ -52,7 +52,7 @@ struct Job {
     Index count, batch, layers;    // n; B, at most; how many layers
     Index first_row;               // where in the epoch's order the rows start
     const Layer* layer;
-    const Rule* rule;
+    const OptimizerConfig* rule;
     const float* inputs;           // dense rows: (R, n, F), or null
     const std::int64_t* rows;      // sparse rows: (R, n) row numbers,
     const std::int64_t* row_starts;//   where each row of the matrix starts,

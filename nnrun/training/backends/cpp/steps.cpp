@@ -2,7 +2,7 @@
 //
 // What is computed is what nnrun/training/engine.py and evaluate.py compute with PyTorch, in another order of
 // summation: the losses are those of losses.py, the updates those of optimizers.py, the noise that of
-// model/noise.py. A row of a kernel is updated as soon as its gradient is known, so that few gradients are kept.
+// model/rng.py. A row of a kernel is updated as soon as its gradient is known, so that few gradients are kept.
 //
 // Compiled without -ffast-math: that would let a NaN pass for a number, and change how the whole process
 // rounds.

@@ -8,10 +8,10 @@
 
 // One update of one replica: what is the same for all of its numbers.
 struct Update {
-    const Rule& rule;
+    const OptimizerConfig& rule;
     float rate, eps, momentum, rho, fresh, fresh_1, kept_2, fresh_2, corrected, decayed;
 
-    Update(const Rule& rule, double learning_rate, double step)
+    Update(const OptimizerConfig& rule, double learning_rate, double step)
         : rule(rule), rate(learning_rate), eps(rule.epsilon), momentum(rule.momentum), rho(rule.rho),
           fresh(1 - rule.rho), fresh_1(1 - rule.beta_1), kept_2(rule.beta_2), fresh_2(1 - rule.beta_2),
           corrected(rule.beta_1 > 0 || rule.beta_2 > 0

@@ -16,14 +16,14 @@ from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.backends.native import NativeEngine, obstacle
 from nnrun.training.backends.native_library import THIS_CPU, load_library
 from nnrun.training.engine import EagerEngine
-from nnrun.training.epoch_metrics import Phase
-from nnrun.training.problem import Task
-from tests.support.small_tasks import (
+from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.problem import TrainingProblem
+from tests.support.small_problems import (
     CPU,
     N,
     assert_same,
     first_weights,
-    make_task,
+    make_problem,
     rows,
     several_rows,
     zeros_and_ones,
@@ -59,26 +59,28 @@ LAST: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
-def engines(task: Task, replicas: int, cpu: str = THIS_CPU) -> tuple[EagerEngine, NativeEngine]:
-    assert obstacle(task) is None
-    weights = first_weights(task, range(replicas))
-    return EagerEngine(task, weights), NativeEngine(task, weights, load_library(cpu=cpu))
+def engines(problem: TrainingProblem, replicas: int, cpu: str = THIS_CPU) -> tuple[EagerEngine, NativeEngine]:
+    assert obstacle(problem) is None
+    weights = first_weights(problem, range(replicas))
+    return EagerEngine(problem, weights), NativeEngine(problem, weights, load_library(cpu=cpu))
 
 
-def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> Phase:
+def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> EpochMetrics:
     orders = several_rows(lengths, seed=number)
     return engine.train_epoch(orders, sources_of(0, range(len(lengths))), number)
 
 
-def assert_alike(task: Task, lengths: Sequence[int] = (58, 53), epochs: int = 3, cpu: str = THIS_CPU) -> None:
+def assert_alike(
+    problem: TrainingProblem, lengths: Sequence[int] = (58, 53), epochs: int = 3, cpu: str = THIS_CPU
+) -> None:
     """The same losses, metrics and weights, of some replicas with so many training rows each."""
-    plain, fast = engines(task, len(lengths), cpu)
+    plain, fast = engines(problem, len(lengths), cpu)
     for number in range(1, epochs + 1):
         one, other = epoch(plain, lengths, number), epoch(fast, lengths, number)
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-5)
         for mine, theirs in zip(other.metrics, one.metrics, strict=True):
             assert mine == pytest.approx(theirs, rel=1e-4)
-    assert_same(fast.parameters(), plain.parameters())
+    assert_same(fast.weights(), plain.weights())
     held = several_rows([N] * len(lengths))
     np.testing.assert_allclose(fast.evaluate(held).losses, plain.evaluate(held).losses, rtol=1e-5)
 
@@ -98,15 +100,15 @@ def sparse_matrix(features: int, per_row: int, *, ones: bool, seed: int = 4) -> 
     return scipy.sparse.csr_array((values, indices, starts), shape=(N, features))
 
 
-def sparse_task(
+def sparse_problem(
     layers: Sequence[Any] = (HIDDEN, SIGMOID),
     *,
     features: int = 12,
     per_row: int = 5,
     ones: bool = True,
     **settings: Any,
-) -> Task:
-    """As `make_task`, over sparse rows."""
+) -> TrainingProblem:
+    """As `make_problem`, over sparse rows."""
     matrix = sparse_matrix(features, per_row, ones=ones)
-    task = make_task(layers, x_SNF=np.zeros((1, N, features), np.float32), **settings)
-    return dataclasses.replace(task, inputs=SparseInputs(matrix, ones, CPU))
+    problem = make_problem(layers, x_SNF=np.zeros((1, N, features), np.float32), **settings)
+    return dataclasses.replace(problem, inputs=SparseInputs(matrix, ones, CPU))

@@ -1,4 +1,4 @@
-"""Small tasks for the engine, the loop and the evaluation: rows of noise, learned for real."""
+"""Small problems for the engine, the loop and the evaluation: rows of noise, learned for real."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nnrun.model.inputs import DenseInputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.epoch_plan import RowNumbers
+from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import Task
+from nnrun.training.problem import TrainingProblem
 
 CPU = torch.device("cpu")
 N, F = 60, 6
@@ -41,7 +41,7 @@ def zeros_and_ones(*shape: int, seed: int = 2) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
 
 
-def make_task(
+def make_problem(
     layers: Sequence[Any] = DROPOUT_LAYERS,
     *,
     loss: str = "binary_crossentropy",
@@ -51,7 +51,7 @@ def make_task(
     targets: np.ndarray | None = None,
     sparse: bool = False,
     batch_size: int = 8,
-) -> Task:
+) -> TrainingProblem:
     """What a spec declares, over the given rows: by default 60 rows of noise with a 0 or 1 for each."""
     spec = schema.ExperimentSpec.model_validate(
         {
@@ -66,7 +66,7 @@ def make_task(
     targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
     network = build_network(spec.layers, x_SNF.shape[2])
     dense = DenseInputs(torch.from_numpy(x_SNF))
-    return Task(
+    return TrainingProblem(
         network=network,
         loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
@@ -78,13 +78,13 @@ def make_task(
     )
 
 
-def first_weights(task: Task, numbers: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+def first_weights(problem: TrainingProblem, numbers: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
     """The stacked first weights of these replicas."""
-    assert isinstance(task.network, Network)
-    return task.network.initial_parameters(sources_of(seed, numbers))
+    assert isinstance(problem.network, Network)
+    return problem.network.initial_parameters(sources_of(seed, numbers))
 
 
-def several_rows(lengths: Sequence[int], seed: int = 3) -> list[RowNumbers]:
+def several_rows(lengths: Sequence[int], seed: int = 3) -> list[RowIndices]:
     """For each replica so many of the 60 rows, in an order of its own."""
     rng = np.random.default_rng(seed)
     return [rng.permutation(N)[:length] for length in lengths]

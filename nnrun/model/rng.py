@@ -24,8 +24,8 @@ _TOP_BITS = 24  # a float32 in [0, 1) has 24 bits
 
 
 @dataclass(frozen=True)
-class Noise:
-    """The noise of one batch.
+class BatchRng:
+    """Random numbers of one batch of all replicas.
 
     Attributes:
         keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
@@ -38,8 +38,8 @@ class Noise:
     first_row: int | Tensor = 0
     seeds: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
-    def starting_at(self, first_row: int | Tensor) -> Noise:
-        """The noise of the same epoch for a batch that starts at another row of its order."""
+    def starting_at(self, first_row: int | Tensor) -> BatchRng:
+        """Those of a batch of the same epoch that starts at another row of its order."""
         return replace(self, first_row=first_row)
 
     def dense(self, position: int, x: Tensor) -> Tensor:

@@ -1,0 +1,23 @@
+"""The types of a spec, with every default, and nothing else: one module for each family of components.
+
+A *component* is a name, or a one-key map from a name to its parameters; one with an obvious parameter takes a
+bare value. `Component` understands the three forms, so that the same grammar holds for a spec file, for
+`--set`, and for overrides given from Python:
+
+    optimizer: rmsprop
+    optimizer: {rmsprop: {learning_rate: 1e-3}}
+    layers: [{dense: 64}]
+
+Defaults are those of Keras 3 (keras.io/api), unless a docstring says otherwise.
+To add a component: write its class in its family's module, add it to the union there, and write its one
+function in its own folder. The modules import each other and pydantic; everyone else imports this package.
+"""
+
+from nnrun.spec.schema.component import *
+from nnrun.spec.schema.experiment import *
+from nnrun.spec.schema.layers import *
+from nnrun.spec.schema.losses_and_metrics import *
+from nnrun.spec.schema.optimizers_and_schedules import *
+from nnrun.spec.schema.preprocessing_steps import *
+from nnrun.spec.schema.sources import *
+from nnrun.spec.schema.validation_methods import *

@@ -1,0 +1,120 @@
+"""The whole spec of an experiment, and its sweep."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Discriminator, Field, Tag
+
+from nnrun.spec.schema.component import (
+    ONE_COMPONENT_IS_ENOUGH,
+    Component,
+    Config,
+    Count,
+    Finite,
+    Positive,
+    Seed,
+    component_tag,
+)
+from nnrun.spec.schema.layers import Layer
+from nnrun.spec.schema.losses_and_metrics import ClassWeight, Loss, Metric
+from nnrun.spec.schema.optimizers_and_schedules import GradientClip, LearningRateSchedule, Optimizer, RmsProp
+from nnrun.spec.schema.preprocessing_steps import Preprocessing
+from nnrun.spec.schema.sources import Dataset
+from nnrun.spec.schema.validation_methods import EarlyStopping, NoValidation, Validation
+
+
+class Uniform(Component):
+    """Any number from the first to the second, all equally likely."""
+
+    kind = "uniform"
+    bare = "range"
+    range: Annotated[list[Finite], Field(min_length=2, max_length=2)]
+
+
+class LogUniform(Component):
+    """Any number from the first to the second, all orders of magnitude equally likely."""
+
+    kind = "log_uniform"
+    bare = "range"
+    range: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class IntUniform(Component):
+    """Any whole number from the first to the second, both included, all equally likely."""
+
+    kind = "int_uniform"
+    bare = "range"
+    range: Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+VALUES = "values"
+"""The tag of a plain list among the `SweptValues`; no component has this name."""
+
+SweptValues = Annotated[
+    Union[
+        Annotated[Uniform, Tag("uniform")],
+        Annotated[LogUniform, Tag("log_uniform")],
+        Annotated[IntUniform, Tag("int_uniform")],
+        Annotated[list[Any], Tag(VALUES)],
+    ],
+    Discriminator(lambda value: VALUES if isinstance(value, list) else component_tag(value)),
+]
+
+
+class Sweep(Config):
+    """What `nnrun sweep` tries, one run for each trial.
+
+    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
+    combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that many `trials`.
+    `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
+    `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
+    Of `grid` and `random` up to `together` trials of one architecture train side by side.
+    """
+
+    method: Literal["grid", "random", "tpe"] = "grid"
+    over: Annotated[dict[str, SweptValues], Field(min_length=1)]
+    trials: Count | None = None
+    monitor: str | None = None
+    seed: Seed | None = None
+    prune: bool = True
+    together: Count = 8
+
+
+class ExperimentSpec(Config):
+    """One experiment: everything that decides what is computed.
+
+    `name` defaults to the file's stem; paths are absolute after loading.
+
+    `learning_rate_schedule` is one schedule, or `warmup` and one that follows it. `class_weight` multiplies
+    the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
+    a map from classes, by name or label, to weights; a class that is not in it has 1.
+
+    `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
+    """
+
+    switchable = {
+        **dict.fromkeys(("init_weights", "class_weight", "gradient_clip", "early_stopping", "sweep")),
+        **{key: [] for key in ("learning_rate_schedule", "metrics")},
+        "validation": "none",
+    }
+    name: str = ""
+    description: str = ""
+    seed: Seed = 0
+    dataset: Dataset
+    preprocessing: Preprocessing = Preprocessing()
+    layers: Annotated[list[Layer], Field(min_length=1)]
+    init_weights: str | None = None
+    loss: Loss
+    class_weight: ClassWeight | None = None
+    optimizer: Optimizer = RmsProp()
+    learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
+    gradient_clip: GradientClip | None = None
+    metrics: list[Metric] = []
+    epochs: Count = 1
+    batch_size: Count = 32
+    shuffle: bool = True
+    deterministic: bool = False
+    early_stopping: EarlyStopping | None = None
+    validation: Validation = NoValidation()
+    sweep: Sweep | None = None

@@ -1,0 +1,227 @@
+"""The losses, the class weights that multiply them, and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Union
+
+from pydantic import Discriminator, Field, Tag
+
+from nnrun.spec.schema.component import (
+    COMPONENT,
+    Component,
+    Count,
+    Custom,
+    Decay,
+    Fraction,
+    NonNegative,
+    Positive,
+)
+
+
+class BinaryCrossentropy(Component):
+    """For 0/1 targets and sigmoid outputs.
+
+    `label_smoothing` s trains and validates against targets * (1 - s) + s / 2.
+    """
+
+    kind = "binary_crossentropy"
+    label_smoothing: Decay = 0.0
+
+
+class CategoricalCrossentropy(Component):
+    """For one-hot targets and a softmax output.
+
+    `label_smoothing` s trains and validates against targets * (1 - s) + s / K, for K classes.
+    """
+
+    kind = "categorical_crossentropy"
+    label_smoothing: Decay = 0.0
+
+
+class SparseCategoricalCrossentropy(Component):
+    """For class indices and a softmax output.
+
+    `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
+    """
+
+    kind = "sparse_categorical_crossentropy"
+    label_smoothing: Decay = 0.0
+
+
+class Mse(Component):
+    """Mean squared error."""
+
+    kind = "mse"
+
+
+class Mae(Component):
+    """Mean absolute error."""
+
+    kind = "mae"
+
+
+class Huber(Component):
+    """Squared below `delta`, linear above."""
+
+    kind = "huber"
+    bare = "delta"
+    delta: Positive = 1.0
+
+
+Loss = Annotated[
+    Union[
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+        Mse,
+        Mae,
+        Huber,
+        Custom,
+    ],
+    COMPONENT,
+]
+
+
+BALANCED = "balanced"
+"""The word that stands for the weights that make all classes count alike."""
+
+TAGS = ("(word)", "(map)")
+"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
+
+ClassWeight = Annotated[
+    Union[
+        Annotated[Literal["balanced"], Tag(TAGS[0])],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+    ],
+    Discriminator(
+        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+    ),
+]
+
+
+class Accuracy(Component):
+    """Share of correct predictions: binary at 0.5, categorical by argmax, depending on output and targets."""
+
+    kind = "accuracy"
+
+
+class TopK(Component):
+    """Share of rows whose true class is among the `k` most probable.
+
+    Where classes are equally probable, a row counts by the chance that a fair draw among them is right.
+    """
+
+    kind = "top_k"
+    bare = "k"
+    k: Count = 5
+
+
+class Precision(Component):
+    """Right positives among predicted positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
+
+    Of several labels in one row all are counted together (micro), as Keras does.
+    """
+
+    kind = "precision"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class Recall(Component):
+    """Right positives among true positives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
+
+    Of several labels in one row all are counted together (micro), as Keras does.
+    """
+
+    kind = "recall"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class Auc(Component):
+    """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds).
+
+    Of several labels in one row all are counted together (micro). Where there is only one class it is NaN.
+    """
+
+    kind = "auc"
+
+
+class F1(Component):
+    """Harmonic mean of precision and recall; for several classes, the plain mean of each class's (macro).
+
+    Of several labels in one row all are counted together (micro), as for `precision` and `recall`.
+    """
+
+    kind = "f1"
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class AveragePrecision(Component):
+    """Area under the precision-recall curve, as scikit-learn's `average_precision_score`: exact, in steps.
+
+    For several classes, the plain mean of each class against the others, of those that the rows hold (macro).
+    Of several labels in one row all are counted together (micro). Where there are no positives it is NaN.
+    """
+
+    kind = "average_precision"
+
+
+class MaeMetric(Component):
+    """Mean absolute error."""
+
+    kind = "mae"
+
+
+class MseMetric(Component):
+    """Mean squared error."""
+
+    kind = "mse"
+
+
+class Rmse(Component):
+    """Root of the mean squared error."""
+
+    kind = "rmse"
+
+
+class R2(Component):
+    """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
+
+    kind = "r2"
+
+
+class CustomMetric(Custom):
+    """A custom metric. Its column has the function's name, or `name`.
+
+    `maximize` says whether higher is better. By default, as in scikit-learn, it is for a name that ends in
+    `_score`, and lower is better for every other.
+    """
+
+    name: str | None = None
+    maximize: bool | None = None
+
+
+Metric = Annotated[
+    Union[
+        Accuracy,
+        TopK,
+        Precision,
+        Recall,
+        F1,
+        Auc,
+        AveragePrecision,
+        MaeMetric,
+        MseMetric,
+        Rmse,
+        R2,
+        CustomMetric,
+    ],
+    COMPONENT,
+]

@@ -1,0 +1,279 @@
+"""The preprocessing steps of inputs and targets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BeforeValidator, Field
+
+from nnrun.spec.schema.component import (
+    COMPONENT,
+    ONE_COMPONENT_IS_ENOUGH,
+    ONE_IS_ENOUGH,
+    ColumnName,
+    Columns,
+    Component,
+    Config,
+    Count,
+    Custom,
+    NonNegativeInt,
+    Value,
+)
+
+TARGET_STEPS = ["log1p", "standardize"]
+"""Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
+
+
+def _as_one_target_step(steps: Any) -> Any:
+    """The one component that a list of steps makes."""
+    if isinstance(steps, list) and len(steps) == 1:
+        return steps[0]
+    return {"log1p": {"standardize": True}} if steps == TARGET_STEPS else steps
+
+
+class MultiHot(Component):
+    """Token lists to rows of 0 and 1, `dimension` wide.
+
+    Default: the data set's num_words, else what the training rows need.
+    """
+
+    kind = "multi_hot"
+    bare = "dimension"
+    dimension: Count | None = None
+
+
+class Standardize(Component):
+    """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
+
+    `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
+    (ddof 0, as NumPy, the book and scikit-learn have it); a constant column is only centred. Missing values
+    stay missing.
+    """
+
+    kind = "standardize"
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class MinMax(Component):
+    """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
+
+    kind = "min_max"
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class Log1p(Component):
+    """log(1 + x), for amounts from 0 with a long tail."""
+
+    kind = "log1p"
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class Impute(Component):
+    """Put a value where one is missing: of the training rows (`SimpleImputer`), or `value` for `constant`.
+
+    `indicator` adds a column that is 1 where the value was missing. Categories take `most_frequent` or
+    `constant`. Default columns: all numbers.
+    """
+
+    kind = "impute"
+    bare = "strategy"
+    strategy: Literal["mean", "median", "most_frequent", "constant"] = "mean"
+    columns: Columns | None = None
+    value: Value | None = None
+    indicator: bool = False
+
+
+class OneHot(Component):
+    """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
+
+    Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
+    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
+    have some. Default columns: all categories.
+    """
+
+    kind = "one_hot"
+    bare = "columns"
+    columns: Columns | None = None
+    min_count: Count = 1
+    unknown: Literal["ignore", "error"] = "ignore"
+
+
+class Ordinal(Component):
+    """Each value's place, from 0, in `order`, or in the sorted order of the training rows' values.
+
+    A value that the training rows do not contain becomes -1 with `unknown: ignore`, and stops the run with
+    `error`.
+    """
+
+    kind = "ordinal"
+    bare = "columns"
+    columns: Columns | None = None
+    order: list[str] | None = None
+    unknown: Literal["ignore", "error"] = "error"
+
+
+class Hashing(Component):
+    """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
+
+    kind = "hashing"
+    bare = "columns"
+    columns: Columns | None = None
+    buckets: Annotated[int, Field(ge=2)] = 1024
+
+
+DatePart = Literal["year", "month", "day", "weekday", "hour", "elapsed"]
+
+
+class Datetime(Component):
+    """A date's parts as numbers: year, month, day, weekday (Monday is 0), hour, days elapsed since the
+    earliest training row; each standardized over the training rows.
+
+    `parts` chooses; default: all, the hour only where some training row has a time of day. A missing date is
+    0 in each part, and 1 in a separate feature where training rows lack some. `day_first` says whether
+    3/4/2026 is in April; default: as the column's other dates imply. Default columns: all dates.
+    """
+
+    kind = "datetime"
+    bare = "columns"
+    columns: Columns | None = None
+    parts: Annotated[list[DatePart], ONE_IS_ENOUGH] = []
+    day_first: bool | None = None
+
+
+class Text(Component):
+    """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
+
+    Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
+    `ngrams` also takes sequences of up to that many words. Default column: all texts.
+    """
+
+    kind = "text"
+    bare = "num_words"
+    num_words: Count = 10_000
+    column: ColumnName | None = None
+    lower: bool = True
+    ngrams: Count = 1
+    min_count: Count = 1
+    weighting: Literal["binary", "count", "tf_idf"] = "binary"
+
+
+class Tokens(Component):
+    """Words of the only text column to word indices: 1 for rarer and unknown words, then by frequency from 2.
+
+    0 is reserved for `pad`. `num_words` counts these two. The rows are like those of a token data set:
+    `pad` or `multi_hot` must follow.
+    """
+
+    kind = "tokens"
+    bare = "num_words"
+    num_words: Annotated[int, Field(ge=3)] = 10_000
+    column: ColumnName | None = None
+    lower: bool = True
+    min_count: Count = 1
+
+
+class Pad(Component):
+    """Token lists to rows of `length` tokens each, for `embedding` (Keras's `pad_sequences`).
+
+    A shorter list gets `value` at the `side` given; a longer one is cut off at the end that
+    `truncate` names. Default for `length`: the longest training row. Tokens that no training row can hold
+    (from the data set's num_words on, else above the highest of the training rows) are dropped.
+    """
+
+    kind = "pad"
+    bare = "length"
+    length: Count | None = None
+    side: Literal["pre", "post"] = "pre"
+    truncate: Literal["pre", "post"] = "pre"
+    value: NonNegativeInt = 0
+
+
+class NoInputStep(Component):
+    """Take the inputs as they are."""
+
+    kind = "none"
+
+
+InputStep = Annotated[
+    Union[
+        MultiHot,
+        Pad,
+        Standardize,
+        MinMax,
+        Log1p,
+        Impute,
+        OneHot,
+        Ordinal,
+        Hashing,
+        Datetime,
+        Text,
+        Tokens,
+        NoInputStep,
+        Custom,
+    ],
+    COMPONENT,
+]
+
+
+class OneHotTargets(Component):
+    """Class labels to rows of 0 and a single 1."""
+
+    kind = "one_hot"
+
+
+class ClassIndexTargets(Component):
+    """Class labels to integers from 0."""
+
+    kind = "class_index"
+
+
+class StandardizeTargets(Component):
+    """Standardize the target, column by column, by the mean and deviation of the training rows.
+
+    The loss is computed on standardized targets. Metrics, baselines and predictions, of training and
+    validation, are in the target's own units.
+    """
+
+    kind = "standardize"
+
+
+class Log1pTargets(Component):
+    """log(1 + y), for a target above -1 with a long tail; `[log1p, standardize]` also standardizes it.
+
+    The loss is computed on the logarithms. Metrics, baselines and predictions, of training and validation,
+    are in the target's own units.
+    """
+
+    kind = "log1p"
+    standardize: bool = False
+
+
+class NoTargetStep(Component):
+    """Take the targets as they are."""
+
+    kind = "none"
+
+
+TargetStep = Annotated[
+    Union[
+        OneHotTargets,
+        ClassIndexTargets,
+        StandardizeTargets,
+        Log1pTargets,
+        NoTargetStep,
+    ],
+    COMPONENT,
+]
+
+
+class Preprocessing(Config):
+    """How raw columns become numbers. Fitted on the training rows of each fold, and on nothing else.
+
+    `inputs` is one step or a list, applied in order. Default for `targets`: what the loss needs.
+    """
+
+    inputs: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
+    targets: Annotated[TargetStep | None, BeforeValidator(_as_one_target_step)] = None

@@ -1,0 +1,94 @@
+"""How training rows are set apart for validation, and early stopping."""
+
+from __future__ import annotations
+
+from typing import Annotated, Union
+
+from pydantic import Field
+
+from nnrun.spec.schema.component import (
+    COMPONENT,
+    Component,
+    Config,
+    Count,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Value,
+)
+
+
+class EarlyStopping(Config):
+    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs (0 means 1).
+
+    `restore_best` puts back the weights of the best epoch at the end. Keras's `EarlyStopping`.
+    """
+
+    monitor: str = "val_loss"
+    patience: NonNegativeInt = 0
+    min_delta: NonNegative = 0.0
+    restore_best: bool = False
+
+
+class Holdout(Component):
+    """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
+
+    A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
+    rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, a fraction is
+    of whole groups. A `column` that splits the rows is not an input, unless the data set lists it in
+    `inputs`.
+    """
+
+    kind = "holdout"
+    first: Count | None = None
+    fraction: Fraction | None = None
+    column: str | None = None
+    value: Value | None = None
+    shuffle: bool = True
+    stratify: bool = False
+
+
+class KFold(Component):
+    """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
+
+    `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds
+    of groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
+    """
+
+    kind = "kfold"
+    bare = "k"
+    k: Annotated[int, Field(ge=2)] = 4
+    shuffle: bool = False
+    stratify: bool = False
+    group: str | None = None
+    repeats: Count = 1
+
+
+class TimeSeries(Component):
+    """k folds that validate on rows later than those trained on (scikit-learn's `TimeSeriesSplit`).
+
+    The rows are ordered by `column` (numbers, or texts in ISO form); default: as they come. Fold i trains on
+    the first i + 1 of k + 1 parts and validates on the next, so that the first part is never validated.
+    """
+
+    kind = "time_series"
+    bare = "k"
+    k: Annotated[int, Field(ge=2)] = 4
+    column: str | None = None
+
+
+class NoValidation(Component):
+    """Train on all training rows; nothing is validated."""
+
+    kind = "none"
+
+
+Validation = Annotated[
+    Union[
+        Holdout,
+        KFold,
+        TimeSeries,
+        NoValidation,
+    ],
+    COMPONENT,
+]
