@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    WrapValidator,
     model_validator,
 )
 
@@ -67,7 +68,20 @@ MemberEpochs = Annotated[Mapping[int, Count], BeforeValidator(_by_member)]
 """Fold index or seed → epoch; the only network of a run has the id 0."""
 Pairs = Mapping[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
 
-T = TypeVar("T", bound="_Record")
+T = TypeVar("T")
+
+
+def _skip_malformed(value: Any, handler: Callable[[Any], T], info: ValidationInfo) -> T:
+    """Where a file is read, leave out the fields of an object, or the items of a list, that are malformed."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        malformed = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+        if info.context == _SKIP_MALFORMED and isinstance(value, Mapping):
+            return handler({name: of for name, of in value.items() if name not in malformed})
+        if info.context == _SKIP_MALFORMED and isinstance(value, list):
+            return handler([of for index, of in enumerate(value) if index not in malformed])
+        raise
 
 
 class _Record(BaseModel):
@@ -77,15 +91,12 @@ class _Record(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _skip_malformed(cls: type[T], value: Any, handler: Callable[[Any], T], info: ValidationInfo) -> T:
-        """Where a file is read, leave out the fields that are not of their type."""
-        try:
-            return handler(value)
-        except ValidationError as error:
-            if info.context != _SKIP_MALFORMED or not isinstance(value, Mapping):
-                raise
-            names = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
-            return handler({name: of for name, of in value.items() if name not in names})
+    def _read(cls, value: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        return _skip_malformed(value, handler, info)
+
+
+Item = TypeVar("Item", bound=_Record)
+Records = Annotated[list[Item], WrapValidator(_skip_malformed)]
 
 
 class RowCounts(_Record):
@@ -184,8 +195,8 @@ class NearPerfect(_Record):
 class Resumption(_Record):
     """When a run was resumed, after which epoch, and the conditions (`then`, `now`) that had changed."""
 
-    at: str
-    after_epoch: Count
+    at: str | None = None
+    after_epoch: Count = 0
     inexact: dict[str, dict[str, Any]] = {}
 
 
@@ -240,12 +251,12 @@ class RunRecord(_Record):
     chosen_by: str | None = None
     rows: RowCounts = RowCounts()
     parameters: Count | None = None
-    data: list[DataRecord] = []
+    data: Records[DataRecord] = []
     versions: Mapping[str, str | None] = {}
     git_commit: str | None = None
     directions: dict[str, bool] = {}
-    custom: list[CodeRecord] = []
-    test_uses: list[TestUse] = []
+    custom: Records[CodeRecord] = []
+    test_uses: Records[TestUse] = []
     unknown: list[dict[str, Any]] = []
     baseline: Scores = {}
     baseline_on: str | None = None
@@ -258,7 +269,7 @@ class RunRecord(_Record):
     last: Scores = {}
     last_epoch: Count | None = None
     last_std: Scores = {}
-    members: list[MemberRecord] = []
+    members: Records[MemberRecord] = []
     smoothed_over: Count | None = None
     verdict: str | None = None
     best_std: Scores = {}
@@ -271,7 +282,7 @@ class RunRecord(_Record):
     test_members: Mapping[str, Scores] | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
-    resumed: list[Resumption] = []
+    resumed: Records[Resumption] = []
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 

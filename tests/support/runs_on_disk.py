@@ -12,7 +12,8 @@ from nnrun.spec.writing.dump import dump_spec
 
 def write_record(run: RunDirectory, record: Mapping[str, Any]) -> None:
     """Write run.json as it is given, sound or not."""
-    (run.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    (run.path / "run.json").write_text(text, encoding="utf-8")
 
 
 def make_run(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:

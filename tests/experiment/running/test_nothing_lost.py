@@ -12,8 +12,7 @@ import pytest
 
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.running import checkpointer, resume
-from nnrun.experiment.running import run as run_module
+from nnrun.experiment.running import checkpointer, job, resume
 from nnrun.experiment.running.final import final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
@@ -152,7 +151,7 @@ def test_interruptions_again_and_again(kind: str, tmp_path: Path) -> None:
 
 
 def resume_before_the_data(run: RunDirectory) -> None:
-    with patched(run_module, "load_data", raising(KeyboardInterrupt())):
+    with patched(job, "load_data", raising(KeyboardInterrupt())):
         resume_run(run)
 
 

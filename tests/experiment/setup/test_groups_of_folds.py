@@ -199,14 +199,14 @@ def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
     run = interruption.value.run
     record = run.read_record().to_json()
     assert record.get("not_trained") == untrained
-    assert sentence in closing_text(run, record).split("\n")
+    assert sentence in closing_text(run, run.read_record()).split("\n")
     assert sentence in report_page([run], {})
-    heading = closing_text(run, record).split("\n\n")[1].partition("\n")[0]
+    heading = closing_text(run, run.read_record()).split("\n\n")[1].partition("\n")[0]
     assert heading.endswith("rows" if mean is None else f"(mean ± std over {mean})")
     resume_run(run)
     record = run.read_record().to_json()
     assert "not_trained" not in record
-    assert "not trained" not in closing_text(run, record)
-    assert "reached epoch" not in closing_text(run, record)
+    assert "not trained" not in closing_text(run, run.read_record())
+    assert "reached epoch" not in closing_text(run, run.read_record())
     whole = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "whole")
     assert record["best"] == whole.record["best"]

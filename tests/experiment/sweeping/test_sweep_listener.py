@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def record(*trials: TrialRecord, **changes: Any) -> SweepRecord:
         started="",
         trials=list(trials),
     )
-    return replace(made, **changes)
+    return made.model_copy(update=changes)
 
 
 def completed(number: int, score: float) -> TrialRecord:
