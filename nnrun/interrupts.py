@@ -24,6 +24,15 @@ _leaving = False
 """Whether a command was asked to stop. A KeyboardInterrupt may get lost in an import that is under way."""
 
 
+_first: int | None = None
+"""The number of the first signal that asked a command to stop."""
+
+
+def exit_code_of_interruption() -> int:
+    """What a command that was asked to stop ends with, as a shell reports a signal: 130 for Ctrl-C."""
+    return 128 + (signal.SIGINT if _first is None else _first)
+
+
 class Leave:
     """How a command answers requests to stop: the first as Ctrl-C does, the second by leaving at once.
 
@@ -37,8 +46,8 @@ class Leave:
 
     def install(self) -> None:
         """Answer those that nobody has changed: under nohup SIGHUP is ignored, and stays so."""
-        global _leaving
-        _leaving = False
+        global _leaving, _first
+        _leaving, _first = False, None
         for number in REQUESTS:
             untouched = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             if signal.getsignal(number) is untouched:
@@ -47,10 +56,10 @@ class Leave:
 
     def asked(self, number: int) -> None:
         """Take note of the first. The system itself ends the process at the next, whatever it is doing."""
-        global _leaving
+        global _leaving, _first
         _leaving = True
         if self.came is None:
-            self.came = number
+            self.came = _first = number
         for each in self._answered:
             signal.signal(each, signal.SIG_DFL)
 

@@ -16,7 +16,7 @@ from typing import TextIO, cast
 
 from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
-from nnrun.interrupts import Leave
+from nnrun.interrupts import Leave, exit_code_of_interruption
 from nnrun.spec.allowed_modules import allowing
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
     except KeyboardInterrupt:
-        _say("interrupted", "KeyboardInterrupt", EXIT_INTERRUPTED, as_json)
+        _say("interrupted", "KeyboardInterrupt", exit_code_of_interruption(), as_json)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         write_to_nobody()
@@ -57,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         code = usage_exit_code(error)
         if code is not None:
-            kind = "KeyboardInterrupt" if code == EXIT_INTERRUPTED else "UsageError"
-            _say(usage_message(error), kind, code, as_json)
+            interrupted = code == EXIT_INTERRUPTED
+            kind = "KeyboardInterrupt" if interrupted else "UsageError"
+            said = exit_code_of_interruption() if interrupted else code
+            _say(usage_message(error), kind, said, as_json)
             return code
         if debug:
             raise

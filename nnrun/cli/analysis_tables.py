@@ -97,7 +97,8 @@ def _worst_scores(
     if len(seen) <= brief.classes + 1:
         return f"{textwrap.fill(head, width)}\n{_scores(what, each, means)}"
     worst = sorted(seen, key=lambda scores: (scores.f1, -scores.support))[: brief.classes]
-    few = f"; the {len(worst)} with the lowest F1 (-v: all {len(seen)})" if worst else ""
+    which = "the one" if len(worst) == 1 else f"the {len(worst)}"
+    few = f"; below, {which} with the lowest F1 (-v shows all {len(seen)})" if worst else ""
     return f"{textwrap.fill(f'{head}{few}', width)}\n{_scores(what, worst, means, gap=False)}"
 
 

@@ -61,7 +61,7 @@ def closing_text(
         record.verdict,
         interval_text(record),
         _weights(record),
-        baseline_text(record),
+        baseline_text(record) if scores is not None else "",
         _test_uses(run, record, looks),
     )
     if any(remarks):

@@ -12,6 +12,8 @@ from nnrun.errors import one_line
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
 _LONGEST_NAME, _LONGEST_VALUE = 28, 24
+_LEAST_ROOM = 30  # for what a column holds
+_FEWEST_LETTERS = 10
 
 
 def overview_text(document: dict[str, Any]) -> str:
@@ -20,8 +22,8 @@ def overview_text(document: dict[str, Any]) -> str:
     test = f"{rows['test']:,} test rows" if rows["test"] else "no test set"
     parts = [f"{document['name']}: {rows['train']:,} training rows, {test}"]
     for source in document["sources"]:
-        note = f" ({source['note']})" if source["note"] else ""
-        parts[0] += f"\n{source['path'] or source['name']}{note}\nSHA-256 {source['sha256']}"
+        where, note = source["path"] or source["name"], source["note"]
+        parts[0] += _source(document["name"], where, source["sha256"], note)
     if "tokens" in document:
         lengths, tokens = document["tokens_per_row"], document["tokens"]
         parts.append(
@@ -58,6 +60,12 @@ def overview_text(document: dict[str, Any]) -> str:
     if "target" in document:
         parts.append(_statistics_table("TARGET", document["target"]))
     return "\n\n".join(parts)
+
+
+def _source(shown: str, where: str, sha256: str, note: str = "") -> str:
+    """Lines below a heading on where the data are from, without what the heading shows."""
+    place = f"from {note}" if note and where == shown else f"{where} ({note})" if note else where
+    return f"\nSHA-256 {sha256}" if place == shown else f"\n{place}\nSHA-256 {sha256}"
 
 
 def _statistics_table(heading: str, columns: list[dict[str, Any]]) -> str:
@@ -129,8 +137,8 @@ def file_text(document: dict[str, Any]) -> str:
     source, columns = document["source"], document["columns"]
     head = (
         f"{document['name']}: {document['rows']:,} row{'' if document['rows'] == 1 else 's'}, "
-        f"{len(columns):,} column{'' if len(columns) == 1 else 's'}\n{source['path']}\nSHA-256 "
-        f"{source['sha256']}"
+        f"{len(columns):,} column{'' if len(columns) == 1 else 's'}"
+        f"{_source(document['name'], source['path'], source['sha256'])}"
     )
     parts = [head, _columns_table(columns)]
     if document["read_with"]:
@@ -152,19 +160,36 @@ def file_text(document: dict[str, Any]) -> str:
 
 def _columns_table(columns: Sequence[dict[str, Any]]) -> str:
     """Name, type, why it has that type where that is known, missing values, and what it holds."""
-    with_reason = "why" in columns[0]
+    reasons = "why" in columns[0]
+    text, room = _columns_in_rows(columns, with_reason=reasons)
+    if reasons and room < _LEAST_ROOM:
+        text, _ = _columns_in_rows(columns, with_reason=False)
+    hidden = len(columns) - _MOST_COLUMNS
+    text += f"\n... and {hidden:,} more; --json shows all" if hidden > 0 else ""
+    return f"{text}\n\n{_reasons(columns)}" if reasons and room < _LEAST_ROOM else text
+
+
+def _reasons(columns: Sequence[dict[str, Any]]) -> str:
+    """Why columns have their types, those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for column in columns[:_MOST_COLUMNS]:
+        why = f"{column['type']} ({column['why']})"
+        names.setdefault(why, []).append(shortened(one_line(column["name"]), _LONGEST_NAME))
+    return "\n".join(paragraph(f"{', '.join(of)}: {why}", text_width()) for why, of in names.items())
+
+
+def _columns_in_rows(columns: Sequence[dict[str, Any]], *, with_reason: bool) -> tuple[str, int]:
+    """The table, and the width that it has for values."""
     rows = [["COLUMN", "TYPE", *(["WHY"] if with_reason else []), "MISSING", "VALUES"]]
     for column in columns[:_MOST_COLUMNS]:
         reason = [column["why"]] if with_reason else []
         name = shortened(column["name"], _LONGEST_NAME)
         rows.append([name, column["type"], *reason, f"{column['missing']:,}", ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    room = max(20, text_width() - sum(widths) - 2 * len(widths))
+    room = text_width() - sum(widths) - 2 * len(widths)
     for row, column in zip(rows[1:], columns, strict=False):
-        row[-1] = shortened(_held(column), room)
-    text = table(rows, right=(len(rows[0]) - 2,))
-    hidden = len(columns) - _MOST_COLUMNS
-    return f"{text}\n... and {hidden:,} more; --json shows all" if hidden > 0 else text
+        row[-1] = shortened(_held(column), max(_FEWEST_LETTERS, room))
+    return table(rows, right=(len(rows[0]) - 2,)), room
 
 
 def _held(column: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import print_result
+from nnrun.cli.output import hanging, print_result, terminal_width, wrapped
 from nnrun.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "safetensors", "matplotlib")
@@ -93,7 +93,10 @@ def render(report: dict[str, Any]) -> str:
         lines.append(("resume", report["resume"]["finding"]))
     width = max(len(name) for name, _ in lines)
     closing = report["problems"] or ["Everything that nnrun needs is installed."]
-    return "\n".join([*(f"{name:<{width}}  {finding}" for name, finding in lines), "", *closing])
+    text = "\n".join(f"{name:<{width}}  {finding}" for name, finding in lines)
+    findings = hanging(text, width + 2, terminal_width())
+    sentences = wrapped("\n".join(closing), terminal_width())
+    return f"{findings}\n\n{sentences}"
 
 
 def _resume_facts(device: str) -> dict[str, Any]:

@@ -132,14 +132,16 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
-    from nnrun.experiment.finished.record_text import no_better_text
+    from nnrun.experiment.finished.record_text import no_better_text, range_in_words
 
     networks = (
         "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     )
     width = text_width()
+    each = [member.rows for member in evaluation.members] or [evaluation.rows]
+    rows = sorted({min(each), max(each)})  # uneven folds differ by a row
     head = [
-        f"{evaluation.run.id} on {evaluation.rows:,} {evaluation.split} rows{networks}",
+        f"{evaluation.run.id} on {range_in_words(rows)} {evaluation.split} rows{networks}",
         evaluation.weights.sentence,
     ]
     lines = ["\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head)]
@@ -190,8 +192,8 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     if evaluation.kept is not None:
         return [
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
-            f"score it, so these scores are optimistic. The {kind}s' score is that of epoch "
-            f"{evaluation.scores_epoch}, the same for all, as in the training summary."
+            f"score it, so these scores are optimistic. Epoch {evaluation.scores_epoch}: all {kind}s at that "
+            "one epoch, as in the training summary."
             + (" The ensemble uses the own epochs as well." if evaluation.ensemble is not None else "")
         ]
     if evaluation.chosen_on_these_rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import print_result
+from nnrun.cli.output import hanging, print_result, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _text(exported: Exported) -> str:
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
         f"the run's by at most {exported.difference:.3g}"
     )
-    return "\n".join(lines)
+    return hanging("\n".join(lines), len("weights  "), terminal_width())
 
 
 def _input(exported: Exported) -> str:

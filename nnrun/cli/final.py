@@ -48,6 +48,7 @@ def final(
         return resume_and_report(
             resuming,
             training,
+            command="final",
             overrides=changes,
             not_with={"SPEC|RUN": source, "--smoke": smoke, "--test": test},
         )

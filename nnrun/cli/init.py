@@ -49,44 +49,48 @@ class _Target:
     labels: tuple[str, ...] = ()
 
 
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        parser=options.path,
+        help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
+        "subfolder of texts for each class.",
+        show_default=False,
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
+]
+Example = Annotated[str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")]
+
+
 def init(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE",
-            parser=options.path,
-            help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
-            "subfolder of texts for each class.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            metavar="COLUMN",
-            help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
-            show_default=False,
-        ),
-    ] = None,
+    file: File = None,
+    target: Targets = None,
     task: Annotated[Task | None, typer.Option("--task", help="Predict classes, or a number.")] = None,
     test: Annotated[Path | None, options.test_file("A file with the same columns: the test set.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no questions; use the defaults.")] = False,
-    output: Annotated[
-        Path | None,
-        options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
-    ] = None,
+    output: Output = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing spec.")] = False,
-    example: Annotated[
-        str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")
-    ] = None,
+    example: Example = None,
     list_: Annotated[bool, typer.Option("--list", help="List the specs that --example copies.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Write a first spec for a file, with a comment on each choice.
 
     The target is the first of these that the file has: a column with a usual name (target, label, y,
-    survived, species, class, ...), a column named like the file, one whose name has a word that is common in
+    survived, class, ...), a column named like the file, one whose name has a word that is common in
     targets (price, salary, score, ...) or in the file's name, the last column, the first column. Never
     chosen: ids, row numbers, dates, marks of test rows, and columns of one value or of texts that all differ.
     On a terminal nnrun asks, unless --target, --task or --yes decides.
@@ -110,7 +114,7 @@ def init(
     spec = _initial_spec(file, path, asked)
     path.write_text(spec.text, encoding="utf-8")
     again = None
-    if "or" in spec.chosen:
+    if "other candidates" in spec.chosen:
         words = [
             _word(file),
             "--target COLUMN",
@@ -209,7 +213,8 @@ def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
 
 
 def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
-    from nnrun.experiment.init.target import labels_of, require_candidates, why_no_target
+    from nnrun.experiment.init.likely_target import require_candidates
+    from nnrun.experiment.init.target import labels_of, why_no_target
 
     found = require_candidates(read, file.name.split(".")[0])
     labels = labels_of(read)

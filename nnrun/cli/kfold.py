@@ -38,6 +38,7 @@ def kfold(
         return resume_and_report(
             resuming,
             training,
+            command="kfold",
             spec=None if spec is None else load_for_kfold(spec, overrides, k=k, repeats=repeats, prefix="--"),
             overrides=overrides,
             not_with={"--fold": fold, "--smoke": changes.smoke}

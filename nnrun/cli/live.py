@@ -16,7 +16,7 @@ from rich.text import Text
 
 from nnrun.errors import printable
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.experiment.running.progress import means, start_line
+from nnrun.experiment.running.progress import means, members_in_words, start_line
 from nnrun.training.loop import EpochRecord
 
 _MOST_ROWS = 12
@@ -68,6 +68,9 @@ class LiveListener(Listener):
 
     def _note(self, record: EpochRecord) -> None:
         assert self._start is not None, "an epoch ends after the start"
+        if self._records and record.epoch <= self._records[-1].epoch:  # folds that train after the others
+            self._console.print(self._epochs())
+            self._records, self._best = [], None
         self._records.append(record)
         monitor = self._start.monitor
         if monitor in means(record) and _better(record, self._best, monitor, self._start.maximize):
@@ -83,7 +86,15 @@ class LiveListener(Listener):
     def _screen(self) -> RenderableType:
         if not self._records:
             return Text("")
-        return Group(self._table(), self._bar())
+        return Group(self._epochs(), self._bar())
+
+    def _epochs(self) -> RenderableType:
+        """The table, below the names of its networks where others train before or after them."""
+        assert self._start is not None, "there are records only after the start"
+        trained = self._records[0].rows
+        if len(trained) == len(self._start.member_ids):
+            return self._table()
+        return Group(Text(members_in_words(trained, self._start.member_type)), self._table())
 
     def _table(self) -> Table:
         height = shutil.get_terminal_size().lines - _OTHER_LINES

@@ -179,6 +179,17 @@ def wrapped(text: str, width: int | None) -> str:
     return "\n".join(paragraph(line, width) if line else line for line in text.split("\n"))
 
 
+def hanging(text: str, indent: int, width: int | None) -> str:
+    """Labelled lines, each broken to fit `width` with what follows below its text, not below its label."""
+    if width is None:
+        return text
+    below = " " * indent
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent=below, break_on_hyphens=False, break_long_words=False)
+        for line in text.split("\n")
+    )
+
+
 def live_screen() -> bool:
     """Whether messages go to a terminal on which a picture can be drawn again and again.
 

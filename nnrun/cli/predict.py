@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
@@ -18,10 +19,10 @@ from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
     from nnrun.data.new_rows.row_source import RowSource
-    from nnrun.data.preprocess.unknown_values import UnknownCounts
     from nnrun.experiment.predicting.output_decoder import Meaning, Predictions
     from nnrun.experiment.predicting.predict import Predictor
     from nnrun.experiment.predicting.predict_split import SplitPredictions
+    from nnrun.records import RunDirectory
 
 _STDIN = "-"
 _LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
@@ -42,37 +43,57 @@ class Format(str, Enum):
     jsonl = "jsonl"
 
 
+Input = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; a folder of texts; or - for stdin.",
+        show_default=False,
+    ),
+]
+OfSplit = Annotated[
+    Split | None,
+    typer.Option("--split", help="Rows of the run's own data set instead, with their true targets."),
+]
+Output = Annotated[Path | None, options.output_file("FILE", "Write to this file, completely or not at all.")]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Also give the probability of every class.")
+]
+AsFormat = Annotated[
+    Format | None, typer.Option("--format", help="csv (default), or jsonl: one JSON object per line.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable rows and report each.")]
+OfMember = Annotated[
+    str | None, typer.Option("--member", metavar="NAME", help="Use one of several networks: fold-2, seed-7.")
+]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How predictions are written.
+
+    Attributes:
+        output: the file; None for stdout.
+        format: None for what the file's name says.
+        probabilities: of every class as well.
+        as_json: one document.
+    """
+
+    output: Path | None
+    format: Format | None
+    probabilities: bool
+    as_json: bool
+
+
 def predict(
     run: options.Run,
-    input_: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; a folder of texts; or - for stdin.",
-            show_default=False,
-        ),
-    ] = None,
-    split: Annotated[
-        Split | None,
-        typer.Option("--split", help="Rows of the run's own data set instead, with their true targets."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        options.output_file("FILE", "Write to this file, completely or not at all."),
-    ] = None,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also give the probability of every class.")
-    ] = False,
-    format_: Annotated[
-        Format | None, typer.Option("--format", help="csv (default), or jsonl: one JSON object per line.")
-    ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip unreadable rows and report each.")
-    ] = False,
-    member: Annotated[
-        str | None,
-        typer.Option("--member", metavar="NAME", help="Use one of several networks: fold-2, seed-7."),
-    ] = None,
+    input_: Input = None,
+    split: OfSplit = None,
+    output: Output = None,
+    probabilities: Probabilities = False,
+    format_: AsFormat = None,
+    skip_bad: SkipBad = False,
+    member: OfMember = None,
     weights: options.Weights = options.WeightsName.last,
     set_: options.SetPaths = None,
     allow_unknown: options.AllowUnknown = False,
@@ -89,70 +110,77 @@ def predict(
     Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
     network that did not train on it. A look at the test set is counted in the run's record.
     """
+    form = _Form(output, format_, probabilities, as_json)
+    _refuse_contradictions(form, input_, split)
+    if split is not None and skip_bad:
+        raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
+    if split is None and (set_ or allow_unknown):
+        option = "--set" if set_ else "--allow-unknown"
+        raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
+
+    from nnrun.cli.running import listener_for
+    from nnrun.records import find_run
+
+    found = find_run(run, runs_dir)
+    asked: dict[str, Any] = {
+        "member": member,
+        "weights": weights.value,
+        "data_dir": data_dir,
+        "device": device,
+        "listener": listener_for(quiet=quiet, verbose=False),
+    }
+    if split is not None:
+        asked |= {"overrides": set_ or (), "allow_unknown": allow_unknown, "probabilities": probabilities}
+        _predict_split(found, split, form, asked, quiet)
+        return
+    assert input_ is not None, "one of the two is given"
+    _predict_input(found, input_, form, asked, skip_bad)
+
+
+def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None) -> None:
     if (input_ is None) == (split is None):
         found = "both are given" if split is not None else "neither is given"
         raise UsageError(
             f"predict takes INPUT (a file, or - for stdin) or --split (train, validation or test); {found}."
         )
-    if as_json and format_ is not None and output is None:
+    if form.as_json and form.format is not None and form.output is None:
         raise UsageError("--json prints one document: leave --format out, or name a file with -o.")
-    if output is not None:
-        _refuse_target(output, input_)
+    if form.output is not None:
+        _refuse_target(form.output, input_)
 
-    from nnrun.cli.running import listener_for
+
+def _predict_split(run: RunDirectory, split: Split, form: _Form, asked: dict[str, Any], quiet: bool) -> None:
+    from nnrun.experiment.predicting.predict_split import predict_split
+
+    found = predict_split(run, split.value, **asked)
+    opened = found.opened
+    if found.look is not None and not quiet:
+        message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
+    told = {"split": found.split, "combination": found.combined.how, "look": found.look}
+    _give(found, found.blocks(), form, told, dict)
+
+
+def _predict_input(
+    run: RunDirectory, input_: str, form: _Form, asked: dict[str, Any], skip_bad: bool
+) -> None:
     from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
-    from nnrun.experiment.predicting.predict_split import predict_split, refuse_without_probabilities
-    from nnrun.records import find_run
+    from nnrun.experiment.predicting.predict_split import refuse_without_probabilities
 
-    listener = listener_for(quiet=quiet, verbose=False)
-    if split is not None:
-        if skip_bad:
-            raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
-        asked = predict_split(
-            find_run(run, runs_dir),
-            split.value,
-            member=member,
-            weights=weights.value,
-            overrides=set_ or (),
-            data_dir=data_dir,
-            device=device,
-            allow_unknown=allow_unknown,
-            probabilities=probabilities,
-            listener=listener,
-        )
-        if asked.look is not None and not quiet:
-            message(f"{nth_look(asked.look, asked.data, asked.name, asked.run.runs_dir)}.")
-        told = {"split": asked.split, "combination": asked.combined.how, "look": asked.look}
-        _give(asked, asked.blocks(), output, format_, probabilities, as_json, told, dict)
-        return
-    assert input_ is not None, "one of the two is given"
-    if set_ or allow_unknown:
-        option = "--set" if set_ else "--allow-unknown"
-        raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
-    predictor = load_predictor(
-        find_run(run, runs_dir),
-        member=member,
-        weights=weights.value,
-        data_dir=data_dir,
-        device=device,
-        listener=listener,
-    )
-    if probabilities:
+    predictor = load_predictor(run, **asked)
+    if form.probabilities:
         refuse_without_probabilities(predictor.run, predictor.meaning)
     source = _source(input_, predictor)
     unknown = unknown_counts(predictor)
-    predicted = predict_source(predictor, source, skip_bad=skip_bad, unknown=unknown, listener=listener)
-
-    _give(predictor, predicted, output, format_, probabilities, as_json, {}, lambda: _unknown(unknown))
+    predicted = predict_source(
+        predictor, source, skip_bad=skip_bad, unknown=unknown, listener=asked["listener"]
+    )
+    _give(predictor, predicted, form, {}, lambda: {"unknown": [vars(found) for found in unknown.found]})
 
 
 def _give(
     asked: Predictor | SplitPredictions,
     predicted: Iterator[Predictions],
-    output: Path | None,
-    format_: Format | None,
-    probabilities: bool,
-    as_json: bool,
+    form: _Form,
     told: Mapping[str, Any],
     found: Callable[[], Mapping[str, Any]],
 ) -> None:
@@ -161,24 +189,25 @@ def _give(
     Args:
         asked: the networks.
         predicted: block by block.
-        output, format_, probabilities, as_json: as the command has them.
-        told: more for the head of a JSON document.
+        form: where to, and how.
+        told: more for the head of a JSON document; empty for rows without targets.
         found: what is known of the rows once all were predicted, for its end.
     """
     meaning, targets = asked.meaning, bool(told)
-    if output is not None:
-        chosen = format_ or (Format.jsonl if output.suffix.lower() in (".jsonl", ".ndjson") else Format.csv)
-        rows = _write_file(output, predicted, meaning, chosen, probabilities, targets)
-        if as_json:
-            print_json({**_head(asked), **told, "rows": rows, "output": str(output), **found()})
+    if form.output is not None:
+        is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
+        to_file = replace(form, format=form.format or (Format.jsonl if is_jsonl else Format.csv))
+        rows = _write_file(form.output, predicted, meaning, to_file, targets)
+        if form.as_json:
+            print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
         else:
-            print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {output}")
-    elif as_json:
-        documents = [d for p in predicted for d in meaning.documents(p, probabilities=probabilities)]
+            print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {form.output}")
+    elif form.as_json:
+        documents = [d for p in predicted for d in meaning.documents(p, probabilities=form.probabilities)]
         head = {**_head(asked), **told, "rows": len(documents)}
         print_json({**head, "predictions": documents, **found()})
     else:
-        _write(sys.stdout, predicted, meaning, format_ or Format.csv, probabilities, targets)
+        _write(sys.stdout, predicted, meaning, form, targets)
 
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
@@ -226,17 +255,8 @@ def _head(predictor: Predictor | SplitPredictions) -> dict[str, Any]:
     }
 
 
-def _unknown(counts: UnknownCounts) -> dict[str, Any]:
-    return {"unknown": [vars(found) for found in counts.found]}
-
-
 def _write_file(
-    path: Path,
-    predicted: Iterator[Predictions],
-    meaning: Meaning,
-    format_: Format,
-    probabilities: bool,
-    targets: bool,
+    path: Path, predicted: Iterator[Predictions], meaning: Meaning, form: _Form, targets: bool
 ) -> int:
     from nnrun.records.atomic_files import replace_file
 
@@ -245,31 +265,26 @@ def _write_file(
     def write(temporary: Path) -> None:
         nonlocal rows
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            rows = _write(file, predicted, meaning, format_, probabilities, targets)
+            rows = _write(file, predicted, meaning, form, targets)
 
     replace_file(path, write)
     return rows
 
 
 def _write(
-    file: TextIO,
-    predicted: Iterator[Predictions],
-    meaning: Meaning,
-    format_: Format,
-    probabilities: bool,
-    targets: bool,
+    file: TextIO, predicted: Iterator[Predictions], meaning: Meaning, form: _Form, targets: bool
 ) -> int:
     """Write predictions as they come; give their number."""
     from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 
     rows = 0
-    if format_ is Format.jsonl:
-        json_lines = JsonLines(meaning, probabilities=probabilities)
+    if form.format is Format.jsonl:
+        json_lines = JsonLines(meaning, probabilities=form.probabilities)
         for block in predicted:
             file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
-    csv_lines = CsvLines(meaning, probabilities=probabilities, targets=targets)
+    csv_lines = CsvLines(meaning, probabilities=form.probabilities, targets=targets)
     for number, block in enumerate(predicted):
         if not number:  # where the rows cannot be read at all, nothing is written
             file.write(csv_lines.header())

@@ -92,6 +92,7 @@ def resume_and_report(
     resuming: Resuming,
     options: Training,
     *,
+    command: str = "train",
     spec: LoadedSpec | None = None,
     overrides: Overrides = (),
     not_with: Mapping[str, object] | None = None,
@@ -101,12 +102,13 @@ def resume_and_report(
     Args:
         resuming: names the run.
         options: `device` is `auto` for the run's.
+        command: that `--resume` was given to. `train` resumes a run of any command, others only their own.
         spec: the spec that was named as well; it must be the run's.
         overrides: what the command line changes in the run's spec where none was named.
         not_with: option → value of what was fixed already; none of it may be given.
 
     Raises:
-        UsageError: one of `not_with` was given.
+        UsageError: one of `not_with` was given, or the run is one of another command.
     """
     given = [option for option, value in (not_with or {}).items() if value not in (None, False)]
     if given:
@@ -116,6 +118,7 @@ def resume_and_report(
     from nnrun.records import find_run
 
     run = find_run(resuming.resume or "", options.runs_dir)
+    _refuse_another_command(run, command)
 
     def start(listener: Listener) -> RunDirectory:
         done = resume_run(
@@ -132,6 +135,19 @@ def resume_and_report(
         return run
 
     return train_and_report(start, options)
+
+
+def _refuse_another_command(run: RunDirectory, command: str) -> None:
+    """Raise UsageError where a run would be resumed as something that it is not, such as folds."""
+
+    record = run.read_record()
+    started = record.command or "train"
+    same = command in ("train", started) or (command == "kfold" and record.member_type == "fold")
+    if not same:
+        raise UsageError(
+            f"{run.id} was started by `nnrun {started}`, so `nnrun {command}` cannot resume it. Resume it "
+            f"with: nnrun train --resume {run.path}"
+        )
 
 
 def listener_for(*, quiet: bool, verbose: bool) -> Listener:

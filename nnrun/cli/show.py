@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_COLUMNS = 40
+_LEAST_STEPS = 20
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -80,7 +81,8 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     from nnrun.experiment.describing.schedule_text import rates_in_words
     from nnrun.spec.writing.dump import dump_spec
 
-    blocks = [dump_spec(loaded.spec).rstrip()]
+    width = terminal_width()
+    blocks = [(dump_spec(loaded.spec) if width is None else dump_spec(loaded.spec, width)).rstrip()]
     if description.columns:
         blocks.append(_columns(description.columns))
     if description.layers:
@@ -118,10 +120,16 @@ def _columns(columns: Sequence[PlannedColumn]) -> str:
         features = f"{column.features:,}{', sparse' if column.sparse else ''}"
         rows.append([shortened(column.name, 30), column.kind, marked, features])
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = [
-        "  " + "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
-        for row in rows
-    ]
+    width = terminal_width()
+    if width is not None:  # long lists of steps go on below
+        others = 8 + widths[0] + widths[1] + max(len(row[3]) for row in rows)
+        widths[2] = min(widths[2], max(_LEAST_STEPS, width - others))
+    lines = []
+    for name, kind, steps, features in rows:
+        first, *more = wrapped(steps, widths[2]).split("\n")
+        for cells in ([name, kind, first, features], *(["", "", line, ""] for line in more)):
+            padded = (cell.ljust(w) for cell, w in zip(cells, [*widths, 0], strict=True))
+            lines.append(f"  {'  '.join(padded)}".rstrip())
     if len(columns) > len(shown):
         lines.append(f"  ... and {len(columns) - len(shown):,} more columns (--json has them all)")
     return "\n".join(lines)

@@ -20,35 +20,40 @@ class Method(str, Enum):
     tpe = "tpe"
 
 
+Over = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--over",
+        metavar="KEY=V1,V2,...",
+        help="Try these values for a key of the spec; each is read as YAML.",
+    ),
+]
+ByMethod = Annotated[
+    Method | None, typer.Option("--method", help="Every combination, at random, or Optuna's TPE.")
+]
+Trials = Annotated[
+    int | None, typer.Option("--trials", min=1, metavar="N", help="How many trials, at random or by TPE.")
+]
+Monitor = Annotated[
+    str | None,
+    typer.Option(
+        "--monitor", metavar="COLUMN", help="Score to compare trials by: val_loss, val_accuracy, ..."
+    ),
+]
+New = Annotated[bool, typer.Option("--new", help="Start over, even if the same sweep was started before.")]
+ResumeSweep = Annotated[
+    str | None, typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last.")
+]
+
+
 def sweep(
     spec: options.SpecOrNone = None,
-    over: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--over",
-            metavar="KEY=V1,V2,...",
-            help="Try these values for a key of the spec; each is read as YAML.",
-        ),
-    ] = None,
-    method: Annotated[
-        Method | None, typer.Option("--method", help="Every combination, at random, or Optuna's TPE.")
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option("--trials", min=1, metavar="N", help="How many trials, at random or by TPE.")
-    ] = None,
-    monitor: Annotated[
-        str | None,
-        typer.Option(
-            "--monitor", metavar="COLUMN", help="Score to compare trials by: val_loss, val_accuracy, ..."
-        ),
-    ] = None,
-    new: Annotated[
-        bool, typer.Option("--new", help="Start over, even if the same sweep was started before.")
-    ] = False,
-    resume: Annotated[
-        str | None,
-        typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last."),
-    ] = None,
+    over: Over = None,
+    method: ByMethod = None,
+    trials: Trials = None,
+    monitor: Monitor = None,
+    new: New = False,
+    resume: ResumeSweep = None,
     *,
     changes: options.Changes,
     training: options.Training,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.value_names import EXACT, in_order, number_name, whole_number, wide_whole_number
+from nnrun.spec import schema
 
 Positions = Sequence[int] | npt.NDArray[Any]
 
@@ -167,6 +168,39 @@ class TextColumn:
 
 
 Column: TypeAlias = NumberColumn | CategoryColumn | TextColumn
+
+
+def kind_of(column: Column) -> schema.ColumnType:
+    """What a column's values are."""
+    if isinstance(column, NumberColumn):
+        return "number"
+    if isinstance(column, CategoryColumn):
+        return "date" if column.dates else "category"
+    return "text"
+
+
+def as_categories(column: Column) -> CategoryColumn:
+    """A column of numbers or texts as categories: each different value is one. 3.0 is called `3`."""
+    if isinstance(column, CategoryColumn):
+        return column
+    if isinstance(column, NumberColumn) and column.names is not None:
+        return CategoryColumn(column.name, column.names.codes, column.names.levels)
+    codes = np.full(len(column.values), -1, np.int32)
+    known = ~column.missing
+    different, places = np.unique(column.values[known], return_inverse=True)
+    codes[known] = places
+    if isinstance(column, NumberColumn):
+        return CategoryColumn(column.name, codes, tuple(map(number_name, different.tolist())))
+    return CategoryColumn(column.name, codes, tuple(map(str, different)))
+
+
+def as_texts(column: Column) -> TextColumn:
+    """A column of categories as the texts that they are. Numbers are refused before."""
+    if isinstance(column, CategoryColumn):
+        levels = np.array([*column.levels, None], object)
+        return TextColumn(column.name, levels[column.codes])
+    assert isinstance(column, TextColumn), "the plan lets only texts and categories here"
+    return column
 
 
 @dataclass(frozen=True, eq=False)

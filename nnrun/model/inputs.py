@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,34 +112,6 @@ def by_column(
 Batch = Tensor | SparseBatch
 
 
-class Inputs(Protocol):
-    """Something that gives the rows of a data set as network inputs."""
-
-    @property
-    def features(self) -> int:
-        """F, the width of a row."""
-        ...
-
-    @property
-    def dense(self) -> bool:
-        """Whether batches are tensors."""
-        ...
-
-    @property
-    def elements_per_row(self) -> int:
-        """How many numbers a row takes in memory, on average."""
-        ...
-
-    @property
-    def bytes_per_network(self) -> int:
-        """What the rows take in memory, of one network where each has its own."""
-        ...
-
-    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Batch]:
-        """Rows `rows_GN[g]` of the replica at `places[g]`, in batches (the last may be shorter)."""
-        ...
-
-
 @dataclass(frozen=True)
 class DenseInputs:
     """Dense rows on the device. `x_SNF` has one matrix for all replicas (S = 1) or one for each (S = R)."""
@@ -166,24 +138,24 @@ class DenseInputs:
         """What the rows take in memory, of one network where each has its own."""
         return self.x_SNF[0].nbytes
 
-    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
+    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
-        yield from torch.split(take_rows(self.x_SNF, places, rows_GN), batch_size, dim=1)
+        yield from torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1)
 
 
-def take_rows(values_SN: Tensor, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
+def take_rows(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices) -> Tensor:
     """Gather rows from values that all replicas share (S = 1) or that each has for itself (S = R).
 
     Args:
         values_SN: (S, N, ...) values.
-        places: positions of the replicas along S; ignored where S = 1.
-        rows_GN: (G, n) row numbers, one line for each of `places`.
+        data_index: positions of the replicas along S; ignored where S = 1.
+        rows_GN: (G, n) row numbers, one line for each of `data_index`.
 
     Returns:
         (G, n, ...) values.
     """
     shared, rows = values_SN.shape[:2]
-    flat = rows_GN if shared == 1 else rows_GN + np.asarray(places, dtype=np.int64)[:, None] * rows
+    flat = rows_GN if shared == 1 else rows_GN + np.asarray(data_index, dtype=np.int64)[:, None] * rows
     index = torch.from_numpy(flat.reshape(-1)).to(values_SN.device, non_blocking=True)
     picked = values_SN.reshape(shared * rows, *values_SN.shape[2:]).index_select(0, index)
     return picked.view(*rows_GN.shape, *values_SN.shape[2:])
@@ -229,21 +201,23 @@ class SparseInputs:
         matrix = self.matrix
         return int(matrix.indptr.nbytes + matrix.indices.nbytes + matrix.data.nbytes) // self.matrices
 
-    def rows_in_matrix(self, places: Sequence[int], rows_GN: RowIndices) -> RowIndices:
-        """Where the rows `rows_GN[g]` of the replica at `places[g]` stand in the matrix."""
+    def rows_in_matrix(self, data_index: Sequence[int], rows_GN: RowIndices) -> RowIndices:
+        """Where the rows `rows_GN[g]` of the replica at `data_index[g]` stand in the matrix."""
         if self.matrices == 1:
             return rows_GN
         rows = self.matrix.shape[0] // self.matrices
-        offset: RowIndices = rows_GN + np.asarray(places, np.int64)[:, None] * rows
+        offset: RowIndices = rows_GN + np.asarray(data_index, np.int64)[:, None] * rows
         return offset
 
-    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[SparseBatch]:
-        """The rows, batch by batch. `places` do not matter where the rows are shared.
+    def batches(
+        self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int
+    ) -> Iterator[SparseBatch]:
+        """The rows, batch by batch. `data_index` does not matter where the rows are shared.
 
         Of several batches, which are there to train on, the next ones and their transposes are prepared while
         the present one is in use.
         """
-        rows_GN = self.rows_in_matrix(places, rows_GN)
+        rows_GN = self.rows_in_matrix(data_index, rows_GN)
         steps = rows_GN.shape[1] // batch_size
         if steps <= 1 or steps * batch_size < rows_GN.shape[1]:
             for first in range(0, rows_GN.shape[1], batch_size):
@@ -315,6 +289,9 @@ class SparseInputs:
                 )
             )
         return batches
+
+
+Inputs = DenseInputs | SparseInputs
 
 
 def _shifted(taken: scipy.sparse.csr_array, rows: int, features: int) -> npt.NDArray[Any]:

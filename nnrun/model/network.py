@@ -17,6 +17,7 @@ from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, La
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT, Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
 
@@ -75,8 +76,8 @@ class Network:
         return {name: weight.shape for name, weight in self.weights.items() if weight.trainable}
 
     @cached_property
-    def state_names(self) -> frozenset[str]:
-        """The names of what training keeps beside the parameters, such as moving means."""
+    def buffer_names(self) -> frozenset[str]:
+        """The arrays that training keeps and the optimizer does not update, such as moving means."""
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
     def multiplications(self, elements_per_row: int) -> int:
@@ -121,32 +122,27 @@ class Network:
         first = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
         return first.name("weight") if isinstance(first, DenseLayer) else None
 
-    @cached_property
-    def not_compilable(self) -> str | None:
-        """The kind of a layer for which compiled steps are not made; None where there is none."""
-        return next((layer.spec.kind for layer in self.layers if not layer.compilable), None)
-
     def forward(
         self,
         parameters: Parameters,
-        x: Batch,
+        inputs: Mapping[Port, Batch],
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        """(R, B, K): the output layer's values before its activation.
+    ) -> dict[Port, Tensor]:
+        """Logits by output, (R, B, K): the output layer's values before its activation.
 
         Args:
-            parameters: stacked, (R, ...), with the state.
-            x: a batch of inputs.
+            parameters: stacked, (R, ...), with buffers.
+            inputs: a batch of each input.
             rng: random numbers of a training step; None otherwise.
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
         """
-        h: Batch = x
+        h = inputs[INPUT]
         for layer in self.layers[:-1]:
             if isinstance(h, SparseBatch) and not layer.takes_sparse:
                 h = h.to_dense()
             h = layer.forward(parameters, h, rng, new_buffers)
-        return self.last.linear(parameters, h)
+        return {OUTPUT: self.last.linear(parameters, h)}
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng | None:
         """The random numbers of one epoch for these replicas; None where nothing needs any."""
@@ -165,8 +161,9 @@ class Network:
         }
         return BatchRng(keys, seeds=seeds)
 
-    def activate(self, z_RBK: Tensor) -> Tensor:
-        """The output layer's activation: what `forward` gives → predictions."""
+    def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
+        """The activation of an output: logits → predictions."""
+        assert port == OUTPUT, "a chain of layers has one output"
         return self.last.activate(z_RBK)
 
     def penalty(self, parameters: Parameters) -> Tensor | None:

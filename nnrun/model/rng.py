@@ -29,16 +29,15 @@ class BatchRng:
 
     Attributes:
         keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
-        first_row: where in the epoch's order the batch starts; a tensor () where steps are compiled, since a
-            number would become a constant there.
+        first_row: where in the epoch's order the batch starts.
         seeds: for each custom layer's position, one seed for each replica and epoch, for PyTorch's generator.
     """
 
     keys: Mapping[int, Tensor]
-    first_row: int | Tensor = 0
+    first_row: int = 0
     seeds: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
-    def starting_at(self, first_row: int | Tensor) -> BatchRng:
+    def starting_at(self, first_row: int) -> BatchRng:
         """Those of a batch of the same epoch that starts at another row of its order."""
         return replace(self, first_row=first_row)
 
@@ -51,7 +50,7 @@ class BatchRng:
 
     def seed(self, position: int, replica: int) -> int:
         """The seed for what a custom layer draws in this batch of one replica."""
-        return derive_seed(self.seeds[position][replica], purpose=f"rows from {int(self.first_row)}")
+        return derive_seed(self.seeds[position][replica], purpose=f"rows from {self.first_row}")
 
     def sparse(self, position: int, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""

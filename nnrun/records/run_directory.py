@@ -147,6 +147,17 @@ class RunDirectory:
         """The spec with every default filled in: it repeats the run."""
         return read_text(self.path / _RESOLVED)
 
+    def refuse_if_gone(self) -> None:
+        """Raise NnrunError where somebody deleted or moved the run's files while it trained.
+
+        Whatever is written next makes its folder again, and would pass for the whole run.
+        """
+        if not os.path.isfile(self.path / _RESOLVED):
+            raise NnrunError(
+                f"The files of {self.path} were deleted or moved during training: {_RESOLVED} is gone. "
+                "Put them back and resume the run, or start a new one."
+            )
+
     # --- the record ---
 
     def write_record(self, record: RunRecord) -> None:

@@ -46,15 +46,7 @@ def row_shape(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Shape:
     """What the preprocessing gives to the first layer, as far as it is known before the data are loaded."""
     width = facts.features
     for step in spec.preprocessing.inputs:
-        match step:
-            case schema.MultiHot(dimension=dimension):
-                width = dimension or facts.num_words
-            case schema.Pad(length=length):
-                width = length
-            case schema.Standardize() | schema.NoInputStep():
-                pass
-            case _:
-                width = None
+        width = None if isinstance(step, schema.Custom) else step.width_after(width, facts.num_words)
     return (width,)
 
 

@@ -1,4 +1,4 @@
-"""One pass over some rows: its loss and metrics, weighted by rows."""
+"""Loss and metrics of one pass over some rows, weighted by rows."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from nnrun.spec.ports import Port
 from nnrun.training.metrics import Metric, MetricTotals, Scored
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One pass over some rows by some replicas: a loss and metrics for each.
+    """One pass over some rows by R replicas.
 
     Attributes:
-        losses: one for each replica.
-        metrics: name → value, one map for each replica.
+        losses: the total loss of each replica.
+        metrics: name → value, one map for each replica; of several heads their losses come first, and names
+            begin with the head's.
         first_bad_batch: for each replica the first batch (from 1) whose loss is not finite, or None.
     """
 
@@ -26,46 +27,68 @@ class EpochMetrics:
     metrics: tuple[Mapping[str, float], ...]
     first_bad_batch: tuple[int | None, ...]
 
-    def columns(self, place: int, prefix: str = "") -> dict[str, float]:
+    def columns(self, replica: int, prefix: str = "") -> dict[str, float]:
         """The loss and the metrics of one replica, in the history's order."""
-        named = {"loss": self.losses[place], **self.metrics[place]}
+        named = {"loss": self.losses[replica], **self.metrics[replica]}
         return {f"{prefix}{name}": value for name, value in named.items()}
 
 
 class MetricAccumulator:
-    """Adds up the batches of a phase."""
+    """Sums losses and metric statistics over the segments of a pass.
 
-    def __init__(self, metrics: Sequence[Metric], replicas: int) -> None:
-        self._totals = MetricTotals(metrics, replicas)
-        self._losses: list[tuple[tuple[int, ...], Tensor, int]] = []
+    Args:
+        metrics: those of each head.
+        replicas: R.
+    """
 
-    def add(self, places: Sequence[int], losses_GS: Tensor, batch_size: int, scored: Scored) -> None:
-        """Count S batches of `batch_size` rows.
+    def __init__(self, metrics: Mapping[Port, Sequence[Metric]], replicas: int) -> None:
+        self._totals = {port: MetricTotals(own, replicas) for port, own in metrics.items()}
+        self._losses: list[tuple[tuple[int, ...], Mapping[str, Tensor], int]] = []
+        self._replicas = replicas
+
+    def add(
+        self,
+        replicas: Sequence[int],
+        losses_GS: Mapping[str, Tensor],
+        batch_size: int,
+        scored: Mapping[Port, Scored],
+    ) -> None:
+        """Add S batches of `batch_size` rows of G replicas.
 
         Args:
-            places: the replicas that made them, by their place among all.
-            losses_GS: the mean loss of each batch.
+            replicas: which of the R replicas.
+            losses_GS: name → the mean loss of each batch; the total comes first.
             batch_size: rows of a batch.
-            scored: all S * batch_size rows.
+            scored: for each head all S * batch_size rows.
         """
-        self._losses.append((tuple(places), losses_GS, batch_size))
-        self._totals.add(places, scored)
+        self._losses.append((tuple(replicas), losses_GS, batch_size))
+        for port, rows in scored.items():
+            self._totals[port].add(replicas, rows)
 
-    def phase(self) -> EpochMetrics:
-        """The means over all rows that were counted."""
-        replicas = len(self._totals.rows)
-        weighted: npt.NDArray[np.float64] = np.zeros(replicas)
-        batches = np.zeros(replicas, dtype=np.int64)
-        first_bad: list[int | None] = [None] * replicas
-        for places, losses_GS, batch_size in self._losses:  # a GPU is waited for here, once for a phase
-            for place, losses in zip(places, losses_GS.double().cpu().numpy(), strict=True):
-                bad = np.flatnonzero(~np.isfinite(losses))
-                if first_bad[place] is None and len(bad):
-                    first_bad[place] = int(batches[place] + bad[0] + 1)
-                batches[place] += len(losses)
-                weighted[place] += losses.sum() * batch_size
-        return EpochMetrics(
-            tuple(float(weighted[p] / self._totals.rows[p]) for p in range(replicas)),
-            tuple(self._totals.values(p) for p in range(replicas)),
-            tuple(first_bad),
-        )
+    def result(self) -> EpochMetrics:
+        """The means over all rows that were added."""
+        total, *others = self._losses[0][1]
+        several = len(self._totals) > 1
+        first_bad: list[int | None] = [None] * self._replicas
+        batches = np.zeros(self._replicas, dtype=np.int64)
+        rows = np.zeros(self._replicas, dtype=np.int64)
+        weighted = {name: np.zeros(self._replicas) for name in (total, *others)}
+        for replicas, losses_GS, batch_size in self._losses:  # the only place that waits for a GPU
+            host = {name: values.double().cpu().numpy() for name, values in losses_GS.items()}
+            for g, replica in enumerate(replicas):
+                bad = np.flatnonzero(~np.isfinite(host[total][g]))
+                if first_bad[replica] is None and len(bad):
+                    first_bad[replica] = int(batches[replica] + bad[0] + 1)
+                batches[replica] += len(host[total][g])
+                rows[replica] += len(host[total][g]) * batch_size
+                for name, losses in host.items():
+                    weighted[name][replica] += losses[g].sum() * batch_size
+        metrics = []
+        for replica in range(self._replicas):
+            own = {name: float(weighted[name][replica] / rows[replica]) for name in others}
+            for port, totals in self._totals.items():
+                prefix = f"{port}_" if several else ""
+                own |= {f"{prefix}{name}": value for name, value in totals.values(replica).items()}
+            metrics.append(own)
+        means = tuple(float(weighted[total][r] / rows[r]) for r in range(self._replicas))
+        return EpochMetrics(means, tuple(metrics), tuple(first_bad))

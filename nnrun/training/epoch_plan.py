@@ -8,7 +8,7 @@ replicas concerned alone, and nobody is padded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,13 @@ class Segment:
     """Some steps that some replicas make together.
 
     Attributes:
-        places: which of the replicas, by their place in the state.
+        replicas: which of the replicas, G indices along R.
         first_row: where in each replica's order the segment starts.
         batch_size: rows per step and replica.
         rows_GN: (G, steps * batch_size) row numbers.
     """
 
-    places: tuple[int, ...]
+    replicas: tuple[int, ...]
     first_row: int
     batch_size: int
     rows_GN: RowIndices
@@ -38,14 +38,6 @@ class Segment:
     def steps(self) -> int:
         """How many steps."""
         return int(self.rows_GN.shape[1]) // self.batch_size
-
-    def split(self, steps: int) -> tuple[Segment, Segment | None]:
-        """The first `steps` steps, and the rest if there is one."""
-        rows = steps * self.batch_size
-        first = replace(self, rows_GN=self.rows_GN[:, :rows])
-        if rows == self.rows_GN.shape[1]:
-            return first, None
-        return first, replace(self, first_row=self.first_row + rows, rows_GN=self.rows_GN[:, rows:])
 
 
 def epoch_order(rows: RowIndices, *, shuffle: bool, source: RandomSource, epoch: int) -> RowIndices:
@@ -68,17 +60,17 @@ def segments(orders: Sequence[RowIndices], batch_size: int, *, rows_at_once: int
     steps_at_once = max(1, rows_at_once // batch_size)
     done = 0
     while done < max(lengths):
-        full = [place for place, length in enumerate(lengths) if length - done >= batch_size]
+        full = [replica for replica, length in enumerate(lengths) if length - done >= batch_size]
         shorter: dict[int, list[int]] = {}
-        for place, length in enumerate(lengths):
+        for replica, length in enumerate(lengths):
             if 0 < length - done < batch_size:
-                shorter.setdefault(length - done, []).append(place)
-        steps = min([(lengths[place] - done) // batch_size for place in full], default=1)
+                shorter.setdefault(length - done, []).append(replica)
+        steps = min([(lengths[replica] - done) // batch_size for replica in full], default=1)
         steps = min(steps, steps_at_once)
-        for size, rows, places in (
+        for size, rows, replicas in (
             *(((batch_size, steps * batch_size, full),) if full else ()),
-            *((size, size, places) for size, places in shorter.items()),
+            *((size, size, replicas) for size, replicas in shorter.items()),
         ):
             cut = slice(done, done + rows)
-            yield Segment(tuple(places), done, size, np.stack([orders[p][cut] for p in places]))
+            yield Segment(tuple(replicas), done, size, np.stack([orders[r][cut] for r in replicas]))
         done += steps * batch_size

@@ -177,8 +177,7 @@ def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
         mean.lerp_(g, 1 - b1)
         square.mul_(b2).addcmul_(g, g, value=1 - b2)
         if largest:
-            # Not `out=`: torch.compile takes no view there.
-            square = largest[0].copy_(torch.maximum(largest[0], square))
+            square = torch.maximum(largest[0], square, out=largest[0])
         w.addcdiv_(mean * rate, square.sqrt().add_(spec.epsilon), value=-1)
 
     return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change)

@@ -1,71 +1,63 @@
-"""What is trainable from what: a network, a loss, an optimizer, metrics, and the rows that they meet."""
+"""What is trained: a network, its inputs, the heads that compare its outputs with targets, an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from nnrun.spec import schema
+from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import Clip
-from nnrun.training.epoch_plan import RowIndices
+from nnrun.training.epoch_plan import RowIndices, Segment, segments
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric, Scored
 from nnrun.training.optimizers import Optimizer
 
 LEARNING_RATE = "learning_rate"
-"""The name of the replicas' own learning rates in `TrainingProblem.own`."""
+"""The name of the replicas' learning rates in `TrainingProblem.per_replica`."""
 
 BLOCK_ELEMENTS = 4_000_000
-"""Rows are gathered and measured in blocks of about this many numbers: memory must not follow the data."""
+"""Rows are gathered and evaluated in blocks of about this many elements, so that memory is bounded."""
 
 
 class Network(Protocol):
-    """The part of `nnrun.model.Network` that training uses; rng is passed on, never looked into."""
-
-    @property
-    def outputs(self) -> int:
-        """K, the number of outputs."""
-        ...
+    """The part of `nnrun.model.Network` that training uses. Batches and `rng` are passed through opaquely."""
 
     @property
     def widest_activation(self) -> int:
-        """The most numbers that a layer makes of one row."""
+        """Elements per row of the largest layer output."""
         ...
 
     @property
-    def state_names(self) -> frozenset[str]:
-        """What training keeps in addition to the parameters."""
+    def buffer_names(self) -> frozenset[str]:
+        """The arrays that training keeps and the optimizer does not update, such as moving means."""
         ...
 
     @property
     def sparse_kernel(self) -> str | None:
-        """The kernel that sparse rows meet as they are."""
-        ...
-
-    @property
-    def not_compilable(self) -> str | None:
-        """The kind of a layer for which compiled steps are not made."""
+        """The kernel that sparse rows are multiplied with directly, or None."""
         ...
 
     def forward(
         self,
         parameters: Mapping[str, Tensor],
-        x: Any,
+        inputs: Mapping[Port, Any],
         rng: Any = None,
         new_buffers: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        """(R, B, K): the output layer's values before its activation; a training step fills `new_buffers`."""
+    ) -> Mapping[Port, Tensor]:
+        """Logits of each output, (R, B, K). A training step passes `new_buffers`, which is filled."""
         ...
 
-    def activate(self, z_RBK: Tensor) -> Tensor:
-        """Values before the last activation → outputs."""
+    def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
+        """Logits of an output → outputs."""
         ...
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
@@ -78,7 +70,7 @@ class Network(Protocol):
 
 
 class Rows(Protocol):
-    """Gives batches of inputs: `nnrun.model.inputs`."""
+    """Rows of one input: `nnrun.model.inputs`."""
 
     @property
     def dense(self) -> bool:
@@ -87,17 +79,132 @@ class Rows(Protocol):
 
     @property
     def elements_per_row(self) -> int:
-        """How many numbers a row takes in memory."""
+        """How many numbers a row takes in memory, on average."""
         ...
 
     @property
     def bytes_per_network(self) -> int:
-        """What the rows take in memory, of one network where each has its own."""
+        """Bytes of the rows of one network, where each has its own."""
         ...
 
-    def batches(self, places: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Any]:
-        """Rows `rows_GN[g]` of the replica at `places[g]`, in batches of `batch_size`."""
+    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Any]:
+        """Rows `rows_GN[g]` of the replica at `data_index[g]`, in batches of `batch_size`."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class TargetRows:
+    """Targets of n rows of G replicas, for one head.
+
+    Attributes:
+        targets: (G, n, K) float32 or (G, n) int64 class indices, as the loss takes them.
+        unscaled: the same in the targets' own units, as metrics take them.
+        weights: (G, n) the weight of each row's loss; None where all are 1.
+    """
+
+    targets: Tensor
+    unscaled: Tensor
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.targets.shape[1])
+
+    def split(self, size: int) -> Iterator[TargetRows]:
+        """Batches of `size` rows, as views."""
+        targets = torch.split(self.targets, size, 1)
+        unscaled = targets if self.unscaled is self.targets else torch.split(self.unscaled, size, 1)
+        weights = repeat(None) if self.weights is None else torch.split(self.weights, size, 1)
+        return map(TargetRows, targets, unscaled, weights)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of the network, the targets that it is trained on, and what measures the difference.
+
+    Attributes:
+        num_outputs: K.
+        activation: the name of the output's activation.
+        loss: the loss of each row.
+        targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
+        metrics: computed in the targets' own units.
+        loss_weight: this loss's factor in the total.
+        scales: how targets were scaled for the loss, one scale for all replicas or one for each; None where
+            they were not.
+        unscaled_targets: (1, N, K) float64, before scaling; None where `scales` is.
+        weights: (S, N) the weight of each row's loss; None where all are 1.
+        training_weights: the same during training, with the weights of classes multiplied in.
+    """
+
+    num_outputs: int
+    activation: str
+    loss: RowLoss
+    targets: Tensor
+    metrics: Sequence[Metric] = ()
+    loss_weight: float = 1.0
+    scales: tuple[TargetScale, ...] | None = None
+    unscaled_targets: Tensor | None = None
+    weights: Tensor | None = None
+    training_weights: Tensor | None = None
+
+    def gather(self, data_index: Sequence[int], rows_GN: RowIndices, *, training: bool = False) -> TargetRows:
+        """The targets of rows `rows_GN[g]` of the replica at `data_index[g]`."""
+        targets = _gathered(self.targets, data_index, rows_GN)
+        unscaled, weights = self.unscaled_targets, self.training_weights if training else self.weights
+        return TargetRows(
+            targets,
+            targets if unscaled is None else _gathered(unscaled, data_index, rows_GN),
+            None if weights is None else _gathered(weights, data_index, rows_GN),
+        )
+
+    def unscale(self, outputs_GNK: Tensor, data_index: Sequence[int]) -> Tensor:
+        """Outputs in the targets' own units."""
+        if self.scales is None:
+            return outputs_GNK
+        own = [self.scales[0 if len(self.scales) == 1 else index] for index in data_index]
+        return torch.stack([scale.invert(outputs) for scale, outputs in zip(own, outputs_GNK, strict=True)])
+
+
+def _gathered(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices) -> Tensor:
+    """(G, n, ...) from values that all replicas share (S = 1), or that each has for itself."""
+    rows = torch.from_numpy(rows_GN).to(values_SN.device)
+    if values_SN.shape[0] == 1:
+        return values_SN[0][rows]
+    own = torch.tensor(list(data_index), device=values_SN.device)
+    return values_SN[own[:, None], rows]
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentData:
+    """The rows of a segment, for a backend to train on or to evaluate.
+
+    Attributes:
+        segment: which rows of which replicas, and the batch size.
+        data_index: for each of the G replicas the index of its data along S.
+        inputs: the problem's inputs; `batches` and `whole` gather their rows.
+        targets: for each head the gathered targets.
+    """
+
+    segment: Segment
+    data_index: Sequence[int]
+    inputs: Mapping[Port, Rows]
+    targets: Mapping[Port, TargetRows]
+
+    def batches(self) -> Iterator[tuple[Mapping[Port, Any], Mapping[Port, TargetRows]]]:
+        """Inputs and targets, step by step."""
+        size = self.segment.batch_size
+        inputs = [rows.batches(self.data_index, self.segment.rows_GN, size) for rows in self.inputs.values()]
+        targets = [rows.split(size) for rows in self.targets.values()]
+        for step in zip(zip(*inputs, strict=True), zip(*targets, strict=True), strict=True):
+            yield dict(zip(self.inputs, step[0], strict=True)), dict(zip(self.targets, step[1], strict=True))
+
+    @cached_property
+    def whole(self) -> Mapping[Port, Any]:
+        """The inputs of all rows as a single batch, gathered once."""
+        rows_GN = self.segment.rows_GN
+        return {
+            port: next(iter(rows.batches(self.data_index, rows_GN, rows_GN.shape[1])))
+            for port, rows in self.inputs.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -105,89 +212,76 @@ class TrainingProblem:
     """What R replicas learn.
 
     Attributes:
-        network, loss, optimizer, metrics: what the spec declares.
-        inputs: the rows.
-        targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
+        network: the architecture; holds no weights.
+        optimizer: how parameters follow their gradients.
+        inputs: the rows of each input of the network.
+        heads: for each output of the network what it is trained on.
         batch_size: rows per step and replica.
-        scales: what the targets went through before the loss, one for all replicas or one for each; metrics
-            are computed in the targets' own units all the same. None where targets are as they were.
-        unscaled_targets: (1, N, K) float64 in these units; None where `scales` is.
-        own: name → (R,) numbers in which the replicas differ: learning rates (`LEARNING_RATE`) and, by
-            the names that the network's penalty knows, regularizer strengths; empty where they do not differ.
-        weights: (S, N) what the loss of each row counts, wherever it is measured; None where all count 1.
-        training_weights: (S, N) the same while training, where the weights of classes come in; or None.
-        clip: what is done to gradients before they are used, or None.
-        spec: what all of this was built from, for an engine that computes it in a way of its own.
+        per_replica: name → (R,) hyperparameters in which the replicas differ: learning rates
+            (`LEARNING_RATE`) and, by the names that the network's penalty knows, regularizer strengths.
+        clip: what limits gradients before they are used, or None.
+        spec: what all of this was built from, for a backend that computes it in its own way.
     """
 
     network: Network
-    loss: RowLoss
     optimizer: Optimizer
-    metrics: Sequence[Metric]
-    inputs: Rows
-    targets: Tensor
+    inputs: Mapping[Port, Rows]
+    heads: Mapping[Port, Head]
     batch_size: int
-    own: Mapping[str, Tensor] = field(default_factory=dict)
-    weights: Tensor | None = None
-    training_weights: Tensor | None = None
+    per_replica: Mapping[str, Tensor] = field(default_factory=dict)
     clip: Clip | None = None
     spec: schema.ExperimentSpec | None = None
-    scales: tuple[TargetScale, ...] | None = None
-    unscaled_targets: Tensor | None = None
+
+    @cached_property
+    def head(self) -> Head:
+        """The only head of a network with one output."""
+        (head,) = self.heads.values()
+        return head
 
     @property
     def device(self) -> torch.device:
         """Where everything is computed."""
-        return self.targets.device
+        return next(iter(self.heads.values())).targets.device
+
+    @property
+    def elements_per_row(self) -> int:
+        """How many numbers the inputs of a row take in memory."""
+        return sum(rows.elements_per_row for rows in self.inputs.values())
+
+    @property
+    def bytes_per_network(self) -> int:
+        """Bytes of the input rows of one network."""
+        return sum(rows.bytes_per_network for rows in self.inputs.values())
 
     @cached_property
     def rows_at_once(self) -> int:
         """About how many rows of one replica to hold in memory at a time."""
-        return max(1, BLOCK_ELEMENTS // max(self.inputs.elements_per_row, self.network.widest_activation))
+        return max(1, BLOCK_ELEMENTS // max(self.elements_per_row, self.network.widest_activation))
 
-    def scored(self, places: Sequence[int], z_GNK: Tensor, unscaled_targets: Tensor) -> Scored:
-        """Rows as metrics compare them, numbers in the targets' own units.
+    def gather(self, segment: Segment, data_index: Sequence[int], *, training: bool) -> SegmentData:
+        """The data of a segment.
 
         Args:
-            places: where the replicas' data stand.
-            z_GNK: the values before the last activation.
-            unscaled_targets: from `unscaled_targets_of` the same rows.
+            segment: names replicas by their position in `data_index`.
+            data_index: for each replica the index of its data along S.
+            training: whether row weights include those of classes.
         """
-        if all(metric.of_logits for metric in self.metrics):
-            return Scored(z_GNK, z_GNK, unscaled_targets)
+        own = [data_index[replica] for replica in segment.replicas]
+        targets = {
+            port: head.gather(own, segment.rows_GN, training=training) for port, head in self.heads.items()
+        }
+        return SegmentData(segment, own, self.inputs, targets)
+
+    def blocks(self, rows: Sequence[RowIndices], data_index: Sequence[int]) -> Iterator[SegmentData]:
+        """Rows to evaluate, one batch a block; `rows` and `data_index` have one entry for each replica."""
+        for segment in segments(rows, self.rows_at_once, rows_at_once=self.rows_at_once):
+            yield self.gather(segment, data_index, training=False)
+
+    def scored(self, port: Port, logits_GNK: Tensor, data: SegmentData) -> Scored:
+        """The rows of a segment as a head's metrics compare them."""
+        head, targets = self.heads[port], data.targets[port].unscaled
+        if all(metric.of_logits for metric in head.metrics):
+            return Scored(logits_GNK, logits_GNK, targets)
         # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
-        outputs_GNK = self.network.activate(z_GNK.double())
-        if self.scales is not None:
-            own = [self.scales[0 if len(self.scales) == 1 else place] for place in places]
-            outputs = zip(own, outputs_GNK, strict=True)
-            outputs_GNK = torch.stack([scale.invert(outputs_NK) for scale, outputs_NK in outputs])
-        return Scored(z_GNK, outputs_GNK, unscaled_targets)
-
-    def unscaled_targets_of(self, places: Sequence[int], rows_GN: RowIndices, targets: Tensor) -> Tensor:
-        """`targets`, which are those of these rows as the loss takes them, in their own units."""
-        return targets if self.unscaled_targets is None else _taken(self.unscaled_targets, places, rows_GN)
-
-    def targets_of(self, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
-        """(G, n, K) or (G, n): the targets of rows `rows_GN[g]` of the replica at `places[g]`."""
-        return _taken(self.targets, places, rows_GN)
-
-    def weights_of(
-        self, places: Sequence[int], rows_GN: RowIndices, *, training: bool = False
-    ) -> Tensor | None:
-        """(G, n): the weights of the same rows; None where all are 1."""
-        weights = self.training_weights if training else self.weights
-        return None if weights is None else _taken(weights, places, rows_GN)
-
-
-def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:
-    """(R,): the loss of a batch. Weighted rows are divided by their number, as Keras has it."""
-    return (losses_RB if weights_RB is None else losses_RB * weights_RB).mean(1)
-
-
-def _taken(values_SN: Tensor, places: Sequence[int], rows_GN: RowIndices) -> Tensor:
-    """Values that all replicas share (S = 1), or that each has for itself."""
-    index = torch.from_numpy(rows_GN).to(values_SN.device)
-    if values_SN.shape[0] == 1:
-        return values_SN[0][index]
-    own = torch.tensor(list(places), device=values_SN.device)
-    return values_SN[own[:, None], index]
+        outputs_GNK = head.unscale(self.network.activate(port, logits_GNK.double()), data.data_index)
+        return Scored(logits_GNK, outputs_GNK, targets)

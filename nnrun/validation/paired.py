@@ -115,7 +115,11 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
 def chance(p: float) -> str:
     """A p-value in words."""
     return (
-        "unlikely to be chance" if p < 0.01 else "perhaps not chance" if p < 0.05 else "could well be chance"
+        "unlikely to be chance"
+        if p < 0.01
+        else "may be more than chance"
+        if p < 0.05
+        else "could well be chance"
     )
 
 

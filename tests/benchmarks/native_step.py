@@ -17,15 +17,17 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.backends import native
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.backends.native import NativeBackend
 from nnrun.training.backends.native_library import THIS_CPU, load_library
 from nnrun.training.device import cpu_setup
-from nnrun.training.engine import EagerEngine
+from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import TrainingProblem
+from nnrun.training.problem import Head, TrainingProblem
 
 STEPS, REPEATS = 20, 7
 SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]
@@ -40,16 +42,11 @@ def make_problem(features: int, units: int, batch_size: int) -> TrainingProblem:
     network = build_network(spec.layers, features)
     rng = np.random.default_rng(0)
     rows = STEPS * batch_size
-    return TrainingProblem(
-        network=network,
-        loss=build_loss(spec.loss),
-        optimizer=build_optimizer(spec.optimizer),
-        metrics=build_metrics(spec.metrics, "linear"),
-        inputs=DenseInputs(torch.from_numpy(rng.normal(size=(1, rows, features)).astype(np.float32))),
-        targets=torch.from_numpy(rng.normal(size=(1, rows, 1)).astype(np.float32)),
-        batch_size=batch_size,
-        spec=spec,
-    )
+    x = DenseInputs(torch.from_numpy(rng.normal(size=(1, rows, features)).astype(np.float32)))
+    targets = torch.from_numpy(rng.normal(size=(1, rows, 1)).astype(np.float32))
+    head = Head(1, "linear", build_loss(spec.loss), targets, build_metrics(spec.metrics, "linear"))
+    optimizer = build_optimizer(spec.optimizer)
+    return TrainingProblem(network, optimizer, {INPUT: x}, {OUTPUT: head}, batch_size, spec=spec)
 
 
 def microseconds(
@@ -59,7 +56,8 @@ def microseconds(
     problem = make_problem(features, units, batch_size)
     sources = sources_of(0, range(replicas))
     weights = problem.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    engines = [EagerEngine(problem, weights), native.NativeEngine(problem, weights, load_library(cpu=cpu))]
+    backends = [EagerBackend(problem), NativeBackend(problem, load_library(cpu=cpu))]
+    engines = [Engine(problem, weights, backend) for backend in backends]
     orders = [np.arange(STEPS * batch_size)] * replicas
     best = [float("inf")] * 2
     for repeat in range(REPEATS):

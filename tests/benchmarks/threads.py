@@ -16,11 +16,13 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.engine import EagerEngine
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import TrainingProblem
+from nnrun.training.problem import Head, TrainingProblem
 
 ROWS, FEATURES, BATCH = 2048, 256, 256
 
@@ -29,16 +31,11 @@ def seconds_per_step(width: int, threads: int) -> float:
     torch.set_num_threads(threads)
     layers = [schema.Dense(units=width, activation="relu"), schema.Dense(units=width, activation="relu")]
     network = build_network([*layers, schema.Dense(units=1)], FEATURES)
-    problem = TrainingProblem(
-        network=network,
-        loss=build_loss(schema.Mse()),
-        optimizer=build_optimizer(schema.RmsProp()),
-        metrics=(),
-        inputs=DenseInputs(torch.randn(1, ROWS, FEATURES)),
-        targets=torch.randn(1, ROWS, 1),
-        batch_size=BATCH,
-    )
-    engine = EagerEngine(problem, network.initial_parameters(sources_of(0, [0])))
+    inputs = DenseInputs(torch.randn(1, ROWS, FEATURES))
+    head = Head(1, "linear", build_loss(schema.Mse()), torch.randn(1, ROWS, 1))
+    optimizer = build_optimizer(schema.RmsProp())
+    problem = TrainingProblem(network, optimizer, {INPUT: inputs}, {OUTPUT: head}, BATCH)
+    engine = Engine(problem, network.initial_parameters(sources_of(0, [0])), EagerBackend(problem))
     best = float("inf")
     for epoch in range(1, 6):
         started = time.perf_counter()

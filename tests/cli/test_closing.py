@@ -296,6 +296,7 @@ def test_a_measure_that_was_no_number_is_left_empty() -> None:
 
 def test_a_run_without_an_epoch_says_so_and_no_more() -> None:
     record = {"name": "small", "command": "train", "status": "interrupted", "epochs_run": 0, "device": "cpu"}
+    record |= {"baseline": {"loss": 2.4}, "baseline_on": "training"}  # known before the first epoch
     files = FILES.replace("nnrun plot", "nnrun show")  # there is nothing to draw
     assert closing_text(RUN, RunRecord.read(record)) == f"small: interrupted, 0 epochs on cpu\n\n{files}"
 

@@ -165,3 +165,25 @@ def test_a_file_that_is_not_here_is_looked_for_in_the_data_folder(
     assert run("mine.csv") == named == run(str(path))
     (elsewhere / "mine.csv").write_text("a,y\n1,2\n3,4\n")
     assert run("mine.csv")[1].startswith("mine.csv: 2 rows, 2 columns")  # what is here comes first
+
+
+def test_a_file_on_a_narrow_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i + 0.5},{['Gentoo', 'Adelie', 'Chinstrap'][i % 3]}" for i in range(30)]
+    Path("birds.csv").write_text("\n".join(["flipper_length_mm,species", *rows]) + "\n")
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["data", "show", "birds.csv"]) == 0
+    head, *blocks = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert [line[:8] for line in head.split("\n")] == ["birds.cs", "SHA-256 "]  # its path is its name
+    assert blocks == [
+        """\
+COLUMN             TYPE      MISSING  VALUES
+flipper_length_mm  number          0  0.5 to 29.5, mean 15, 30 differ…
+species            category        0  Adelie 10, Chinstrap 10, Gentoo…""",
+        """\
+flipper_length_mm: number (all values are numbers)
+species: category (3 different values)""",
+    ]

@@ -255,3 +255,25 @@ def test_a_terminal_gets_the_live_screen_and_anything_else_plain_lines(
     assert "best" in screen
     assert set(re.findall(r"\x1b\[([0-9;]*)m", screen)) == {"0", "1"}  # bold headings, and no colour
     assert capsys.readouterr().out.startswith("small: trained, 3 epochs on cpu in ")
+
+
+def test_folds_that_train_after_others_have_a_table_of_their_own() -> None:
+    stream = io.StringIO()
+    listener = LiveListener(
+        Console(file=stream, force_terminal=True, width=100, height=40, color_system=None)
+    )
+    listener.started(start(2, folds=3))
+    for numbers, value in (((0, 2), 0.1), ((1,), 0.7)):
+        for epoch in (1, 2):
+            rows = {number: {"loss": 0.5, "val_loss": value / epoch} for number in numbers}
+            listener.epoch(EpochRecord(epoch, rows, dict.fromkeys(numbers, 0.001), 0.25))
+    listener.ended()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\r", "\n").split("\n")
+    lines = [line.rstrip() for line in lines]
+    first, second = lines.index("folds 0, 2"), len(lines) - 1 - lines[::-1].index("fold 1")
+    assert first < second
+    assert lines[second + 1 : second + 4] == [
+        "epoch    loss  val_loss  seconds",
+        "    1  0.5000    0.7000     0.25",
+        "    2  0.5000    0.3500     0.25  best",  # of these folds, although others were better
+    ]

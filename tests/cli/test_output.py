@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.cli.output import aligned, in_blocks, message, ordinal, paragraph, shortened
+from nnrun.cli.output import aligned, hanging, in_blocks, message, ordinal, paragraph, shortened
 from nnrun.errors import Problem
 
 TABLE = [["", "A", "B", "C"], ["epochs", "10", "200", "3"], ["loss", "0.5", "0.25", "0.125"]]
@@ -139,3 +139,11 @@ def test_source_lines_commands_and_columns_are_not_wrapped(monkeypatch: pytest.M
         "xxxxx",
         *kept,
     ]
+
+
+def test_labelled_lines_are_broken_below_their_texts() -> None:
+    text = "weights  epoch 7\ntakes    a table of four numbers a row\n         in any order"
+    assert hanging(text, 9, 30) == (
+        "weights  epoch 7\ntakes    a table of four\n         numbers a row\n         in any order"
+    )
+    assert hanging(text, 9, None) == text

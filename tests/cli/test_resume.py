@@ -42,7 +42,7 @@ def test_the_screens(run: Path, capsys: Capture) -> None:
     check_screen("resume", capsys.readouterr())
     assert main(["train", "--resume", "@last"]) == 0
     check_screen("resume_ended", capsys.readouterr())
-    assert main(["kfold", "--resume", "@last", "-q", "--json"]) == 0
+    assert main(["train", "--resume", "@last", "-q", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "completed"
 
 
@@ -58,6 +58,9 @@ def test_more_epochs(run: Path, capsys: Capture) -> None:
         ("resume_other_seed", ["train", "small.yaml", "--resume", "@last", "--seed", "4"]),
         ("resume_smoke", ["train", "--resume", "@last", "--smoke"]),
         ("resume_folds", ["kfold", "--resume", "@last", "--k", "3"]),
+        ("resume_kfold_of_one_network", ["kfold", "--resume", "@last"]),
+        ("resume_kfold_of_one_network", ["kfold", "small.yaml", "--resume", "@last"]),
+        ("resume_final_of_a_training", ["final", "--resume", "@last"]),
         ("resume_final_of", ["final", "@last", "--resume", "@last"]),
         ("resume_no_spec", ["train"]),
         ("resume_no_run", ["train", "--resume", "nowhere"]),

@@ -232,3 +232,22 @@ def test_the_screen_of_a_table(folder: Path, capsys: Capture) -> None:
     (folder / "people.yaml").write_text(PEOPLE, encoding="utf-8")
     assert main(["show", "people.yaml"]) == 0
     check_screen("show_table", capsys.readouterr(), {str(folder): "<FOLDER>"})
+
+
+def test_all_fits_a_terminal(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a_column_of_numbers,b,y\n" + "1.5,2,3\n2,,4\n" * 20)
+    (tmp_path / "t.yaml").write_text(
+        "dataset: {csv: {path: t.csv, target: y, inputs: [a_column_of_numbers, b]}}\n"
+        "preprocessing: {inputs: [impute: {strategy: median, indicator: true}, standardize]}\n"
+        "layers: [dense: 1]\nloss: mse\nearly_stopping: {patience: 3}\n"
+        "validation: {holdout: {fraction: 0.2}}\n"
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["show", str(tmp_path / "t.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if len(line) > 80 and "path:" not in line] == []
+    lines = out.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("  a_column_of_numbers"))
+    assert lines[first].split("  ")[-1] == "1"
+    assert lines[first + 1].strip() == "true}, standardize"

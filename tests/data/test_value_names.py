@@ -18,8 +18,7 @@ from nnrun.data import load_dataset
 from nnrun.data.new_rows.named_rows import NamedCodec, NamedColumn
 from nnrun.data.new_rows.row_blocks import blocks_of
 from nnrun.data.new_rows.row_source import RowSource
-from nnrun.data.preprocess.categorical import as_categories
-from nnrun.data.table import NumberColumn, Table
+from nnrun.data.table import NumberColumn, Table, as_categories
 from nnrun.data.value_names import code_among, in_order, number_name, text_name, value_name
 from nnrun.spec import schema
 from nnrun.spec.values import is_value

@@ -357,3 +357,25 @@ def test_results_into_a_full_disk_are_a_failure(tmp_path: Path) -> None:
 def test_a_server_of_the_tests_says_what_commands_say(warm: Server, tmp_path: Path) -> None:
     """What the other tests rest on."""
     assert warm.run(["train", "nothing.yaml"], cwd=tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("request_to_stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_json_of_an_interruption_has_the_exit_code_of_the_process(
+    request_to_stop: signal.Signals, code: int
+) -> None:
+    program = (
+        "import signal, sys\n"
+        "import nnrun.cli.app\n"
+        f"nnrun.cli.app.app = lambda *_, **__: signal.raise_signal({int(request_to_stop)})\n"
+        "sys.argv = ['nnrun', 'ls', '--json']\n"
+        "nnrun.cli.entry_point()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (code, "interrupted\n")
+    assert json.loads(done.stdout) == {
+        "error": "KeyboardInterrupt",
+        "exit_code": code,
+        "message": "interrupted",
+    }

@@ -21,6 +21,7 @@ from nnrun.model.network import Network, build_network
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 
 CPU = torch.device("cpu")
@@ -121,7 +122,7 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
     place = place_of(case)
     layer, shown = network.layers[place], network.summary()[place]
     everything = lively(network)
-    trainable = {k: v.requires_grad_() for k, v in everything.items() if k not in network.state_names}
+    trainable = {k: v.requires_grad_() for k, v in everything.items() if k not in network.buffer_names}
     rng = network.rng(sources_of(0, range(REPLICAS)), 1, CPU) if training else None
     new_buffers: dict[str, torch.Tensor] | None = {} if training else None
 
@@ -135,10 +136,10 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
     assert shown.state == sum(v[0].numel() for k, v in own.items() if k not in trainable)
     assert own.keys() == layer.weights.keys()
 
-    outputs = network.forward(everything, x, rng, new_buffers)
+    outputs = network.forward(everything, {INPUT: x}, rng, new_buffers)[OUTPUT]
     assert outputs.shape == (REPLICAS, ROWS, 2)
     assert torch.isfinite(outputs).all()
-    assert set(new_buffers or {}) == (network.state_names if training else set())
+    assert set(new_buffers or {}) == (network.buffer_names if training else set())
     gradients = torch.autograd.grad(outputs.square().sum(), list(trainable.values()))
     for name, gradient in zip(trainable, gradients, strict=True):
         assert torch.isfinite(gradient).all(), name
@@ -169,7 +170,7 @@ def test_a_layer_computes_each_replica_apart_from_the_others(case: str, training
     def computed(parameters: dict[str, torch.Tensor], x: torch.Tensor, numbers: list[int]) -> Any:
         rng = network.rng(sources_of(0, numbers), 1, CPU) if training else None
         new_buffers: dict[str, torch.Tensor] | None = {} if training else None
-        outputs = network.forward(parameters, x, rng, new_buffers)
+        outputs = network.forward(parameters, {INPUT: x}, rng, new_buffers)[OUTPUT]
         penalty = network.penalty(parameters)
         return {
             "outputs": outputs,
@@ -329,9 +330,11 @@ def test_dropout_is_for_training_alone() -> None:
     parameters = network.initial_parameters(sources_of(0, [0]))
     x = inputs(1, ROWS, FEATURES)
     of_plain = {"0.weight": parameters["1.weight"], "0.bias": parameters["1.bias"]}
-    assert torch.equal(network.forward(parameters, x), plain.forward(of_plain, x))
-    trained = network.forward(parameters, x, network.rng(sources_of(0, [0]), 1, CPU))
-    assert not torch.equal(trained, plain.forward(of_plain, x))
+    assert torch.equal(
+        *(n.forward(p, {INPUT: x})[OUTPUT] for n, p in ((network, parameters), (plain, of_plain)))
+    )
+    trained = network.forward(parameters, {INPUT: x}, network.rng(sources_of(0, [0]), 1, CPU))[OUTPUT]
+    assert not torch.equal(trained, plain.forward(of_plain, {INPUT: x})[OUTPUT])
 
 
 # --- first weights of the others ---------------------------------------------------------------------------

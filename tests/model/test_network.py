@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.model.network import LayerShape, Network, build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 
 CPU = torch.device("cpu")
@@ -74,7 +75,7 @@ def test_forward_gives_what_the_last_activation_takes() -> None:
     for value in parameters.values():
         value += 0.1
     x_RBF = rows(2, 7, 5)
-    z_RBK = made.forward(parameters, x_RBF)
+    z_RBK = made.forward(parameters, {INPUT: x_RBF})[OUTPUT]
     for replica in range(2):
         first, last = torch.nn.Linear(5, 6), torch.nn.Linear(6, 3)
         model = torch.nn.Sequential(first, torch.nn.ReLU(), last)
@@ -83,7 +84,7 @@ def test_forward_gives_what_the_last_activation_takes() -> None:
         with torch.no_grad():
             expected = model(x_RBF[replica])
         torch.testing.assert_close(z_RBK[replica], expected, rtol=1e-5, atol=1e-6)
-        probabilities = made.activate(z_RBK)[replica]
+        probabilities = made.activate(OUTPUT, z_RBK)[replica]
         torch.testing.assert_close(probabilities, expected.softmax(-1), rtol=1e-5, atol=1e-6)
 
 
@@ -93,7 +94,9 @@ def test_each_dropout_layer_has_noise_of_its_own() -> None:
     made = network(drop, drop, dense(1, use_bias=False), inputs=2000)
     parameters = {"2.weight": torch.ones(1, 2000, 1)}
     rng = made.rng(sources_of(0, [0]), 1, CPU)
-    kept = made.forward(parameters, torch.ones(1, 1, 2000), rng) / 4  # each survivor is doubled twice
+    kept = (
+        made.forward(parameters, {INPUT: torch.ones(1, 1, 2000)}, rng)[OUTPUT] / 4
+    )  # each survivor is doubled twice
     assert kept.item() == pytest.approx(500, abs=5 * np.sqrt(2000 * 0.25 * 0.75))
 
 

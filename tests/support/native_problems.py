@@ -1,27 +1,31 @@
 """Every optimizer and loss in small networks, and C++ and PyTorch side by side."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.sparse
+from torch import Tensor
 
 from nnrun.model.inputs import SparseInputs
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends import native_job
 from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.backends.native import NativeEngine, obstacle
+from nnrun.training.backends.native import NativeBackend
 from nnrun.training.backends.native_library import THIS_CPU, load_library
-from nnrun.training.engine import EagerEngine
+from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     CPU,
     N,
     assert_same,
+    eager,
     first_weights,
     make_problem,
     rows,
@@ -32,7 +36,7 @@ from tests.support.small_problems import (
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 
 OPTIMIZERS: list[Any] = [
-    *schema.components(schema.Optimizer),
+    *native_job.OPTIMIZERS,
     {"rmsprop": {"momentum": 0.9}},
     {"rmsprop": {"centered": True}},
     {"rmsprop": {"momentum": 0.9, "centered": True, "rho": 0.8, "epsilon": 1e-3}},
@@ -59,13 +63,19 @@ LAST: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
-def engines(problem: TrainingProblem, replicas: int, cpu: str = THIS_CPU) -> tuple[EagerEngine, NativeEngine]:
-    assert obstacle(problem) is None
+def native(problem: TrainingProblem, weights: Mapping[str, Tensor], cpu: str = THIS_CPU) -> Engine:
+    """An engine that trains in C++."""
+    assert NativeBackend.unsupported(problem) is None
+    return Engine(problem, weights, NativeBackend(problem, load_library(cpu=cpu)))
+
+
+def engines(problem: TrainingProblem, replicas: int, cpu: str = THIS_CPU) -> tuple[Engine, Engine]:
+    """One that trains step by step, and one in C++."""
     weights = first_weights(problem, range(replicas))
-    return EagerEngine(problem, weights), NativeEngine(problem, weights, load_library(cpu=cpu))
+    return eager(problem, weights), native(problem, weights, cpu)
 
 
-def epoch(engine: EagerEngine, lengths: Sequence[int], number: int) -> EpochMetrics:
+def epoch(engine: Engine, lengths: Sequence[int], number: int) -> EpochMetrics:
     orders = several_rows(lengths, seed=number)
     return engine.train_epoch(orders, sources_of(0, range(len(lengths))), number)
 
@@ -111,4 +121,4 @@ def sparse_problem(
     """As `make_problem`, over sparse rows."""
     matrix = sparse_matrix(features, per_row, ones=ones)
     problem = make_problem(layers, x_SNF=np.zeros((1, N, features), np.float32), **settings)
-    return dataclasses.replace(problem, inputs=SparseInputs(matrix, ones, CPU))
+    return dataclasses.replace(problem, inputs={INPUT: SparseInputs(matrix, ones, CPU)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from torch import Tensor
 from nnrun.model.inputs import DenseInputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.engine import Engine, evaluate
+from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import TrainingProblem
+from nnrun.training.problem import Head, TrainingProblem
 
 CPU = torch.device("cpu")
 N, F = 60, 6
@@ -66,16 +71,33 @@ def make_problem(
     targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
     network = build_network(spec.layers, x_SNF.shape[2])
     dense = DenseInputs(torch.from_numpy(x_SNF))
+    last = network.last
+    head = Head(
+        num_outputs=last.units,
+        activation=last.activation,
+        loss=build_loss(spec.loss),
+        targets=torch.from_numpy(targets),
+        metrics=build_metrics(spec.metrics, last.activation),
+    )
+    rows_of = SparseInputs(scipy.sparse.csr_array(x_SNF[0]), False, CPU) if sparse else dense
     return TrainingProblem(
         network=network,
-        loss=build_loss(spec.loss),
         optimizer=build_optimizer(spec.optimizer),
-        metrics=build_metrics(spec.metrics, network.last.activation),
-        inputs=SparseInputs(scipy.sparse.csr_array(x_SNF[0]), False, CPU) if sparse else dense,
-        targets=torch.from_numpy(targets),
+        inputs={INPUT: rows_of},
+        heads={OUTPUT: head},
         batch_size=batch_size,
         spec=spec,
     )
+
+
+def with_head(problem: TrainingProblem, **changes: Any) -> TrainingProblem:
+    """The problem with changes to its only head."""
+    return replace(problem, heads={OUTPUT: replace(problem.head, **changes)})
+
+
+def eager(problem: TrainingProblem, weights: Mapping[str, Tensor]) -> Engine:
+    """An engine that trains step by step."""
+    return Engine(problem, weights, EagerBackend(problem))
 
 
 def first_weights(problem: TrainingProblem, numbers: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
@@ -100,3 +122,15 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], *, exactl
             torch.testing.assert_close(
                 found[name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
             )
+
+
+def evaluated(
+    problem: TrainingProblem,
+    weights: Mapping[str, Tensor],
+    data_index: Sequence[int],
+    orders: Sequence[RowIndices],
+) -> EpochMetrics:
+    """These networks, each on rows of its own, whose data stand at `data_index`."""
+    return evaluate(
+        problem, EagerBackend(problem), weights, len(orders), problem.blocks(orders, list(data_index))
+    )

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
-from nnrun.training.engine import EagerEngine
+from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.optimizers import build_optimizer
@@ -27,19 +28,21 @@ from tests.support.small_problems import (
     F,
     N,
     assert_same,
+    eager,
     first_weights,
     make_problem,
     rows,
     several_rows,
+    with_head,
     zeros_and_ones,
 )
 
 
 def train(
     problem: TrainingProblem, numbers: Sequence[int], orders: Sequence[RowIndices], epochs: int = 2
-) -> tuple[EagerEngine, list[EpochMetrics]]:
+) -> tuple[Engine, list[EpochMetrics]]:
     """Train fresh replicas with these numbers, each over its own order again and again."""
-    engine = EagerEngine(problem, first_weights(problem, numbers))
+    engine = eager(problem, first_weights(problem, numbers))
     return engine, [
         engine.train_epoch(orders, sources_of(0, numbers), epoch) for epoch in range(1, epochs + 1)
     ]
@@ -47,12 +50,12 @@ def train(
 
 def only(problem: TrainingProblem, place: int) -> TrainingProblem:
     """The same problem where the replica at `place` is the only one."""
-    inputs, targets = problem.inputs, problem.targets
+    inputs, targets = problem.inputs[INPUT], problem.head.targets
     if isinstance(inputs, DenseInputs) and len(inputs.x_SNF) > 1:
         inputs = DenseInputs(inputs.x_SNF[place : place + 1])
-    return replace(
-        problem, inputs=inputs, targets=targets[place : place + 1] if len(targets) > 1 else targets
-    )
+    if len(targets) > 1:
+        targets = targets[place : place + 1]
+    return replace(with_head(problem, targets=targets), inputs={INPUT: inputs})
 
 
 def assert_each_alone_is_the_same(
@@ -244,11 +247,11 @@ def test_columns_that_no_batch_meets_for_a_while_end_as_if_they_had_not_waited(
         {"dense": {"units": 1, "activation": "sigmoid"}},
     ]
 
-    def trained(*, sparse: bool) -> tuple[EagerEngine, list[EpochMetrics]]:
+    def trained(*, sparse: bool) -> tuple[Engine, list[EpochMetrics]]:
         problem = make_problem(
             layers, optimizer=optimizer, metrics=["mse"], x_SNF=x_SNF, sparse=sparse, batch_size=4
         )
-        engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
+        engine = eager(problem, first_weights(problem, [0, 1, 2]))
         orders = several_rows([40, 9, 17])
         phases = [engine.train_epoch(orders, sources_of(0, [0, 1, 2]), epoch) for epoch in (1, 2)]
         engine.select_replicas([2, 0])
@@ -278,14 +281,14 @@ def test_clipped_and_weighted_replicas_do_what_each_does_alone(
 ) -> None:
     """Unequal numbers of steps, short last batches, and weights of each replica's own."""
     weights = weights_of_rows(3)
-    changes = {"clip": build_clip(clip), "training_weights": weights}
-    problem = replace(make_problem(optimizer=optimizer, metrics=["mse"], batch_size=4), **changes)
+    problem = make_problem(optimizer=optimizer, metrics=["mse"], batch_size=4)
+    problem = replace(with_head(problem, training_weights=weights), clip=build_clip(clip))
     orders = several_rows([40, 9, 17])
     engine, phases = train(problem, [0, 1, 2], orders)
     unlimited, _ = train(replace(problem, clip=None), [0, 1, 2], orders)
     assert not torch.equal(engine.weights()["1.weight"], unlimited.weights()["1.weight"])
     for place in range(3):
-        mine = replace(problem, training_weights=weights[place : place + 1])
+        mine = with_head(problem, training_weights=weights[place : place + 1])
         alone, phases_alone = train(mine, [place], [orders[place]])
         found = {name: value[place : place + 1] for name, value in engine.weights().items()}
         assert_same(found, alone.weights())
@@ -301,11 +304,12 @@ def test_the_loss_of_weighted_rows_is_their_weighted_sum_by_their_number() -> No
     )
     (order,) = several_rows([60])
     _, (plain,) = train(problem, [0], [order], epochs=1)
-    _, (found,) = train(replace(problem, training_weights=weights), [0], [order], epochs=1)
-    assert isinstance(problem.inputs, DenseInputs)
+    _, (found,) = train(with_head(problem, training_weights=weights), [0], [order], epochs=1)
+    inputs = problem.inputs[INPUT]
+    assert isinstance(inputs, DenseInputs)
     first = first_weights(problem, [0])
-    outputs = problem.inputs.x_SNF[0] @ first["0.weight"][0] + first["0.bias"][0]
-    losses = (outputs - problem.targets[0]).square()[:, 0]
+    outputs = inputs.x_SNF[0] @ first["0.weight"][0] + first["0.bias"][0]
+    losses = (outputs - problem.head.targets[0]).square()[:, 0]
     assert found.losses[0] == pytest.approx(float((losses * weights[0]).sum() / 60), rel=1e-5)
     assert found.metrics == plain.metrics
 
@@ -317,7 +321,7 @@ def test_rows_of_weight_2_train_as_rows_that_are_there_twice() -> None:
     )
     weights = torch.ones(1, N)
     weights[0, :10], weights[0, 10:20] = 2, 0
-    weighted, _ = train(replace(problem, training_weights=weights), [0], [np.arange(N)])
+    weighted, _ = train(with_head(problem, training_weights=weights), [0], [np.arange(N)])
     order = np.concatenate([np.arange(10), np.arange(10), np.arange(20, N)])
     repeated, _ = train(problem, [0], [order])
     assert_same(weighted.weights(), repeated.weights())
@@ -338,12 +342,13 @@ def test_sparse_rows_are_clipped_and_weighted_as_dense_ones(
         {"dense": {"units": 1, "activation": "sigmoid"}},
     ]
 
-    def trained(*, sparse: bool) -> tuple[EagerEngine, list[EpochMetrics]]:
+    def trained(*, sparse: bool) -> tuple[Engine, list[EpochMetrics]]:
         problem = make_problem(
             layers, optimizer=optimizer, metrics=["mse"], x_SNF=x_SNF, sparse=sparse, batch_size=4
         )
-        problem = replace(problem, clip=build_clip(clip), training_weights=weights_of_rows(1))
-        engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
+        problem = with_head(problem, training_weights=weights_of_rows(1))
+        problem = replace(problem, clip=build_clip(clip))
+        engine = eager(problem, first_weights(problem, [0, 1, 2]))
         orders = several_rows([40, 9, 17])
         phases = []
         for epoch, rates in ((1, [0.1, 0.1, 0.1]), (2, [0.1, 0.03, 0.02])):
@@ -366,12 +371,12 @@ def test_a_rate_that_is_set_is_that_of_the_optimizer_to_the_last_bit(kind: str) 
     orders = several_rows([40, 17])
     set_, expected = make_problem(optimizer={kind: 0.5}), make_problem(optimizer={kind: 0.01})
     reference, phases = train(expected, [0, 1], orders)
-    engine = EagerEngine(set_, first_weights(set_, [0, 1]))
+    engine = eager(set_, first_weights(set_, [0, 1]))
     engine.set_learning_rates([0.01, 0.01])
     assert [engine.train_epoch(orders, sources_of(0, [0, 1]), epoch) for epoch in (1, 2)] == phases
     assert_same(engine.weights(), reference.weights(), exactly=True)
 
-    engine = EagerEngine(set_, first_weights(set_, [0, 1]))
+    engine = eager(set_, first_weights(set_, [0, 1]))
     engine.set_learning_rates([0.2, 0.01])
     engine.train_epoch(orders, sources_of(0, [0, 1]), 1)
     engine.select_replicas([1])
@@ -386,7 +391,7 @@ def test_a_rate_that_is_set_is_that_of_the_optimizer_to_the_last_bit(kind: str) 
 def test_evaluation_changes_no_bit() -> None:
     problem, orders = make_problem(), several_rows([40, 37])
     expected, phases = train(problem, [0, 1], orders)
-    engine = EagerEngine(problem, first_weights(problem, [0, 1]))
+    engine = eager(problem, first_weights(problem, [0, 1]))
     looked = []
     for epoch in (1, 2):
         engine.evaluate(several_rows([25, 60], seed=9))
@@ -399,7 +404,7 @@ def test_evaluation_changes_no_bit() -> None:
 def test_the_parameters_are_a_copy_and_so_are_those_it_started_from() -> None:
     problem, orders = make_problem(), several_rows([40])
     first = first_weights(problem, [0])
-    engine = EagerEngine(problem, first)
+    engine = eager(problem, first)
     before = engine.weights()
     assert_same(before, first, exactly=True)
     engine.train_epoch(orders, sources_of(0, [0]), 1)
@@ -417,7 +422,7 @@ def test_the_optimizer_of_a_task_keeps_nothing_from_one_training_for_the_next() 
     problem, orders = replace(make_problem(), optimizer=build_optimizer(schema.Adam())), several_rows([40])
     first, _ = train(problem, [0], orders)
     second, _ = train(problem, [0], orders)
-    assert_same(second.weights(), first.parameters(), exactly=True)
+    assert_same(second.weights(), first.weights(), exactly=True)
 
 
 # --- numbers that are none ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.epoch_plan import RowIndices, Segment, epoch_order, segments
+from nnrun.training.epoch_plan import RowIndices, epoch_order, segments
 
 seeds = st.integers(0, 2**63 - 1)
 
@@ -29,9 +29,9 @@ def test_each_replica_takes_its_rows_in_the_batches_of_its_order(
     orders = orders_of(lengths)
     taken: list[list[list[int]]] = [[] for _ in orders]
     for segment in segments(orders, batch_size, rows_at_once=rows_at_once):
-        assert segment.rows_GN.shape == (len(segment.places), segment.steps * segment.batch_size)
+        assert segment.rows_GN.shape == (len(segment.replicas), segment.steps * segment.batch_size)
         assert segment.rows_GN.dtype == np.int64
-        for place, rows in zip(segment.places, segment.rows_GN, strict=True):
+        for place, rows in zip(segment.replicas, segment.rows_GN, strict=True):
             assert segment.first_row == sum(len(batch) for batch in taken[place])
             taken[place] += rows.reshape(-1, segment.batch_size).tolist()
     # What a replica would do alone, whoever steps beside it: full batches, the last one shorter.
@@ -66,7 +66,7 @@ def test_folds_that_differ_by_a_row_step_together_but_for_the_end(
     lengths = [shortest + extra for extra in more]
     everyone = tuple(range(len(lengths)))
     found = list(segments(orders_of(lengths), batch_size, rows_at_once=10**6))
-    together = [s for s in found if s.places == everyone and s.batch_size == batch_size]
+    together = [s for s in found if s.replicas == everyone and s.batch_size == batch_size]
     assert sum(s.steps for s in together) == min(lengths) // batch_size
     assert len(found) <= 3  # the common batches, and the last ones of two lengths
 
@@ -74,32 +74,13 @@ def test_folds_that_differ_by_a_row_step_together_but_for_the_end(
 def test_folds_of_a_time_series_step_together_as_far_as_each_goes() -> None:
     """Each time that one has come to its end, the others go on in one segment, not step by step."""
     found = list(segments(orders_of([20, 40, 60]), 2, rows_at_once=10**6))
-    assert [(s.places, s.steps) for s in found] == [((0, 1, 2), 10), ((1, 2), 10), ((2,), 10)]
-
-
-@given(steps=st.integers(1, 9), batch_size=st.integers(1, 5), first_row=st.integers(0, 50), data=st.data())
-def test_a_segment_is_split_between_two_steps(
-    steps: int, batch_size: int, first_row: int, data: st.DataObject
-) -> None:
-    rows_GN = np.arange(2 * steps * batch_size).reshape(2, -1)
-    segment = Segment((0, 3), first_row, batch_size, rows_GN)
-    cut = data.draw(st.integers(1, steps))
-    first, rest = segment.split(cut)
-    assert (first.places, first.first_row, first.batch_size) == ((0, 3), first_row, batch_size)
-    assert first.steps == cut
-    parts = [first.rows_GN]
-    if rest is not None:
-        assert (rest.places, rest.batch_size) == ((0, 3), batch_size)
-        assert rest.first_row == first_row + cut * batch_size
-        parts.append(rest.rows_GN)
-    assert (rest is None) == (cut == steps)
-    np.testing.assert_array_equal(np.concatenate(parts, 1), rows_GN)
+    assert [(s.replicas, s.steps) for s in found] == [((0, 1, 2), 10), ((1, 2), 10), ((2,), 10)]
 
 
 def test_a_small_example() -> None:
     orders = [np.array([5, 3, 1, 4, 2]), np.array([9, 8, 7, 6])]
     found = [
-        (s.places, s.first_row, s.batch_size, s.rows_GN.tolist())
+        (s.replicas, s.first_row, s.batch_size, s.rows_GN.tolist())
         for s in segments(orders, 2, rows_at_once=100)
     ]
     assert found == [

@@ -17,7 +17,8 @@ from torch import Tensor
 from nnrun.errors import DivergedError
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.engine import EagerEngine
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.epoch_plan import RowIndices, epoch_order
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
@@ -28,6 +29,7 @@ from tests.support.small_problems import (
     LINEAR_LAYERS,
     N,
     assert_same,
+    eager,
     first_weights,
     make_problem,
     rows,
@@ -61,9 +63,7 @@ def trainer(
     maximize: bool = False,
     rates: Sequence[schema.Component] = (),
 ) -> Trainer:
-    engine = EagerEngine(
-        problem, first_weights(problem, [r.number for r in replicas], replicas[0].source.seed)
-    )
+    engine = eager(problem, first_weights(problem, [r.number for r in replicas], replicas[0].source.seed))
     schedule = Schedule(epochs, shuffle, problem.optimizer.learning_rate, stopping, maximize, rates)
     return Trainer(engine, replicas, schedule, kind="fold")
 
@@ -173,7 +173,7 @@ def test_replicas_of_the_same_rows_and_weights_differ_by_their_order_alone(shuff
     def weights_after_two_epochs(replicas: Sequence[Replica]) -> list[Tensor]:
         made = trainer(problem, replicas, epochs=2, shuffle=shuffle)
         same = {k: v.expand(len(replicas), *v.shape[1:]) for k, v in first_weights(problem, [0]).items()}
-        made.engine = EagerEngine(problem, same)
+        made.engine = eager(problem, same)
         list(made.epochs())
         return [made.finished[replica.number]["0.weight"] for replica in replicas]
 
@@ -220,7 +220,7 @@ def test_closed_in_the_middle_it_has_the_weights_of_the_last_complete_epoch(rest
 
 
 def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> None:
-    class Interrupted(EagerEngine):
+    class Interrupted(Engine):
         def train_epoch(
             self, orders: Sequence[RowIndices], sources: Sequence[RandomSource], epoch: int
         ) -> EpochMetrics:
@@ -232,7 +232,7 @@ def test_interrupted_in_an_epoch_it_has_the_weights_of_the_epoch_before() -> Non
     problem = make_problem()
     expected, _ = run(problem, folds(), epochs=2)
     made = trainer(problem, folds(), epochs=9)
-    made.engine = Interrupted(problem, first_weights(problem, [0, 1, 2]))
+    made.engine = Interrupted(problem, first_weights(problem, [0, 1, 2]), EagerBackend(problem))
     seen: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         seen.extend(record.epoch for record in made.epochs())
@@ -272,7 +272,7 @@ def test_an_epoch_is_trained_at_the_rate_that_its_record_tells() -> None:
     problem = make_problem(optimizer={"rmsprop": 0.02})
     made, records = run(problem, folds(), rates=[schema.Exponential(factor=0.5)])
     assert rates_of(records) == {n: [0.02, 0.01, 0.005] for n in (0, 1, 2)}
-    engine = EagerEngine(problem, first_weights(problem, [0, 1, 2]))
+    engine = eager(problem, first_weights(problem, [0, 1, 2]))
     for epoch, rate in enumerate([0.02, 0.01, 0.005], start=1):
         engine.set_learning_rates([rate] * 3)
         orders = [epoch_order(r.train_rows, shuffle=True, source=r.source, epoch=epoch) for r in folds()]
@@ -505,7 +505,7 @@ def test_replicas_of_several_seeds_do_what_each_does_alone() -> None:
     sources = [member.source for member in stack]
     weights = problem.network.initial_parameters(sources)  # type: ignore[attr-defined]
     schedule = Schedule(3, True, problem.optimizer.learning_rate)
-    made = Trainer(EagerEngine(problem, weights), stack, schedule, kind="seed")
+    made = Trainer(eager(problem, weights), stack, schedule, kind="seed")
     records = list(made.epochs())
     for seed in (5, 6, 7):
         alone, alone_records = run(problem, [Replica(0, *rows_of, RandomSource(seed))])

@@ -15,18 +15,13 @@ import torch
 
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.backends.compiled import STEPS_PER_CALL, CompiledEngine
 from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.backends.native import NativeEngine
-from nnrun.training.backends.native_library import load_library
-from nnrun.training.engine import EagerEngine
+from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
-from tests.support.small_problems import first_weights, make_problem, rows, zeros_and_ones
+from tests.support.native_problems import native
+from tests.support.small_problems import eager, first_weights, make_problem, rows, zeros_and_ones
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # PyTorch's compiler
-]
+pytestmark = pytest.mark.faults
 
 
 def interrupted_in_call(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,9 +37,9 @@ def interrupted_in_call(number: int, function: Callable[..., Any]) -> Callable[.
     return call
 
 
-def stop_in_epoch(engine: EagerEngine, problem: TrainingProblem) -> int:
+def stop_in_epoch(engine: Engine, problem: TrainingProblem) -> int:
     """Train until Ctrl-C ends it; how many updates were made."""
-    order = [np.arange(problem.targets.shape[1])]
+    order = [np.arange(problem.head.targets.shape[1])]
     with pytest.raises(KeyboardInterrupt), stopping_between_batches():
         engine.train_epoch(order, sources_of(0, [0]), 1)
     return int(engine.state_dict()["steps"].item())
@@ -52,23 +47,9 @@ def stop_in_epoch(engine: EagerEngine, problem: TrainingProblem) -> int:
 
 def test_a_batch_step_by_step_is_finished() -> None:
     problem = make_problem()
-    engine = EagerEngine(problem, first_weights(problem, [0]))
-    engine._step = interrupted_in_call(3, engine._step)  # type: ignore[method-assign]
+    engine = eager(problem, first_weights(problem, [0]))
+    engine.backend.step = interrupted_in_call(3, engine.backend.step)  # type: ignore[attr-defined]
     assert stop_in_epoch(engine, problem) == 3
-
-
-def test_so_is_a_compiled_call() -> None:
-    problem = make_problem()
-    engine = CompiledEngine(problem, first_weights(problem, [0]), pytest.fail, backend="aot_eager")
-    engine._several = interrupted_in_call(2, engine._several)
-    assert stop_in_epoch(engine, problem) == 2 * STEPS_PER_CALL
-
-
-def test_compiling_itself_is_not_waited_for() -> None:
-    problem = make_problem()
-    engine = CompiledEngine(problem, first_weights(problem, [0]), pytest.fail, backend="aot_eager")
-    engine._several = interrupted_in_call(1, engine._several)
-    assert stop_in_epoch(engine, problem) == 0
 
 
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
@@ -83,7 +64,7 @@ def test_an_epoch_in_c_is_left_between_two_batches() -> None:
         metrics=[],
     )
     problem.__dict__["rows_at_once"] = row_count
-    engine = NativeEngine(problem, first_weights(problem, [0]), load_library())
+    engine = native(problem, first_weights(problem, [0]))
     asked = []
 
     def ask() -> None:
@@ -105,14 +86,14 @@ def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pyt
     for seconds in (1000.0, 0.0):  # all steps in one call; as few as there can be
         monkeypatch.setattr("nnrun.training.backends.native._SECONDS_A_CALL", seconds)
         problem = make_problem(optimizer="rmsprop", sparse=sparse, batch_size=2)
-        engine = NativeEngine(problem, first_weights(problem, [0, 1]), load_library())
-        calls, train = [], engine._train
+        engine = native(problem, first_weights(problem, [0, 1]))
+        calls, train = [], engine.backend._train  # type: ignore[attr-defined]
 
         def counted(*arguments: Any, train: Any = train, calls: list[int] = calls) -> Any:
             calls.append(1)
             return train(*arguments)
 
-        engine._train = counted  # type: ignore[assignment]
+        engine.backend._train = counted  # type: ignore[attr-defined]
         orders = [np.arange(60), np.arange(60)[::-1].copy()]
         for epoch in (1, 2):
             engine.train_epoch(orders, sources_of(0, [0, 1]), epoch)
@@ -122,14 +103,14 @@ def test_where_c_lets_python_in_changes_no_number(sparse: bool, monkeypatch: pyt
     assert all(torch.equal(at_once[name], in_parts[name]) for name in at_once)
 
 
-@pytest.mark.parametrize("native", [False, True])
-def test_measuring_is_left_between_two_blocks(native: bool) -> None:
-    if native and cxx_compiler() is None:
+@pytest.mark.parametrize("in_cpp", [False, True])
+def test_evaluation_is_left_between_two_blocks(in_cpp: bool) -> None:
+    if in_cpp and cxx_compiler() is None:
         pytest.skip("there is no C++ compiler")
     problem = make_problem()
     problem.__dict__["rows_at_once"] = 8
     weights = first_weights(problem, [0])
-    engine = NativeEngine(problem, weights, load_library()) if native else EagerEngine(problem, weights)
+    engine = native(problem, weights) if in_cpp else eager(problem, weights)
     calls: list[int] = []
     losses = problem.scored
 

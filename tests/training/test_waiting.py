@@ -18,11 +18,18 @@ from torch.overrides import TorchFunctionMode
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
-from nnrun.training.engine import EagerEngine
 from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import CLASSES, LAST, OPTIMIZERS, N
-from tests.support.small_problems import first_weights, make_problem, rows, several_rows, zeros_and_ones
+from tests.support.small_problems import (
+    eager,
+    first_weights,
+    make_problem,
+    rows,
+    several_rows,
+    with_head,
+    zeros_and_ones,
+)
 
 _WAIT = {
     "item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__",
@@ -53,7 +60,7 @@ class _Watch(TorchFunctionMode):
 @contextmanager
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Watch]:
     """Until the block ends; what adds up a phase may look."""
-    watch, original = _Watch(), MetricAccumulator.phase
+    watch, original = _Watch(), MetricAccumulator.result
 
     def phase(self: MetricAccumulator) -> EpochMetrics:
         watch.allowed = True
@@ -62,14 +69,14 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Watch]:
         finally:
             watch.allowed = False
 
-    monkeypatch.setattr(MetricAccumulator, "phase", phase)
+    monkeypatch.setattr(MetricAccumulator, "result", phase)
     with watch:
         yield watch
 
 
 def train_and_measure(problem: TrainingProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds of unequal length, so that some batches are made by one of them alone."""
-    engine = EagerEngine(problem, first_weights(problem, range(2)))
+    engine = eager(problem, first_weights(problem, range(2)))
     orders, held, sources = several_rows((58, 41)), several_rows((20, 9)), sources_of(0, range(2))
     with watched(monkeypatch):
         for epoch in (1, 2):
@@ -77,7 +84,11 @@ def train_and_measure(problem: TrainingProblem, monkeypatch: pytest.MonkeyPatch)
             engine.evaluate(held)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize(
+    "optimizer",
+    [*OPTIMIZERS, *(kind for kind in schema.components(schema.Optimizer) if kind not in OPTIMIZERS)],
+    ids=str,
+)
 def test_every_optimizer(optimizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     train_and_measure(make_problem(optimizer=optimizer), monkeypatch)
 
@@ -103,7 +114,7 @@ def test_every_metric(metric: str, classes: int, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("clip", [{"norm": 0.1}, {"value": 0.1}], ids=str)
 def test_clipping_and_weights(clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.from_numpy(abs(rows(1, N)))
-    problem = replace(make_problem(), weights=weights, training_weights=weights * 3)
+    problem = with_head(make_problem(), weights=weights, training_weights=weights * 3)
     spec = schema.GradientClip.model_validate(clip)
     train_and_measure(replace(problem, clip=build_clip(spec)), monkeypatch)
 

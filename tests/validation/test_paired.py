@@ -147,7 +147,7 @@ def test_the_p_to_go_by(t_p: float | None, wilcoxon_p: float | None, p: float | 
         (
             PairedTest(10, 0.012, 0.004, 0.03, 0.03, True),
             "min",
-            "A is better than B by 0.0120 ± 0.0040 val_x over 10 seeds; perhaps not chance "
+            "A is better than B by 0.0120 ± 0.0040 val_x over 10 seeds; may be more than chance "
             "(corrected paired t p = 0.03, Wilcoxon p = 0.03).",
         ),
         (
@@ -185,8 +185,8 @@ def test_a_test_in_words(test: PairedTest, mode: str, sentence: str) -> None:
     [
         (0.0, "unlikely to be chance"),
         (0.0099, "unlikely to be chance"),
-        (0.01, "perhaps not chance"),
-        (0.0499, "perhaps not chance"),
+        (0.01, "may be more than chance"),
+        (0.0499, "may be more than chance"),
         (0.05, "could well be chance"),
         (1.0, "could well be chance"),
     ],

@@ -29,8 +29,7 @@ import numpy.typing as npt
 from nnrun.data.inference.dates import guess_dates, is_ambiguous
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
-from nnrun.data.preprocess.categorical import as_categories
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, number_column
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, as_categories, number_column
 from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
 from nnrun.data.value_names import (
     code_among,

@@ -9,8 +9,7 @@ import numpy as np
 
 from nnrun.data.dataset import Array
 from nnrun.data.inference.column_types import Inferred
-from nnrun.data.preprocess.categorical import as_categories
-from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.table import CategoryColumn, NumberColumn, as_categories
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.data.value_names import TRUTH, in_order, number_name
 from nnrun.errors import DataError

@@ -18,7 +18,6 @@ from nnrun.data.new_rows.header import listed_names, places_of, say_unused
 from nnrun.data.new_rows.row_blocks import BadRow, Block, OnMessage, Together, collect
 from nnrun.data.new_rows.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, put_back, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.preprocess.categorical import FillCategory, HashingColumn, OneHotColumn, OrdinalColumn
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
 from nnrun.data.tables.csv_columns import CsvColumns
 from nnrun.data.tables.csv_reader import MISSING, named_columns
@@ -68,14 +67,7 @@ class NamedColumn:
     @classmethod
     def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
-        levels: set[str] = set()
-        for step in fitted.steps:
-            if isinstance(step, HashingColumn) and step.truth:
-                levels |= set(TRUTH)
-            if isinstance(step, (OneHotColumn, OrdinalColumn)):
-                levels |= set(step.levels)
-            elif isinstance(step, FillCategory):
-                levels.add(step.value)
+        levels = {level for step in fitted.steps for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
         return cls(fitted.name, fitted.kind, truth, spelling)
 

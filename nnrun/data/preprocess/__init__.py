@@ -4,40 +4,26 @@
 What it gives back transforms any rows, compares equal to another of the same state, and goes to JSON and back
 bit for bit.
 
-`plan` says which steps each column of a table passes; `numbers`, `categories` and `texts` hold the steps of
-one column, `columns` chains them; `arrays` and `tokens` are for inputs without named columns; `targets` for
-what is predicted; `whole` puts all together.
+`column_steps` says which steps each column of a table passes. Each step is one class, a `FittedStep`, in
+`numeric`, `categorical`, `datetimes`, `texts` or `token_rows`, and a line in `registry`; `column_transformer`
+chains the steps of a column and joins the columns, `computed_columns` computes columns of numbers together.
+`target_encoding` is for what is predicted; `pipeline` puts all together. This package imports the rest of
+`nnrun.data` but its sources, and no torch.
 """
 
-from nnrun.data.preprocess.arrays import FittedStandardize
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, rows_by_line
-from nnrun.data.preprocess.pipeline import FittedPreprocessing, fit_preprocessing
-from nnrun.data.preprocess.target_encoding import (
-    FittedClassIndex,
-    FittedNoTarget,
-    FittedOneHot,
-    FittedTargetScale,
-    TargetState,
-    loss_of_digits,
-)
-from nnrun.data.preprocess.tokens import FittedMultiHot, multi_hot
+from nnrun.data.preprocess.pipeline import FittedPreprocessing, column_plans, fit_preprocessing
+from nnrun.data.preprocess.target_encoding import loss_of_digits
 
 __all__ = [
     "ColumnPlan",
-    "FittedClassIndex",
     "FittedColumn",
-    "FittedMultiHot",
-    "FittedNoTarget",
-    "FittedOneHot",
     "FittedPreprocessing",
-    "FittedStandardize",
     "FittedTable",
-    "FittedTargetScale",
-    "TargetState",
+    "column_plans",
     "fit_preprocessing",
     "loss_of_digits",
-    "multi_hot",
     "plan_columns",
     "rows_by_line",
 ]

@@ -1,21 +1,20 @@
-"""Steps of a column of categories. Values are known by their text, never by their code."""
+"""Steps of columns of categories: one_hot, ordinal, hashing and impute. Values are known by their text."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.preprocess import json_checks
-from nnrun.data.preprocess.json_checks import Floats
-from nnrun.data.preprocess.numeric import Problems
+from nnrun.data.dataset import Array
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, Levels, Mask, Problems, Size
 from nnrun.data.rows import SparseRows
-from nnrun.data.table import CategoryColumn, Column, NumberColumn
-from nnrun.data.value_names import TRUTH, number_name, value_name
+from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.data.value_names import TRUTH, value_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
@@ -27,19 +26,14 @@ Codes = npt.NDArray[np.int64]
 Encoded = Floats | SparseRows
 
 
-def as_categories(column: Column) -> CategoryColumn:
-    """A column of numbers or texts as categories: each different value is one. 3.0 is called `3`."""
-    if isinstance(column, CategoryColumn):
-        return column
-    if isinstance(column, NumberColumn) and column.names is not None:
-        return CategoryColumn(column.name, column.names.codes, column.names.levels)
-    codes = np.full(len(column.values), -1, np.int32)
-    known = ~column.missing
-    different, places = np.unique(column.values[known], return_inverse=True)
-    codes[known] = places
-    if isinstance(column, NumberColumn):
-        return CategoryColumn(column.name, codes, tuple(map(number_name, different.tolist())))
-    return CategoryColumn(column.name, codes, tuple(map(str, different)))
+def _counts(column: CategoryColumn) -> Codes:
+    """How many rows have each level."""
+    return np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
+
+
+def _held(column: CategoryColumn) -> list[str]:
+    """The levels that some row has, in their order."""
+    return [level for level, rows in zip(column.levels, _counts(column), strict=True) if rows]
 
 
 def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
@@ -49,7 +43,7 @@ def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> C
     return of_code[column.codes]  # a missing value's code is -1: the last entry
 
 
-def _tell_unknown(column: CategoryColumn, unknown: npt.NDArray[np.bool_], problems: Problems) -> None:
+def _report_unknown(column: CategoryColumn, unknown: Mask, problems: Problems) -> None:
     for row in np.flatnonzero(unknown):
         code = column.codes[row]
         what = "has no value" if code < 0 else f"has {quoted(column.levels[code])}"
@@ -58,134 +52,167 @@ def _tell_unknown(column: CategoryColumn, unknown: npt.NDArray[np.bool_], proble
         )
 
 
+def _generated(levels: Sequence[str], values: Array, rng: np.random.Generator) -> Array:
+    return rng.choice(np.array(levels or ("0", "1"), object), len(values))
+
+
 @dataclass(frozen=True)
-class FillCategory:
+class FittedImputeCategory(FittedStep):
     """A value where one is missing."""
 
     kind: ClassVar[str] = "impute_category"
+    spec: ClassVar = schema.Impute
+    form: ClassVar = "category"
+    fills_gaps: ClassVar[bool] = True
+    program: ClassVar = "outside"
     value: str
 
-    def apply(self, column: CategoryColumn, problems: Problems) -> CategoryColumn:
-        """Categories without a gap."""
-        if self.value in column.levels:
-            levels, code = column.levels, column.levels.index(self.value)
-        else:
-            levels, code = (*column.levels, self.value), len(column.levels)
-        codes = np.where(column.codes < 0, np.int32(code), column.codes)
-        return CategoryColumn(column.name, codes, levels)
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"value": self.value}
-
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> FillCategory:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.text(values["value"]))
+    def fit(cls, step: schema.Impute, column: CategoryColumn, context: FitContext) -> Self:
+        """The constant, or the most frequent value; of several the first, as scikit-learn has it."""
+        if step.strategy == "constant":
+            if step.value is None:
+                raise DataError(f"impute: column {quoted(column.name)}: a constant needs a value. Give one.")
+            return cls(value_name(step.value) or "")
+        counts = _counts(column)
+        return cls(column.levels[int(counts.argmax())] if counts.any() else "")
+
+    def transform(self, values: CategoryColumn, problems: Problems) -> CategoryColumn:
+        """Categories without a gap."""
+        levels = values.levels if self.value in values.levels else (*values.levels, self.value)
+        codes = np.where(values.codes < 0, np.int32(levels.index(self.value)), values.codes)
+        return CategoryColumn(values.name, codes, levels)
+
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """The value."""
+        return (self.value,)
 
 
 @dataclass(frozen=True)
-class OneHotColumn:
+class FittedOneHot(FittedStep):
     """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
 
     Attributes:
         levels: the values that have a column.
         missing: whether a missing value has one.
         rare: values of the training rows that are too rare for a column, which is no error.
-        strict: whether other values are.
-        rare_missing: whether missing values are so.
+        strict: whether other values are errors.
+        rare_missing: whether missing values are too rare for a column.
     """
 
     kind: ClassVar[str] = "one_hot"
-    levels: tuple[str, ...]
+    spec: ClassVar = schema.OneHot
+    form: ClassVar = "category"
+    program: ClassVar = "outside"
+    levels: Levels
     missing: bool
-    rare: tuple[str, ...] = field(default=(), compare=False)  # they do not change the rows
-    strict: bool = False
-    rare_missing: bool = field(default=False, compare=False)
+    rare: Levels = field(compare=False)  # they do not change the rows
+    strict: bool
+    rare_missing: bool = field(compare=False)
+
+    @classmethod
+    def fit(cls, step: schema.OneHot, column: CategoryColumn, context: FitContext) -> Self:
+        """Levels with `min_count` rows or more have a column."""
+        gaps, least = int(column.missing.sum()), step.min_count
+        kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
+        with_column = set(kept)
+        rare = tuple(level for level in _held(column) if level not in with_column)
+        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least)
 
     @property
     def width(self) -> int:
-        """Columns that it gives."""
+        """One for each level, and one for missing values."""
         return len(self.levels) + self.missing
 
     @property
     def sparse(self) -> bool:
-        """Whether they are too many to be kept dense."""
+        """Where they are too many to be kept dense."""
         return self.width > MOST_DENSE
 
-    def names(self, column: str) -> list[str]:
-        """The features' names."""
+    def feature_names(self, column: str) -> list[str]:
+        """`column=level`."""
         return [f"{column}={level}" for level in self.levels] + [f"{column} is missing"] * self.missing
 
-    def apply(self, column: CategoryColumn, problems: Problems) -> Encoded:
+    def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, width)."""
-        places = _positions(column, self.levels, len(self.levels) if self.missing else -1)
+        places = _positions(values, self.levels, len(self.levels) if self.missing else -1)
         if self.strict:
-            known = _positions(column, self.rare, 0 if self.rare_missing else -1) >= 0
-            _tell_unknown(column, (places < 0) & ~known, problems)
+            known = _positions(values, self.rare, 0 if self.rare_missing else -1) >= 0
+            _report_unknown(values, (places < 0) & ~known, problems)
         return ones_at(places, self.width, sparse=self.sparse)
 
-    def values(self, x_NF: npt.NDArray[Any]) -> list[str | None]:
-        """What was encoded: the level of each row, None for a missing or unknown one."""
-        known = (*self.levels, None)
-        return [known[int(row.argmax())] if row.any() else None for row in x_NF]
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """Those with a column."""
+        return self.levels
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {
-            "levels": list(self.levels),
-            "missing": self.missing,
-            "rare": list(self.rare),
-            "strict": self.strict,
-            "rare_missing": self.rare_missing,
-        }
+    def unseen(self, column: CategoryColumn) -> Mask:
+        """Values that are neither a level nor rare."""
+        return _positions(column, (*self.levels, *self.rare), 0) < 0
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> OneHotColumn:
-        """What `to_json` gave, checked."""
-        return cls(
-            json_checks.different_texts(values["levels"]),
-            json_checks.flag(values["missing"]),
-            json_checks.different_texts(values["rare"]),
-            json_checks.flag(values["strict"]),
-            json_checks.flag(values["rare_missing"]),
-        )
+    @property
+    def expects_values(self) -> bool:
+        """Where missing values have no column and are not rare either."""
+        return not (self.missing or self.rare_missing)
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Levels."""
+        return _generated(self.levels, values, rng)
 
 
 @dataclass(frozen=True)
-class OrdinalColumn:
+class FittedOrdinal(FittedStep):
     """The position of each value among the levels; a missing value stays missing.
 
     With `strict` other values are errors; else they are -1.
     """
 
     kind: ClassVar[str] = "ordinal"
-    levels: tuple[str, ...]
+    spec: ClassVar = schema.Ordinal
+    form: ClassVar = "category"
+    program: ClassVar = "outside"
+    levels: Levels
     strict: bool
 
-    def apply(self, column: CategoryColumn, problems: Problems) -> NumberColumn:
-        """A column of numbers."""
-        places = _positions(column, self.levels, -1)
-        if self.strict:
-            _tell_unknown(column, (places < 0) & ~column.missing, problems)
-        return NumberColumn(column.name, np.where(column.missing, np.nan, places.astype(np.float64)))
-
-    def values(self, places: Floats) -> list[str | None]:
-        """What was encoded: the level of each row, None for a missing or unknown one."""
-        return [self.levels[int(place)] if place >= 0 else None for place in places]
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"levels": list(self.levels), "strict": self.strict}
-
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> OrdinalColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.different_texts(values["levels"]), json_checks.flag(values["strict"]))
+    def fit(cls, step: schema.Ordinal, column: CategoryColumn, context: FitContext) -> Self:
+        """In the order of the spec, or in the natural one."""
+        held, strict = _held(column), step.unknown == "error"
+        if step.order is None:
+            return cls(tuple(held), strict)
+        order = tuple(value_name(level) or "" for level in step.order)
+        lacking = [level for level in held if level not in order]
+        if lacking and strict:
+            raise DataError(
+                f"ordinal: column {quoted(column.name)} holds {quoted(lacking[0])}, which is not "
+                "in its order. Add it, or set unknown: ignore."
+            )
+        return cls(order, strict)
+
+    def transform(self, values: CategoryColumn, problems: Problems) -> NumberColumn:
+        """A column of numbers."""
+        places = _positions(values, self.levels, -1)
+        if self.strict:
+            _report_unknown(values, (places < 0) & ~values.missing, problems)
+        return NumberColumn(values.name, np.where(values.missing, np.nan, places.astype(np.float64)))
+
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """All."""
+        return self.levels
+
+    def unseen(self, column: CategoryColumn) -> Mask:
+        """Values that are no level."""
+        return _positions(column, self.levels, 0) < 0
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Levels."""
+        return _generated(self.levels, values, rng)
 
 
 @dataclass(frozen=True)
-class HashingColumn:
+class FittedHashing(FittedStep):
     """A 1 in one of `buckets` columns: the CRC-32 of the value's UTF-8 bytes, modulo `buckets`.
 
     That is the same on every machine. A missing value is all 0.
@@ -196,45 +223,52 @@ class HashingColumn:
     """
 
     kind: ClassVar[str] = "hashing"
-    buckets: int
+    spec: ClassVar = schema.Hashing
+    form: ClassVar = "category"
+    program: ClassVar = "outside"
+    buckets: Size
     truth: bool = False
+
+    @classmethod
+    def fit(cls, step: schema.Hashing, column: CategoryColumn, context: FitContext) -> Self:
+        """Only whether the values are true and false is learned."""
+        held = set(_held(column))
+        return cls(step.buckets, bool(held) and held <= set(TRUTH))
 
     @property
     def width(self) -> int:
-        """Columns that it gives."""
+        """The buckets."""
         return self.buckets
 
     @property
     def sparse(self) -> bool:
-        """Whether they are too many to be kept dense."""
+        """Where they are too many to be kept dense."""
         return self.buckets > MOST_DENSE
 
-    def names(self, column: str) -> list[str]:
-        """The features' names."""
+    def feature_names(self, column: str) -> list[str]:
+        """`column#bucket`."""
         return [f"{column}#{bucket}" for bucket in range(self.buckets)]
 
-    def apply(self, column: CategoryColumn, problems: Problems) -> Encoded:
+    def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, buckets)."""
         buckets = [
-            zlib.crc32(level.encode("utf-8", "surrogatepass")) % self.buckets for level in column.levels
+            zlib.crc32(level.encode("utf-8", "surrogatepass")) % self.buckets for level in values.levels
         ]
         of_code = np.array([*buckets, -1], np.int64)
-        return ones_at(of_code[column.codes], self.buckets, sparse=self.sparse)
+        return ones_at(of_code[values.codes], self.buckets, sparse=self.sparse)
+
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """True and False, where the values are these."""
+        return TRUTH if self.truth else ()
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Any two values."""
+        return _generated((), values, rng)
 
     def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
+        """`truth` only where it is."""
         return {"buckets": self.buckets, **({"truth": True} if self.truth else {})}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> HashingColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.count(values["buckets"]), json_checks.flag(values.get("truth", False)))
-
-
-CategoryState = FillCategory | OneHotColumn | OrdinalColumn | HashingColumn
-CATEGORY_STATES: Mapping[str, type[CategoryState]] = {
-    state.kind: state for state in (FillCategory, OneHotColumn, OrdinalColumn, HashingColumn)
-}
 
 
 def ones_at(places: Codes, width: int, *, sparse: bool) -> Encoded:
@@ -247,40 +281,3 @@ def ones_at(places: Codes, width: int, *, sparse: bool) -> Encoded:
     x_NF = np.zeros((len(places), width))
     x_NF[np.flatnonzero(held), places[held]] = 1
     return x_NF
-
-
-def fit_category(step: schema.Component, column: CategoryColumn) -> CategoryState:
-    """Learn a step from the training rows of one column.
-
-    Raises:
-        DataError: the training rows hold a value that the step's `order` lacks.
-    """
-    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
-    held = [level for level, rows in zip(column.levels, counts, strict=True) if rows]
-    match step:
-        case schema.Impute(strategy="constant", value=value):
-            if value is None:
-                raise DataError(f"impute: column {quoted(column.name)}: a constant needs a value. Give one.")
-            return FillCategory(value_name(value) or "")
-        case schema.Impute():
-            # Of several the first, as scikit-learn has it.
-            return FillCategory(column.levels[int(counts.argmax())] if held else "")
-        case schema.OneHot(min_count=least, unknown=unknown):
-            strict, gaps = unknown == "error", int(column.missing.sum())
-            kept = [lev for lev, rows in zip(column.levels, counts, strict=True) if rows >= least]
-            with_column = set(kept)
-            rare = [level for level in held if level not in with_column]
-            return OneHotColumn(tuple(kept), gaps >= least, tuple(rare), strict, 0 < gaps < least)
-        case schema.Ordinal(order=order, unknown=unknown):
-            order = None if order is None else [value_name(level) or "" for level in order]
-            if order is not None and unknown == "error":
-                lacking = [level for level in held if level not in order]
-                if lacking:
-                    raise DataError(
-                        f"ordinal: column {quoted(column.name)} holds {quoted(lacking[0])}, which is not "
-                        "in its order. Add it, or set unknown: ignore."
-                    )
-            return OrdinalColumn(tuple(held if order is None else order), unknown == "error")
-        case schema.Hashing(buckets=buckets):
-            return HashingColumn(buckets, bool(held) and set(held) <= set(TRUTH))
-    raise AssertionError(f"{step.kind} is no step of categories")

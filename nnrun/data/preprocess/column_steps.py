@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.step_types import (
-    CATEGORY_STEPS,
-    DATE_STEPS,
-    NUMBER_STEPS,
-    TEXT_STEPS,
-    TOKEN_STEPS,
-    columns_of,
-)
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
-Kind = Literal["number", "category", "text", "date"]
-State = Literal["number", "category", "text", "date", "features", "tokens"]
+State = Literal["number", "category", "text", "date", "features", "tokens", "rows"]
 """What a column is between two steps: `features` is several columns of numbers."""
 
-DEFAULT_NUMBER: tuple[schema.Component, ...] = (
-    schema.Impute(strategy="median", indicator=True),
-    schema.Standardize(),
-)
-DEFAULT_CATEGORY: tuple[schema.Component, ...] = (schema.OneHot(),)
-DEFAULT_TEXT: tuple[schema.Component, ...] = (schema.Text(),)
-DEFAULT_DATE: tuple[schema.Component, ...] = (schema.Datetime(),)
-_DEFAULTS = {
-    "number": DEFAULT_NUMBER,
-    "category": DEFAULT_CATEGORY,
-    "text": DEFAULT_TEXT,
-    "date": DEFAULT_DATE,
+DEFAULTS: Mapping[schema.ColumnType, tuple[schema.PreprocessingStep, ...]] = {
+    "number": (schema.Impute(strategy="median", indicator=True), schema.Standardize()),
+    "category": (schema.OneHot(),),
+    "text": (schema.Text(),),
+    "date": (schema.Datetime(),),
 }
 
 _MOST_NAMES = 12  # that a message lists
-
-_GIVES: dict[type[schema.Component], State] = {
-    schema.OneHot: "features",
-    schema.Ordinal: "number",
-    schema.Hashing: "features",
-    schema.Datetime: "features",
-    schema.Text: "features",
-    schema.Tokens: "tokens",
-}
 
 
 @dataclass(frozen=True)
@@ -61,18 +35,9 @@ class ColumnPlan:
     """
 
     name: str
-    kind: Kind
-    steps: tuple[schema.Component, ...]
+    kind: schema.ColumnType
+    steps: tuple[schema.PreprocessingStep, ...]
     by_default: bool = False
-
-
-def kind_of(column: Column) -> Kind:
-    """What a column's values are."""
-    if isinstance(column, NumberColumn):
-        return "number"
-    if isinstance(column, CategoryColumn):
-        return "date" if column.dates else "category"
-    return "text"
 
 
 @dataclass
@@ -80,14 +45,14 @@ class _Open:
     """A column's plan while it is made."""
 
     name: str
-    kind: Kind
+    kind: schema.ColumnType
     state: State
-    steps: list[schema.Component] = field(default_factory=list)
+    steps: list[schema.PreprocessingStep] = field(default_factory=list)
 
 
 def plan_columns(
-    steps: Sequence[schema.Component],
-    columns: Sequence[tuple[str, Kind]],
+    steps: Sequence[schema.PreprocessingStep],
+    columns: Sequence[tuple[str, schema.ColumnType]],
     dataset: str,
     *,
     default: bool = True,
@@ -110,7 +75,7 @@ def plan_columns(
         DataError: a step names a column that is not there, or does not suit a column.
     """
     opened = [_Open(name, kind, kind) for name, kind in columns]
-    as_they_are = [isinstance(step, schema.NoInputStep) for step in steps]
+    as_they_are = [not step.takes for step in steps]
     if as_they_are and all(as_they_are):
         other = [column.name for column in opened if column.kind != "number"]
         if other:
@@ -123,16 +88,16 @@ def plan_columns(
         return tuple(ColumnPlan(column.name, column.kind, ()) for column in opened)
     tokens = False
     for step in steps:
-        if isinstance(step, schema.NoInputStep):
+        if not step.takes:
             continue
-        if isinstance(step, TOKEN_STEPS):
+        if step.takes == ("tokens",):
             if not tokens:
                 raise DataError(
                     f"{step.kind} needs lists of tokens, but the inputs of {dataset} are a table. For texts, "
                     "put `tokens` before it, or use `text` alone."
                 )
             continue
-        tokens = tokens or isinstance(step, schema.Tokens)
+        tokens = tokens or step.gives == "tokens"
         for column in _chosen(step, opened, dataset):
             column.state = _after(step, column)
             column.steps.append(step)
@@ -145,19 +110,18 @@ def plan_columns(
     return tuple(
         ColumnPlan(column.name, column.kind, tuple(column.steps))
         if column.steps or not default
-        else ColumnPlan(column.name, column.kind, _DEFAULTS[column.kind], by_default=True)
+        else ColumnPlan(column.name, column.kind, DEFAULTS[column.kind], by_default=True)
         for column in opened
     )
 
 
-def _chosen(step: schema.Component, opened: Sequence[_Open], dataset: str) -> list[_Open]:
+def _chosen(step: schema.PreprocessingStep, opened: Sequence[_Open], dataset: str) -> list[_Open]:
     """The columns that a step takes."""
-    names = columns_of(step)
+    names = step.named_columns
     if names is None:
-        kind = _own_kind(step)
-        found = [column for column in opened if column.state == kind]
+        found = [column for column in opened if column.state == step.takes[0]]
         if not found:
-            kinds = _KINDS[kind]
+            kinds = _KINDS[step.takes[0]]
             raise DataError(
                 f"{step.kind}: no {kinds} is left in {dataset}, which has {_with_kinds(opened)}. Remove the "
                 "step, or name its columns."
@@ -178,58 +142,40 @@ def _chosen(step: schema.Component, opened: Sequence[_Open], dataset: str) -> li
     return chosen
 
 
-_KINDS: dict[Kind, str] = {
+_KINDS = {
     "number": "column of numbers",
     "category": "category",
     "text": "column of texts",
     "date": "column of dates",
 }
+_HOLDS = {"number": "numbers", "category": "categories", "text": "texts", "date": "dates"}
+_ENCODERS = {"category": "one_hot or ordinal", "text": "text", "date": "datetime"}
 
 
-def _own_kind(step: schema.Component) -> Kind:
-    """The kind of column that a step takes where it names none."""
-    if isinstance(step, CATEGORY_STEPS):
-        return "category"
-    if isinstance(step, DATE_STEPS):
-        return "date"
-    return "text" if isinstance(step, TEXT_STEPS) else "number"
-
-
-def _after(step: schema.Component, column: _Open) -> State:
+def _after(step: schema.PreprocessingStep, column: _Open) -> State:
     """What a column is after a step, which must suit it."""
     what = f"{step.kind}: column {quoted(column.name)}"
-    if column.state in ("features", "tokens"):
+    state = column.state
+    if state not in _HOLDS:
         raise DataError(
             f"{what} has become several columns by {column.steps[-1].kind}, and no step follows that."
         )
-    if isinstance(step, schema.Impute):
-        if column.state == "text":
-            raise DataError(f"{what} holds texts; a missing text counts as an empty one. Remove it here.")
-        if column.state == "date":
-            raise DataError(f"{what} holds dates; datetime handles missing ones itself. Remove it here.")
-        if column.state == "category" and step.strategy not in ("most_frequent", "constant"):
-            raise DataError(
-                f"{what} holds categories, which have no {step.strategy}; use strategy most_frequent or "
-                "constant. one_hot also takes a missing value as a value of its own."
-            )
-        return column.state
-    if isinstance(step, NUMBER_STEPS):
-        if column.state != "number":
-            advice = {"category": "one_hot or ordinal", "date": "datetime"}.get(column.state, "text")
-            holds = {"category": "categories", "date": "dates"}.get(column.state, "texts")
-            raise DataError(
-                f"{what} holds {holds}, not numbers; use "
-                f"{advice}, or say `types: {{{column.name}: number}}` in the data set."
-            )
-        return "number"
-    if isinstance(step, TEXT_STEPS) and column.state == "number":
-        raise DataError(f"{what} holds numbers, and {step.kind} takes texts; use standardize.")
-    if isinstance(step, DATE_STEPS) and column.state == "number":
-        raise DataError(
-            f"{what} holds numbers, and {step.kind} takes dates. Where they are dates, as 20261124, say "
-            f"`types: {{{column.name}: date}}` in the data set."
+    cannot = step.cannot_take(state)
+    if cannot is not None or state not in step.takes:
+        raise DataError(f"{what} holds {_HOLDS[state]}{cannot or _instead(step, column.name, state)}")
+    return state if step.gives == "same" else step.gives
+
+
+def _instead(step: schema.PreprocessingStep, column: str, state: str) -> str:
+    """What to do about a column of a kind that a step does not take: the end of a message."""
+    if state != "number":
+        return f", not numbers; use {_ENCODERS[state]}, or say `types: {{{column}: number}}` in the data set."
+    if step.takes[0] == "date":
+        return (
+            f", and {step.kind} takes dates. Where they are dates, as 20261124, say "
+            f"`types: {{{column}: date}}` in the data set."
         )
-    return _GIVES[type(step)]
+    return f", and {step.kind} takes texts; use standardize."
 
 
 def no_such_column(name: int | str, dataset: str, names: Sequence[str]) -> str:

@@ -9,42 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.preprocess import json_checks
-from nnrun.data.preprocess.categorical import (
-    CATEGORY_STATES,
-    CategoryState,
-    FillCategory,
-    HashingColumn,
-    OneHotColumn,
-    OrdinalColumn,
-    as_categories,
-    fit_category,
-)
-from nnrun.data.preprocess.column_steps import ColumnPlan, Kind, kind_of
-from nnrun.data.preprocess.datetimes import DatetimeColumn, fit_datetime
-from nnrun.data.preprocess.numeric import NUMBER_STATES, ImputeColumn, NumberState, Problems, fit_number
-from nnrun.data.preprocess.texts import TEXT_STATES, TextState, TokensColumn, WordsColumn, as_texts, fit_text
+from nnrun.data.preprocess.column_steps import ColumnPlan
+from nnrun.data.preprocess.computed_columns import ComputedColumns
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
+from nnrun.data.preprocess.registry import fitted_class, read_step
+from nnrun.data.preprocess.texts import FittedTokens
 from nnrun.data.rows import DenseRows, SparseRows
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, leave_memory, number_column
+from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.step_types import CATEGORY_STEPS, TEXT_STEPS
 from nnrun.spec.wording import quoted
 
-ColumnState = NumberState | CategoryState | TextState | DatetimeColumn
-STATES: Mapping[str, type[ColumnState]] = {
-    **NUMBER_STATES,
-    **CATEGORY_STATES,
-    **TEXT_STATES,
-    DatetimeColumn.kind: DatetimeColumn,
-}
 Part = npt.NDArray[np.float64] | SparseRows | TokenRows
 _Value = Column | Part
 _BLOCK_VALUES = 1 << 20  # values of all dense columns that are put in their place at once
@@ -61,45 +44,44 @@ class FittedColumn:
     """
 
     name: str
-    kind: Kind
-    steps: tuple[ColumnState, ...]
+    kind: schema.ColumnType
+    steps: tuple[FittedStep, ...]
+
+    @property
+    def _encoder(self) -> FittedStep | None:
+        """The last step, where it makes features of the column; None where the column stays a number."""
+        last = self.steps[-1] if self.steps else None
+        return last if last is not None and last.spec.gives in ("features", "tokens") else None
 
     @property
     def sparse(self) -> bool:
         """Whether the features are sparse."""
-        last = self.steps[-1] if self.steps else None
-        return isinstance(last, (OneHotColumn, HashingColumn, WordsColumn)) and last.sparse
+        return self._encoder is not None and self._encoder.sparse
 
     @property
-    def features(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         """The names of the features that it gives."""
-        last = self.steps[-1] if self.steps else None
-        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn, DatetimeColumn)):
-            return last.names(self.name)
-        return [self.name] + [f"{self.name} is missing"] * len(self._indicators)
+        if self._encoder is not None:
+            return self._encoder.feature_names(self.name)
+        return [self.name] + [f"{self.name} is missing"] * (self.width - 1)
 
     @property
     def width(self) -> int:
         """Features that it gives."""
-        last = self.steps[-1] if self.steps else None
-        if isinstance(last, (OneHotColumn, HashingColumn, WordsColumn, DatetimeColumn)):
-            return last.width
-        return 1 + len(self._indicators)
-
-    @property
-    def _indicators(self) -> list[ImputeColumn]:
-        return [step for step in self.steps if isinstance(step, ImputeColumn) and step.indicator]
+        if self._encoder is not None:
+            return self._encoder.width
+        return 1 + sum(step.marks_missing for step in self.steps)
 
     def transform(self, column: Column, problems: Problems) -> Part:
-        """(N, width) features of a column. Rows that it cannot take are told to `problems`."""
+        """(N, width) features of a column. Rows that it cannot take are added to `problems`."""
         if kind_of(column) != self.kind:
             raise DataError(
                 f"Column {quoted(self.name)} was a {self.kind} in training, and is a {kind_of(column)} here."
             )
         value: _Value = column
-        missing: list[npt.NDArray[np.bool_]] = []
+        missing: list[Mask] = []
         for step in self.steps:
-            if isinstance(step, ImputeColumn) and step.indicator:
+            if step.marks_missing:
                 assert isinstance(value, NumberColumn), "numbers are imputed with numbers"
                 missing.append(value.missing)
             value = _apply(step, value, problems)
@@ -121,49 +103,29 @@ class FittedColumn:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedColumn:
         """What `to_json` gave, or ValueError, KeyError or TypeError."""
-        kind = json_checks.one_of(document["kind"], "number", "category", "text", "date")
-        steps = []
-        for step in document["steps"]:
-            ((name, values),) = step.items()
-            steps.append(STATES[name].from_json(values))
-        column = cls(json_checks.text(document["name"]), kind, tuple(steps))  # type: ignore[arg-type]
-        column._refuse_a_wrong_order()
-        return column
-
-    def _refuse_a_wrong_order(self) -> None:
-        """ValueError where a step does not take what the one before it gives."""
-        state: str = self.kind
-        for step in self.steps:
-            if isinstance(step, (WordsColumn, TokensColumn)):
-                allowed, state_after = state in ("text", "category", "date"), "features"
-            elif isinstance(step, DatetimeColumn):
-                allowed, state_after = state in ("date", "category", "text"), "features"
-            elif isinstance(step, FillCategory):
-                allowed, state_after = state == "category", "category"
-            elif isinstance(step, OrdinalColumn):
-                allowed, state_after = state != "features", "number"
-            elif isinstance(step, (OneHotColumn, HashingColumn)):
-                allowed, state_after = state != "features", "features"
-            else:
-                allowed, state_after = state == "number", "number"
-            if not allowed:
+        name, kind, steps = document["name"], document["kind"], tuple(map(read_step, document["steps"]))
+        if type(name) is not str or kind not in get_args(schema.ColumnType):
+            raise ValueError(document)
+        state: str = kind
+        for step in steps:
+            same = step.form == "number" or step.spec.gives == "same"
+            if state not in step.spec.takes or (same and step.form != state):
                 raise ValueError(step)
-            state = state_after
-        if state in ("category", "text", "date"):
-            raise ValueError(self.name)
+            state = state if step.spec.gives == "same" else step.spec.gives
+        if state not in ("number", "features", "tokens"):
+            raise ValueError(name)
+        return cls(name, kind, steps)
 
 
-def _apply(step: ColumnState, value: _Value, problems: Problems) -> _Value:
+def _apply(step: FittedStep, value: _Value, problems: Problems) -> _Value:
     assert isinstance(value, Column), "no step follows an encoder"
-    if isinstance(step, (OneHotColumn, OrdinalColumn, HashingColumn, FillCategory)):
-        return step.apply(as_categories(value), problems)
-    if isinstance(step, DatetimeColumn):
-        return step.apply(as_categories(value), problems)
-    if isinstance(step, (WordsColumn, TokensColumn)):
-        return step.apply(as_texts(value), problems)
-    assert isinstance(value, NumberColumn), "the plan lets only numbers here"
+    taken = in_form(value, step.form)
+    if step.form != "number":
+        found: _Value = step.transform(taken, problems)
+        return found
     with np.errstate(over="ignore", invalid="ignore"):
-        return NumberColumn(value.name, step.apply(value.values.astype(np.float64, copy=False), problems))
+        numbers = step.transform(taken.values.astype(np.float64, copy=False), problems)
+    return NumberColumn(value.name, numbers)
 
 
 def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedColumn:
@@ -177,44 +139,23 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
     Raises:
         DataError: a step does not apply to these values; says to which row.
     """
-    fitted: list[ColumnState] = []
-    value: _Value | None = None  # the training rows, after the steps so far
+    fitted: list[FittedStep] = []
+    value: _Value = column
+    at = rows  # positions of the training rows in `value`; None once it holds no others
     for step in plan.steps:
-        if isinstance(step, TEXT_STEPS):
-            if value is None:
-                fitted.append(fit_text(step, as_texts(column), rows))
-            else:
-                assert isinstance(value, Column), "no step follows an encoder"
-                fitted.append(fit_text(step, as_texts(value), None))
-            break  # nothing follows
-        if value is None:
-            value = column if rows is None else column.take(rows)
         assert isinstance(value, Column), "no step follows an encoder"
-        if isinstance(step, schema.Datetime):
-            fitted.append(fit_datetime(step, as_categories(value)))
-            _apply_to_training_rows(fitted[-1], value, plan, rows)
-            break  # nothing follows
-        if isinstance(step, CATEGORY_STEPS) or isinstance(value, CategoryColumn):
-            value = as_categories(value)
-            state: ColumnState = fit_category(step, value)
-        else:
-            assert isinstance(value, NumberColumn), "the plan lets only numbers here"
-            state = fit_number(step, plan.name, value.values.astype(np.float64, copy=False))
-        fitted.append(state)
-        value = _apply_to_training_rows(state, value, plan, rows)
+        cls = fitted_class(step, {"number": "number", "text": "text"}.get(kind_of(value), "category"))
+        if cls.form == "text":  # nothing follows
+            fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at)))
+            break
+        value, at = value if at is None else value.take(at), None
+        fitted.append(cls.fit(step, in_form(value, cls.form), FitContext()))
+        problems: dict[int, str] = {}
+        value = _apply(fitted[-1], value, problems)
+        if problems:
+            first = min(problems)
+            raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
-
-
-def _apply_to_training_rows(
-    state: ColumnState, value: _Value, plan: ColumnPlan, rows: Array | None
-) -> _Value:
-    """What a step gives of the training rows, all of which it must take."""
-    problems: dict[int, str] = {}
-    value = _apply(state, value, problems)
-    if problems:
-        at = min(problems)
-        raise RowError(plan.name, at if rows is None else int(rows[at]), problems[at])
-    return value
 
 
 class RowError(DataError):
@@ -243,51 +184,60 @@ class FittedTable:
 
     Attributes:
         columns: in the order of the table.
-        of_array: whether the inputs are arrays, whose columns are named by position.
+        of_array: whether the inputs are arrays (N, C), whose columns are known by position.
     """
 
     columns: tuple[FittedColumn, ...]
     of_array: bool = False
 
-    @property
+    @cached_property
     def ordered(self) -> list[FittedColumn]:
         """The columns in the order of their features."""
         return sorted(self.columns, key=lambda column: column.sparse)
 
-    @property
+    @cached_property
     def sparse(self) -> bool:
         """Whether rows are sparse."""
         return any(column.sparse for column in self.columns)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """F."""
         return sum(column.width for column in self.columns)
 
     @property
-    def features(self) -> list[str]:
+    def feature_names(self) -> list[str]:
         """The names of all features, in order."""
-        return [name for column in self.ordered for name in column.features]
+        return [name for column in self.ordered for name in column.feature_names]
 
     @property
-    def tokens(self) -> TokensColumn | None:
-        """What makes rows of word indices of the only column, where they are made."""
+    def tokens(self) -> FittedTokens | None:
+        """The step that makes rows of word indices of the only column; None where there is none."""
         last = self.columns[0].steps[-1] if len(self.columns) == 1 and self.columns[0].steps else None
-        return last if isinstance(last, TokensColumn) else None
+        return last if isinstance(last, FittedTokens) else None
 
-    def as_table(self, x_NF: Array) -> Table:
+    @cached_property
+    def numbers(self) -> ComputedColumns | None:
+        """The steps of all columns side by side; None where some step has no formula."""
+        computed = all(step.program == "computed" for column in self.columns for step in column.steps)
+        only = computed and all(column.kind == "number" for column in self.columns)
+        return ComputedColumns.of([column.steps for column in self.columns]) if only else None
+
+    def as_table(self, x_NC: Array) -> Table:
         """An array as a table of its columns."""
-        columns = zip(self.columns, x_NF.T, strict=True)
-        return Table(tuple(number_column(column.name, values) for column, values in columns), len(x_NF))
+        return array_as_table(x_NC, [column.name for column in self.columns])
 
-    def transform(self, table: Table) -> DenseRows | SparseRows | TokenRows:
+    def transform(self, inputs: Table | Array) -> DenseRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.
 
         Raises:
             DataError: a column is not there; or a row cannot be taken: says which and why.
         """
-        # Dense columns go to their place in float32, a block of rows at a time: float64 copies of all columns
-        # of a large table would take five times what the rows take.
+        if isinstance(inputs, np.ndarray):
+            rows = self._of_array(inputs)
+            if rows is not None:
+                return rows
+        table = inputs if isinstance(inputs, Table) else self.as_table(inputs)
         if self.tokens is not None:
             part = self._part(self.columns[0], table)
             assert isinstance(part, TokenRows), "tokens makes rows of word indices"
@@ -300,8 +250,22 @@ class FittedTable:
             return DenseRows(x_ND)
         return _side_by_side(x_ND, [part for part in sparse if isinstance(part, SparseRows)])
 
+    def _of_array(self, x_NC: Array) -> DenseRows | None:
+        """All columns of an array at once; None where a row cannot be taken, or a step has no formula."""
+        if self.numbers is None:
+            return None
+        x_NF = np.empty((len(x_NC), self.width), np.float32)
+        block = max(_BLOCK_VALUES // max(self.width, 1), 1)
+        for start in range(0, len(x_NC), block):
+            part = x_NC[start : start + block].astype(np.float64)
+            with np.errstate(all="ignore"):
+                x_NF[start : start + block] = self.numbers.compute(part, np)
+        return DenseRows(x_NF) if np.isfinite(x_NF).all() else None
+
     def _dense(self, columns: Sequence[FittedColumn], table: Table) -> npt.NDArray[np.float32]:
         """(N, D) features of these columns."""
+        # A block of rows at a time goes to its place in float32: float64 copies of all columns of a large
+        # table would take five times what the rows take.
         x_ND = np.empty((len(table), sum(column.width for column in columns)), np.float32)
         rows = max(_BLOCK_VALUES // max(x_ND.shape[1], 1), 1)
         for start in range(0, len(table), rows):
@@ -324,8 +288,11 @@ class FittedTable:
             raise RowError(column.name, start + row, problems[row])
         return part
 
-    def problems(self, table: Table) -> dict[int, str]:
+    def problems(self, inputs: Table | Array) -> dict[int, str]:
         """Which rows cannot be taken, and why: the end of a sentence."""
+        if isinstance(inputs, np.ndarray) and self._of_array(inputs) is not None:
+            return {}
+        table = inputs if isinstance(inputs, Table) else self.as_table(inputs)
         found: dict[int, str] = {}
         for column in self.ordered:
             for row, reason in self._tried(column, table, 0, len(table))[1].items():
@@ -356,14 +323,15 @@ class FittedTable:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedTable:
         """What `to_json` gave, or ValueError, KeyError or TypeError."""
-        columns = tuple(FittedColumn.from_json(column) for column in document["columns"])
-        json_checks.different_texts([column.name for column in columns])
-        of_array = json_checks.flag(document["of_array"])
-        makes_tokens = any(isinstance(step, TokensColumn) for column in columns for step in column.steps)
+        columns = tuple(map(FittedColumn.from_json, document["columns"]))
+        of_array = document["of_array"]
+        makes_tokens = any(step.spec.gives == "tokens" for column in columns for step in column.steps)
         if (
             not columns
+            or type(of_array) is not bool
+            or len({column.name for column in columns}) < len(columns)
             or (makes_tokens and len(columns) > 1)
-            or (of_array and any(c.kind != "number" for c in columns))
+            or (of_array and any(column.kind != "number" for column in columns))
         ):
             raise ValueError(columns)
         return cls(columns, of_array)
@@ -389,8 +357,58 @@ def _side_by_side(x_ND: npt.NDArray[np.float32] | None, sparse: Sequence[SparseR
     )
 
 
-def fit_table(
-    plans: Sequence[ColumnPlan], table: Table, rows: Array | None, *, of_array: bool
-) -> FittedTable:
+def array_as_table(x_NC: Array, names: Sequence[str]) -> Table:
+    """The columns of an array as a table."""
+    columns = zip(names, x_NC.T, strict=True)
+    return Table(tuple(number_column(name, values) for name, values in columns), len(x_NC))
+
+
+def fit_table(plans: Sequence[ColumnPlan], table: Table, rows: Array | None) -> FittedTable:
     """Learn the steps of all columns from some rows."""
-    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows) for plan in plans), of_array)
+    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows) for plan in plans))
+
+
+def fit_array(
+    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], inputs: Array, rows: Array | None
+) -> FittedTable:
+    """Learn the steps of the columns of an array (N, C) from some of its rows.
+
+    Args:
+        steps: the spec's.
+        plans: the steps of each column among them.
+        inputs: the array.
+        rows: positions of the training rows; None for all.
+    """
+    fitted = _fitted_side_by_side(steps, plans, inputs if rows is None else inputs[rows])
+    if fitted is None:
+        table = array_as_table(inputs, [plan.name for plan in plans])
+        return replace(fit_table(plans, table, rows), of_array=True)
+    columns = zip(plans, fitted, strict=True)
+    return FittedTable(tuple(FittedColumn(plan.name, plan.kind, tuple(own)) for plan, own in columns), True)
+
+
+def _fitted_side_by_side(
+    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array
+) -> list[list[FittedStep]] | None:
+    """The fitted steps of each column, all columns of a step at once.
+
+    None where that cannot be: a step has no formula, or some number is missing or not taken, which is
+    reported column by column.
+    """
+    fitted: list[list[FittedStep]] = [[] for _ in plans]
+    x_NC = x_NC.astype(np.float64)
+    for step in steps:
+        places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
+        if not places:
+            continue
+        cls = fitted_class(step, "number")
+        if cls.program != "computed" or not np.isfinite(x_NC).all():
+            return None
+        # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
+        chosen = x_NC if step.named_columns is None else x_NC[:, places]
+        own = cls.fit_array(step, chosen, [plans[place].name for place in places])
+        with np.errstate(all="ignore"):
+            x_NC[:, places] = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
+        for place, each in zip(places, own, strict=True):
+            fitted[place].append(each)
+    return fitted if np.isfinite(x_NC).all() else None

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.fitted_step import Floats
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.errors import DataError, NnrunError
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,10 @@ class FittedCustom:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedCustom:
         """What `to_json` gave. Nothing is imported before the step is used."""
-        values = {"object": document["object"], "parameters": document["parameters"]}
-        return cls(
-            schema.Custom.model_validate({"custom": values}),
-            document["state"],
-            json_checks.count(document["width"]),
-        )
+        values, width = {name: document[name] for name in ("object", "parameters")}, document["width"]
+        if type(width) is not int or width < 1:
+            raise ValueError(width)
+        return cls(schema.Custom.model_validate({"custom": values}), document["state"], width)
 
 
 def fit_custom(steps: Sequence[schema.Custom], rows: DenseRows | SparseRows) -> tuple[FittedCustom, ...]:

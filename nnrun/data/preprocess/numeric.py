@@ -1,152 +1,163 @@
-"""Steps of a column of numbers: fitted on training rows, applied to any.
-
-Each state is of one column. `apply` takes values (N,) float64, NaN where one is missing, and gives new ones;
-what a step cannot take is told to `problems`, by row.
-"""
+"""Steps of columns of numbers: standardize, min_max, log1p and impute."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnrun.data.preprocess import json_checks
-from nnrun.data.preprocess.json_checks import Floats
+from nnrun.data.dataset import Array
+from nnrun.data.preprocess.fitted_step import (
+    Deviation,
+    Finite,
+    FitContext,
+    FittedStep,
+    Floats,
+    Problems,
+    mean_and_std,
+)
+from nnrun.data.table import NumberColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
-Problems = MutableMapping[int, str]
-"""Row → what is wrong with it: the end of a sentence that begins with the row. The first is kept."""
+
+def _known(column: NumberColumn) -> Floats:
+    """The values that are not missing, as float64."""
+    values = column.values.astype(np.float64, copy=False)
+    return values[~np.isnan(values)]
 
 
 @dataclass(frozen=True)
-class StandardizeColumn:
+class FittedStandardize(FittedStep):
     """(x - mean) / std, in float64; std is 1 for a constant column."""
 
     kind: ClassVar[str] = "standardize"
-    mean: float
-    std: float
-
-    def apply(self, values: Floats, problems: Problems) -> Floats:
-        """Values in units of the deviation."""
-        return (values - self.mean) / self.std
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"mean": self.mean, "std": self.std}
+    spec: ClassVar = schema.Standardize
+    form: ClassVar = "number"
+    program: ClassVar = "computed"
+    mean: Finite
+    std: Deviation
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> StandardizeColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.number(values["mean"]), json_checks.number(values["std"], positive=True))
+    def fit(cls, step: schema.Standardize, column: NumberColumn, context: FitContext) -> Self:
+        """Missing values play no part."""
+        known = _known(column)
+        if not len(known):
+            return cls(0.0, 1.0)
+        (mean,), (std,) = mean_and_std(known[:, None], [f"column {quoted(column.name)}"])
+        return cls(mean, std)
+
+    @classmethod
+    def fit_array(cls, step: schema.Standardize, x_NC: Floats, names: Sequence[str]) -> list[Self]:
+        """In one pass over the rows, whose sums may differ from those of single columns in the last bit."""
+        mean, std = mean_and_std(x_NC, [f"column {quoted(name)}" for name in names])
+        return list(map(cls, mean, std))
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """Values in units of the deviation."""
+        return (x - self.mean) / self.std
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """The inverse."""
+        return values * self.std + self.mean
 
 
 @dataclass(frozen=True)
-class MinMaxColumn:
+class FittedMinMax(FittedStep):
     """(x - low) / range, so that the training rows go from 0 to 1; range is 1 for a constant column."""
 
     kind: ClassVar[str] = "min_max"
-    low: float
-    range: float
-
-    def apply(self, values: Floats, problems: Problems) -> Floats:
-        """Values as shares of the range."""
-        return (values - self.low) / self.range
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"low": self.low, "range": self.range}
+    spec: ClassVar = schema.MinMax
+    form: ClassVar = "number"
+    program: ClassVar = "computed"
+    low: Finite
+    range: Deviation
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> MinMaxColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.number(values["low"]), json_checks.number(values["range"], positive=True))
+    def fit(cls, step: schema.MinMax, column: NumberColumn, context: FitContext) -> Self:
+        """Missing values play no part."""
+        known = _known(column)
+        if not len(known):
+            return cls(0.0, 1.0)
+        low = float(known.min())
+        with np.errstate(over="ignore"):
+            span = float(np.subtract(known.max(), low))
+        if not np.isfinite(span):
+            raise DataError(f"min_max: the range of column {quoted(column.name)} is not a finite number.")
+        return cls(low, span or 1.0)
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """Values as shares of the range."""
+        return (x - self.low) / self.range
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """The inverse."""
+        return values * self.range + self.low
 
 
 @dataclass(frozen=True)
-class Log1pColumn:
+class FittedLog1p(FittedStep):
     """log(1 + x)."""
 
     kind: ClassVar[str] = "log1p"
-
-    def apply(self, values: Floats, problems: Problems) -> Floats:
-        """Values above -1 as logarithms; others are problems."""
-        wrong = values <= -1
-        for row in np.flatnonzero(wrong):
-            problems.setdefault(int(row), f"has {values[row]:g}, and log1p takes numbers above -1")
-        return np.log1p(np.where(wrong, 0.0, values))
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {}
+    spec: ClassVar = schema.Log1p
+    form: ClassVar = "number"
+    program: ClassVar = "computed"
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Log1pColumn:
-        """What `to_json` gave."""
+    def fit(cls, step: schema.Log1p, column: NumberColumn, context: FitContext) -> Self:
+        """There is nothing to learn."""
         return cls()
+
+    def transform(self, values: Floats, problems: Problems) -> Floats:
+        """The logarithms; values that are not above -1 are problems."""
+        for row in np.flatnonzero(values <= -1):
+            problems.setdefault(int(row), f"has {values[row]:g}, and log1p takes numbers above -1")
+        with np.errstate(divide="ignore"):
+            return np.log1p(values)
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """The logarithms; -inf or NaN where x is not above -1."""
+        return xp.log1p(x)
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Amounts from 0."""
+        return np.expm1(np.abs(values))
 
 
 @dataclass(frozen=True)
-class ImputeColumn:
-    """A value where one is missing; `indicator`: another column is 1 there."""
+class FittedImpute(FittedStep):
+    """A number where one is missing; `indicator`: another feature is 1 there."""
 
     kind: ClassVar[str] = "impute"
-    value: float
+    spec: ClassVar = schema.Impute
+    form: ClassVar = "number"
+    fills_gaps: ClassVar[bool] = True
+    program: ClassVar = "computed"
+    value: Finite
     indicator: bool
 
-    def apply(self, values: Floats, problems: Problems) -> Floats:
-        """Values without a gap."""
-        return np.where(np.isnan(values), self.value, values)
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"value": self.value, "indicator": self.indicator}
-
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ImputeColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.number(values["value"]), json_checks.flag(values["indicator"]))
+    def fit(cls, step: schema.Impute, column: NumberColumn, context: FitContext) -> Self:
+        """An indicator of a column that no training row misses would always be 0, and is left out."""
+        known = _known(column)
+        return cls(_fill(step, column.name, known), step.indicator and len(known) < len(column.values))
 
+    def formula(self, x: Any, xp: Any) -> Any:
+        """Values without a gap."""
+        return xp.where(xp.isnan(x), self.value, x)
 
-NumberState = StandardizeColumn | MinMaxColumn | Log1pColumn | ImputeColumn
-NUMBER_STATES: Mapping[str, type[NumberState]] = {
-    state.kind: state for state in (StandardizeColumn, MinMaxColumn, Log1pColumn, ImputeColumn)
-}
-
-
-def fit_number(step: schema.Component, name: str, values: Floats) -> NumberState:
-    """Learn a step from the training rows' values of one column; missing ones play no part.
-
-    Raises:
-        DataError: what is learned is not a finite number.
-    """
-    known = values[~np.isnan(values)]
-    match step:
-        case schema.Standardize():
-            if not len(known):
-                return StandardizeColumn(0.0, 1.0)
-            (mean,), (std,) = json_checks.mean_and_std(known[:, None], f"column {quoted(name)}: column")
-            return StandardizeColumn(mean, std)
-        case schema.MinMax():
-            low = float(known.min()) if len(known) else 0.0
-            with np.errstate(over="ignore"):
-                span = float(np.subtract(known.max(), low)) if len(known) else 0.0
-            if not np.isfinite(span):
-                raise DataError(f"min_max: the range of column {quoted(name)} is not a finite number.")
-            return MinMaxColumn(low, span or 1.0)
-        case schema.Log1p():
-            return Log1pColumn()
-        case schema.Impute():
-            # The indicator of a column that training rows do not miss would be 0 in all of them.
-            return ImputeColumn(_fill(step, name, known), step.indicator and len(known) < len(values))
-    raise AssertionError(f"{step.kind} is no step of numbers")
+    @property
+    def marks_missing(self) -> bool:
+        """With an indicator."""
+        return self.indicator
 
 
 def _fill(step: schema.Impute, name: str, known: Floats) -> float:
-    """What stands in for a missing number; 0 where the training rows have none at all."""
+    """The number that replaces a missing one; 0 where the training rows have none at all."""
     if step.strategy == "constant":
         if isinstance(step.value, (bool, str)) or step.value is None:
             raise DataError(

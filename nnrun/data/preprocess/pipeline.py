@@ -5,54 +5,46 @@ Letters in names: N rows, F features, K output columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
-from nnrun.data.dataset import Array, Dataset, RawInputs, TokenRows
-from nnrun.data.preprocess import json_checks
-from nnrun.data.preprocess.arrays import (
-    FittedStandardize,
-    array_columns,
-    array_from_json,
-    array_to_json,
-    array_within_range,
+from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, TokenRows
+from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
+from nnrun.data.preprocess.column_transformer import (
+    FittedColumn,
+    FittedTable,
     fit_array,
-    suits_arrays,
-    transform_array,
+    fit_table,
+    rows_by_line,
 )
-from nnrun.data.preprocess.column_steps import kind_of, plan_columns
-from nnrun.data.preprocess.column_transformer import FittedTable, fit_table, rows_by_line
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
+from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
     FittedNoTarget,
+    FittedTargets,
     FittedTargetScale,
-    TargetState,
     fit_targets,
     loss_of_digits,
+    read_targets,
     target_columns,
-    target_from_json,
-    target_to_json,
-)
-from nnrun.data.preprocess.tokens import (
-    FittedMultiHot,
-    TokenState,
-    fit_tokens,
-    token_step_from_json,
-    token_step_to_json,
 )
 from nnrun.data.rows import DenseRows, SparseRows
-from nnrun.data.table import Table, number_column
+from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
-_JSON_VERSION = 1
+_WITHOUT_TABLE = 1  # of token rows; once also of arrays
+_WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
+_SIZE: TypeAdapter[int] = TypeAdapter(Size, config=ConfigDict(strict=True))
+_PLACE: TypeAdapter[int] = TypeAdapter(NonNegativeInt, config=ConfigDict(strict=True))
 _FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
-_JSON_VERSION_OF_TABLES = 2  # so that an older nnrun says that it cannot read them
 
 
 @dataclass(frozen=True)
@@ -60,49 +52,48 @@ class FittedPreprocessing:
     """What was learned from training rows, ready to transform any rows.
 
     Attributes:
-        inputs: the fitted steps of an array or of token rows (also of those that `table` makes), in order.
         targets: the fitted target step.
-        n_features: columns that an array or a table must have; None for token rows.
         n_outputs: units of the last layer.
-        table: the fitted steps of each column of a table; None for token rows, and for arrays that are
-            standardized or taken as they are.
+        table: the fitted steps of each column of a table or an array; None for token rows.
+        token_step: the step that makes rows of numbers of token rows, a data set's or those that `table`
+            makes; None where there are none.
         custom: steps of a person's own, on the rows that the others make.
     """
 
-    inputs: tuple[TokenState | FittedStandardize, ...]
-    targets: TargetState
-    n_features: int | None
+    targets: FittedTargets
     n_outputs: int
     table: FittedTable | None = None
+    token_step: FittedStep | None = None
     custom: tuple[FittedCustom, ...] = ()
+
+    @property
+    def n_features(self) -> int | None:
+        """The columns that an array or a table must have; None for token rows."""
+        return None if self.table is None else len(self.table.columns)
 
     @property
     def width(self) -> int:
         """F, the width of a transformed row."""
         if self.custom:
             return self.custom[-1].width
-        if self._token_steps:
-            return self._token_steps[-1].width
-        if self.table is not None:
-            return self.table.width
-        assert self.n_features is not None, "only multi_hot and pad take token rows"
-        return self.n_features
+        return self._made_by.width
+
+    @property
+    def _made_by(self) -> FittedStep | FittedTable:
+        """What makes the rows that the custom steps take."""
+        made_by = self.token_step or self.table
+        assert made_by is not None, "token rows have a step"
+        return made_by
 
     @property
     def tokens(self) -> int | None:
         """The number that all word indices are below which a network sees; None for other inputs."""
-        return self._token_steps[-1].tokens if self._token_steps else None
+        return None if self.token_step is None else self.token_step.tokens_below
 
     @property
     def sparse(self) -> bool:
         """Whether transformed rows are sparse."""
-        return not self.custom and self._makes_sparse
-
-    @property
-    def _makes_sparse(self) -> bool:
-        if self._token_steps:
-            return isinstance(self._token_steps[-1], FittedMultiHot)
-        return self.table is not None and self.table.sparse
+        return not self.custom and self._made_by.sparse
 
     @property
     def of_table(self) -> bool:
@@ -111,73 +102,57 @@ class FittedPreprocessing:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The names of the F features, where the inputs have named columns."""
-        return None if self.table is None or self._token_steps or self.custom else tuple(self.table.features)
-
-    @property
-    def _token_steps(self) -> list[TokenState]:
-        return [step for step in self.inputs if not isinstance(step, FittedStandardize)]
+        """The names of the F features, where the inputs have columns."""
+        if self.table is None or self.token_step or self.custom:
+            return None
+        names = tuple(self.table.feature_names)
+        only_places = self.table.of_array and names == array_columns(None, len(names))
+        return None if only_places else names
 
     def does_the_same_to_inputs(self, other: FittedPreprocessing) -> bool:
         """Whether another one gives the same rows."""
-        return (self.inputs, self.table, self.custom) == (other.inputs, other.table, other.custom)
+        mine, theirs = ((each.table, each.token_step, each.custom) for each in (self, other))
+        return mine == theirs
 
     def transform_inputs(self, inputs: RawInputs) -> DenseRows | SparseRows:
-        """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once."""
-        rows = self._transform(inputs)
-        return transform_custom(self.custom, rows) if self.custom else rows
+        """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
 
-    def _transform(self, inputs: RawInputs) -> DenseRows | SparseRows:
-        """What all steps but the custom ones make."""
-        inputs = self._checked(inputs)
-        if isinstance(inputs, Table):
-            assert self.table is not None, "checked above"
-            rows = self.table.transform(inputs)
-            return self._of_tokens(rows) if isinstance(rows, TokenRows) else rows
-        if isinstance(inputs, TokenRows):
-            return self._of_tokens(inputs)
-        steps = [step for step in self.inputs if isinstance(step, FittedStandardize)]
-        return transform_array(steps, inputs, inputs.shape[1])
+        Raises:
+            DataError: the inputs are of another kind, or a row cannot be taken: says which and why.
+        """
+        self._check(inputs)
+        rows: Any = inputs if self.table is None else self.table.transform(inputs)  # type: ignore[arg-type]
+        if self.token_step is not None:
+            rows = self.token_step.transform(rows, {})
+        found: DenseRows | SparseRows = transform_custom(self.custom, rows) if self.custom else rows
+        return found
 
-    def _of_tokens(self, rows: TokenRows) -> DenseRows | SparseRows:
-        (step,) = self._token_steps
-        return step.transform(rows)
-
-    def _checked(self, inputs: RawInputs) -> RawInputs:
-        """The inputs, which must be of the kind that was fitted; an array as a table where it was one."""
+    def _check(self, inputs: RawInputs) -> None:
+        """DataError unless the inputs are of the kind and width that was fitted."""
+        n_features = self.n_features
         if isinstance(inputs, Table):
             if not self.of_table:
                 raise DataError(
                     "These inputs are a table of named columns, which the run was not trained on."
                 )
-            return inputs
-        if self.of_table:
+        elif self.of_table:
             raise DataError("These inputs have no named columns, but a table of named columns is needed.")
-        if isinstance(inputs, TokenRows):
-            if self.n_features is not None:
+        elif isinstance(inputs, TokenRows):
+            if n_features is not None:
                 raise DataError(
-                    f"These inputs are token lists, but a table of {self.n_features} columns is needed."
+                    f"These inputs are token lists, but a table of {n_features} columns is needed."
                 )
-            return inputs
-        if self.n_features is None:
+        elif n_features is None:
             raise DataError("These inputs are a table, but token lists are needed.")
-        if inputs.ndim != 2 or inputs.shape[1] != self.n_features:
-            raise DataError(
-                f"These inputs have shape {inputs.shape}, but {self.n_features} columns are needed."
-            )
-        return inputs if self.table is None else self.table.as_table(inputs)
+        elif inputs.ndim != 2 or inputs.shape[1] != n_features:
+            raise DataError(f"These inputs have shape {inputs.shape}, but {n_features} columns are needed.")
 
     def problems(self, inputs: RawInputs) -> dict[int, str]:
         """Which rows `transform_inputs` cannot take, and why: the end of a sentence about the row."""
-        inputs = self._checked(inputs)
-        if isinstance(inputs, Table):
-            assert self.table is not None, "checked above"
-            return self.table.problems(inputs)
-        if isinstance(inputs, TokenRows):
+        self._check(inputs)
+        if self.table is None or isinstance(inputs, TokenRows):
             return {}
-        steps = [step for step in self.inputs if isinstance(step, FittedStandardize)]
-        wrong = np.flatnonzero(~array_within_range(steps, inputs))
-        return dict.fromkeys(wrong.tolist(), "holds a number that is too large for the network")
+        return self.table.problems(inputs)
 
     def within_range(self, inputs: Array | Table) -> npt.NDArray[np.bool_]:
         """Which rows of a table, (N, F), `transform_inputs` takes: all their numbers stay finite float32."""
@@ -212,15 +187,13 @@ class FittedPreprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values. Floats keep every bit through the json module."""
+        step = self.token_step
         document = {
-            "version": _JSON_VERSION if self.table is None else _JSON_VERSION_OF_TABLES,
+            "version": _WITHOUT_TABLE if self.table is None else _WITH_TABLE,
             "n_features": self.n_features,
             "n_outputs": self.n_outputs,
-            "inputs": [
-                array_to_json(step) if isinstance(step, FittedStandardize) else token_step_to_json(step)
-                for step in self.inputs
-            ],
-            "targets": target_to_json(self.targets),
+            "inputs": [] if step is None else [{step.kind: step.to_json()}],
+            "targets": self.targets.to_json(),
         }
         if self.custom:
             document["custom"] = [step.to_json() for step in self.custom]
@@ -234,42 +207,49 @@ class FittedPreprocessing:
             DataError: the document is something else.
         """
         try:
-            if json_checks.count(document["version"]) not in (_JSON_VERSION, _JSON_VERSION_OF_TABLES):
+            version = document["version"]
+            if version not in (_WITHOUT_TABLE, _WITH_TABLE):
                 raise DataError(
-                    f"The preprocessing has version {document['version']}; {_JSON_VERSION} and "
-                    f"{_JSON_VERSION_OF_TABLES} are read."
+                    f"The preprocessing has version {version}; {_WITHOUT_TABLE} and {_WITH_TABLE} are read."
                 )
-            return cls._read(document)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            n_features, n_outputs = document["n_features"], _SIZE.validate_python(document["n_outputs"])
+            steps = list(document["inputs"])
+            table = FittedTable.from_json(document["table"]) if version == _WITH_TABLE else None
+            if table is None and n_features is not None:
+                table, steps = _array_of_version_1(steps, _SIZE.validate_python(n_features)), []
+            makes_tokens = table is None or table.tokens is not None
+            token_steps = list(map(read_step, steps))
+            if n_features != (None if table is None else len(table.columns)) or len(steps) != makes_tokens:
+                raise ValueError(document)
+            if any(step.form != "tokens" for step in token_steps):
+                raise ValueError(token_steps)
+            targets = read_targets(document["targets"], n_outputs)
+            custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
+            return cls(targets, n_outputs, table, next(iter(token_steps), None), custom)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError):
             raise DataError("The preprocessing's JSON is damaged.") from None
 
-    @classmethod
-    def _read(cls, document: Mapping[str, Any]) -> FittedPreprocessing:
-        n_features = None if document["n_features"] is None else json_checks.count(document["n_features"])
-        n_outputs = json_checks.count(document["n_outputs"])
-        targets = target_from_json(document["targets"], n_outputs)
-        table, makes_tokens = None, n_features is None
-        if document["version"] == _JSON_VERSION_OF_TABLES:
-            table = FittedTable.from_json(document["table"])
-            if n_features != len(table.columns):
-                raise ValueError(n_features)
-            makes_tokens = table.tokens is not None
-        steps: list[TokenState | FittedStandardize] = []
-        for step in document["inputs"]:
-            if makes_tokens:
-                steps.append(token_step_from_json(step))
-            elif table is None and n_features is not None:
-                steps.append(array_from_json(step, n_features))
-            else:
-                raise ValueError(step)
-        if makes_tokens and len(steps) != 1:
-            raise ValueError(steps)
-        custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
-        return cls(tuple(steps), targets, n_features, n_outputs, table, custom)
+
+def _array_of_version_1(documents: Sequence[Mapping[str, Any]], n_features: int) -> FittedTable:
+    """The columns of an array that is standardized or taken as it is: version 1 had no table of them."""
+    columns: list[list[FittedStep]] = [[] for _ in range(n_features)]
+    for document in documents:
+        ((kind, state),) = document.items()
+        places = range(n_features) if state["columns"] is None else state["columns"]
+        for place, mean, std in zip(places, state["mean"], state["std"], strict=True):
+            columns[_PLACE.validate_python(place)].append(read_step({kind: {"mean": mean, "std": std}}))
+    return FittedTable(
+        tuple(FittedColumn(str(place), "number", tuple(steps)) for place, steps in enumerate(columns)), True
+    )
 
 
 def fit_preprocessing(
-    spec: schema.Preprocessing, dataset: Dataset, rows: npt.ArrayLike | None = None, *, n_outputs: int
+    spec: schema.Preprocessing,
+    dataset: Dataset,
+    rows: npt.ArrayLike | None = None,
+    *,
+    n_outputs: int,
+    plans: Sequence[ColumnPlan] | None = None,
 ) -> FittedPreprocessing:
     """Learn the preprocessing from some of the training rows, and from nothing else.
 
@@ -278,6 +258,7 @@ def fit_preprocessing(
         dataset: only its training rows at `rows` are looked at, and its num_words.
         rows: positions among the training rows, or None for all of them.
         n_outputs: units of the last layer.
+        plans: what `column_plans` gives, where it is known already: it is the same for all folds.
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
@@ -286,69 +267,90 @@ def fit_preprocessing(
     chosen = None if rows is None else np.asarray(rows)
     if chosen is not None and chosen.dtype == bool:
         chosen = np.flatnonzero(chosen)
-    custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
-    if custom:
-        others = [step for step in spec.inputs if not isinstance(step, schema.Custom)]
-        before = spec.model_copy(update={"inputs": others})
-        fitted = fit_preprocessing(before, dataset, chosen, n_outputs=n_outputs)
-        trained_on = dataset.train if chosen is None else dataset.train.take(chosen)
-        return replace(fitted, custom=fit_custom(custom, fitted.transform_inputs(trained_on.inputs)))
-    samples = dataset.train
+    samples, inputs = dataset.train, dataset.train.inputs
     if not (len(samples) if chosen is None else len(chosen)):
         raise DataError("There are no training rows to fit the preprocessing on.")
     labels = samples.targets if chosen is None else samples.targets[chosen]
-    targets = fit_targets(spec.targets, labels, chosen, n_outputs)
-    inputs = samples.inputs
+    fitted = FittedPreprocessing(fit_targets(spec.targets, labels, chosen, n_outputs), n_outputs)
+    steps, num_words = _own_steps(spec), dataset.num_words
+    if not isinstance(inputs, TokenRows):
+        plans = column_plans(spec, dataset) if plans is None else plans
+        with rows_by_line(samples.lines):
+            if isinstance(inputs, Table):
+                table = fit_table(plans, inputs, chosen)
+            else:
+                table = fit_array(steps, plans, inputs, chosen)
+        fitted = replace(fitted, table=table)
+        num_words = None if table.tokens is None else table.tokens.num_words
+        steps = [step for step in steps if step.gives != "tokens"]
+    elif refused := next((step for step in steps if step.takes[:1] == ("text",)), None):
+        raise DataError(
+            f"{refused.kind} takes texts, and the inputs of {dataset.name} are lists of tokens already. Use "
+            "multi_hot."
+        )
+    if fitted.table is None or fitted.table.tokens is not None:
+        token_rows: Any = _training_inputs(samples, chosen)
+        if fitted.table is not None:
+            token_rows = fitted.table.transform(token_rows)
+        fitted = replace(fitted, token_step=_fit_token_step(steps, dataset.name, num_words, token_rows))
+    custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
+    if not custom:
+        return fitted
+    rows_before = fitted.transform_inputs(_training_inputs(samples, chosen))
+    return replace(fitted, custom=fit_custom(custom, rows_before))
+
+
+def _training_inputs(samples: Samples, rows: Array | None) -> RawInputs:
+    return samples.inputs if rows is None else samples.take(rows).inputs
+
+
+def _own_steps(spec: schema.Preprocessing) -> list[schema.PreprocessingStep]:
+    """The input steps but `custom`, which takes the rows that the others make."""
+    return [step for step in spec.inputs if isinstance(step, schema.PreprocessingStep)]
+
+
+def column_plans(spec: schema.Preprocessing, dataset: Dataset) -> tuple[ColumnPlan, ...]:
+    """The steps of each column of the inputs, decided by the columns' kinds alone; empty for token rows.
+
+    Raises:
+        DataError: a step names a column that is not there, or does not suit a column.
+    """
+    inputs = dataset.train.inputs
     if isinstance(inputs, TokenRows):
-        _refuse_other_steps(spec, dataset.name)
-        own = inputs if chosen is None else inputs.take(chosen)
-        steps = fit_tokens(spec.inputs, dataset.name, dataset.num_words, own)
-        return FittedPreprocessing(steps, targets, None, n_outputs)
+        return ()
     if isinstance(inputs, Table):
-        return _fit_table(spec, dataset, inputs, chosen, targets, n_outputs, of_array=False)
-    if all(map(suits_arrays, spec.inputs)):
-        own_rows = inputs if chosen is None else inputs[chosen]
-        scales = fit_array(spec.inputs, dataset, own_rows)
-        return FittedPreprocessing(scales, targets, int(inputs.shape[1]), n_outputs)
-    table = _as_table(dataset, inputs)
-    return _fit_table(spec, dataset, table, chosen, targets, n_outputs, of_array=True)
-
-
-def _fit_table(
-    spec: schema.Preprocessing,
-    dataset: Dataset,
-    table: Table,
-    rows: Array | None,
-    targets: TargetState,
-    n_outputs: int,
-    *,
-    of_array: bool,
-) -> FittedPreprocessing:
-    kinds = [(column.name, kind_of(column)) for column in table.columns]
-    plans = plan_columns(spec.inputs, kinds, dataset.name, default=not of_array)
-    with rows_by_line(dataset.train.lines):
-        fitted = fit_table(plans, table, rows, of_array=of_array)
-    steps: tuple[TokenState, ...] = ()
-    if fitted.tokens is not None:
-        after = [step for step in spec.inputs if not isinstance(step, schema.Tokens)]
-        own = table if rows is None else table.take(rows)
-        token_rows = fitted.transform(own)
-        assert isinstance(token_rows, TokenRows), "tokens makes rows of word indices"
-        steps = fit_tokens(after, dataset.name, fitted.tokens.num_words, token_rows)
-    return FittedPreprocessing(steps, targets, len(table.columns), n_outputs, fitted)
-
-
-def _as_table(dataset: Dataset, inputs: Array) -> Table:
-    """An array as a table, its columns named as the data set has it, or by their positions."""
+        kinds = [(column.name, kind_of(column)) for column in inputs.columns]
+        return plan_columns(_own_steps(spec), kinds, dataset.name)
     names = array_columns(dataset.feature_names, inputs.shape[1])
-    columns = zip(names, inputs.T, strict=True)
-    return Table(tuple(number_column(name, values) for name, values in columns), len(inputs))
+    return plan_columns(_own_steps(spec), [(name, "number") for name in names], dataset.name, default=False)
 
 
-def _refuse_other_steps(spec: schema.Preprocessing, dataset: str) -> None:
-    for step in spec.inputs:
-        if isinstance(step, (schema.Text, schema.Tokens)):
-            raise DataError(
-                f"{step.kind} takes texts, and the inputs of {dataset} are lists of tokens already. Use "
-                "multi_hot."
-            )
+def array_columns(names: Sequence[str] | None, n_features: int) -> tuple[str, ...]:
+    """What the columns of an array are called: their names where there are as many, else their positions."""
+    if names is not None and len(names) == n_features and len(set(names)) == n_features:
+        return tuple(names)
+    return tuple(map(str, range(n_features)))
+
+
+def _fit_token_step(
+    steps: Sequence[schema.PreprocessingStep], name: str, num_words: int | None, rows: TokenRows
+) -> FittedStep:
+    """Learn the step that makes rows of numbers of token rows, and refuse other steps.
+
+    Args:
+        steps: the spec's, those for texts left out.
+        name: what messages call the data set.
+        num_words: all tokens are below, or None.
+        rows: the training rows.
+    """
+    steps = [step for step in steps if step.takes]
+    if not steps or steps[0].gives != "rows":
+        raise DataError(
+            f"The inputs of {name} are lists of tokens, of differing lengths. Turn them into rows of numbers "
+            "first, with preprocessing.inputs: multi_hot."
+        )
+    first, others = steps[0], steps[1:]
+    if others:
+        held = "0 and 1 already" if isinstance(first, schema.MultiHot) else "word indices"
+        raise DataError(f"{others[0].kind} does not apply to {first.kind} rows, which are {held}.")
+    return fitted_class(first, "tokens").fit(first, rows, FitContext(num_words=num_words))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter
 
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess import json_checks
-from nnrun.data.preprocess.json_checks import float32, mean_and_std
+from nnrun.data.preprocess.fitted_step import Deviation, Finite, Size, check_float32, mean_and_std
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
 
 @dataclass(frozen=True)
-class FittedOneHot:
+class FittedOneHotTargets:
     """Labels to rows of 0 and a single 1: float32 (N, K)."""
 
     classes: int
@@ -30,6 +30,10 @@ class FittedOneHot:
         y_NK[np.arange(len(labels)), labels] = 1
         return y_NK
 
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values."""
+        return {"one_hot": {"classes": self.classes}}
+
 
 @dataclass(frozen=True)
 class FittedClassIndex:
@@ -40,6 +44,10 @@ class FittedClassIndex:
     def transform(self, targets: Array, n_outputs: int) -> Array:
         """One integer per row."""
         return _labels(targets, self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values."""
+        return {"class_index": {"classes": self.classes}}
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,12 @@ class FittedTargetScale:
         y_NK = target_columns(targets, n_outputs)
         if self.scale.log1p:
             _refuse_what_has_no_logarithm(y_NK)
-        return float32(self.scale.apply(y_NK), "The target in")
+        return check_float32(self.scale.apply(y_NK), "The target in")
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values."""
+        kind = "log1p" if self.scale.log1p else "standardize"
+        return {kind: {"mean": list(self.scale.mean), "std": list(self.scale.std)}}
 
 
 @dataclass(frozen=True)
@@ -62,10 +75,14 @@ class FittedNoTarget:
 
     def transform(self, targets: Array, n_outputs: int) -> Array:
         """The same numbers, one column per output."""
-        return float32(target_columns(targets, n_outputs), "The target in")
+        return check_float32(target_columns(targets, n_outputs), "The target in")
+
+    def to_json(self) -> dict[str, Any]:
+        """No state."""
+        return {"none": {}}
 
 
-TargetState: TypeAlias = FittedOneHot | FittedClassIndex | FittedTargetScale | FittedNoTarget
+FittedTargets: TypeAlias = FittedOneHotTargets | FittedClassIndex | FittedTargetScale | FittedNoTarget
 
 
 def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
@@ -121,18 +138,18 @@ def loss_of_digits(targets: Array) -> float:
 
 def fit_targets(
     step: schema.Component | None, targets: Array, rows: Array | None, n_outputs: int
-) -> TargetState:
+) -> FittedTargets:
     """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
     match step:
         case schema.OneHotTargets():
             _labels(targets, n_outputs, rows)
-            return FittedOneHot(n_outputs)
+            return FittedOneHotTargets(n_outputs)
         case schema.ClassIndexTargets():
             _labels(targets, n_outputs, rows)
             return FittedClassIndex(n_outputs)
         case schema.StandardizeTargets():
             y_NK = target_columns(targets, n_outputs).astype(np.float64)
-            return FittedTargetScale(TargetScale(*mean_and_std(y_NK, "target column")))
+            return FittedTargetScale(_scale(y_NK, log1p=False))
         case schema.Log1pTargets():
             return FittedTargetScale(_log_scale(step, target_columns(targets, n_outputs), rows))
     target_columns(targets, n_outputs)
@@ -145,7 +162,12 @@ def _log_scale(step: schema.Log1pTargets, y_NK: Array, rows: Array | None) -> Ta
     plain = TargetScale((0.0,) * y_NK.shape[1], (1.0,) * y_NK.shape[1], log1p=True)
     if not step.standardize:
         return plain
-    return TargetScale(*mean_and_std(plain.apply(y_NK), "target column"), log1p=True)
+    return _scale(plain.apply(y_NK), log1p=True)
+
+
+def _scale(y_NK: npt.NDArray[np.float64], *, log1p: bool) -> TargetScale:
+    mean, std = mean_and_std(y_NK, [f"target column {column}" for column in range(y_NK.shape[1])])
+    return TargetScale(tuple(mean), tuple(std), log1p)
 
 
 def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> None:
@@ -160,36 +182,21 @@ def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> Non
         )
 
 
-def target_to_json(step: TargetState) -> dict[str, Any]:
-    """A fitted step as plain values."""
-    match step:
-        case FittedOneHot():
-            return {"one_hot": {"classes": step.classes}}
-        case FittedClassIndex():
-            return {"class_index": {"classes": step.classes}}
-        case FittedTargetScale():
-            scale = step.scale
-            kind = "log1p" if scale.log1p else "standardize"
-            return {kind: {"mean": list(scale.mean), "std": list(scale.std)}}
-        case FittedNoTarget():
-            return {"none": {}}
+_STRICT = ConfigDict(strict=True)
+_CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
+_MEANS: TypeAdapter[list[float]] = TypeAdapter(list[Finite], config=_STRICT)
+_STDS: TypeAdapter[list[float]] = TypeAdapter(list[Deviation], config=_STRICT)
 
 
-def target_from_json(document: Mapping[str, Any], n_outputs: int) -> TargetState:
-    """What the above wrote; ValueError or KeyError for anything else."""
-    ((name, values),) = document.items()
-
-    def scale(*, log1p: bool) -> FittedTargetScale:
-        mean = json_checks.floats(values["mean"], n_outputs)
-        return FittedTargetScale(
-            TargetScale(mean, json_checks.floats(values["std"], n_outputs, positive=True), log1p)
-        )
-
-    known: Mapping[str, Callable[[], TargetState]] = {
-        "one_hot": lambda: FittedOneHot(json_checks.count(values["classes"])),
-        "class_index": lambda: FittedClassIndex(json_checks.count(values["classes"])),
-        "standardize": lambda: scale(log1p=False),
-        "log1p": lambda: scale(log1p=True),
-        "none": FittedNoTarget,
-    }
-    return known[name]()
+def read_targets(document: Mapping[str, Any], n_outputs: int) -> FittedTargets:
+    """The fitted step that `to_json` wrote; ValueError or KeyError for anything else."""
+    ((kind, state),) = document.items()
+    if kind in ("one_hot", "class_index"):
+        classes = _CLASSES.validate_python(state["classes"])
+        return FittedOneHotTargets(classes) if kind == "one_hot" else FittedClassIndex(classes)
+    if kind == "none":
+        return FittedNoTarget()
+    mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
+    if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
+        raise ValueError(document)
+    return FittedTargetScale(TargetScale(tuple(mean), tuple(std), kind == "log1p"))

@@ -1,20 +1,20 @@
-"""Steps of a column of texts: words to columns, or to word indices."""
+"""Steps of a column of texts: `text` makes a feature of each word, `tokens` rows of word indices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.preprocess import json_checks
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Levels, Mask, Problems, Size
 from nnrun.data.preprocess.split_words import CutTexts, cut_once
 from nnrun.data.rows import SparseRows
-from nnrun.data.table import CategoryColumn, Column, TextColumn
+from nnrun.data.table import TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
@@ -24,18 +24,12 @@ UNKNOWN = 1
 FIRST_WORD = 2
 
 
-def as_texts(column: Column) -> TextColumn:
-    """A column of categories as the texts that they are."""
-    if isinstance(column, CategoryColumn):
-        levels = np.array([*column.levels, None], object)
-        return TextColumn(column.name, levels[column.codes])
-    assert isinstance(column, TextColumn), "the plan lets only texts and categories here"
-    return column
+_MOST_GENERATED = 50  # words of a generated text
 
 
 @dataclass(frozen=True)
-class WordsColumn:
-    """Texts to sparse rows, a column for each of some words.
+class FittedText(FittedStep):
+    """Texts to sparse rows with a column for each of some words.
 
     Attributes:
         words: in alphabetical order. With `ngrams` above 1 some are runs of words, with blanks between.
@@ -47,39 +41,60 @@ class WordsColumn:
     """
 
     kind: ClassVar[str] = "text"
-    words: tuple[str, ...]
+    spec: ClassVar = schema.Text
+    form: ClassVar = "text"
+    program: ClassVar = "outside"
+    words: Levels
     lower: bool
-    ngrams: int
-    weighting: str
-    idf: tuple[float, ...] = ()
+    ngrams: Size
+    weighting: Literal["binary", "count", "tf_idf"]
+    idf: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.idf) != (len(self.words) if self.weighting == "tf_idf" else 0):
+            raise ValueError("one idf is needed for each word")
+
+    @classmethod
+    def fit(cls, step: schema.Text, column: TextColumn, context: FitContext) -> Self:
+        """The most frequent words of the training rows."""
+        texts, counts = cut_once(column.values, step.lower, step.ngrams)
+        counts = counts if context.rows is None else counts[context.rows]
+        in_rows = np.bincount(counts.indices, minlength=len(texts.words))
+        chosen = sorted(
+            _frequent(step, column.name, texts, counts, step.num_words), key=texts.words.__getitem__
+        )
+        idf: tuple[float, ...] = ()
+        if step.weighting == "tf_idf":
+            idf = tuple((np.log((1 + counts.shape[0]) / (1 + in_rows[chosen])) + 1).tolist())
+        return cls(tuple(texts.words[i] for i in chosen), step.lower, step.ngrams, step.weighting, idf)
 
     @property
     def width(self) -> int:
-        """Columns that it gives."""
+        """The words."""
         return len(self.words)
 
     @property
     def sparse(self) -> bool:
-        """True."""
+        """Always."""
         return True
 
-    def names(self, column: str) -> list[str]:
-        """The features' names."""
+    def feature_names(self, column: str) -> list[str]:
+        """`column:word`."""
         return [f"{column}:{word}" for word in self.words]
 
     @cached_property
     def _place(self) -> dict[str, int]:
         return {word: place for place, word in enumerate(self.words)}
 
-    def apply(self, column: TextColumn, problems: Any = None) -> SparseRows:
+    def transform(self, values: TextColumn, problems: Problems) -> SparseRows:
         """(N, words); a missing text is an empty one."""
-        texts, counts = cut_once(column.values, self.lower, self.ngrams)
+        texts, counts = cut_once(values.values, self.lower, self.ngrams)
         places = np.array([self._place.get(word, -1) for word in texts.words], np.int64)
         known = np.flatnonzero(places >= 0)
         return self._weighted(_columns(counts, known, places[known], self.width))
 
     def _weighted(self, counts: Any) -> SparseRows:
-        """Rows of counts as rows of what stands for them."""
+        """Rows of counts with the values that the weighting gives them."""
         indptr, indices = counts.indptr.astype(np.int64), counts.indices.astype(np.int32, copy=False)
         if self.weighting == "binary":
             return SparseRows(indptr, indices, None, self.width)
@@ -90,38 +105,33 @@ class WordsColumn:
         lengths = np.sqrt(np.bincount(row_of_entry, values**2, len(indptr) - 1))
         return SparseRows(indptr, indices, (values / lengths[row_of_entry]).astype(np.float32), self.width)
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {
-            "words": list(self.words),
-            "lower": self.lower,
-            "ngrams": self.ngrams,
-            "weighting": self.weighting,
-            "idf": list(self.idf),
-        }
+    def unseen(self, column: TextColumn) -> Mask:
+        """Texts without a known word."""
+        return _without_words(column, self.transform(column, {}).indptr)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> WordsColumn:
-        """What `to_json` gave, checked."""
-        words = json_checks.different_texts(values["words"])
-        weighting = json_checks.one_of(values["weighting"], "binary", "count", "tf_idf")
-        size = len(words) if weighting == "tf_idf" else 0
-        return cls(
-            words,
-            json_checks.flag(values["lower"]),
-            json_checks.count(values["ngrams"]),
-            weighting,
-            json_checks.floats(values["idf"], size, positive=True),
-        )
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Some of the words."""
+        return _generated(self.words, values, rng)
 
 
 @dataclass(frozen=True)
-class TokensColumn:
+class FittedTokens(FittedStep):
     """Texts to rows of word indices: `words[i]` is i + 2, every other word 1. 0 is left for padding."""
 
     kind: ClassVar[str] = "tokens"
-    words: tuple[str, ...]
+    spec: ClassVar = schema.Tokens
+    form: ClassVar = "text"
+    program: ClassVar = "outside"
+    words: Levels
     lower: bool
+
+    @classmethod
+    def fit(cls, step: schema.Tokens, column: TextColumn, context: FitContext) -> Self:
+        """The most frequent words of the training rows, the most frequent first."""
+        texts, counts = cut_once(column.values, step.lower)
+        counts = counts if context.rows is None else counts[context.rows]
+        chosen = _frequent(step, column.name, texts, counts, step.num_words - FIRST_WORD)
+        return cls(tuple(texts.words[i] for i in chosen), step.lower)
 
     @property
     def num_words(self) -> int:
@@ -132,58 +142,48 @@ class TokensColumn:
     def _place(self) -> dict[str, int]:
         return {word: place for place, word in enumerate(self.words, start=FIRST_WORD)}
 
-    def apply(self, column: TextColumn, problems: Any = None) -> TokenRows:
+    def transform(self, values: TextColumn, problems: Problems) -> TokenRows:
         """A row of indices for each text, in the order of its words; none for a missing text."""
-        texts, _ = cut_once(column.values, self.lower)
+        texts, _ = cut_once(values.values, self.lower)
         places = np.array([self._place.get(word, UNKNOWN) for word in texts.words], np.int32)
         return TokenRows(texts.indptr, places[texts.numbers])
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"words": list(self.words), "lower": self.lower}
+    def unseen(self, column: TextColumn) -> Mask:
+        """Texts without a known word."""
+        rows = self.transform(column, {})
+        return _without_words(column, np.concatenate([[0], np.cumsum(rows.tokens != UNKNOWN)])[rows.indptr])
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TokensColumn:
-        """What `to_json` gave, checked."""
-        return cls(json_checks.different_texts(values["words"]), json_checks.flag(values["lower"]))
-
-
-TextState = WordsColumn | TokensColumn
-TEXT_STATES: Mapping[str, type[TextState]] = {state.kind: state for state in (WordsColumn, TokensColumn)}
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """Some of the words."""
+        return _generated(self.words, values, rng)
 
 
-def fit_text(step: schema.Component, column: TextColumn, rows: Array | None) -> TextState:
-    """Learn a step's words from the training rows of a column.
+def _without_words(column: TextColumn, indptr: npt.NDArray[np.int64]) -> Mask:
+    """Which rows have a text, but no word between their bounds in `indptr`."""
+    has_text: Mask = np.array([bool(value) for value in column.values], bool)
+    empty: Mask = np.diff(indptr) == 0
+    return has_text & empty
 
-    Args:
-        step: `text` or `tokens`.
-        column: all rows: they are cut into words once for all folds.
-        rows: positions of the training rows, of which alone something is learned; None for all.
 
-    Raises:
-        DataError: the training rows hold no word that is frequent enough.
-    """
-    assert isinstance(step, (schema.Text, schema.Tokens)), "no other step takes texts"
-    ngrams = step.ngrams if isinstance(step, schema.Text) else 1
-    texts, counts = cut_once(column.values, step.lower, ngrams)
-    counts = counts if rows is None else counts[rows]
+def _generated(words: tuple[str, ...], values: Array, rng: np.random.Generator) -> Array:
+    texts = np.empty(len(values), object)
+    texts[:] = [" ".join(rng.choice(words or ("a", "b"), rng.integers(1, _MOST_GENERATED))) for _ in values]
+    return texts
+
+
+def _frequent(
+    step: schema.Text | schema.Tokens, column: str, texts: CutTexts, counts: Any, most: int
+) -> list[int]:
+    """The numbers of at most so many words that are frequent enough in the training rows' `counts`."""
     in_rows = np.bincount(counts.indices, minlength=len(texts.words))
     occurrences = np.bincount(counts.indices, counts.data, len(texts.words)).astype(np.int64)
-    most = step.num_words - (FIRST_WORD if isinstance(step, schema.Tokens) else 0)
     chosen = _most_frequent(texts, occurrences, in_rows >= step.min_count, most)
-    if not len(chosen):
+    if not chosen:
         raise DataError(
             f"{step.kind}: no word is in {step.min_count} or more of the training rows of column "
-            f"{quoted(column.name)}."
+            f"{quoted(column)}."
         )
-    if isinstance(step, schema.Tokens):
-        return TokensColumn(tuple(texts.words[i] for i in chosen), step.lower)
-    chosen = sorted(chosen, key=texts.words.__getitem__)
-    idf: tuple[float, ...] = ()
-    if step.weighting == "tf_idf":
-        idf = tuple((np.log((1 + counts.shape[0]) / (1 + in_rows[chosen])) + 1).tolist())
-    words = tuple(texts.words[i] for i in chosen)
-    return WordsColumn(words, step.lower, step.ngrams, step.weighting, idf)
+    return chosen
 
 
 def _most_frequent(

@@ -6,21 +6,17 @@ there is, and nothing in its output shows it. Hashing takes every value, and num
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from nnrun.data.preprocess.categorical import FillCategory, OneHotColumn, OrdinalColumn, as_categories
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable
-from nnrun.data.preprocess.numeric import ImputeColumn
-from nnrun.data.preprocess.texts import UNKNOWN, TokensColumn, WordsColumn, as_texts
-from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
+from nnrun.data.preprocess.fitted_step import Mask
+from nnrun.data.table import Column, Table, as_categories, as_texts
 from nnrun.spec.wording import quoted
 
-Mask = npt.NDArray[np.bool_]
 _LARGE_SHARE = 0.5
 
 
@@ -107,56 +103,24 @@ def _of_table(fitted: Sequence[FittedTable], table: Table, texts: bool) -> Itera
 
 
 def _of_column(fitted: Sequence[FittedColumn], column: Column, texts: bool) -> Iterator[Unknown]:
-    steps = [_telling_step(each) for each in fitted]
-    if any(isinstance(step, (WordsColumn, TokensColumn)) for step in steps):
-        if texts:
-            yield from _without_known_words(steps, as_texts(column))
+    """What none of the networks knows. In each the first step that does more than fill gaps tells."""
+    telling = [next((step for step in each.steps if not step.fills_gaps), None) for each in fitted]
+    steps = [step for step in telling if step is not None]
+    of_texts = any(step.form == "text" for step in steps)
+    if len(steps) < len(fitted) or (of_texts and not texts) or any(step.form == "number" for step in steps):
         return
-    if not all(isinstance(step, (OneHotColumn, OrdinalColumn)) for step in steps):
+    taken = as_texts(column) if of_texts else as_categories(column)
+    masks = [mask for step in steps if (mask := step.unseen(taken)) is not None]
+    if len(masks) < len(steps):
         return
-    category = as_categories(column)
-    known: set[str] = set()
-    gaps_known = False
-    for step, each in zip(steps, fitted, strict=True):
-        assert isinstance(step, (OneHotColumn, OrdinalColumn)), "checked above"
-        known |= set(step.levels)
-        if isinstance(step, OneHotColumn):
-            known |= set(step.rare)
-            gaps_known |= step.missing or step.rare_missing
-        gaps_known |= step is not each.steps[0] or isinstance(step, OrdinalColumn)
-    yield from _in_categories(category, known, gaps_known=gaps_known)
-
-
-def _telling_step(fitted: FittedColumn) -> Any:
-    """The step that knows the training rows' values; None where there is none."""
-    for step in fitted.steps:
-        if not isinstance(step, (FillCategory, ImputeColumn)):
-            return step
-    return None
-
-
-def _in_categories(column: CategoryColumn, known: Iterable[str], *, gaps_known: bool) -> Iterator[Unknown]:
-    known = set(known)
-    unknown = np.array([*(level not in known for level in column.levels), False], bool)[column.codes]
-    rows = len(column.codes)
-    if unknown.any():
-        example = column.levels[column.codes[int(np.argmax(unknown))]]
-        yield Unknown(column.name, "value", int(unknown.sum()), rows, example)
-    missing = int(column.missing.sum())
-    if missing and not gaps_known:
-        yield Unknown(column.name, "missing", missing, rows, None)
-
-
-def _without_known_words(steps: Sequence[Any], column: TextColumn) -> Iterator[Unknown]:
-    unknown: Mask = np.array([bool(value) for value in column.values], bool)
-    for step in steps:
-        made = step.apply(column)
-        known = made.tokens != UNKNOWN if isinstance(step, TokensColumn) else np.ones(made.nnz, bool)
-        before = np.concatenate([[0], np.cumsum(known)])
-        unknown &= np.diff(before[made.indptr]) == 0
-    if unknown.any():
-        example = column.values[int(np.argmax(unknown))]
-        yield Unknown(column.name, "words", int(unknown.sum()), len(unknown), example)
+    unseen: Mask = np.logical_and.reduce(masks)
+    rows = len(unseen)
+    if unseen.any():
+        what: Literal["words", "value"] = "words" if of_texts else "value"
+        yield Unknown(column.name, what, int(unseen.sum()), rows, as_texts(taken).values[np.argmax(unseen)])
+    together = zip(steps, fitted, strict=True)
+    if all(step is each.steps[0] and step.expects_values for step, each in together) and taken.missing.any():
+        yield Unknown(column.name, "missing", int(taken.missing.sum()), rows, None)
 
 
 def together(parts: Sequence[Sequence[Unknown]], rows: int) -> list[Unknown]:

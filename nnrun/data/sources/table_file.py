@@ -13,11 +13,10 @@ from nnrun.data.dataset import Dataset, Samples, SourceFile
 from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
-from nnrun.data.preprocess.categorical import as_categories
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.sources.test_rows import rows_of_fraction
-from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, exact_number
+from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
 from nnrun.data.tables.open_file import refuse_what_is_no_file, sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.data.tables.row_reader import RowReader

@@ -8,9 +8,16 @@ from typing import Any, Final
 import numpy as np
 
 from nnrun.data.inference.dates import iso_texts
-from nnrun.data.preprocess.categorical import as_categories
-from nnrun.data.preprocess.column_steps import kind_of
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, exact_number
+from nnrun.data.table import (
+    CategoryColumn,
+    Column,
+    NumberColumn,
+    Table,
+    TextColumn,
+    as_categories,
+    exact_number,
+    kind_of,
+)
 from nnrun.data.value_names import shown_number
 
 MOST_VALUES: Final = 20

@@ -121,6 +121,11 @@ class CsvRows:
             raise DataError(
                 f"{where}: the header is not a valid CSV row: {error} (is a quote closed?)."
             ) from None
+        if fields[0].lower().startswith("sep=") and not any(fields[1:]):
+            raise DataError(
+                f"{where} is {quoted(text.strip())}, which tells only Excel the delimiter. Delete "
+                "the line, so that the first one names the columns."
+            )
         if not header_row:
             return 0, names_by_position(len(fields))
         names = named_columns(fields)
@@ -282,11 +287,14 @@ class CsvRows:
 
     def _ragged(self, line: int, found: int) -> DataError:
         width = len(self.names)
-        advice = (
-            "Put a field that holds the delimiter in quotes."
-            if found > width
-            else "Write an empty field where a value is missing."
-        )
+        if found < width:
+            advice = "Write an empty field where a value is missing."
+        elif width == 1 and self.header:
+            advice = (
+                "If the file begins with a title or a comment, delete it: the first line names the columns."
+            )
+        else:
+            advice = "Put a field that holds the delimiter in quotes."
         return DataError(
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )

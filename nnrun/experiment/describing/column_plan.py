@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnrun.data import Dataset, FittedPreprocessing
-from nnrun.data.preprocess import plan_columns
-from nnrun.data.preprocess.column_steps import kind_of
-from nnrun.data.table import Table
+from nnrun.data.preprocess import column_plans
 from nnrun.spec import schema
-from nnrun.spec.step_types import TOKEN_STEPS
 from nnrun.spec.writing.dump import flow_text
 
 
@@ -37,13 +34,10 @@ def column_plan(
     spec: schema.ExperimentSpec, dataset: Dataset, fitted: FittedPreprocessing
 ) -> tuple[PlannedColumn, ...]:
     """The plan of each column, its features as one network's training rows gave them; empty for no table."""
-    table = dataset.train.inputs
-    if not isinstance(table, Table) or fitted.table is None:
+    if fitted.table is None or not fitted.of_table:
         return ()
-    kinds = [(column.name, kind_of(column)) for column in table.columns]
-    steps = spec.preprocessing.inputs
-    own = [step for step in steps if not isinstance(step, schema.Custom)]  # those take the row as a whole
-    after = [_step(step) for step in steps if isinstance(step, (*TOKEN_STEPS, schema.Custom))]
+    steps = spec.preprocessing.inputs  # the last ones may take the row as a whole
+    after = [_step(step) for step in steps if isinstance(step, schema.Custom) or step.takes == ("tokens",)]
     return tuple(
         PlannedColumn(
             plan.name,
@@ -53,7 +47,7 @@ def column_plan(
             fitted.width if fitted.tokens is not None else column.width,
             column.sparse or fitted.tokens is not None,
         )
-        for plan, column in zip(plan_columns(own, kinds, dataset.name), fitted.table.columns, strict=True)
+        for plan, column in zip(column_plans(spec.preprocessing, dataset), fitted.table.columns, strict=True)
     )
 
 

@@ -84,22 +84,7 @@ def make_panels(
     _refuse_what_lacks_the_phase(runs, only)
     labels = [run.id for run in runs] if labels is None else labels
     sources = [_source(run, skip) for run in runs]
-    tables = [source.table for source in sources]
-    have = [measures(table) for table in tables]
-    every = list(dict.fromkeys(measure for names in have for measure in names))
-    wanted = [measure for measure in every if all(measure in names for names in have)]
-    left_out = {
-        measure: [place for place, names in enumerate(have) if measure not in names]
-        for measure in every
-        if measure not in wanted
-    }
-    if metric is not None:
-        wanted, left_out = [metric.removeprefix("val_")], {}
-        for run, names in zip(runs, have, strict=True):
-            if wanted[0] not in names:
-                raise UsageError(f"{run.id} has no measure '{metric}'; it has {', '.join(names)}.")
-    if not wanted:
-        raise DataError(f"{runs[0].id} has no loss in its history: there is nothing to draw.")
+    wanted, left_out = _wanted(runs, [measures(source.table) for source in sources], metric)
     curves: dict[str, list[Curve]] = {}
     empty: dict[str, list[int]] = {}
     for measure in wanted:
@@ -121,18 +106,29 @@ def make_panels(
             empty[measure] = without
         if len(without) < len(drawn):
             curves[measure] = drawn
-    remarks = []
-    (first, *_) = sources
-    if first.kind is not None and len(runs) == 1:
-        fewer = first.reached_by_all + 1
-        remarks = [
-            f"mean of the {first.kind}s",
-            *([f"of fewer from epoch {fewer}"] if fewer <= len(first.table) else []),
-        ]
+    remarks = sources[0].remarks if len(runs) == 1 else []
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     remarks += ["logarithmic"] if log else []
     return Panels(curves, ", ".join(remarks), left_out, empty, log)
+
+
+def _wanted(
+    runs: Sequence[RunDirectory], have: Sequence[Sequence[str]], metric: str | None
+) -> tuple[list[str], dict[str, list[int]]]:
+    """The measures that all runs have, or the one that is asked for; and of each other one who lacks it."""
+    every = list(dict.fromkeys(measure for names in have for measure in names))
+    lack = {m: [place for place, names in enumerate(have) if m not in names] for m in every}
+    wanted = [measure for measure in every if not lack[measure]]
+    if metric is not None:
+        wanted = [metric.removeprefix("val_")]
+        for run, names in zip(runs, have, strict=True):
+            if wanted[0] not in names:
+                raise UsageError(f"{run.id} has no measure '{metric}'; it has {', '.join(names)}.")
+        return wanted, {}
+    if not wanted:
+        raise DataError(f"{runs[0].id} has no loss in its history: there is nothing to draw.")
+    return wanted, {measure: places for measure, places in lack.items() if places}
 
 
 def write_figure(panels: Panels, path: Path) -> Path:
@@ -170,6 +166,15 @@ class _Source:
     reached_by_all: int
     chosen_by: str | None
     best_epoch: int | None
+
+    @property
+    def remarks(self) -> list[str]:
+        """Over which folds or seeds the mean is."""
+        if self.kind is None:
+            return []
+        fewer = self.reached_by_all + 1
+        more = [f"of fewer from epoch {fewer}"] if fewer <= len(self.table) else []
+        return [f"mean of the {self.kind}s", *more]
 
 
 def _source(run: RunDirectory, skip: int) -> _Source:

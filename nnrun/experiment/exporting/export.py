@@ -11,19 +11,15 @@ import torch
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.preprocess import FittedColumn, FittedStandardize
-from nnrun.data.preprocess.categorical import OneHotColumn, OrdinalColumn
-from nnrun.data.preprocess.datetimes import DatetimeColumn
-from nnrun.data.preprocess.numeric import Log1pColumn, MinMaxColumn, StandardizeColumn
-from nnrun.data.preprocess.texts import TokensColumn, WordsColumn
+from nnrun.data.preprocess import FittedColumn
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.experiment.exporting.export_formats import (
     FORMATS,
     Export,
     FormatName,
-    RowsOf,
     metadata_of,
+    refuse_steps_without_program,
     require_onnx,
     rows_of,
 )
@@ -82,7 +78,7 @@ class Exported:
     weights: UsedWeights
     features: int
     dtype: str | None
-    rows_of: RowsOf
+    rows_of: str
     columns: tuple[str, ...]
     outputs: int
     meaning: Meaning
@@ -115,7 +111,8 @@ def export_run(
         data_dir: where data files are looked for first. Nothing is downloaded.
 
     Raises:
-        UsageError: the run has several networks and none was named; or a package is missing.
+        UsageError: the run has several networks and none was named, a package is missing, or a program cannot
+            contain the preprocessing.
         NnrunError: the predictions differ.
     """
     if format_ == "onnx":
@@ -124,6 +121,8 @@ def export_run(
     spec = load_spec_of_networks(run, data_dir)
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
+    if kind.program:
+        refuse_steps_without_program(fitted)
     metadata = metadata_of(
         format="nnrun",
         nnrun=__version__,
@@ -222,47 +221,18 @@ def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     if fitted.table is not None:
         table = Table(tuple(_generated_column(column, rng, rows) for column in fitted.table.columns), rows)
         return table if fitted.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
-    if fitted.n_features is None:
-        lengths = rng.integers(1, 200, rows)
-        return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
-    x_NF = rng.normal(size=(rows, fitted.n_features))
-    for step in reversed(fitted.inputs):
-        if isinstance(step, FittedStandardize):
-            columns = slice(None) if step.columns is None else list(step.columns)
-            x_NF[:, columns] = x_NF[:, columns] * np.array(step.std) + np.array(step.mean)
-    return x_NF
-
-
-_MOST_WORDS = 50  # of a generated text
+    lengths = rng.integers(1, 200, rows)
+    return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
 
 
 def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:
-    """Random values of one column that its steps take."""
-    levels: tuple[str, ...] = ("a", "b")
+    """Random values of one column that its steps take, each step's made from those that it gives."""
+    values: Array = rng.normal(size=rows)
     for step in reversed(column.steps):
-        if isinstance(step, (OneHotColumn, OrdinalColumn)):
-            levels = step.levels or levels
-        elif isinstance(step, (WordsColumn, TokensColumn)):
-            levels = step.words or levels
-    if column.kind == "date" or isinstance(column.steps[-1] if column.steps else None, DatetimeColumn):
-        days = np.datetime64("2000-01-01") + rng.integers(0, 20_000, rows)
-        different, codes = np.unique(days.astype(str), return_inverse=True)
-        dates = tuple(map(str, different))
-        return CategoryColumn(column.name, codes.astype(np.int32), dates, column.kind == "date")
-    if column.kind == "category":
-        return CategoryColumn(column.name, rng.integers(0, len(levels), rows).astype(np.int32), levels)
+        values = step.generate(values, rng)
+    if column.kind == "number":
+        return NumberColumn(column.name, values.astype(np.float64))
     if column.kind == "text":
-        texts = np.empty(rows, object)
-        texts[:] = [" ".join(rng.choice(levels, rng.integers(1, _MOST_WORDS))) for _ in range(rows)]
-        return TextColumn(column.name, texts)
-    values = rng.normal(size=rows)
-    for step in reversed(column.steps):
-        if isinstance(step, OrdinalColumn | OneHotColumn):
-            values = rng.choice([float(level) for level in levels], rows)
-        elif isinstance(step, StandardizeColumn):
-            values = values * step.std + step.mean
-        elif isinstance(step, MinMaxColumn):
-            values = values * step.range + step.low
-        elif isinstance(step, Log1pColumn):
-            values = np.expm1(np.abs(values))
-    return NumberColumn(column.name, values)
+        return TextColumn(column.name, values.astype(object))
+    levels, codes = np.unique(values.astype(str), return_inverse=True)
+    return CategoryColumn(column.name, codes.astype(np.int32), tuple(map(str, levels)), column.kind == "date")

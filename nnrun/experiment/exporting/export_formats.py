@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -19,30 +19,18 @@ import torch
 
 from nnrun.data import FittedPreprocessing, SparseRows
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.preprocess import FittedStandardize, FittedTable
-from nnrun.data.preprocess.numeric import (
-    NUMBER_STATES,
-    ImputeColumn,
-    Log1pColumn,
-    MinMaxColumn,
-    StandardizeColumn,
-)
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.model.network import build_network
-from nnrun.model.standalone import NumberColumns, NumberStep, Scale, StandaloneNetwork
+from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.wording import listing
 
 FormatName = Literal["safetensors", "pt2", "onnx"]
-RowsOf = Literal["features", "multi_hot", "pad", "prepared"]
-"""`features`: raw ones, NaN where one is missing; else rows that are made outside: of tokens, or of columns
-of which some are no numbers."""
-NUMBERS = tuple(NUMBER_STATES.values())
 INPUT, OUTPUT = "rows", "predictions"  # what an ONNX file calls them
 _EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _CPU = torch.device("cpu")
@@ -71,20 +59,17 @@ class Export:
         return fitted.n_features or 0 if self.rows_of == "features" else fitted.width
 
     @property
-    def rows_of(self) -> RowsOf:
+    def rows_of(self) -> str:
         """What a row is that a program takes."""
         return rows_of(self.network.fitted)
 
     def module(self) -> StandaloneNetwork:
         """The network with its preprocessing inside."""
         fitted = self.network.fitted
-        module = StandaloneNetwork(
-            build_network(self.spec.layers, fitted.width, fitted.tokens),
-            self.network.weights,
-            [_scale_of(step, fitted.width) for step in fitted.inputs if isinstance(step, FittedStandardize)],
-            fitted.target_scale,
-            number_columns(fitted.table) if fitted.table and self.rows_of == "features" else None,
-        )
+        network = build_network(self.spec.layers, fitted.width, fitted.tokens)
+        numbers = None if fitted.table is None else fitted.table.numbers
+        preprocess = None if numbers is None else partial(numbers.map(torch.from_numpy).compute, xp=torch)
+        module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.target_scale)
         return module.eval()
 
     def example(self) -> torch.Tensor:
@@ -105,9 +90,10 @@ class Export:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the raw features that a program takes, in order; empty where they are no table."""
-        table = self.network.fitted.table
-        of_table = table is not None and self.rows_of == "features"
-        return tuple(column.name for column in table.columns) if table is not None and of_table else ()
+        fitted = self.network.fitted
+        if fitted.table is None or not fitted.of_table or self.rows_of != "features":
+            return ()
+        return tuple(column.name for column in fitted.table.columns)
 
 
 @dataclass(frozen=True)
@@ -127,54 +113,30 @@ class Format:
     ask: Callable[[Export, Path, RawInputs], Array]
 
 
-def rows_of(fitted: FittedPreprocessing) -> RowsOf:
-    """What a row is that a program takes: values that are not numbers must be converted first."""
-    if fitted.tokens is not None:
-        if fitted.table is not None:
-            return "prepared"
-        return "multi_hot" if fitted.sparse else "pad"
+def rows_of(fitted: FittedPreprocessing) -> str:
+    """What a row is that a program takes.
+
+    `features` are raw ones, NaN where one is missing. Other rows are made outside: `multi_hot` or `pad` of a
+    data set's tokens, `prepared` of columns of which some hold no numbers.
+    """
     if fitted.table is None:
-        return "features"
-    numbers = all(isinstance(step, NUMBERS) for column in fitted.table.columns for step in column.steps)
-    return "features" if numbers else "prepared"
+        assert fitted.token_step is not None, "token rows have a step"
+        return fitted.token_step.kind
+    return "prepared" if fitted.table.numbers is None else "features"
 
 
-def number_columns(table: FittedTable) -> NumberColumns:
-    """The steps of a table of numbers, side by side: step i of every column that has one."""
-    depth = max(len(column.steps) for column in table.columns)
-    steps, indicators = [], []
-    for i in range(depth):
-        each = [column.steps[i] if i < len(column.steps) else None for column in table.columns]
-        scales = [
-            (s.mean, s.std)
-            if isinstance(s, StandardizeColumn)
-            else (s.low, s.range)
-            if isinstance(s, MinMaxColumn)
-            else (0.0, 1.0)
-            for s in each
-        ]
-        steps.append(
-            NumberStep(
-                fill=[s.value if isinstance(s, ImputeColumn) else math.nan for s in each],
-                log=[isinstance(s, Log1pColumn) for s in each],
-                mean=[mean for mean, _ in scales],
-                std=[std for _, std in scales],
-            )
+def refuse_steps_without_program(fitted: FittedPreprocessing) -> None:
+    """Raise UsageError where a step can neither be computed in a program nor be left to those who ask it."""
+    steps = [step for column in fitted.table.columns for step in column.steps] if fitted.table else []
+    steps += [] if fitted.token_step is None else [fitted.token_step]
+    names = [step.kind for step in steps if step.program is None]
+    names += [printable(step.spec.object) for step in fitted.custom]
+    if names:
+        raise UsageError(
+            "An exported program cannot contain the preprocessing step "
+            f"{listing(list(dict.fromkeys(names)))}. To export the weights, with spec and preprocessing "
+            "beside them: --format safetensors."
         )
-        indicators += [(i, c) for c, s in enumerate(each) if isinstance(s, ImputeColumn) and s.indicator]
-    order = []
-    for place, _ in enumerate(table.columns):
-        behind = [len(table.columns) + k for k, (_, column) in enumerate(indicators) if column == place]
-        order += [place, *behind]
-    return NumberColumns(steps, indicators, order)
-
-
-def _scale_of(step: FittedStandardize, width: int) -> Scale:
-    """A step that may scale some columns as one that scales all."""
-    mean, std = np.zeros(width), np.ones(width)
-    columns = slice(None) if step.columns is None else list(step.columns)
-    mean[columns], std[columns] = step.mean, step.std
-    return Scale(mean.tolist(), std.tolist())
 
 
 # --- safetensors -------------------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ def rows_in_words(rows: RowCounts, between: str, training: str = "training rows"
         between: what stands between the two.
         training: what training rows are called where validation rows follow.
     """
-    train = _range_in_words(rows.ranges.get("train") or [rows.train])
+    train = range_in_words(rows.ranges.get("train") or [rows.train])
     if not rows.validation:
         return f"{train} training rows"
-    validation = _range_in_words(rows.ranges.get("validation") or [rows.validation])
+    validation = range_in_words(rows.ranges.get("validation") or [rows.validation])
     return f"{train} {training}{between}{validation} validation rows"
 
 
-def _range_in_words(numbers: Sequence[int]) -> str:
+def range_in_words(numbers: Sequence[int]) -> str:
     """`712 or 713` of two neighbours, `75 to 225` of others, `75` of one."""
     joint = " or " if len(numbers) == 2 and numbers[1] - numbers[0] == 1 else " to "
     return joint.join(f"{number:,}" for number in numbers)

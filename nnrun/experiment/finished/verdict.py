@@ -146,7 +146,7 @@ def _sentence(
         near = "" if chosen.epoch == len(table) else f", near epoch {len(table)}"
         return (
             f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all "
-            f"{member_type}s reached."
+            f"{member_type}s reached; later epochs have no mean over all of them."
         )
     return sentence
 

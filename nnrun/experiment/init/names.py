@@ -1,5 +1,6 @@
-"""What the name of a column says about it: `Customer Number` names customers, `y81` is a year, `price` is a
-target."""
+"""What the name of a column says about it: `Customer Number` names customers, `y81` is a year.
+
+What it says of the target is in `target_names`."""
 
 from __future__ import annotations
 
@@ -12,69 +13,6 @@ def _set(words: str) -> frozenset[str]:
 
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
-
-TARGET_NAMES: Final = (
-    *("target", "label", "labels", "y", "outcome", "response", "survived", "species", "topic", "sentiment"),
-    *("churn", "churned", "medv", "depvar", "dependent", "class"),
-)
-"""What targets are usually called, the surest first. Titanic has `survived` and `class`."""
-
-OUTCOME_WORDS: Final = (
-    *(
-        "price",
-        "salary",
-        "wage",
-        "wages",
-        "sales",
-        "cost",
-        "costs",
-        "score",
-        "outcome",
-        "response",
-        "revenue",
-    ),
-    *(
-        "profit",
-        "spending",
-        "purchase",
-        "purchased",
-        "churn",
-        "fraud",
-        "spam",
-        "approved",
-        "approve",
-        "default",
-    ),
-    *("demand", "expenditure", "earnings", "decision", "result", "vote", "choice", "fare", "mpg", "yield"),
-    *("charges", "diagnosis", "survival", "survived", "mortality", "bankrupt", "acceptance", "target"),
-    *("accepted", "label", "class", "saving", "savings", "ownership", "cnt", "deny", "quality"),
-    *(
-        "cases",
-        "ncases",
-        "deaths",
-        "approval",
-        "denied",
-        "rent",
-        "claims",
-        "accidents",
-        "failure",
-        "severity",
-    ),
-)
-"""Words that the name of a target often has; weaker, since an input may have them too."""
-
-_COMPOUNDED: Final = ("price", "salary", "wage", "sales", "score", "scr", "gpa")
-WEAK_WORDS: Final = _set("income value rate rte rating status grade duration risk total amount level")
-"""Words of targets and of inputs alike: they decide only between columns that have no other sign."""
-
-_CONTEXT_WORDS: Final = _set(
-    "age sex gender race black white hispanic hisp ethnicity region state country county city zip zipcode "
-    "lat lon long latitude longitude south north east west urban rural married marital female male educ "
-    "education exper experience tenure year yr month day days week hour quarter season weekday date "
-    "period decade group treatment treat treated feed spray supp dose block plot variety fertilizer diet "
-    "method batch site trial arm cohort stratum cluster replicate rep order"
-)
-"""Words of what is known of somebody or something beforehand, or set by an experiment: rarely a target."""
 
 _ID_ENDS: Final = _set(
     "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid caseid "
@@ -101,19 +39,6 @@ _CLASS_WORDS: Final = _set(
 _TIME_WORDS: Final = _set("date time year month day datetime timestamp period quarter week yr")
 _WEEKDAY_NAMES: Final = _set("weekday dayofweek dow wday dayweek")
 _LABEL_PREFIX: Final = re.compile(r"(?i)(target|label|labels|tag|class|y|out|output)[ _.-]?(is[ _.-])?.+")
-_COMPUTED_PREFIXES: Final = (
-    ("log", 2),
-    ("ln", 2),
-    ("l", 2),
-    ("c", 3),
-    ("d", 3),
-    ("diff", 2),
-    ("lag", 2),
-    ("est", 3),
-    ("pred", 3),
-)
-_COMPUTED_SUFFIXES: Final = ("sq", "squared", "2", "log", "cu", "cubed", "lag", "lagged")
-_LAGGED: Final = re.compile(r"_\d$")
 _YEAR_DUMMY: Final = re.compile(r"(?i)(d|y|yr|year|t|yd|dy)[ _.]?(19|20)?\d\d")
 
 
@@ -181,12 +106,6 @@ def is_year_dummy(name: str) -> bool:
     return _YEAR_DUMMY.fullmatch(name) is not None
 
 
-def is_context(name: str) -> bool:
-    """Whether a name is that of something known beforehand: age, region, month."""
-    words = words_of(name)
-    return bool(words) and (words[0] in _CONTEXT_WORDS or words[-1] in _CONTEXT_WORDS)
-
-
 def names_name(name: str) -> bool:
     """Whether a column holds names: `name`, `Player Name`."""
     words = words_of(name)
@@ -196,48 +115,3 @@ def names_name(name: str) -> bool:
 def is_label_of_several(name: str) -> bool:
     """Whether a name is that of one of several labels: target_1, label_spam, y2."""
     return _LABEL_PREFIX.fullmatch(name) is not None
-
-
-def transformed(name: str, others: frozenset[str]) -> str | None:
-    """The column that another is computed from by its name: lprice and logPrice of price, expersq of exper,
-    its change or its value before (cprice, dprice, price_1).
-
-    Args:
-        name: of the column.
-        others: the folded names of all columns.
-    """
-    short = folded(name)
-    rests = [(short.removeprefix(prefix), least) for prefix, least in _COMPUTED_PREFIXES]
-    rests += [(short.removesuffix(suffix), 2) for suffix in _COMPUTED_SUFFIXES]
-    if _LAGGED.search(name):
-        rests.append((folded(_LAGGED.sub("", name)), 2))
-    return next(
-        (rest for rest, least in rests if rest != short and len(rest) >= least and rest in others), None
-    )
-
-
-def ends_like_outcome(name: str) -> str | None:
-    """The word of a target that a compound ends with: `avgsalary`, `testscr`."""
-    short = folded(name)
-    return next((word for word in _COMPOUNDED if short.endswith(word) and short != word), None)
-
-
-def shared_with(name: str, stem: str) -> int:
-    """How many letters of a file's name a column's name has: 5 for `bwght.csv` and `bwght`, 4 and more count.
-
-    A run of letters counts, so that `Airfares` and `FARE` share four; at the beginning (`sav` in `saving`)
-    three are enough.
-    """
-    ours, theirs = re.sub(r"\d+", "", folded(name)), re.sub(r"\d+", "", folded(stem))
-    if (len(ours) >= 4 and ours in theirs) or (len(ours) >= 3 and theirs.startswith(ours)):
-        return len(ours)
-    if len(theirs) >= 4 and theirs in ours:
-        return len(theirs)
-    shared = {word for word in words_of(name) if len(word) >= 4} & set(_parts(stem))
-    return max((len(word) for word in shared), default=0)
-
-
-def _parts(stem: str) -> tuple[str, ...]:
-    words = words_of(stem)
-    singular = tuple(word.removesuffix("s") for word in words)
-    return (*words, *singular)

@@ -21,6 +21,7 @@ from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.inputs import Inputs, choose_inputs, group_of
+from nnrun.experiment.init.likely_target import unable_by_name
 from nnrun.experiment.init.network import network_lines
 from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
@@ -29,7 +30,6 @@ from nnrun.experiment.init.target import (
     TaskName,
     possible_tasks,
     require_target,
-    unable_by_name,
     why_no_classes,
 )
 from nnrun.experiment.init.validation import (
@@ -72,7 +72,7 @@ class Request:
         task: as classes, or as numbers.
         spec_path: where the spec will lie; its paths are relative to that folder.
         why_target: why this column, for the comment next to it.
-        runners_up: what else could be the target, the likeliest first; two are told.
+        runners_up: what else could be the target, the likeliest first; the comment names two.
         test: a file of test rows, or None.
         labels: columns that look like several labels per row.
     """
@@ -279,8 +279,8 @@ def _dataset_lines(decided: _Decided) -> list[str]:
     targets: Any = list(request.targets) if len(request.targets) > 1 else decided.target
     why = request.why_target
     if decided.runners_up:
-        others = listing(decided.runners_up, "and")
-        why = f"{why or 'no other column is likelier'}; the next likeliest: {others}"
+        others = ", ".join(decided.runners_up)
+        why = f"{why or 'no column stands out as the target'}; other candidates: {others}"
     lines += remarked(f"    target: {flow(targets)}", why, "    ")
     for passed_over in _passed_over(decided):
         lines += comments(f"not the target: {passed_over}", "    ")
@@ -353,7 +353,7 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     unused = [*inputs.left_out, *(() if inputs.kept_giveaways else inputs.giveaways)]
     chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
     if decided.runners_up:
-        chosen["or"] = listing(decided.runners_up, "and")
+        chosen["other candidates"] = ", ".join(decided.runners_up)
     if passed_over := _passed_over(decided):
         chosen["passed over"] = "; ".join(passed_over)
     if decided.file.keys:

@@ -1,8 +1,7 @@
-"""Which column of a file to predict, where nobody says so, and whether as classes or as a number."""
+"""Whether a column can be predicted, and whether as classes or as a number."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -13,59 +12,15 @@ from nnrun.data.table import NumberColumn
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
-from nnrun.experiment.init.explained import explained
-from nnrun.experiment.init.roles import Roles, is_dummy, roles_of, whole_numbers
+from nnrun.experiment.init.roles import is_dummy, whole_numbers
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
 TaskName = Literal["classification", "regression"]
 
 _FEW: Final = 10
-_FEW_STEPS: Final = 6
-_MOST_CLASSES: Final = 50
+MOST_CLASSES: Final = 50
 _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
-
-# How much each sign counts, in points. The surest names are above all else; a position never outweighs one.
-_USUAL_NAME: Final = 10_000
-_NEXT_USUAL_NAME: Final = 200
-_FILE_NAME: Final = 800
-_OUTCOME_NAME: Final = 60
-_OUTCOME_WORD: Final = 40
-_WEAK_WORD: Final = 12
-_COMPOUND: Final = 22
-_FEW_COLUMNS: Final = 5
-_ALONE: Final = 12  # the only column that could be classes, at one of the ends
-_EXPLAINED: Final = 10
-_CLEARLY: Final = 0.15  # of the variance
-_BALANCED: Final = -15
-_SHARED_LETTER: Final = 9
-_MOST_SHARED: Final = 55
-_LAST: Final = 25
-_FIRST: Final = 18
-_THE_FIRST: Final = "the first column"
-_NEXT_TO_LAST: Final = 10  # the last of those that could be one, and so for the first
-_NEXT_TO_FIRST: Final = 8
-_DUMMY: Final = -30
-_STEPS: Final = -20  # a number of a few values such as a dose of 0.5, 1 and 2
-_COMPUTED: Final = -60
-_CONTEXT: Final = -35
-_NAME: Final = -60
-_GAPS: Final = -40
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A column that could be predicted.
-
-    Attributes:
-        name: of the column.
-        why: the surest sign that it is the target, as a remark next to it; empty where there is none.
-        points: how much speaks for it.
-    """
-
-    name: str
-    why: str
-    points: float
 
 
 def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
@@ -102,15 +57,6 @@ def _single_row(value: str) -> str:
     )
 
 
-def unable_by_name(file: ReadTable, roles: Roles) -> dict[str, str]:
-    """Columns with a usual name of a target that are never chosen, each with the reason, as the end of a
-    sentence that begins with it."""
-    called = [name for name in file.columns if names.folded(name) in names.TARGET_NAMES]
-    reasons = {name: why_no_target(file.columns[name], file.n_rows) for name in called}
-    reasons |= {name: _why_never(name, roles) for name in called if name in roles.no_targets}
-    return {name: why for name, why in reasons.items() if why is not None}
-
-
 def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
     """Why a column does not name classes; None where it does."""
     counts = counts_of_values(inferred.column)
@@ -119,192 +65,6 @@ def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
         return f"has {len(counts):,} different values in {counted(present, 'row')}; these cannot be classes"
     rarest = min(counts, key=counts.__getitem__)
     return _single_row(rarest) if counts[rarest] < 2 else None
-
-
-def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[Candidate, ...]:
-    """The columns that could be the target, the likeliest first.
-
-    Signs, the surest first: a usual name (`names.TARGET_NAMES`); the file's own name (mpg in mpg.csv); a word
-    that targets often have in their names (price, salary, score); the longest word that the column's name
-    shares with the file's; the last place, then the first (or the first, where the other numbers explain it
-    clearly better). A number that is 0 or 1 beside others of its
-    kind, what is computed from another column, and what is known beforehand (age, region) come after the
-    others. Ids, counters, dates, weekdays, year dummies and marks of test rows are never chosen.
-
-    Args:
-        file: whose columns.
-        stem: the file's name without its ending.
-        roles: of the columns, if they are known.
-    """
-    roles = roles_of(file) if roles is None else roles
-    able = [
-        name
-        for name, inferred in file.columns.items()
-        if why_no_target(inferred, file.n_rows) is None
-        and name not in roles.no_targets
-        and not any(doubt.kind == "names" for doubt in inferred.doubts)
-    ]
-    others = frozenset(names.folded(name) for name in file.columns)
-    dummies = [name for name in able if is_dummy(file.columns[name])]
-    classes = [
-        name for name in able if default_task(file.columns[name], file.n_rows, name) == "classification"
-    ]
-    ends = _Ends.of([name for name in file.columns if name not in roles.no_targets], able, others)
-    explained_first = _first_is_explained(file, ends, able)
-    found = []
-    for name in able:
-        signs = [*_signs_of_name(name, stem, others), *ends.signs(name)]
-        if name == ends.first and explained_first:
-            why = "the first column, which the others explain better than the last"
-            signs = [
-                (points + _EXPLAINED, why) if said == _THE_FIRST else (points, said) for points, said in signs
-            ]
-        at_end = name in (ends.first, ends.last)
-        alone = len(dummies) == 1 and at_end
-        if at_end and classes == [name] and len(able) > _FEW_COLUMNS and not _is_balanced(file.columns[name]):
-            signs.append((_ALONE, "the only column that could be classes"))
-        doubts = _doubts(name, file, others, alone)
-        why = max(signs, default=(0.0, ""))[1]
-        found.append(Candidate(name, why, sum(points for points, _ in signs) + doubts))
-    places = {name: place for place, name in enumerate(able)}
-    return tuple(sorted(found, key=lambda candidate: (-candidate.points, -places[candidate.name])))
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """The first and the last column, ids and the like left out; and of those that could be the target and are
-    not computed from others."""
-
-    first: str | None
-    last: str | None
-    first_able: str | None
-    last_able: str | None
-
-    @classmethod
-    def of(cls, columns: list[str], able: list[str], others: frozenset[str]) -> _Ends:
-        own = [n for n in able if names.transformed(n, others) is None and not names.names_name(n)] or able
-        return cls(
-            *(columns[0], columns[-1]) if columns else (None, None),
-            *(own[0], own[-1]) if own else (None, None),
-        )
-
-    def signs(self, name: str) -> list[tuple[float, str]]:
-        """What the place of a column says."""
-        if name == self.last == self.last_able:
-            return [(_LAST, "the last column")]
-        if name == self.first == self.first_able:
-            return [(_FIRST, _THE_FIRST)]
-        if name == self.last_able:
-            return [(_NEXT_TO_LAST, "the last column that could be a target")]
-        if name == self.first_able:
-            return [(_NEXT_TO_FIRST, "the first column that could be a target")]
-        return []
-
-
-def _first_is_explained(file: ReadTable, ends: _Ends, able: list[str]) -> bool:
-    """Whether the other numbers explain the first column clearly better than the last: then it is the
-    likelier target, since a target is what depends on the others."""
-    if ends.first is None or ends.last is None or ends.first not in able or ends.last not in able:
-        return False
-    first, last = (explained(file, name, able) for name in (ends.first, ends.last))
-    return first is not None and last is not None and first > last + _CLEARLY
-
-
-def _signs_of_name(name: str, stem: str, others: frozenset[str]) -> list[tuple[float, str]]:
-    folded, words = names.folded(name), names.words_of(name)
-    signs: list[tuple[float, str]] = []
-    if folded in names.TARGET_NAMES and not (folded == "y" and {"x", "z"} <= others):
-        place = names.TARGET_NAMES.index(folded)
-        signs.append((_USUAL_NAME - _NEXT_USUAL_NAME * place, "a common name for a target"))
-    if folded and folded == "".join(names.words_of(stem)):
-        signs.append((_FILE_NAME, "it has the same name as the file"))
-    if folded in names.OUTCOME_WORDS:
-        share = names.OUTCOME_WORDS.index(folded) / len(names.OUTCOME_WORDS)
-        signs.append((_OUTCOME_NAME - share, "often the name of a target"))
-    elif words and (words[-1] in names.OUTCOME_WORDS or words[0] in names.OUTCOME_WORDS):
-        word = words[-1] if words[-1] in names.OUTCOME_WORDS else words[0]
-        signs.append((_OUTCOME_WORD, f"'{word}' is often part of a target's name"))
-    elif (compound := names.ends_like_outcome(name)) is not None:
-        signs.append((_COMPOUND, f"'{compound}' is often part of a target's name"))
-    elif names.WEAK_WORDS & set(words):
-        signs.append((_WEAK_WORD, "possibly the name of a target"))
-    if shared := names.shared_with(name, stem):
-        signs.append((min(_MOST_SHARED, _SHARED_LETTER * shared), "its name is part of the file's"))
-    return signs
-
-
-def _doubts(name: str, file: ReadTable, others: frozenset[str], alone: bool) -> float:
-    inferred = file.columns[name]
-    points: float = 0
-    if is_dummy(inferred) and not alone and names.folded(name) not in names.OUTCOME_WORDS:
-        points += _DUMMY
-    if _is_balanced(inferred) and names.folded(name) not in names.TARGET_NAMES:
-        points += _BALANCED
-    if _has_steps(inferred):
-        points += _STEPS
-    if names.transformed(name, others) is not None:
-        points += _COMPUTED
-    if names.is_context(name):
-        points += _CONTEXT
-    if names.names_name(name):
-        points += _NAME
-    if 2 * inferred.missing > file.n_rows:
-        points += _GAPS
-    return points
-
-
-def _is_balanced(inferred: Inferred) -> bool:
-    """Whether each text stands in as many rows as every other: the groups of an experiment."""
-    if isinstance(inferred.column, NumberColumn) or inferred.missing:
-        return False
-    return len(set(counts_of_values(inferred.column).values())) == 1
-
-
-def _has_steps(inferred: Inferred) -> bool:
-    """Whether a column is a few numbers that are not whole: an amount that somebody set."""
-    number = isinstance(inferred.column, NumberColumn) and whole_numbers(inferred) is None
-    return number and inferred.distinct is not None and inferred.distinct <= _FEW_STEPS
-
-
-def default_target(file: ReadTable, stem: str) -> tuple[str, str]:
-    """The column to predict, and why it was chosen.
-
-    Raises:
-        DataError: no column can be predicted.
-    """
-    best = require_candidates(file, stem)[0]
-    return best.name, best.why
-
-
-def require_candidates(file: ReadTable, stem: str) -> tuple[Candidate, ...]:
-    """The columns that could be the target, the likeliest first: one or more.
-
-    Raises:
-        DataError: there is none.
-    """
-    roles = roles_of(file)
-    found = candidates(file, stem, roles)
-    if found:
-        return found
-    told = [
-        f"{quoted(name)} {why_no_target(inferred, file.n_rows) or _why_never(name, roles)}"
-        for name, inferred in list(file.columns.items())[:4]
-    ]
-    raise DataError(
-        f"{file.name}: no column can be the target: {'; '.join(told)}"
-        f"{'; and so on' if len(file.columns) > len(told) else ''}. To predict one of them anyway, name it: "
-        "--target COLUMN."
-    )
-
-
-def _why_never(name: str, roles: Roles) -> str:
-    if name in roles.splits:
-        return "marks training and test rows"
-    if name in roles.members:
-        return "identifies who or what a row belongs to"
-    if name in roles.dates or name in roles.times:
-        return "is a time"
-    return "numbers or names the rows"
 
 
 def require_target(file: ReadTable, name: str) -> None:
@@ -333,7 +93,7 @@ def default_task(inferred: Inferred, n_rows: int, name: str = "") -> TaskName:
     """
     if not isinstance(inferred.column, NumberColumn):
         return "classification"
-    if inferred.distinct is None or inferred.distinct > _MOST_CLASSES:
+    if inferred.distinct is None or inferred.distinct > MOST_CLASSES:
         return "regression"
     present = whole_numbers(inferred)
     if present is None:

@@ -13,6 +13,7 @@ from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.setup.groups import make_inputs
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metrics import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -61,9 +62,10 @@ def output_function(
             for first in range(0, len(inputs), at_once):
                 numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
                 (batch,) = rows.batches([0], numbers, numbers.shape[1])
-                z_NK = network.forward(parameters, batch)[0]
+                z_NK = network.forward(parameters, {INPUT: batch})[OUTPUT][0]
                 # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
-                outputs_NK = network.activate(z_NK.double() if has_logits(network.last.activation) else z_NK)
+                ranked = z_NK.double() if has_logits(network.last.activation) else z_NK
+                outputs_NK = network.activate(OUTPUT, ranked)
                 blocks.append(outputs_NK.cpu().numpy())
         return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
 

@@ -38,29 +38,36 @@ class SplitPredictions:
     """Predictions of a data set's own rows.
 
     Attributes:
-        run: the run's folder.
-        networks: those that were asked.
-        weights: of which epochs they are.
+        opened: the run, its networks and its data set.
         meaning: what their outputs mean.
         split: which rows.
-        name: the experiment's name.
-        data: the data set, as a spec names it.
         combined: one output for each row.
         targets: of these rows.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
 
-    run: RunDirectory
-    networks: tuple[TrainedNetwork, ...]
-    weights: UsedWeights
+    opened: OpenRun
     meaning: Meaning
     split: Split
-    name: str
-    data: str
     combined: Combined
     targets: Array
     look: int | None
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run's folder."""
+        return self.opened.run
+
+    @property
+    def networks(self) -> tuple[TrainedNetwork, ...]:
+        """Those that were asked."""
+        return self.opened.networks
+
+    @property
+    def weights(self) -> UsedWeights:
+        """Of which epochs they are."""
+        return self.opened.weights
 
     def blocks(self) -> Iterator[Predictions]:
         """The predictions, some thousand rows at a time, with the true targets beside them."""
@@ -135,26 +142,13 @@ def predict_split(
         look = None
         if split == "test":
             _, look = opened.count_look("predict", allow_unknown=allow_unknown)
-    parts = [
-        (own, opened.outputs(network, samples.take(own))) for network, own in zip(networks, rows, strict=True)
-    ]
+    parts = [(own, opened.outputs(n, samples.take(own))) for n, own in zip(networks, rows, strict=True)]
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
-    return SplitPredictions(
-        run=run,
-        networks=networks,
-        weights=opened.weights,
-        meaning=meaning,
-        split=split,
-        name=opened.spec.name,
-        data=opened.dataset.name,
-        combined=combined,
-        targets=samples.targets[combined.rows],
-        look=look,
-    )
+    return SplitPredictions(opened, meaning, split, combined, samples.targets[combined.rows], look)
 
 
 def refuse_without_probabilities(run: RunDirectory, meaning: Meaning) -> None:

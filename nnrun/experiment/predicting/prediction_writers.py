@@ -107,7 +107,7 @@ class JsonLines:
 def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
     """float32 numbers with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
     texts: list[str] = values_N.astype("U").tolist()
-    return texts
+    return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
 
 
 def _numbers(predicted: Sequence[Any]) -> list[Iterable[str]]:

@@ -163,6 +163,7 @@ class Checkpointer:
         if snapshot is None:
             return
         began = time.perf_counter()
+        self.run.refuse_if_gone()
         record = self.record.to_json()
         document = {
             "group": snapshot.group,

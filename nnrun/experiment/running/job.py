@@ -212,7 +212,7 @@ def prepare_job(
     given = given_weights(spec, groups)
     if len(groups) > 1:
         why = _why_in_turn(groups, member_type or "replica")
-        listener.message(f"{why} train one after the other, with the same results")
+        listener.message(f"{why}, with the same results")
     planned: list[PlannedGroup] = []
     threads: list[int] = []
     constants: list[dict[str, float]] = []
@@ -222,7 +222,7 @@ def prepare_job(
         planned.append(plan_group(spec, group, problem, settings.compile))
         threads.append(threads_for(work_per_step(group, problem)))
         constants += baselines(problem, group)
-        row_bytes.append(problem.inputs.bytes_per_network)
+        row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)
     memory = estimate_memory(spec, dataset, groups, max(row_bytes))
     refuse_what_does_not_fit(memory, device, listener.message)
@@ -276,22 +276,22 @@ def plan_group(
 
 
 def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
-    """Why there are several groups, as the beginning of a sentence."""
+    """Why there are several groups and how these train."""
     taken = [group.bytes_if_stacked for group in groups if group.bytes_if_stacked is not None]
     if taken:
         return (
-            f"the rows of all {member_type}s would take {in_words(max(taken))} side by side: {member_type}s"
+            f"the rows of all {member_type}s would take {in_words(max(taken))} side by side: {member_type}s "
+            "train one after the other"
         )
     return (
-        f"the {member_type}s need {len(groups)} different networks, since their rows differ in width or "
-        "words: these"
+        f"after preprocessing, the number of inputs or the vocabulary is not the same in all {member_type}s: "
+        f"they train in {len(groups)} groups, one after the other"
     )
 
 
 def work_per_step(group: Group, problem: TrainingProblem) -> int:
     """Multiplications of one forward step of all replicas."""
-    of_row = group.network.multiplications(problem.inputs.elements_per_row)
-    return len(group.folds) * problem.batch_size * of_row
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
@@ -309,7 +309,6 @@ def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
     return [
         baseline(
             problem,
-            group.network.last.activation,
             replica_index,
             fold.train_rows,
             fold.validation_rows if len(fold.validation_rows) else fold.train_rows,

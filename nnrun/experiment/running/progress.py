@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,11 +67,15 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
     width = len(str(start.epochs))
     parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
     if len(record.rows) < len(start.member_ids):
-        several = f"{start.member_type}s" if len(record.rows) > 1 else start.member_type
-        parts[0] += f" ({several} {', '.join(map(str, record.rows))})"
+        parts[0] += f" ({members_in_words(record.rows, start.member_type)})"
     for name, (mean, std) in means(record).items():
         parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
     return "  ".join([*parts, f"{record.seconds:.2f} s"])
+
+
+def members_in_words(member_ids: Collection[int], member_type: str | None) -> str:
+    """`fold 2`, or `folds 0, 1, 3`."""
+    return f"{member_type}{'s' if len(member_ids) > 1 else ''} {', '.join(map(str, member_ids))}"
 
 
 def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:

@@ -129,7 +129,7 @@ def reproduce_run(
             f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
             "train` trains its spec again."
         )
-    recorded: Policy = "on" if record.compiled else "auto" if record.compiled is None else "off"
+    recorded: Policy = "recorded" if record.compiled else "auto" if record.compiled is None else "off"
     settings = Settings(
         command=record.command or "train",
         runs_dir=runs_dir,

@@ -174,7 +174,7 @@ def _reopened(
                     f"with {counted(state.threads, 'thread')}, as before: a different number would round "
                     "differently"
                 )
-            job.listener.message(f"resuming {run.id}: going on after epoch {state.epoch}")
+            job.listener.message(f"resuming {run.id} after epoch {state.epoch}")
             yield ActiveRun(run, record, job)
     except BaseException:
         if before.status == "completed" and record.epochs_run == before.epochs_run:
@@ -261,7 +261,7 @@ def _settings(
         smoke=record.smoke,
         selection=selection_of(record),
         use_test_set=state.use_test_set,
-        compile="on" if state.conditions.compiled else "off",
+        compile="recorded" if state.conditions.compiled else "off",
         allow_unknown=True,  # it was told, and decided, when the run began
     )
 

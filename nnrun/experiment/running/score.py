@@ -11,17 +11,19 @@ import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
-from nnrun.experiment.setup.baseline import TargetRows, constant_scores, target_rows
+from nnrun.experiment.setup.baseline import constant_scores
 from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
+from nnrun.training.engine import evaluate
 from nnrun.training.losses import build_loss
-from nnrun.training.measure import evaluate
 from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.metrics import Scored as RowsToScore
-from nnrun.training.problem import mean_loss
+from nnrun.training.objective import mean_loss
+from nnrun.training.problem import TargetRows
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,16 @@ def score(
     network = build_network(spec.layers, fitted.width, fitted.tokens)
     network.check_weights(weights, "the run")
     problem = make_problem(spec, network, [fitted], samples, device)
+    rows = np.arange(len(samples))
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    work = problem.rows_at_once * network.multiplications(problem.inputs.elements_per_row)
+    work = problem.rows_at_once * network.multiplications(problem.elements_per_row)
     with cpu_setup(threads_for(work)), stopping_between_batches():
-        phase = evaluate(problem, parameters, [0], [np.arange(len(samples))])
-    scored = target_rows(problem, 0, np.arange(len(samples)))
-    return Scored(
-        phase.columns(0),
-        constant_scores(problem, network.last.activation, _known_rows(fitted, known, device), scored),
+        blocks = problem.blocks([rows], [0])
+        found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
+    baseline = constant_scores(
+        problem, _known_rows(fitted, known, device), problem.head.gather([0], rows[None])
     )
+    return Scored(found.columns(0), baseline)
 
 
 def score_ensemble(

@@ -90,8 +90,8 @@ def architecture_of(spec: schema.ExperimentSpec) -> str | None:
 def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
-    So it is where they are too large, where torch.compile would make their steps, where their inputs have
-    different widths, and where one of them cannot be prepared, which it will say itself when it is alone.
+    So it is where they are too large, where their inputs have different widths, and where one of them cannot
+    be prepared, which it will say itself when it is alone.
     """
     settings = candidates[0].settings
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
@@ -107,18 +107,16 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     network = alone[0].network
     if any(group.network.weights != network.weights for group in alone):
         return None
-    same_rows = all(group.fitted[0].inputs == alone[0].fitted[0].inputs for group in alone)
+    same_rows = all(group.fitted[0].does_the_same_to_inputs(alone[0].fitted[0]) for group in alone)
     if not same_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
         return None
     group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
-        problem = replace(problem, own={name: value.to(device) for name, value in own.items()})
+        problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
         planned = plan_group(specs[0], group, problem, settings.compile)
-        if planned.choice.way == "torch.compile":
-            return None
-    memory = estimate_memory(specs[0], dataset, (group,), problem.inputs.bytes_per_network)
+    memory = estimate_memory(specs[0], dataset, (group,), problem.bytes_per_network)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:

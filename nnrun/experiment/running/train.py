@@ -81,6 +81,8 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
             train_group(planned.group, _engine(first, planned, plan), recorders, checkpointer)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
+        for run in runs:
+            run.directory.refuse_if_gone()
 
 
 def _engine(run: ActiveRun, planned: PlannedGroup, plan: Plan) -> Engine:

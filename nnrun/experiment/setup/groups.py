@@ -16,7 +16,7 @@ import torch
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
 from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.preprocess import rows_by_line
+from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
@@ -32,13 +32,14 @@ from nnrun.model.network import Network, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.fold_types import has_folds
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import TrainingProblem
+from nnrun.training.problem import Head, TrainingProblem
 from nnrun.validation.splits import Fold
 
 MOST_BYTES_OF_OWN_ROWS = 500_000_000
@@ -132,11 +133,14 @@ def prepare_groups(
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
+    plans = column_plans(preprocessing, dataset)
     by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
         class_weights = class_weight_of_rows(spec, dataset, fold.train_rows)
         refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
-        fitted = fit_preprocessing(preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec))
+        fitted = fit_preprocessing(
+            preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
+        )
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
@@ -213,20 +217,25 @@ def make_problem(
     """
     last = network.last
     weights = weights_on_device(samples.weights, device)
-    return TrainingProblem(
-        network=network,
+    head = Head(
+        num_outputs=last.units,
+        activation=last.activation,
         loss=build_loss(spec.loss),
-        optimizer=build_optimizer(spec.optimizer),
-        metrics=build_metrics(spec.metrics, last.activation),
-        inputs=_inputs_of(samples, fitted, device) if inputs is None else inputs,
         targets=_targets(fitted, samples, device),
-        batch_size=spec.batch_size,
-        weights=weights,
-        training_weights=weights,
-        clip=build_clip(spec.gradient_clip),
-        spec=spec,
+        metrics=build_metrics(spec.metrics, last.activation),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
+        weights=weights,
+        training_weights=weights,
+    )
+    return TrainingProblem(
+        network=network,
+        optimizer=build_optimizer(spec.optimizer),
+        inputs={INPUT: _inputs_of(samples, fitted, device) if inputs is None else inputs},
+        heads={OUTPUT: head},
+        batch_size=spec.batch_size,
+        clip=build_clip(spec.gradient_clip),
+        spec=spec,
     )
 
 
@@ -245,8 +254,9 @@ def training_problem(
     if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
         of_classes = of_classes[:1]  # replicas share them
     weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
-    weights_SN = weights_SN if problem.weights is None else weights_SN * problem.weights
-    return replace(problem, training_weights=weights_SN)
+    if problem.head.weights is not None:
+        weights_SN = weights_SN * problem.head.weights
+    return replace(problem, heads={OUTPUT: replace(problem.head, training_weights=weights_SN)})
 
 
 def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:

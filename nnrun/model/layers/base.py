@@ -81,9 +81,6 @@ class Layer(ABC, Generic[S]):
     takes_sparse: ClassVar[bool] = False
     """Whether a sparse batch stays sparse here; else it is made dense first."""
 
-    compilable: ClassVar[bool] = True
-    """Whether compiling training steps gains anything."""
-
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Its arrays by their names in a weights file, `<position>.<name>`."""

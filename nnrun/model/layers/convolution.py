@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -23,8 +23,6 @@ from nnrun.spec.shapes import along
 @dataclass(frozen=True)
 class ConvolutionLayer(KernelLayer[schema.Conv1D | schema.Conv2D]):
     """A kernel (R, out, in, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
-
-    compilable: ClassVar[bool] = False
 
     @cached_property
     def window(self) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,8 +83,6 @@ class CustomLayer(Layer[schema.Custom]):
     """What a person's own module computes. Its weights keep PyTorch's names: `<position>.linear.weight`."""
 
     pattern: Pattern = field(compare=False, repr=False)
-
-    compilable: ClassVar[bool] = False
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,6 @@ _LIMIT = 0.05  # Keras's `uniform`
 @dataclass(frozen=True)
 class EmbeddingLayer(Layer[schema.Embedding]):
     """A table (R, V, D) of one vector for each index; in a weights file (V, D), as in PyTorch."""
-
-    compilable: ClassVar[bool] = False
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,8 +17,6 @@ from nnrun.spec.shapes import along
 @dataclass(frozen=True)
 class MaxPoolingLayer(Layer[schema.MaxPooling]):
     """The largest number of each window along one or two axes, channel by channel."""
-
-    compilable: ClassVar[bool] = False
 
     @property
     def description(self) -> str:

@@ -29,7 +29,6 @@ class RecurrentLayer(Layer[T], Generic[T]):
     for what was given before, and `bias`: the gates one behind the other, in Keras's order.
     """
 
-    compilable: ClassVar[bool] = False
     gates: ClassVar[int]
 
     @property

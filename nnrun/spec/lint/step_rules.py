@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.step_types import LAST_STEPS, NUMBER_STEPS, TEXT_STEPS, TOKEN_STEPS, columns_of
 from nnrun.spec.wording import quoted
 
 
 def _at(position: int, step: schema.Component, *key: str | int) -> Location:
     return ("preprocessing", "inputs", position, step.kind, *key)
+
+
+def _of_tokens(step: schema.Component) -> bool:
+    return isinstance(step, schema.PreprocessingStep) and step.takes == ("tokens",)
+
+
+def _of_columns(step: schema.Component) -> TypeGuard[schema.PreprocessingStep]:
+    return isinstance(step, schema.PreprocessingStep) and step.takes not in ((), ("tokens",))
 
 
 def none_stands_alone(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -34,7 +42,7 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     made = next((i for i, step in enumerate(steps) if isinstance(step, schema.Tokens)), None)
     rows_by: schema.Component | None = None  # the step that made rows of one width of the word indices
     for position, step in enumerate(steps):
-        if isinstance(step, TOKEN_STEPS):
+        if _of_tokens(step):
             if rows_by is not None:
                 yield Finding(_at(position, step), _second_rows(rows_by, step))
             elif facts.inputs == "table" and (made is None or made > position):
@@ -56,7 +64,7 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                 f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
                 "multi_hot",
             )
-        elif facts.inputs == "tokens" and not isinstance(step, (schema.NoInputStep, schema.Custom)):
+        elif facts.inputs == "tokens" and _of_columns(step):
             yield Finding(
                 _at(position, step),
                 f"{step.kind} is for columns of a table, and {dataset_name(spec)} gives lists of word "
@@ -95,13 +103,13 @@ def _around_tokens(
 ) -> Iterator[Finding]:
     """`tokens` takes the only column there is, and something makes rows of numbers of what it gives."""
     for position, step in enumerate(steps):
-        if position != made and not isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
+        if position != made and _of_columns(step):
             yield Finding(
                 _at(position, step),
                 f"{step.kind} has no column left: tokens takes the only one, and gives word indices; remove "
                 "it, or use text instead of tokens",
             )
-    if not any(isinstance(step, TOKEN_STEPS) for step in steps[made + 1 :]):
+    if not any(map(_of_tokens, steps[made + 1 :])):
         yield Finding(
             _at(made, steps[made]),
             f"tokens gives word indices, and a layer takes {taken}; put {step_kind} after it"
@@ -115,11 +123,11 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
         return
     steps = spec.preprocessing.inputs
     for position, step in enumerate(steps):
-        if isinstance(step, (*TOKEN_STEPS, schema.NoInputStep, schema.Custom)):
+        if not _of_columns(step):
             continue
         yield from _columns_are_there(spec, facts, position, step)
         for earlier in steps[:position]:
-            if isinstance(earlier, (*TOKEN_STEPS, schema.NoInputStep, schema.Tokens, schema.Custom)):
+            if not _of_columns(earlier) or earlier.gives == "tokens":
                 continue
             found = _clash(earlier, step)
             if found is not None:
@@ -127,12 +135,12 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
                 break
 
 
-def _clash(earlier: schema.Component, step: schema.Component) -> str | None:
+def _clash(earlier: schema.PreprocessingStep, step: schema.PreprocessingStep) -> str | None:
     """Why one step cannot follow another on the same columns; None where it can."""
-    mine, theirs = columns_of(step), columns_of(earlier)
+    mine, theirs = step.named_columns, earlier.named_columns
     shared = [c for c in mine if c in theirs] if mine is not None and theirs is not None else []
     everything = mine is None and theirs is None and type(step) is type(earlier)
-    if isinstance(earlier, LAST_STEPS):
+    if earlier.gives == "features":
         if shared:
             return (
                 f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
@@ -142,7 +150,7 @@ def _clash(earlier: schema.Component, step: schema.Component) -> str | None:
             return None
         return f"an earlier {earlier.kind} has already processed these columns; remove one of the two"
     either = mine is None or theirs is None
-    if type(step) is type(earlier) and (shared or (either and isinstance(step, NUMBER_STEPS)) or everything):
+    if type(step) is type(earlier) and (shared or (either and step.takes == ("number",)) or everything):
         return f"an earlier {step.kind} has already processed these columns; remove one of the two"
     if isinstance(step, schema.Log1p) and isinstance(earlier, schema.Standardize) and (shared or either):
         return (
@@ -157,10 +165,10 @@ def _name(column: int | str) -> str:
 
 
 def _columns_are_there(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, step: schema.Component
+    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, step: schema.PreprocessingStep
 ) -> Iterator[Finding]:
     """As far as is known before the data are loaded."""
-    if isinstance(step, TEXT_STEPS):
+    if step.takes[0] == "text":
         if facts.features is not None:
             yield Finding(
                 _at(position, step),
@@ -168,7 +176,7 @@ def _columns_are_there(
                 "standardize",
             )
         return
-    columns = columns_of(step)
+    columns = step.named_columns
     if columns == []:
         yield Finding(
             _at(position, step, "columns"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BeforeValidator, Field
 
@@ -19,6 +19,7 @@ from nnrun.spec.schema.component import (
     NonNegativeInt,
     Value,
 )
+from nnrun.spec.schema.sources import ColumnType
 
 TARGET_STEPS = ["log1p", "standardize"]
 """Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
@@ -31,18 +32,57 @@ def _as_one_target_step(steps: Any) -> Any:
     return {"log1p": {"standardize": True}} if steps == TARGET_STEPS else steps
 
 
-class MultiHot(Component):
+class PreprocessingStep(Component):
+    """Base of the input steps: what a step takes and gives, as far as this is known without the data.
+
+    Class attributes:
+        takes: the kinds of column that it takes; where a spec names no columns, all of the first kind.
+            `tokens` are rows of word indices: a token data set's, or those that the step `tokens` makes.
+        gives: what a column is afterwards: a `number`; the `same` kind as before; `features`, several columns
+            that no step follows; `tokens`; or `rows` of numbers, made of tokens.
+    """
+
+    takes: ClassVar[tuple[ColumnType | Literal["tokens"], ...]] = ()
+    gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
+
+    @property
+    def named_columns(self) -> list[int | str] | None:
+        """The columns that the step names, by name or position; None where it takes all of its kind."""
+        column = getattr(self, "column", None)
+        return getattr(self, "columns", None) if column is None else [column]
+
+    def cannot_take(self, kind: str) -> str | None:
+        """Why a column of this kind is refused, where the step has its own reason: the end of a message."""
+        return None
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """How many numbers a row has after the step; None where only the data can tell.
+
+        Args:
+            width: of a row before the step.
+            num_words: the word indices of the data set are below this number.
+        """
+        return width if self.gives in ("number", "same") else None
+
+
+class MultiHot(PreprocessingStep):
     """Token lists to rows of 0 and 1, `dimension` wide.
 
     Default: the data set's num_words, else what the training rows need.
     """
 
     kind = "multi_hot"
+    takes = ("tokens",)
+    gives = "rows"
     bare = "dimension"
     dimension: Count | None = None
 
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """The dimension."""
+        return self.dimension or num_words
 
-class Standardize(Component):
+
+class Standardize(PreprocessingStep):
     """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
 
     `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
@@ -51,27 +91,33 @@ class Standardize(Component):
     """
 
     kind = "standardize"
+    takes = ("number",)
+    gives = "number"
     bare = "columns"
     columns: Columns | None = None
 
 
-class MinMax(Component):
+class MinMax(PreprocessingStep):
     """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
 
     kind = "min_max"
+    takes = ("number",)
+    gives = "number"
     bare = "columns"
     columns: Columns | None = None
 
 
-class Log1p(Component):
+class Log1p(PreprocessingStep):
     """log(1 + x), for amounts from 0 with a long tail."""
 
     kind = "log1p"
+    takes = ("number",)
+    gives = "number"
     bare = "columns"
     columns: Columns | None = None
 
 
-class Impute(Component):
+class Impute(PreprocessingStep):
     """Put a value where one is missing: of the training rows (`SimpleImputer`), or `value` for `constant`.
 
     `indicator` adds a column that is 1 where the value was missing. Categories take `most_frequent` or
@@ -79,14 +125,33 @@ class Impute(Component):
     """
 
     kind = "impute"
+    takes = ("number", "category")
+    gives = "same"
     bare = "strategy"
     strategy: Literal["mean", "median", "most_frequent", "constant"] = "mean"
     columns: Columns | None = None
     value: Value | None = None
     indicator: bool = False
 
+    def cannot_take(self, kind: str) -> str | None:
+        """Texts and dates miss nothing that could be imputed, and categories have no mean."""
+        if kind == "category" and self.strategy in ("mean", "median"):
+            return (
+                f", which have no {self.strategy}; use strategy most_frequent or constant. one_hot also "
+                "takes a missing value as a value of its own."
+            )
+        own = {
+            "text": "; a missing text counts as an empty one. Remove it here.",
+            "date": "; datetime handles missing ones itself. Remove it here.",
+        }
+        return own.get(kind)
 
-class OneHot(Component):
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """Only the data can tell how many columns have an indicator."""
+        return None if self.indicator else width
+
+
+class OneHot(PreprocessingStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
@@ -95,13 +160,14 @@ class OneHot(Component):
     """
 
     kind = "one_hot"
+    takes = ("category", "number", "text", "date")
     bare = "columns"
     columns: Columns | None = None
     min_count: Count = 1
     unknown: Literal["ignore", "error"] = "ignore"
 
 
-class Ordinal(Component):
+class Ordinal(PreprocessingStep):
     """Each value's place, from 0, in `order`, or in the sorted order of the training rows' values.
 
     A value that the training rows do not contain becomes -1 with `unknown: ignore`, and stops the run with
@@ -109,25 +175,34 @@ class Ordinal(Component):
     """
 
     kind = "ordinal"
+    takes = ("category", "number", "text", "date")
+    gives = "number"
     bare = "columns"
     columns: Columns | None = None
     order: list[str] | None = None
     unknown: Literal["ignore", "error"] = "error"
 
 
-class Hashing(Component):
+class Hashing(PreprocessingStep):
     """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
 
     kind = "hashing"
+    takes = ("category", "number", "text", "date")
     bare = "columns"
     columns: Columns | None = None
     buckets: Annotated[int, Field(ge=2)] = 1024
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """Each column that is named becomes as many as there are buckets."""
+        return (
+            None if self.columns is None or width is None else width + len(self.columns) * (self.buckets - 1)
+        )
 
 
 DatePart = Literal["year", "month", "day", "weekday", "hour", "elapsed"]
 
 
-class Datetime(Component):
+class Datetime(PreprocessingStep):
     """A date's parts as numbers: year, month, day, weekday (Monday is 0), hour, days elapsed since the
     earliest training row; each standardized over the training rows.
 
@@ -137,13 +212,14 @@ class Datetime(Component):
     """
 
     kind = "datetime"
+    takes = ("date", "category", "text")
     bare = "columns"
     columns: Columns | None = None
     parts: Annotated[list[DatePart], ONE_IS_ENOUGH] = []
     day_first: bool | None = None
 
 
-class Text(Component):
+class Text(PreprocessingStep):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
     Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
@@ -151,6 +227,7 @@ class Text(Component):
     """
 
     kind = "text"
+    takes = ("text", "category", "date")
     bare = "num_words"
     num_words: Count = 10_000
     column: ColumnName | None = None
@@ -160,7 +237,7 @@ class Text(Component):
     weighting: Literal["binary", "count", "tf_idf"] = "binary"
 
 
-class Tokens(Component):
+class Tokens(PreprocessingStep):
     """Words of the only text column to word indices: 1 for rarer and unknown words, then by frequency from 2.
 
     0 is reserved for `pad`. `num_words` counts these two. The rows are like those of a token data set:
@@ -168,6 +245,8 @@ class Tokens(Component):
     """
 
     kind = "tokens"
+    takes = ("text", "category", "date")
+    gives = "tokens"
     bare = "num_words"
     num_words: Annotated[int, Field(ge=3)] = 10_000
     column: ColumnName | None = None
@@ -175,7 +254,7 @@ class Tokens(Component):
     min_count: Count = 1
 
 
-class Pad(Component):
+class Pad(PreprocessingStep):
     """Token lists to rows of `length` tokens each, for `embedding` (Keras's `pad_sequences`).
 
     A shorter list gets `value` at the `side` given; a longer one is cut off at the end that
@@ -184,17 +263,24 @@ class Pad(Component):
     """
 
     kind = "pad"
+    takes = ("tokens",)
+    gives = "rows"
     bare = "length"
     length: Count | None = None
     side: Literal["pre", "post"] = "pre"
     truncate: Literal["pre", "post"] = "pre"
     value: NonNegativeInt = 0
 
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """The length."""
+        return self.length
 
-class NoInputStep(Component):
+
+class NoInputStep(PreprocessingStep):
     """Take the inputs as they are."""
 
     kind = "none"
+    gives = "same"
 
 
 InputStep = Annotated[

@@ -21,12 +21,15 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
-def dump_spec(spec: ExperimentSpec) -> str:
-    """The YAML text of a spec; loading it gives an equal spec. A sweep is in it where there is one."""
+def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
+    """The YAML text of a spec; loading it gives an equal spec. A sweep is in it where there is one.
+
+    Lines are no longer than `width` where a value can stand below its key.
+    """
     values = dump_value(spec)
     if spec.sweep is None:
         del values["sweep"]
-    return "".join(_entry(key, value, 0) for key, value in values.items())
+    return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 
 def dump_value(value: Any) -> Any:
@@ -67,22 +70,22 @@ def _without_defaults(value: Any) -> Any:
     return {value.kind: fields} if fields else value.kind
 
 
-def _entry(key: str, value: Any, indent: int) -> str:
+def _entry(key: str, value: Any, indent: int, width: int) -> str:
     """`key: value` on one line where it fits, else the value below its key."""
     line = f"{' ' * indent}{_scalar(key)}: {flow(value)}\n"
     # Layers stand one below the other, as the stack that they are.
-    if (len(line) <= _WIDTH and key != "layers") or not value or not isinstance(value, (Mapping, list)):
+    if (len(line) <= width and key != "layers") or not value or not isinstance(value, (Mapping, list)):
         return line
     if isinstance(value, Mapping):
-        inner = "".join(_entry(name, item, indent + 2) for name, item in value.items())
+        inner = "".join(_entry(name, item, indent + 2, width) for name, item in value.items())
     else:
-        inner = "".join(_item(item, indent + 2) for item in value)
+        inner = "".join(_item(item, indent + 2, width) for item in value)
     return f"{' ' * indent}{_scalar(key)}:\n{inner}"
 
 
-def _item(value: Any, indent: int) -> str:
+def _item(value: Any, indent: int, width: int) -> str:
     if isinstance(value, Mapping) and value:
-        block = "".join(_entry(name, item, indent + 2) for name, item in value.items())
+        block = "".join(_entry(name, item, indent + 2, width) for name, item in value.items())
         return f"{' ' * indent}- {block.lstrip()}"
     return f"{' ' * indent}- {flow(value)}\n"
 

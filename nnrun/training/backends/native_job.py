@@ -1,14 +1,14 @@
-"""What `native.py` hands to C++: the structures of `cpp/job.h`, in the same order of names."""
+"""The structures of `cpp/job.h`, with the same names in the same order, and the names of its enums."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nnrun.spec import schema
-from nnrun.training.train_state import TrainState
 
 KINDS = ("dense", "dropout")
 ACTIVATIONS = (
@@ -37,7 +37,7 @@ _MOST_SLOTS = 3
 
 
 class Parameter(ctypes.Structure):
-    """A parameter of all replicas, and what the optimizer keeps for it."""
+    """A parameter of all replicas, and the optimizer's state of it."""
 
     _fields_ = (("value", ctypes.c_void_p), ("slots", ctypes.c_void_p * _MOST_SLOTS))
 
@@ -62,7 +62,7 @@ class Layer(ctypes.Structure):
 
 
 class OptimizerConfig(ctypes.Structure):
-    """The optimizer."""
+    """The optimizer and its hyperparameters; those that it does not have are 0."""
 
     _fields_ = (
         ("rho", ctypes.c_double),
@@ -80,7 +80,7 @@ class OptimizerConfig(ctypes.Structure):
 
 
 class Job(ctypes.Structure):
-    """Rows to learn from or to be measured on."""
+    """Rows to train on or to evaluate."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
@@ -88,7 +88,7 @@ class Job(ctypes.Structure):
         ("layers", ctypes.c_int64),
         ("first_row", ctypes.c_int64),
         ("layer", ctypes.POINTER(Layer)),
-        ("rule", ctypes.POINTER(OptimizerConfig)),
+        ("optimizer", ctypes.POINTER(OptimizerConfig)),
         ("inputs", ctypes.c_void_p),
         ("rows", ctypes.c_void_p),
         ("row_starts", ctypes.c_void_p),
@@ -106,22 +106,20 @@ class Job(ctypes.Structure):
     )
 
 
-def fill(structure: ctypes.Structure, part: schema.Config | None) -> None:
-    """Copy what a part of a spec has in common with a structure; all else stays as it is, 0 at first."""
-    for name in () if part is None else type(part).model_fields:
+def fill(structure: ctypes.Structure, part: schema.Config) -> None:
+    """Copy the fields of a part of a spec that a structure has too."""
+    for name in type(part).model_fields:
         if hasattr(structure, name):
             setattr(structure, name, getattr(part, name))
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where the numbers of a tensor lie in memory, one behind the other; None for none."""
+    """The address of a contiguous tensor; None for None."""
     assert tensor is None or tensor.is_contiguous()
     return None if tensor is None else tensor.data_ptr()
 
 
-def parameter_of(state: TrainState, name: str) -> Parameter:
-    """A parameter with its slots, of all replicas."""
-    held = [state.parameters[name], *state.slots[name]]
-    assert all(tensor.dtype == torch.float32 for tensor in held)
-    value, *slots = map(address, held)
-    return Parameter(value, (ctypes.c_void_p * _MOST_SLOTS)(*slots))
+def parameter(value: Tensor, slots: Sequence[Tensor]) -> Parameter:
+    """A parameter of all replicas with the optimizer's state."""
+    assert all(tensor.dtype == torch.float32 for tensor in (value, *slots))
+    return Parameter(address(value), (ctypes.c_void_p * _MOST_SLOTS)(*map(address, slots)))

@@ -9,8 +9,7 @@ import pytest
 
 from nnrun.data import Dataset, Samples, fit_preprocessing
 from nnrun.data.preprocess import plan_columns
-from nnrun.data.preprocess.column_steps import kind_of
-from nnrun.data.table import CategoryColumn
+from nnrun.data.table import CategoryColumn, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from tests.support.column_tables import categories, dataset, fit, numbers, rows_of, table, texts

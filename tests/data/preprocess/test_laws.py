@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.data import DenseRows, FittedPreprocessing, SparseRows, fit_preprocessing
-from nnrun.data.preprocess.categorical import OneHotColumn, OrdinalColumn
+from nnrun.data.preprocess.categorical import FittedOneHot, FittedOrdinal
 from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -157,8 +157,9 @@ def test_encoded_categories_can_be_read_back(values: list[str | None]) -> None:
     fitted = fit(inputs, "one_hot")
     assert fitted.table is not None
     (one_hot,) = fitted.table.columns[0].steps
-    assert isinstance(one_hot, OneHotColumn)
-    assert one_hot.values(rows_of(fitted, inputs)) == values
+    assert isinstance(one_hot, FittedOneHot)
+    known = (*one_hot.levels, None)
+    assert [known[row.argmax()] if row.any() else None for row in rows_of(fitted, inputs)] == values
     known = [value for value in values if value is not None]
     if not known:
         return
@@ -166,8 +167,8 @@ def test_encoded_categories_can_be_read_back(values: list[str | None]) -> None:
     fitted = fit(whole, "ordinal")
     assert fitted.table is not None
     (ordinal,) = fitted.table.columns[0].steps
-    assert isinstance(ordinal, OrdinalColumn)
-    assert ordinal.values(rows_of(fitted, whole)[:, 0].astype(np.float64)) == known
+    assert isinstance(ordinal, FittedOrdinal)
+    assert [ordinal.levels[int(place)] for place in rows_of(fitted, whole)[:, 0]] == known
 
 
 @given(st.lists(LEVEL, min_size=1, max_size=20), st.permutations(["a", "b", "c", "", "Ä é"]))

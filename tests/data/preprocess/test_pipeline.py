@@ -19,7 +19,7 @@ from nnrun.data import (
     TokenRows,
     fit_preprocessing,
 )
-from nnrun.data.preprocess import multi_hot
+from nnrun.data.preprocess.token_rows import multi_hot
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
@@ -144,7 +144,8 @@ def test_steps_are_applied_in_order() -> None:
     twice = fit(table(), [{"standardize": [0]}, "none", "standardize"])
     assert np.allclose(dense(twice, X), dense(fit(table(), "standardize"), X), atol=1e-6)
     assert np.array_equal(table().train.inputs, X)
-    assert len(twice.inputs) == 2
+    assert twice.table is not None
+    assert [len(column.steps) for column in twice.table.columns] == [2, 1, 1]
 
 
 def test_the_data_set_is_left_as_it_was() -> None:
@@ -158,7 +159,7 @@ def test_large_inputs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     x = np.random.RandomState(0).normal(3, 2, (100, 3))
     fitted = fit(table(x, np.zeros(100)), "standardize")
     whole = dense(fitted, x)
-    monkeypatch.setattr("nnrun.data.preprocess.arrays._BLOCK_VALUES", 21)
+    monkeypatch.setattr("nnrun.data.preprocess.column_transformer._BLOCK_VALUES", 21)
     assert np.array_equal(dense(fitted, x), whole)
 
 
@@ -174,20 +175,22 @@ def test_numbers_beyond_float32_are_refused(inputs: Any) -> None:
     x[2, 1] = 1e39
     fitted = fit(table(), inputs)
     with pytest.raises(
-        DataError, match=r"The input in row 2, column 1 is 1e\+39, which is not a finite 32-bit number"
+        DataError, match=r"Column '1', row 2: becomes 1e\+39, which is not a finite 32-bit number"
     ):
         fitted.transform_inputs(x)
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"), [([3], "there is no column 3; mine has 3 columns"), ([1, 1], "name a column twice")]
+    ("columns", "said"),
+    [([3], "there is no column 3; mine has 3 input columns"), ([1, 1], "columns [1, 1] name 1 twice")],
 )
 def test_columns_that_are_not_there_are_refused(columns: list[int], said: str) -> None:
     assert said in refusal(table(), {"standardize": {"columns": columns}})
 
 
 def test_a_deviation_that_overflows_is_refused() -> None:
-    assert "of column 0 is not a finite number" in refusal(table([[1e308], [-1e308]], [0, 1]), "standardize")
+    said = refusal(table([[1e308], [-1e308]], [0, 1]), "standardize")
+    assert "of column '0' is not a finite number" in said
 
 
 # --- steps and inputs that do not fit ----------------------------------------------------------------------
@@ -331,11 +334,34 @@ def test_different_states_are_not_equal() -> None:
     )
 
 
-STATE = fit(table(), {"standardize": [0, 2]}, "one_hot", n_outputs=3).to_json()
+FITTED = fit(table(), {"standardize": [0, 2]}, "one_hot", n_outputs=3)
+STATE = FITTED.to_json()
+VERSION_1 = {
+    "version": 1,
+    "n_features": 3,
+    "n_outputs": 3,
+    "inputs": [
+        {
+            "standardize": {
+                "columns": [0, 2],
+                "mean": X[:, [0, 2]].mean(axis=0).tolist(),
+                "std": X[:, [0, 2]].std(axis=0).tolist(),
+            }
+        }
+    ],
+    "targets": {"one_hot": {"classes": 3}},
+}
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    return {**STATE, **changes}
+    return {**VERSION_1, **changes}
+
+
+def test_an_array_of_an_older_nnrun_is_read() -> None:
+    assert FittedPreprocessing.from_json(VERSION_1) == FITTED
+    plain = FittedPreprocessing.from_json(changed(inputs=[]))
+    assert np.array_equal(dense(plain, X), X.astype(np.float32))
+    assert FittedPreprocessing.from_json(STATE).to_json() == STATE
 
 
 @pytest.mark.parametrize(
@@ -343,12 +369,15 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         {},
         changed(version=3),
+        {**STATE, "n_features": 4},
+        {**STATE, "inputs": [{"multi_hot": {"dimension": 10}}]},
         changed(n_outputs=0),
         changed(n_features="3"),
         changed(n_features=None),
         changed(inputs=[{"run": {}}]),
         changed(inputs=[{"multi_hot": {"dimension": 10}}]),
         changed(inputs=[{"standardize": {"columns": [0], "mean": [1.0, 2.0], "std": [1.0]}}]),
+        changed(inputs=[{"standardize": {"columns": [-1], "mean": [1.0], "std": [1.0]}}]),
         changed(inputs=[{"standardize": {"columns": [9], "mean": [1.0], "std": [1.0]}}]),
         changed(inputs=[{"standardize": {"columns": None, "mean": [1.0], "std": [1.0]}}]),
         changed(inputs=[{"standardize": {"columns": [0], "mean": [1.0], "std": [0.0]}}]),
@@ -362,6 +391,5 @@ def changed(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_damaged_document_is_refused(document: dict[str, Any]) -> None:
-    assert FittedPreprocessing.from_json(STATE).to_json() == STATE
     with pytest.raises(DataError, match=r"[Tt]he preprocessing"):
         FittedPreprocessing.from_json(document)

@@ -238,3 +238,18 @@ def test_carriage_returns_alone_end_lines(tmp_path: Path, monkeypatch: pytest.Mo
     file = read(path)
     assert (values(file, "a"), values(file, "b")) == ([1.0, 2.0, 3.0], ["x", "y", "z"])
     assert file.lines.of_rows(np.arange(3)).tolist() == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence"),
+    [
+        ("# made by hand\n", "line 2 has 3 fields, and the header names 1. If the file begins with a title"),
+        ("Sales of 2020\n\n", "line 3 has 3 fields, and the header names 1. If the file begins with a title"),
+        ("sep=,\n", "line 1 is 'sep=,', which tells only Excel the delimiter. Delete the line"),
+        ('"SEP=,"\n', "which tells only Excel the delimiter"),
+    ],
+)
+def test_what_stands_before_the_header(before: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        read(written(tmp_path, before + "a,b,y\n1,2,3\n"))
+    assert sentence in str(error.value)

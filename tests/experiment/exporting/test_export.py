@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nnrun.data import TokenRows, load_dataset
+from nnrun.data import Dataset, Samples, TokenRows, load_dataset
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess import FittedMultiHot, FittedNoTarget, FittedPreprocessing, FittedStandardize
+from nnrun.data.preprocess import fit_preprocessing
 from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.exporting import export as export_module
 from nnrun.experiment.exporting.export import Exported, export_run, generated_rows
@@ -223,11 +223,15 @@ def test_nothing_is_downloaded(keras_folder: Path, tmp_path: Path, monkeypatch: 
 def test_generated_rows_are_about_where_the_training_rows_were() -> None:
     boston = load_dataset(schema.BostonHousing()).train.inputs
     assert isinstance(boston, np.ndarray)
-    step = FittedStandardize(None, tuple(boston.mean(0).tolist()), tuple(boston.std(0).tolist()))
-    rows = generated_rows(FittedPreprocessing((step,), FittedNoTarget(), 13, 1), 500)
+    standardize = schema.Preprocessing(inputs=[schema.Standardize()])
+    rows = generated_rows(
+        fit_preprocessing(standardize, load_dataset(schema.BostonHousing()), n_outputs=1), 500
+    )
     assert isinstance(rows, np.ndarray)
     np.testing.assert_allclose(rows.mean(0), boston.mean(0), atol=0.2 * boston.std(0).max())
-    tokens = generated_rows(FittedPreprocessing((FittedMultiHot(20),), FittedNoTarget(), None, 1), 50)
+    lists = Samples(TokenRows.from_lists([[1, 19], [2]]), np.zeros(2))
+    multi_hot = schema.Preprocessing(inputs=[schema.MultiHot()])
+    tokens = generated_rows(fit_preprocessing(multi_hot, Dataset("w", lists, None, ()), n_outputs=1), 50)
     assert isinstance(tokens, TokenRows)
     assert len(tokens) == 50
     assert (tokens.tokens.min(), tokens.tokens.max()) == (0, 19)

@@ -160,7 +160,8 @@ def test_the_sentence_speaks_of_seeds() -> None:
     table = folds_history(first, second).rename(columns={"fold": "seed"})
     found = verdict_keys(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
     assert found["verdict"] == (
-        "The smoothed mean val_loss was best at epoch 2, the last that all seeds reached."
+        "The smoothed mean val_loss was best at epoch 2, the last that all seeds reached; later epochs have "
+        "no mean over all of them."
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnrun.experiment.init.explained import explained
-from nnrun.experiment.init.target import default_target
+from nnrun.experiment.init.likely_target import default_target
 from tests.support.tables_of_columns import table
 
 
@@ -26,7 +26,7 @@ def test_what_depends_on_the_others_is_the_likelier_target(tmp_path: Path) -> No
     assert first > last + 0.15
     assert default_target(file, "t") == (
         "a",
-        "the first column, which the others explain better than the last",
+        "the first column, which the others predict better than they predict the last",
     )
 
 

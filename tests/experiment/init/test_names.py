@@ -51,36 +51,3 @@ def test_names_that_only_look_like_ids(name: str) -> None:
 )
 def test_names_of_members(name: str, members: bool) -> None:
     assert names.names_members(name) is members
-
-
-@pytest.mark.parametrize(
-    ("name", "of"),
-    [
-        ("lprice", "price"),
-        ("logPrice", "price"),
-        ("pricesq", "price"),
-        ("price_1", "price"),
-        ("cprice", "price"),
-        ("price", None),
-        ("spice", None),
-        ("ice", None),
-    ],
-)
-def test_names_of_what_is_computed(name: str, of: str | None) -> None:
-    assert names.transformed(name, frozenset({"price", "spice"})) == of
-
-
-@pytest.mark.parametrize(
-    ("name", "stem", "letters"),
-    [
-        ("bwght", "bwght2", 5),
-        ("FARE", "Airfares", 4),
-        ("Flight Status", "FlightDelays", 6),
-        ("sav", "saving", 3),
-        ("age", "wage1", 0),
-        ("price", "wine", 0),
-        ("Sales Total", "sales_2024", 5),
-    ],
-)
-def test_letters_shared_with_the_file(name: str, stem: str, letters: int) -> None:
-    assert names.shared_with(name, stem) == letters

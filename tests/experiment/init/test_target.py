@@ -1,4 +1,4 @@
-"""Which column is predicted, and as what."""
+"""What can be predicted, and as what."""
 
 from __future__ import annotations
 
@@ -7,69 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.errors import DataError
+from nnrun.experiment.init.likely_target import default_target
 from nnrun.experiment.init.target import (
-    candidates,
-    default_target,
     default_task,
     labels_of,
     possible_tasks,
     why_no_target,
 )
-from tests.support.tables_of_columns import CLASSES, DUMMY, GAPS, NAMES, NUMBERS, OTHERS, table
+from tests.support.tables_of_columns import CLASSES, DUMMY, NUMBERS, table
 
 MORE = [i * 2.5 % 11 for i in range(30)]
-
-
-@pytest.mark.parametrize(
-    ("columns", "target", "why"),
-    [
-        ({"class": CLASSES, "survived": OTHERS, "a": CLASSES}, "survived", "a common name for a target"),
-        ({"a": CLASSES, "Label": NUMBERS, "b": CLASSES}, "Label", "a common name for a target"),
-        ({"t": NUMBERS, "a": CLASSES}, "t", "it has the same name as the file"),
-        ({"a": NUMBERS, "price": MORE, "b": CLASSES}, "price", "often the name of a target"),
-        (
-            {"a": NUMBERS, "Retail Price": MORE, "b": CLASSES},
-            "Retail Price",
-            "'price' is often part of a target's name",
-        ),
-        ({"a": CLASSES, "b": OTHERS, "c": NUMBERS}, "c", "the last column"),
-        (
-            {"a": NUMBERS, "b": MORE, "c": DUMMY, "d": DUMMY[::-1]},
-            "a",
-            "the first column",
-        ),  # no 0/1 of several
-        ({"a": NUMBERS, "b": MORE, "c": DUMMY}, "c", "the last column"),  # the only one of 0 and 1
-        (
-            {"x": NUMBERS, "price": MORE, "y": NUMBERS, "z": MORE},
-            "price",
-            "often the name of a target",
-        ),
-        ({"price": NUMBERS, "a": MORE, "lprice": MORE}, "price", "often the name of a target"),
-        ({"a": CLASSES, "label": NAMES}, "a", "the first column"),  # texts that all differ
-        ({"a": CLASSES, "label": GAPS}, "label", "a common name for a target"),  # missing values
-        ({"a": CLASSES, "label": ["x"] * 30}, "a", "the first column"),  # one value
-        ({"a": CLASSES, "id": [i * 7 % 31 for i in range(30)]}, "a", "the last column"),  # an id
-        ({"a": CLASSES, "label": ["q", *CLASSES[1:]]}, "a", "the first column"),  # a class of one row
-        ({"a": CLASSES, "split": ["train", "train", "test"] * 10}, "a", "the last column"),
-        ({"a": CLASSES, "weekday": ["Mon", "Tue", "Wed", "Thu", "Fri"] * 6}, "a", "the last column"),
-        ({"a": NUMBERS, "b": MORE, "y81": DUMMY}, "b", "the last column"),
-    ],
-)
-def test_the_target(columns: dict[str, Sequence[object]], target: str, why: str, tmp_path: Path) -> None:
-    assert default_target(table(tmp_path, columns), "t") == (target, why)
-
-
-def test_the_runners_up(tmp_path: Path) -> None:
-    file = table(tmp_path, {"a": NUMBERS, "salary": MORE, "sex": DUMMY, "b": CLASSES})
-    assert [candidate.name for candidate in candidates(file, "t")] == ["salary", "a", "b", "sex"]
-
-
-def test_no_target(tmp_path: Path) -> None:
-    file = table(tmp_path, {"a": NAMES, "b": [""] * 30})
-    with pytest.raises(DataError, match=r"^.*t\.csv: no column can be the target: 'a' has 30 different"):
-        default_target(file, "t")
-    assert why_no_target(file.columns["b"], 30) == "has no value in any row"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
-from nnrun.data.preprocess import FittedClassIndex, FittedNoTarget, FittedOneHot, TargetState
+from nnrun.data.preprocess.target_encoding import (
+    FittedClassIndex,
+    FittedNoTarget,
+    FittedOneHotTargets,
+    FittedTargets,
+)
 from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of, plain_floats
 from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
@@ -29,8 +34,10 @@ SEVERAL = {**BINARY, "layers": [{"dense": {"units": 3, "activation": "sigmoid"}}
 SQUARED = {**SEVERAL, "loss": "mse"}
 
 
-def meaning(spec: dict[str, Any], outputs: int, targets: TargetState | None = None, **labels: Any) -> Meaning:
-    fitted = FittedPreprocessing((), targets or FittedNoTarget(), 3, outputs)
+def meaning(
+    spec: dict[str, Any], outputs: int, targets: FittedTargets | None = None, **labels: Any
+) -> Meaning:
+    fitted = FittedPreprocessing(targets or FittedNoTarget(), outputs)
     return meaning_of(spec_text(spec).spec, fitted, Labels(**labels))
 
 
@@ -49,9 +56,9 @@ NAMES = ("low", "middle", "high")
             "numbers",
             (0,),
         ),  # a share to predict, as far as one can tell
-        (meaning(SOFTMAX, 3, FittedOneHot(3), class_names=NAMES), "class", NAMES),
+        (meaning(SOFTMAX, 3, FittedOneHotTargets(3), class_names=NAMES), "class", NAMES),
         (meaning(SOFTMAX, 3, FittedClassIndex(3), class_names=NAMES[:2]), "class", ("low", "middle", 2)),
-        (meaning(SQUARED, 3, FittedOneHot(3)), "class", (0, 1, 2)),
+        (meaning(SQUARED, 3, FittedOneHotTargets(3)), "class", (0, 1, 2)),
         (meaning(SEVERAL, 3), "labels", (0, 1, 2)),
         (meaning(SQUARED, 3), "numbers", (0, 1, 2)),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.engine import EagerEngine
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
 from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import BINARY, growing_tokens, load_small, without_seconds, write_small
@@ -171,12 +173,12 @@ def patched(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[Non
         yield
 
 
-_update = EagerEngine._update
+_update = EagerBackend._update
 
 
-def diverging(engine: EagerEngine, block: Any, gradient: Any, *rest: Any) -> None:
+def diverging(backend: EagerBackend, group: Any, gradient: Any, *rest: Any) -> None:
     """An update by gradients that are no numbers."""
-    _update(engine, block, gradient * float("nan"), *rest)
+    _update(backend, group, gradient * float("nan"), *rest)
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -273,15 +275,15 @@ def test_whatever_ends_a_run_leaves_a_checkpoint_of_its_last_epoch(error: Except
     """In the midst of an epoch, when the weights have moved on already."""
     loaded = load_small(tmp_path, epochs=5, optimizer="adam")
     whole = run_experiment(loaded, Settings("train", tmp_path / "whole", compile="off"))
-    evaluate, calls = EagerEngine.evaluate, []
+    evaluate, calls = Engine.evaluate, []
 
-    def fails_the_third_time(engine: EagerEngine, rows: Any) -> Any:
+    def fails_the_third_time(engine: Engine, rows: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
             raise error
         return evaluate(engine, rows)
 
-    with patched(EagerEngine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
+    with patched(Engine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
         run_experiment(loaded, Settings("train", tmp_path / "runs", compile="off"))
     (run,) = (RunDirectory(path) for path in (tmp_path / "runs").iterdir())
     record = run.read_record().to_json()
@@ -315,7 +317,7 @@ def test_a_disk_that_is_full_hides_no_interruption(tmp_path: Path) -> None:
 
 def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), Settings("train", tmp_path / "runs", compile="off"))
-    with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
+    with patched(EagerBackend, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, overrides={"epochs": 6})
     record = run.read_record().to_json()
     assert (record["status"], record["epochs_run"], record["weights_epoch"]) == ("diverged", 4, 3)
@@ -339,7 +341,7 @@ def test_recomputed_epochs_that_diverge_leave_those_of_before(
     before = history.read_bytes(), weights_of(run)
     present = resume.versions()
     monkeypatch.setattr(resume, "versions", lambda: present | {"torch": "9.9"})
-    with patched(EagerEngine, "_update", diverging), pytest.raises(DivergedError):
+    with patched(EagerBackend, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, allow_inexact=True)
     assert (history.read_bytes(), weights_of(run)) == before
 
@@ -375,3 +377,26 @@ def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) 
     assert without_seconds(run.path) == without_seconds(whole.path)
     for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
         assert getattr(run.read_record(), key) == getattr(whole.read_record(), key), key
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+@pytest.mark.parametrize("gone", ["run", "all runs"])
+def test_files_that_are_deleted_while_it_trains(
+    gone: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left would pass for a run of fewer files; it says that it failed, and why."""
+    monkeypatch.setattr(checkpointer, "EVERY_SECONDS", seconds)
+
+    class Deletes(Interrupts):
+        def epoch(self, record: EpochRecord) -> None:
+            if record.epoch == self.last:
+                assert self.run is not None
+                shutil.rmtree(self.run.path if gone == "run" else self.run.runs_dir)
+
+    deletes = Deletes(2)
+    with pytest.raises(NnrunError, match="deleted or moved during training"):
+        train(load_small(tmp_path), Settings("train", tmp_path / "runs"), deletes)
+    assert deletes.run is not None
+    record = deletes.run.read_record()
+    assert record.status == "failed"
+    assert "deleted or moved" in (record.error or "")

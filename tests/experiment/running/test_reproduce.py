@@ -185,7 +185,7 @@ def test_what_did_not_complete_is_not_repeated(status: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("recorded", "asked", "expected"),
     [
-        ({"compiled": True, "device": "cuda:1"}, {}, ("on", "cuda:1")),
+        ({"compiled": True, "device": "cuda:1"}, {}, ("recorded", "cuda:1")),
         ({"compiled": False}, {}, ("off", "cpu")),
         ({"compiled": None}, {}, ("auto", "cpu")),
         ({"compiled": True}, {"compile_": "off", "device": "auto"}, ("off", "auto")),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_bit_for_bit(name: str, epoch: int, tmp_path: Path) -> None:
     listener = StopsAfter()
     assert resume_run(run, listener=listener)
     assert listener.epochs == list(range(epoch + 1, whole.read_record().epochs_run + 1))
-    assert listener.messages[0] == f"resuming {run.id}: going on after epoch {epoch}"
+    assert listener.messages[0] == f"resuming {run.id} after epoch {epoch}"
     check_same(run, whole)
     assert [record.epoch for record in listener.earlier] == list(range(1, epoch + 1))
     table = whole.read_history()
@@ -300,6 +301,21 @@ def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.Monk
     assert resume_run(run, allow_inexact=True)
     (entry,) = run.read_record().to_json()["resumed"]
     assert entry["inexact"] == {"torch": {"then": then, "now": "9.9"}}
+
+
+def test_a_compiled_run_that_is_not_compiled_any_more_goes_on_only_with_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As runs that torch.compile trained, in earlier versions."""
+    run = stopped(load_small(tmp_path, gradient_clip={"norm": 1.0}), tmp_path, 2)
+    kept = resume.read_kept(run)
+    compiled = replace(kept, conditions={**kept.conditions, "compiled": True})
+    monkeypatch.setattr(resume, "read_kept", lambda run: compiled)
+    with pytest.raises(UsageError, match="compiled: True then, False now"):
+        resume_run(run)
+    assert resume_run(run, allow_inexact=True)
+    (entry,) = run.read_record()["resumed"]
+    assert entry["inexact"] == {"compiled": {"then": True, "now": False}}
 
 
 def test_on_a_gpu_only_deterministic_runs_go_on_exactly(

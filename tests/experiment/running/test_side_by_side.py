@@ -207,8 +207,8 @@ def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> No
     specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
     found = prepared(tmp_path, specs)
     assert found is not None
-    assert problem_of(found).training_weights is not None
-    assert problem_of(found).training_weights.shape == (3, 48)
+    assert problem_of(found).head.training_weights is not None
+    assert problem_of(found).head.training_weights.shape == (3, 48)
     check(tmp_path, specs)
 
 
@@ -325,8 +325,8 @@ def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
     rates = prepared(tmp_path, specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.1, 0.2)]))
     assert seeds is not None
     assert rates is not None
-    assert problem_of(seeds).own == {}
-    assert list(problem_of(rates).own) == [LEARNING_RATE]
+    assert problem_of(seeds).per_replica == {}
+    assert list(problem_of(rates).per_replica) == [LEARNING_RATE]
 
 
 def test_inputs_of_different_widths_train_one_by_one(tmp_path: Path) -> None:
@@ -359,17 +359,10 @@ def test_many_rows_of_which_each_run_needs_its_own_copy_train_one_by_one(
     assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is not None
 
 
-def test_what_torch_compiles_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.training.backends.choice.WORTH_STEPS", 1)
-    monkeypatch.setattr("nnrun.training.backends.choice.native_obstacle", lambda task: "it may not")
-    monkeypatch.setattr("nnrun.training.backends.choice.cxx_compiler", lambda: "c++")
-    assert prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)])) is None
-
-
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 def test_in_cpp_each_computes_what_it_does_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the last bit."""
-    monkeypatch.setattr("nnrun.training.backends.choice.WORTH_NATIVE_STEPS", 1)
+    monkeypatch.setattr("nnrun.training.backends.native.WORTH_STEPS", 1)
     changes: Changes = [{"optimizer": {"rmsprop": {"learning_rate": rate}}} for rate in (0.03, 0.001)]
     specs = specs_of(tmp_path, changes)
     for run, spec in zip(together(tmp_path, specs), specs, strict=True):

@@ -15,12 +15,13 @@ from torch import Tensor
 import nnrun
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.run import run_experiment
-from nnrun.experiment.setup.baseline import TargetRows, constant_scores, mean_of
+from nnrun.experiment.setup.baseline import constant_scores, mean_of
 from nnrun.model.network import build_network
+from nnrun.spec.ports import OUTPUT
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import TrainingProblem
+from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, spec_text, yes_or_no
 
 
@@ -38,19 +39,14 @@ def scores(
     spec = spec_text(layers=layers, **changes).spec
     network = build_network(spec.layers, 3)
     unused: Any = None  # it never looks at the inputs
+    metrics = build_metrics(spec.metrics, activation)
+    head = Head(outputs, activation, build_loss(spec.loss), targets[None], metrics)
     problem = TrainingProblem(
-        network,
-        build_loss(spec.loss),
-        build_optimizer(spec.optimizer),
-        build_metrics(spec.metrics, activation),
-        inputs=unused,
-        targets=targets[None],
-        batch_size=8,
-        spec=spec,
+        network, build_optimizer(spec.optimizer), unused, {OUTPUT: head}, batch_size=8, spec=spec
     )
     own = None if weights is None else weights[None]
     rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
-    return constant_scores(problem, activation, *rows)
+    return constant_scores(problem, *rows)
 
 
 def column(*values: float) -> Tensor:

@@ -76,11 +76,11 @@ def test_each_fold_has_its_own(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight="balanced")
     data = load_dataset(loaded.spec.dataset)
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_problem(loaded.spec, group, data, CPU)
-    assert task.weights is None, "what is measured has no weights"
-    assert task.training_weights is not None
-    assert len({tuple(row.tolist()) for row in task.training_weights}) == 3
-    for fold, found in zip(group.folds, task.training_weights, strict=True):
+    problem = training_problem(loaded.spec, group, data, CPU)
+    assert problem.head.weights is None, "what is measured has no weights"
+    assert problem.head.training_weights is not None
+    assert len({tuple(row.tolist()) for row in problem.head.training_weights}) == 3
+    for fold, found in zip(group.folds, problem.head.training_weights, strict=True):
         labels = data.train.targets[fold.train_rows]
         np.testing.assert_allclose(
             found[fold.train_rows], compute_sample_weight("balanced", labels), rtol=1e-6
@@ -91,11 +91,11 @@ def test_replicas_share_what_is_alike(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, BINARY, validation=KFOLD, class_weight={"0": 3})
     data = load_dataset(loaded.spec.dataset)
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_problem(loaded.spec, group, data, CPU)
-    assert task.training_weights is not None
-    assert task.training_weights.shape == (1, 48)
+    problem = training_problem(loaded.spec, group, data, CPU)
+    assert problem.head.training_weights is not None
+    assert problem.head.training_weights.shape == (1, 48)
     plain = load_small(tmp_path, BINARY, validation=KFOLD)
-    assert training_problem(plain.spec, group, data, CPU).training_weights is None
+    assert training_problem(plain.spec, group, data, CPU).head.training_weights is None
 
 
 # --- given -------------------------------------------------------------------------------------------------
@@ -185,17 +185,17 @@ def weighted_rows(folder: Path, **changes: Any) -> tuple[Any, Dataset]:
 def test_both_are_multiplied_while_training_and_rows_alone_count_when_measured(tmp_path: Path) -> None:
     loaded, data = weighted_rows(tmp_path, class_weight={"1": 4})
     (group,) = prepare_groups(loaded.spec, data)
-    task = training_problem(loaded.spec, group, data, CPU)
+    problem = training_problem(loaded.spec, group, data, CPU)
     assert data.train.weights is not None
-    assert task.weights is not None
-    assert task.training_weights is not None
-    np.testing.assert_array_equal(task.weights[0], data.train.weights)
+    assert problem.head.weights is not None
+    assert problem.head.training_weights is not None
+    np.testing.assert_array_equal(problem.head.weights[0], data.train.weights)
     expected = data.train.weights * np.where(data.train.targets == 1, 4, 1)
-    np.testing.assert_allclose(task.training_weights[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(problem.head.training_weights[0], expected, rtol=1e-6)
     assert data.test is not None
     measured = make_problem(loaded.spec, group.network, group.fitted, data.test, CPU)
-    assert measured.weights is not None
-    np.testing.assert_array_equal(measured.weights[0], data.test.weights)
+    assert measured.head.weights is not None
+    np.testing.assert_array_equal(measured.head.weights[0], data.test.weights)
 
 
 def test_the_losses_of_a_run_are_weighted_and_its_metrics_are_not(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.setup.fold_splits import labels_of
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, outputs_of, prepare_groups
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from tests.support.small_experiments import (
     BINARY,
@@ -202,7 +203,7 @@ def test_what_is_fitted_does_not_depend_on_the_rows_that_validate(
     seen_x[row] += 1
     seen_y[row] += 1
     after = states(prepare_groups(spec, table(seen_x, seen_y)))[fold.index]
-    assert after["inputs"] != before[fold.index]["inputs"]
+    assert after["table"] != before[fold.index]["table"]
     assert after["targets"] != before[fold.index]["targets"]
 
 
@@ -243,10 +244,10 @@ def test_the_outputs_are_the_units_of_the_last_layer() -> None:
 # --- what is trained ---------------------------------------------------------------------------------------
 
 
-def all_rows(task: Any, places: list[int], count: int) -> np.ndarray:
+def all_rows(problem: Any, places: list[int], count: int) -> np.ndarray:
     """The inputs of the replicas at these places, as the network gets them."""
     rows = np.stack([np.arange(count)] * len(places))
-    (batch,) = task.inputs.batches(places, rows, count)
+    (batch,) = problem.inputs[INPUT].batches(places, rows, count)
     return np.asarray(batch)
 
 
@@ -258,14 +259,14 @@ def test_each_fold_sees_all_rows_by_its_own_preprocessing() -> None:
     steps = {"inputs": "standardize", "targets": "standardize"}
     spec, dataset = spec_text(preprocessing=steps, validation=KFOLD).spec, regression_rows()
     (group,) = prepare_groups(spec, dataset)
-    task = problem_of(spec, dataset, group)
-    found = all_rows(task, [0, 1, 2], 48)
+    problem = problem_of(spec, dataset, group)
+    found = all_rows(problem, [0, 1, 2], 48)
     assert found.shape == (3, 48, 3)
-    assert task.targets.shape == (3, 48, 1)
+    assert problem.head.targets.shape == (3, 48, 1)
     for place, fold in enumerate(group.folds):
         for values, given_rows in (
             (found[place], dataset.train.inputs),
-            (task.targets[place].numpy(), dataset.train.targets[:, None]),
+            (problem.head.targets[place].numpy(), dataset.train.targets[:, None]),
         ):
             train = np.asarray(given_rows)[fold.train_rows]
             expected = (given_rows - train.mean(0)) / train.std(0)
@@ -275,10 +276,10 @@ def test_each_fold_sees_all_rows_by_its_own_preprocessing() -> None:
 def test_rows_that_all_folds_see_alike_are_held_once() -> None:
     spec, dataset = spec_text(preprocessing={"inputs": "none"}, validation=KFOLD).spec, regression_rows()
     (group,) = prepare_groups(spec, dataset)
-    task = problem_of(spec, dataset, group)
-    assert task.inputs.x_SNF.shape == (1, 48, 3)
-    assert task.targets.shape == (1, 48, 1)
-    found = all_rows(task, [0, 1, 2], 48)
+    problem = problem_of(spec, dataset, group)
+    assert problem.inputs[INPUT].x_SNF.shape == (1, 48, 3)
+    assert problem.head.targets.shape == (1, 48, 1)
+    found = all_rows(problem, [0, 1, 2], 48)
     assert found.shape == (3, 48, 3)
     for place in range(3):
         assert np.array_equal(found[place], np.asarray(dataset.train.inputs, np.float32))
@@ -290,12 +291,17 @@ def test_token_rows_stay_sparse_and_are_the_ones_that_they_say() -> None:
     layers = [{"dense": {"units": 1, "activation": "sigmoid", "use_bias": False}}]
     spec = spec_text(TOKENS, layers=layers, validation="none").spec
     (group,) = prepare_groups(spec, dataset)
-    task = problem_of(spec, dataset, group)
-    assert not task.inputs.dense
-    (batch,) = task.inputs.batches([0], np.arange(4)[None], 4)
+    problem = problem_of(spec, dataset, group)
+    assert not problem.inputs[INPUT].dense
+    (batch,) = problem.inputs[INPUT].batches([0], np.arange(4)[None], 4)
     # The weight of word w is 10**w, so that the sum of a row's weights spells its words.
     weights = torch.tensor([[[1.0], [10.0], [100.0], [1000.0], [10000.0]]])
-    assert group.network.forward({"0.weight": weights}, batch).flatten().tolist() == [1010, 1, 0, 10111]
+    assert group.network.forward({"0.weight": weights}, {INPUT: batch})[OUTPUT].flatten().tolist() == [
+        1010,
+        1,
+        0,
+        10111,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -310,9 +316,9 @@ def test_targets_have_the_form_that_the_loss_takes(loss: str, dtype: torch.dtype
     spec = spec_text(layers=layers, loss=loss, metrics=["accuracy"], validation="none").spec
     dataset = table(np.zeros((3, 2)), np.array([2, 0, 1]))
     (group,) = prepare_groups(spec, dataset)
-    task = problem_of(spec, dataset, group)
-    assert task.targets.dtype == dtype
-    assert task.targets.tolist() == expected
+    problem = problem_of(spec, dataset, group)
+    assert problem.head.targets.dtype == dtype
+    assert problem.head.targets.tolist() == expected
 
 
 def test_data_that_do_not_suit_the_spec_are_refused(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.spec.reading.load import load_spec_text
+from nnrun.spec.reading.load import load_spec, load_spec_text
 from nnrun.spec.reading.nodes import SourceText, plain
 from nnrun.spec.reading.yaml_reader import read_yaml
 from nnrun.spec.schema import ExperimentSpec
@@ -103,3 +104,12 @@ def test_any_text_reads_back_as_text(text: str) -> None:
     )
     assert read(dump_spec(spec))["description"] == text
     assert yaml.safe_load(dump_spec(spec))["description"] == text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_lines_fit_a_width_and_load_the_same(width: int, tmp_path: Path, specs_dir: Path) -> None:
+    spec = load_spec(specs_dir / "digits.yaml").spec
+    text = dump_spec(spec, width)
+    assert max(map(len, text.splitlines())) <= width
+    (tmp_path / "digits.yaml").write_text(text)
+    assert load_spec(tmp_path / "digits.yaml").spec == spec

@@ -10,28 +10,22 @@ import torch
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.training.backends import choice as choice_module
+from nnrun.training.backends import native
 from nnrun.training.backends.choice import (
-    WORTH_NATIVE_STEPS,
-    WORTH_STEPS,
     Choice,
     begin_compiling,
     choose,
     make_engine,
 )
-from nnrun.training.backends.compiled import CompiledEngine
 from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.backends.graphed import GraphedEngine
-from nnrun.training.backends.native import NativeEngine
+from nnrun.training.backends.eager import EagerBackend
+from nnrun.training.backends.native import WORTH_STEPS, NativeBackend
 from nnrun.training.backends.native_library import NotCompiledError
-from nnrun.training.engine import EagerEngine
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import first_weights, make_problem
 
 NO_COMPILER = "there is no C++ compiler on this machine (c++, g++ or clang++)"
-SPARSE = (
-    "sparse rows have a different shape in each batch, and torch.compile needs one; C++ does not do it since "
-    "a step of one network makes 12,800,000 multiplications, more than 4,000,000"
-)
+LARGE = "a step of one network makes {} multiplications, and above 4,000,000 PyTorch is faster than C++"
 FEW = "step by step: {} steps are too few to make compiling worthwhile"
 
 
@@ -50,14 +44,6 @@ def sparse() -> TrainingProblem:
     return make_problem(sparse=True)
 
 
-def large_and_sparse() -> TrainingProblem:
-    """One that nothing compiles."""
-    hidden = {"dense": 1_600_000}
-    return make_problem(
-        [{"dense": 1}, hidden, {"dense": {"units": 1, "activation": "sigmoid"}}], sparse=True, batch_size=4
-    )
-
-
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     found = "/usr/bin/c++" if getattr(request, "param", True) else None
@@ -68,16 +54,17 @@ def compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 @pytest.mark.parametrize(
     ("policy", "make", "steps", "choice"),
     [
-        ("off", small, 10**9, Choice("eager", "step by step, as --compile off says")),
-        ("on", small, 1, Choice("native", "compiled, as --compile on says")),
-        ("on", large, 1, Choice("torch.compile", "compiled, as --compile on says")),
-        ("auto", small, WORTH_NATIVE_STEPS, Choice("native", "compiled, for 5,000 steps")),
-        ("auto", small, WORTH_NATIVE_STEPS - 1, Choice("eager", FEW.format("4,999"))),
-        ("on", sparse, 1, Choice("native", "compiled, as --compile on says")),
-        ("auto", sparse, 334, Choice("native", "compiled, for 334 steps")),
-        ("auto", sparse, 333, Choice("eager", FEW.format("333"))),
-        ("auto", large, WORTH_STEPS, Choice("torch.compile", "compiled, for 60,000 steps")),
-        ("auto", large, WORTH_STEPS - 1, Choice("eager", FEW.format("59,999"))),
+        ("off", small, 10**9, Choice(EagerBackend, "step by step, as --compile off says")),
+        ("on", small, 1, Choice(NativeBackend, "compiled, as --compile on says")),
+        ("auto", small, WORTH_STEPS, Choice(NativeBackend, "compiled, for 5,000 steps")),
+        ("auto", small, WORTH_STEPS - 1, Choice(EagerBackend, FEW.format("4,999"))),
+        ("on", sparse, 1, Choice(NativeBackend, "compiled, as --compile on says")),
+        ("auto", sparse, 334, Choice(NativeBackend, "compiled, for 334 steps")),
+        ("auto", sparse, 333, Choice(EagerBackend, FEW.format("333"))),
+        ("auto", large, WORTH_STEPS, Choice(EagerBackend, "step by step: " + LARGE.format("4,480,000"))),
+        ("recorded", large, 1, Choice(EagerBackend, "step by step: " + LARGE.format("4,480,000"))),
+        ("recorded", small, 1, Choice(NativeBackend, "compiled, as --compile on says")),
+        ("auto", large, WORTH_STEPS - 1, Choice(EagerBackend, FEW.format("4,999"))),
     ],
 )
 def test_the_policy_the_task_and_the_number_of_steps_decide(
@@ -90,19 +77,19 @@ def test_the_policy_the_task_and_the_number_of_steps_decide(
 @pytest.mark.parametrize("compiler", [False], indirect=True)
 @pytest.mark.usefixtures("compiler")
 def test_without_a_compiler_nothing_is_compiled() -> None:
-    assert choose("auto", make_problem(), 10**6) == Choice("eager", f"step by step: {NO_COMPILER}")
+    assert choose("auto", make_problem(), 10**6) == Choice(EagerBackend, f"step by step: {NO_COMPILER}")
     with pytest.raises(UsageError) as caught:
         choose("on", make_problem(), 1)
     assert str(caught.value) == (f"--compile on: {NO_COMPILER}. Use --compile auto, or leave it out.")
 
 
 @pytest.mark.usefixtures("compiler")
-def test_large_steps_over_sparse_rows_are_not_compiled() -> None:
-    problem = large_and_sparse()
-    assert choose("auto", problem, 10**6) == Choice("eager", f"step by step: {SPARSE}")
+def test_what_is_not_supported_is_not_compiled() -> None:
+    problem = large()
     with pytest.raises(UsageError) as caught:
         choose("on", problem, 1)
-    assert str(caught.value) == f"--compile on: {SPARSE}. Use --compile auto, or leave it out."
+    reason = LARGE.format("4,480,000")
+    assert str(caught.value) == f"--compile on: {reason}. Use --compile auto, or leave it out."
 
 
 @pytest.mark.parametrize(
@@ -142,38 +129,28 @@ def test_compiling_begins_early_where_it_looks_worth_it(
 
 
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_the_engine_is_the_one_that_was_chosen() -> None:
+def test_the_engine_has_the_backend_that_was_chosen() -> None:
     problem, said = make_problem(), list[str]()
     weights = first_weights(problem, [0])
-    assert type(make_engine(Choice("eager", ""), problem, weights, said.append)) is EagerEngine
-    assert type(make_engine(Choice("native", ""), problem, weights, said.append)) is NativeEngine
+    for backend in (EagerBackend, NativeBackend):
+        assert type(make_engine(Choice(backend, ""), problem, weights, said.append).backend) is backend
     assert said == []
-    assert type(make_engine(Choice("torch.compile", ""), problem, weights, said.append)) is CompiledEngine
-    assert said == ["compiling the training steps, which takes 10 to 20 s the first time"]
 
 
 def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(on_message: Callable[[str], None]) -> None:
         raise NotCompiledError("c++ fails: error: no such thing")
 
-    monkeypatch.setattr(choice_module, "load_library", fails)
+    monkeypatch.setattr(native, "load_library", fails)
     problem, said = make_problem(), list[str]()
-    made = make_engine(Choice("native", ""), problem, first_weights(problem, [0]), said.append)
-    assert type(made) is EagerEngine
+    made = make_engine(Choice(NativeBackend, ""), problem, first_weights(problem, [0]), said.append)
+    assert type(made.backend) is EagerBackend
     assert said == ["compiling failed, so PyTorch trains step by step: c++ fails: error: no such thing"]
 
 
-def test_a_gpu_makes_a_graph_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = "sparse rows have a different shape in each batch, and a CUDA graph needs one"
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProblem, "device", torch.device("cuda", 0))
-        assert choose("on", small(), 1) == Choice("CUDA graph", "compiled, as --compile on says")
-        assert choose("auto", small(), 10**9) == Choice(
-            "eager", "step by step; --compile on makes a CUDA graph of the steps"
-        )
-        assert choose("auto", sparse(), 10**9) == Choice("eager", f"step by step: {shapes}")
-        with pytest.raises(UsageError, match=shapes):
-            choose("on", sparse(), 1)
-    engine = make_engine(Choice("CUDA graph", ""), small(), first_weights(small(), range(2)), print)
-    assert isinstance(engine, GraphedEngine)
+def test_a_gpu_trains_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingProblem, "device", torch.device("cuda", 0))
+    assert choose("auto", small(), 10**9) == Choice(EagerBackend, "step by step: C++ trains on the CPU only")
+    assert choose("recorded", small(), 10**9).backend is EagerBackend
+    with pytest.raises(UsageError, match="C\\+\\+ trains on the CPU only"):
+        choose("on", small(), 1)

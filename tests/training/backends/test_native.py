@@ -13,8 +13,8 @@ from pydantic import create_model
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
-from nnrun.training.backends.native import NativeEngine, obstacle
-from nnrun.training.backends.native_library import SOURCE, load_library
+from nnrun.training.backends.native import NativeBackend
+from nnrun.training.backends.native_library import SOURCE
 from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import (
@@ -29,6 +29,7 @@ from tests.support.native_problems import (
     epoch,
     needs_compiler,
 )
+from tests.support.native_problems import native as native_engine
 from tests.support.small_problems import (
     N,
     assert_same,
@@ -47,7 +48,7 @@ def test_every_optimizer(optimizer: Any) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
+@pytest.mark.parametrize("loss", [*native_job.LOSSES, {"huber": 0.3}], ids=str)
 def test_every_loss(loss: Any) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
     layers = [{"dense": {"units": 9, "activation": "tanh"}}, last]
@@ -141,7 +142,7 @@ def test_a_replica_does_not_know_who_trains_beside_it() -> None:
     together.select_replicas([0, 2])
     last = together.train_epoch([orders[0], orders[2]], [sources[0], sources[2]], 2)
     weights = {name: value[2:] for name, value in first_weights(problem, range(3)).items()}
-    alone = NativeEngine(problem, weights, load_library())
+    alone = native_engine(problem, weights)
     assert alone.train_epoch(orders[2:], sources[2:], 1).losses == first.losses[2:]
     assert alone.train_epoch(orders[2:], sources[2:], 2).losses == last.losses[1:]
     ended = {name: value[1:] for name, value in together.weights().items()}
@@ -190,15 +191,18 @@ def test_a_gradient_that_does_not_change() -> None:
 # --- what it does not know ---------------------------------------------------------------------------------
 
 
-def test_obstacles() -> None:
-    assert obstacle(make_problem()) is None
-    assert obstacle(make_problem(x_SNF=rows(1, N, 6), sparse=True)) is None
+def test_what_is_not_supported() -> None:
+    assert NativeBackend.unsupported(make_problem()) is None
+    assert NativeBackend.unsupported(make_problem(x_SNF=rows(1, N, 6), sparse=True)) is None
     clipped = dataclasses.replace(make_problem(), clip=lambda gradients: gradients)
-    assert obstacle(clipped) == "it does not know `clip` of a problem"
+    assert NativeBackend.unsupported(clipped) == "C++ does not support `clip`"
     unsaid = dataclasses.replace(make_problem(), spec=None)
-    assert obstacle(unsaid) == "the problem does not say what spec it comes from"
+    assert NativeBackend.unsupported(unsaid) == "the problem does not say what spec it comes from"
     large = make_problem([{"dense": 100_000}, SIGMOID])
-    assert obstacle(large) == ("a step of one network makes 5,600,000 multiplications, more than 4,000,000")
+    assert NativeBackend.unsupported(large) == (
+        "a step of one network makes 5,600,000 multiplications, "
+        "and above 4,000,000 PyTorch is faster than C++"
+    )
 
 
 def with_spec(**changes: Any) -> TrainingProblem:
@@ -214,15 +218,18 @@ def test_a_parameter_that_is_new_to_the_schema_is_an_obstacle_where_it_is_used()
     known: dict[Any, set[str]] = {**native._KNOWN, Clipping: native._KNOWN[schema.Adam]}
     known[Scheduled] = known[schema.ExperimentSpec]
     with pytest.MonkeyPatch.context() as patch:
-        assert obstacle(with_spec(optimizer=Clipping())) == "it does not know `adam`"
+        assert NativeBackend.unsupported(with_spec(optimizer=Clipping())) == "C++ does not support `adam`"
         patch.setattr(native, "_KNOWN", known)
-        assert obstacle(with_spec(optimizer=Clipping())) is None
+        assert NativeBackend.unsupported(with_spec(optimizer=Clipping())) is None
         clipped = with_spec(optimizer=Clipping.model_validate({"clipnorm": 1.0}))
-        assert obstacle(clipped) == "it does not know `clipnorm` of `adam`"
+        assert NativeBackend.unsupported(clipped) == "C++ does not support `clipnorm` of `adam`"
         problem = make_problem()
         assert problem.spec is not None
         spec = Scheduled.model_validate({**problem.spec.model_dump(), "schedule": "cosine"})
-        assert obstacle(dataclasses.replace(problem, spec=spec)) == "it does not know `schedule`"
+        assert (
+            NativeBackend.unsupported(dataclasses.replace(problem, spec=spec))
+            == "C++ does not support `schedule`"
+        )
 
 
 def test_a_field_that_is_new_to_the_task_is_an_obstacle_where_it_is_set() -> None:
@@ -232,8 +239,8 @@ def test_a_field_that_is_new_to_the_task_is_an_obstacle_where_it_is_set() -> Non
     values = {
         field.name: getattr(make_problem(), field.name) for field in dataclasses.fields(TrainingProblem)
     }
-    assert obstacle(Masked(**values)) is None
-    assert obstacle(Masked(**values, mask=torch.ones(N))) == "it does not know `mask` of a problem"
+    assert NativeBackend.unsupported(Masked(**values)) is None
+    assert NativeBackend.unsupported(Masked(**values, mask=torch.ones(N))) == "C++ does not support `mask`"
 
 
 def test_both_sides_name_the_same_things_in_the_same_order() -> None:
@@ -264,7 +271,18 @@ def names_in_c(text: str, structure: str) -> list[str]:
     return [name.strip("* ") for names in declared for name in names.split(",")]
 
 
-def test_all_that_the_schema_has_of_it_is_known() -> None:
-    assert set(ACTIVATIONS) == set(native_job.ACTIVATIONS)
-    assert set(schema.components(schema.Loss)) == set(native_job.LOSSES)
-    assert set(schema.components(schema.Optimizer)) == set(native_job.OPTIMIZERS)
+def test_what_cpp_names_is_in_the_schema() -> None:
+    """The rest of the schema is not supported, so that PyTorch trains."""
+    assert set(native_job.ACTIVATIONS) <= set(ACTIVATIONS)
+    assert set(native_job.LOSSES) <= set(schema.components(schema.Loss))
+    assert set(native_job.OPTIMIZERS) <= set(schema.components(schema.Optimizer))
+    known = {cls.kind for cls in native._KNOWN if issubclass(cls, schema.Component)}
+    assert known >= {*native_job.KINDS, *native_job.LOSSES, *native_job.OPTIMIZERS}
+
+
+@pytest.mark.parametrize(
+    "loss", [kind for kind in schema.components(schema.Loss) if kind not in native_job.LOSSES]
+)
+def test_other_losses_are_not_supported(loss: str) -> None:
+    other = schema.ExperimentSpec.model_validate({"loss": loss})
+    assert NativeBackend.unsupported(with_spec(loss=other.loss)) == f"C++ does not support `{loss}`"

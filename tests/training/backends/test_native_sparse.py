@@ -9,11 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.spec import schema
+from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.backends.native import NativeEngine
-from nnrun.training.backends.native_library import load_library
-from nnrun.training.measure import evaluate
+from nnrun.training.backends import native_job
+from nnrun.training.engine import Engine
 from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 
 # The same cases as for dense rows.
@@ -25,15 +24,18 @@ from tests.support.native_problems import (
     assert_alike,
     engines,
     epoch,
+    native,
     needs_compiler,
     sparse_problem,
 )
 from tests.support.small_problems import (
     assert_same,
+    evaluated,
     first_weights,
     make_problem,
     rows,
     several_rows,
+    with_head,
     zeros_and_ones,
 )
 
@@ -47,12 +49,12 @@ def test_every_optimizer(optimizer: Any, features: int) -> None:
     """Over several epochs, so that rows which waited are met again; two folds of unequal length."""
     problem = sparse_problem(optimizer=optimizer, batch_size=7, features=features, ones=False)
     waits = features == 400 and problem.optimizer.idle_decay is not None
-    assert bool(engines(problem, 2)[0]._state.seen) == waits
+    assert bool(engines(problem, 2)[0].state.last_update) == waits
     assert_alike(problem, epochs=4)
 
 
 @needs_compiler
-@pytest.mark.parametrize("loss", [*schema.components(schema.Loss), {"huber": 0.3}], ids=str)
+@pytest.mark.parametrize("loss", [*native_job.LOSSES, {"huber": 0.3}], ids=str)
 def test_every_loss(loss: Any) -> None:
     last, targets = LAST[loss if isinstance(loss, str) else "huber"]
     assert_alike(sparse_problem([HIDDEN, last], loss=loss, metrics=[], targets=targets, optimizer="sgd"))
@@ -120,11 +122,11 @@ def test_large_batches_are_filled_while_the_one_before_is_learned(batch_size: in
         layers, features=60_000, per_row=2600, batch_size=batch_size, optimizer="rmsprop"
     )
     batches = [
-        problem.inputs.matrix[order[i : i + batch_size]].nnz  # type: ignore[attr-defined]
+        problem.inputs[INPUT].matrix[order[i : i + batch_size]].nnz  # type: ignore[attr-defined]
         for order in several_rows((58, 53), seed=1)
         for i in range(0, len(order), batch_size)
     ]
-    assert engines(problem, 2)[0]._state.seen
+    assert engines(problem, 2)[0].state.last_update
     assert any(numbers > 16384 for numbers in batches)
     assert_alike(problem)
     found = []
@@ -138,7 +140,7 @@ def test_large_batches_are_filled_while_the_one_before_is_learned(batch_size: in
 @needs_compiler
 def test_rows_of_words_that_nobody_uses_stay_as_they_were() -> None:
     problem = sparse_problem(features=5000, optimizer="rmsprop")
-    met = np.unique(problem.inputs.matrix.indices)  # type: ignore[attr-defined]
+    met = np.unique(problem.inputs[INPUT].matrix.indices)  # type: ignore[attr-defined]
     never = np.setdiff1d(np.arange(5000), met)
     engine = engines(problem, 2)[1]
     before = engine.weights()["0.weight"]
@@ -159,7 +161,7 @@ def test_a_replica_does_not_know_who_trains_beside_it(features: int) -> None:
     orders, held = several_rows((58, 53, 40)), several_rows((20, 31, 20))
     sources = sources_of(0, range(3))
 
-    def of(engine: NativeEngine, chosen: list[int], number: int) -> list[Any]:
+    def of(engine: Engine, chosen: list[int], number: int) -> list[Any]:
         trained = engine.train_epoch([orders[i] for i in chosen], [sources[i] for i in chosen], number)
         seen = engine.evaluate([held[i] for i in chosen])
         return [(trained.columns(place), seen.columns(place)) for place in range(len(chosen))]
@@ -170,7 +172,7 @@ def test_a_replica_does_not_know_who_trains_beside_it(features: int) -> None:
     last = of(together, [0, 2], 2)
     for _ in range(2):
         weights = {name: value[2:] for name, value in first_weights(problem, range(3)).items()}
-        alone = NativeEngine(problem, weights, load_library())
+        alone = native(problem, weights)
         assert [of(alone, [2], 1), of(alone, [2], 2)] == [first[2:], last[1:]]
         ended = {name: value[1:] for name, value in together.weights().items()}
         assert_same(ended, alone.weights(), exactly=True)
@@ -189,7 +191,7 @@ def either(sparse: bool, **settings: Any) -> TrainingProblem:
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd", "adam", "adamw", "adagrad"])
 def test_rates_of_the_replicas_own_and_of_an_epoch(optimizer: str, sparse: bool) -> None:
     own = {LEARNING_RATE: torch.tensor([0.1, 0.003], dtype=torch.float64)}
-    problem = dataclasses.replace(either(sparse, optimizer=optimizer), own=own)
+    problem = dataclasses.replace(either(sparse, optimizer=optimizer), per_replica=own)
     assert_alike(problem)
     pair = engines(either(sparse, optimizer=optimizer), 2)
     for number, rates in enumerate([(0.01, 0.01), (0.02, 0.001)], 1):
@@ -203,7 +205,7 @@ def test_rates_of_the_replicas_own_and_of_an_epoch(optimizer: str, sparse: bool)
 @pytest.mark.parametrize("sparse", [False, True])
 def test_strengths_of_the_replicas_own(sparse: bool) -> None:
     own = {"0.l1": torch.tensor([0.0, 0.02]), "1.l2": torch.tensor([0.1, 0.0])}
-    assert_alike(dataclasses.replace(either(sparse, optimizer="rmsprop"), own=own))
+    assert_alike(dataclasses.replace(either(sparse, optimizer="rmsprop"), per_replica=own))
 
 
 @needs_compiler
@@ -212,7 +214,7 @@ def test_strengths_of_the_replicas_own(sparse: bool) -> None:
 def test_weights_of_rows(sparse: bool, shared: bool) -> None:
     """Other weights while training than when measured; of all replicas, or of each."""
     weights = torch.from_numpy(np.abs(rows(1 if shared else 2, N)))
-    problem = dataclasses.replace(either(sparse), weights=weights[:1], training_weights=weights * 3)
+    problem = with_head(either(sparse), weights=weights[:1], training_weights=weights * 3)
     assert_alike(problem)
 
 
@@ -237,7 +239,7 @@ def test_rows_are_measured_in_blocks(sparse: bool, monkeypatch: pytest.MonkeyPat
     engine = engines(problem, 2)[1]
     assert problem.rows_at_once < 20
     held = several_rows((47, 60))
-    expected = evaluate(problem, engine.weights(), [0, 1], held)
+    expected = evaluated(problem, engine.weights(), [0, 1], held)
     for _ in range(2):
         found = engine.evaluate(held)
         np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-6)
@@ -253,6 +255,6 @@ def test_many_rows_at_a_time() -> None:
     )
     engine = engines(problem, 1)[1]
     held = [np.random.default_rng(0).permutation(700)[:601]]
-    expected = evaluate(problem, engine.weights(), [0], held)
+    expected = evaluated(problem, engine.weights(), [0], held)
     assert engine.evaluate(held).losses == pytest.approx(expected.losses, rel=1e-6)
     assert engine.evaluate(held).metrics == expected.metrics

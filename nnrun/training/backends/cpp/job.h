@@ -1,4 +1,4 @@
-// What Python hands over: nnrun/training/backends/native.py holds the same structures and the same order of names.
+// What Python hands over: nnrun/training/backends/native_job.py holds the same structures and the same order of names.
 // R: replicas, n: rows of each in a job, B: rows of a batch, F: inputs of a layer, U: its units, K: outputs.
 
 #pragma once
@@ -52,7 +52,7 @@ struct Job {
     Index count, batch, layers;    // n; B, at most; how many layers
     Index first_row;               // where in the epoch's order the rows start
     const Layer* layer;
-    const OptimizerConfig* rule;
+    const OptimizerConfig* optimizer;
     const float* inputs;           // dense rows: (R, n, F), or null
     const std::int64_t* rows;      // sparse rows: (R, n) row numbers,
     const std::int64_t* row_starts;//   where each row of the matrix starts,

@@ -77,7 +77,7 @@ class Replica {
         if (!on_logits(job_.loss))
             activate_back(layers_.back().activation, before_.back().data(), after_.back().data(), delta_.data(),
                           batch_, layers_.back().units);
-        backward(Update(*job_.rule, job_.rates[number_], job_.updates[number_] += 1));
+        backward(Update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1));
         return loss;
     }
 
@@ -368,7 +368,7 @@ class Replica {
         const Index U = layer.units;
         const float now = job_.updates[number_];
         const Index waited = now - layer.seen[row] - 1;
-        if (job_.rule->idle_decay != 1) {
+        if (job_.optimizer->idle_decay != 1) {
             const float kept = kept_after(waited);
             for (float* slot : layer.kernel.slots)
                 if (slot)
@@ -380,8 +380,8 @@ class Replica {
 
     float kept_after(Index waited) {
         if (waited >= Index(kept_.size())) {
-            if (waited >= most_kept) return std::pow(job_.rule->idle_decay, double(waited));
-            for (Index k = kept_.size(); k <= waited; ++k) kept_.push_back(std::pow(job_.rule->idle_decay, double(k)));
+            if (waited >= most_kept) return std::pow(job_.optimizer->idle_decay, double(waited));
+            for (Index k = kept_.size(); k <= waited; ++k) kept_.push_back(std::pow(job_.optimizer->idle_decay, double(k)));
         }
         return kept_[waited];
     }

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, TokenRows, fit_preprocessing
-from nnrun.data.text.pad import FittedPad, fit_pad
+from nnrun.data.preprocess.fitted_step import FitContext
+from nnrun.data.preprocess.token_rows import FittedPad
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -47,7 +48,7 @@ def test_each_row_is_padded_or_cut(
     lists: list[list[int]], length: int, side: Any, truncate: Any, value: int
 ) -> None:
     pad = FittedPad(length, side, truncate, value, tokens=8)
-    found = pad.transform(TokenRows.from_lists(lists)).x_NF
+    found = pad.transform(TokenRows.from_lists(lists), {}).x_NF
     assert found.dtype == np.float32
     assert found.shape == (len(lists), length)
     assert found.tolist() == [padded_one_by_one(row, pad) for row in lists]
@@ -56,16 +57,16 @@ def test_each_row_is_padded_or_cut(
 def test_rows_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = TokenRows.from_lists([[1, 2, 3], [4], [], [5, 6]])
     pad = FittedPad(2, "pre", "pre", 0, 10)
-    whole = pad.transform(rows).x_NF
-    monkeypatch.setattr("nnrun.data.text.pad._BLOCK_TOKENS", 2)
-    np.testing.assert_array_equal(pad.transform(rows).x_NF, whole)
+    whole = pad.transform(rows, {}).x_NF
+    monkeypatch.setattr("nnrun.data.preprocess.token_rows._BLOCK_TOKENS", 2)
+    np.testing.assert_array_equal(pad.transform(rows, {}).x_NF, whole)
     assert whole.tolist() == [[2, 3], [0, 4], [0, 0], [5, 6]]
 
 
 def test_defaults_come_from_the_training_rows() -> None:
     """The longest row, and one more than the highest token; later tokens are left out, as multi_hot does."""
     found = fitted([[1, 2, 3], [7]])
-    assert found.inputs == (FittedPad(3, "pre", "pre", 0, 8),)
+    assert found.token_step == FittedPad(3, "pre", "pre", 0, 8)
     assert (found.width, found.tokens, found.n_features) == (3, 8, None)
     rows = found.transform_inputs(TokenRows.from_lists([[5, 8, 9, 6]]))
     assert isinstance(rows, DenseRows)
@@ -118,8 +119,8 @@ def test_what_cannot_be_padded() -> None:
     with pytest.raises(DataError, match="standardize does not apply to pad rows, which are word indices"):
         fit_preprocessing(both, dataset([[1]]), n_outputs=1)
     with pytest.raises(DataError, match="holds the token -1"):
-        FittedPad(2, "pre", "pre", 0, 5).transform(TokenRows.from_lists([[-1]]))
+        FittedPad(2, "pre", "pre", 0, 5).transform(TokenRows.from_lists([[-1]]), {})
     with pytest.raises(
         DataError, match=r"tokens up to 16,777,216 are too many; 16,777,216 can be told apart"
     ):
-        fit_pad(schema.Pad(), None, TokenRows.from_lists([[1 << 24]]))
+        FittedPad.fit(schema.Pad(), TokenRows.from_lists([[1 << 24]]), FitContext())

@@ -11,17 +11,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnrun.spec.ports import INPUT
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.measure import evaluate
 from nnrun.training.problem import TrainingProblem
-from tests.support.small_problems import F, N, first_weights, make_problem, rows, several_rows, zeros_and_ones
+from tests.support.small_problems import (
+    F,
+    N,
+    evaluated,
+    first_weights,
+    make_problem,
+    rows,
+    several_rows,
+    with_head,
+    zeros_and_ones,
+)
 
 
 def by_hand(
     problem: TrainingProblem, weights: Mapping[str, torch.Tensor], place: int, numbers: np.ndarray
 ) -> dict[str, float]:
     """Loss, accuracy and mse of one replica of `DROPOUT_LAYERS`, in float64, without dropout."""
-    x_SNF, y_SNK = problem.inputs.x_SNF.double().numpy(), problem.targets.double().numpy()
+    x_SNF, y_SNK = problem.inputs[INPUT].x_SNF.double().numpy(), problem.head.targets.double().numpy()
     x = x_SNF[place if len(x_SNF) > 1 else 0][numbers]
     y = y_SNK[place if len(y_SNK) > 1 else 0][numbers]
     w = {name: value[place].double().numpy() for name, value in weights.items()}
@@ -37,7 +47,7 @@ def by_hand(
 def measured(
     problem: TrainingProblem, weights: Mapping[str, torch.Tensor], orders: Sequence[np.ndarray]
 ) -> EpochMetrics:
-    return evaluate(problem, weights, range(len(orders)), orders)
+    return evaluated(problem, weights, range(len(orders)), orders)
 
 
 @settings(max_examples=30)
@@ -58,7 +68,7 @@ def test_weights_of_rows_count_in_the_loss_and_in_nothing_else(monkeypatch: pyte
     """Those of the data, which all replicas share; those of classes play no part. Also block by block."""
     weights = torch.from_numpy(np.random.default_rng(8).uniform(0, 3, (1, N)).astype(np.float32))
     problem = make_problem(metrics=["accuracy", "mse"])
-    weighted = replace(problem, weights=weights, training_weights=weights * 7)
+    weighted = with_head(problem, weights=weights, training_weights=weights * 7)
     parameters, orders = first_weights(problem, range(2)), several_rows([25, 31])
     plain, found = measured(problem, parameters, orders), measured(weighted, parameters, orders)
     assert found.metrics == plain.metrics
@@ -112,7 +122,7 @@ def test_replicas_may_stand_anywhere_among_the_data() -> None:
     weights, orders = first_weights(problem, range(4)), several_rows([25, 26, 17, 20])
     expected = measured(problem, weights, orders)
     kept = {name: value[[3, 1]] for name, value in weights.items()}
-    found = evaluate(problem, kept, [3, 1], [orders[3], orders[1]])
+    found = evaluated(problem, kept, [3, 1], [orders[3], orders[1]])
     assert found.columns(0) == pytest.approx(expected.columns(3), rel=1e-6)
     assert found.columns(1) == pytest.approx(expected.columns(1), rel=1e-6)
 
@@ -121,11 +131,11 @@ def test_looking_changes_nothing() -> None:
     problem = make_problem()
     weights, orders = first_weights(problem, range(2)), several_rows([25, 26])
     before = {name: value.clone() for name, value in weights.items()}
-    inputs, targets = problem.inputs.x_SNF.clone(), problem.targets.clone()
+    inputs, targets = problem.inputs[INPUT].x_SNF.clone(), problem.head.targets.clone()
     assert measured(problem, weights, orders) == measured(problem, weights, orders)
     assert all(torch.equal(weights[name], value) for name, value in before.items())
-    assert torch.equal(problem.inputs.x_SNF, inputs)
-    assert torch.equal(problem.targets, targets)
+    assert torch.equal(problem.inputs[INPUT].x_SNF, inputs)
+    assert torch.equal(problem.head.targets, targets)
 
 
 def test_rows_that_are_not_asked_for_have_no_say() -> None:

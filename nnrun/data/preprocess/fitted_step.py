@@ -1,0 +1,212 @@
+"""What every preprocessing step is once it is fitted, and its form in preprocessing.json.
+
+Letters in names: N rows, C columns side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from nnrun.data.dataset import Array
+from nnrun.data.table import Column, NumberColumn, as_categories, as_texts
+from nnrun.errors import DataError
+from nnrun.spec import schema
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Problems = MutableMapping[int, str]
+"""Row → what is wrong with it: the end of a sentence that begins with the row. The first is kept."""
+
+
+def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("a text occurs twice")
+    return values
+
+
+Size = Annotated[int, Field(ge=1, lt=2**31)]  # columns are numbered in 32 bits
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Levels = Annotated[tuple[str, ...], AfterValidator(_all_different)]
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a step may need beside the values that it is fitted on.
+
+    Attributes:
+        rows: of a text column, the positions of the training rows; None for all. All its rows are cut into
+            words once for all folds.
+        num_words: of token rows, the number that all tokens are below, where the data set says so.
+    """
+
+    rows: Array | None = None
+    num_words: int | None = None
+
+
+@dataclass(frozen=True)
+class FittedStep(ABC):
+    """What one step learned from training rows. Its fields are its state in preprocessing.json.
+
+    Class attributes:
+        kind: its name in preprocessing.json.
+        spec: the step that a spec declares.
+        form: what `transform` takes: the values of a `number` column, (N,) float64 with NaN where one is
+            missing; a `category` column; a `text` column; `tokens`, rows of word indices; or `rows` of
+            numbers that the other steps have made.
+        fills_gaps: whether the step only replaces missing values, so that the next one sees the values.
+        program: what an exported program does: `computed`, by `formula`, inside the program; `outside`, the
+            program takes rows that this step has already made; None, it is refused.
+    """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    kind: ClassVar[str]
+    spec: ClassVar[type[schema.PreprocessingStep]]
+    form: ClassVar[Literal["number", "category", "text", "tokens", "rows"]]
+    fills_gaps: ClassVar[bool] = False
+    program: ClassVar[Literal["computed", "outside"] | None] = None
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, step: Any, column: Any, context: FitContext) -> Self:
+        """Learn the step from training rows.
+
+        Args:
+            step: as the spec declares it.
+            column: the training rows, in the step's `form`; all rows of a text, see `FitContext`.
+            context: what else some steps need.
+
+        Raises:
+            DataError: the step does not apply to these values.
+        """
+
+    @classmethod
+    def fit_array(cls, step: Any, x_NC: Floats, names: Sequence[str]) -> list[Self]:
+        """Learn a number step of C columns without missing values; some steps do so in one pass."""
+        columns = map(NumberColumn, names, x_NC.T)
+        return [cls.fit(step, column, FitContext()) for column in columns]
+
+    def transform(self, values: Any, problems: Problems) -> Any:
+        """The step's result for values in its `form`; rows that it cannot take are added to `problems`.
+
+        A number step gives (N,) numbers; others a column, (N, width) float64 features, sparse rows or tokens.
+        """
+        return self.formula(values, np)
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """A number step's computation, written for NumPy and PyTorch alike.
+
+        Args:
+            x: (N,) numbers of one column; or (N, C), where every parameter of the step is (C,).
+            xp: the module `numpy` or `torch`, whose function names are the same for what is needed here.
+        """
+        raise NotImplementedError(f"{self.kind} has no formula")
+
+    @property
+    def width(self) -> int:
+        """The number of features that the step makes of a column."""
+        return 1
+
+    @property
+    def sparse(self) -> bool:
+        """Whether they are kept as sparse rows."""
+        return False
+
+    @property
+    def tokens_below(self) -> int | None:
+        """Of rows of word indices that a network sees, the number that all are below; None for other rows."""
+        return None
+
+    @property
+    def marks_missing(self) -> bool:
+        """Whether another feature is 1 where the column is missing before the step."""
+        return False
+
+    def feature_names(self, column: str) -> list[str]:
+        """The names of the features of a column with this name."""
+        return [column]
+
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """The values that the step knows by name; empty where it knows none."""
+        return ()
+
+    def unseen(self, column: Any) -> Mask | None:
+        """(N,) which rows hold a value that no training row had; None where the step takes every value."""
+        return None
+
+    @property
+    def expects_values(self) -> bool:
+        """Whether no training row missed a value, so that a missing one is like an unseen value."""
+        return False
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """(N,) random values that the step takes, made from `values` like those that it gives."""
+        return values
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values. Floats keep every bit through the json module."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """The state that `to_json` wrote, checked by the fields' types; ValueError for anything else."""
+        step: Self = _reader(cls).validate_json(json.dumps(values))
+        return step
+
+
+@cache
+def _reader(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def in_form(column: Column, form: str) -> Any:
+    """A column as a step of this form takes it."""
+    if form == "category":
+        return as_categories(column)
+    if form == "text":
+        return as_texts(column)
+    assert isinstance(column, NumberColumn), "the plan lets only numbers here"
+    return column
+
+
+def check_float32(values: Array, what: str) -> npt.NDArray[np.float32]:
+    """(N, C) values rounded to float32; DataError where one is not finite there."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.ascontiguousarray(values, np.float32)
+    finite = np.isfinite(rounded)
+    if not finite.all():
+        row, column = (int(i) for i in np.argwhere(~finite)[0])
+        raise DataError(
+            f"{what} row {row}, column {column} is {values[row, column]}, which is not a finite 32-bit "
+            "number."
+        )
+    return rounded
+
+
+def mean_and_std(x_NC: Floats, names: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Mean and population standard deviation of each column; a constant column has 1 for the latter.
+
+    Args:
+        x_NC: the columns.
+        names: what a message calls each of them.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = x_NC.mean(axis=0), x_NC.std(axis=0)
+    low, high = x_NC.min(axis=0), x_NC.max(axis=0)
+    constant = low == high  # rounding would leave it a tiny deviation, and dividing by that would blow it up
+    mean, std = np.where(constant, low, mean), np.where(constant | (std == 0), 1.0, std)
+    wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std)))
+    if len(wrong):
+        raise DataError(f"standardize: the mean or deviation of {names[wrong[0]]} is not a finite number.")
+    return mean.tolist(), std.tolist()

@@ -1,0 +1,178 @@
+"""Steps of rows of word indices: `multi_hot` and `pad` make rows of numbers of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from nnrun.data.dataset import TokenRows
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Problems, Size
+from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.errors import DataError
+from nnrun.spec import schema
+
+_BLOCK_TOKENS = (
+    1_000_000  # rows are encoded in blocks of about so many: temporary memory must not grow with N
+)
+_MOST_TOKENS = 1 << 24  # float32, in which rows reach a network, holds every whole number up to here
+End = Literal["pre", "post"]
+
+
+@dataclass(frozen=True)
+class FittedMultiHot(FittedStep):
+    """Token rows to sparse rows of 0 and 1. Tokens from `dimension` on are dropped."""
+
+    kind: ClassVar[str] = "multi_hot"
+    spec: ClassVar = schema.MultiHot
+    form: ClassVar = "tokens"
+    program: ClassVar = "outside"
+    dimension: Size
+
+    @classmethod
+    def fit(cls, step: schema.MultiHot, column: TokenRows, context: FitContext) -> Self:
+        """The dimension."""
+        highest = int(column.tokens.max(initial=0))
+        dimension = step.dimension or context.num_words or highest + 1
+        if highest >= dimension:
+            raise DataError(
+                f"multi_hot: the training rows hold the token {highest:,}, but the dimension is "
+                f"{dimension:,}; every token must be below it. Set the dimension to {highest + 1:,} at least"
+                + (f", or num_words of the data set to {dimension:,} at most." if context.num_words else ".")
+            )
+        return cls(dimension)
+
+    def transform(self, values: TokenRows, problems: Problems) -> SparseRows:
+        """(N, dimension): each token of a row once."""
+        return multi_hot(values, self.dimension)
+
+    @property
+    def width(self) -> int:
+        """F."""
+        return self.dimension
+
+    @property
+    def sparse(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def tokens_below(self) -> int:
+        """All tokens that a network sees are below this number."""
+        return self.dimension
+
+
+def multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
+    """The set of tokens below `dimension` in each row."""
+    blocks = [_multi_hot(block, dimension) for block in rows.blocks(_BLOCK_TOKENS)]
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.concatenate([np.diff(block.indptr) for block in blocks]), out=indptr[1:])
+    return SparseRows(indptr, np.concatenate([block.indices for block in blocks]), None, dimension)
+
+
+def _multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
+    """`multi_hot` of one block.
+
+    Two counting sorts (to columns and back) put the tokens of each row in order, in linear time.
+    """
+    from scipy.sparse import csr_array
+
+    rows = _below(rows, dimension)
+    indptr, tokens = rows.indptr, rows.tokens
+    ones = np.ones(len(tokens), np.int8)
+    ordered = csr_array((ones, tokens, indptr), shape=(len(rows), dimension)).tocsc().tocsr()
+    indices: npt.NDArray[np.int32] = ordered.indices.astype(np.int32, copy=False)
+    first = np.ones(len(indices), bool)
+    np.not_equal(indices[1:], indices[:-1], out=first[1:])
+    starts = indptr[:-1]
+    first[starts[starts < indptr[1:]]] = True
+    before = np.zeros(len(indices) + 1, np.int64)
+    np.cumsum(first, out=before[1:])
+    return SparseRows(before[indptr], indices[first], None, dimension)
+
+
+@dataclass(frozen=True)
+class FittedPad(FittedStep):
+    """Token rows to rows of `length` tokens, as Keras's `pad_sequences` makes them.
+
+    Attributes:
+        length: F.
+        side, truncate: the end that is filled, and the end that is cut off.
+        value: what fills.
+        tokens: all tokens are below this number; those that are not are left out.
+    """
+
+    kind: ClassVar[str] = "pad"
+    spec: ClassVar = schema.Pad
+    form: ClassVar = "tokens"
+    program: ClassVar = "outside"
+    length: Size
+    side: End
+    truncate: End
+    value: Annotated[int, Field(ge=0)]
+    tokens: Annotated[int, Field(le=_MOST_TOKENS)]
+
+    def __post_init__(self) -> None:
+        if self.value >= self.tokens:
+            raise ValueError("the value is no token")
+
+    @classmethod
+    def fit(cls, step: schema.Pad, column: TokenRows, context: FitContext) -> Self:
+        """The length, and the number of tokens."""
+        highest = int(column.tokens.max(initial=0))
+        tokens = max(context.num_words or highest + 1, step.value + 1)
+        if highest >= tokens:
+            raise DataError(
+                f"pad: the training rows hold the token {highest:,}, but the data set's num_words is "
+                f"{tokens:,}."
+            )
+        if tokens > _MOST_TOKENS:
+            raise DataError(
+                f"pad: tokens up to {tokens - 1:,} are too many; {_MOST_TOKENS:,} can be told apart. Set "
+                "num_words."
+            )
+        length = step.length or max(1, int(column.lengths.max(initial=0)))
+        return cls(length, step.side, step.truncate, step.value, tokens)
+
+    @property
+    def width(self) -> int:
+        """F."""
+        return self.length
+
+    @property
+    def tokens_below(self) -> int:
+        """All tokens that a network sees are below this number."""
+        return self.tokens
+
+    def transform(self, values: TokenRows, problems: Problems) -> DenseRows:
+        """(N, length) float32."""
+        x_NF = np.full((len(values), self.length), self.value, np.float32)
+        first = 0
+        for block in values.blocks(_BLOCK_TOKENS):
+            self._fill(x_NF[first : first + len(block)], block)
+            first += len(block)
+        return DenseRows(x_NF)
+
+    def _fill(self, x_NF: np.ndarray, rows: TokenRows) -> None:
+        rows = _below(rows, self.tokens)
+        kept = np.minimum(rows.lengths, self.length)
+        row = np.repeat(np.arange(len(rows)), kept)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(kept) - kept, kept)
+        source = rows.indptr[:-1] + (rows.lengths - kept if self.truncate == "pre" else 0)
+        target = self.length - kept if self.side == "pre" else np.zeros_like(kept)
+        x_NF[row, place + target[row]] = rows.tokens[place + source[row]]
+
+
+def _below(rows: TokenRows, tokens: int) -> TokenRows:
+    """The same rows without the tokens from `tokens` on."""
+    if (least := int(rows.tokens.min(initial=0))) < 0:
+        raise DataError(f"A token row holds the token {least}; tokens are not negative.")
+    if not rows.tokens.size or int(rows.tokens.max()) < tokens:
+        return rows
+    known = rows.tokens < tokens
+    before = np.zeros(len(known) + 1, np.int64)
+    np.cumsum(known, out=before[1:])
+    return TokenRows(before[rows.indptr], rows.tokens[known])

@@ -1,0 +1,69 @@
+"""What a backend is: it maps the rows of a segment to losses and logits, and updates a state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from nnrun.spec.ports import Port
+from nnrun.training.problem import SegmentData, TrainingProblem
+from nnrun.training.train_state import TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentResult:
+    """What the rows of a segment gave.
+
+    Attributes:
+        losses: name → (G, steps) the mean loss of each batch, as `nnrun.training.objective` names them.
+        logits: for each head (G, n, K), detached.
+    """
+
+    losses: Mapping[str, Tensor]
+    logits: Mapping[Port, Tensor]
+
+
+class Backend(Protocol):
+    """Computes training steps and evaluates rows. It holds no state of the training."""
+
+    compiled: ClassVar[bool]
+    """Whether a run's record calls its steps compiled."""
+
+    groups_parameters: ClassVar[bool]
+    """Whether it updates small parameters together."""
+
+    @staticmethod
+    def unsupported(problem: TrainingProblem) -> str | None:
+        """Why it cannot compute this problem, as a clause; None where it can."""
+        ...
+
+    @staticmethod
+    def pays(problem: TrainingProblem, steps: int) -> bool:
+        """Whether it is worth its start-up time, for a run of at most so many steps."""
+        ...
+
+    @classmethod
+    def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> Backend:
+        """Make it ready for a problem that it supports; `on_message` hears why that takes long.
+
+        Raises:
+            NnrunError: it cannot be loaded; the message is one line.
+        """
+        ...
+
+    def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
+        """Make the steps of a segment, and update `state`, which holds its G replicas and no others.
+
+        `rng` gives the random numbers of the epoch for these replicas; None where none are needed.
+        """
+        ...
+
+    def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
+        """Losses, in float64, and logits of a segment that is a single batch.
+
+        `parameters` are those of all R replicas, of which the segment names G.
+        """
+        ...

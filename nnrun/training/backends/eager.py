@@ -1,0 +1,111 @@
+"""PyTorch, step by step: one forward pass, one backward pass and one update for all replicas at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nnrun.interrupts import stop_if_asked
+from nnrun.spec.ports import Port
+from nnrun.training.backends.base import SegmentResult
+from nnrun.training.objective import TOTAL, forward, objective
+from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
+from nnrun.training.train_state import ParameterGroup, TrainState
+
+
+class EagerBackend:
+    """Supports every problem."""
+
+    compiled: ClassVar[bool] = False
+    groups_parameters: ClassVar[bool] = True
+
+    def __init__(self, problem: TrainingProblem) -> None:
+        self._problem = problem
+
+    @staticmethod
+    def unsupported(problem: TrainingProblem) -> str | None:
+        """None."""
+        return None
+
+    @staticmethod
+    def pays(problem: TrainingProblem, steps: int) -> bool:
+        """Always: it starts at once."""
+        return True
+
+    @classmethod
+    def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> EagerBackend:
+        """There is nothing to load."""
+        return cls(problem)
+
+    def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
+        """Make the steps of a segment."""
+        size, first_row = data.segment.batch_size, data.segment.first_row
+        losses, logits = [], []
+        for step, (inputs, targets) in enumerate(data.batches()):
+            stop_if_asked()
+            step_rng = None if rng is None else rng.starting_at(first_row + step * size)
+            step_losses, step_logits = self.step(state, inputs, targets, step_rng)
+            losses.append(step_losses)
+            logits.append(step_logits)
+        return SegmentResult(
+            {name: torch.stack([of_step[name] for of_step in losses], 1) for name in losses[0]},
+            {port: torch.cat([of_step[port] for of_step in logits], 1) for port in logits[0]},
+        )
+
+    def step(
+        self,
+        state: TrainState,
+        inputs: Mapping[Port, Any],
+        targets: Mapping[Port, TargetRows],
+        rng: Any,
+    ) -> tuple[dict[str, Tensor], dict[Port, Tensor]]:
+        """One update. Returns the losses before it, and the logits, all detached."""
+        problem, parameters = self._problem, state.forward_parameters
+        new_buffers: dict[str, Tensor] = {}
+        logits, row_losses = forward(problem, parameters, inputs, targets, rng, new_buffers)
+        losses = objective(problem.heads, row_losses, targets, problem.network.penalty(parameters))
+        # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
+        # A custom layer may leave some of its own unused: these have a gradient of zero.
+        found = torch.autograd.grad(
+            losses[TOTAL].sum(), list(state.parameters.values()), materialize_grads=True
+        )
+        gradients = dict(zip(state.parameters, found, strict=True))
+        with torch.no_grad():
+            if problem.clip is not None:
+                gradients = problem.clip(gradients)
+            state.steps_R += 1
+            for group in state.groups:
+                self._update(group, group.joined(gradients), state)
+            state.update_buffers(new_buffers)
+        return _detached(losses), _detached(logits)
+
+    def _update(self, group: ParameterGroup, gradient: Tensor, state: TrainState) -> None:
+        optimizer, (name, *_) = self._problem.optimizer, group.shapes
+        steps_R, rates = state.steps_R, state.learning_rates
+        if name in state.last_update:
+            last_update = state.last_update[name]
+            optimizer.update_rows(group.value, gradient, group.slots, last_update, steps_R, rates)
+        else:
+            dense = gradient.to_dense() if gradient.is_sparse else gradient
+            optimizer.update(group.value, dense, group.slots, steps_R, rates)
+
+    def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
+        """Losses and logits of a segment that is a single batch."""
+        stop_if_asked()
+        problem, replicas = self._problem, list(data.segment.replicas)
+        penalty_R = problem.network.penalty(parameters)
+        own = parameters
+        if len(replicas) < len(next(iter(parameters.values()))):
+            own = {name: value[replicas] for name, value in parameters.items()}
+        logits, row_losses = forward(problem, own, data.whole, data.targets)
+        row_losses = {port: losses.double() for port, losses in row_losses.items()}
+        penalty = None if penalty_R is None else penalty_R[replicas]
+        losses = objective(problem.heads, row_losses, data.targets, penalty)
+        return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits)
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in tensors.items()}

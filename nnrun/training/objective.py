@@ -1,0 +1,60 @@
+"""The objective: the weighted sum of the heads' losses, and the regularization term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from nnrun.spec.ports import Port
+from nnrun.training.problem import Head, TargetRows, TrainingProblem
+
+TOTAL = "loss"
+"""The name of the total loss, in `objective` and in the history."""
+
+
+def forward(
+    problem: TrainingProblem,
+    parameters: Mapping[str, Tensor],
+    inputs: Mapping[Port, Any],
+    targets: Mapping[Port, TargetRows],
+    rng: Any = None,
+    new_buffers: dict[str, Tensor] | None = None,
+) -> tuple[Mapping[Port, Tensor], dict[Port, Tensor]]:
+    """For each head the logits, (R, B, K), and the loss of each row, (R, B).
+
+    Args:
+        problem: the network and its heads.
+        parameters: stacked, (R, ...), with buffers.
+        inputs, targets: of one batch.
+        rng, new_buffers: of a training step; None otherwise.
+    """
+    logits = problem.network.forward(parameters, inputs, rng, new_buffers)
+    losses = {}
+    for port, head in problem.heads.items():
+        outputs = problem.network.activate(port, logits[port])
+        losses[port] = head.loss(logits[port], outputs, targets[port].targets)
+    return logits, losses
+
+
+def objective(
+    heads: Mapping[Port, Head],
+    row_losses: Mapping[Port, Tensor],
+    targets: Mapping[Port, TargetRows],
+    penalty_R: Tensor | None,
+) -> dict[str, Tensor]:
+    """(R,) losses of a batch by their names: the total; and `<head>_loss` of each, of several heads."""
+    total, losses = penalty_R, dict[str, Tensor]()
+    for port, head in heads.items():
+        loss_R = mean_loss(row_losses[port], targets[port].weights)
+        losses[f"{port}_{TOTAL}"] = loss_R
+        weighted = loss_R if head.loss_weight == 1 else head.loss_weight * loss_R
+        total = weighted if total is None else weighted + total
+    assert total is not None, "a network has at least one head"
+    return {TOTAL: total, **(losses if len(heads) > 1 else {})}
+
+
+def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:
+    """(R,): the loss of a batch. Weighted losses are divided by the number of rows, as Keras does."""
+    return (losses_RB if weights_RB is None else losses_RB * weights_RB).mean(1)
