@@ -31,7 +31,6 @@ from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
-from nnrun.spec.fold_types import has_folds
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
@@ -67,7 +66,7 @@ class Selection:
         """What tells the networks of a run apart; None where there is one."""
         if self.seeds is not None:
             return "seed"
-        return "fold" if has_folds(spec.validation) else None
+        return "fold" if spec.validation.has_folds else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +175,7 @@ def _selected(
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
     """Member id, random source and rows of each network."""
     if selection.seeds is not None:
-        if has_folds(spec.validation):
+        if spec.validation.has_folds:
             raise UsageError(
                 "--seeds trains one split with several seeds, and this spec declares "
                 f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
