@@ -12,7 +12,6 @@ from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.convolution import ConvolutionLayer
 from nnrun.model.layers.dense import DenseLayer
 from nnrun.model.layers.embedding import EmbeddingLayer
-from nnrun.model.layers.kernel import KernelLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
 from nnrun.model.layers.recurrent import GruLayer, LstmLayer
@@ -41,7 +40,6 @@ __all__ = [
     "DenseLayer",
     "DropoutLayer",
     "EmbeddingLayer",
-    "KernelLayer",
     "Layer",
     "Parameters",
     "Weight",

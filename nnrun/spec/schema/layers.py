@@ -252,5 +252,8 @@ Layer = Annotated[
     COMPONENT,
 ]
 
-KernelLayer = Dense | Conv1D | Conv2D
-"""The layers that take a `kernel_regularizer`."""
+
+def regularizers(layer: Component) -> dict[str, Component | None]:
+    """The regularizers that a layer may have, by their fields: `kernel_regularizer` and so on."""
+    fields = [name for name in type(layer).model_fields if name.endswith("_regularizer")]
+    return {name: getattr(layer, name) for name in fields}
