@@ -20,7 +20,8 @@ from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT, Port
 from nnrun.spec.random_streams import RandomSource
-from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
+from nnrun.spec.schema.layer_shapes import Shape, ShapeError, shape_text
+from nnrun.spec.shapes import trace
 
 
 @dataclass(frozen=True)

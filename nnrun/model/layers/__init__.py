@@ -1,6 +1,7 @@
 """Layers: what each needs to start from, and what it computes. They hold no weights.
 
-A new one is a type in `nnrun.spec.schema`, its shape in `nnrun.spec.shapes`, and a class here.
+A new one is a type in `nnrun.spec.schema.layers`, which says the shape that it gives, and a class here with
+its line in `LAYERS`.
 """
 
 from __future__ import annotations

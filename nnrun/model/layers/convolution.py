@@ -16,7 +16,7 @@ from nnrun.model.layers.initializers import glorot_uniform
 from nnrun.model.layers.windows import padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.shapes import along
+from nnrun.spec.schema.layer_shapes import along
 
 
 @dataclass(frozen=True)

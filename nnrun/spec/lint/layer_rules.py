@@ -9,7 +9,8 @@ from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.npz_header import image_size
-from nnrun.spec.shapes import SOME_RESHAPE, Shape, ShapeError, row_shape, shape_text, trace
+from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
+from nnrun.spec.shapes import row_shape, trace
 
 
 def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.shapes import ShapeError, row_shape, trace
+from nnrun.spec.schema.layer_shapes import ShapeError
+from nnrun.spec.shapes import row_shape, trace
 from nnrun.spec.wording import counted
 
 CROSSENTROPIES = (
