@@ -17,6 +17,7 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
+from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
 from nnrun.data.tables.open_file import refuse_what_is_no_file, sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.data.tables.row_reader import RowReader
@@ -63,7 +64,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     """
     reader = reader_of(spec, Path(spec.path))
     parts = parts_of(spec, reader, context.aside)
-    file = _read(spec, reader, parts.all, spec.types, context)
+    file = _read(spec, Path(spec.path), reader, parts.all, spec.types, context)
     parts = _without_index(spec, parts, file, context)
     _refuse_infinite(file, parts)
     targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
@@ -132,29 +133,29 @@ def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
     refuse_what_is_no_file(path, spec.kind)
     match spec:
         case schema.Csv():
-            from nnrun.data.tables.csv_reader import CsvRows
+            from nnrun.data.tables.csv_reader import CsvReader
 
-            return CsvRows(
+            return CsvReader(
                 path, spec.delimiter, spec.missing, header=spec.header, spellings=Spellings.of(spec)
             )
         case schema.Jsonl():
-            from nnrun.data.tables.jsonl_reader import JsonlRows
+            from nnrun.data.tables.jsonl_reader import JsonlReader
 
-            return JsonlRows(path, spec.missing)
+            return JsonlReader(path, spec.missing)
         case _:
-            from nnrun.data.tables.parquet_reader import ParquetRows
+            from nnrun.data.tables.parquet_reader import ParquetReader
 
-            return ParquetRows(path)
+            return ParquetReader(path)
 
 
 def _read(
     spec: schema.RowFile,
+    path: Path,
     reader: RowReader,
     columns: Sequence[str],
     types: Mapping[str, schema.ColumnType],
     context: LoadContext,
 ) -> ReadTable:
-    path = Path(reader.path)
     options: dict[str, object] = {"kind": spec.kind}
     if isinstance(spec, schema.Csv):
         options |= {"delimiter": spec.delimiter}
@@ -183,10 +184,7 @@ def _read(
 
 def _marks(reader: RowReader, column: str) -> str:
     """What the file has where a value is missing: a sentence, or nothing."""
-    from nnrun.data.tables.csv_reader import CsvRows
-    from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
-
-    return marks_sentence(missing_marks(reader, column)) if isinstance(reader, CsvRows) else ""
+    return marks_sentence(missing_marks(reader, column))
 
 
 # --- columns -----------------------------------------------------------------------------------------------
@@ -236,7 +234,7 @@ def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
     reader = reader_of(spec, Path(spec.path))
     parts = parts_of(spec, reader, aside)
     context = LoadContext(None)
-    file = _read(spec, reader, parts.all, spec.types, context)
+    file = _read(spec, Path(spec.path), reader, parts.all, spec.types, context)
     return list(_without_index(spec, parts, file, context).inputs)
 
 
@@ -297,10 +295,9 @@ def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
     if more > 0:
         columns = ", ".join(quoted(n) for n in reader.names[:_MOST_NAMES]) + f" and {more:,} more"
     if len(reader.names) == 1:
-        delimiter = getattr(reader, "delimiter", None)
         has = f"It has a single column, {columns}."
-        if delimiter is not None:
-            has += f" Fields are separated by {delimiter!r}: set `delimiter` if that is wrong."
+        if reader.delimiter is not None:
+            has += f" Fields are separated by {reader.delimiter!r}: set `delimiter` if that is wrong."
     else:
         has = f"It has {columns}."
     raise DataError(f"{reader.name} has no column {quoted(name)}, which `{part}` names.{hint} {has}")
@@ -492,7 +489,7 @@ def _test_file(
             f"{shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
         )
     types = {name: file.columns[name].type for name in parts.all}
-    held = _read(spec, reader, parts.all, types, context)
+    held = _read(spec, path, reader, parts.all, types, context)
     _refuse_infinite(held, parts)
     for name in parts.inputs:
         if held.columns[name].wrong is not None:

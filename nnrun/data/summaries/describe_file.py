@@ -14,7 +14,7 @@ from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import column_document, row_values
 from nnrun.data.table import CategoryColumn
 from nnrun.data.tables.csv_guess import guess_spelling, lacks_header
-from nnrun.data.tables.csv_reader import CsvRows
+from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.open_file import refuse_what_is_no_file, refuse_workbook, sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.errors import UsageError
@@ -101,7 +101,7 @@ def _keys_of_numbers(
         return {}
     table = _table(kind, path, keys)
     if isinstance(table, schema.Csv):
-        return guess_spelling(CsvRows(path, header=table.header))
+        return guess_spelling(CsvReader(path, header=table.header))
     if kind is not schema.Jsonl:
         return {}
     marks: dict[str, None] = {}

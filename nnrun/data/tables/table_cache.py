@@ -33,7 +33,7 @@ _TABLE = "table.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class CachedTable:
     """Columns as they were read.
 
     Attributes:
@@ -47,11 +47,11 @@ class Kept:
     lines: LineNumbers
 
 
-Read = Callable[[Callable[[], "Path | None"]], Kept]
+Read = Callable[[Callable[[], "Path | None"]], CachedTable]
 """Reads a table. What it calls for is the folder for numbers that shall not stay in memory; None for none."""
 
 
-def kept_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: OnMessage) -> Kept:
+def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: OnMessage) -> CachedTable:
     """The table from the cache; else read, and kept there where it is large.
 
     Args:
@@ -89,7 +89,7 @@ def kept_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: On
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep(table: Kept, folder: Path, entry: Path) -> Kept:
+def _keep(table: CachedTable, folder: Path, entry: Path) -> CachedTable:
     """Write an entry and read it back, so that what is used now is what is used next time."""
     rows, lines = table.lines.arrays()
     np.save(folder / "lines.npy", np.stack([rows, lines]))
@@ -150,7 +150,7 @@ def _checksum(path: Path) -> int:
     return checksum
 
 
-def _load(entry: Path) -> Kept:
+def _load(entry: Path) -> CachedTable:
     for path in (entry, *entry.iterdir()):
         if (reason := distrust_entry(path)) is not None:
             raise ValueError(reason)
@@ -170,7 +170,7 @@ def _load(entry: Path) -> Kept:
         else:
             path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]
             columns[column["name"]] = RawNumbers(np.memmap(path, kind, "r", shape=(n_rows,)))
-    lines = LineNumbers(document["unit"], int(document["separators"]))
-    rows, numbers = np.load(entry / "lines.npy")
-    lines.add_arrays(rows, numbers)
-    return Kept(columns, n_rows, lines)
+    lines = LineNumbers.of_arrays(
+        document["unit"], int(document["separators"]), *np.load(entry / "lines.npy")
+    )
+    return CachedTable(columns, n_rows, lines)
