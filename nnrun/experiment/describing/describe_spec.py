@@ -18,7 +18,6 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.dataset_facts import dataset_facts
-from nnrun.spec.fold_types import number_of_folds
 from nnrun.spec.shapes import row_shape
 
 
@@ -146,4 +145,4 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
 def _replicas(validation: schema.Validation, selection: Selection) -> int:
     if selection.seeds is not None:
         return selection.seeds
-    return number_of_folds(validation) if selection.only_fold is None else 1
+    return validation.number_of_folds if selection.only_fold is None else 1

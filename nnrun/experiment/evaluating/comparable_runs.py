@@ -5,7 +5,6 @@ from __future__ import annotations
 from nnrun.experiment.finished.run_scores import RunScores
 from nnrun.spec import schema
 from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_rows, other_split
-from nnrun.spec.fold_types import has_folds
 
 
 def other_data(first: RunScores, second: RunScores) -> str | None:
@@ -22,7 +21,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
     reason = other_data(first, second) or other_split(first.spec, second.spec)
     if reason is not None:
         return reason
-    by_folds = has_folds(first.spec.validation)
+    by_folds = first.spec.validation.has_folds
     if by_folds and drawn_by_seed(first.spec.validation) and first.spec.seed != second.spec.seed:
         return "the seed draws the folds, and the seeds differ"
     return None

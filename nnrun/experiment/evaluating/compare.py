@@ -12,7 +12,6 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_measure
 from nnrun.spec.comparing.spec_differences import SpecDifference, spec_differences
-from nnrun.spec.fold_types import has_folds
 from nnrun.spec.score_columns import chooser, directions
 from nnrun.spec.wording import letters
 from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
@@ -182,9 +181,9 @@ def _difference(first: float, second: float) -> float | None:
     return second - first if math.isfinite(first) and math.isfinite(second) else None
 
 
-def _rows_of_their_own(validation: schema.Component) -> bool:
+def _rows_of_their_own(validation: schema.Validation) -> bool:
     """Whether the networks of one run are validated on different rows."""
-    return has_folds(validation) or drawn_by_seed(validation)
+    return validation.has_folds or drawn_by_seed(validation)
 
 
 def _kind(first: RunScores, second: RunScores) -> str:
@@ -283,8 +282,8 @@ def _of_tests(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _how_to_test(validation: schema.Component) -> str:
-    if has_folds(validation):
+def _how_to_test(validation: schema.Validation) -> str:
+    if validation.has_folds:
         return "A test needs two folds or more of each run: nnrun kfold SPEC, without --fold."
     return "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10."
 

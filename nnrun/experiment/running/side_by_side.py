@@ -35,7 +35,6 @@ from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.fold_types import has_folds
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
 from nnrun.training.backends.choice import choose, make_engine
@@ -79,7 +78,7 @@ class Together:
 
 def architecture_of(spec: schema.ExperimentSpec) -> str | None:
     """A text that specs have in common which can train side by side; None for one of several networks."""
-    if has_folds(spec.validation):
+    if spec.validation.has_folds:
         return None
     values: dict[str, Any] = dump_value(spec)
     del values["seed"]

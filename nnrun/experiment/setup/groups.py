@@ -31,7 +31,6 @@ from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
 from nnrun.records import MemberKind
 from nnrun.spec import schema
-from nnrun.spec.fold_types import has_folds
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
@@ -113,7 +112,7 @@ def kind_of_members(spec: schema.ExperimentSpec, selection: Selection) -> Member
     """What tells the run's networks apart; None where there is one."""
     if selection.seeds is not None:
         return "seed"
-    return "fold" if has_folds(spec.validation) else None
+    return "fold" if spec.validation.has_folds else None
 
 
 def prepare_groups(
@@ -175,7 +174,7 @@ def _selected(
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
     """Number, source and rows of each network."""
     if selection.seeds is not None:
-        if has_folds(spec.validation):
+        if spec.validation.has_folds:
             raise UsageError(
                 "--seeds trains one split with several seeds, and this spec declares "
                 f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
