@@ -95,7 +95,7 @@ def _keys_of_numbers(
     doubtful = [
         inferred
         for inferred in file.columns.values()
-        if inferred.wrong is not None or any(d.kind in ("spelling", "mixed") for d in inferred.doubts)
+        if inferred.wrong is not None or any(d.kind in ("spelling", "mixed") for d in inferred.warnings)
     ]
     if not doubtful:
         return {}
@@ -119,7 +119,7 @@ def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
     columns = []
     for inferred in file.columns.values():
         document = column_document(inferred.column)
-        warnings = [doubt.text for doubt in inferred.doubts if doubt.kind != "missing"]
+        warnings = [warning.text for warning in inferred.warnings if warning.kind != "missing"]
         if (why := file.index.get(inferred.column.name)) is not None:
             warnings.append(f"is not an input by default, since it is an index: {why}")
         columns.append({**document, "why": inferred.why, "warnings": warnings})

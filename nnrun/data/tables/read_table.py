@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.inference.column_types import Inferred, infer
+from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
 from nnrun.data.table import Table
 from nnrun.data.tables.column_builder import RawNumbers, TableBuilder
@@ -44,7 +44,7 @@ class ReadTable:
 
     name: str
     sha256: str
-    columns: Mapping[str, Inferred]
+    columns: Mapping[str, ColumnInference]
     n_rows: int
     lines: LineNumbers
     typed: bool = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
 from nnrun.experiment.init import names, target_names, value_patterns
@@ -87,7 +87,7 @@ class _Table:
             for name, inferred in self.file.columns.items()
             if why_no_target(inferred, self.file.n_rows) is None
             and name not in self.roles.no_targets
-            and not any(doubt.kind == "names" for doubt in inferred.doubts)
+            and not any(warning.kind == "names" for warning in inferred.warnings)
         ]
 
     @cached_property
@@ -156,7 +156,7 @@ class _Column:
     table: _Table
 
     @property
-    def inferred(self) -> Inferred:
+    def inferred(self) -> ColumnInference:
         return self.table.file.columns[self.name]
 
     @property

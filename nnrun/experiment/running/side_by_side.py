@@ -159,9 +159,9 @@ def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Netwo
     """What the runs differ in: name → (R,)."""
     rates = [spec.optimizer.learning_rate for spec in specs]
     found: dict[str, tuple[list[float], torch.dtype]] = {LEARNING_RATE: (rates, torch.float64)}
-    for layers in zip(*(network.kernels for network in networks), strict=True):
-        for index, name in enumerate(layers[0].strength_names):
-            found[name] = [layer.strengths[index] for layer in layers], torch.float32
+    strengths = [network.strengths for network in networks]
+    for name in strengths[0]:
+        found[name] = [own[name] for own in strengths], torch.float32
     return {
         name: torch.tensor(values, dtype=dtype)
         for name, (values, dtype) in found.items()

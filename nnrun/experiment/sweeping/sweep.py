@@ -23,7 +23,7 @@ from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.setup.environment import versions
-from nnrun.experiment.setup.load_data import columns_aside, load_data
+from nnrun.experiment.setup.load_data import load_data, split_columns_of
 from nnrun.experiment.setup.targets import effective_preprocessing, refuse_unsuitable_targets
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
@@ -201,7 +201,7 @@ class _Datasets:
 
     def of(self, spec: schema.ExperimentSpec) -> Dataset:
         """The data of a trial."""
-        key = json.dumps([dump_value(spec.dataset), columns_aside(spec.validation)])
+        key = json.dumps([dump_value(spec.dataset), split_columns_of(spec.validation)])
         if key not in self._loaded:
             self._loaded[key] = load_data(
                 spec,

@@ -28,6 +28,7 @@ from tests.support.small_experiments import (
     numbers,
     only_run,
     record_of,
+    standardized,
     write_small,
 )
 
@@ -130,9 +131,9 @@ def test_the_folds_of_a_kfold_are_measured_each_and_their_mean_is_kept(tmp_path:
     arrays = np.load(tmp_path / "small.npz")
     maes = []
     for fold in range(3):
-        (step,) = run.read_preprocessing(Member("fold", fold))["inputs"]
+        state = standardized(run.read_preprocessing(Member("fold", fold)))
         weights = run.read_weights(Member("fold", fold))
-        h = (arrays["x_test"] - step["standardize"]["mean"]) / step["standardize"]["std"]
+        h = (arrays["x_test"] - state["mean"]) / state["std"]
         h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
         outputs = h @ weights["1.weight"].T + weights["1.bias"]
         maes.append(np.abs(outputs[:, 0] - arrays["y_test"]).mean())

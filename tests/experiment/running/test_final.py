@@ -25,6 +25,7 @@ from tests.support.small_experiments import (
     load_small,
     only_run,
     record_of,
+    standardized,
     without_seconds,
     write_small,
 )
@@ -43,8 +44,7 @@ def train(folder: Path, spec: dict[str, Any] = REGRESSION, **changes: Any) -> Ru
 
 def outputs_by_hand(run: RunDirectory, x: np.ndarray) -> np.ndarray:
     """What a run's network of two layers gives for these rows, computed with NumPy alone."""
-    (step,) = run.read_preprocessing()["inputs"]
-    state, weights = step["standardize"], run.read_weights()
+    state, weights = standardized(run.read_preprocessing()), run.read_weights()
     h = (x - state["mean"]) / state["std"]
     h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
     return (h @ weights["1.weight"].T + weights["1.bias"])[:, 0]

@@ -37,8 +37,10 @@ YEARS = NumberColumn("year", np.array([3.0, 1, 2, 1, 3, 2]))
 DAYS = TextColumn("day", np.array([f"2026-01-0{day}" for day in (6, 5, 4, 3, 2, 1)], object))
 
 
-def dataset(aside: Table | None = None, groups: np.ndarray | None = None, **changes: Any) -> Dataset:
-    train = Samples(np.zeros((6, 3)), np.array([0, 0, 1, 1, 1, 0]), groups=groups, aside=aside)
+def dataset(split_columns: Table | None = None, groups: np.ndarray | None = None, **changes: Any) -> Dataset:
+    train = Samples(
+        np.zeros((6, 3)), np.array([0, 0, 1, 1, 1, 0]), groups=groups, split_columns=split_columns
+    )
     given: dict[str, Any] = {"name": "small", "train": train, "test": None, "sources": (), "task": "binary"}
     return Dataset(**(given | changes))
 
