@@ -107,9 +107,9 @@ class LiveListener(LiveScreen, Listener):
         """The table, below the names of its networks where others train before or after them."""
         assert self._start is not None, "there are records only after the start"
         trained = self._records[0].rows
-        if len(trained) == len(self._start.numbers):
+        if len(trained) == len(self._start.member_ids):
             return self._table()
-        return Group(Text(members_in_words(trained, self._start.kind)), self._table())
+        return Group(Text(members_in_words(trained, self._start.member_type)), self._table())
 
     def _table(self) -> Table:
         height = shutil.get_terminal_size().lines - _OTHER_LINES

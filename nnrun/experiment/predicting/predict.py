@@ -107,7 +107,7 @@ def load_predictor(
     listener.message(used.sentence)
     if len(networks) > 1:
         assert networks[0].member is not None, "several networks have names"
-        kind = networks[0].member.kind
+        kind = networks[0].member.type
         listener.message(
             f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
         )

@@ -12,7 +12,8 @@ from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import image_size
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.shapes import SOME_RESHAPE, Shape, ShapeError, row_shape, shape_text, trace
+from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
+from nnrun.spec.shapes import row_shape, trace
 from nnrun.spec.wording import counted
 
 
@@ -360,11 +361,10 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`l1_l2` is 0 and 0 unless it is told otherwise."""
     for position, layer in enumerate(spec.layers):
-        if isinstance(layer, schema.KernelLayer) and isinstance(layer.kernel_regularizer, schema.L1L2):
-            regularizer = layer.kernel_regularizer
-            if regularizer.l1 == 0 and regularizer.l2 == 0:
+        for name, regularizer in schema.regularizers(layer).items():
+            if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
                 yield Finding(
-                    ("layers", position, layer.kind, "kernel_regularizer", "l1_l2"),
+                    ("layers", position, layer.kind, name, "l1_l2"),
                     "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
                     "warning",
                 )
