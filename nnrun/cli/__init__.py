@@ -1,4 +1,4 @@
-"""The `nnrun` command: one file per command, which parses, calls and prints.
+"""The `nnrun` command: one file per command, which parses, calls and prints; `app` has the table of commands.
 
 Nothing heavy (torch, pandas, scikit-learn, matplotlib, pydantic) is imported before a command needs it.
 """

@@ -221,7 +221,7 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
         return source
     if sys.stdin is None:
         raise UsageError("stdin is closed: there is nothing to read.")
-    kind = predictor.kind_of_lines
+    kind = predictor.decoder.kind_of_lines
     if sys.stdin.isatty():
         message(f"reading {_LINES[kind]} from the terminal; Ctrl-D ends it")
     stream: BinaryIO = sys.stdin.buffer

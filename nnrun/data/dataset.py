@@ -84,7 +84,7 @@ class Samples:
             loss is measured; metrics do not know them. None where all count 1. `nnrun.data.row_weights`
             checks them.
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
-        aside: columns that the validation needs; None where there are none.
+        split_columns: columns that the validation needs; None where there are none.
         lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.
     """
 
@@ -92,7 +92,7 @@ class Samples:
     targets: Array
     weights: npt.NDArray[np.float64] | None = None
     groups: npt.NDArray[np.int64] | None = None
-    aside: Table | None = None
+    split_columns: Table | None = None
     lines: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class Samples:
             self.targets[rows],
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
-            None if self.aside is None else self.aside.take(rows),
+            None if self.split_columns is None else self.split_columns.take(rows),
             None if self.lines is None else self.lines[rows],
         )
 

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
-from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, KernelLayer, Layer, Parameters, Weight
+from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, Parameters, Weight
+from nnrun.model.layers.base import NORMS, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT, Port
 from nnrun.spec.random_streams import RandomSource
-from nnrun.spec.shapes import Shape, ShapeError, shape_text, trace
+from nnrun.spec.schema.layer_shapes import Shape, ShapeError, shape_text
+from nnrun.spec.shapes import trace
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,13 @@ class Network:
         return sum(layer.state for layer in self.layers)
 
     @property
-    def kernels(self) -> tuple[KernelLayer[Any], ...]:
-        """The layers whose kernels may be regularized."""
-        return tuple(layer for layer in self.layers if isinstance(layer, KernelLayer))
+    def strengths(self) -> dict[str, float]:
+        """The strengths of all regularizers, by the names that replicas' own strengths have."""
+        return {
+            strength_name(name, norm): weight.strength(norm)
+            for name, weight in self.weights.items()
+            for norm in NORMS
+        }
 
     @cached_property
     def dropouts(self) -> tuple[DropoutLayer, ...]:
@@ -168,7 +174,7 @@ class Network:
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """(R,): the sum of the layers' regularization terms, or None where there are none."""
-        terms = [layer.penalty(parameters) for layer in self.kernels]
+        terms = [layer.penalty(parameters) for layer in self.layers]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
 

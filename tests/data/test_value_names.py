@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import load_dataset
-from nnrun.data.new_rows.named_rows import NamedCodec, NamedColumn
-from nnrun.data.new_rows.row_blocks import blocks_of
+from nnrun.data.new_rows.input_batches import input_batches
+from nnrun.data.new_rows.named_columns import NamedColumn, NamedColumnDecoder
 from nnrun.data.new_rows.row_source import RowSource
 from nnrun.data.table import NumberColumn, Table, as_categories
 from nnrun.data.value_names import code_among, in_order, number_name, text_name, value_name
@@ -175,21 +175,21 @@ def test_a_test_set_of_one_long_id(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("how", ["csv", "csv one by one", "jsonl", "jsonl texts", "dicts", "frame"])
 def test_long_ids_to_predict(kind: str, how: str) -> None:
     ids = IDS[:3] if how == "frame" else IDS
-    codec = NamedCodec((NamedColumn("id", kind, False),), frozenset([""]))
+    decoder = NamedColumnDecoder((NamedColumn("id", kind, False),), frozenset([""]))
     if how == "frame":
         import pandas as pd
 
-        blocks = list(codec.of_python(pd.DataFrame({"id": np.array(ids, np.int64)})))
+        blocks = list(decoder.of_python(pd.DataFrame({"id": np.array(ids, np.int64)})))
     elif how == "dicts":
-        blocks = list(codec.of_python([{"id": value} for value in ids]))
+        blocks = list(decoder.of_python([{"id": value} for value in ids]))
     elif how.startswith("csv"):
         quote = '"' if "one" in how else ""
         text = "id\n" + "".join(f"{quote}{value}{quote}\n" for value in ids)
-        blocks = list(blocks_of(RowSource("rows", "csv", stream=io.BytesIO(text.encode())), codec))
+        blocks = list(input_batches(RowSource("rows", "csv", stream=io.BytesIO(text.encode())), decoder))
     else:
         values = [str(value) if "texts" in how else value for value in ids]
         lines = "".join(json.dumps({"id": value}) + "\n" for value in values)
-        blocks = list(blocks_of(RowSource("rows", "jsonl", stream=io.BytesIO(lines.encode())), codec))
+        blocks = list(input_batches(RowSource("rows", "jsonl", stream=io.BytesIO(lines.encode())), decoder))
     found: list[str] = []
     for block in blocks:
         assert isinstance(block.inputs, Table)

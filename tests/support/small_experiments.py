@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +183,9 @@ def agree(found: str, expected: str) -> bool:
 
 def _floats(text: str) -> Sequence[float]:
     return [float(number) for number in _NUMBER.findall(text)]
+
+
+def standardized(preprocessing: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The `mean` and `std` of each column, of a preprocessing.json that standardizes all columns once."""
+    states = [column["steps"][0]["standardize"] for column in preprocessing["table"]["columns"]]
+    return {name: [state[name] for state in states] for name in ("mean", "std")}

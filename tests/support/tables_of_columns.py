@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnrun.data.summaries.describe_file import read_file
 from nnrun.data.tables.read_table import ReadTable
+from nnrun.experiment.init.likely_target import require_candidates
 
 
 def table(folder: Path, columns: Mapping[str, Sequence[object]], name: str = "t.csv") -> ReadTable:
@@ -16,6 +17,12 @@ def table(folder: Path, columns: Mapping[str, Sequence[object]], name: str = "t.
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
     return read_file(folder / name)
+
+
+def likeliest(file: ReadTable) -> tuple[str, str]:
+    """The column that would be predicted of a file `t`, and why."""
+    best = require_candidates(file, "t")[0]
+    return best.name, best.why
 
 
 CLASSES = ["x", "y", "z"] * 10

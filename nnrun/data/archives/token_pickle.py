@@ -1,20 +1,21 @@
-"""Token lists out of a pickle, without unpickling it.
+"""Token lists out of a pickle, of which nothing is run.
 
 Keras publishes IMDB and Reuters as NumPy object arrays of lists of integers, and NumPy stores object arrays
-as pickles. A pickle is a program, and whoever runs it does what its author wants. So it is not run here. The
-reader below understands the few operations that such an array is made of, for which it builds inert
-stand-ins, and refuses everything else by name. No module is imported, no function is called, and nothing is
-allocated on the word of the file: sizes are compared with the bytes that are really there.
+as pickles. A pickle is a program that may import and call anything. So its operations are checked first, at
+the speed of a regular expression: only those that such an array is made of are let through, and no size or
+index beyond the bytes that are there. Then Python's unpickler follows it, with inert objects in place of the
+few names of NumPy; any other name is refused.
 
-Nearly all of the file is runs of integers. A regular expression finds a run at the speed of C, and its bytes
-are set aside. At the end the runs, which by then are known to be integers and nothing else, are written into
-a fresh pickle of plain lists, and that one is loaded.
+The integers are Python's for a moment: reading takes up to 18 times the memory of the pickle.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -25,66 +26,30 @@ from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
 MAX_TOKEN = 2**24  # no vocabulary is larger, and a multi-hot row is as wide as the largest token
-# 25,000 reviews take 130,000 operations, a million short rows 5 million. One takes 120 bytes at worst.
-MAX_OPERATIONS = 5_000_000
 
+# Operations without a size: integers of up to 64 bits and floats; lists, tuples, constants; calls and state
+# of objects; memory; names on the stack; protocol and frame. A bounded run, since the expression's engine
+# keeps a record of each repetition.
 _LONG = rb"\x8a(?:\x00|\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8})"
-_INTEGER = rb"(?:K.|M..|J....|" + _LONG + rb")"
-_ONE_INTEGER = re.compile(_INTEGER, re.DOTALL)
-# A bounded run, since the expression's engine keeps a record of each repetition.
-_INTEGERS = re.compile(_INTEGER + rb"{1,1024}", re.DOTALL)
-_BATCH_BYTES = 1 << 20
-
-_RECONSTRUCT, _NDARRAY, _DTYPE = "numpy's array constructor", "numpy.ndarray", "numpy.dtype"
-_ENCODE = "a text's bytes"  # how Python 3 spells bytes for Python 2, in files of NumPy before 1.17
-_GLOBALS = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _DTYPE,
-    ("_codecs", "encode"): _ENCODE,
+_PLAIN = re.compile(
+    rb"(?:K.|M..|J.{4}|"
+    + _LONG
+    + rb"|G.{8}|[])(eaN\x88\x89\x85\x86\x87tRb\x93\x94]|[qh].|j.{4}|\x80.|\x95.{8})"
+    rb"{1,1024}",
+    re.DOTALL,
+)
+_SIZED = {  # operation of a text or of bytes: bytes of its length
+    ord("\x8c"): 1,
+    ord("X"): 4,  # SHORT_BINUNICODE, BINUNICODE
+    ord("C"): 1,
+    ord("B"): 4,  # SHORT_BINBYTES, BINBYTES
+    ord("U"): 1,
+    ord("T"): 4,  # SHORT_BINSTRING, BINSTRING: a str of Python 2
 }
-_SIZED = {  # operation: (bytes of its length field, whether it is text)
-    0x8C: (1, True),  # SHORT_BINUNICODE
-    ord("X"): (4, True),  # BINUNICODE
-    ord("C"): (1, False),  # SHORT_BINBYTES
-    ord("B"): (4, False),  # BINBYTES
-    ord("U"): (1, False),  # SHORT_BINSTRING, a str of Python 2
-    ord("T"): (4, False),  # BINSTRING
-}
-_PLAIN = {ord("N"): None, 0x88: True, 0x89: False}
-
-
-class _Mark:
-    """The start of a group on the stack."""
-
-
-class _Global:
-    """One of the known names, as a name and nothing else."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class _Dtype:
-    __slots__ = ("byte_order", "code")
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        self.byte_order = "="
-
-
-class _Array:
-    """An array under construction: BUILD fills it in."""
-
-    __slots__ = ("content", "dtype", "shape")
-
-    def __init__(self) -> None:
-        self.shape: tuple[int, ...] = ()
-        self.dtype: _Dtype | None = None
-        self.content: list[Any] | bytes | None = None
+_DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, MemoryError, IndexError, KeyError, ValueError, TypeError),
+    *(AttributeError, OverflowError),
+)
 
 
 class _Refusal(Exception):
@@ -105,331 +70,179 @@ def read_token_pickle(payload: bytes, *, rows: int, where: str) -> TokenRows:
         DataError: the pickle is damaged, holds something else, or asks for anything but this.
     """
     try:
-        array = _Reader(payload).read()
-        return _token_rows(payload, array, rows)
+        _check_operations(payload)
+        array = _Unpickler(io.BytesIO(payload), encoding="bytes").load()
+        return _token_rows(array, rows, most=2 * len(payload))
     except _Refusal as refusal:
         raise DataError(f"{where} {refusal}") from None
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError):
-        # Too few values on the stack, an unknown memo entry, bytes that are not text: a broken program.
+    except _DAMAGE:  # too few values on the stack, an unknown memo entry, bytes that are not text
         raise DataError(f"{where} holds a damaged pickle") from None
 
 
-class _Reader:
-    """A stack machine for the part of the pickle language that arrays of token lists use.
-
-    Integers stay slices of the file, on the stack as in lists and tuples; a slice holds one integer or more.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-        self.taken_apart = 0
-
-    def read(self) -> Any:
-        """Follow the program to its end and give back what it built."""
-        data, stack, memo = self.data, self.stack, self.memo
-        match_integers = _INTEGERS.match
-        for _ in range(MAX_OPERATIONS):
-            if run := match_integers(data, self.at):
-                stack.append(slice(self.at, run.end()))
-                self.at = run.end()
-                continue
-            if self.at >= len(data):
-                raise _Refusal("ends in the middle: the file is truncated")
-            op = data[self.at]
-            self.at += 1
-            if op == 0x5D:  # EMPTY_LIST
-                stack.append([])
-            elif op == 0x94:  # MEMOIZE
-                memo[len(memo)] = self.top()
-            elif op == 0x71:  # BINPUT
-                memo[self.number(1)] = self.top()
-            elif op == 0x72:  # LONG_BINPUT
-                memo[self.number(4)] = self.top()
-            elif op == 0x28:  # MARK
-                stack.append(_Mark)
-            elif op == 0x65:  # APPENDS
-                items = self.since_mark()
-                self.target_list().extend(items)
-            elif op == 0x61:  # APPEND
-                items = self.pop(1)
-                self.target_list().extend(items)
-            elif op == 0x68:  # BINGET
-                stack.append(memo[self.number(1)])
-            elif op == 0x6A:  # LONG_BINGET
-                stack.append(memo[self.number(4)])
-            elif op == 0x29:  # EMPTY_TUPLE
-                stack.append(())
-            elif op in (0x85, 0x86, 0x87):  # TUPLE1, TUPLE2, TUPLE3
-                stack.append(tuple(self.pop(op - 0x84)))
-            elif op == 0x74:  # TUPLE
-                stack.append(tuple(self.since_mark()))
-            elif op in _PLAIN:
-                stack.append(_PLAIN[op])
-            elif op == 0x47:  # BINFLOAT: no token, but a likely mistake that deserves its own message
-                self.raw(8)
-                stack.append(0.0)
-            elif op in _SIZED:
-                width, is_text = _SIZED[op]
-                raw = self.raw(self.number(width))
-                stack.append(raw.decode() if is_text else raw)
-            elif op == 0x63:  # GLOBAL
-                stack.append(self.known_global(self.line(), self.line()))
-            elif op == 0x93:  # STACK_GLOBAL
-                module, name = self.pop(2)
-                stack.append(self.known_global(module, name))
-            elif op == 0x52:  # REDUCE
-                function, arguments = self.pop(2)
-                stack.append(self.stand_in(function, arguments))
-            elif op == 0x62:  # BUILD
-                (state,) = self.pop(1)
-                self.fill_in(self.top(), state)
-            elif op == 0x95:  # FRAME: only a hint for buffering
-                self.raw(8)
-            elif op == 0x80:  # PROTO
-                self.raw(1)
-            elif op == 0x2E:  # STOP
-                (result,) = self.pop(1)
-                return result
-            else:
-                self.refuse_operation(op)
-        raise _too_long()
-
-    def raw(self, size: int) -> bytes:
-        """The next bytes, which must be there."""
-        if size > len(self.data) - self.at:
-            raise _Refusal("ends in the middle: the file is truncated, or declares sizes it does not have")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, width: int) -> int:
-        return int.from_bytes(self.raw(width), "little")
-
-    def line(self) -> str:
-        end = self.data.index(b"\n", self.at, self.at + 200)
-        return self.raw(end + 1 - self.at)[:-1].decode()
-
-    def pop(self, count: int) -> list[Any]:
-        """The last `count` values. A run of integers counts as many, and is taken apart if need be."""
-        values: list[Any] = []
-        while len(values) < count:
-            value = self.stack.pop()
-            if value is _Mark:
-                raise IndexError
-            if isinstance(value, slice):
-                ones = self.single_integers(value)
-                keep = max(len(ones) - (count - len(values)), 0)
-                if keep:
-                    self.stack.append(slice(value.start, ones[keep].start))
-                values = ones[keep:] + values
-            else:
-                values.insert(0, value)
-        return values
-
-    def top(self) -> Any:
-        (value,) = self.pop(1)
-        self.stack.append(value)
-        return value
-
-    def since_mark(self) -> list[Any]:
-        stack = self.stack
-        start = len(stack) - 1
-        while stack[start] is not _Mark:
-            start -= 1
-            if start < 0:
-                raise IndexError
-        items = stack[start + 1 :]
-        del stack[start:]
-        return items
-
-    def target_list(self) -> list[Any]:
-        target = self.stack[-1]
-        if not isinstance(target, list):
-            raise TypeError
-        return target
-
-    def single_integers(self, run: slice) -> list[slice]:
-        ones = [slice(*m.span()) for m in _ONE_INTEGER.finditer(self.data, run.start, run.stop)]
-        self.taken_apart += len(ones)
-        if self.taken_apart > MAX_OPERATIONS:
-            raise _too_long()
-        return ones
-
-    def scalars(self, values: Any, limit: int = 16) -> list[Any]:
-        """The members of a small tuple, with the integers as numbers."""
-        if not isinstance(values, tuple):
-            raise TypeError
-        found: list[Any] = []
-        for value in values[:limit]:
-            found.extend(_integers_of(self.data, [value]).tolist() if isinstance(value, slice) else [value])
-        return found
-
-    @staticmethod
-    def known_global(module: Any, name: Any) -> _Global:
-        known = _GLOBALS.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
-        if known is None:
-            called = ".".join(part[:60] if isinstance(part, str) else "?" for part in (module, name))
-            raise _Refusal(
-                f"asks for {called!r}. Only arrays of token lists are read, and nothing in the file is "
-                "ever run; "
-                "a data set has no use for this, so do not trust the file"
-            )
-        return _Global(known)
-
-    def stand_in(self, function: Any, arguments: Any) -> _Array | _Dtype | bytes:
-        """What a call of one of the known names would give, as an inert description."""
-        values = self.scalars(arguments)
-        if isinstance(function, _Global):
-            built = values[0]
-            if function.name == _RECONSTRUCT and isinstance(built, _Global) and built.name == _NDARRAY:
-                return _Array()
-            if function.name == _DTYPE:
-                code = values[0].decode() if isinstance(values[0], bytes) else values[0]
-                if re.fullmatch(r"O\d?|[iu][1248]", code):
-                    return _Dtype(code)
-                raise _Refusal(f"holds arrays of type {code[:20]!r}; token lists are lists of whole numbers")
-            if function.name == _ENCODE and values[1] == "latin1" and len(values[0]) <= 16:
-                encoded: bytes = values[0].encode("latin1")
-                return encoded
-        raise _Refusal("holds a call that no array of token lists contains")
-
-    def fill_in(self, target: Any, state: Any) -> None:
-        values = self.scalars(state)
-        if isinstance(target, _Dtype):
-            order = values[1].decode() if isinstance(values[1], bytes) else values[1]
-            if order not in ("|", "<", ">", "="):
-                raise ValueError
-            target.byte_order = order
+def _check_operations(data: bytes) -> None:
+    """Refuse operations that no array of token lists needs, and those that reach beyond the data."""
+    at = 0
+    while True:
+        while run := _PLAIN.match(data, at):
+            at = run.end()
+        operation = data[at : at + 1]
+        if operation == b".":
             return
-        if not isinstance(target, _Array) or target.content is not None:
-            raise TypeError
-        _, shape, dtype, _, content = values
-        if not isinstance(dtype, _Dtype) or not isinstance(content, (list, bytes)):
-            raise TypeError
-        target.shape, target.dtype, target.content = tuple(self.scalars(shape)), dtype, content
-
-    def refuse_operation(self, op: int) -> NoReturn:
-        import pickletools
-
-        if op == 0x8A and self.data[self.at : self.at + 1] > b"\x08":  # LONG1
-            raise _Refusal(f"holds a number beyond 64 bits; word indices run from 0 to {MAX_TOKEN:,}")
-        if op in b"KMJ\x8a":
-            self.raw(len(self.data))  # an integer, and the expression did not match: its bytes are missing
-
-        names = [known.name for known in pickletools.opcodes if known.code == chr(op)]
-        if not names:
-            raise ValueError
-        raise _Refusal(
-            f"contains the pickle operation {names[0]}, which no array of token lists needs; "
-            "nothing in it was run"
-        )
+        if operation == b"c":  # GLOBAL: two lines, which find_class sees
+            at = data.index(b"\n", data.index(b"\n", at, at + 200) + 1, at + 200) + 1
+        elif operation == b"r":  # LONG_BINPUT: the unpickler makes room for so many entries
+            if int.from_bytes(_bytes(data, at + 1, 4), "little") > len(data):
+                raise ValueError
+            at += 5
+        elif operation and (width := _SIZED.get(operation[0])):
+            size = int.from_bytes(_bytes(data, at + 1, width), "little")
+            _bytes(data, at + 1 + width, size)
+            at += 1 + width + size
+        else:
+            _refuse_operation(data, at)
 
 
-def _too_long() -> _Refusal:
-    return _Refusal(f"takes more than {MAX_OPERATIONS:,} pickle operations, which is too many to be safe")
+def _bytes(data: bytes, at: int, size: int) -> bytes:
+    if size > len(data) - at:
+        raise _Refusal("ends in the middle: the file is truncated, or declares sizes it does not have")
+    return data[at : at + size]
 
 
-def _token_rows(data: bytes, array: Any, rows: int) -> TokenRows:
-    """Check what the program built, and turn it into token rows."""
+def _refuse_operation(data: bytes, at: int) -> NoReturn:
+    operation = data[at : at + 1]
+    if operation == b"\x8a" and data[at + 1 : at + 2] > b"\x08":  # LONG1
+        raise _Refusal(f"holds a number beyond 64 bits; word indices run from 0 to {MAX_TOKEN:,}")
+    if not operation or operation in b"KMJG\x8aqhj\x80\x95":
+        _bytes(data, at, len(data) + 1)  # the expression did not match: its bytes are missing
+    names = [known.name for known in pickletools.opcodes if known.code.encode("latin1") == operation]
+    if not names:
+        raise ValueError
+    raise _Refusal(
+        f"contains the pickle operation {names[0]}, which no array of token lists needs; nothing in it was "
+        "run"
+    )
+
+
+# --- what stands in the place of NumPy's objects -----------------------------------------------------------
+
+
+class _Dtype:
+    """A type of integers, or objects: `O`."""
+
+    def __init__(self, code: Any, *_: object) -> None:
+        self.code = code.decode() if isinstance(code, bytes) else code
+        self.order = "="
+        if not re.fullmatch(r"O\d?|[iu][1248]", self.code):
+            raise _Refusal(f"holds arrays of type {self.code[:20]!r}; token lists are lists of whole numbers")
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1].decode() if isinstance(state[1], bytes) else state[1]
+        if order not in ("|", "<", ">", "="):
+            raise ValueError(order)
+        self.order = "=" if order == "|" else order
+
+
+@dataclass
+class _Array:
+    shape: tuple[Any, ...] = ()
+    dtype: _Dtype | None = None
+    content: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, self.shape, self.dtype, _, self.content = state
+        if not isinstance(self.dtype, _Dtype):
+            raise TypeError(self.dtype)
+
+
+_NDARRAY = object()
+
+
+def _reconstruct(built: Any, *_: object) -> _Array:
+    if built is not _NDARRAY:
+        raise _Refusal("holds a call that no array of token lists contains")
+    return _Array()
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How Python 3 spells bytes for Python 2, in files of NumPy before 1.17."""
+    if encoding not in ("latin1", b"latin1"):
+        raise ValueError(encoding)
+    return text.encode("latin1")
+
+
+_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            called = ".".join(part[:60] for part in (module, name))
+            raise _Refusal(
+                f"asks for {called!r}. Only arrays of token lists are read, and nothing in the file is ever "
+                "run; a data set has no use for this, so do not trust the file"
+            )
+        return _NAMES[module, name]
+
+
+# --- from what was built to rows ---------------------------------------------------------------------------
+
+
+def _token_rows(array: Any, rows: int, most: int) -> TokenRows:
+    """Token rows.
+
+    Args:
+        array: what the pickle built.
+        rows: that it must have.
+        most: tokens that all rows together may have: a list may stand in several rows, but not so often that
+            a small file fills the memory.
+    """
     if not isinstance(array, _Array) or array.dtype is None or not array.dtype.code.startswith("O"):
         raise _Refusal("is not an array of token lists")
     content = array.content
     if not isinstance(content, list) or array.shape != (rows,):
         raise _Refusal(f"declares {rows:,} rows in its header and another shape inside: it is damaged")
-    if any(isinstance(item, slice) for item in content):
+    if any(type(item) is int for item in content):
         raise _Refusal("holds single numbers among its rows; each row must be a list of word indices")
     if len(content) != rows:
         raise _Refusal(f"declares {rows:,} rows and holds {len(content):,}: it is damaged")
-
-    runs: list[Any] = []
-    first_run = [0]
-    # A list may stand in several rows, but not so often that a small file fills the memory.
-    room = 2 * len(data)
-    for i, item in enumerate(content):
-        if isinstance(item, _Array):
-            runs.append(_integer_array(item, i))
-            room -= len(item.content) if isinstance(item.content, bytes) else 0
-        elif isinstance(item, (list, tuple)):
-            for member in item:
-                if not isinstance(member, slice):
-                    raise _Refusal(f"holds {_kind(member)} in row {i}; word indices are whole numbers")
-                room -= member.stop - member.start
-            runs.extend(item)
-        else:
-            raise _Refusal(f"holds {_kind(item)} as row {i}; each row must be a list of word indices")
-        if room < 0:
-            raise _Refusal("repeats its rows so often that they would not fit in memory")
-        first_run.append(len(runs))
-
-    counts, tokens = _decode(data, runs)
-    bounds = np.zeros(len(runs) + 1, np.int64)
-    np.cumsum(counts, out=bounds[1:])
-    return TokenRows(bounds[np.asarray(first_run)], tokens)
+    lists = [_row(item, place) for place, item in enumerate(content)]
+    bounds = np.zeros(rows + 1, np.int64)
+    np.cumsum([len(row) for row in lists], out=bounds[1:])
+    if bounds[-1] > most:
+        raise _Refusal("repeats its rows so often that they would not fit in memory")
+    tokens = np.fromiter(chain.from_iterable(lists), np.int64, int(bounds[-1]))
+    if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) <= MAX_TOKEN:
+        wrong = int(tokens.min()) if int(tokens.min()) < 0 else int(tokens.max())
+        raise _Refusal(f"holds the word index {wrong:,}; word indices run from 0 to {MAX_TOKEN:,}")
+    return TokenRows(bounds, tokens.astype(np.int32))
 
 
-def _integer_array(array: _Array, row: int) -> npt.NDArray[Any]:
-    """A row that is an array of integers."""
+def _row(item: Any, place: int) -> list[int] | tuple[int, ...] | npt.NDArray[Any]:
+    """A row of integers, or a refusal."""
+    if isinstance(item, _Array):
+        return _integer_array(item, place)
+    if not isinstance(item, (list, tuple)):
+        raise _Refusal(f"holds {_kind(item)} as row {place}; each row must be a list of word indices")
+    if set(map(type, item)) - {int}:
+        wrong = next(member for member in item if type(member) is not int)
+        raise _Refusal(f"holds {_kind(wrong)} in row {place}; word indices are whole numbers")
+    return item
+
+
+def _integer_array(array: _Array, place: int) -> npt.NDArray[Any]:
     dtype = array.dtype
     if dtype is None or dtype.code.startswith("O") or not isinstance(array.content, bytes):
-        raise _Refusal(f"holds an array of objects as row {row}; each row must be a list of word indices")
-    order = "=" if dtype.byte_order == "|" else dtype.byte_order
-    values = np.frombuffer(array.content, np.dtype(order + dtype.code))
+        raise _Refusal(f"holds an array of objects as row {place}; each row must be a list of word indices")
+    values = np.frombuffer(array.content, np.dtype(dtype.order + dtype.code))
     if array.shape != (len(values),):
-        raise _Refusal(f"holds an array as row {row} whose shape does not match its content")
+        raise _Refusal(f"holds an array as row {place} whose shape does not match its content")
     return values
-
-
-def _decode(data: bytes, runs: list[Any]) -> tuple[list[int], npt.NDArray[np.int32]]:
-    """The integers of all runs, and how many each run holds; in batches, so that memory stays small."""
-    counts: list[int] = []
-    parts: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
-    batch: list[slice] = []
-    size = 0
-
-    def flush() -> None:
-        nonlocal size
-        if batch:
-            lists = _integer_lists(data, batch)
-            lengths = [len(x) for x in lists]
-            counts.extend(lengths)
-            parts.append(_checked(np.fromiter(chain.from_iterable(lists), np.int64, sum(lengths))))
-            batch.clear()
-            size = 0
-
-    for run in runs:
-        if isinstance(run, slice):
-            batch.append(run)
-            size += run.stop - run.start
-            if size >= _BATCH_BYTES:
-                flush()
-        else:
-            flush()
-            counts.append(len(run))
-            parts.append(_checked(run))
-    flush()
-    return counts, np.concatenate(parts)
-
-
-def _integer_lists(data: bytes, runs: list[slice]) -> list[list[int]]:
-    """Load runs of integers through a pickle written here, a list of lists with nothing else in it."""
-    body = b"".join(b"](" + data[run] + b"e" for run in runs)
-    lists: list[list[int]] = pickle.loads(b"\x80\x02](" + body + b"e.")  # noqa: S301  (see above: integers only)
-    return lists
-
-
-def _integers_of(data: bytes, runs: list[slice]) -> npt.NDArray[np.int64]:
-    return np.array([i for run in _integer_lists(data, runs) for i in run], np.int64)
-
-
-def _checked(tokens: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    if tokens.size:
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high > MAX_TOKEN:
-            wrong = low if low < 0 else high
-            raise _Refusal(f"holds the word index {wrong:,}; word indices run from 0 to {MAX_TOKEN:,}")
-    return tokens.astype(np.int32)
 
 
 def _kind(value: Any) -> str:

@@ -57,7 +57,7 @@ _MOST_COUNTED: Final = 1_000_000
 
 
 @dataclass(frozen=True)
-class Wrong:
+class InvalidValue:
     """A value that does not fit its column.
 
     Attributes:
@@ -77,7 +77,7 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class ColumnWarning:
     """What a person should know of a column.
 
     Attributes:
@@ -107,7 +107,7 @@ class Infinite:
 
 
 @dataclass(frozen=True, eq=False)
-class Inferred:
+class ColumnInference:
     """A column and its inferred type.
 
     Attributes:
@@ -116,7 +116,7 @@ class Inferred:
         why: the rule, as the end of a sentence that begins with the type.
         missing: rows without a value.
         distinct: different values; None for more numbers than are worth counting.
-        doubts: what a person should know before it is an input.
+        warnings: what a person should know before it is an input.
         wrong: the first value that breaks a column of numbers, or None.
         constant: all rows have the same value, or none.
         infinite: where the column holds infinite numbers, which stand as missing values; else None.
@@ -127,8 +127,8 @@ class Inferred:
     why: str
     missing: int
     distinct: int | None
-    doubts: tuple[Doubt, ...] = ()
-    wrong: Wrong | None = None
+    warnings: tuple[ColumnWarning, ...] = ()
+    wrong: InvalidValue | None = None
     constant: bool = False
     infinite: Infinite | None = None
 
@@ -140,7 +140,7 @@ def infer(
     *,
     typed: bool = False,
     spelling: Spelling = PLAIN,
-) -> Inferred:
+) -> ColumnInference:
     """The column that raw values are, by the rules above.
 
     Args:
@@ -160,7 +160,7 @@ def infer(
 
 def _of_texts(
     name: str, raw: RawTexts, declared: ColumnType | None, typed: bool, spelling: Spelling
-) -> Inferred:
+) -> ColumnInference:
     counts = np.bincount(raw.codes[raw.codes >= 0], minlength=len(raw.levels))
     total = int(counts.sum())
     if not total and declared in (None, "number"):
@@ -205,7 +205,7 @@ def _of_texts(
 
 def _hint(
     name: str, raw: RawTexts, counts: npt.NDArray[np.integer], typed: bool, spelling: Spelling
-) -> Doubt | None:
+) -> ColumnWarning | None:
     """What to say of a category that is mostly numbers."""
     guess = guess_numbers(raw.levels, counts)
     if guess is None:
@@ -225,9 +225,9 @@ def _hint(
         ways.append(f"`missing: {_marks(guess)}` (which replaces the default list of NA, null, ...)")
     holds = _numbers_and_others(guess, example) if guess.others else f"holds numbers{example}"
     if not ways:
-        return Doubt("mixed", f"{holds}: {_CORRECT}")
+        return ColumnWarning("mixed", f"{holds}: {_CORRECT}")
     reads = "reads" if len(ways) == 1 else "read"
-    return Doubt(
+    return ColumnWarning(
         "spelling" if guess.spelling != spelling else "mixed",
         f"{holds}: {' and '.join(ways)} {reads} the column as numbers",
     )
@@ -239,7 +239,7 @@ def _are_names(levels: Sequence[str], guess: NumberGuess) -> bool:
     return len(levels) <= _FEW_NAMES and all(map(float.is_integer, numbers))
 
 
-def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
+def _hint_of_texts(name: str, guess: NumberGuess) -> ColumnWarning:
     """The same where numbers are texts of a file that has both."""
     holds = f"holds texts that are numbers, such as {quoted(guess.example)}"
     if guess.others:
@@ -249,17 +249,17 @@ def _hint_of_texts(name: str, guess: NumberGuess) -> Doubt:
     types = f"`types: {{{printable(name)}: number}}`"
     if not guess.spelling.plain:
         rule = "write them with a decimal point and without thousands separators"
-        return Doubt("spelling", f"{holds}: {rule}, and {types} reads the column as numbers")
+        return ColumnWarning("spelling", f"{holds}: {rule}, and {types} reads the column as numbers")
     if guess.missing:
         marks = f"`missing: {_marks(guess)}` (JSON lines only; in other files write null)"
-        return Doubt("spelling", f"{holds}: {marks} and {types} read the column as numbers")
-    return Doubt("spelling", f"{holds}: {types} reads the column as numbers")
+        return ColumnWarning("spelling", f"{holds}: {marks} and {types} read the column as numbers")
+    return ColumnWarning("spelling", f"{holds}: {types} reads the column as numbers")
 
 
-def _hint_of_mixed(guess: NumberGuess) -> Doubt:
+def _hint_of_mixed(guess: NumberGuess) -> ColumnWarning:
     """The same where JSON has numbers and texts in a column."""
     way = f"`missing: {_marks(guess)}` reads the column as numbers" if guess.missing else _CORRECT
-    return Doubt("mixed", f"{_numbers_and_others(guess)}: {way}")
+    return ColumnWarning("mixed", f"{_numbers_and_others(guess)}: {way}")
 
 
 def _numbers_and_others(guess: NumberGuess, example: str = "") -> str:
@@ -284,28 +284,32 @@ def _written(levels: Sequence[str], spelling: Spelling) -> str:
 # --- the three types ---------------------------------------------------------------------------------------
 
 
-def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> Inferred:
+def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> ColumnInference:
     values, infinite = _without_infinite(column.values)
     column = NumberColumn(column.name, values, column.names)
     missing = int(column.missing.sum())
     present = len(values) - missing
     distinct = _distinct(values) if column.names is None else len(column.names.levels)
-    doubts: list[Doubt] = []
+    warnings: list[ColumnWarning] = []
     if infinite is not None:
         rows = _share(infinite.rows, len(values))
-        doubts.append(Doubt("infinite", f"holds an infinite number in {rows}, counted as missing here"))
+        warnings.append(
+            ColumnWarning("infinite", f"holds an infinite number in {rows}, counted as missing here")
+        )
     if not present:
-        doubts.append(Doubt("constant", "has no value in any row"))
+        warnings.append(ColumnWarning("constant", "has no value in any row"))
     elif missing:
-        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(values))}"))
+        warnings.append(ColumnWarning("missing", f"lacks a value in {_share(missing, len(values))}"))
     usual = "all values are numbers" if present else "the column has no values"
     why = (_declared(declared) or usual) + written
     same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
     if same:
         only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
-        doubts.append(Doubt("constant", f"is {only} in every row"))
+        warnings.append(ColumnWarning("constant", f"is {only} in every row"))
     constant = same or not present
-    return Inferred(column, "number", why, missing, distinct, tuple(doubts), None, constant, infinite)
+    return ColumnInference(
+        column, "number", why, missing, distinct, tuple(warnings), None, constant, infinite
+    )
 
 
 def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
@@ -319,19 +323,19 @@ def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) ->
 
 def _codes(
     name: str, raw: RawTexts, counts: npt.NDArray[np.integer], code: str, good: int, total: int
-) -> Inferred:
+) -> ColumnInference:
     """Numbers that are taken for codes, which is told; some texts may be among them."""
     sign = "has a leading zero" if code.isdecimal() else "looks like a code"
     found = _category(name, raw, counts, f"{quoted(code)} {sign}, so the values are codes", None)
     if found.constant:
         return found
     others = "" if good == total else f" (and {total - good:,} of {total:,} values are not numbers)"
-    doubt = Doubt(
+    warning = ColumnWarning(
         "codes",
         f"holds codes, such as {quoted(code)}{others}, so it is a category; if they are amounts, set "
         f"`types: {{{printable(name)}: number}}`",
     )
-    return replace(found, doubts=(*found.doubts, doubt))
+    return replace(found, warnings=(*found.warnings, warning))
 
 
 def _without_infinite(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Infinite | None]:
@@ -359,28 +363,28 @@ def _category(
     counts: npt.NDArray[np.integer],
     why: str,
     declared: ColumnType | None,
-    wrong: Wrong | None = None,
-    hint: Doubt | None = None,
-) -> Inferred:
+    wrong: InvalidValue | None = None,
+    hint: ColumnWarning | None = None,
+) -> ColumnInference:
     total = int(counts.sum())
     missing, distinct = len(raw.codes) - total, len(raw.levels)
-    doubts: list[Doubt] = []
+    warnings: list[ColumnWarning] = []
     if missing:
-        doubts.append(Doubt("missing", f"lacks a value in {_share(missing, len(raw.codes))}"))
+        warnings.append(ColumnWarning("missing", f"lacks a value in {_share(missing, len(raw.codes))}"))
     constant = distinct == 1 and not missing
     if constant:
-        doubts.append(Doubt("constant", f"is {quoted(raw.levels[0])} in every row"))
+        warnings.append(ColumnWarning("constant", f"is {quoted(raw.levels[0])} in every row"))
     elif not distinct:
-        constant, doubts = True, [Doubt("constant", "has no value in any row")]
+        constant, warnings = True, [ColumnWarning("constant", "has no value in any row")]
     if hint is not None:
-        doubts.append(hint)
+        warnings.append(hint)
     elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
-        doubts.append(Doubt("mixed", f"{numbers}, and {quoted(wrong.value)} is not a number"))
+        warnings.append(ColumnWarning("mixed", f"{numbers}, and {quoted(wrong.value)} is not a number"))
     elif declared is None and is_ambiguous(raw.levels):
         example = quoted(raw.levels[0])
-        doubts.append(
-            Doubt(
+        warnings.append(
+            ColumnWarning(
                 "names",
                 f"looks like dates in which day and month cannot be told apart, such as {example}: say "
                 f"`types: {{{name}: date}}`, and `day_first` in the step `datetime`",
@@ -388,42 +392,42 @@ def _category(
         )
     elif total >= _ENOUGH_VALUES and distinct > _NEARLY_UNIQUE * total:
         different = f"has {distinct:,} different values in {total:,} rows"
-        doubts.append(
-            Doubt(
+        warnings.append(
+            ColumnWarning(
                 "names",
                 f"{different}: a network cannot generalize from such names; leave it out of `inputs`",
             )
         )
     column = CategoryColumn(name, raw.codes, raw.levels)
-    return Inferred(
-        column, "category", _declared(declared) or why, missing, distinct, tuple(doubts), wrong, constant
+    return ColumnInference(
+        column, "category", _declared(declared) or why, missing, distinct, tuple(warnings), wrong, constant
     )
 
 
 def _dates(
     name: str, raw: RawTexts, counts: npt.NDArray[np.integer], declared: ColumnType | None
-) -> Inferred:
+) -> ColumnInference:
     inferred = _category(name, raw, counts, "the values are dates", "date" if declared else None)
-    doubts = tuple(doubt for doubt in inferred.doubts if doubt.kind in ("missing", "constant"))
+    warnings = tuple(warning for warning in inferred.warnings if warning.kind in ("missing", "constant"))
     column = CategoryColumn(name, raw.codes, raw.levels, dates=True)
-    return replace(inferred, column=column, type="date", doubts=doubts)
+    return replace(inferred, column=column, type="date", warnings=warnings)
 
 
-def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> Inferred:
+def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> ColumnInference:
     missing = int((raw.codes < 0).sum())
     levels = np.empty(len(raw.levels) + 1, object)
     levels[:-1] = raw.levels
     levels[-1] = None
-    doubts: list[Doubt] = []
+    warnings: list[ColumnWarning] = []
     if missing:
-        doubts.append(Doubt("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
+        warnings.append(ColumnWarning("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
     why = _declared(declared) or f"{words:.0f} words a value, many of them different"
     constant = not raw.levels or (len(raw.levels) == 1 and not missing)
     if constant:
         said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"
-        doubts = [Doubt("constant", said)]
+        warnings = [ColumnWarning("constant", said)]
     column = TextColumn(name, levels[raw.codes])
-    return Inferred(column, "text", why, missing, len(raw.levels), tuple(doubts), None, constant)
+    return ColumnInference(column, "text", why, missing, len(raw.levels), tuple(warnings), None, constant)
 
 
 def _as_texts(raw: RawNumbers) -> RawTexts:
@@ -441,13 +445,13 @@ def _truth(raw: RawTexts) -> RawTexts:
 # --- small questions ---------------------------------------------------------------------------------------
 
 
-def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_], spelling: Spelling) -> Wrong:
+def _first_wrong(raw: RawTexts, is_number: npt.NDArray[np.bool_], spelling: Spelling) -> InvalidValue:
     present = raw.codes >= 0
     good = np.append(is_number, True)[raw.codes]
     row = int(np.flatnonzero(present & ~good)[0])
     value = raw.levels[raw.codes[row]]
     other = in_another_spelling(value, spelling) or ""
-    return Wrong(row, value, int((good & present).sum()), int(present.sum()), other=other)
+    return InvalidValue(row, value, int((good & present).sum()), int(present.sum()), other=other)
 
 
 def _distinct(values: npt.NDArray[Any]) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnrun.data.dataset import Array
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.table import CategoryColumn, NumberColumn, as_categories
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.data.value_names import TRUTH, in_order, number_name
@@ -89,7 +89,7 @@ def _numbers(column: NumberColumn) -> Targets:
     return Targets(labels, "binary" if binary else None)
 
 
-def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | None) -> Targets:
+def _classes(file: ReadTable, name: str, inferred: ColumnInference, known: Targets | None) -> Targets:
     column = _as_category(inferred)
     if inferred.wrong is not None:
         refuse_wrong(file, name)
@@ -100,7 +100,7 @@ def _classes(file: ReadTable, name: str, inferred: Inferred, known: Targets | No
         )
     if known is None:
         if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
-            hint = next((doubt.text for doubt in inferred.doubts if doubt.kind == "spelling"), None)
+            hint = next((warning.text for warning in inferred.warnings if warning.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
                 f"{len(column.codes):,} rows; these cannot be classes. "
@@ -161,7 +161,7 @@ def _correct(name: str, value: str, no_gap: bool) -> str:
     return f" Correct it{missing}, or say that the column is a category (`types: {{{name}: category}}`)."
 
 
-def _as_category(inferred: Inferred) -> CategoryColumn:
+def _as_category(inferred: ColumnInference) -> CategoryColumn:
     """Few-worded or not: texts that are targets name classes."""
     column = inferred.column
     if isinstance(column, CategoryColumn):

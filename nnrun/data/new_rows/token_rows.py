@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrun.data.archives.download import IMDB, REUTERS
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.archives.token_pickle import MAX_TOKEN
 from nnrun.data.dataset import TokenRows
 from nnrun.data.new_rows.header import listed_names, say_unused
-from nnrun.data.new_rows.row_blocks import Block, OnMessage, array_of, collect, rows_at_once
-from nnrun.data.new_rows.row_source import Lines, RawRow, RowSource, Unreadable, one_by_one, shown
+from nnrun.data.new_rows.input_batches import (
+    InputBatch,
+    OnMessage,
+    array_of,
+    numbered,
+    python_rows,
+    rows_at_once,
+)
+from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
+from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.row_reader import RowReader, Texts
 from nnrun.data.tables.utf8 import is_utf8
 from nnrun.data.text.vocabulary import Vocabulary, within_limits, words_of
@@ -23,12 +31,11 @@ from nnrun.errors import DataError, UsageError
 from nnrun.spec.wording import counted
 
 TEXT = "text"  # the column, or key, that holds the text
-Parsed = tuple[int | None, "list[int] | Unreadable"]
 _TYPICAL_LENGTH = 512
 
 
 @dataclass(frozen=True)
-class TokenCodec:
+class TokenDecoder:
     """Rows of tokens.
 
     Attributes:
@@ -43,36 +50,39 @@ class TokenCodec:
     num_words: int | None = None
     skip_top: int = 0
     on_message: OnMessage = lambda text: None
+    missing: frozenset[str] = frozenset()
 
     @property
     def numbers_per_row(self) -> int:
         """A few hundred."""
         return _TYPICAL_LENGTH
 
-    def parse(self, source: RowSource, raw: Iterator[RawRow | Lines]) -> Iterator[Parsed]:
-        """The tokens of each row.
+    @property
+    def kind_of_lines(self) -> Kind:
+        """Texts, or lists of tokens where no words are known."""
+        return "txt" if self.knows_words else "jsonl"
 
-        Raises:
-            DataError: a table has no column of texts, or there is no vocabulary.
-        """
-        rows = one_by_one(raw)
-        if source.kind in ("csv", "tsv"):
-            rows = self._texts_of_csv(rows, source.name)
-        return self.of_values(rows)
+    def refuse_texts(self, name: str) -> None:
+        """Texts are rows; where no vocabulary is known, that is said of the first."""
 
-    def of_values(self, raw: Iterator[RawRow]) -> Iterator[Parsed]:
+    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
         """Texts, lists of tokens, or objects that hold a text."""
-        for row in raw:
-            value = row.value
-            if isinstance(value, Mapping):
-                value = value.get(TEXT, Unreadable(f"has no {TEXT!r}"))
-                if not isinstance(value, (str, Unreadable)):
-                    value = Unreadable(f"has {shown(value)} for {TEXT!r}, which is not a text")
-            yield row.line, self._tokens(value)
+        first = 0
+        for some in rows:
+            found = [self._tokens(_text_of(row.value)) for row in some]
+            yield self._batch(found, first, [row.line for row in some], {})
+            first += len(some)
 
-    def build(self, values: Sequence[list[int]]) -> tuple[TokenRows, dict[int, str]]:
-        """Token rows; none is bad."""
-        return TokenRows.from_lists(values), {}
+    def _batch(
+        self,
+        found: Sequence[list[int] | Unreadable],
+        first: int,
+        lines: Sequence[int | None] | npt.NDArray[np.int64] | None,
+        known: Mapping[int, str],
+    ) -> InputBatch:
+        problems = {row: tokens.reason for row, tokens in enumerate(found) if isinstance(tokens, Unreadable)}
+        rows = TokenRows.from_lists([[] if isinstance(t, Unreadable) else t for t in found])
+        return InputBatch.of(rows, first, lines, {**problems, **known})
 
     def _tokens(self, value: Any) -> list[int] | Unreadable:
         if isinstance(value, Unreadable):
@@ -93,57 +103,38 @@ class TokenCodec:
     def _within_limits(self, tokens: Any) -> Any:
         return within_limits(tokens, self.num_words, self.skip_top)
 
-    def _texts_of_csv(self, raw: Iterator[RawRow], where: str) -> Iterator[RawRow]:
+    def of_csv(self, reader: CsvReader) -> Iterator[InputBatch]:
+        """The texts of the column `text`, or of the only column, whose first line may be a text already."""
+        header = [name.strip() for name in reader.first_row]
+        if TEXT not in header and len(header) == 1:
+            named = len(header[0].split()) == 1
+            if named:
+                self.on_message(
+                    f"{reader.name}: the first line, {shown(header[0])}, is read as the column's name"
+                )
+            return self._of_column(reader.named([TEXT], header=named), TEXT)
+        return self.of_columns(reader.named(header, header=True))
+
+    def of_columns(self, reader: RowReader) -> Iterator[InputBatch]:
         """The texts of the column `text`, or of the only column."""
-        first = next(raw, None)
-        if first is None:
-            return
-        if isinstance(first.value, Unreadable):
-            raise DataError(f"{where}: the first line {first.value.reason}.")
-        header = [name.strip() for name in first.value]
-        if TEXT in header:
-            column = header.index(TEXT)
-            say_unused([name for name in header if name != TEXT], where, self.on_message)
-        elif len(header) == 1:
-            column = 0
-            if len(header[0].split()) == 1:
-                self.on_message(f"{where}: the first line, {shown(header[0])}, is read as the column's name")
-            else:
-                raw = chain([first], raw)
-        else:
-            raise self._no_text(header, where)
-        for row in raw:
-            if isinstance(row.value, Unreadable):
-                yield row
-            elif len(row.value) != len(header):
-                fields = counted(len(row.value), "field")
-                yield RawRow(row.line, Unreadable(f"has {fields}; its first line has {len(header)}"))
-            else:
-                yield RawRow(row.line, row.value[column])
+        names = reader.names
+        if TEXT not in names and len(names) > 1:
+            raise DataError(
+                f"{reader.name} has {counted(len(names), 'column')}, and none is named {TEXT!r}: "
+                f"{listed_names(names)}. Name the column of the texts {TEXT!r}."
+            )
+        column = TEXT if TEXT in names else names[0]
+        say_unused([name for name in names if name != column], reader.name, self.on_message)
+        return self._of_column(reader, column)
 
-    def _no_text(self, header: Sequence[str], where: str) -> DataError:
-        return DataError(
-            f"{where} has {counted(len(header), 'column')}, and none is named {TEXT!r}: "
-            f"{listed_names(header)}. Name the column of the texts {TEXT!r}."
-        )
-
-    def of_columns(self, reader: RowReader) -> Iterator[Block]:
-        """The texts of the column `text`, or of the only column."""
-        if TEXT not in reader.names and len(reader.names) > 1:
-            raise self._no_text(reader.names, reader.name)
-        column = TEXT if TEXT in reader.names else reader.names[0]
-        say_unused([name for name in reader.names if name != column], reader.name, self.on_message)
-        return collect(self.of_values(self._texts_of_columns(reader, column)), self)
-
-    def _texts_of_columns(self, reader: RowReader, column: str) -> Iterator[RawRow]:
-        for block in reader.blocks([column], frozenset([column])):
-            texts = block.columns[column]
+    def _of_column(self, reader: RowReader, column: str) -> Iterator[InputBatch]:
+        for first, batch in numbered(reader, [column], {column}, self.on_message):
+            texts = batch.columns[column]
             assert isinstance(texts, Texts), "it was asked for as texts"
-            levels = [*texts.levels, Unreadable("has no text")]
-            for code in texts.codes.tolist():
-                yield RawRow(None, levels[code])
+            levels = [*map(self._tokens, texts.levels), Unreadable("has no words")]
+            yield self._batch([levels[code] for code in texts.codes], first, batch.lines, batch.problems)
 
-    def of_archive(self, archive: Archive) -> Iterator[Block]:
+    def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
         """The token lists or texts of the array that is there."""
         names, digests = {IMDB.name, REUTERS.name}, {IMDB.digest, REUTERS.digest}
         if archive.path.name in names or archive.sha256 in digests:
@@ -164,14 +155,14 @@ class TokenCodec:
             "or texts."
         )
 
-    def of_token_rows(self, rows: TokenRows) -> Iterator[Block]:
+    def of_token_rows(self, rows: TokenRows) -> Iterator[InputBatch]:
         """Token rows that are there already."""
         most = rows_at_once(self.numbers_per_row)
         for start in range(0, len(rows), most):
             part = range(start, min(start + most, len(rows)))
-            yield Block(list(part), [None] * len(part), rows.take(np.array(part)), [])
+            yield InputBatch.of(rows.take(np.array(part)), start, None, {})
 
-    def of_python(self, inputs: Any) -> Iterator[Block]:
+    def of_python(self, inputs: Any) -> Iterator[InputBatch]:
         """A list (or the column `text` of a data frame) of texts or of token lists."""
         if isinstance(inputs, str):
             raise UsageError("The inputs are one text; give a list of texts.")
@@ -183,5 +174,15 @@ class TokenCodec:
             return self.of_token_rows(inputs)
         return self._collected(value.tolist() if isinstance(value, np.ndarray) else value for value in inputs)
 
-    def _collected(self, values: Iterable[Any]) -> Iterator[Block]:
-        return collect(self.of_values(RawRow(None, value) for value in values), self)
+    def _collected(self, values: Iterable[Any]) -> Iterator[InputBatch]:
+        return self.of_values(python_rows(values, rows_at_once(self.numbers_per_row)), "The inputs")
+
+
+def _text_of(value: Any) -> Any:
+    """The text of an object; any other value as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    text = value.get(TEXT, Unreadable(f"has no {TEXT!r}"))
+    if isinstance(text, (str, Unreadable)):
+        return text
+    return Unreadable(f"has {shown(text)} for {TEXT!r}, which is not a text")

@@ -32,7 +32,7 @@ def load_dataset(
     *,
     data_dir: Path | None = None,
     smoke: bool = False,
-    aside: Sequence[str] = (),
+    split_columns: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda text: None,
 ) -> Dataset:
     """Load a data set as a spec declares it.
@@ -41,13 +41,13 @@ def load_dataset(
         dataset: the spec's data set.
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
-        aside: columns of a file that the validation needs. They are no inputs unless the spec names them.
+        split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
         on_message: called with what takes long or went differently.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
     module = import_module(f"{__name__}.{LOADERS[dataset.kind]}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(aside)))
+    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
     assert isinstance(loaded, Dataset)
     return loaded

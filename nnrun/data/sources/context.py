@@ -14,11 +14,11 @@ class LoadContext:
     Attributes:
         data_dir: where files are looked for first, or None.
         smoke: a few hundred rows of the data set's shape instead of the data.
-        aside: columns that the validation needs; no inputs unless the spec says so.
+        split_columns: columns that the validation needs; no inputs unless the spec says so.
         on_message: called with what takes long or went differently.
     """
 
     data_dir: Path | None = None
     smoke: bool = False
     on_message: Callable[[str], None] = lambda text: None
-    aside: tuple[str, ...] = ()
+    split_columns: tuple[str, ...] = ()

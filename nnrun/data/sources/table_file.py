@@ -17,6 +17,7 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
+from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
 from nnrun.data.tables.open_file import refuse_what_is_no_file, sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.data.tables.row_reader import RowReader
@@ -32,19 +33,19 @@ _SMOKE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Parts:
+class ColumnRoles:
     """What each column of a file is for.
 
     Attributes:
         inputs: in order.
         targets: in order.
-        aside: columns that the validation needs and that are no inputs.
+        split_columns: columns that the validation needs and that are no inputs.
         group, weight, test: further columns, or None.
     """
 
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
-    aside: tuple[str, ...] = ()
+    split_columns: tuple[str, ...] = ()
     group: str | None = None
     weight: str | None = None
     test: str | None = None
@@ -52,7 +53,7 @@ class Parts:
     @property
     def all(self) -> tuple[str, ...]:
         """Every column that is read, once."""
-        others = (*self.targets, *self.aside, self.group, self.weight, self.test)
+        others = (*self.targets, *self.split_columns, self.group, self.weight, self.test)
         return tuple(dict.fromkeys((*self.inputs, *(name for name in others if name is not None))))
 
 
@@ -62,26 +63,26 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     A smoke run takes a few hundred of the rows, evenly spread: only the file knows its shape.
     """
     reader = reader_of(spec, Path(spec.path))
-    parts = parts_of(spec, reader, context.aside)
-    file = _read(spec, reader, parts.all, spec.types, context)
-    parts = _without_index(spec, parts, file, context)
-    _refuse_infinite(file, parts)
+    roles = roles_of(spec, reader, context.split_columns)
+    file = _read(spec, Path(spec.path), reader, roles.all, spec.types, context)
+    roles = _without_index(spec, roles, file, context)
+    _refuse_infinite(file, roles)
     targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
     for name in spec.target:
-        for doubt in file.columns[name].doubts:
-            if doubt.kind in ("spelling", "mixed"):
-                context.on_message(f"{file.name}: the target {quoted(name)} {doubt.text}")
-    _refuse_useless_inputs(file, parts, context)
+        for warning in file.columns[name].warnings:
+            if warning.kind in ("spelling", "mixed"):
+                context.on_message(f"{file.name}: the target {quoted(name)} {warning.text}")
+    _refuse_useless_inputs(file, roles, context)
     test = spec.test
-    weights, groups = _weights(file, parts.weight), _groups(file, parts.group)
-    everything = _samples(file, parts, targets, weights, groups)
-    chosen = _complete_rows(file, parts, spec, context)
-    left = tuple(name for name in file.index if spec.inputs is None and name not in parts.inputs)
+    weights, groups = _weights(file, roles.weight), _groups(file, roles.group)
+    everything = _samples(file, roles, targets, weights, groups)
+    chosen = _complete_rows(file, roles, spec, context)
+    left = tuple(name for name in file.index if spec.inputs is None and name not in roles.inputs)
     sources = [replace(_source(file, Path(spec.path), len(chosen)), index_columns=left)]
     test_samples: Samples | None = None
     train_rows = chosen
     if test is not None and test.path is not None:
-        test_samples, source = _test_file(spec, test.path, parts, file, targets, context)
+        test_samples, source = _test_file(spec, test.path, roles, file, targets, context)
         sources.append(source)
     elif test is not None:
         is_test = np.zeros(file.n_rows, bool)
@@ -116,7 +117,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         task=targets.task,
         classes=targets.classes,
         class_names=targets.class_names,
-        feature_names=parts.inputs,
+        feature_names=roles.inputs,
         file_columns=reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
         target_names=tuple(spec.target),
         smoke=context.smoke,
@@ -132,29 +133,29 @@ def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
     refuse_what_is_no_file(path, spec.kind)
     match spec:
         case schema.Csv():
-            from nnrun.data.tables.csv_reader import CsvRows
+            from nnrun.data.tables.csv_reader import CsvReader
 
-            return CsvRows(
+            return CsvReader(
                 path, spec.delimiter, spec.missing, header=spec.header, spellings=Spellings.of(spec)
             )
         case schema.Jsonl():
-            from nnrun.data.tables.jsonl_reader import JsonlRows
+            from nnrun.data.tables.jsonl_reader import JsonlReader
 
-            return JsonlRows(path, spec.missing)
+            return JsonlReader(path, spec.missing)
         case _:
-            from nnrun.data.tables.parquet_reader import ParquetRows
+            from nnrun.data.tables.parquet_reader import ParquetReader
 
-            return ParquetRows(path)
+            return ParquetReader(path)
 
 
 def _read(
     spec: schema.RowFile,
+    path: Path,
     reader: RowReader,
     columns: Sequence[str],
     types: Mapping[str, schema.ColumnType],
     context: LoadContext,
 ) -> ReadTable:
-    path = Path(reader.path)
     options: dict[str, object] = {"kind": spec.kind}
     if isinstance(spec, schema.Csv):
         options |= {"delimiter": spec.delimiter}
@@ -183,16 +184,13 @@ def _read(
 
 def _marks(reader: RowReader, column: str) -> str:
     """What the file has where a value is missing: a sentence, or nothing."""
-    from nnrun.data.tables.csv_reader import CsvRows
-    from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
-
-    return marks_sentence(missing_marks(reader, column)) if isinstance(reader, CsvRows) else ""
+    return marks_sentence(missing_marks(reader, column))
 
 
 # --- columns -----------------------------------------------------------------------------------------------
 
 
-def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> Parts:
+def roles_of(spec: schema.RowFile, reader: RowReader, split_columns: Sequence[str]) -> ColumnRoles:
     """What each column is for.
 
     Raises:
@@ -202,50 +200,52 @@ def parts_of(spec: schema.RowFile, reader: RowReader, aside: Sequence[str]) -> P
     named = [("target", name) for name in spec.target]
     named += [("inputs", name) for name in spec.inputs or ()]
     named += [("types", name) for name in spec.types]
-    named += [("validation", name) for name in aside]
+    named += [("validation", name) for name in split_columns]
     further = (("group", spec.group), ("weight", spec.weight), ("test", test))
-    named += [(part, name) for part, name in further if name is not None]
-    for part, name in named:
-        _refuse_unknown(reader, part, name)
+    named += [(role, name) for role, name in further if name is not None]
+    for role, name in named:
+        _refuse_unknown(reader, role, name)
     special = {*spec.target, spec.group, spec.weight, test}
     inputs = spec.inputs
     if inputs is None:
-        inputs = [name for name in reader.names if name not in special and name not in aside]
+        inputs = [name for name in reader.names if name not in special and name not in split_columns]
     if not inputs:
         names = listing([quoted(name) for name in reader.names], "and")
         have = "has" if len(reader.names) == 1 else "have"
         raise DataError(
             f"{reader.name} has no column left for the inputs: {names} {have} another role in the spec."
         )
-    return Parts(
+    return ColumnRoles(
         tuple(inputs),
         tuple(spec.target),
-        tuple(name for name in dict.fromkeys(aside)),
+        tuple(name for name in dict.fromkeys(split_columns)),
         spec.group,
         spec.weight,
         test,
     )
 
 
-def default_inputs(spec: schema.RowFile, aside: Sequence[str]) -> list[str]:
+def default_inputs(spec: schema.RowFile, split_columns: Sequence[str]) -> list[str]:
     """The inputs where the spec names none, some columns being set aside; the file is read for that.
 
     Raises:
         DataError: the file is not there or not readable, or no input is left.
     """
     reader = reader_of(spec, Path(spec.path))
-    parts = parts_of(spec, reader, aside)
+    roles = roles_of(spec, reader, split_columns)
     context = LoadContext(None)
-    file = _read(spec, reader, parts.all, spec.types, context)
-    return list(_without_index(spec, parts, file, context).inputs)
+    file = _read(spec, Path(spec.path), reader, roles.all, spec.types, context)
+    return list(_without_index(spec, roles, file, context).inputs)
 
 
-def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context: LoadContext) -> Parts:
-    """The parts without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
+def _without_index(
+    spec: schema.RowFile, roles: ColumnRoles, file: ReadTable, context: LoadContext
+) -> ColumnRoles:
+    """The roles without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
     if spec.inputs is not None:
-        return parts
-    left = {name: why for name, why in file.index.items() if name in parts.inputs}
-    inputs = tuple(name for name in parts.inputs if name not in left)
+        return roles
+    left = {name: why for name, why in file.index.items() if name in roles.inputs}
+    inputs = tuple(name for name in roles.inputs if name not in left)
     if not inputs:  # a single column of whole numbers in order may well be what there is to learn from
         inputs = tuple(name for name, why in left.items() if why == COUNTS_ROWS)
         left = {name: why for name, why in left.items() if name not in inputs}
@@ -260,12 +260,12 @@ def _without_index(spec: schema.RowFile, parts: Parts, file: ReadTable, context:
             f"{file.name}: column {quoted(name)} is left out as an index: {why}. To keep it, name it in "
             "`inputs`"
         )
-    return replace(parts, inputs=inputs)
+    return replace(roles, inputs=inputs)
 
 
-def _refuse_infinite(file: ReadTable, parts: Parts) -> None:
+def _refuse_infinite(file: ReadTable, roles: ColumnRoles) -> None:
     """Raise DataError where a column that is used holds an infinite number; others may."""
-    for name in parts.all:
+    for name in roles.all:
         infinite = file.columns[name].infinite
         if infinite is None:
             continue
@@ -278,7 +278,7 @@ def _refuse_infinite(file: ReadTable, parts: Parts) -> None:
         else:
             marks = ", ".join(infinite.texts)
             ways.append(f"say that it means a missing value (`missing: [{marks}]`)")
-        if name in parts.inputs and len(parts.inputs) > 1:
+        if name in roles.inputs and len(roles.inputs) > 1:
             ways.append("leave the column out of `inputs`")
         advice = listing(ways)
         raise DataError(
@@ -287,7 +287,7 @@ def _refuse_infinite(file: ReadTable, parts: Parts) -> None:
         )
 
 
-def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
+def _refuse_unknown(reader: RowReader, role: str, name: str) -> None:
     if name in reader.names:
         return
     match = nearest(name, reader.names)
@@ -297,53 +297,52 @@ def _refuse_unknown(reader: RowReader, part: str, name: str) -> None:
     if more > 0:
         columns = ", ".join(quoted(n) for n in reader.names[:_MOST_NAMES]) + f" and {more:,} more"
     if len(reader.names) == 1:
-        delimiter = getattr(reader, "delimiter", None)
         has = f"It has a single column, {columns}."
-        if delimiter is not None:
-            has += f" Fields are separated by {delimiter!r}: set `delimiter` if that is wrong."
+        if reader.delimiter is not None:
+            has += f" Fields are separated by {reader.delimiter!r}: set `delimiter` if that is wrong."
     else:
         has = f"It has {columns}."
-    raise DataError(f"{reader.name} has no column {quoted(name)}, which `{part}` names.{hint} {has}")
+    raise DataError(f"{reader.name} has no column {quoted(name)}, which `{role}` names.{hint} {has}")
 
 
-def _refuse_useless_inputs(file: ReadTable, parts: Parts, context: LoadContext) -> None:
-    for name in parts.inputs:
+def _refuse_useless_inputs(file: ReadTable, roles: ColumnRoles, context: LoadContext) -> None:
+    for name in roles.inputs:
         inferred = file.columns[name]
         if inferred.wrong is not None:
             refuse_wrong(file, name)
         if inferred.constant:
-            others = [other for other in parts.inputs if other != name and not file.columns[other].constant]
+            others = [other for other in roles.inputs if other != name and not file.columns[other].constant]
             advice = "Leave it out of `inputs`"
             if 0 < len(others) <= _MOST_NAMES:
                 advice += f": [{', '.join(others)}]"
-            (said,) = (doubt.text for doubt in inferred.doubts if doubt.kind == "constant")
+            (said,) = (warning.text for warning in inferred.warnings if warning.kind == "constant")
             raise DataError(
                 f"{file.name}, column {quoted(name)} {said}, so nothing can be learned from it. {advice}."
             )
-        for doubt in inferred.doubts:
-            if doubt.kind in ("names", "spelling", "mixed"):
-                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
-    for name in parts.all:
-        for doubt in file.columns[name].doubts:
-            if doubt.kind == "codes":
-                context.on_message(f"{file.name}: column {quoted(name)} {doubt.text}")
+        for warning in inferred.warnings:
+            if warning.kind in ("names", "spelling", "mixed"):
+                context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
+    for name in roles.all:
+        for warning in file.columns[name].warnings:
+            if warning.kind == "codes":
+                context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
 
 
 def _samples(
     file: ReadTable,
-    parts: Parts,
+    roles: ColumnRoles,
     targets: Targets,
     weights: npt.NDArray[np.float64] | None,
     groups: npt.NDArray[np.int64] | None,
 ) -> Samples:
     table = file.table
-    aside = [name for name in parts.aside if name in file.columns]
+    split_columns = [name for name in roles.split_columns if name in file.columns]
     return Samples(
-        table.select(parts.inputs),
+        table.select(roles.inputs),
         targets.values,
         weights,
         groups,
-        table.select(aside) if aside else None,
+        table.select(split_columns) if split_columns else None,
         file.lines.of_rows(np.arange(file.n_rows)),
     )
 
@@ -386,7 +385,7 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
 
 
 def _complete_rows(
-    file: ReadTable, parts: Parts, spec: schema.RowFile, context: LoadContext
+    file: ReadTable, roles: ColumnRoles, spec: schema.RowFile, context: LoadContext
 ) -> npt.NDArray[np.int64]:
     """All rows; with `drop_missing` those in which no input is missing; the number is reported."""
     rows = np.arange(file.n_rows)
@@ -394,7 +393,7 @@ def _complete_rows(
         return rows
     incomplete = np.zeros(file.n_rows, bool)
     lacking = []
-    for name in parts.inputs:
+    for name in roles.inputs:
         if file.columns[name].missing:
             incomplete |= file.columns[name].column.missing
             lacking.append(f"{quoted(name)} {file.columns[name].missing:,}")
@@ -475,7 +474,7 @@ def _refuse_untrained_class(
 def _test_file(
     spec: schema.RowFile,
     written: str,
-    parts: Parts,
+    roles: ColumnRoles,
     file: ReadTable,
     targets: Targets,
     context: LoadContext,
@@ -483,25 +482,25 @@ def _test_file(
     """The samples of a second file, which has the same columns."""
     path = Path(written)
     reader = reader_of(spec, path)
-    parts = replace(parts, aside=(), group=None)
-    absent = [name for name in parts.all if name not in reader.names]
+    roles = replace(roles, split_columns=(), group=None)
+    absent = [name for name in roles.all if name not in reader.names]
     if absent:
         shown = listing([quoted(name) for name in absent[:_MOST_NAMES]], "and")
         raise DataError(
             f"{reader.name}, the file of test rows, does not have the columns of {file.name}: it lacks "
             f"{shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
         )
-    types = {name: file.columns[name].type for name in parts.all}
-    held = _read(spec, reader, parts.all, types, context)
-    _refuse_infinite(held, parts)
-    for name in parts.inputs:
+    types = {name: file.columns[name].type for name in roles.all}
+    held = _read(spec, path, reader, roles.all, types, context)
+    _refuse_infinite(held, roles)
+    for name in roles.inputs:
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
     known = targets_of(
         held, spec.target, targets, constant_is_wrong=False, marks_of=lambda name: _marks(reader, name)
     )
-    samples = _samples(held, parts, known, _weights(held, parts.weight), None)
-    rows = _complete_rows(held, parts, spec, context)
+    samples = _samples(held, roles, known, _weights(held, roles.weight), None)
+    rows = _complete_rows(held, roles, spec, context)
     source = _source(held, path, len(rows))
     if path.name == Path(spec.path).name:  # records tell files apart by their names
         source = replace(source, name=f"{path.parent.name}/{path.name}")

@@ -14,7 +14,7 @@ from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import column_document, row_values
 from nnrun.data.table import CategoryColumn
 from nnrun.data.tables.csv_guess import guess_spelling, lacks_header
-from nnrun.data.tables.csv_reader import CsvRows
+from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.open_file import refuse_what_is_no_file, refuse_workbook, sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.errors import UsageError
@@ -95,13 +95,13 @@ def _keys_of_numbers(
     doubtful = [
         inferred
         for inferred in file.columns.values()
-        if inferred.wrong is not None or any(d.kind in ("spelling", "mixed") for d in inferred.doubts)
+        if inferred.wrong is not None or any(d.kind in ("spelling", "mixed") for d in inferred.warnings)
     ]
     if not doubtful:
         return {}
     table = _table(kind, path, keys)
     if isinstance(table, schema.Csv):
-        return guess_spelling(CsvRows(path, header=table.header))
+        return guess_spelling(CsvReader(path, header=table.header))
     if kind is not schema.Jsonl:
         return {}
     marks: dict[str, None] = {}
@@ -119,7 +119,7 @@ def file_overview(path: Path, file: ReadTable) -> dict[str, Any]:
     columns = []
     for inferred in file.columns.values():
         document = column_document(inferred.column)
-        warnings = [doubt.text for doubt in inferred.doubts if doubt.kind != "missing"]
+        warnings = [warning.text for warning in inferred.warnings if warning.kind != "missing"]
         if (why := file.index.get(inferred.column.name)) is not None:
             warnings.append(f"is not an input by default, since it is an index: {why}")
         columns.append({**document, "why": inferred.why, "warnings": warnings})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.tables.row_reader import Block, Numbers, Texts
+from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.value_names import EXACT, in_order, text_name
 
 LARGE: Final = 50_000_000
@@ -197,35 +197,40 @@ class TableBuilder:
 
     Attributes:
         n_rows: rows so far.
-        surprises: columns that came as texts after all; they must be read again as texts.
+        as_text: columns whose values are texts, which a reader is asked for as such.
+        surprises: columns that were numbers at first and texts later; they must be read again as texts.
     """
 
-    def __init__(self, columns: Mapping[str, bool], missing: frozenset[str]) -> None:
-        """Args: the columns, and whether each is text; the texts that mean a missing value."""
+    def __init__(self, columns: Sequence[str], as_text: Set[str], missing: frozenset[str]) -> None:
+        """Args: the columns; those that are text from the first row on; the texts for a missing value."""
         self.n_rows = 0
+        self.as_text = {*as_text}
         self.surprises: set[str] = set()
-        self._numbers = {name: NumberBuilder() for name, is_text in columns.items() if not is_text}
-        self._texts = {name: TextBuilder(missing) for name, is_text in columns.items() if is_text}
+        self._missing = missing
+        self._numbers = {name: NumberBuilder() for name in columns if name not in as_text}
+        self._texts = {name: TextBuilder(missing) for name in columns if name in as_text}
         self._order = tuple(columns)
         self._spilled = False
 
-    def add(self, block: Block) -> None:
+    def add(self, batch: ColumnBatch) -> None:
         """The next rows."""
+        for name in list(self._numbers):
+            values = batch.columns[name]
+            if not isinstance(values, Texts):
+                self._numbers[name].add(values)
+                if not self._numbers[name].mixed:
+                    continue
+            self._numbers.pop(name).close()
+            if self.n_rows:
+                self.surprises.add(name)
+            else:
+                self.as_text.add(name)
+                self._texts[name] = TextBuilder(self._missing)
         for name, texts in self._texts.items():
-            values = block.columns[name]
+            values = batch.columns[name]
             assert isinstance(values, Texts), "a reader gives as texts what it is asked to"
             texts.add(values)
-        for name in list(self._numbers):
-            values = block.columns[name]
-            if isinstance(values, Texts):
-                self.surprises.add(name)
-                self._numbers.pop(name).close()
-            else:
-                self._numbers[name].add(values)
-                if self._numbers[name].mixed:
-                    self.surprises.add(name)
-                    self._numbers.pop(name).close()
-        self.n_rows += block.n_rows
+        self.n_rows += batch.n_rows
 
     @property
     def is_large(self) -> bool:

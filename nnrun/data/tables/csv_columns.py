@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from nnrun.data.tables.row_reader import Numbers, Texts
-from nnrun.data.tables.utf8 import is_utf8
 from nnrun.data.value_names import EXACT, may_be_code, wide_whole_number
 
 
@@ -30,9 +29,9 @@ class CsvColumns:
     missing: Sequence[str]
 
     def read(
-        self, data: bytes, positions: Mapping[str, int], as_text: frozenset[str]
-    ) -> tuple[int, dict[str, Numbers | Texts]]:
-        """How many rows there are, and columns of them.
+        self, data: bytes, positions: Mapping[str, int], as_text: Set[str]
+    ) -> dict[str, Numbers | Texts]:
+        """Columns of rows.
 
         Args:
             data: whole lines of UTF-8, the header left out, each row of the right width.
@@ -43,10 +42,7 @@ class CsvColumns:
         frame = self._parsed(
             data, sorted(positions.values()), {positions[name]: "category" for name in as_text}
         )
-        # pandas makes numbers of the texts of a category where it can (007 becomes 7): those once more.
-        turned = {
-            positions[name] for name in as_text if not _holds_texts(frame[positions[name]].cat.categories)
-        }
+        turned = {place for place in positions.values() if not _is_as_written(frame[place])}
         numbers = {
             place
             for name, place in positions.items()
@@ -54,11 +50,11 @@ class CsvColumns:
         }
         doubted = (numbers & self._with_codes(data)) | {p for p in numbers if _is_rounded(frame[p])}
         if not turned and not doubted:
-            return len(frame), {name: _column(frame[place]) for name, place in positions.items()}
+            return {name: _column(frame[place]) for name, place in positions.items()}
         places = sorted(turned | doubted)
         exact = self._parsed(data, places, dict.fromkeys(places, object))
         as_written = turned | {place for place in doubted if _says_more(exact[place])}
-        return len(frame), {
+        return {
             name: _column(exact[place] if place in as_written else frame[place])
             for name, place in positions.items()
         }
@@ -97,43 +93,16 @@ class CsvColumns:
             **_exact_floats(),
         )
 
-    def read_plain(
-        self, data: bytes, lines: int, positions: Mapping[str, int], as_text: frozenset[str]
-    ) -> dict[str, Numbers | Texts] | None:
-        """The columns of lines that are a row each; None where these are not so plain.
 
-        Plain are lines of UTF-8 without quotes, all of the right width, whose columns are finite numbers or
-        asked for as texts. The rest is for Python's csv module, which can say what is wrong in which row.
-        """
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        if b'"' in data or b"\r" in data or b"\0" in data or not is_utf8(data):
-            return None
-        if not data.endswith(b"\n"):
-            data += b"\n"
-        if not self._one_row_a_line(data, lines):
-            return None
-        n_rows, columns = self.read(data, positions, as_text)
-        if n_rows != lines:
-            return None
-        for name, values in columns.items():
-            if name not in as_text and (isinstance(values, Texts) or np.isinf(values).any()):
-                return None
-        return columns
+def _is_as_written(series: Any) -> bool:
+    """Whether texts are the fields of the file, or all fields are numbers.
 
-    def _one_row_a_line(self, data: bytes, lines: int) -> bool:
-        characters = np.frombuffer(data, np.uint8)
-        newline = ord("\n")
-        if self.width == 1:
-            return b"\n\n" not in data and not data.startswith(b"\n") and self.delimiter.encode() not in data
-        ends = np.flatnonzero((characters == ord(self.delimiter)) | (characters == newline))
-        if len(ends) != self.width * lines:
-            return False
-        return bool((characters[ends[self.width - 1 :: self.width]] == newline).all())
-
-
-def _holds_texts(categories: Any) -> bool:
-    return categories.dtype.kind not in "biufcmM"
+    pandas makes truth values of `true`, and numbers of the texts of a category where it can (007 becomes 7).
+    """
+    if hasattr(series, "cat"):
+        return all(isinstance(level, str) for level in series.cat.categories)
+    first = series.first_valid_index()
+    return series.dtype.kind in "iuf" or first is None or not isinstance(series[first], (bool, np.bool_))
 
 
 def _is_rounded(series: Any) -> bool:

@@ -3,8 +3,8 @@ texts mean a missing value. For a person who looks at a file, and for a first sp
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +12,9 @@ import numpy as np
 
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings
-from nnrun.data.new_rows.row_source import RowSource, raw_rows
-from nnrun.data.tables.column_builder import RawTexts, TextBuilder
-from nnrun.data.tables.csv_reader import MISSING, CsvRows
-from nnrun.data.tables.row_reader import Block, Texts
+from nnrun.data.tables.column_builder import RawTexts, TableBuilder
+from nnrun.data.tables.csv_reader import MISSING, CsvReader, names_by_position
+from nnrun.data.tables.row_reader import ColumnBatch, Texts
 
 _ROWS_OF_HEADER_GUESS: Final = 200
 _MOSTLY: Final = 0.8
@@ -30,26 +29,25 @@ def lacks_header(path: Path) -> bool:
     It is where each of its fields is a number over numbers, or stands among the values of its column as well.
     Where a field is a number with decimals or below zero, or two are the same, four in five are enough.
     """
-    source = RowSource(path.name, "tsv" if ".tsv" in path.name.lower() else "csv", path)
-    raw = islice(raw_rows(source), _ROWS_OF_HEADER_GUESS)
-    rows = [row.value for row in raw if isinstance(row.value, list)]
-    if len(rows) < 2:
-        return False
-    first, below = [field.strip() for field in rows[0]], [row for row in rows[1:] if len(row) == len(rows[0])]
-    if not below or first == [str(place) for place in range(len(first))]:
+    reader = CsvReader(path, missing=(), reports=_ROWS_OF_HEADER_GUESS)
+    first = [field.strip() for field in reader.first_row]
+    names = names_by_position(len(first))
+    below = next(reader.named(names, header=True).batches(names, set(names)), None) if names else None
+    if below is None or len(below.problems) >= below.n_rows or first == list(map(str, range(len(first)))):
         return False  # pandas names the columns of an array so
-    explained = [_is_value(name, [row[i].strip() for row in below]) for i, name in enumerate(first)]
+    columns = [_texts_of(below, name) for name in names]
+    explained = [_is_value(value, column) for value, column in zip(first, columns, strict=True)]
     named = [(name, known) for name, known in zip(first, explained, strict=True) if name]
     if not named:
         return False
     share = sum(known for _, known in named) / len(named)
-    names = [name for name, _ in named]
-    odd = any("." in name or name.startswith("-") for name in names if _is_number(name))
-    odd |= len(set(names)) < len(names)
+    given = [name for name, _ in named]
+    odd = any("." in name or name.startswith("-") for name in given if _is_number(name))
+    odd |= len(set(given)) < len(given)
     return share == 1 or (odd and share >= _MOSTLY)
 
 
-def guess_spelling(reader: CsvRows) -> dict[str, Any]:
+def guess_spelling(reader: CsvReader) -> dict[str, Any]:
     """What a spec must say of numbers: `decimal`, `thousands`, `number_formats`, `missing`.
 
     All columns are read as texts for that. A file of one spelling gets the keys of the file; else those
@@ -58,7 +56,7 @@ def guess_spelling(reader: CsvRows) -> dict[str, Any]:
     Raises:
         DataError: the file is damaged.
     """
-    columns = _all_texts(CsvRows(reader.path, reader.delimiter, [], header=reader.header))
+    columns = _all_texts(reader)
     usual = frozenset(MISSING)
     guesses = {name: _guess(raw, usual) for name, raw in columns.items()}
     found = {name: guess for name, guess in guesses.items() if guess is not None}
@@ -136,18 +134,21 @@ def _keys(
     return Spellings(own=own).keys()
 
 
-def _all_texts(reader: CsvRows) -> dict[str, RawTexts]:
-    builders = {name: TextBuilder(frozenset([""])) for name in reader.names}
-    for block in reader.blocks(reader.names, frozenset(reader.names)):
-        _add(builders, block)
-    return {name: builder.built() for name, builder in builders.items()}
+def _all_texts(reader: CsvReader) -> dict[str, RawTexts]:
+    literal = copy.copy(reader)
+    literal.missing = ("",)
+    builder = TableBuilder(reader.names, set(reader.names), frozenset([""]))
+    for batch in literal.batches(reader.names, builder.as_text):
+        if batch.n_rows:
+            builder.add(batch)
+    return {name: raw for name, raw in builder.built().items() if isinstance(raw, RawTexts)}
 
 
-def _add(builders: Mapping[str, TextBuilder], block: Block) -> None:
-    for name, builder in builders.items():
-        texts = block.columns[name]
-        assert isinstance(texts, Texts), "asked for as texts"
-        builder.add(texts)
+def _texts_of(batch: ColumnBatch, name: str) -> list[str]:
+    """The values of a column that was asked for as texts; none where a row has no value."""
+    texts = batch.columns[name]
+    assert isinstance(texts, Texts), "asked for as texts"
+    return [texts.levels[code].strip() for code in texts.codes if code >= 0]
 
 
 def _is_value(name: str, below: Sequence[str]) -> bool:

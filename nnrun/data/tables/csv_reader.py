@@ -1,137 +1,241 @@
-"""CSV: blocks of whole rows, each checked for its number of fields, then parsed by pandas.
+"""CSV: batches of whole rows, each checked for its number of fields, then parsed by pandas.
 
-A block without quotes is checked with NumPy, at about a gigabyte in five seconds; one with quotes by Python's
-csv module, which knows where a quoted field ends.
+Lines without quotes are checked with NumPy, at about a gigabyte in five seconds; lines with quotes by
+Python's csv module, which knows where a quoted field ends.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
-import io
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.new_rows.row_source import MAX_LINE, guessed_delimiter
 from nnrun.data.tables.csv_columns import CsvColumns
-from nnrun.data.tables.open_file import Opened, opened, shown_path, whole_lines
-from nnrun.data.tables.row_reader import Block, LineNumbers
-from nnrun.data.tables.utf8 import BOM, NEWLINE, refuse_what_is_no_text, refuse_wide
-from nnrun.errors import DataError
+from nnrun.data.tables.open_file import MAX_LINE, Opened, opened, whole_lines
+from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.tables.utf8 import NEWLINE, is_utf8, refuse_what_is_no_text
+from nnrun.data.value_names import number_of
+from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted, quoted
 
 BLOCK_BYTES: Final = 16 * 2**20
 _HEAD_BYTES: Final = 2**20
+_REPORTING_BLOCK_BYTES: Final = 2**20
+_LONGEST_QUOTE: Final = 8 * 2**20  # bytes of a reported row whose quote is never closed
 
 # What pandas takes for missing (pandas.read_csv, `na_values`).
 MISSING: Final = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
     *("N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-
+DELIMITERS: Final = (",", ";", "\t", "|")
+_DECIMAL_COMMA: Final = re.compile(r"(?<=\d),(?=\d)")
 
 UNNAMED_FIRST: Final = "the first column has no name, as when R or pandas write row names"
 
 
-class CsvRows:
-    """A CSV file; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
-
-    Lines may end with a newline, with both (Windows) or with a carriage return (old Macs). Blank lines, and
-    lines of delimiters only, are no rows.
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Whole rows.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
-        delimiter: between fields.
+        data: their bytes, in UTF-8, each row with the right number of fields.
+        ends: (N,) where each row ends in `data`.
+        lines: (N,) where each row begins in the file.
+        separators: lines left out before or among them.
+        problems: row → what is wrong with it. A row without values stands in its place.
+    """
+
+    data: bytes
+    ends: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]
+    separators: int = 0
+    problems: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[bytes], lines: Sequence[int], separators: int, problems: Mapping[int, str]
+    ) -> _Rows:
+        """Rows one by one, each with its line end."""
+        ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+        return cls(b"".join(rows), ends, np.array(lines, np.int64), separators, problems)
+
+    def parts(self, most: int) -> Iterator[_Rows]:
+        """The same, at most so many rows at a time."""
+        if len(self.lines) <= most:
+            yield self
+            return
+        for first in range(0, len(self.lines), most):
+            after = first + most
+            start = int(self.ends[first - 1]) if first else 0
+            ends = self.ends[first:after]
+            problems = {row - first: why for row, why in self.problems.items() if first <= row < after}
+            yield _Rows(
+                self.data[start : int(ends[-1])],
+                ends - start,
+                self.lines[first:after],
+                0 if first else self.separators,
+                problems,
+            )
+
+
+class CsvReader:
+    """A file or stream of CSV; `.gz` is unpacked. The delimiter is one ASCII character (`nnrun check`).
+
+    Lines may end with a newline, with both (Windows) or with a carriage return (old Macs). Blank lines are no
+    rows. Lines of delimiters only are none either; where bad rows are reported they are rows without values
+    when another row follows, since each row is answered.
+
+    Attributes:
+        path: of the file.
+        name, names, unit, delimiter, typed, missing, spellings, index, types: as of a `RowReader`.
         header: whether the first line names the columns.
+        first_row: its fields.
     """
 
     typed = False
+    unit: Literal["line", "row"] = "line"
     types: Mapping[str, ColumnType] = {}
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         delimiter: str | None = None,
         missing: Sequence[str] | None = None,
         *,
         header: bool = True,
         spellings: Spellings | None = None,
+        stream: Opened | None = None,
+        usual_delimiter: str | None = None,
+        reports: int | None = None,
     ) -> None:
         """Read the header, or count the fields of the first row.
 
         Args:
-            path: of the file.
+            path: of the file; None of a stream.
             delimiter: between fields; default: as the name and the first line say.
             missing: texts that mean a missing value, besides nothing; default: those of pandas.
             header: whether the first line names the columns; else they are c0, c1, ...
             spellings: how numbers are written.
+            stream: bytes of which nothing was read, in place of a file; they can be read once.
+            usual_delimiter: the delimiter where the first line has it.
+            reports: report bad rows in batches of at most so many rows, instead of raising an error at the
+                first. Then names may be the same, and there may be none.
 
         Raises:
             DataError: the file is empty, or its header cannot name columns.
         """
         self.path = path
-        self.name = shown_path(path)
-        self.lines = LineNumbers()
+        self._stream = stream
+        self._reports = reports
+        self._should = "its first line has"
         self.missing: Sequence[str] = MISSING if missing is None else ("", *missing)
         self.header = header
         self.spellings = spellings or Spellings()
         self.index: Mapping[str, str] = {}
-        with opened(path) as file:
-            file.newlines = True
-            head = file.read(_HEAD_BYTES)
-            refuse_wide(head, self.name)
-            head = head.removeprefix(BOM)
-            first = head.lstrip(b"\r\n")
-            self._blank_lines = head[: len(head) - len(first)].count(b"\n")
-            if not first.strip():
+        with self._opened() as file:
+            self.name = file.name
+            head = self._head(file)
+            file.put_back(head)
+        text = head.lstrip(b"\r\n")
+        self._first_line = head[: len(head) - len(text)].count(b"\n") + 1
+        line = text.split(b"\n", 1)[0]
+        if reports is None:
+            if not text.strip():
                 raise DataError(f"{self.name} is empty: it holds no header and no rows.")
-            cut = first.rfind(b"\n") + 1
-            if cut:
-                first = first[:cut]
-            else:
-                while not cut and len(first) <= MAX_LINE and (more := file.read(BLOCK_BYTES)):
-                    first += more
-                    cut = first.rfind(b"\n") + 1
-                if not cut and len(first) > MAX_LINE:
-                    raise DataError(
-                        f"{self.name}, line {self._blank_lines + 1} is longer than {MAX_LINE:,} bytes: it "
-                        f"is not a file of rows."
-                    )
-        row = first.split(b"\n", 1)[0]
-        if row.count(b'"') % 2:
-            row = first  # a name goes over several lines
-        refuse_what_is_no_text(row, self._blank_lines + 1, self.name)
-        self.delimiter = delimiter or _guessed(path, row.split(b"\n", 1)[0].decode())
-        self._header_lines, self.names = self._read_header(row.decode(), header_row=header)
+            text = text if line.count(b'"') % 2 else line  # a name may go over several lines
+            refuse_what_is_no_text(text, self._first_line, self.name)
+        shown = line.decode("utf-8", "surrogateescape")
+        usual = usual_delimiter if usual_delimiter and usual_delimiter in shown else None
+        self.delimiter: str = delimiter or usual or _guessed(path, shown)
+        self.first_row, self._header_lines = self._parsed_head(text)
+        self.names = named_columns(self.first_row) if header else names_by_position(len(self.first_row))
+        if header and reports is None:
+            self._check_names()
+        if not header:
+            self._header_lines = 0
 
-    def _read_header(self, text: str, *, header_row: bool) -> tuple[int, tuple[str, ...]]:
-        where = f"{self.name}, line {self._blank_lines + 1}"
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True)
+    @contextmanager
+    def _opened(self) -> Iterator[Opened]:
+        if self._stream is not None:
+            self._stream.newlines = True
+            yield self._stream
+            return
+        assert self.path is not None, "a file, where there is no stream"
+        with opened(self.path) as file:
+            file.newlines = True
+            yield file
+
+    def named(self, names: Sequence[str], *, header: bool, should: str = "its first line has") -> CsvReader:
+        """The same rows with other names of the columns.
+
+        Args:
+            names: one of each column.
+            header: whether the first row is a line of names and no row.
+            should: says before the number of columns why a row must have so many.
+        """
+        reader = copy.copy(self)
+        reader.names, reader._should = tuple(names), should
+        reader._header_lines = self._header_lines if header else 0
+        return reader
+
+    def _head(self, file: Opened) -> bytes:
+        """The first bytes, of which the first row is whole."""
+        head = file.read(_HEAD_BYTES)
+        while not _holds_a_row(head) and len(head) <= MAX_LINE and (more := file.read(_HEAD_BYTES)):
+            head += more
+        if len(head) > MAX_LINE and b"\n" not in (text := head.lstrip(b"\r\n")):
+            line = head[: len(head) - len(text)].count(b"\n") + 1
+            raise DataError(
+                f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
+            )
+        return head
+
+    def _parsed_head(self, text: bytes) -> tuple[list[str], int]:
+        """The fields of the first row, and its lines. Notes the lines of separators before it."""
+        lines = (line.decode("utf-8", "surrogateescape") for line in _split_at_newlines(text))
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        before, self._separators = 0, 0
         try:
-            fields = next(reader)
+            for fields in reader:
+                if fields and (self._reports is None or not _only_separators(fields)):
+                    break
+                before = reader.line_num
+                self._separators += bool(fields)
+            else:
+                fields = []
         except csv.Error as error:
             raise DataError(
-                f"{where}: the header is not a valid CSV row: {error} (is a quote closed?)."
+                f"{self.name}, line {self._first_line + before}: the header is not a valid CSV row: "
+                f"{printable(str(error))} (is a quote closed?)."
             ) from None
-        if fields[0].lower().startswith("sep=") and not any(fields[1:]):
+        self._first_line += before
+        return fields, reader.line_num - before
+
+    def _check_names(self) -> None:
+        """Refuse names that are the same or only numbers; note columns without one as an index."""
+        where, names = f"{self.name}, line {self._first_line}", self.names
+        if self.first_row[0].lower().startswith("sep=") and not any(self.first_row[1:]):
+            line = self.delimiter.join(self.first_row).strip()
             raise DataError(
-                f"{where} is {quoted(text.strip())}, which tells only Excel the delimiter. Delete "
-                "the line, so that the first one names the columns."
+                f"{where} is {quoted(line)}, which tells only Excel the delimiter. Delete the line, so that "
+                "the first one names the columns."
             )
-        if not header_row:
-            return 0, names_by_position(len(fields))
-        names = named_columns(fields)
         self.index = {
             name: UNNAMED_FIRST if number == 1 else f"column {number} has no name"
-            for number, (name, field) in enumerate(zip(names, fields, strict=True), start=1)
+            for number, (name, field) in enumerate(zip(names, self.first_row, strict=True), start=1)
             if not field.strip()
         }
         seen: dict[str, int] = {}
@@ -139,130 +243,152 @@ class CsvRows:
             if seen.setdefault(name, number) != number:
                 raise DataError(
                     f"{where}: columns {seen[name]} and {number} are both called {quoted(name)}"
-                    f"{_blanks_aside(fields, name)}. Give each a unique name."
+                    f"{_blanks_aside(self.first_row, name)}. Give each a unique name."
                 )
-        if all(_is_number(name) for name in names) and names != tuple(map(str, range(len(names)))):
+        if not any(math.isnan(number_of(name)) for name in names) and names != tuple(
+            map(str, range(len(names)))
+        ):
             raise DataError(
                 f"{where} holds numbers only, so the file seems to lack a header. Set `header: false`, which "
                 "calls the columns c0, c1, ..., or add a first line that names them."
             )
-        return reader.line_num, names
 
-    # --- blocks ---
+    # --- batches ---
 
-    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+    def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:
         """As of a `RowReader`."""
-        self.lines.clear()
         places = {name: place for place, name in enumerate(self.names)}
         positions = {name: places[name] for name in columns}
-        row = 0
         parser = CsvColumns(len(self.names), self.delimiter, self.missing)
-        with opened(self.path) as file:
-            file.newlines = True
-            for data in self._checked(file, row):
-                n_rows, read = parser.read(data, positions, as_text)
-                yield Block(n_rows, read, file.done)
+        with self._opened() as file:
+            for found in self._rows(file, sorted(positions.values())):
+                for rows in found.parts(self._reports) if self._reports else (found,):
+                    read = self._parsed(parser, rows.data, positions, as_text) if len(rows.lines) else {}
+                    yield ColumnBatch(
+                        len(rows.lines), read, file.done, rows.lines, rows.separators, rows.problems
+                    )
 
-    def _checked(self, file: Opened, row: int) -> Iterator[bytes]:
-        """Blocks of whole rows of the right width, the header left out; notes their lines on the way."""
-        kept, kept_line = b"", 0
-        to_skip = self._blank_lines + self._header_lines
-        first = True
-        for data, line in whole_lines(file, BLOCK_BYTES):
-            if first:
-                data = data.removeprefix(BOM)
-                first = False
-            if to_skip:
-                skipped = 0
-                while to_skip and data:
-                    end = data.find(b"\n") + 1
-                    data = data[end:] if end else b""
-                    to_skip -= 1
-                    skipped += 1
-                line += skipped
-            if kept:
-                data, line = kept + data, kept_line
-                kept = b""
+    def _parsed(
+        self, parser: CsvColumns, data: bytes, positions: Mapping[str, int], as_text: Set[str]
+    ) -> dict[str, Numbers | Texts]:
+        """The columns; where bad rows are reported, those as texts that hold numbers that are not finite."""
+        if self._reports is None:
+            return parser.read(data, positions, as_text)
+        if "nan" not in self.missing and b"nan" in data.lower():
+            as_text = positions.keys()  # pandas makes NaN of it, and here it is no missing value
+        read = parser.read(data, positions, as_text)
+        infinite = {name for name, v in read.items() if not isinstance(v, Texts) and np.isinf(v).any()}
+        if infinite:
+            read |= parser.read(data, {name: positions[name] for name in infinite}, infinite)
+        return read
+
+    def _rows(self, file: Opened, used: Sequence[int]) -> Iterator[_Rows]:
+        """All rows after the header, block by block.
+
+        Args:
+            file: to be read from its beginning.
+            used: the places of the columns that are asked for.
+        """
+        held: list[tuple[int, int]] = []
+        begun, begun_line = b"", 0  # a row whose quote is not closed
+        to_skip = self._first_line - 1 + self._header_lines
+        longest = MAX_LINE if self._reports is None else _LONGEST_QUOTE
+        for data, line in whole_lines(file, BLOCK_BYTES if self._reports is None else _REPORTING_BLOCK_BYTES):
+            skipped = 0
+            while skipped < to_skip and data:
+                end = data.find(b"\n") + 1
+                data = data[end:] if end else b""
+                skipped += 1
+            to_skip, line = to_skip - skipped, line + skipped
+            if begun:
+                data, line = begun + data, begun_line
             if not data:
                 continue
-            refuse_what_is_no_text(data, line, self.name, self.names, self.delimiter.encode())
-            lines: int | npt.NDArray[np.int64]
-            if b'"' in data:
-                end, rows, lines = self._by_csv_module(data, line)
-                if end < len(data):
-                    kept, kept_line = data[end:], line + data.count(b"\n", 0, end)
-                    if len(kept) > MAX_LINE:
-                        raise self._unclosed(kept_line)
-                data = rows
-            else:
-                if b"\r" in data:
-                    data = self._without_carriage_returns(data, line)
-                if not data.endswith(b"\n"):
-                    data += b"\n"
-                data, lines = self._by_counting(data, line)
-            if isinstance(lines, int):
-                self.lines.add_run(row, line)
-                row += lines
-            else:
-                self.lines.add_lines(row, lines)
-                row += len(lines)
-            if not isinstance(lines, int) and not len(lines):
-                continue
-            yield data
-        if kept:
-            raise self._unclosed(kept_line)
+            rows, begun = self._checked(data, line, used, held)
+            if len(rows.lines) or rows.separators:
+                yield rows
+            if begun:
+                begun_line = line + data.count(b"\n", 0, len(data) - len(begun))
+                if len(begun) > longest:
+                    yield self._unclosed(begun_line)
+                    begun = b""
+        if begun:
+            yield self._unclosed(begun_line)
+        if self._reports is not None and (left_out := self._separators + len(held)):
+            yield _Rows.of([], [], left_out, {})
 
-    def _unclosed(self, line: int) -> DataError:
-        return DataError(
-            f"{self.name}, line {line}: a quote is opened in this row and never closed. Close it, or write a "
-            'quote within a field twice ("").'
-        )
+    def _checked(
+        self, data: bytes, line: int, used: Sequence[int], held: list[tuple[int, int]]
+    ) -> tuple[_Rows, bytes]:
+        """The rows of whole lines, and what is left of a row whose quote is not closed.
+
+        Args:
+            data: the lines.
+            line: the number of the first.
+            used: the places of the columns that are asked for.
+            held: line and width of rows of separators that may be the last of the file, and are none then.
+        """
+        if self._reports is None:
+            refuse_what_is_no_text(data, line, self.name, self.names, self.delimiter.encode())
+        if b'"' not in data:
+            if b"\r" in data:
+                data = self._without_carriage_returns(data, line)
+            if not data.endswith(b"\n"):
+                data += b"\n"
+            if not held and (plain := self._plain(data, line)) is not None:
+                return plain, b""
+        return self._one_by_one(data, line, used, held)
+
+    def _plain(self, data: bytes, line: int) -> _Rows | None:
+        """The rows, where each is a line without quotes and none needs a second look; else None."""
+        if self._reports is not None and (b"\r" in data or b"\0" in data or not is_utf8(data)):
+            return None
+        width = len(self.names)
+        characters = np.frombuffer(data, np.uint8)
+        newline = ord("\n")
+        ends = np.flatnonzero((characters == ord(self.delimiter)) | (characters == newline))
+        line_ends = ends[width - 1 :: width]
+        n_lines = data.count(b"\n")
+        if len(ends) != width * n_lines or not (characters[line_ends] == newline).all():
+            return None
+        if (_BLANK_LINE if width == 1 else _empty_row(self.delimiter)).search(data) is not None:
+            return None
+        return _Rows(data, line_ends + 1, np.arange(line, line + n_lines))
 
     def _without_carriage_returns(self, data: bytes, line: int) -> bytes:
         data = data.replace(b"\r\n", b"\n")
         at = data.find(b"\r")
         if 0 <= at < len(data) - 1:
+            if self._reports is not None:
+                return data  # Python's csv module says so of the row
             raise DataError(
                 f"{self.name}, line {line + data[:at].count(NEWLINE)} contains a carriage return in the "
                 "middle. Lines end with a newline; convert the line endings, for example: tr '\\r' '\\n'."
             )
         return data.replace(b"\r", b"")
 
-    def _by_counting(self, data: bytes, line: int) -> tuple[bytes, int | npt.NDArray[np.int64]]:
-        """The rows, and how many there are where each is a line; else the lines that they begin at."""
+    def _one_by_one(
+        self, data: bytes, line: int, used: Sequence[int], held: list[tuple[int, int]]
+    ) -> tuple[_Rows, bytes]:
+        """As `_checked`, for lines with quotes or of unequal widths: by Python's csv module."""
+        raw = _split_at_newlines(data)
+        texts = (text.decode("utf-8", "surrogateescape") for text in raw)
+        reader = csv.reader(texts, delimiter=self.delimiter, strict=True)
         width = len(self.names)
-        characters = np.frombuffer(data, np.uint8)
-        newline = ord("\n")
-        ends = np.flatnonzero((characters == ord(self.delimiter)) | (characters == newline))
-        at_line_ends = characters[ends[width - 1 :: width]] == newline
-        n_lines = data.count(b"\n")
-        whole = width > 1 and len(ends) == width * n_lines and bool(at_line_ends.all())
-        if whole and _empty_row(self.delimiter).search(data) is None:
-            return data, n_lines
-        lines, rows = [], []
-        for number, text in enumerate(data[:-1].split(b"\n"), start=line):
-            if _empty_row(self.delimiter).fullmatch(text):
-                self.lines.separators += 1
-                continue
-            if not text.strip(b" \t" if self.delimiter != "\t" else b" "):
-                continue
-            found = text.count(self.delimiter.encode()) + 1
-            if found != width:
-                raise self._ragged(number, found)
-            lines.append(number)
-            rows.append(text)
-        return b"\n".join(rows) + b"\n", np.array(lines, np.int64)
-
-    def _by_csv_module(self, data: bytes, line: int) -> tuple[int, bytes, npt.NDArray[np.int64]]:
-        """How many bytes hold whole rows, these rows, and the lines that they begin at."""
-        raw = data.splitlines(keepends=True) if b"\r" not in data else _split_at_newlines(data)
-        reader = csv.reader((text.decode() for text in raw), delimiter=self.delimiter, strict=True)
-        width = len(self.names)
-        lines = []
         rows: list[bytes] = []
-        done = 0  # lines of whole rows
+        lines: list[int] = []
+        problems: dict[int, str] = {}
+        separators = done = 0  # `done`: lines of whole rows
+
+        def add(first: int, row: bytes, problem: str | None) -> None:
+            if problem is not None:
+                problems[len(rows)] = problem
+            lines.append(first)
+            rows.append(row if problem is None else self._empty_row)
+
         with _long_fields():
             while True:
+                problem: str | None = None
                 try:
                     fields = next(reader)
                 except StopIteration:
@@ -270,23 +396,67 @@ class CsvRows:
                 except csv.Error as error:
                     if "unexpected end of data" in str(error):
                         break
-                    raise DataError(
-                        f"{self.name}, line {line + done} is not a valid CSV row: {error}. Write a quote "
-                        'within a field twice ("").'
-                    ) from None
-                if fields and not (len(fields) == width == 1) and not any(f.strip(" \t") for f in fields):
-                    fields = []  # a line of delimiters, as Excel leaves at the end
-                    self.lines.separators += 1
-                if fields:
-                    if len(fields) != width:
-                        raise self._ragged(line + done, len(fields))
-                    lines.append(line + done)
-                    rows += raw[done : reader.line_num]
+                    fields, problem = ["?"], self._invalid(line + done, str(error))
+                first, row = line + done, b"".join(raw[done : reader.line_num])
                 done = reader.line_num
-        return sum(map(len, raw[:done])), b"".join(rows), np.array(lines, np.int64)
+                if not fields or (len(fields) == 1 and not row.strip()):
+                    continue
+                if self._reports is None and max(width, len(fields)) > 1 and not any(map(str.strip, fields)):
+                    separators += 1
+                    continue
+                if _only_separators(fields):
+                    held.append((first, len(fields)))
+                    continue
+                for at, found in held:
+                    add(at, self._empty_row, None if found == width else self._ragged(at, found))
+                held.clear()
+                if problem is None and len(fields) != width:
+                    problem = self._ragged(first, len(fields))
+                if problem is None and self._reports is not None:
+                    row, problem = self._cleaned(row, fields, used)
+                add(first, row, problem)
+        return _Rows.of(rows, lines, separators, problems), b"".join(raw[done:])
 
-    def _ragged(self, line: int, found: int) -> DataError:
+    @property
+    def _empty_row(self) -> bytes:
+        """A row without values."""
         width = len(self.names)
+        return b'""\n' if width == 1 else self.delimiter.encode() * (width - 1) + b"\n"
+
+    def _cleaned(self, row: bytes, fields: Sequence[str], used: Sequence[int]) -> tuple[bytes, str | None]:
+        """A row as pandas reads it rightly, and what is wrong with it."""
+        if b"\0" in row:
+            return row, "holds a NUL byte, which no text does"
+        if not is_utf8(row):
+            wrong = next((place for place in used if not is_utf8(fields[place])), None)
+            if wrong is not None:
+                return row, f"is not UTF-8 in column {quoted(self.names[wrong])}"
+            row = row.decode("utf-8", "replace").encode()
+        return row if row.endswith(b"\n") else row + b"\n", None
+
+    # --- what is wrong: an error, or the end of a sentence where bad rows are reported ---
+
+    def _unclosed(self, line: int) -> _Rows:
+        if self._reports is not None:
+            why = self._invalid(line, "unexpected end of data")
+            return _Rows.of([self._empty_row], [line], 0, {0: why})
+        raise DataError(
+            f"{self.name}, line {line}: a quote is opened in this row and never closed. Close it, or write a "
+            'quote within a field twice ("").'
+        )
+
+    def _invalid(self, line: int, error: str) -> str:
+        if self._reports is not None:
+            return f"is not a valid CSV row: {printable(error)} (is a quote closed?)"
+        raise DataError(
+            f"{self.name}, line {line} is not a valid CSV row: {error}. Write a quote within a field twice "
+            '("").'
+        )
+
+    def _ragged(self, line: int, found: int) -> str:
+        width = len(self.names)
+        if self._reports is not None:
+            return f"has {counted(found, 'field')}; {self._should} {width}"
         if found < width:
             advice = "Write an empty field where a value is missing."
         elif width == 1 and self.header:
@@ -295,7 +465,7 @@ class CsvRows:
             )
         else:
             advice = "Put a field that holds the delimiter in quotes."
-        return DataError(
+        raise DataError(
             f"{self.name}, line {line} has {counted(found, 'field')}, and the header names {width}. {advice}"
         )
 
@@ -321,6 +491,10 @@ def named_columns(fields: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+_BLANK_LINE: Final = re.compile(rb"^[ \t]*\n", re.MULTILINE)
+_SEPARATING: Final = b'\r\n\t ,;|"'
+
+
 @cache
 def _empty_row(delimiter: str) -> re.Pattern[bytes]:
     """A line of delimiters and blanks only."""
@@ -328,11 +502,38 @@ def _empty_row(delimiter: str) -> re.Pattern[bytes]:
     return re.compile(rb"^ *" + mark + rb"[ " + mark + rb"]*$", re.MULTILINE)
 
 
-def _guessed(path: Path, header: str) -> str:
+def guessed_delimiter(header: str) -> str:
+    """What separates the fields of CSV: a comma, or what the first line has instead of commas.
+
+    Commas within numbers are decimal commas where something else could separate the fields: 1,5;2,5.
+    """
+    text = _DECIMAL_COMMA.sub("", header)
+    if "," in text or not any(mark in text for mark in DELIMITERS):
+        return ","
+    return max(DELIMITERS, key=text.count)
+
+
+def _guessed(path: Path | None, header: str) -> str:
     """What separates the fields: a tab in `.tsv`; else a comma, or what the header has instead of commas."""
-    if ".tsv" in "".join(path.suffixes[-2:]).lower():
+    if path is not None and ".tsv" in "".join(path.suffixes[-2:]).lower():
         return "\t"
     return guessed_delimiter(header)
+
+
+def _holds_a_row(data: bytes) -> bool:
+    """Whether some first bytes hold a whole line that is not blank, with all of its quotes."""
+    blank = len(data) - len(data.lstrip(_SEPARATING))
+    start, quotes, end = data.rfind(b"\n", 0, blank) + 1, 0, blank
+    while blank < len(data) and (end := data.find(b"\n", end) + 1):
+        quotes += data.count(b'"', start, end)
+        start = end
+        if quotes % 2 == 0:
+            return True
+    return False
+
+
+def _only_separators(fields: Sequence[str]) -> bool:
+    return len(fields) > 1 and not any(map(str.strip, fields))
 
 
 def _split_at_newlines(data: bytes) -> list[bytes]:
@@ -353,11 +554,3 @@ def _long_fields() -> Iterator[None]:
 def _blanks_aside(fields: Sequence[str], name: str) -> str:
     same = [field for field in fields if field.strip() == name]
     return " (blanks around a name do not count)" if any(field != name for field in same) else ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text

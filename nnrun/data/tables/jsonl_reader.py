@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.tables.key_cache import kept_or_found
+from nnrun.data.tables.key_cache import cached_or_found
 from nnrun.data.tables.open_file import opened, shown_path, whole_lines
-from nnrun.data.tables.row_reader import Block, LineNumbers, Numbers, Texts
-from nnrun.data.tables.utf8 import BOM, refuse_what_is_no_text, refuse_wide
+from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.tables.utf8 import refuse_what_is_no_text
 from nnrun.data.value_names import EXACT, text_name, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType
@@ -28,14 +28,17 @@ MOST_KEYS: Final = 10_000
 """Of all lines together: names that are data, such as users or dates, are no columns."""
 
 
-class JsonlRows:
+class JsonlReader:
     """A file with one JSON object a line; `.gz` is unpacked.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
+        path: of the file.
+        name, names, unit, delimiter, typed, missing, spellings, index, types: as of a `RowReader`.
     """
 
     typed = True
+    unit: Literal["line", "row"] = "line"
+    delimiter: str | None = None
     types: Mapping[str, ColumnType] = {}
     spellings = Spellings()
 
@@ -51,10 +54,9 @@ class JsonlRows:
         """
         self.path = path
         self.name = shown_path(path)
-        self.lines = LineNumbers()
         self.missing: Sequence[str] = tuple(map(text_name, missing))
         self.index: Mapping[str, str] = {}
-        self.names: tuple[str, ...] = kept_or_found(path, self._keys)
+        self.names: tuple[str, ...] = cached_or_found(path, self._keys)
 
     def _keys(self) -> tuple[str, ...]:
         """The keys of all objects, in the order in which they first appear."""
@@ -71,24 +73,17 @@ class JsonlRows:
             raise DataError(f"{self.name} holds objects without keys, so there are no columns.")
         return tuple(found)
 
-    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+    def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:
         """As of a `RowReader`."""
-        self.lines.clear()
-        row = 0
         for objects, done in self._blocks_of_objects(BLOCK_BYTES):
-            if not objects:
-                continue
-            self.lines.add_lines(row, np.array([line for line, _ in objects], np.int64))
-            read = {name: self._column(name, objects, name in as_text) for name in columns}
-            yield Block(len(objects), read, done)
-            row += len(objects)
+            if objects:
+                lines = np.array([line for line, _ in objects], np.int64)
+                read = {name: self._column(name, objects, name in as_text) for name in columns}
+                yield ColumnBatch(len(objects), read, done, lines)
 
     def _blocks_of_objects(self, size: int) -> Iterator[tuple[list[tuple[int, dict[str, Any]]], float]]:
         with opened(self.path) as file:
             for data, first_line in whole_lines(file, size):
-                if first_line == 1:
-                    refuse_wide(data, self.name)
-                    data = data.removeprefix(BOM)
                 refuse_what_is_no_text(data, first_line, self.name)
                 lines = enumerate(data.split(b"\n"), start=first_line)
                 yield [(line, self._object(line, text)) for line, text in lines if text.strip()], file.done
@@ -134,7 +129,7 @@ class JsonlRows:
         types = set(map(type, values))
         numeric = types <= {int, float, type(None)}
         if numeric and not as_text:
-            numbers = _numbers(values, types)
+            numbers = numbers_of(values)
             if numbers is not None:
                 return numbers
         texts = list(map(_text, values))
@@ -156,8 +151,15 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _numbers(values: Sequence[Any], types: set[type]) -> Numbers | None:
-    """Numbers, exactly as they are; None where neither floats nor integers hold them. NaN is missing."""
+def numbers_of(values: Sequence[Any]) -> Numbers | None:
+    """Values of JSON as numbers, exactly as they are; None where neither floats nor integers hold them.
+
+    Args:
+        values: numbers, or None; NaN is missing, too.
+    """
+    types = set(map(type, values))
+    if not types <= {int, float, type(None)}:
+        return None
     wide = int in types and any(type(value) is int and abs(value) > EXACT for value in values)
     if types == {int} and not (wide and any(abs(value) >= 2**63 for value in values)):
         return np.array(values, np.int64)

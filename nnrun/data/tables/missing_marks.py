@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
-from nnrun.data.tables.csv_reader import CsvRows
-from nnrun.data.tables.row_reader import Texts
+from nnrun.data.tables.row_reader import RowReader, Texts
 from nnrun.data.value_names import text_name
 from nnrun.spec.wording import counted, listing, quoted
 
 _MOST = 3
 
 
-def missing_marks(reader: CsvRows, column: str) -> Mapping[str, int]:
+def missing_marks(reader: RowReader, column: str) -> Mapping[str, int]:
     """Word → rows in which it stands for a missing value, the most frequent first; empty fields aside.
 
+    None where a file says by itself what is missing, as JSON does. The file is read again.
+
     Args:
-        reader: of the file, with the words that count as missing. The file is read again.
+        reader: of the file, with the words that count as missing.
         column: which has gaps.
     """
+    if reader.typed:
+        return {}
     words = {text_name(text) for text in reader.missing} - {""}
-    literal = CsvRows(
-        Path(reader.path), reader.delimiter, (), header=reader.header, spellings=reader.spellings
-    )
+    literal = copy.copy(reader)
+    literal.missing = ("",)
     counts: Counter[str] = Counter()
-    for block in literal.blocks([column], frozenset([column])):
-        texts = block.columns[column]
-        assert isinstance(texts, Texts), "asked for as texts"
-        for place, level in enumerate(texts.levels):
-            if (text := text_name(level)) in words:
-                counts[text] += int((texts.codes == place).sum())
+    for batch in literal.batches([column], {column}):
+        for name, texts in batch.columns.items():
+            assert isinstance(texts, Texts), f"{name} was asked for as texts"
+            for place, level in enumerate(texts.levels):
+                if (text := text_name(level)) in words:
+                    counts[text] += int((texts.codes == place).sum())
     return dict(counts.most_common())
 
 

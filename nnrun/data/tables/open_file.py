@@ -1,4 +1,4 @@
-"""Bytes of a file, plain or packed, with sentences for all that can be wrong with it."""
+"""Bytes of a file or of a stream, plain or packed with gzip; a sentence for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nnrun.data.new_rows.row_source import MAX_LINE
-from nnrun.data.tables.utf8 import GZIP, ends_with_carriage_return, with_newlines
+from nnrun.data.tables.utf8 import BOM, ends_with_carriage_return, refuse_wide, with_newlines
 from nnrun.errors import DataError, printable
 from nnrun.spec.wording import nearest, quoted
 
+GZIP = ".gz"
+MAX_LINE = 64 * 2**20  # bytes of one line: what is longer is no file of rows
 _GZIP_SIGNATURE = b"\x1f\x8b"
 _BLOCK = 1 << 20
 # Tables pack to between a third and a twentieth. What packs a hundred times better is made to fill a machine.
@@ -93,40 +94,47 @@ def sha256_of(path: Path) -> str:
 
 
 class Opened:
-    """A file's bytes, unpacked.
+    """A file's bytes, unpacked, without a byte order mark.
 
     Attributes:
         name: for messages.
         newlines: give a newline for each line end, also where the first line ends with a carriage return
             alone, as old Macs write it.
+        at_end: whether nothing follows what was read last; of a stream that is not known.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.name = shown_path(path)
+    def __init__(self, name: str, file: BinaryIO, *, packed_size: int | None = None) -> None:
+        """Args:
+        name: for messages.
+        file: of which nothing was read; a stream gives what is there and is not waited for.
+        packed_size: bytes of the file where it is packed with gzip.
+        """
+        self.name = name
         self._file = file
-        self._size = max(1, os.fstat(file.fileno()).st_size)
-        head = file.read(2)
-        file.seek(0)
-        packed = path.name.lower().endswith(GZIP)
-        if packed and head and head != _GZIP_SIGNATURE:
-            raise DataError(
-                f"{self.name} ends in {GZIP} and is not compressed with gzip. Rename it, or compress it."
-            )
-        if not packed and head == _GZIP_SIGNATURE:
-            raise DataError(f"{self.name} is compressed with gzip: add {GZIP} to its name.")
-        self._bytes = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
-        self._unpacked = 0 if packed else None
+        self._packed_size = packed_size
+        self._bytes = file if packed_size is None else cast(BinaryIO, gzip.GzipFile(fileobj=file))
+        self._size = max(1, os.fstat(file.fileno()).st_size) if _is_file(file) else None
+        self._unpacked = 0
+        self._put_back = b""
         self.newlines = False
+        self.at_end = False
         self._carriage_returns: bool | None = None
 
     def read(self, size: int) -> bytes:
         """So many bytes; fewer at the end, or where line ends become newlines. None are left at b"".
 
         Raises:
-            DataError: the file is damaged, or unpacks to something monstrous.
+            DataError: the file is damaged, is UTF-16, or unpacks to something monstrous.
         """
+        if self._put_back:
+            block, self._put_back = self._put_back, b""
+            return block
         block = self._read(size)
         if self._carriage_returns is None:
+            while len(block) <= len(BOM) and (more := self._read(size)):
+                block += more
+            refuse_wide(block, self.name)
+            block = block.removeprefix(BOM)
             self._carriage_returns = ends_with_carriage_return(block)
         if not (self.newlines and self._carriage_returns):
             return block
@@ -134,9 +142,13 @@ class Opened:
             block += more  # its newline may be the next byte
         return with_newlines(block)
 
+    def put_back(self, data: bytes) -> None:
+        """Give these bytes, which were read, once more."""
+        self._put_back = data
+
     def _read(self, size: int) -> bytes:
         try:
-            block = self._bytes.read(size)
+            block = self._bytes.read(size) if self._size is not None else self._file.read1(size)  # type: ignore[attr-defined]
         except EOFError:
             raise DataError(
                 f"{self.name} ends in the middle of its compressed data: it is truncated. Download it "
@@ -148,19 +160,27 @@ class Opened:
             ) from None
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {error.strerror or error}.") from None
-        if self._unpacked is not None:
+        self.at_end = self._size is not None and len(block) < size
+        if self._packed_size is not None:
             self._unpacked += len(block)
-            if self._unpacked > max(_UNSUSPICIOUS, _LARGEST_RATIO * self._size):
+            if self._unpacked > max(_UNSUSPICIOUS, _LARGEST_RATIO * self._packed_size):
                 raise DataError(
-                    f"{self.name} unpacks from {self._size:,} bytes to more than {self._unpacked:,}, which "
-                    f"is too much for a table. If you trust it, unpack it yourself."
+                    f"{self.name} unpacks from {self._packed_size:,} bytes to more than {self._unpacked:,}, "
+                    f"which is too much for a table. If you trust it, unpack it yourself."
                 )
-        return block
+        return bytes(block)
 
     @property
     def done(self) -> float:
-        """The share that has been read."""
-        return min(1.0, self._file.tell() / self._size)
+        """The share that has been read; 0 of a stream."""
+        return 0.0 if self._size is None else min(1.0, self._file.tell() / self._size)
+
+
+def _is_file(file: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -168,14 +188,25 @@ def opened(path: Path) -> Iterator[Opened]:
     """A file's bytes.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: it cannot be opened, or its name says the contrary of its bytes about gzip.
     """
+    name = shown_path(path)
     try:
         file = path.open("rb")
     except OSError as error:
-        raise DataError(f"{shown_path(path)} cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     with file:
-        yield Opened(path, file)
+        head = file.read(2)
+        file.seek(0)
+        packed = path.name.lower().endswith(GZIP)
+        if packed and head and head != _GZIP_SIGNATURE:
+            raise DataError(
+                f"{name} ends in {GZIP} and is not compressed with gzip. Rename it, or compress it."
+            )
+        if not packed and head == _GZIP_SIGNATURE:
+            raise DataError(f"{name} is compressed with gzip: add {GZIP} to its name.")
+        size = max(1, os.fstat(file.fileno()).st_size)
+        yield Opened(name, file, packed_size=size if packed else None)
 
 
 def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
@@ -184,20 +215,21 @@ def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
     Raises:
         DataError: a line is longer than any row is.
     """
-    kept, line = b"", 1
-    while True:
-        block = file.read(size)
-        if not block:
-            if kept:
-                yield kept, line
-            return
-        data = kept + block
-        end = data.rfind(b"\n") + 1
-        if not end and len(data) > MAX_LINE:
+    begun: list[bytes] = []  # of a line whose end was not read
+    begun_bytes, line = 0, 1
+    while block := file.read(size):
+        whole = block.rfind(b"\n") + 1
+        if not whole and begun_bytes + len(block) > MAX_LINE:
             raise DataError(
                 f"{file.name}, line {line} is longer than {MAX_LINE:,} bytes: it is not a file of rows."
             )
-        kept = data[end:]
+        end = len(block) if file.at_end else whole
         if end:
-            yield data[:end], line
-            line += data.count(b"\n", 0, end)
+            data = b"".join([*begun, block[:end]])
+            begun, begun_bytes = [], 0
+            yield data, line
+            line += data.count(b"\n")
+        begun.append(block[end:])
+        begun_bytes += len(block) - end
+    if rest := b"".join(begun):
+        yield rest, line

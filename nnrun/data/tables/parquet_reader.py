@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.tables.open_file import shown_path
-from nnrun.data.tables.row_reader import Block, LineNumbers, Numbers, Texts
+from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.value_names import EXACT, value_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType
@@ -20,14 +20,17 @@ from nnrun.spec.wording import quoted
 _BATCH_ROWS: Final = 131_072
 
 
-class ParquetRows:
+class ParquetReader:
     """A Parquet file. Its rows count from 0.
 
     Attributes:
-        path, name, names, lines, typed, missing, spellings, index, types: as of a `RowReader`.
+        path: of the file.
+        name, names, unit, delimiter, typed, missing, spellings, index, types: as of a `RowReader`.
     """
 
     typed = True
+    unit: Literal["line", "row"] = "row"
+    delimiter: str | None = None
     missing: Sequence[str] = ()
     spellings = Spellings()
 
@@ -44,7 +47,6 @@ class ParquetRows:
         self.path = path
         self._batch_rows = batch_rows
         self.name = shown_path(path)
-        self.lines = LineNumbers("row")
         file = self._open()
         names = [str(name) for name in file.schema_arrow.names]
         for name in names:
@@ -55,7 +57,7 @@ class ParquetRows:
 
         self.types: Mapping[str, ColumnType] = _declared_types(file.schema_arrow)
 
-    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+    def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:
         """As of a `RowReader`."""
         import pyarrow as pa
 
@@ -82,7 +84,7 @@ class ParquetRows:
                 name: _column(batch.column(batch.schema.get_field_index(name)), name in as_text)
                 for name in columns
             }
-            yield Block(batch.num_rows, read, rows / total)
+            yield ColumnBatch(batch.num_rows, read, rows / total)
 
     def _open(self) -> Any:
         try:

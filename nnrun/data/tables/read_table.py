@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.inference.column_types import Inferred, infer
+from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
-from nnrun.data.new_rows.row_source import separators_message
 from nnrun.data.table import Table
 from nnrun.data.tables.column_builder import RawNumbers, TableBuilder
-from nnrun.data.tables.row_reader import LineNumbers, RowReader
-from nnrun.data.tables.table_cache import Kept, kept_or_read
+from nnrun.data.tables.row_reader import LineNumbers, RowReader, separators_message
+from nnrun.data.tables.table_cache import CachedTable, cached_or_read
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted, listing, quoted
@@ -45,7 +44,7 @@ class ReadTable:
 
     name: str
     sha256: str
-    columns: Mapping[str, Inferred]
+    columns: Mapping[str, ColumnInference]
     n_rows: int
     lines: LineNumbers
     typed: bool = False
@@ -92,7 +91,7 @@ def read_table(
     said, types = types, {**{n: t for n, t in reader.types.items() if n in columns}, **types}
     key = {**options, **_options_of(reader), "columns": list(columns), "types": dict(types)}
     key["most_rows"] = most_rows
-    kept = kept_or_read(
+    kept = cached_or_read(
         sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
     )
     if not kept.n_rows:
@@ -102,7 +101,6 @@ def read_table(
     index = index_columns(kept.columns, reader.index)
     n_rows = kept.n_rows
     kept = _with_values(kept, needed, reader.name)
-    reader.lines = kept.lines
     inferred = {}
     for name, raw in kept.columns.items():
         spelling = reader.spellings[name]
@@ -123,7 +121,7 @@ def _options_of(reader: RowReader) -> dict[str, object]:
     }
 
 
-def _with_values(kept: Kept, needed: Sequence[str], name: str) -> Kept:
+def _with_values(kept: CachedTable, needed: Sequence[str], name: str) -> CachedTable:
     """The rows in which these columns have a value."""
     lacking = np.zeros(kept.n_rows, bool)
     for column in needed:
@@ -139,8 +137,8 @@ def _with_values(kept: Kept, needed: Sequence[str], name: str) -> Kept:
         )
     rows = np.flatnonzero(~lacking)
     lines = LineNumbers(kept.lines.unit, kept.lines.separators)
-    lines.add_lines(0, kept.lines.of_rows(rows))
-    return Kept({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
+    lines.add(0, kept.lines.of_rows(rows))
+    return CachedTable({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
 
 
 def _read(
@@ -150,33 +148,35 @@ def _read(
     on_message: OnMessage,
     most_rows: int | None,
     folder: Callable[[], Path | None],
-) -> Kept:
+) -> CachedTable:
     """Read until every column is of its inferred type throughout."""
-    missing = frozenset(reader.missing)
     as_text = {name for name in columns if types.get(name) in ("category", "text", "date")}
     as_text |= reader.spellings.unusual(columns)
     for _ in range(_MOST_ATTEMPTS):
-        builder = TableBuilder({name: name in as_text for name in columns}, missing)
+        builder = TableBuilder(columns, as_text, frozenset(reader.missing))
+        lines = LineNumbers(reader.unit)
         progress = _Progress(reader.name, on_message)
         asked = False  # for a place outside the memory
         try:
-            for block in reader.blocks(columns, frozenset(as_text)):
-                builder.add(block)
-                if builder.surprises and builder.n_rows == block.n_rows:
-                    break  # the first block tells most, and the rest need not be read for it
+            for batch in reader.batches(columns, builder.as_text):
+                lines.separators += batch.separators
+                if batch.lines is not None:
+                    lines.add(builder.n_rows, batch.lines)
+                if batch.n_rows:
+                    builder.add(batch)
                 if builder.is_large and not asked:
                     asked = True
                     if (place := folder()) is not None:
                         builder.spill(place)
                 if most_rows is not None and builder.n_rows >= most_rows:
                     break
-                progress.tell(builder.n_rows, block.done)
+                progress.tell(builder.n_rows, batch.done)
         finally:
             builder.close()
         if not builder.surprises:
             progress.end(builder.n_rows)
-            return Kept(builder.built(), builder.n_rows, reader.lines)
-        as_text |= builder.surprises
+            return CachedTable(builder.built(), builder.n_rows, lines)
+        as_text = builder.as_text | builder.surprises
     raise AssertionError("a column that is read as text cannot surprise again")
 
 

@@ -1,23 +1,23 @@
-"""What every reader of a file of rows gives: blocks of columns, and where a row is in the file.
+"""What every reader of a file of rows gives: batches of columns, and where a row is in the file.
 
-Letters in names: N rows of a block.
+Letters in names: N rows of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.spec.schema import ColumnType
+from nnrun.spec.wording import counted
 
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
-"""int64 where a block holds whole numbers only and none is missing; float64 for all others."""
+"""int64 where a batch holds whole numbers only and none is missing; float64 for all others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Texts:
 
     Attributes:
         codes: (N,) integers; -1 where the value is missing.
-        levels: the different texts, in any order.
+        levels: the different texts as they are written, in any order.
         numeric: they are numbers of the file, in digits, since no float holds them.
         some_numeric: some of them are numbers of the file, others texts, as JSON can mix them.
     """
@@ -41,18 +41,24 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Some rows.
+class ColumnBatch:
+    """Some rows that follow each other.
 
     Attributes:
         n_rows: N.
-        columns: name → numbers (N,), NaN where one is missing; or texts.
+        columns: name → numbers (N,), NaN where one is missing; or texts. Empty where there are no rows.
         done: the share of the file that has been read, from 0 to 1.
+        lines: (N,) where each row begins, from 1; None where rows are no lines.
+        separators: lines that were left out before or among these rows, since they hold only separators.
+        problems: row → what is wrong with it, as the end of a sentence; all its values are missing.
     """
 
     n_rows: int
     columns: Mapping[str, Numbers | Texts]
     done: float
+    lines: npt.NDArray[np.int64] | None = None
+    separators: int = 0
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -69,28 +75,19 @@ class LineNumbers:
     _rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _lines: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
-    def clear(self) -> None:
-        """Forget all rows: the file is read again."""
-        self._rows.clear()
-        self._lines.clear()
-        self.separators = 0
-
-    def add_run(self, row: int, line: int) -> None:
-        """From `row` on each row is one line, the first of them `line`."""
-        self._rows.append(np.array([row], np.int64))
-        self._lines.append(np.array([line], np.int64))
-
-    def add_lines(self, row: int, lines: npt.NDArray[np.int64]) -> None:
+    def add(self, row: int, lines: npt.NDArray[np.int64]) -> None:
         """The rows from `row` on begin at these lines."""
         if len(lines):
             breaks = np.concatenate([[0], np.flatnonzero(np.diff(lines) != 1) + 1])
             self._rows.append(row + breaks)
             self._lines.append(lines[breaks])
 
-    def add_arrays(self, rows: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]) -> None:
-        """What `arrays` gave."""
-        self._rows.append(rows)
-        self._lines.append(lines)
+    @classmethod
+    def of_arrays(
+        cls, unit: str, separators: int, rows: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]
+    ) -> LineNumbers:
+        """From what `arrays` gave."""
+        return cls(unit, separators, [rows], [lines])
 
     def arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The rows where a run of lines begins, and its first line."""
@@ -116,10 +113,9 @@ class RowReader(Protocol):
     """A file of rows.
 
     Attributes:
-        path: of the file.
         name: of the file, for messages.
-        names: of its columns, in order, all different.
-        lines: where the rows that were read so far stand.
+        names: of its columns, in order.
+        unit: `line` where rows are lines, else `row`.
         typed: a text is a text, even where it looks like a number.
         missing: texts that mean a missing value.
         spellings: how numbers are written.
@@ -127,25 +123,35 @@ class RowReader(Protocol):
         types: what the file declares that columns are, where the values do not say it by themselves.
     """
 
-    path: Path
     name: str
     names: tuple[str, ...]
-    lines: LineNumbers
+    unit: Literal["line", "row"]
     typed: bool
     missing: Sequence[str]
     spellings: Spellings
     index: Mapping[str, str]
     types: Mapping[str, ColumnType]
 
-    def blocks(self, columns: Sequence[str], as_text: frozenset[str]) -> Iterator[Block]:
+    @property
+    def delimiter(self) -> str | None:
+        """Between the fields of CSV; None for other files."""
+        ...
+
+    def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:
         """The rows from the first on.
 
         Args:
             columns: which to read.
-            as_text: those to give as texts; others are numbers wherever a whole block of them is, and
-                nothing would be lost: neither a digit nor what tells a code (a leading zero).
+            as_text: those to give as texts, as they are written; who reads may add to it between batches.
+                Others are numbers wherever a whole batch of them is, and nothing would be lost: neither a
+                digit nor what tells a code (a leading zero); else texts, too.
 
         Raises:
             DataError: the file is damaged; says where.
         """
         ...
+
+
+def separators_message(name: str, lines: int) -> str:
+    """How many lines of a CSV file were left out because they hold only separators."""
+    return f"{name}: left out {counted(lines, 'line')} with only separators"

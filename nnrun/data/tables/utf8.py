@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
-GZIP = ".gz"
 BOM = b"\xef\xbb\xbf"
 NEWLINE = b"\n"
 _WIDE = {

@@ -5,14 +5,13 @@ from __future__ import annotations
 from nnrun.experiment.finished.run_scores import RunScores
 from nnrun.spec import schema
 from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_rows, other_split
-from nnrun.spec.fold_types import has_folds
 
 
 def other_data(first: RunScores, second: RunScores) -> str | None:
     """Why two runs do not have the same training and test rows; None where they do."""
-    if first.smoke != second.smoke:
+    if first.record.smoke != second.record.smoke:
         return "one of the two is a smoke run, on a few rows"
-    if [(d.sha256, d.rows) for d in first.data] != [(d.sha256, d.rows) for d in second.data]:
+    if [(d.sha256, d.rows) for d in first.record.data] != [(d.sha256, d.rows) for d in second.record.data]:
         return "they were trained on different data (the recorded hashes or numbers of rows differ)"
     return other_rows(first.spec, second.spec, same_files=True)
 
@@ -22,7 +21,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
     reason = other_data(first, second) or other_split(first.spec, second.spec)
     if reason is not None:
         return reason
-    by_folds = has_folds(first.spec.validation)
+    by_folds = first.spec.validation.has_folds
     if by_folds and drawn_by_seed(first.spec.validation) and first.spec.seed != second.spec.seed:
         return "the seed draws the folds, and the seeds differ"
     return None

@@ -12,15 +12,14 @@ from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import TokenRows
 from nnrun.data.value_names import number_name
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.init.network import network_lines
+from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import HEAD
 from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.table_spec import InitialSpec, class_lines
 from nnrun.experiment.init.target import TaskName
 from nnrun.experiment.init.validation import usual_split
-from nnrun.experiment.init.writing import comment, relative, remarked
+from nnrun.experiment.init.writing import dataset_lines, spec_text
 from nnrun.spec.wording import counted
-from nnrun.spec.writing.dump import flow
 
 _MOST_CLASSES: Final = 100
 _ROWS_OF_A_CLASS: Final = 10
@@ -55,33 +54,27 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
     labels = outputs > 1 and targets.dtype.kind in "biu" and set(np.unique(targets).tolist()) <= {0, 1}
     sizes = Sizes(len(targets), classes, own_test=has_test, outputs=outputs, labels=labels)
     split = usual_split(sizes)
-    lines = [
-        comment(f"y_train from {path.name}: a first spec, written by nnrun init. Change it as you like."),
-        *(class_lines(sizes, "rows") if classes else []),
-        "dataset:",
-        "  npz:",
-        f"    path: {flow(relative(path, spec_path))}",
-        *(
-            ["    # x_test and y_test are the test set: `nnrun final` uses it, and counts the uses"]
-            * has_test
-        ),
-        *_preprocessing(inputs, sizes),
-        *_layers(inputs, sizes),
-        *remarked(f"validation: {flow(dict(split.validation))}", split.why, ""),
-    ]
+    test = "    # x_test and y_test are the test set: `nnrun final` uses it, and counts the uses"
+    text = spec_text(
+        "y_train",
+        path.name,
+        class_lines(sizes, "rows") if classes else [],
+        dataset_lines("npz", path, spec_path),
+        [test] if has_test else [],
+        _preprocessing(inputs, sizes),
+        _layers(inputs, sizes),
+        split.validation_lines(),
+    )
+    task_text = "labels" if labels else "regression"
     chosen = {
         "target": "y_train",
-        "task": f"classification, {len(classes):,} classes"
-        if classes
-        else "labels"
-        if labels
-        else "regression",
+        "task": f"classification, {len(classes):,} classes" if classes else task_text,
         "rows": f"{sizes.rows:,}",
         "test set": "x_test and y_test" if has_test else "none",
         "validation": split.said["validation"],
         "inputs": _shown(inputs),
     }
-    return InitialSpec("\n".join(lines) + "\n", chosen)
+    return InitialSpec(text, chosen)
 
 
 def _classes(targets: npt.NDArray[Any], task: TaskName | None, name: str) -> dict[str, int]:
@@ -130,16 +123,10 @@ def _shown(inputs: Any) -> str:
 
 
 def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
+    step = "standardize  # mean 0, standard deviation 1, fitted on training rows only"
     if isinstance(inputs, TokenRows):
-        lines = [
-            HEAD[0],
-            "  inputs: {multi_hot: 10000}  # 1 where a token occurs; fewer tokens need less memory",
-        ]
-    else:
-        lines = [
-            HEAD[0],
-            "  inputs: standardize  # mean 0, standard deviation 1, fitted on training rows only",
-        ]
+        step = "{multi_hot: 10000}  # 1 where a token occurs; fewer tokens need less memory"
+    lines = [HEAD[0], f"  inputs: {step}"]
     if not sizes.classes and not sizes.labels:
         lines.append("  targets: standardize  # trains better; mae is still in the target's own units")
     return lines

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nnrun.data.table import NumberColumn
 from nnrun.data.tables.read_table import ReadTable
+from nnrun.experiment.init.leaks import scaled
 
 _MOST_ROWS: Final = 2_000
 _MOST_COLUMNS: Final = 100
@@ -42,9 +43,8 @@ def explained(file: ReadTable, name: str, others: Sequence[str]) -> float | None
 
 def _scaled(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Numbers from -1 to 1, what is missing as the mean."""
-    wide = values.astype(np.float64)
-    missing = np.isnan(wide)
-    largest = float(np.abs(wide[~missing]).max(initial=0)) or 1.0
-    wide = wide / largest
-    wide[missing] = wide[~missing].mean() if not missing.all() else 0.0
-    return wide
+    missing = np.isnan(values)
+    if missing.all():
+        return np.zeros(len(values))
+    wide = scaled(values)
+    return np.where(missing, wide[~missing].mean(), wide)

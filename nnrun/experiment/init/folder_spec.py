@@ -7,12 +7,12 @@ from typing import Final
 
 from nnrun.data.sources.text_folder import files_of, folder_parts
 from nnrun.errors import DataError, UsageError, printable
-from nnrun.experiment.init.network import network_lines
+from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import HEAD, TEXT_STEP
 from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.table_spec import InitialSpec, class_lines
 from nnrun.experiment.init.validation import Split, usual_split
-from nnrun.experiment.init.writing import comment, comments, relative, remarked
+from nnrun.experiment.init.writing import comments, dataset_lines, remarked, spec_text
 from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
@@ -40,21 +40,16 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
         )
     sizes = Sizes(sum(counts.values()), counts, texts=True, own_test=parts.test is not None)
     split = usual_split(sizes)
-    name = path.resolve().name
-    lines = [
-        comment(
-            f"The folder of a text from {name}: a first spec, written by nnrun init. Change it as you like."
-        ),
-        *class_lines(sizes, "texts"),
-        "dataset:",
-        "  text_folder:",
-        f"    path: {flow(relative(path, spec_path))}",
-        *_test_lines(sizes, split),
-        *HEAD,
-        TEXT_STEP,
-        *network_lines(sizes),
-        *remarked(f"validation: {flow(dict(split.validation))}", split.why, ""),
-    ]
+    text = spec_text(
+        "The folder of a text",
+        path.resolve().name,
+        class_lines(sizes, "texts"),
+        dataset_lines("text_folder", path, spec_path),
+        _test_lines(sizes, split),
+        [*HEAD, TEXT_STEP],
+        network_lines(sizes),
+        split.validation_lines(),
+    )
     chosen = {
         "target": "the folder of each text",
         "task": f"classification, {len(counts):,} classes",
@@ -64,7 +59,7 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     }
     if sizes.own_test:
         chosen["test set"] = "the folder test/"
-    return InitialSpec("\n".join(lines) + "\n", chosen)
+    return InitialSpec(text, chosen)
 
 
 def _test_lines(sizes: Sizes, split: Split) -> list[str]:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
 from nnrun.data.tables.read_table import ReadTable
-from nnrun.spec.wording import quoted
 
 _ROWS_OF_A_VALUE: Final = 10
 _EXCEPTIONS: Final = 0.01  # of the rows outside the largest class
@@ -186,8 +185,3 @@ def _is_cut(values: npt.NDArray[Any], labels: npt.NDArray[np.int64], n_classes: 
     sorted_values, sorted_labels = values[order], labels[order]
     changes = sorted_labels[1:] != sorted_labels[:-1]
     return int(changes.sum()) == n_classes - 1 and bool((np.diff(sorted_values)[changes] > 0).all())
-
-
-def shown_copy(name: str, of: str) -> str:
-    """The sentence about a column that copies another."""
-    return f"{quoted(name)} carries the same information as {quoted(of)}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
-from nnrun.experiment.init import names, target_names, values
+from nnrun.experiment.init import names, target_names, value_patterns
 from nnrun.experiment.init.explained import explained
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.target import MOST_CLASSES, default_task, why_no_target
@@ -87,7 +87,7 @@ class _Table:
             for name, inferred in self.file.columns.items()
             if why_no_target(inferred, self.file.n_rows) is None
             and name not in self.roles.no_targets
-            and not any(doubt.kind == "names" for doubt in inferred.doubts)
+            and not any(warning.kind == "names" for warning in inferred.warnings)
         ]
 
     @cached_property
@@ -156,7 +156,7 @@ class _Column:
     table: _Table
 
     @property
-    def inferred(self) -> Inferred:
+    def inferred(self) -> ColumnInference:
         return self.table.file.columns[self.name]
 
     @property
@@ -169,7 +169,7 @@ class _Column:
 
     @property
     def is_balanced(self) -> bool:
-        return values.is_balanced(self.inferred)
+        return value_patterns.is_balanced(self.inferred)
 
     @property
     def at_end(self) -> bool:
@@ -277,8 +277,8 @@ def _set_by_somebody(column: _Column) -> float:
     """The groups or doses of an experiment, or what a file is sorted by."""
     named = column.folded in target_names.TARGET_NAMES
     balanced = column.is_balanced and not named and not column.is_only_dummy
-    steps = values.has_steps(column.inferred)
-    ordered = values.is_sorted(column.inferred)
+    steps = value_patterns.has_steps(column.inferred)
+    ordered = value_patterns.is_sorted(column.inferred)
     return balanced * _BALANCED + steps * _STEPS + ordered * _SORTED
 
 
@@ -334,16 +334,6 @@ def _candidate(column: _Column) -> Candidate:
     why = max(signs, default=(0.0, ""))[1]
     points = sum(points for points, _ in signs) + sum(rule(column) for rule in _DOUBTS)
     return Candidate(column.name, why, points)
-
-
-def default_target(file: ReadTable, stem: str) -> tuple[str, str]:
-    """The column to predict, and why it was chosen.
-
-    Raises:
-        DataError: no column can be predicted.
-    """
-    best = require_candidates(file, stem)[0]
-    return best.name, best.why
 
 
 def require_candidates(file: ReadTable, stem: str) -> tuple[Candidate, ...]:

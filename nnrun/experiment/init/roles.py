@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.tables.read_table import ReadTable
@@ -34,7 +34,7 @@ _WEEKDAYS: Final = _set("mon tue wed thu fri sat sun")
 _MONTHS: Final = _set("jan feb mar apr may jun jul aug sep oct nov dec")
 
 
-def whole_numbers(inferred: Inferred) -> npt.NDArray[Any] | None:
+def whole_numbers(inferred: ColumnInference) -> npt.NDArray[Any] | None:
     """The values that are there, if all of them are whole numbers."""
     column = inferred.column
     if not isinstance(column, NumberColumn):
@@ -43,13 +43,13 @@ def whole_numbers(inferred: Inferred) -> npt.NDArray[Any] | None:
     return values if len(values) and np.array_equal(values, np.round(values)) else None
 
 
-def is_dummy(inferred: Inferred) -> bool:
+def is_dummy(inferred: ColumnInference) -> bool:
     """Whether a column is a number that is 0 or 1."""
     values = whole_numbers(inferred)
     return values is not None and inferred.distinct == 2 and {0.0, 1.0} == set(np.unique(values).tolist())
 
 
-def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
+def counts_rows(name: str, inferred: ColumnInference, n_rows: int) -> bool:
     """Whether a column tells rows apart and says nothing of them: 0, 1, 2, ... in the rows' order or as all
     different whole numbers or codes under a name such as `customer_id`.
 
@@ -70,11 +70,11 @@ def counts_rows(name: str, inferred: Inferred, n_rows: int) -> bool:
     return bool((steps == 1).all() and values[0] in (0, 1)) and not names.names_time(name)
 
 
-def _nearly_all_differ(inferred: Inferred, present: int) -> bool:
+def _nearly_all_differ(inferred: ColumnInference, present: int) -> bool:
     return inferred.distinct is None or inferred.distinct > present / _ROWS_OF_A_MEMBER
 
 
-def repeats(name: str, inferred: Inferred, n_rows: int) -> bool:
+def repeats(name: str, inferred: ColumnInference, n_rows: int) -> bool:
     """Whether a column is an id of persons or things that have several rows each, such as `subject`."""
     if not names.names_members(name) or inferred.missing or inferred.distinct is None:
         return False
@@ -107,7 +107,7 @@ class SplitMark:
     sure: bool = True
 
 
-def split_mark(name: str, inferred: Inferred, n_rows: int) -> SplitMark | None:
+def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark | None:
     """What a column says of training, validation and test rows; None where it is another column.
 
     Its values may be words for the parts (train, valid, test), whatever its name; or its name is that of a
@@ -134,7 +134,7 @@ def split_mark(name: str, inferred: Inferred, n_rows: int) -> SplitMark | None:
     return SplitMark(name, sure=False)
 
 
-def _by_words(name: str, inferred: Inferred) -> SplitMark | None:
+def _by_words(name: str, inferred: ColumnInference) -> SplitMark | None:
     column = inferred.column
     assert isinstance(column, CategoryColumn)
     parts: dict[str, str] = {}
@@ -156,7 +156,7 @@ def _by_words(name: str, inferred: Inferred) -> SplitMark | None:
     return SplitMark(name, test=parts.get("test"), validation=parts.get("validation"))
 
 
-def _by_truth(name: str, inferred: Inferred) -> SplitMark | None:
+def _by_truth(name: str, inferred: ColumnInference) -> SplitMark | None:
     """A column `train` of true and false, or of 0 and 1 with more 1 than 0."""
     counts = counts_of_values(inferred.column)
     words = {
@@ -185,7 +185,7 @@ def _by_truth(name: str, inferred: Inferred) -> SplitMark | None:
 # --- times -------------------------------------------------------------------------------------------------
 
 
-def is_weekday_or_month(name: str, inferred: Inferred) -> bool:
+def is_weekday_or_month(name: str, inferred: ColumnInference) -> bool:
     """Whether a column holds days of the week or months, by its name or its values."""
     if names.names_weekday(name) or names.folded(name) in ("month", "mon"):
         return True
@@ -199,12 +199,12 @@ def is_weekday_or_month(name: str, inferred: Inferred) -> bool:
     )
 
 
-def is_year_dummy(name: str, inferred: Inferred) -> bool:
+def is_year_dummy(name: str, inferred: ColumnInference) -> bool:
     """Whether a column is 0 or 1 for a year."""
     return names.is_year_dummy(name) and is_dummy(inferred)
 
 
-def rises_evenly(inferred: Inferred) -> bool:
+def rises_evenly(inferred: ColumnInference) -> bool:
     """Whether a number goes up, or down, from row to row in steps of about one size: an order in time."""
     column = inferred.column
     if not isinstance(column, NumberColumn) or inferred.missing or len(column.values) < _ROWS_OF_A_SERIES:

@@ -16,13 +16,12 @@ from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.summaries.describe_file import kind_of_file, read_file
 from nnrun.data.table import NumberColumn
-from nnrun.data.tables.csv_reader import CsvRows
 from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.init.inputs import Inputs, choose_inputs, group_of
+from nnrun.experiment.init.input_columns import Inputs, choose_inputs, group_of
 from nnrun.experiment.init.likely_target import unable_by_name
-from nnrun.experiment.init.network import network_lines
+from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.sizes import Sizes
@@ -41,7 +40,16 @@ from nnrun.experiment.init.validation import (
     split_by_time,
     usual_split,
 )
-from nnrun.experiment.init.writing import comment, comments, flow_list, relative, remarked, some
+from nnrun.experiment.init.writing import (
+    comment,
+    comments,
+    dataset_lines,
+    flow_list,
+    relative,
+    remarked,
+    some,
+    spec_text,
+)
 from nnrun.spec import schema
 from nnrun.spec.wording import counted, listing, quoted
 from nnrun.spec.writing.dump import flow
@@ -128,15 +136,12 @@ def initial_spec_of_file(
     file = read_file(request.path, on_message) if file is None else file
     file, types = _with_target_types(request, file, on_message)
     decided = _decide(request, file, types)
-    lines = [
-        comment(
-            f"{listing(list(request.targets), 'and')} from {request.path.name}: a first spec, written by "
-            "nnrun init. "
-            "Change it as you like."
-        ),
-        *_about_target(decided),
-        *_dataset_lines(decided),
-        *preprocessing_lines(
+    text = spec_text(
+        listing(list(request.targets), "and"),
+        request.path.name,
+        _about_target(decided),
+        _dataset_lines(decided),
+        preprocessing_lines(
             file,
             decided.inputs.names,
             decided.tags,
@@ -144,10 +149,10 @@ def initial_spec_of_file(
             decided.request.task,
             decided.sizes.texts,
         ),
-        *network_lines(decided.sizes),
-        *_validation_lines(decided.split),
-    ]
-    return InitialSpec("\n".join(lines) + "\n", _chosen(decided))
+        network_lines(decided.sizes),
+        decided.split.validation_lines(),
+    )
+    return InitialSpec(text, _chosen(decided))
 
 
 def _with_target_types(
@@ -275,7 +280,7 @@ def _dataset_lines(decided: _Decided) -> list[str]:
     request, file, split = decided.request, decided.file, decided.split
     kind = kind_of_file(request.path.name)
     assert kind is not None, "a file of another kind cannot be read"
-    lines = ["dataset:", f"  {kind.kind}:", f"    path: {flow(relative(request.path, request.spec_path))}"]
+    lines = dataset_lines(kind.kind, request.path, request.spec_path)
     targets: Any = list(request.targets) if len(request.targets) > 1 else decided.target
     why = request.why_target
     if decided.runners_up:
@@ -339,11 +344,6 @@ def _input_lines(decided: _Decided) -> list[str]:
     return [*lines, *flow_list("inputs", inputs.names, "    ")]
 
 
-def _validation_lines(split: Split) -> list[str]:
-    why = "" if split.group is not None else split.why
-    return remarked(f"validation: {flow(dict(split.validation))}", why, "")
-
-
 # --- words for a screen ------------------------------------------------------------------------------------
 
 
@@ -398,7 +398,6 @@ def _marks(decided: _Decided, target: str) -> str:
     path = decided.request.path
     declared = {"path": str(path), "target": [target], **decided.file.keys}
     reader = reader_of(schema.Csv.model_validate(declared), path)
-    assert isinstance(reader, CsvRows), "the reader of CSV"
     return marks_sentence(missing_marks(reader, target))
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import NumberColumn
 from nnrun.data.tables.read_table import ReadTable
@@ -23,7 +23,7 @@ _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
 
 
-def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
+def why_no_target(inferred: ColumnInference, n_rows: int) -> str | None:
     """Why a column cannot be predicted, as the end of a sentence that begins with it; None where it can.
 
     Two rows or more must differ, and texts must be classes: not nearly all different, each of two rows or
@@ -44,7 +44,7 @@ def why_no_target(inferred: Inferred, n_rows: int) -> str | None:
     return why_no_classes(inferred, n_rows)
 
 
-def _why_no_two_classes(inferred: Inferred) -> str | None:
+def _why_no_two_classes(inferred: ColumnInference) -> str | None:
     counts = counts_of_values(inferred.column)
     rarest = min(counts, key=counts.__getitem__)
     return None if counts[rarest] > 1 else _single_row(rarest)
@@ -57,7 +57,7 @@ def _single_row(value: str) -> str:
     )
 
 
-def why_no_classes(inferred: Inferred, n_rows: int) -> str | None:
+def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
     """Why a column does not name classes; None where it does."""
     counts = counts_of_values(inferred.column)
     present = n_rows - inferred.missing
@@ -86,7 +86,7 @@ def require_target(file: ReadTable, name: str) -> None:
         raise DataError(f"{file.name}: column {quoted(name)} cannot be the target: it {why}.")
 
 
-def default_task(inferred: Inferred, n_rows: int, name: str = "") -> TaskName:
+def default_task(inferred: ColumnInference, n_rows: int, name: str = "") -> TaskName:
     """Classification for texts, and for whole numbers of 2 values, or of up to 10 with 10 rows for each.
 
     Under a name such as class, label, type or species the whole numbers from 0 or 1 on are up to 50 classes.
@@ -110,7 +110,7 @@ def default_task(inferred: Inferred, n_rows: int, name: str = "") -> TaskName:
     return "classification" if few else "regression"
 
 
-def possible_tasks(inferred: Inferred) -> tuple[TaskName, ...]:
+def possible_tasks(inferred: ColumnInference) -> tuple[TaskName, ...]:
     """How a target can be treated. What is 0 or 1 is two classes."""
     if isinstance(inferred.column, NumberColumn) and not is_dummy(inferred):
         return ("classification", "regression")

@@ -17,7 +17,9 @@ from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly
 from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
+from nnrun.experiment.init.writing import remarked
 from nnrun.spec.wording import counted, quoted
+from nnrun.spec.writing.dump import flow
 
 _PARTS_OF_A_SERIES: Final = 4
 _TEST: Final = "only for `nnrun final`, once everything is decided"
@@ -44,6 +46,10 @@ class Split:
     group: str | None = None
     reserved: tuple[str, ...] = ()
     said: Mapping[str, str] = field(default_factory=dict)
+
+    def validation_lines(self) -> list[str]:
+        """The key `validation`, its remark where none stands beside the group already."""
+        return remarked(f"validation: {flow(dict(self.validation))}", "" if self.group else self.why, "")
 
 
 def mark_to_use(roles: Roles) -> SplitMark | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,17 @@ from nnrun.errors import printable
 from nnrun.spec.writing.dump import flow
 
 _WIDTH: Final = 100
+
+
+def spec_text(what: str, file: str, *parts: Sequence[str]) -> str:
+    """The YAML of a first spec: a comment that says from where it is, then the lines of its parts."""
+    head = f"{what} from {file}: a first spec, written by nnrun init. Change it as you like."
+    return "\n".join([comment(head), *chain.from_iterable(parts)]) + "\n"
+
+
+def dataset_lines(kind: str, path: Path, spec_path: Path) -> list[str]:
+    """The beginning of the data set: its kind, and where it is."""
+    return ["dataset:", f"  {kind}:", f"    path: {flow(relative(path, spec_path))}"]
 
 
 def relative(path: Path, spec_path: Path) -> str:

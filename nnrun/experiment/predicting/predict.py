@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.new_rows.named_rows import NamedCodec
-from nnrun.data.new_rows.row_blocks import BadRow, Block, Codec, blocks_of
-from nnrun.data.new_rows.row_source import Kind, RowSource
-from nnrun.data.new_rows.table_rows import TableCodec
-from nnrun.data.new_rows.token_rows import TokenCodec
+from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
+from nnrun.data.new_rows.named_columns import NamedColumnDecoder
+from nnrun.data.new_rows.positional_columns import PositionalDecoder
+from nnrun.data.new_rows.row_source import RowSource
+from nnrun.data.new_rows.token_rows import TokenDecoder
 from nnrun.data.preprocess.unknown_values import UnknownCounts
 from nnrun.data.table import Table
 from nnrun.data.text.vocabulary import Vocabulary
@@ -46,7 +46,7 @@ class Predictor:
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
         meaning: what the outputs mean.
-        codec: makes their inputs of rows as they are written.
+        decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
         delimiter: between the fields of the CSV that they were trained on, where the spec says it.
     """
@@ -55,18 +55,9 @@ class Predictor:
     networks: tuple[TrainedNetwork, ...]
     functions: tuple[OutputFunction, ...]
     meaning: Meaning
-    codec: Codec[Any]
+    decoder: RowDecoder
     weights: UsedWeights
     delimiter: str | None = None
-
-    @property
-    def kind_of_lines(self) -> Kind:
-        """How rows are written where no file's name says it."""
-        if isinstance(self.codec, NamedCodec):
-            return "txt" if self.codec.takes_lines else "csv"
-        if isinstance(self.codec, TokenCodec):
-            return "txt" if self.codec.knows_words else "jsonl"
-        return "csv"
 
     def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
@@ -116,29 +107,29 @@ def load_predictor(
     listener.message(used.sentence)
     if len(networks) > 1:
         assert networks[0].member is not None, "several networks have names"
-        kind = networks[0].member.kind
+        kind = networks[0].member.type
         listener.message(
             f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
         )
     labels = load_labels(run)
     fitted = networks[0].fitted
-    codec: Codec[Any]
+    decoder: RowDecoder
     if fitted.table is not None and fitted.of_table:
-        codec = NamedCodec.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
+        decoder = NamedColumnDecoder.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
     elif fitted.n_features is None:
-        codec = _token_codec(
+        decoder = _token_decoder(
             run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener
         )
     else:
         names = labels.feature_names
         known = names if names is not None and len(names) == fitted.n_features else None
-        codec = TableCodec(fitted.n_features, known, listener.message)
+        decoder = PositionalDecoder(fitted.n_features, known, listener.message)
     return Predictor(
         run,
         networks,
         tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
         meaning_of(spec, fitted, labels),
-        codec,
+        decoder,
         used,
         spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
     )
@@ -171,15 +162,15 @@ def predict_source(
     """
     listener = listener or Listener()
     unknown = unknown_counts(predictor) if unknown is None else unknown
-    source = replace(source, delimiter=predictor.delimiter, on_message=listener.message)
-    for block in blocks_of(source, predictor.codec):
-        rows, outputs, bad = _outputs_of(predictor, block)
+    source = replace(source, delimiter=predictor.delimiter)
+    for batch in input_batches(source, predictor.decoder):
+        rows, outputs, bad = _outputs_of(predictor, batch)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
         for row in bad:
             listener.message(f"{source.name}: {row}; skipped")
-        if isinstance(block.inputs, Table):
-            unknown.add(block.inputs)
+        if isinstance(batch.inputs, Table):
+            unknown.add(batch.inputs)
         yield predictor.meaning.predictions(rows, outputs)
     for found in unknown.found:
         listener.message(f"{source.name}: {found}")
@@ -200,34 +191,34 @@ def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
     meaning, table = predictor.meaning, []
     unknown = unknown_counts(predictor)
     probabilities = meaning.kind != "numbers"
-    for block in predictor.codec.of_python(inputs):
-        rows, outputs, bad = _outputs_of(predictor, block)
+    for batch in predictor.decoder.of_python(inputs):
+        rows, outputs, bad = _outputs_of(predictor, batch)
         if bad:
             raise DataError(f"The inputs' {bad[0]}.")
-        if isinstance(block.inputs, Table):
-            unknown.add(block.inputs)
+        if isinstance(batch.inputs, Table):
+            unknown.add(batch.inputs)
         table += meaning.table(meaning.predictions(rows, outputs), probabilities=probabilities)
     for found in unknown.found:
         warnings.warn(f"The inputs' {found}", stacklevel=3)
     return pd.DataFrame(table, columns=meaning.columns(probabilities=probabilities)).set_index("row")
 
 
-def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, list[BadRow]]:
-    """Numbers and outputs of the good rows of a block, and all bad ones."""
-    inputs = block.inputs
-    if not block.bad and len(inputs):
+def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Array, list[BadRow]]:
+    """Numbers and outputs of the good rows of a batch, and all bad ones."""
+    inputs = batch.inputs
+    if not batch.bad and len(inputs):
         try:
             outputs = predictor.outputs(inputs)
         except DataError:
             pass  # some row cannot be taken: below it is found out which
         else:
             if np.isfinite(outputs).all():
-                return block.rows, outputs, []
+                return batch.rows, outputs, []
     problems = predictor.problems(inputs)
     usable = np.ones(len(inputs), bool)
     usable[list(problems)] = False
-    rows = np.array(block.rows, np.int64)
-    bad = block.bad + [BadRow(block.rows[i], block.lines[i], reason) for i, reason in problems.items()]
+    rows = np.array(batch.rows, np.int64)
+    bad = batch.bad + [BadRow(batch.rows[i], batch.lines[i], reason) for i, reason in problems.items()]
     if problems:
         inputs = inputs[usable] if isinstance(inputs, np.ndarray) else inputs.take(np.flatnonzero(usable))
         rows = rows[usable]
@@ -237,17 +228,17 @@ def _outputs_of(predictor: Predictor, block: Block) -> tuple[list[int], Array, l
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
         reason = "gives outputs that are not finite numbers: the row is far outside the training data"
-        bad += _bad_rows(block, without, reason)
+        bad += _bad_rows(batch, without, reason)
     return rows[finite].tolist(), outputs[finite], sorted(bad)
 
 
-def _bad_rows(block: Block, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
-    return [BadRow(block.rows[i], block.lines[i], reason) for i in np.flatnonzero(which)]
+def _bad_rows(batch: InputBatch, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
+    return [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(which)]
 
 
-def _token_codec(
+def _token_decoder(
     run: RunDirectory, declared: schema.Component, width: int, data_dir: Path | None, listener: Listener
-) -> TokenCodec:
+) -> TokenDecoder:
     @cache
     def vocabulary() -> Vocabulary:
         try:
@@ -265,5 +256,5 @@ def _token_codec(
         return found
 
     if isinstance(declared, (schema.Imdb, schema.Reuters)):
-        return TokenCodec(vocabulary, True, declared.num_words, declared.skip_top, listener.message)
-    return TokenCodec(vocabulary, False, on_message=listener.message)
+        return TokenDecoder(vocabulary, True, declared.num_words, declared.skip_top, listener.message)
+    return TokenDecoder(vocabulary, False, on_message=listener.message)

@@ -146,7 +146,7 @@ def predict_split(
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)
     if len(networks) > 1:
-        kind = None if networks[0].member is None else networks[0].member.kind
+        kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
     return SplitPredictions(opened, meaning, split, combined, samples.targets[combined.rows], look)
 
@@ -177,7 +177,7 @@ def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
         members = [network.member for network in networks if network.member is not None]
         names = listing([member.folder for member in members])
         raise UsageError(
-            f"--split train: the {members[0].kind}s of {run.id} were trained on different rows. "
+            f"--split train: the {members[0].type}s of {run.id} were trained on different rows. "
             f"Name one with --member ({names}); or use --split validation, where each row is predicted by "
             "networks that did not train on it."
         )

@@ -11,7 +11,7 @@ from nnrun.data.dataset import Array
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
-from nnrun.experiment.setup.load_data import columns_aside
+from nnrun.experiment.setup.load_data import split_columns_of
 from nnrun.spec import schema
 from nnrun.validation.splits import Fold, make_folds
 
@@ -23,7 +23,7 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
         DataError: the data do not allow it.
     """
     groups, column = dataset.train.groups, None
-    for name in columns_aside(spec.validation):
+    for name in split_columns_of(spec.validation):
         found = _column(dataset, name)
         if isinstance(spec.validation, schema.KFold):
             groups = _groups_of(found)
@@ -48,7 +48,7 @@ def labels_of(dataset: Dataset) -> Array | None:
 
 def _column(dataset: Dataset, name: str) -> Column:
     """A column that the validation names: one that was put aside, or an input."""
-    tables = [dataset.train.aside, dataset.train.inputs]
+    tables = [dataset.train.split_columns, dataset.train.inputs]
     for table in tables:
         if isinstance(table, Table) and name in table.by_name:
             return table.by_name[name]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnrun.data.sources.table_file import default_inputs
-from nnrun.experiment.setup.load_data import columns_aside
+from nnrun.experiment.setup.load_data import split_columns_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
@@ -22,10 +22,10 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
     dataset = spec.dataset
     if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
         return changed
-    aside = columns_aside(spec.validation)
-    if set(aside) <= set(columns_aside(validation)):
+    split_columns = split_columns_of(spec.validation)
+    if set(split_columns) <= set(split_columns_of(validation)):
         return changed
-    update = {"inputs": default_inputs(dataset, aside)}
+    update = {"inputs": default_inputs(dataset, split_columns)}
     return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
 
 

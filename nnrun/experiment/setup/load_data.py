@@ -32,13 +32,13 @@ def load_data(
         spec.dataset,
         data_dir=data_dir,
         smoke=smoke,
-        aside=columns_aside(spec.validation),
+        split_columns=split_columns_of(spec.validation),
         on_message=on_message,
     )
     return with_classes(spec, dataset)
 
 
-def columns_aside(validation: schema.Component) -> tuple[str, ...]:
+def split_columns_of(validation: schema.Component) -> tuple[str, ...]:
     """The columns that tell which rows validate. They are no inputs by default."""
     match validation:
         case schema.Holdout(column=str(column)) | schema.TimeSeries(column=str(column)):

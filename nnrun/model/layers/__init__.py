@@ -1,6 +1,7 @@
 """Layers: what each needs to start from, and what it computes. They hold no weights.
 
-A new one is a type in `nnrun.spec.schema`, its shape in `nnrun.spec.shapes`, and a class here.
+A new one is a type in `nnrun.spec.schema.layers`, which says the shape that it gives, and a class here with
+its line in `LAYERS`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.convolution import ConvolutionLayer
 from nnrun.model.layers.dense import DenseLayer
 from nnrun.model.layers.embedding import EmbeddingLayer
-from nnrun.model.layers.kernel import KernelLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
 from nnrun.model.layers.recurrent import GruLayer, LstmLayer
@@ -41,7 +41,6 @@ __all__ = [
     "DenseLayer",
     "DropoutLayer",
     "EmbeddingLayer",
-    "KernelLayer",
     "Layer",
     "Parameters",
     "Weight",

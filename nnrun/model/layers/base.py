@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -17,12 +17,21 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
+from nnrun.model.layers.initializers import Initializer, zeros
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 Parameters = Mapping[str, Tensor]
 Shape = tuple[int, ...]
 S = TypeVar("S", bound=schema.Component)
+
+
+NORMS = ("l1", "l2")
+
+
+def strength_name(weight: str, norm: str) -> str:
+    """The name of a weight's strengths of a norm, where each replica has its own: `0.weight.l2`."""
+    return f"{weight}.{norm}"
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,17 @@ class Weight:
             (out,), and (1,) as ().
         trainable: whether the optimizer updates it; else it is a buffer, such as a moving mean.
         dtype: NumPy's name of its type.
+        initializer: makes one replica's first values.
+        regularizer: the penalty on it that the loss gets, as the spec declares it; None for none. Replicas
+            may have strengths of their own: (R,) under `strength_name` among the parameters.
     """
 
     shape: Shape
     layout: Literal["same", "transposed", "row"] = "same"
     trainable: bool = True
     dtype: str = "float32"
+    initializer: Initializer = field(default=zeros, compare=False)
+    regularizer: schema.Component | None = field(default=None, compare=False)
 
     @property
     def num_elements(self) -> int:
@@ -51,6 +65,19 @@ class Weight:
     def file_shape(self) -> Shape:
         """Its shape in a weights file."""
         return {"same": self.shape, "transposed": self.shape[::-1], "row": self.shape[1:]}[self.layout]
+
+    def strength(self, norm: str) -> float:
+        """How strongly the regularizer penalizes a norm."""
+        return float(getattr(self.regularizer, norm, 0.0))
+
+    def penalty(self, name: str, parameters: Parameters) -> Tensor | None:
+        """(R,): the regularizer's term of each replica; None where there is none. `name` is its own."""
+        l1, l2 = (parameters.get(strength_name(name, norm), self.strength(norm)) for norm in NORMS)
+        if isinstance(l1, float) and isinstance(l2, float) and l1 == l2 == 0:
+            return None
+        kernel = parameters[name]
+        axes = tuple(range(1, kernel.dim()))
+        return l1 * kernel.abs().sum(axes) + l2 * kernel.square().sum(axes)
 
     def to_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """One replica's array as a weights file has it."""
@@ -87,8 +114,8 @@ class Layer(ABC, Generic[S]):
         return {}
 
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """One replica's first weights, float32: zeros where a layer says nothing else."""
-        return {name: np.zeros(weight.shape, np.float32) for name, weight in self.weights.items()}
+        """One replica's first weights, float32, drawn one after the other."""
+        return {name: weight.initializer(rng, weight.shape) for name, weight in self.weights.items()}
 
     @abstractmethod
     def forward(
@@ -137,7 +164,9 @@ class Layer(ABC, Generic[S]):
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """(R,): the regularization term of each replica, or None where there is none."""
-        return None
+        terms = [weight.penalty(name, parameters) for name, weight in self.weights.items()]
+        present = [term for term in terms if term is not None]
+        return sum(present[1:], present[0]) if present else None
 
 
 def along_last(value: Tensor, like: Tensor) -> Tensor:

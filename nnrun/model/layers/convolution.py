@@ -6,22 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnrun.model.layers.base import Parameters, Weight
-from nnrun.model.layers.kernel import KernelLayer, glorot_uniform
+from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import glorot_uniform
 from nnrun.model.layers.windows import padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.shapes import along
+from nnrun.spec.schema.layer_shapes import along
 
 
 @dataclass(frozen=True)
-class ConvolutionLayer(KernelLayer[schema.Conv1D | schema.Conv2D]):
+class ConvolutionLayer(Layer[schema.Conv1D | schema.Conv2D]):
     """A kernel (R, out, in, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
 
     @cached_property
@@ -40,16 +39,15 @@ class ConvolutionLayer(KernelLayer[schema.Conv1D | schema.Conv2D]):
     def weights(self) -> Mapping[str, Weight]:
         """Kernel and bias."""
         filters, channels = self.spec.filters, self.input_shape[-1]
-        kernel = {self.name("weight"): Weight((filters, channels, *self.window))}
+        field = math.prod(self.window)  # each window is counted in the fans
+        kernel = {
+            self.name("weight"): Weight(
+                (filters, channels, *self.window),
+                initializer=glorot_uniform(field * channels, field * filters),
+                regularizer=self.spec.kernel_regularizer,
+            )
+        }
         return kernel | ({self.name("bias"): Weight((filters,))} if self.spec.use_bias else {})
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """A Glorot-uniform kernel, each window counted in its fans; a zero bias."""
-        name = self.name("weight")
-        filters, channels, *window = self.weights[name].shape
-        field = math.prod(window)
-        kernel = glorot_uniform(rng, self.weights[name].shape, field * channels, field * filters)
-        return {**super().initial(rng), name: kernel}
 
     @property
     def description(self) -> str:
@@ -75,4 +73,4 @@ class ConvolutionLayer(KernelLayer[schema.Conv1D | schema.Conv2D]):
         convolve = F.conv1d if len(self.window) == 1 else F.conv2d
         found: Tensor = convolve(images, kernel, bias, self.strides, groups=replicas)
         by_replica = found.view(found.shape[0], replicas, self.spec.filters, *found.shape[2:])
-        return self.activate(by_replica.movedim(0, 1).movedim(2, -1))
+        return ACTIVATIONS[self.spec.activation](by_replica.movedim(0, 1).movedim(2, -1))

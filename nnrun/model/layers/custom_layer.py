@@ -23,7 +23,7 @@ from nnrun.model.layers.base import Layer, Parameters, Shape, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
-from nnrun.spec.shapes import shape_text
+from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import listing
 
 _INPUT_SHAPE = "input_shape"

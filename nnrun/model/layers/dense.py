@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, multiply
-from nnrun.model.layers.base import Parameters, Weight
-from nnrun.model.layers.kernel import KernelLayer, glorot_uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import glorot_uniform
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 
 @dataclass(frozen=True)
-class DenseLayer(KernelLayer[schema.Dense]):
+class DenseLayer(Layer[schema.Dense]):
     """A kernel (R, in, out), a bias (R, 1, out). A weights file follows PyTorch: (out, in) and (out,)."""
 
     takes_sparse: ClassVar[bool] = True
@@ -38,14 +38,17 @@ class DenseLayer(KernelLayer[schema.Dense]):
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Kernel and bias."""
-        kernel = {self.name("weight"): Weight((self.input_shape[-1], self.units), "transposed")}
+        shape = (self.input_shape[-1], self.units)
+        kernel = {
+            self.name("weight"): Weight(
+                shape,
+                "transposed",
+                initializer=glorot_uniform(*shape),
+                regularizer=self.spec.kernel_regularizer,
+            )
+        }
         bias = {self.name("bias"): Weight((1, self.units), "row")} if self.spec.use_bias else {}
         return kernel | bias
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """A Glorot-uniform kernel, a zero bias."""
-        shape = (self.input_shape[-1], self.units)
-        return {**super().initial(rng), self.name("weight"): glorot_uniform(rng, shape, *shape)}
 
     @property
     def description(self) -> str:
@@ -74,3 +77,7 @@ class DenseLayer(KernelLayer[schema.Dense]):
     ) -> Tensor:
         """activation(x @ kernel + bias)."""
         return self.activate(self.linear(parameters, x))
+
+    def activate(self, z: Tensor) -> Tensor:
+        """The activation function alone."""
+        return ACTIVATIONS[self.spec.activation](z)

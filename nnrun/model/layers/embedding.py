@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import uniform
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -27,12 +26,11 @@ class EmbeddingLayer(Layer[schema.Embedding]):
     def weights(self) -> Mapping[str, Weight]:
         """The table."""
         assert self.spec.input_dim is not None, "the network fills it in"
-        return {self.name("weight"): Weight((self.spec.input_dim, self.spec.output_dim))}
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """Uniform from -0.05 to 0.05."""
-        ((name, weight),) = self.weights.items()
-        return {name: rng.uniform(-_LIMIT, _LIMIT, weight.shape).astype(np.float32)}
+        return {
+            self.name("weight"): Weight(
+                (self.spec.input_dim, self.spec.output_dim), initializer=uniform(_LIMIT)
+            )
+        }
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None

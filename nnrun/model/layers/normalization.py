@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
+from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -28,14 +27,9 @@ def _scaled(
 
 
 def _scale_and_center(layer: BatchNormalizationLayer | LayerNormalizationLayer) -> dict[str, Weight]:
-    vector = Weight(layer.input_shape[-1:])
-    weights = {layer.name("weight"): vector} if layer.spec.scale else {}
-    return weights | ({layer.name("bias"): vector} if layer.spec.center else {})
-
-
-def _ones(layer: Layer[Any], *names: str) -> dict[str, np.ndarray[Any, Any]]:
-    full = [layer.name(name) for name in names]
-    return {name: np.ones(layer.weights[name].shape, np.float32) for name in full if name in layer.weights}
+    shape = layer.input_shape[-1:]
+    weights = {layer.name("weight"): Weight(shape, initializer=ones)} if layer.spec.scale else {}
+    return weights | ({layer.name("bias"): Weight(shape)} if layer.spec.center else {})
 
 
 @dataclass(frozen=True)
@@ -48,13 +42,11 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Scale and centre, which are trained; moving mean and variance, which are buffers."""
-        kept = Weight(self.input_shape[-1:], trainable=False)
-        names = (self.name("running_mean"), self.name("running_var"))
-        return _scale_and_center(self) | dict.fromkeys(names, kept)
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """Scale and variance 1, centre and mean 0."""
-        return {**super().initial(rng), **_ones(self, "weight", "running_var")}
+        shape = self.input_shape[-1:]
+        return _scale_and_center(self) | {
+            self.name("running_mean"): Weight(shape, trainable=False),
+            self.name("running_var"): Weight(shape, trainable=False, initializer=ones),
+        }
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
@@ -81,10 +73,6 @@ class LayerNormalizationLayer(Layer[schema.LayerNormalization]):
     def weights(self) -> Mapping[str, Weight]:
         """Scale and centre."""
         return _scale_and_center(self)
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """Scale 1, centre 0."""
-        return {**super().initial(rng), **_ones(self, "weight")}
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None

@@ -11,7 +11,7 @@ from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.layers.windows import channels_first, channels_last, padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.shapes import along
+from nnrun.spec.schema.layer_shapes import along
 
 
 @dataclass(frozen=True)

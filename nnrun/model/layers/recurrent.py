@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.kernel import glorot_uniform, orthogonal
+from nnrun.model.layers.initializers import glorot_uniform, orthogonal
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -39,21 +39,15 @@ class RecurrentLayer(Layer[T], Generic[T]):
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Kernel (R, features, gates * units), recurrent kernel (R, units, gates * units), bias."""
-        columns = self.gates * self.spec.units
+        features, units = self.input_shape[1], self.spec.units
+        columns = self.gates * units
         weights = {
-            self.name("weight_ih"): Weight((self.input_shape[1], columns), "transposed"),
-            self.name("weight_hh"): Weight((self.spec.units, columns), "transposed"),
+            self.name("weight_ih"): Weight(
+                (features, columns), "transposed", initializer=glorot_uniform(features, columns)
+            ),
+            self.name("weight_hh"): Weight((units, columns), "transposed", initializer=orthogonal),
         }
         return weights | ({self.name("bias"): self.bias} if self.spec.use_bias else {})
-
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """A Glorot-uniform kernel over all gates, an orthogonal recurrent kernel, a zero bias."""
-        features, columns = self.weights[self.name("weight_ih")].shape
-        return {
-            **super().initial(rng),
-            self.name("weight_ih"): glorot_uniform(rng, (features, columns), features, columns),
-            self.name("weight_hh"): orthogonal(rng, self.spec.units, columns),
-        }
 
     @property
     def description(self) -> str:
@@ -119,13 +113,12 @@ class LstmLayer(RecurrentLayer[schema.Lstm]):
     @property
     def bias(self) -> Weight:
         """(R, 1, 4 * units); in a file (4 * units,)."""
-        return Weight((1, 4 * self.spec.units), "row")
+        return Weight((1, 4 * self.spec.units), "row", initializer=self._first_bias)
 
-    def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
-        """The forget gate's bias is 1 with `unit_forget_bias` (Jozefowicz et al. 2015)."""
-        values = super().initial(rng)
-        if self.spec.use_bias and self.spec.unit_forget_bias:
-            values[self.name("bias")][:, self.spec.units : 2 * self.spec.units] = 1
+    def _first_bias(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """0, and 1 for the forget gate with `unit_forget_bias` (Jozefowicz et al. 2015)."""
+        values = np.zeros(shape, np.float32)
+        values[:, self.spec.units : 2 * self.spec.units] = self.spec.unit_forget_bias
         return values
 
     def input_bias(self, parameters: Parameters) -> Tensor | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnrun.spec.shapes import same_padding
+from nnrun.spec.schema.layer_shapes import same_padding
 
 
 def channels_first(x: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def _loss_of_classes(loss: schema.Component) -> tuple[Any, ...] | None:
 
 def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
     penalties: list[schema.Component | None] = [
-        layer.kernel_regularizer for layer in spec.layers if isinstance(layer, schema.KernelLayer)
+        regularizer for layer in spec.layers for regularizer in schema.regularizers(layer).values()
     ]
     return penalties if any(penalties) else []
 

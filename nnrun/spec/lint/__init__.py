@@ -7,30 +7,16 @@ findings. A new rule goes into the module of its subject and into that module's 
 from __future__ import annotations
 
 from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts
-from nnrun.spec.lint import (
-    custom_rules,
-    file_rules,
-    layer_rules,
-    metric_rules,
-    network_rules,
-    row_rules,
-    step_rules,
-    sweep_rules,
-    training_rules,
-)
+from nnrun.spec.lint import data_rules, network_rules, step_rules, sweep_rules, training_rules
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.schema import ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
-    *layer_rules.RULES,
     *network_rules.RULES,
-    *file_rules.RULES,
+    *data_rules.RULES,
     *step_rules.RULES,
-    *row_rules.RULES,
-    *metric_rules.RULES,
     *training_rules.RULES,
     *sweep_rules.RULES,
-    *custom_rules.RULES,
 )
 
 

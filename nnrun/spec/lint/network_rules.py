@@ -1,4 +1,4 @@
-"""What the network puts out, against the loss, the targets and the classes of the data set."""
+"""The layers against each other, and what they put out against the loss, the targets and the classes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,87 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.npz_header import image_size
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.shapes import ShapeError, row_shape, trace
+from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
+from nnrun.spec.shapes import row_shape, trace
 from nnrun.spec.wording import counted
+
+
+def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each layer takes what the one before it gives, as far as sizes are known without the data."""
+    try:
+        shapes = trace(spec.layers, row_shape(spec, facts))
+    except ShapeError as error:
+        key = (error.key,) if error.key else ()
+        text = str(error)
+        if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
+            size = image_size(spec.dataset.path)
+            text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
+        yield Finding(("layers", error.position, spec.layers[error.position].kind, *key), text)
+    else:
+        yield from _one_row_at_the_end(spec, shapes)
+
+
+def _one_row_at_the_end(spec: schema.ExperimentSpec, shapes: list[Shape]) -> Iterator[Finding]:
+    last = spec.layers[-1]
+    if len(shapes) < len(spec.layers):  # only the code of a custom layer tells
+        return
+    if len(shapes[-1]) == 1 or not isinstance(last, schema.Dense):
+        return
+    before = spec.layers[-2]
+    instead = (
+        f", or set return_sequences: false in {before.kind}"
+        if isinstance(before, (schema.Lstm, schema.Gru))
+        else ""
+    )
+    yield Finding(
+        ("layers", len(spec.layers) - 1, "dense"),
+        f"the last layer gives {shape_text(shapes[-1])} per row, and predictions are ({last.units}); "
+        f"add flatten or global_average_pooling before it{instead}",
+    )
+
+
+def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
+    first, steps = spec.layers[0], spec.preprocessing.inputs
+    padded = any(isinstance(step, schema.Pad) for step in steps)
+    made = any(isinstance(step, schema.Tokens) for step in steps)
+    is_table = facts.inputs == "table" and not made
+    if isinstance(first, schema.Custom):  # it may be an embedding
+        return
+    if not isinstance(first, schema.Embedding):
+        later = any(isinstance(layer, schema.Embedding) for layer in spec.layers)  # a finding of its own
+        if padded and not is_table and not later:
+            yield Finding(
+                ("layers", 0, first.kind),
+                "pad gives word indices, which are names, not amounts; begin the layers with embedding",
+            )
+        return
+    at = ("layers", 0, "embedding")
+    if is_table:
+        name = dataset_name(spec)
+        yield Finding(at, f"embedding looks up word indices, and {name} is a table of numbers; remove it")
+    elif not padded:
+        other = next((step.kind for step in steps if not isinstance(step, schema.NoInputStep)), None)
+        if other is not None:
+            yield Finding(
+                at,
+                f"embedding looks up word indices, and {other} gives none; use preprocessing: "
+                "{inputs: pad}",
+            )
+        elif facts.inputs is None:
+            yield Finding(
+                at,
+                "embedding looks up word indices in rows of one length; add preprocessing: {inputs: pad}",
+            )
+    elif first.input_dim is not None and facts.num_words is not None and first.input_dim < facts.num_words:
+        yield Finding(
+            (*at, "input_dim"),
+            f"input_dim {first.input_dim:,} has no vector for word indices up to num_words "
+            f"{facts.num_words:,}; leave it out, or make it that large",
+        )
+
 
 CROSSENTROPIES = (
     schema.BinaryCrossentropy,
@@ -283,17 +361,18 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`l1_l2` is 0 and 0 unless it is told otherwise."""
     for position, layer in enumerate(spec.layers):
-        if isinstance(layer, schema.KernelLayer) and isinstance(layer.kernel_regularizer, schema.L1L2):
-            regularizer = layer.kernel_regularizer
-            if regularizer.l1 == 0 and regularizer.l2 == 0:
+        for name, regularizer in schema.regularizers(layer).items():
+            if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
                 yield Finding(
-                    ("layers", position, layer.kind, "kernel_regularizer", "l1_l2"),
+                    ("layers", position, layer.kind, name, "l1_l2"),
                     "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
                     "warning",
                 )
 
 
 RULES: tuple[Rule, ...] = (
+    layers_fit_each_other,
+    embedding_takes_padded_tokens,
     last_layer_is_dense,
     loss_suits_the_task,
     softmax_has_something_to_choose,

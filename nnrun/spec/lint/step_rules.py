@@ -1,11 +1,13 @@
-"""The input steps, against each other and against what is known of the data set."""
+"""The input steps, against each other and the data set, and what a spec says about custom code."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 from nnrun.spec import schema
+from nnrun.spec.custom_objects import custom_parts, is_custom_name
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
@@ -243,10 +245,44 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             )
 
 
+_COLUMN = re.compile(r"[A-Za-z_]\w*")
+
+
+def custom_names_are_importable(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`package.module:name`."""
+    for place, part in custom_parts(spec):
+        if not is_custom_name(part.object):
+            yield Finding(
+                (*place, "custom", "object"),
+                f"found {quoted(part.object)}; write package.module:name, as in my_losses:focal",
+            )
+        named = part.name if isinstance(part, schema.CustomMetric) else None
+        if named is not None and not _COLUMN.fullmatch(named):
+            yield Finding(
+                (*place, "custom", "name"),
+                f"{quoted(named)} must be a column name: letters, digits and underscores only",
+            )
+
+
+def custom_preprocessing_is_last(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """It takes the columns once they are numbers."""
+    steps = spec.preprocessing.inputs
+    for position, step in enumerate(steps):
+        followers = [other for other in steps[position + 1 :] if not isinstance(other, schema.Custom)]
+        if isinstance(step, schema.Custom) and followers:
+            yield Finding(
+                ("preprocessing", "inputs", position, "custom"),
+                f"a custom step takes rows that are numbers already, and {followers[0].kind} follows; "
+                "put it last",
+            )
+
+
 RULES: tuple[Rule, ...] = (
     none_stands_alone,
     word_indices_become_rows,
     steps_follow_each_other,
     a_constant_has_its_value,
     multi_hot_is_wide_enough,
+    custom_names_are_importable,
+    custom_preprocessing_is_last,
 )

@@ -1,4 +1,4 @@
-"""Learning-rate schedules, gradient clipping and class weights that mean something."""
+"""Metrics, early stopping, learning-rate schedules, gradient clipping and class weights."""
 
 from __future__ import annotations
 
@@ -7,13 +7,142 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.lint.metric_rules import not_a_column
-from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.lint.network_rules import CROSSENTROPIES, dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.wording import counted
+from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
+from nnrun.spec.wording import counted, listing, nearest, quoted
+
+_CLASS_METRICS = (
+    schema.Accuracy,
+    schema.TopK,
+    schema.Precision,
+    schema.Recall,
+    schema.F1,
+    schema.Auc,
+    schema.AveragePrecision,
+)
+
+_TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
 
-def _at(position: int, part: schema.Component, *key: str) -> Location:
+def _at(position: int, metric: schema.Component, *key: str) -> Location:
+    return ("metrics", position, metric.kind, *key)
+
+
+def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Each metric is a column of its own."""
+    seen: set[str] = set()
+    for position, metric in enumerate(spec.metrics):
+        column = metric_column(metric)
+        if isinstance(metric, schema.CustomMetric) and column in _TAKEN:
+            yield Finding(
+                _at(position, metric), f"a column of another kind is called {quoted(column)}; give it a name"
+            )
+        elif column in seen:
+            advice = "; give one of them a name" if isinstance(metric, schema.CustomMetric) else ""
+            yield Finding(
+                _at(position, metric), f"{column} is in the list twice; each metric is one column{advice}"
+            )
+        seen.add(column)
+
+
+def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Accuracy and its kin need probabilities of classes."""
+    output = output_of(spec)
+    for position, metric in enumerate(spec.metrics):
+        if not isinstance(metric, _CLASS_METRICS):
+            continue
+        if facts.task == "regression":
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} is for classes, and {dataset_name(spec)} has a number to predict; "
+                "use mae, mse, rmse or r2",
+            )
+        elif output is not None and output.layer.activation not in ("sigmoid", "softmax"):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} needs probabilities, and the last layer's activation is "
+                f"{output.layer.activation}; "
+                "use sigmoid or softmax there, or a metric such as mae",
+            )
+        elif isinstance(metric, schema.TopK):
+            yield from _top_k(spec, facts, position, metric)
+        elif isinstance(metric, schema.Auc) and output is not None and output.layer.activation == "softmax":
+            yield Finding(
+                _at(position, metric),
+                "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
+                "average_precision",
+            )
+
+
+def _top_k(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, metric: schema.TopK
+) -> Iterator[Finding]:
+    output = output_of(spec)
+    if output is None:
+        return
+    if output.layer.units == 1:
+        yield Finding(
+            _at(position, metric),
+            "top_k needs one unit for each class, and the last layer has 1; use accuracy",
+        )
+        return
+    classes = facts.classes or output.layer.units
+    if metric.k >= classes:
+        yield Finding(
+            _at(position, metric, "k"),
+            f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}",
+        )
+
+
+def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Distances mean nothing between class indices, and r2 and rmse belong to regression."""
+    output = output_of(spec)
+    indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
+        targets_kind(spec) == "class_index" and output is not None and output.layer.units > 1
+    )
+    for position, metric in enumerate(spec.metrics):
+        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, CROSSENTROPIES):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
+            )
+        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and indices:
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} measures distances, and the targets are class indices; use accuracy",
+            )
+
+
+def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`monitor` names a column that the history will have."""
+    if spec.early_stopping is not None:
+        message = not_a_column(spec, spec.early_stopping.monitor, "early stopping")
+        if message is not None:
+            yield Finding(("early_stopping", "monitor"), message)
+
+
+def not_a_column(spec: schema.ExperimentSpec, monitor: str, watcher: str) -> str | None:
+    """Why `watcher` cannot watch the column `monitor`; None where the history will have it."""
+    trained = trained_columns(spec)
+    validated = [f"val_{column}" for column in trained]
+    columns = [*validated_columns(spec), *trained]
+    if monitor in columns:
+        return None
+    prefix = "val_" if monitor.startswith("val_") else ""
+    canonical = prefix + str(schema.component_name(monitor.removeprefix(prefix)))
+    if columns == trained and {monitor, canonical} & set(validated):
+        return (
+            f"{watcher} watches {monitor}, but validation is none, so there is no such column; set "
+            f"validation, or watch {listing(columns)}"
+        )
+    match = canonical if canonical in columns else nearest(monitor, columns)
+    message = f"no column is called {quoted(monitor)}"
+    message += f"; did you mean {quoted(match)}?" if match else "."
+    return f"{message} This run has {listing(columns, 'and')}"
+
+
+def _at_schedule(position: int, part: schema.Component, *key: str) -> Location:
     return ("learning_rate_schedule", position, part.kind, *key)
 
 
@@ -23,17 +152,17 @@ def schedule_is_a_warmup_and_one_other(spec: schema.ExperimentSpec, facts: Datas
         first = spec.learning_rate_schedule[0]
         if isinstance(part, schema.Warmup):
             yield Finding(
-                _at(position, part), "a warm-up comes first; put it at the beginning, and only once"
+                _at_schedule(position, part), "a warm-up comes first; put it at the beginning, and only once"
             )
         elif position > 1 or not isinstance(first, schema.Warmup):
             yield Finding(
-                _at(position, part),
+                _at_schedule(position, part),
                 "only one schedule can set the rate of an epoch; keep one, with or without a warmup "
                 "before it",
             )
         elif isinstance(part, schema.Rates):
             yield Finding(
-                _at(position, part),
+                _at_schedule(position, part),
                 "rates sets the rate of every epoch, so a warm-up has no effect; remove one",
             )
 
@@ -44,7 +173,7 @@ def schedule_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) 
         if isinstance(part, schema.ReduceOnPlateau):
             message = not_a_column(spec, part.monitor, "reduce_on_plateau")
             if message is not None:
-                yield Finding(_at(position, part, "monitor"), message)
+                yield Finding(_at_schedule(position, part, "monitor"), message)
 
 
 def schedule_does_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -53,13 +182,13 @@ def schedule_does_something(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
     for position, part in enumerate(spec.learning_rate_schedule):
         if isinstance(part, schema.ReduceOnPlateau) and part.min_learning_rate >= rate:
             yield Finding(
-                _at(position, part, "min_learning_rate"),
+                _at_schedule(position, part, "min_learning_rate"),
                 f"the optimizer's learning rate is {rate:g}, so it cannot be reduced to "
                 f"{part.min_learning_rate:g}; use a smaller min_learning_rate",
             )
         elif isinstance(part, schema.Warmup) and part.epochs >= spec.epochs:
             yield Finding(
-                _at(position, part, "epochs"),
+                _at_schedule(position, part, "epochs"),
                 f"the warm-up takes {counted(part.epochs, 'epoch')} of {spec.epochs}: no epoch has the "
                 "full learning rate",
                 "warning",
@@ -98,6 +227,10 @@ def class_weights_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
 
 
 RULES: tuple[Rule, ...] = (
+    metrics_differ,
+    class_metrics_are_for_classes,
+    number_metrics_are_for_numbers,
+    early_stopping_watches_a_column,
     schedule_is_a_warmup_and_one_other,
     schedule_watches_a_column,
     schedule_does_something,

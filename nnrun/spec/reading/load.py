@@ -12,11 +12,9 @@ from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
-from nnrun.spec.fold_types import has_folds
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.reading.empty_values import empty_values
 from nnrun.spec.reading.explain import explain
-from nnrun.spec.reading.locate import Location, locate
+from nnrun.spec.reading.locate import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.spec_file import read_spec_file
@@ -132,7 +130,7 @@ def load_with_folds(
     own = check_tree(tree)
     kind = own.spec.validation.kind
     changes: list[Override] = []
-    if not has_folds(own.spec.validation):
+    if not own.spec.validation.has_folds:
         _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
         kind = KFold.kind
         changes.append(Override.of_value("validation", kind, prevails=True))

@@ -1,4 +1,7 @@
-"""The types of a spec, with every default, and nothing else: one module for each family of components.
+"""The types of a spec, with every default: one module for each family of components.
+
+A preprocessing step says what it takes and gives, a layer which shape it gives, so that a spec can be checked
+without its data; nothing here computes with any.
 
 A *component* is a name, or a one-key map from a name to its parameters; one with an obvious parameter takes a
 bare value. `Component` understands the three forms, so that the same grammar holds for a spec file, for
@@ -10,7 +13,8 @@ bare value. `Component` understands the three forms, so that the same grammar ho
 
 Defaults are those of Keras 3 (keras.io/api), unless a docstring says otherwise.
 To add a component: write its class in its family's module, add it to the union there, and write its one
-function in its own folder. The modules import each other and pydantic; everyone else imports this package.
+function or class, with its line in the registry there, in its own folder. The modules import each other and
+pydantic; everyone else imports this package.
 """
 
 from nnrun.spec.schema.component import *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Union
 
 from pydantic import BeforeValidator, Field
@@ -16,6 +17,19 @@ from nnrun.spec.schema.component import (
     Decay,
     NonNegative,
     Positive,
+)
+from nnrun.spec.schema.layer_shapes import (
+    IMAGE,
+    STEPS,
+    LayerInput,
+    Shape,
+    ShapeError,
+    along,
+    image_advice,
+    needs,
+    shape_text,
+    size_of,
+    window_counts,
 )
 
 ActivationName = Literal[
@@ -56,7 +70,19 @@ class L1L2(Component):
 Regularizer = Annotated[Union[L1, L2, L1L2], COMPONENT]
 
 
-class Dense(Component):
+class NetworkLayer(Component):
+    """Base of the layers: how the shape of a row changes, so that a spec can be checked without its data."""
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The shape of a row that the layer gives.
+
+        Raises:
+            ShapeError: the layer cannot take such rows.
+        """
+        return taken.shape
+
+
+class Dense(NetworkLayer):
     """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias.
 
     Of rows with more than one axis the last is multiplied, alike at each position along the others.
@@ -70,8 +96,12 @@ class Dense(Component):
     use_bias: bool = True
     kernel_regularizer: Regularizer | None = None
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The last axis becomes the units."""
+        return (*taken.shape[:-1], self.units)
 
-class Dropout(Component):
+
+class Dropout(NetworkLayer):
     """While training, zero a share `rate` of the inputs and scale the rest by 1 / (1 - rate)."""
 
     kind = "dropout"
@@ -79,7 +109,7 @@ class Dropout(Component):
     rate: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Embedding(Component):
+class Embedding(NetworkLayer):
     """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
 
     Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
@@ -91,28 +121,64 @@ class Embedding(Component):
     output_dim: Count
     input_dim: Count | None = None
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """A vector for each index."""
+        if taken.before is not None:
+            raise ShapeError(
+                f"embedding looks up word indices, so it is the first layer; {taken}, which are no longer "
+                "indices; move it to the top"
+            )
+        return (*taken.shape, self.output_dim)
 
-class Flatten(Component):
+
+class Flatten(NetworkLayer):
     """All numbers of a row one after the other, the last axis fastest."""
 
     kind = "flatten"
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """One axis."""
+        return (size_of(taken.shape),)
 
-class Reshape(Component):
+
+class Reshape(NetworkLayer):
     """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
 
     kind = "reshape"
     bare = "target_shape"
     target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The target shape, where the numbers are as many."""
+        target, text, key = self.target_shape, shape_text(tuple(self.target_shape)), "target_shape"
+        if 0 in target or target.count(-1) > 1:
+            raise ShapeError(
+                f"reshape to {text}: sizes are 1 or more, and one of them may be -1 (what is left over)", key
+            )
+        numbers, known = size_of(taken.shape), math.prod(size for size in target if size > 0)
+        if numbers is None:
+            return tuple(None if size == -1 else size for size in target)
+        if numbers % known or (-1 not in target and numbers != known):
+            held = f"does not divide {numbers:,}" if -1 in target else f"holds {known:,} numbers"
+            raise ShapeError(
+                f"reshape to {text} {held}; {taken}, {numbers:,} numbers; they must be as many", key
+            )
+        return tuple(numbers // known if size == -1 else size for size in target)
 
-class GlobalAveragePooling(Component):
+
+class GlobalAveragePooling(NetworkLayer):
     """The mean over all axes but the last: over the steps, or over height and width."""
 
     kind = "global_average_pooling"
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The last axis."""
+        if len(taken.shape) < 2:
+            raise needs(self, f"{STEPS} or {IMAGE}", "there is nothing to average; remove it", taken)
+        return (taken.shape[-1],)
 
-class MaxPooling(Component):
+
+class MaxPooling(NetworkLayer):
     """The largest number of each window, channel by channel, along the steps or along height and width.
 
     `pool_size` and `strides` are one number for every axis, or a list; default for `strides`: the pool size.
@@ -124,8 +190,23 @@ class MaxPooling(Component):
     strides: Sizes | None = None
     padding: Padding = "valid"
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As many windows as there are along each axis, and the channels."""
+        axes = len(taken.shape) - 1
+        if axes not in (1, 2):
+            raise needs(self, f"{STEPS} or {IMAGE}", image_advice(taken.shape), taken)
+        strides = self.strides or self.pool_size
+        for key, sizes in (("pool_size", self.pool_size), ("strides", strides)):
+            if len(sizes) > axes:
+                raise ShapeError(
+                    f"max_pooling with {key} {sizes} needs {IMAGE} per row; {taken}; give one number", key
+                )
+        window = along(self.pool_size, axes)
+        counts = window_counts(self, "pool_size", window, along(strides, axes), self.padding, taken)
+        return (*counts, taken.shape[-1])
 
-class Conv1D(Component):
+
+class Conv1D(NetworkLayer):
     """Windows of `kernel_size` steps times a kernel, (steps, channels) to (steps, filters).
 
     Glorot-uniform kernel, zero bias. Padding `same` is TensorFlow's: what cannot be halved goes to the end.
@@ -141,8 +222,14 @@ class Conv1D(Component):
     use_bias: bool = True
     kernel_regularizer: Regularizer | None = None
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As many windows as there are, and the filters."""
+        _sequence(self, taken)
+        window, strides = [self.kernel_size], [self.strides]
+        return (*window_counts(self, "kernel_size", window, strides, self.padding, taken), self.filters)
 
-class Conv2D(Component):
+
+class Conv2D(NetworkLayer):
     """Windows of `kernel_size` times a kernel, (height, width, channels) to (height, width, filters).
 
     Glorot-uniform kernel, zero bias. Padding `same` is TensorFlow's: what cannot be halved goes to the end.
@@ -159,8 +246,15 @@ class Conv2D(Component):
     use_bias: bool = True
     kernel_regularizer: Regularizer | None = None
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As many windows as there are along each axis, and the filters."""
+        if len(taken.shape) != 3:
+            raise needs(self, IMAGE, image_advice(taken.shape), taken)
+        window, strides = along(self.kernel_size, 2), along(self.strides, 2)
+        return (*window_counts(self, "kernel_size", window, strides, self.padding, taken), self.filters)
 
-class Lstm(Component):
+
+class Lstm(NetworkLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
 
     Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
@@ -177,8 +271,13 @@ class Lstm(Component):
     unit_forget_bias: bool = True
     return_sequences: bool = False
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step."""
+        steps, _ = _sequence(self, taken)
+        return (steps, self.units) if self.return_sequences else (self.units,)
 
-class Gru(Component):
+
+class Gru(NetworkLayer):
     """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
 
     Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
@@ -195,8 +294,13 @@ class Gru(Component):
     reset_after: bool = True
     return_sequences: bool = False
 
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step."""
+        steps, _ = _sequence(self, taken)
+        return (steps, self.units) if self.return_sequences else (self.units,)
 
-class BatchNormalization(Component):
+
+class BatchNormalization(NetworkLayer):
     """(x - mean) / sqrt(variance + epsilon) of each number along the last axis, then scaled and centred.
 
     While training mean and variance are the batch's (variance with ddof 0). Afterwards they are moving ones,
@@ -211,7 +315,7 @@ class BatchNormalization(Component):
     scale: bool = True
 
 
-class LayerNormalization(Component):
+class LayerNormalization(NetworkLayer):
     """(x - mean) / sqrt(variance + epsilon) along the last axis of each row, then scaled and centred.
 
     (PyTorch's epsilon is 1e-5.)
@@ -223,7 +327,7 @@ class LayerNormalization(Component):
     scale: bool = True
 
 
-class ActivationLayer(Component):
+class ActivationLayer(NetworkLayer):
     """An activation function on its own: `activation: relu`."""
 
     kind = "activation"
@@ -252,5 +356,26 @@ Layer = Annotated[
     COMPONENT,
 ]
 
-KernelLayer = Dense | Conv1D | Conv2D
-"""The layers that take a `kernel_regularizer`."""
+
+def regularizers(layer: Component) -> dict[str, Component | None]:
+    """The regularizers that a layer may have, by their fields: `kernel_regularizer` and so on."""
+    fields = [name for name in type(layer).model_fields if name.endswith("_regularizer")]
+    return {name: getattr(layer, name) for name in fields}
+
+
+def _sequence(layer: Component, taken: LayerInput) -> Shape:
+    """Steps and features; ShapeError, with what to do, for rows of another form."""
+    before = taken.before
+    if len(taken.shape) == 2:
+        return taken.shape
+    if len(taken.shape) > 2:
+        advice = "reshape makes (steps, features) of them"
+    elif isinstance(before, (Lstm, Gru)):
+        advice = f"set return_sequences: true in the {before.kind} before it"
+    elif isinstance(before, (Flatten, GlobalAveragePooling)):
+        advice = f"remove {before.kind}, or put it after {layer.kind}"
+    elif before is None:
+        advice = "for words put embedding before it, for a table reshape, such as reshape: [-1, 1]"
+    else:
+        advice = f"put {before.kind} after it, or reshape before it, such as reshape: [-1, 1]"
+    raise needs(layer, STEPS, advice, taken)

@@ -30,7 +30,21 @@ class EarlyStopping(Config):
     restore_best: bool = False
 
 
-class Holdout(Component):
+class ValidationMethod(Component):
+    """How training rows are set apart. Most train one network; those with folds one for each."""
+
+    @property
+    def number_of_folds(self) -> int:
+        """How many networks are trained, over all repeats."""
+        return 1
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether one network is trained for each of several folds."""
+        return self.number_of_folds > 1
+
+
+class Holdout(ValidationMethod):
     """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
@@ -48,7 +62,7 @@ class Holdout(Component):
     stratify: bool = False
 
 
-class KFold(Component):
+class KFold(ValidationMethod):
     """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
 
     `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds
@@ -63,8 +77,13 @@ class KFold(Component):
     group: str | None = None
     repeats: Count = 1
 
+    @property
+    def number_of_folds(self) -> int:
+        """The folds of all repeats."""
+        return self.k * self.repeats
 
-class TimeSeries(Component):
+
+class TimeSeries(ValidationMethod):
     """k folds that validate on rows later than those trained on (scikit-learn's `TimeSeriesSplit`).
 
     The rows are ordered by `column` (numbers, or texts in ISO form); default: as they come. Fold i trains on
@@ -76,8 +95,13 @@ class TimeSeries(Component):
     k: Annotated[int, Field(ge=2)] = 4
     column: str | None = None
 
+    @property
+    def number_of_folds(self) -> int:
+        """One for each part but the first."""
+        return self.k
 
-class NoValidation(Component):
+
+class NoValidation(ValidationMethod):
     """Train on all training rows; nothing is validated."""
 
     kind = "none"

@@ -277,7 +277,7 @@ class NativeBackend:
                     if full in parameters:
                         setattr(layer, array, native_job.parameter(parameters[full], slots.get(full, ())))
                 for name in ("l1", "l2"):
-                    strength_R = parameters.get(f"{position}.{name}")
+                    strength_R = parameters.get(f"{position}.weight.{name}")
                     strength = getattr(spec.kernel_regularizer, name, 0.0)
                     if strength_R is None and strength:
                         strength_R = torch.full((len(parameters[f"{position}.weight"]),), strength)

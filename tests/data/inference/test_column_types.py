@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrun.data.inference.column_types import Inferred, infer
+from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn
 from nnrun.data.tables.column_builder import RawNumbers, RawTexts
 from nnrun.spec.schema import ColumnType
@@ -17,12 +17,12 @@ def texts(*values: str | None) -> RawTexts:
     return RawTexts(np.array(codes, np.int32), tuple(levels))
 
 
-def of(*values: str | None, declared: ColumnType | None = None, typed: bool = False) -> Inferred:
+def of(*values: str | None, declared: ColumnType | None = None, typed: bool = False) -> ColumnInference:
     return infer("c", texts(*values), declared, typed=typed)
 
 
-def said(inferred: Inferred) -> list[str]:
-    return [doubt.text for doubt in inferred.doubts]
+def said(inferred: ColumnInference) -> list[str]:
+    return [warning.text for warning in inferred.warnings]
 
 
 def test_numbers_stay_numbers_also_where_there_are_few() -> None:
@@ -170,7 +170,7 @@ def test_percentages_and_plain_numbers_do_not_mix() -> None:
         (of("one text", "one text", declared="text"), "is 'one text' in every row"),
     ],
 )
-def test_columns_that_are_the_same_in_every_row(inferred: Inferred, text: str) -> None:
+def test_columns_that_are_the_same_in_every_row(inferred: ColumnInference, text: str) -> None:
     assert (inferred.constant, said(inferred)) == (True, [text])
 
 

@@ -11,26 +11,26 @@ import pandas as pd
 import pytest
 
 from nnrun.data import TokenRows
-from nnrun.data.new_rows.row_blocks import Block, blocks_of
+from nnrun.data.new_rows.input_batches import InputBatch, input_batches
 from nnrun.data.new_rows.row_source import Kind, RowSource, source_of
-from nnrun.data.new_rows.token_rows import TokenCodec
+from nnrun.data.new_rows.token_rows import TokenDecoder
 from nnrun.data.text.vocabulary import Vocabulary
 from nnrun.errors import DataError, UsageError
 
 VOCABULARY = Vocabulary({"the": 4, "film": 5}, 1, 2)
 
 
-def codec(**parameters: Any) -> TokenCodec:
-    return TokenCodec(lambda: VOCABULARY, num_words=10, **parameters)
+def decoder(**parameters: Any) -> TokenDecoder:
+    return TokenDecoder(lambda: VOCABULARY, num_words=10, **parameters)
 
 
-def only(content: str | bytes, kind: Kind, **parameters: Any) -> Block:
+def only(content: str | bytes, kind: Kind, **parameters: Any) -> InputBatch:
     data = content.encode() if isinstance(content, str) else content
-    (block,) = blocks_of(RowSource("rows", kind, stream=io.BytesIO(data)), codec(**parameters))
+    (block,) = input_batches(RowSource("rows", kind, stream=io.BytesIO(data)), decoder(**parameters))
     return block
 
 
-def tokens(block: Block) -> list[list[int]]:
+def tokens(block: InputBatch) -> list[list[int]]:
     assert isinstance(block.inputs, TokenRows)
     return [block.inputs.row(i).tolist() for i in range(len(block.inputs))]
 
@@ -101,18 +101,18 @@ def test_lists_of_tokens_need_no_vocabulary() -> None:
     def none() -> Vocabulary:
         raise DataError("there is none")
 
-    without = TokenCodec(none)
-    (block,) = blocks_of(RowSource("rows", "jsonl", stream=io.BytesIO(b"[1, 4]\n")), without)
+    without = TokenDecoder(none)
+    (block,) = input_batches(RowSource("rows", "jsonl", stream=io.BytesIO(b"[1, 4]\n")), without)
     assert tokens(block) == [[1, 4]]
     with pytest.raises(DataError, match="there is none"):
-        list(blocks_of(RowSource("rows", "txt", stream=io.BytesIO(b"The film\n")), without))
+        list(input_batches(RowSource("rows", "txt", stream=io.BytesIO(b"The film\n")), without))
 
 
 def test_an_archive_of_token_lists_is_read_without_pickle(tmp_path: Path) -> None:
     rows = np.empty(2, object)
     rows[:] = [[1, 4, 99], [1]]
     np.savez(tmp_path / "a.npz", x_test=rows)
-    (block,) = blocks_of(source_of(tmp_path / "a.npz"), codec())
+    (block,) = input_batches(source_of(tmp_path / "a.npz"), decoder())
     assert tokens(block) == [[1, 4, 2], [1]]
 
 
@@ -125,13 +125,13 @@ def test_an_archive_that_would_run_something_is_refused(tmp_path: Path) -> None:
     rows[:] = [Evil()]
     np.savez(tmp_path / "a.npz", x=rows)
     with pytest.raises(DataError, match="nothing in the file is ever run"):
-        list(blocks_of(source_of(tmp_path / "a.npz"), codec()))
+        list(input_batches(source_of(tmp_path / "a.npz"), decoder()))
     assert not (tmp_path / "touched").exists()
 
 
 def test_an_archive_of_texts(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array(["The film", "?"]))
-    (block,) = blocks_of(source_of(tmp_path / "a.npz"), codec())
+    (block,) = input_batches(source_of(tmp_path / "a.npz"), decoder())
     assert (tokens(block), block.rows) == ([[1, 4, 5]], [0])
     assert [str(bad) for bad in block.bad] == ["row 1 has no words"]
 
@@ -139,12 +139,12 @@ def test_an_archive_of_texts(tmp_path: Path) -> None:
 def test_other_archives_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 3)))
     with pytest.raises(DataError, match="this network takes token lists or texts"):
-        list(blocks_of(source_of(tmp_path / "a.npz"), codec()))
+        list(input_batches(source_of(tmp_path / "a.npz"), decoder()))
 
 
 def test_the_published_archive_holds_ranks_and_no_tokens(keras_folder: Path) -> None:
     with pytest.raises(DataError, match=r"ranks of words.*`nnrun evaluate`"):
-        list(blocks_of(source_of(keras_folder / "reuters.npz"), codec()))
+        list(input_batches(source_of(keras_folder / "reuters.npz"), decoder()))
 
 
 def test_values_in_memory() -> None:
@@ -157,9 +157,9 @@ def test_values_in_memory() -> None:
         np.array([[1, 4, 5]]),
         TokenRows.from_lists([[1, 4, 5]]),
     ):
-        (block,) = codec().of_python(inputs)
+        (block,) = decoder().of_python(inputs)
         assert tokens(block) == [[1, 4, 5]]
     with pytest.raises(UsageError, match="give a list of texts"):
-        codec().of_python("The film")
+        decoder().of_python("The film")
     with pytest.raises(DataError, match="no column 'text'"):
-        codec().of_python(pd.DataFrame({"id": [7]}))
+        decoder().of_python(pd.DataFrame({"id": [7]}))

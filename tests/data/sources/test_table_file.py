@@ -47,9 +47,13 @@ def path(tmp_path: Path) -> Path:
     return write(tmp_path / "data.csv", ROWS)
 
 
-def load(path: Path, said: list[str] | None = None, *, aside: tuple[str, ...] = (), **keys: Any) -> Dataset:
+def load(
+    path: Path, said: list[str] | None = None, *, split_columns: tuple[str, ...] = (), **keys: Any
+) -> Dataset:
     spec = schema.Csv.model_validate({"path": str(path), "target": "y", **keys})
-    return load_dataset(spec, aside=aside, on_message=(lambda text: None) if said is None else said.append)
+    return load_dataset(
+        spec, split_columns=split_columns, on_message=(lambda text: None) if said is None else said.append
+    )
 
 
 def inputs(dataset: Dataset) -> Table:
@@ -77,11 +81,15 @@ def test_every_other_column_is_an_input(path: Path) -> None:
 
 def test_columns_with_a_part_are_no_inputs(path: Path) -> None:
     dataset = load(
-        path, group="patient", weight="w", test={"column": "split", "value": "test"}, aside=("colour",)
+        path,
+        group="patient",
+        weight="w",
+        test={"column": "split", "value": "test"},
+        split_columns=("colour",),
     )
     assert inputs(dataset).names == ("id", "size")
-    assert dataset.train.aside is not None
-    assert dataset.train.aside.names == ("colour",)
+    assert dataset.train.split_columns is not None
+    assert dataset.train.split_columns.names == ("colour",)
     rows = [i for i in range(N) if i % 6]
     assert ids(dataset.train) == rows
     assert dataset.train.weights is not None
@@ -92,14 +100,14 @@ def test_columns_with_a_part_are_no_inputs(path: Path) -> None:
     assert all((groups[a] == groups[b]) == (patients[a] == patients[b]) for a in range(50) for b in range(50))
     assert dataset.test is not None
     assert ids(dataset.test) == list(range(0, N, 6))
-    assert len(dataset.train.aside) == len(dataset.train) == 50
+    assert len(dataset.train.split_columns) == len(dataset.train) == 50
 
 
 def test_what_the_validation_needs_is_an_input_where_the_spec_says_so(path: Path) -> None:
-    dataset = load(path, inputs=["size", "colour"], aside=("colour",))
+    dataset = load(path, inputs=["size", "colour"], split_columns=("colour",))
     assert inputs(dataset).names == ("size", "colour")
-    assert dataset.train.aside is not None
-    assert dataset.train.aside.names == ("colour",)
+    assert dataset.train.split_columns is not None
+    assert dataset.train.split_columns.names == ("colour",)
 
 
 @pytest.mark.parametrize(

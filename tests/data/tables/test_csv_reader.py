@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.tables import column_builder, csv_reader
-from nnrun.data.tables.csv_reader import MISSING, CsvRows
+from nnrun.data.tables.csv_reader import MISSING, CsvReader
 from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
@@ -30,7 +30,7 @@ def read(
     missing: list[str] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> ReadTable:
-    reader = CsvRows(path, delimiter, missing)
+    reader = CsvReader(path, delimiter, missing)
     return read_table(reader, "0" * 64, {"path": str(path)}, reader.names, types or {}, on_message)
 
 
@@ -189,7 +189,7 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 40)
     monkeypatch.setattr("nnrun.data.tables.read_table._SECONDS_BETWEEN_MESSAGES", 0.0)
     path = written(tmp_path, "a,b\n" + "1,2\n" * 50)
-    reader = CsvRows(path)
+    reader = CsvReader(path)
     said: list[str] = []
     read_table(reader, "0" * 64, {}, reader.names, {}, said.append)
     assert said[0].startswith(f"reading {path}: 9 rows, 20 %, about ")

@@ -8,7 +8,7 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.data import load_dataset
-from nnrun.data.tables.csv_reader import CsvRows
+from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.missing_marks import missing_marks
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -28,9 +28,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_marks_of_a_column(path: Path) -> None:
     path.write_text("x;y\n1; NA\n2;None\n3;\n4;None\n5;b\n")
-    assert missing_marks(CsvRows(path), "y") == {"None": 2, "NA": 1}
-    assert missing_marks(CsvRows(path, missing=["b"]), "y") == {"b": 1}
-    assert missing_marks(CsvRows(path), "x") == {}
+    assert missing_marks(CsvReader(path), "y") == {"None": 2, "NA": 1}
+    assert missing_marks(CsvReader(path, missing=["b"]), "y") == {"b": 1}
+    assert missing_marks(CsvReader(path), "x") == {}
 
 
 def test_a_class_called_none(path: Path) -> None:

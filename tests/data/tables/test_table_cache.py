@@ -10,8 +10,8 @@ import pytest
 
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.tables import column_builder, csv_reader, key_cache
-from nnrun.data.tables.csv_reader import CsvRows
-from nnrun.data.tables.jsonl_reader import JsonlRows
+from nnrun.data.tables.csv_reader import CsvReader
+from nnrun.data.tables.jsonl_reader import JsonlReader
 from nnrun.data.tables.open_file import sha256_of
 from nnrun.data.tables.read_table import ReadTable, read_table
 
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def read(path: Path, said: list[str] | None = None, **options: Any) -> ReadTable:
-    reader = CsvRows(path)
+    reader = CsvReader(path)
     on_message = (lambda text: None) if said is None else said.append
     return read_table(reader, sha256_of(path), options, reader.names, {}, on_message)
 
@@ -53,7 +53,7 @@ def check(file: ReadTable) -> None:
 
 def test_the_second_start_does_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(read(path))
-    monkeypatch.setattr(CsvRows, "blocks", None)
+    monkeypatch.setattr(CsvReader, "batches", None)
     again = read(path)
     check(again)
     mapped = again.columns["a"].column
@@ -95,7 +95,7 @@ def test_nothing_is_rounded(tmp_path: Path) -> None:
         assert file.columns["id"].distinct == N // 2
 
 
-@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "table.json"])
+@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "entry.json"])
 def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> None:
     check(read(path))
     (entry,) = (empty_cache / "tables").iterdir()
@@ -123,7 +123,7 @@ def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, emp
         assert said == []
 
 
-@pytest.mark.parametrize("damage", ["table.json", "0.float32", "2.npy", "lines.npy"])
+@pytest.mark.parametrize("damage", ["entry.json", "0.float32", "2.npy", "lines.npy"])
 def test_a_damaged_entry_is_said_and_written_anew(path: Path, empty_cache: Path, damage: str) -> None:
     read(path)
     (entry,) = (empty_cache / "tables").iterdir()
@@ -160,15 +160,15 @@ def test_keys_of_json_lines_are_found_once(
     monkeypatch.setattr(key_cache, "LARGE", 10)
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2, "b": 3}\n')
-    assert JsonlRows(path).names == ("a", "b")
+    assert JsonlReader(path).names == ("a", "b")
     with monkeypatch.context() as patched:
-        patched.setattr(JsonlRows, "_keys", None)
-        assert JsonlRows(path).names == ("a", "b")
+        patched.setattr(JsonlReader, "_keys", None)
+        assert JsonlReader(path).names == ("a", "b")
     path.write_text('{"a": 1}\n{"a": 2, "c": 3}\n')
-    assert JsonlRows(path).names == ("a", "c")
-    for entry in (empty_cache / "tables").glob("*-keys.json"):
-        entry.write_text('["a", "a"]')
-    assert JsonlRows(path).names == ("a", "c")
+    assert JsonlReader(path).names == ("a", "c")
+    for entry in (empty_cache / "tables").glob("*-keys"):
+        (entry / "entry.json").write_text('["a", "a"]')
+    assert JsonlReader(path).names == ("a", "c")
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
@@ -179,4 +179,4 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     (empty_cache / "tables").write_text("in the way")
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1, "b": 2}\n')
-    assert JsonlRows(path).names == ("a", "b")
+    assert JsonlReader(path).names == ("a", "b")

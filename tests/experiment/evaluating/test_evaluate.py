@@ -14,7 +14,8 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.final import final_of_spec
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory
 from nnrun.spec.reading.load import load_spec
@@ -27,6 +28,7 @@ from tests.support.small_experiments import (
     numbers,
     only_run,
     record_of,
+    standardized,
     write_small,
 )
 
@@ -129,9 +131,9 @@ def test_the_folds_of_a_kfold_are_measured_each_and_their_mean_is_kept(tmp_path:
     arrays = np.load(tmp_path / "small.npz")
     maes = []
     for fold in range(3):
-        (step,) = run.read_preprocessing(Member("fold", fold))["inputs"]
+        state = standardized(run.read_preprocessing(Member("fold", fold)))
         weights = run.read_weights(Member("fold", fold))
-        h = (arrays["x_test"] - step["standardize"]["mean"]) / step["standardize"]["std"]
+        h = (arrays["x_test"] - state["mean"]) / state["std"]
         h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
         outputs = h @ weights["1.weight"].T + weights["1.bias"]
         maes.append(np.abs(outputs[:, 0] - arrays["y_test"]).mean())

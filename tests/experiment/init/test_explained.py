@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from nnrun.experiment.init.explained import explained
-from nnrun.experiment.init.likely_target import default_target
-from tests.support.tables_of_columns import table
+from tests.support.tables_of_columns import likeliest, table
 
 
 def test_what_depends_on_the_others_is_the_likelier_target(tmp_path: Path) -> None:
@@ -24,7 +23,7 @@ def test_what_depends_on_the_others_is_the_likelier_target(tmp_path: Path) -> No
     left = columns["a"] - design @ np.linalg.lstsq(design, columns["a"], rcond=None)[0]
     assert first == pytest.approx(1 - left.var() / columns["a"].var() * 99 / 96)
     assert first > last + 0.15
-    assert default_target(file, "t") == (
+    assert likeliest(file) == (
         "a",
         "the first column, which the others predict better than they predict the last",
     )

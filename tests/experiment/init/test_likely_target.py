@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nnrun.errors import DataError
-from nnrun.experiment.init.likely_target import candidates, default_target
+from nnrun.experiment.init.likely_target import candidates
 from nnrun.experiment.init.target import why_no_target
-from tests.support.tables_of_columns import CLASSES, DUMMY, GAPS, NAMES, NUMBERS, OTHERS, table
+from tests.support.tables_of_columns import CLASSES, DUMMY, GAPS, NAMES, NUMBERS, OTHERS, likeliest, table
 
 MORE = [i * 2.5 % 11 for i in range(30)]
 
@@ -51,7 +51,7 @@ MORE = [i * 2.5 % 11 for i in range(30)]
     ],
 )
 def test_the_target(columns: dict[str, Sequence[object]], target: str, why: str, tmp_path: Path) -> None:
-    assert default_target(table(tmp_path, columns), "t") == (target, why)
+    assert likeliest(table(tmp_path, columns)) == (target, why)
 
 
 def test_the_runners_up(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_each_rule(columns: dict[str, Sequence[object]], stem: str, target: str,
 
 def test_y_beside_x_and_z_is_a_place(tmp_path: Path) -> None:
     place = {"x": NUMBERS, "y": MORE, "z": NUMBERS[::-1], "height": MORE}
-    assert default_target(table(tmp_path, place), "t")[0] == "height"
-    assert default_target(table(tmp_path, {"x": NUMBERS, "y": MORE, "b": NUMBERS}), "t")[0] == "y"
+    assert likeliest(table(tmp_path, place))[0] == "height"
+    assert likeliest(table(tmp_path, {"x": NUMBERS, "y": MORE, "b": NUMBERS}))[0] == "y"
 
 
 def test_equal_points_go_to_the_later_column(tmp_path: Path) -> None:
@@ -120,5 +120,5 @@ def test_equal_points_go_to_the_later_column(tmp_path: Path) -> None:
 def test_no_target(tmp_path: Path) -> None:
     file = table(tmp_path, {"a": NAMES, "b": [""] * 30})
     with pytest.raises(DataError, match=r"^.*t\.csv: no column can be the target: 'a' has 30 different"):
-        default_target(file, "t")
+        likeliest(file)
     assert why_no_target(file.columns["b"], 30) == "has no value in any row"

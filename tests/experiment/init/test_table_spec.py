@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.experiment.init.inputs import choose_inputs
+from nnrun.experiment.init.input_columns import choose_inputs
 from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
 from nnrun.experiment.init.target import TaskName, default_task
 from nnrun.experiment.setup.check_data import problems_of_data

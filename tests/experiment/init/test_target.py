@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.experiment.init.likely_target import default_target
 from nnrun.experiment.init.target import (
     default_task,
     labels_of,
     possible_tasks,
     why_no_target,
 )
-from tests.support.tables_of_columns import CLASSES, DUMMY, NUMBERS, table
+from tests.support.tables_of_columns import CLASSES, DUMMY, NUMBERS, likeliest, table
 
 MORE = [i * 2.5 % 11 for i in range(30)]
 
@@ -47,7 +46,7 @@ def test_a_single_positive_is_no_target(tmp_path: Path) -> None:
     assert why_no_target(file.columns["label"], 30) == (
         "has the class '1' in a single row, which cannot be used for both training and validation"
     )
-    assert default_target(file, "t")[0] == "b"
+    assert likeliest(file)[0] == "b"
 
 
 @pytest.mark.parametrize(

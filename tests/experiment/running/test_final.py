@@ -10,8 +10,9 @@ import pytest
 
 from nnrun.errors import DivergedError, UsageError
 from nnrun.experiment.running.final import final_of_run, final_of_spec
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec
@@ -24,6 +25,7 @@ from tests.support.small_experiments import (
     load_small,
     only_run,
     record_of,
+    standardized,
     without_seconds,
     write_small,
 )
@@ -42,8 +44,7 @@ def train(folder: Path, spec: dict[str, Any] = REGRESSION, **changes: Any) -> Ru
 
 def outputs_by_hand(run: RunDirectory, x: np.ndarray) -> np.ndarray:
     """What a run's network of two layers gives for these rows, computed with NumPy alone."""
-    (step,) = run.read_preprocessing()["inputs"]
-    state, weights = step["standardize"], run.read_weights()
+    state, weights = standardized(run.read_preprocessing()), run.read_weights()
     h = (x - state["mean"]) / state["std"]
     h = np.maximum(h @ weights["0.weight"].T + weights["0.bias"], 0)
     return (h @ weights["1.weight"].T + weights["1.bias"])[:, 0]

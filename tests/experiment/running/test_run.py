@@ -16,8 +16,10 @@ import torch
 from safetensors.numpy import save_file
 
 from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.recorder import RunInterrupted
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import HistoryWriter, Member, RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
@@ -34,6 +36,7 @@ from tests.support.small_experiments import (
     only_run,
     record_of,
     spec_text,
+    standardized,
     without_seconds,
     write_small,
 )
@@ -689,6 +692,6 @@ def test_the_preprocessing_of_a_run_is_that_of_its_training_rows(tmp_path: Path)
     run = train(tmp_path)
     rows = np.load(tmp_path / "small.npz")["x_train"][16:]
     state = json.loads((run.path / "preprocessing.json").read_text())
-    (step,) = state["inputs"]
-    assert step["standardize"]["mean"] == pytest.approx(rows.mean(0).tolist())
-    assert step["standardize"]["std"] == pytest.approx(rows.std(0).tolist())
+    step = standardized(state)
+    assert step["mean"] == pytest.approx(rows.mean(0).tolist())
+    assert step["std"] == pytest.approx(rows.std(0).tolist())

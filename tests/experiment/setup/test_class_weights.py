@@ -15,7 +15,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from nnrun.data import Dataset, Samples, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows
 from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
 from nnrun.spec.reading.load import load_spec
@@ -25,6 +26,7 @@ from tests.support.small_experiments import (
     load_small,
     record_of,
     spec_text,
+    standardized,
     write_small,
     yes_or_no,
 )
@@ -201,9 +203,9 @@ def test_the_losses_of_a_run_are_weighted_and_its_metrics_are_not(tmp_path: Path
     """val_loss and the baseline's loss against those by hand; metrics as those of the same weights."""
     loaded, data = weighted_rows(tmp_path, epochs=1, class_weight="balanced")
     run = run_experiment(loaded, Settings("train", tmp_path / "runs"), dataset=data)
-    history, (step,) = run.read_history(), run.read_preprocessing()["inputs"]
+    history = run.read_history()
     assert data.train.weights is not None
-    state, network = step["standardize"], run.read_weights()
+    state, network = standardized(run.read_preprocessing()), run.read_weights()
     x, y, w = (a[:16] for a in (data.train.inputs, data.train.targets, data.train.weights))
     h = np.maximum(
         (np.asarray(x) - state["mean"]) / state["std"] @ network["0.weight"].T + network["0.bias"], 0

@@ -14,8 +14,9 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.final import final_of_run
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.groups import EVERYTHING, Selection
 from nnrun.experiment.setup.kfold_spec import load_for_kfold
@@ -36,8 +37,10 @@ YEARS = NumberColumn("year", np.array([3.0, 1, 2, 1, 3, 2]))
 DAYS = TextColumn("day", np.array([f"2026-01-0{day}" for day in (6, 5, 4, 3, 2, 1)], object))
 
 
-def dataset(aside: Table | None = None, groups: np.ndarray | None = None, **changes: Any) -> Dataset:
-    train = Samples(np.zeros((6, 3)), np.array([0, 0, 1, 1, 1, 0]), groups=groups, aside=aside)
+def dataset(split_columns: Table | None = None, groups: np.ndarray | None = None, **changes: Any) -> Dataset:
+    train = Samples(
+        np.zeros((6, 3)), np.array([0, 0, 1, 1, 1, 0]), groups=groups, split_columns=split_columns
+    )
     given: dict[str, Any] = {"name": "small", "train": train, "test": None, "sources": (), "task": "binary"}
     return Dataset(**(given | changes))
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import NumberColumn
 from nnrun.experiment.init.roles import is_dummy, whole_numbers
@@ -15,12 +15,12 @@ _FEW: Final = 10
 _FEW_STEPS: Final = 6
 
 
-def _is_number(inferred: Inferred) -> bool:
+def _is_number(inferred: ColumnInference) -> bool:
     """Whether a column holds numbers."""
     return isinstance(inferred.column, NumberColumn)
 
 
-def is_balanced(inferred: Inferred) -> bool:
+def is_balanced(inferred: ColumnInference) -> bool:
     """Whether each value stands in as many rows as every other: the groups or doses of an experiment."""
     if inferred.missing or inferred.distinct is None:
         return False
@@ -30,7 +30,7 @@ def is_balanced(inferred: Inferred) -> bool:
     return len(rows_of_each) == 1 and rows_of_each != {1}
 
 
-def is_sorted(inferred: Inferred) -> bool:
+def is_sorted(inferred: ColumnInference) -> bool:
     """Whether a number goes only up, or stays the same from most rows to the next: what somebody set or
     sorted by.
 
@@ -46,7 +46,7 @@ def is_sorted(inferred: Inferred) -> bool:
     return len(steps) > _FEW and bool((steps >= 0).all() or (2 * (steps == 0).sum() > len(steps)))
 
 
-def has_steps(inferred: Inferred) -> bool:
+def has_steps(inferred: ColumnInference) -> bool:
     """Whether a column is a few numbers that are not whole, such as a dose of 0.5, 1 and 2."""
     number = _is_number(inferred) and whole_numbers(inferred) is None
     return number and inferred.distinct is not None and inferred.distinct <= _FEW_STEPS

@@ -13,25 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data.new_rows.row_blocks import MOST_ROWS, Block, blocks_of
+from nnrun.data.new_rows.input_batches import MOST_ROWS, InputBatch, input_batches
+from nnrun.data.new_rows.positional_columns import PositionalDecoder
 from nnrun.data.new_rows.row_source import Kind, RowSource, source_of
-from nnrun.data.new_rows.table_rows import TableCodec
 from nnrun.errors import DataError
 
 NAMES = ("a", "b", "c")
 
 
-def blocks(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> Iterator[Block]:
+def blocks(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> Iterator[InputBatch]:
     source = RowSource("stdin", kind, stream=io.BytesIO(content.encode()))
-    return blocks_of(source, TableCodec(3, names))
+    return input_batches(source, PositionalDecoder(3, names))
 
 
-def only(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> Block:
+def only(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> InputBatch:
     (block,) = blocks(content, kind, names)
     return block
 
 
-def numbers(block: Block) -> Any:
+def numbers(block: InputBatch) -> Any:
     assert isinstance(block.inputs, np.ndarray)
     return block.inputs.tolist()
 
@@ -65,7 +65,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ("jsonl", '{"a": 1, "b": 2, "c": 3, "id": 4}\n' * 2),
     ):
         source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))  # type: ignore[arg-type]
-        list(blocks_of(source, TableCodec(3, NAMES, said.append)))
+        list(input_batches(source, PositionalDecoder(3, NAMES, said.append)))
     assert said == ["rows: not used: id, when", "rows: not used: id"]
 
 
@@ -80,7 +80,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ),
         ("a,b,c,a\n1,2,3,4\n", NAMES, "names a more than once"),
         ("x,y\n1,2\n", None, "has 2 columns, but the network takes 3"),
-        ('"a"b,2\n1,2,3\n', NAMES, "the first line is not a valid CSV row"),
+        ('"a"b,2\n1,2,3\n', NAMES, "line 1: the header is not a valid CSV row"),
         ("", NAMES, "holds no rows"),
         ("a,b,c\n", NAMES, "holds no rows"),
     ],
@@ -94,7 +94,7 @@ def test_a_file_that_lacks_what_is_needed(content: str, names: tuple[str, ...] |
 def test_a_run_without_names_takes_a_line_of_names_for_such() -> None:
     said: list[str] = []
     source = RowSource("rows", "csv", stream=io.BytesIO(b"x,y,z\n1,2,3\n"))
-    (block,) = blocks_of(source, TableCodec(3, None, said.append))
+    (block,) = input_batches(source, PositionalDecoder(3, None, said.append))
     assert numbers(block) == [[1, 2, 3]]
     assert said == ["rows: the first line is read as names; columns are matched by position"]
 
@@ -160,14 +160,14 @@ def test_bad_rows_keep_their_numbers_between_good_ones() -> None:
 def test_blocks_are_of_a_few_thousand_rows_and_lose_none() -> None:
     rows = MOST_ROWS * 2 + 7
     found = list(blocks("".join(f"{i},0,1\n" if i != 5000 else "x,0,1\n" for i in range(rows))))
-    assert [len(block.rows) + len(block.bad) for block in found] == [MOST_ROWS + 1, MOST_ROWS, 6]
+    assert [len(block.rows) + len(block.bad) for block in found] == [MOST_ROWS, MOST_ROWS, 7]
     assert [row for block in found for row in block.rows] == [i for i in range(rows) if i != 5000]
     assert [bad.row for block in found for bad in block.bad] == [5000]
 
 
 def test_wide_rows_come_in_smaller_blocks() -> None:
-    codec = TableCodec(100_000, None)
-    (first, *_) = codec.of_array(np.zeros((60, 100_000), np.float32), "x")
+    decoder = PositionalDecoder(100_000, None)
+    (first, *_) = decoder.of_array(np.zeros((60, 100_000), np.float32), "x")
     assert len(first.rows) == 41
 
 
@@ -187,7 +187,7 @@ def test_an_archive(name: str, tmp_path: Path) -> None:
     arrays: dict[str, Any] = {name: np.arange(6).reshape(2, 3), "y": np.zeros(2)}
     np.savez(tmp_path / "a.npz", **arrays)
     said: list[str] = []
-    (block,) = blocks_of(source_of(tmp_path / "a.npz"), TableCodec(3, None, said.append))
+    (block,) = input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None, said.append))
     assert numbers(block) == [[0, 1, 2], [3, 4, 5]]
     assert said == [f"{tmp_path / 'a.npz'}: the rows of the array {name}"]
 
@@ -207,14 +207,14 @@ def test_an_archive(name: str, tmp_path: Path) -> None:
 def test_other_arrays_are_refused(array: Any, said: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=array)
     with pytest.raises(DataError) as caught:
-        list(blocks_of(source_of(tmp_path / "a.npz"), TableCodec(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
     assert said in str(caught.value)
 
 
 def test_an_archive_without_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", z=np.zeros(3))
     with pytest.raises(DataError, match="has no array x_test"):
-        list(blocks_of(source_of(tmp_path / "a.npz"), TableCodec(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
 
 
 def test_nothing_of_an_archive_is_run(tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ def test_nothing_of_an_archive_is_run(tmp_path: Path) -> None:
     rows[:] = [[1], [2]]
     np.savez(tmp_path / "a.npz", x=rows)
     with pytest.raises(DataError, match="holds token lists, but this network takes tables"):
-        list(blocks_of(source_of(tmp_path / "a.npz"), TableCodec(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
 
 
 def test_rows_of_an_array_that_are_not_finite() -> None:
     array = np.array([[1, 2, 3], [4, np.nan, 6], [7, 8, 9]])
-    (block,) = TableCodec(3, NAMES).of_array(array, "x")
+    (block,) = PositionalDecoder(3, NAMES).of_array(array, "x")
     assert (block.rows, numbers(block)) == ([0, 2], [[1, 2, 3], [7, 8, 9]])
     assert [str(bad) for bad in block.bad] == [
         "row 1 has nan in column b; every value must be a finite number"
@@ -235,7 +235,7 @@ def test_rows_of_an_array_that_are_not_finite() -> None:
 
 
 def test_values_in_memory() -> None:
-    codec = TableCodec(3, NAMES)
+    decoder = PositionalDecoder(3, NAMES)
     frame = pd.DataFrame({"c": [3], "id": [9], "a": [1], "b": [2]})
     for inputs in (
         frame,
@@ -244,14 +244,14 @@ def test_values_in_memory() -> None:
         [np.array([1, 2, 3])],
         [{"a": 1, "b": 2, "c": 3}],
     ):
-        (block,) = codec.of_python(inputs)
+        (block,) = decoder.of_python(inputs)
         assert numbers(block) == [[1, 2, 3]]
-    (by_position,) = TableCodec(3, None).of_python(pd.DataFrame([[1, 2, 3]]))
+    (by_position,) = PositionalDecoder(3, None).of_python(pd.DataFrame([[1, 2, 3]]))
     assert numbers(by_position) == [[1, 2, 3]]
     with pytest.raises(DataError, match="The table of inputs lacks 1 column"):
-        list(codec.of_python(frame.drop(columns="a")))
+        list(decoder.of_python(frame.drop(columns="a")))
     with pytest.raises(DataError, match="what is not a number"):
-        list(codec.of_python(frame.assign(a="x")))
+        list(decoder.of_python(frame.assign(a="x")))
 
 
 def test_texts_are_no_table() -> None:

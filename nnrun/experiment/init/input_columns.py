@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from nnrun.data.inference.column_types import Inferred
+from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
 from nnrun.experiment.init import names
@@ -111,9 +111,11 @@ def _is_time(name: str) -> bool:
     return names.names_time(name)
 
 
-def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group: str | None) -> str | None:
+def _why_useless(
+    name: str, inferred: ColumnInference, n_rows: int, roles: Roles, group: str | None
+) -> str | None:
     if inferred.constant:
-        return next(doubt.text for doubt in inferred.doubts if doubt.kind == "constant")
+        return next(warning.text for warning in inferred.warnings if warning.kind == "constant")
     if inferred.wrong is not None:
         wrong = inferred.wrong
         return (
@@ -137,6 +139,6 @@ def _why_useless(name: str, inferred: Inferred, n_rows: int, roles: Roles, group
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
         return f"has a value in only {counted(present, 'row')}"
-    if any(doubt.kind == "names" for doubt in inferred.doubts):
+    if any(warning.kind == "names" for warning in inferred.warnings):
         return f"has {inferred.distinct:,} different values in {present:,} rows, too many to learn from"
     return None

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnrun.data.new_rows.named_rows import NamedCodec, missing_texts
-from nnrun.data.new_rows.row_blocks import Block, blocks_of
+from nnrun.data.new_rows.input_batches import InputBatch, input_batches
+from nnrun.data.new_rows.named_columns import NamedColumnDecoder, missing_texts
 from nnrun.data.new_rows.row_source import Kind, RowSource
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError
@@ -25,20 +25,22 @@ INPUTS = table(
 )
 
 
-def codec(inputs: Table = INPUTS, told: list[str] | None = None) -> NamedCodec:
+def decoder(inputs: Table = INPUTS, told: list[str] | None = None) -> NamedColumnDecoder:
     fitted = fit(inputs).table
     assert fitted is not None
     listener = (lambda text: None) if told is None else told.append
-    return NamedCodec.of(fitted, missing_texts(schema.Csv(path="x.csv", target=["y"])), listener)
+    return NamedColumnDecoder.of(fitted, missing_texts(schema.Csv(path="x.csv", target=["y"])), listener)
 
 
-def read(content: str, kind: Kind = "csv", inputs: Table = INPUTS, told: list[str] | None = None) -> Block:
+def read(
+    content: str, kind: Kind = "csv", inputs: Table = INPUTS, told: list[str] | None = None
+) -> InputBatch:
     source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))
-    (block,) = blocks_of(source, codec(inputs, told))
-    return block
+    (batch,) = input_batches(source, decoder(inputs, told))
+    return batch
 
 
-def values(block: Block) -> dict[str, list[Any]]:
+def values(block: InputBatch) -> dict[str, list[Any]]:
     assert isinstance(block.inputs, Table)
     found: dict[str, list[Any]] = {}
     for column in block.inputs.columns:
@@ -52,7 +54,7 @@ def values(block: Block) -> dict[str, list[Any]]:
     return found
 
 
-def reasons(block: Block) -> list[str]:
+def reasons(block: InputBatch) -> list[str]:
     return [bad.reason for bad in block.bad]
 
 
@@ -74,12 +76,12 @@ def test_objects() -> None:
 
 def test_a_data_frame_and_dicts() -> None:
     frame = pd.DataFrame({"sex": [None, "m"], "alone": [True, False], "age": [3.5, np.nan], "y": [1, 2]})
-    (block,) = codec().of_python(frame)
+    (block,) = decoder().of_python(frame)
     assert values(block) == EXPECTED
-    (block,) = codec().of_python(frame.replace({np.nan: None}).to_dict("records"))
+    (block,) = decoder().of_python(frame.replace({np.nan: None}).to_dict("records"))
     assert values(block) == EXPECTED
     with pytest.raises(DataError, match="is an array, but this network takes 3 named columns: age, sex"):
-        list(codec().of_python(np.zeros((2, 3))))
+        list(decoder().of_python(np.zeros((2, 3))))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +121,10 @@ def test_objects_that_are_bad(line: str, said: str) -> None:
 
 def test_a_key_that_is_not_there_stands_for_a_missing_value_which_is_said_once() -> None:
     told: list[str] = []
-    lines = ['{"age": 1, "sex": "m", "alone": true}', '{"age": 2}', '{"sex": "f", "alone": false}']
+    lines = ['{"age": 1, "sex": "m", "alone": true}', '{"age": 2}', '{"sex": "f", "alone": false}\n']
     absent = read("\n".join(lines), "jsonl", told=told)
     assert told == ["rows: line 2 lacks sex, alone; a missing key counts as a missing value"]
-    lines[1:] = ['{"age": 2, "sex": null, "alone": null}', '{"age": null, "sex": "f", "alone": false}']
+    lines[1:] = ['{"age": 2, "sex": null, "alone": null}', '{"age": null, "sex": "f", "alone": false}\n']
     null = read("\n".join(lines), "jsonl", told=told)
     assert len(told) == 1
     assert absent.bad == null.bad == []
@@ -154,7 +156,7 @@ def test_files_that_do_not_suit(content: str, kind: Kind, said: str) -> None:
 )  # fmt: skip
 def test_a_text_alone_may_be_a_line(content: str, kind: Kind) -> None:
     only = table(texts("text", ["a b", "c"]))
-    assert codec(only).takes_lines
+    assert decoder(only).takes_lines
     found = values(read(content, kind, only))["text"]
     assert [text or "" for text in found] == ["oil, rose", "", "x"]
 
@@ -186,6 +188,6 @@ def test_truth_that_is_hashed_is_the_same_however_it_is_written(content: str, ki
     fitted = fit(table(categories("b", ["True", "False"])), {"hashing": {"buckets": 50}}).table
     assert fitted is not None
     fitted = type(fitted).from_json(fitted.to_json())
-    found = NamedCodec.of(fitted, frozenset([""]), lambda text: None)
+    found = NamedColumnDecoder.of(fitted, frozenset([""]), lambda text: None)
     source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))
-    assert [values(block) for block in blocks_of(source, found)] == [{"b": ["True", "False"]}]
+    assert [values(block) for block in input_batches(source, found)] == [{"b": ["True", "False"]}]

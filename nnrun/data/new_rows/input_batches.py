@@ -1,0 +1,218 @@
+"""Rows without targets, in batches of a few thousand, so that a file may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.archives.npz_archive import Archive
+from nnrun.data.dataset import RawInputs
+from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, value_rows
+from nnrun.data.tables.csv_reader import CsvReader
+from nnrun.data.tables.row_reader import ColumnBatch, RowReader, separators_message
+from nnrun.errors import DataError
+
+MOST_ROWS = 4096
+_MOST_NUMBERS = 1 << 22  # of a batch
+_BATCHES_OF_A_FILE = 8
+
+OnMessage = Callable[[str], None]
+
+
+@dataclass(frozen=True, order=True)
+class BadRow:
+    """A row that cannot be predicted.
+
+    Attributes:
+        row: its number, from 0.
+        line: where it begins in the file, from 1, or None.
+        reason: the end of a sentence.
+    """
+
+    row: int
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f" (line {self.line})"
+        return f"row {self.row}{line} {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class InputBatch:
+    """Some rows that follow each other.
+
+    Attributes:
+        rows: the number of each good row, from 0, ascending.
+        lines: where each begins, or None.
+        inputs: the good rows, as a data set has them.
+        bad: the others.
+    """
+
+    rows: list[int]
+    lines: list[int | None]
+    inputs: RawInputs
+    bad: list[BadRow]
+
+    @classmethod
+    def of(
+        cls,
+        inputs: RawInputs,
+        first: int,
+        lines: Sequence[int | None] | npt.NDArray[np.int64] | None,
+        problems: Mapping[int, str],
+    ) -> InputBatch:
+        """The good ones of some rows.
+
+        Args:
+            inputs: N rows; what stands in the place of bad ones is not used.
+            first: the number of the first of them.
+            lines: where each begins; None where rows are no lines.
+            problems: position → what is wrong with the row.
+        """
+        n_rows = len(inputs)
+        known: list[int | None] = [None] * n_rows if lines is None else np.asarray(lines).tolist()
+        if not problems:
+            return cls(list(range(first, first + n_rows)), known, inputs, [])
+        good = [row for row in range(n_rows) if row not in problems]
+        inputs = inputs[good] if isinstance(inputs, np.ndarray) else inputs.take(np.array(good, np.int64))
+        bad = [BadRow(first + row, known[row], problems[row]) for row in sorted(problems)]
+        return cls([first + row for row in good], [known[row] for row in good], inputs, bad)
+
+
+class RowDecoder(Protocol):
+    """What makes the inputs of a network of rows as they are written."""
+
+    @property
+    def numbers_per_row(self) -> int:
+        """How many numbers a row holds, about."""
+        ...
+
+    @property
+    def kind_of_lines(self) -> Kind:
+        """How rows are written where no file's name says it."""
+        ...
+
+    @property
+    def missing(self) -> Set[str]:
+        """The fields of CSV that mean a missing value, besides nothing."""
+        ...
+
+    def refuse_texts(self, name: str) -> None:
+        """Raise DataError where texts cannot be rows. Args: the name of their source."""
+        ...
+
+    def of_csv(self, reader: CsvReader) -> Iterator[InputBatch]:
+        """The rows of CSV, whose first row may or may not be a line of names."""
+        ...
+
+    def of_columns(self, reader: RowReader) -> Iterator[InputBatch]:
+        """The rows of a file whose columns have names."""
+        ...
+
+    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
+        """Values of JSON or Python, or texts; some at a time."""
+        ...
+
+    def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
+        """The rows of a NumPy archive."""
+        ...
+
+    def of_python(self, inputs: Any) -> Iterator[InputBatch]:
+        """Rows that are in memory: an array, a data frame, a list."""
+        ...
+
+
+def input_batches(source: RowSource, decoder: RowDecoder) -> Iterator[InputBatch]:
+    """All rows of a source, in their order.
+
+    Raises:
+        DataError: the source cannot be read, or has none of the columns that are needed; or has no rows.
+    """
+    empty = True
+    for batch in _batches_of(source, decoder):
+        empty &= not (batch.rows or batch.bad)
+        yield batch
+    if empty:
+        raise DataError(f"{source.name} holds no rows.")
+
+
+def _batches_of(source: RowSource, decoder: RowDecoder) -> Iterator[InputBatch]:
+    most = rows_at_once(decoder.numbers_per_row)
+    match source.kind:
+        case "npz":
+            assert source.path is not None, "an archive is a file"
+            with Archive(source.path) as archive:
+                yield from decoder.of_archive(archive)
+        case "parquet":
+            from nnrun.data.tables.parquet_reader import ParquetReader
+
+            assert source.path is not None, "its end is read first, so it is a file"
+            yield from decoder.of_columns(ParquetReader(source.path, most * _BATCHES_OF_A_FILE))
+        case "csv" | "tsv":
+            with source.opened() as file:
+                reader = CsvReader(
+                    source.path,
+                    "\t" if source.kind == "tsv" else None,
+                    sorted(decoder.missing),
+                    stream=file,
+                    usual_delimiter=source.delimiter,
+                    reports=most if source.path is None else most * _BATCHES_OF_A_FILE,
+                )
+                if reader.first_row:
+                    yield from decoder.of_csv(reader)
+        case _:
+            if source.kind != "jsonl":
+                decoder.refuse_texts(source.name)
+            yield from decoder.of_values(_at_most(value_rows(source), most), source.name)
+
+
+def _at_most(rows: Iterator[list[RawRow]], most: int) -> Iterator[list[RawRow]]:
+    for some in rows:
+        for first in range(0, len(some), most):
+            yield some[first : first + most]
+
+
+def python_rows(values: Iterable[Any], most: int) -> Iterator[list[RawRow]]:
+    """Values in memory as rows, so many at a time."""
+    rows = (RawRow(None, value) for value in values)
+    while some := list(islice(rows, most)):
+        yield some
+
+
+def numbered(
+    reader: RowReader, columns: Sequence[str], as_text: Set[str], on_message: OnMessage
+) -> Iterator[tuple[int, ColumnBatch]]:
+    """Batches, each with the number of its first row. At the end lines that were left out are told."""
+    first = separators = 0
+    for batch in reader.batches(columns, as_text):
+        separators += batch.separators
+        if batch.n_rows:
+            yield first, batch
+        first += batch.n_rows
+    if separators:
+        on_message(separators_message(reader.name, separators))
+
+
+def rows_at_once(numbers_per_row: int) -> int:
+    """How many rows make a batch."""
+    return max(1, min(MOST_ROWS, _MOST_NUMBERS // max(1, numbers_per_row)))
+
+
+# The arrays of an archive that may hold rows to predict; the first that is there is taken.
+_ARRAYS = ("x_test", "x", "x_train")
+
+
+def array_of(archive: Archive, on_message: OnMessage) -> str:
+    """The name of the array that holds the rows."""
+    name = next((name for name in _ARRAYS if name in archive.names), None)
+    if name is None:
+        archive.require(_ARRAYS[0])  # says what there is instead
+        raise AssertionError("require raises")
+    on_message(f"{archive.path}: the rows of the array {name}")
+    return name

@@ -1,0 +1,355 @@
+"""Rows of named columns to predict: found by the names that the columns had in training."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.archives.npz_archive import Archive
+from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
+from nnrun.data.new_rows.header import listed_names, places_of, say_unused
+from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_rows, rows_at_once
+from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
+from nnrun.data.preprocess import FittedColumn, FittedTable
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
+from nnrun.data.tables.csv_reader import MISSING, CsvReader
+from nnrun.data.tables.jsonl_reader import numbers_of
+from nnrun.data.tables.row_reader import Numbers, RowReader, Texts
+from nnrun.data.tables.utf8 import is_utf8
+from nnrun.data.value_names import (
+    EXACT,
+    TRUTH,
+    in_order,
+    number_name,
+    text_name,
+    truth_name,
+    value_name,
+    wide_whole_number,
+)
+from nnrun.errors import DataError
+from nnrun.spec import schema
+from nnrun.spec.wording import counted, quoted
+
+
+def missing_texts(declared: schema.Component) -> frozenset[str]:
+    """The fields of CSV that mean a missing value, as the run's data set has it."""
+    own = declared.missing if isinstance(declared, schema.Csv) else None
+    return frozenset(MISSING if own is None else ["", *map(text_name, own)])
+
+
+@dataclass(frozen=True)
+class NamedColumn:
+    """A column that the network takes.
+
+    Attributes:
+        name, kind: as in training.
+        truth: whether its values are True and False, which files write in many ways.
+        spelling: how its numbers are written where they are texts.
+    """
+
+    name: str
+    kind: str
+    truth: bool
+    spelling: Spelling = PLAIN
+
+    @classmethod
+    def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
+        """The column that these steps take."""
+        levels = {level for step in fitted.steps for level in step.known_levels}
+        truth = bool(levels) and levels <= set(TRUTH)
+        return cls(fitted.name, fitted.kind, truth, spelling)
+
+    def decoded(self, read: Numbers | Texts, missing: frozenset[str], problems: dict[int, str]) -> Column:
+        """A column as the readers of files give it.
+
+        Args:
+            read: N values.
+            missing: texts that mean a missing value.
+            problems: is told the rows that are wrong, which stand as missing values.
+        """
+        if isinstance(read, Texts):
+            return self.of_levels(read.codes, list(map(text_name, read.levels)), missing, problems)
+        assert self.kind == "number", "the others are asked for as texts"
+        infinite = np.isinf(read)
+        if not infinite.any():
+            return number_column(self.name, read)
+        for row in np.flatnonzero(infinite).tolist():
+            problems.setdefault(row, self._number(float(read[row])).reason)
+        return NumberColumn(self.name, np.where(infinite, np.nan, read))
+
+    def of_values(self, values: Sequence[Any], missing: frozenset[str], problems: dict[int, str]) -> Column:
+        """As `decoded`, of values of JSON or Python."""
+        numbers = numbers_of(values) if self.kind == "number" else None
+        if numbers is not None and not np.isinf(numbers).any():
+            return number_column(self.name, numbers)
+        return self.of_levels(np.arange(len(values)), values, missing, problems)
+
+    def of_levels(
+        self,
+        codes: npt.NDArray[np.integer],
+        levels: Sequence[Any],
+        missing: frozenset[str],
+        problems: dict[int, str],
+    ) -> Column:
+        """As `decoded`, where row i is `levels[codes[i]]`, or is missing where its code is -1."""
+        own_missing = {number for text in missing if not math.isnan(number := _float(text))}
+        values = [self._value(level, missing, own_missing) for level in levels]
+        for place, value in enumerate(values):
+            if isinstance(value, Unreadable):
+                for row in np.flatnonzero(codes == place).tolist():
+                    problems.setdefault(row, value.reason)
+                values[place] = None
+        if self.kind in ("category", "date"):
+            names = in_order({value for value in values if value is not None})
+            place_of = {name: place for place, name in enumerate(names)}
+            places = np.array([*(place_of.get(value, -1) for value in values), -1], np.int32)
+            return CategoryColumn(self.name, places[codes], tuple(names), self.kind == "date")
+        if self.kind == "text":
+            texts = np.empty(len(values) + 1, object)
+            texts[:] = [*values, None]
+            return TextColumn(self.name, texts[codes])
+        numbers = np.array([*(math.nan if v is None else v for v in values), math.nan], np.float64)[codes]
+        if not any(isinstance(value, int) and abs(value) > EXACT for value in values):
+            return NumberColumn(self.name, numbers)
+        digits = [*(None if value is None else number_name(value) for value in values), None]
+        return number_column(self.name, numbers, [digits[code] for code in codes])
+
+    def _value(self, field: Any, missing: frozenset[str], missing_numbers: set[float]) -> Any:
+        """A field of a file as a value, None where it is missing, or `Unreadable`."""
+        if field is None or (isinstance(field, float) and math.isnan(field)):
+            return None
+        if isinstance(field, str) and field.strip() in missing:
+            return None
+        if self.kind == "number":
+            # pandas takes -99.0 for missing where -99 is, too.
+            is_missing = isinstance(field, str) and missing_numbers and _float(field) in missing_numbers
+            return None if is_missing else self._number(field)
+        if isinstance(field, str) and not is_utf8(field):
+            return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+        if isinstance(field, (datetime.date, np.datetime64)):
+            field = str(field)
+        try:
+            name = value_name(field)
+        except TypeError:
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is not text")
+        return truth_name(name) if self.truth and name is not None else name
+
+    def _number(self, field: Any) -> Any:
+        try:
+            number = self.spelling.number(field) if isinstance(field, str) else float(field)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
+            other = in_another_spelling(field, self.spelling) if isinstance(field, str) else None
+            what = other or "not a finite number"
+            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is {what}")
+        whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
+        return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
+
+
+@dataclass(frozen=True)
+class NamedColumnDecoder:
+    """Rows of a table whose columns have names. Columns that the network does not take are left out.
+
+    Attributes:
+        columns: that the network takes.
+        missing: fields of CSV that mean a missing value.
+        on_message: called once with what is not used.
+        own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
+        file_columns: all columns of a training file without a header; None where it has one.
+        targets: those of them that the network predicts: new rows may lack them.
+    """
+
+    columns: tuple[NamedColumn, ...]
+    missing: frozenset[str]
+    on_message: OnMessage = lambda text: None
+    own_missing: frozenset[str] = frozenset()
+    file_columns: tuple[str, ...] | None = None
+    targets: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedColumnDecoder:
+        """For networks with this preprocessing."""
+        return cls(tuple(map(NamedColumn.of, table.columns)), missing, on_message)
+
+    @classmethod
+    def of_run(
+        cls,
+        table: FittedTable,
+        declared: schema.Component,
+        file_columns: tuple[str, ...] | None,
+        on_message: OnMessage,
+    ) -> NamedColumnDecoder:
+        """For networks with this preprocessing, trained on this data set.
+
+        Args:
+            table: the preprocessing.
+            declared: the data set.
+            file_columns: all columns of its file, where that has no header.
+            on_message: called once with what is not used.
+        """
+        spellings = Spellings.of(declared)
+        own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
+        return cls(
+            tuple(NamedColumn.of(column, spellings[column.name]) for column in table.columns),
+            missing_texts(declared),
+            on_message,
+            frozenset(own or ()),
+            file_columns,
+            frozenset(declared.target) if isinstance(declared, schema.RowFile) else frozenset(),
+        )
+
+    @property
+    def numbers_per_row(self) -> int:
+        """The columns."""
+        return len(self.columns)
+
+    @property
+    def kind_of_lines(self) -> Kind:
+        """Texts, where the only column is one."""
+        return "txt" if self.takes_lines else "csv"
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether a line of plain text is a row: the only column is a text."""
+        return len(self.columns) == 1 and self.columns[0].kind == "text"
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [column.name for column in self.columns]
+
+    def refuse_texts(self, name: str) -> None:
+        """Texts are rows only where the network takes a single text."""
+        if not self.takes_lines:
+            raise DataError(
+                f"{name} holds plain text, but this network takes {self._needed()}. Give CSV, JSON lines or "
+                "Parquet."
+            )
+
+    def of_csv(self, reader: CsvReader) -> Iterator[InputBatch]:
+        """Columns by name, or by place where the training file had no header."""
+        if self.file_columns is not None:
+            names = self._names_of_places(len(reader.first_row), reader.name)
+            reader = reader.named(names, header=False)
+        return self.of_columns(reader)
+
+    def of_columns(self, reader: RowReader) -> Iterator[InputBatch]:
+        """Columns by name.
+
+        Raises:
+            DataError: one is not there.
+        """
+        holder = "It" if reader.unit == "row" else "Its first line"
+        places_of(self.names, reader.names, reader.name, self.on_message, holder=holder)
+        as_text = {c.name for c in self.columns if c.kind != "number" or not c.spelling.plain}
+        missing = self.own_missing if reader.typed else self.missing
+        for first, batch in numbered(reader, self.names, as_text, self.on_message):
+            problems = dict(batch.problems)
+            columns = [c.decoded(batch.columns[c.name], missing, problems) for c in self.columns]
+            yield InputBatch.of(Table(tuple(columns), batch.n_rows), first, batch.lines, problems)
+
+    def _names_of_places(self, width: int, where: str) -> list[str]:
+        """The names of the columns of a file without a header, with or without the targets."""
+        assert self.file_columns is not None, "the training file has no header"
+        inputs = [name for name in self.file_columns if name not in self.targets]
+        for names in (list(self.file_columns), inputs):
+            if len(names) == width:
+                return names
+        raise DataError(
+            f"{where} has {counted(width, 'column')}. The run was trained on a file without a header "
+            f"(`header: false`) of {len(self.file_columns)}, so rows must have as many, or {len(inputs)} "
+            "without the target. A file with a header cannot be read by this run."
+        )
+
+    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
+        """Objects with the columns' names; texts, where the only column is one."""
+        first = 0
+        told = told_lacking = False
+        for some in rows:
+            problems: dict[int, str] = {}
+            fields = []
+            for position, (line, value) in enumerate(some):
+                if isinstance(value, Mapping) and not told:
+                    unused = [str(name) for name in value if name not in self.names]
+                    told = bool(unused)
+                    say_unused(unused, where, self.on_message)
+                if isinstance(value, Mapping) and not told_lacking and (lacking := self._lacking(value)):
+                    told_lacking = True
+                    place = f"row {first + position}" if line is None else f"line {line}"
+                    self.on_message(
+                        f"{where}: {place} lacks {listed_names(lacking)}; a missing key counts as a missing "
+                        "value"
+                    )
+                found = self._of_value(value)
+                if isinstance(found, Unreadable):
+                    problems[position] = found.reason
+                    found = [None] * len(self.columns)
+                fields.append(found)
+            by_column = zip(*fields, strict=True)
+            columns = [
+                column.of_values(values, self.own_missing, problems)
+                for column, values in zip(self.columns, by_column, strict=True)
+            ]
+            lines = [row.line for row in some]
+            yield InputBatch.of(Table(tuple(columns), len(some)), first, lines, problems)
+            first += len(some)
+
+    def _lacking(self, value: Mapping[Any, Any]) -> list[str]:
+        return [name for name in self.names if name not in value]
+
+    def _of_value(self, value: Any) -> list[Any] | Unreadable:
+        """The values of an object; of a text, where the only column is one."""
+        if isinstance(value, Unreadable):
+            return value
+        if isinstance(value, str) and self.takes_lines:
+            return [value]
+        if not isinstance(value, Mapping):
+            return Unreadable(f"is {shown(value)}, which is not an object with the columns' names")
+        if not any(name in value for name in self.names):
+            lacking = self._lacking(value)
+            return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
+        return [value.get(name) for name in self.names]
+
+    def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
+        """An archive has no named columns."""
+        raise DataError(
+            f"{archive.path} holds arrays, but this network takes {self._needed()}. Give CSV, JSON lines or "
+            "Parquet."
+        )
+
+    def of_python(self, inputs: Any) -> Iterator[InputBatch]:
+        """A data frame, or a list of dicts; of texts, where the only column is a text."""
+        where = "The table of inputs"
+        if isinstance(inputs, np.ndarray):
+            raise DataError(f"{where} is an array, but this network takes {self._needed()}.")
+        if hasattr(inputs, "columns"):
+            header = [str(name) for name in inputs.columns]
+            places_of(self.names, header, where, self.on_message, holder="Its first line")
+            columns = [_plain(inputs[name]) for name in self.names]
+            inputs = (dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True))
+        return self.of_values(python_rows(inputs, rows_at_once(len(self.columns))), where)
+
+    def _needed(self) -> str:
+        return f"{counted(len(self.columns), 'named column')}: {listed_names(self.names)}"
+
+
+def _plain(series: Any) -> list[Any]:
+    """The values of a column of a data frame, None where one is missing."""
+    missing = series.isna().to_numpy()
+    return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
+
+
+def _float(text: str) -> float:
+    """The number that a text is, also an infinite one; NaN where it is none."""
+    try:
+        return math.nan if "_" in text else float(text)
+    except ValueError:
+        return math.nan
