@@ -168,6 +168,7 @@ def run(package: Path, folder: Path, *commands: list[str]) -> tuple[list[int], s
     return json.loads(codes), "\n".join(output), result.stderr
 
 
+@pytest.mark.slow
 def test_a_new_layer_and_a_new_step_train_predict_and_are_exported(package: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.format(steps="root"))
     rows = "5.1,3.5,1.4,0.2\n6.2,2.9,4.3,1.3\n"
@@ -197,6 +198,7 @@ def test_check_knows_the_shapes_after_them(package: Path, tmp_path: Path) -> Non
     assert "reshape to (3, 3) holds 9 numbers; doubled gives (8), 8 numbers" in output + errors
 
 
+@pytest.mark.slow
 def test_a_program_cannot_contain_a_step_without_a_formula(package: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.format(steps="[standardize, rank]"))
     export = ["export", "@last", "--member", "fold-1"]
