@@ -58,12 +58,12 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What run.json holds."""
-        return self._directory.read_record()
+        return self._directory.read_record().to_json()
 
     @property
     def status(self) -> str:
         """`running`, `completed`, `interrupted`, `failed` or `diverged`."""
-        return str(self.record["status"])
+        return str(self._directory.read_record().status)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -78,23 +78,22 @@ class Run:
     @property
     def best_epoch(self) -> int | None:
         """The epoch (from 1) that validation chose; None where nothing was validated."""
-        epoch = self.record.get("best_epoch")
-        return epoch if isinstance(epoch, int) else None
+        return self._directory.read_record().best_epoch
 
     @property
-    def best(self) -> dict[str, float]:
+    def best(self) -> dict[str, float | None]:
         """Column → value at the best epoch (of several folds or seeds: their mean)."""
-        return dict(self.record.get("best") or {})
+        return dict(self._directory.read_record().best)
 
     @property
-    def baseline(self) -> dict[str, float]:
+    def baseline(self) -> dict[str, float | None]:
         """Metric → the score of a predictor that ignores the inputs."""
-        return dict(self.record.get("baseline") or {})
+        return dict(self._directory.read_record().baseline)
 
     @property
-    def test(self) -> dict[str, float]:
+    def test(self) -> dict[str, float | None]:
         """Loss and metrics on the test set; empty where it was not used."""
-        return dict(self.record.get("test") or {})
+        return dict(self._directory.read_record().test)
 
     def weights(
         self,
@@ -152,7 +151,8 @@ def train(
     Raises:
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
-    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.run import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
@@ -238,7 +238,7 @@ def sweep(
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
-    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.running.job import Settings
     from nnrun.experiment.sweeping.sweep import run_sweep
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
     from nnrun.spec.sweep_plan import load_sweep
@@ -275,7 +275,8 @@ def kfold(
         fold: train only this fold, counted from 0.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
-    from nnrun.experiment.running.run import Settings, run_experiment
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.run import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.experiment.setup.kfold_spec import load_for_kfold
 
@@ -310,7 +311,7 @@ def final(
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.final import final_of_run, final_of_spec
-    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.running.job import Settings
     from nnrun.spec.reading.load import load_spec
 
     settings = Settings(
@@ -417,31 +418,22 @@ def predict(
         the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
+    from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
+    asked: dict[str, Any] = {
+        "member": member,
+        "weights": weights,
+        "data_dir": _data_dir(data_dir),
+        "device": device,
+    }
     with allowing(allow_custom):
-        if split is not None:
-            from nnrun.experiment.predicting.predict_split import predict_split
-
-            return predict_split(
-                _run(run, runs_dir)._directory,
-                split,
-                member=member,
-                weights=weights,
-                overrides=overrides,
-                data_dir=_data_dir(data_dir),
-                device=device,
-                allow_unknown=allow_unknown,
-            ).table()
-        predictor = load_predictor(
-            _run(run, runs_dir)._directory,
-            member=member,
-            weights=weights,
-            data_dir=_data_dir(data_dir),
-            device=device,
-        )
-        return predict_values(predictor, inputs)
+        directory = _run(run, runs_dir)._directory
+        if split is None:
+            return predict_values(load_predictor(directory, **asked), inputs)
+        found = predict_split(directory, split, overrides=overrides, allow_unknown=allow_unknown, **asked)
+        return found.table()
 
 
 def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:

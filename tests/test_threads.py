@@ -10,9 +10,10 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.errors import UsageError
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.threads import ask_for, usable_cpus, wanted_threads
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.device import threads_for
@@ -118,7 +119,7 @@ def test_a_resumed_run_says_that_it_keeps_its_threads(tmp_path: Path) -> None:
 
     assert resume_run(run, overrides={"epochs": 4}, listener=Tells())
     assert "with 2 threads, as before: a different number would round differently" in told
-    assert run.read_record()["threads"] == 2
+    assert run.read_record().threads == 2
     assert reproduce_run(run, runs_dir=tmp_path / "again").identical
 
 
@@ -131,7 +132,7 @@ def test_compiled_steps_are_the_same_with_any_number(tmp_path: Path) -> None:
         ask_for(threads)
         settings: Any = Settings("train", tmp_path / "runs", compile="on")
         run = run_experiment(load_small(tmp_path), settings)
-        assert run.read_record()["threads"] == threads
+        assert run.read_record().threads == threads
         histories.add(without_seconds(run.path))
     assert len(histories) == 1
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnrun.cli.output import (
     MOST_MEMBERS,
@@ -26,17 +25,15 @@ from nnrun.experiment.finished.record_text import (
     score_table,
     unfinished_text,
 )
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import recorded_weights
-from nnrun.records import members_of_record, recorded_directions
-from nnrun.spec.wording import with_std
+from nnrun.spec.wording import counted, with_std
 
 if TYPE_CHECKING:
-    from nnrun.records import RunDirectory
+    from nnrun.records import RunDirectory, RunRecord
 
 
 def closing_text(
-    run: RunDirectory, record: Mapping[str, Any], looks: int | None = None, *, verbose: bool = False
+    run: RunDirectory, record: RunRecord, looks: int | None = None, *, verbose: bool = False
 ) -> str:
     """The closing screen of a run, from its record only.
 
@@ -47,7 +44,6 @@ def closing_text(
             since; the record tells only which look its own was.
         verbose: the scores of each fold or seed, however many there are.
     """
-    record = sound(record)
     width = terminal_width()
     blocks = [wrapped(_headline(record), width)]
     caution = caution_text(record)
@@ -62,7 +58,7 @@ def closing_text(
     remarks = (
         _why_it_ended(record),
         _chosen_from(record),
-        record.get("verdict"),
+        record.verdict,
         interval_text(record),
         _weights(record),
         baseline_text(record) if scores is not None else "",
@@ -74,80 +70,65 @@ def closing_text(
     return printable("\n\n".join(blocks))
 
 
-def _headline(record: Mapping[str, Any]) -> str:
-    name, status, epochs = record.get("name"), record.get("status"), record.get("epochs_run")
-    rows = record.get("rows") or {}
-    done = {"completed": "trained", "running": "still training"}.get(str(status), str(status))
-    parts = [f"{name}: {done}, {_counted(epochs, 'epoch')} on {record.get('device')}"]
-    seconds = record.get("training_seconds")
-    if isinstance(seconds, (int, float)):
-        parts.append(f"in {seconds:.1f} s")
-    text = " ".join(parts)
-    if rows.get("train"):
-        text += f"; {rows_in_words(rows, ', ')}"
-        text += _of_members(record)
-    stopped = record.get("stopped_early")
-    if stopped:
-        kind, _ = members_of_record(record)
-        text += "\nStopped early" + (
-            f" at epoch {next(iter(stopped.values()))}."
-            if kind is None
-            else ": "
-            + ", ".join(f"{kind} {number} at epoch {epoch}" for number, epoch in stopped.items())
-            + "."
-        )
+def _headline(record: RunRecord) -> str:
+    status = str(record.status)
+    done = {"completed": "trained", "running": "still training"}.get(status, status)
+    text = f"{record.name}: {done}, {counted(record.epochs_run, 'epoch')} on {record.device}"
+    if record.training_seconds is not None:
+        text += f" in {record.training_seconds:.1f} s"
+    if record.rows.train:
+        text += f"; {rows_in_words(record.rows, ', ')}{_of_members(record)}"
+    if stopped := record.stopped_early:
+        each = ", ".join(f"{record.member_type} {n} at epoch {epoch}" for n, epoch in stopped.items())
+        alone = f" at epoch {next(iter(stopped.values()))}"
+        text += f"\nStopped early{alone if record.member_type is None else f': {each}'}."
     unfinished = unfinished_text(record)
     text += f"\n{unfinished}" if unfinished else ""
-    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.get("smoke") else text
+    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
 
 
-def _of_members(record: Mapping[str, Any]) -> str:
-    kind, numbers = members_of_record(record)
-    if kind is None:
+def _of_members(record: RunRecord) -> str:
+    ids = record.member_ids
+    if not ids:
         return ""
-    if len(numbers) == 1:
-        return f"; seed {numbers[0]} only" if kind == "seed" else f" in fold {numbers[0]} only"
-    return (
-        f"; {len(numbers)} seeds from {numbers[0]}" if kind == "seed" else f" in each of {len(numbers)} folds"
-    )
+    if record.member_type == "seed":
+        return f"; seed {ids[0]} only" if len(ids) == 1 else f"; {len(ids)} seeds from {ids[0]}"
+    return f" in fold {ids[0]} only" if len(ids) == 1 else f" in each of {len(ids)} folds"
 
 
-def _why_it_ended(record: Mapping[str, Any]) -> str:
+def _why_it_ended(record: RunRecord) -> str:
     """Why a run did not complete, where its record knows."""
-    error = str(record.get("error") or "").rstrip(".")
-    return f"{error[:1].upper()}{error[1:]}." if error and record.get("status") != "completed" else ""
+    error = (record.error or "").rstrip(".")
+    return f"{error[:1].upper()}{error[1:]}." if error and record.status != "completed" else ""
 
 
-def _chosen_from(record: Mapping[str, Any]) -> str:
+def _chosen_from(record: RunRecord) -> str:
     """Why a final run trained for as long as it did, where another's validation decided."""
     from nnrun.validation.summary import monitor_mode  # it brings NumPy
 
-    chosen = record.get("chosen_from")
-    if not isinstance(chosen, Mapping) or chosen.get("epoch") != record.get("epochs_run"):
+    chosen = record.chosen_from
+    if chosen is None or chosen.epoch != record.epochs_run:
         return ""
-    column = str(chosen.get("column"))
-    over = chosen.get("smoothed_over")
-    curve = f"the smoothed mean {column}" if chosen.get("smoothed") else column
-    if isinstance(over, int) and over > 1:
+    column, over = chosen.column, chosen.smoothed_over
+    curve = f"the smoothed mean {column}" if chosen.smoothed else column
+    if over is not None and over > 1:
         curve = f"the mean {column}, smoothed over {over} epochs,"
-    end = "highest" if monitor_mode(column, recorded_directions(record)) == "max" else "lowest"
-    trained = f"Trained for {_counted(chosen['epoch'], 'epoch')}"
-    return f"{trained}, where {curve} of {chosen.get('parent')} was {end}."
+    end = "highest" if monitor_mode(column, record.directions) == "max" else "lowest"
+    return f"Trained for {counted(chosen.epoch, 'epoch')}, where {curve} of {chosen.parent} was {end}."
 
 
-def _weights(record: Mapping[str, Any]) -> str:
+def _weights(record: RunRecord) -> str:
     """Of which epoch the kept weights are, and what is to be known of their scores."""
     used = recorded_weights(record)
     if used is None:
         return ""
     text = f"Weights: {used.text}"
-    last = record.get("last") or {}
-    scores = [f"{n} {with_std(v)}" for n, v in last.items() if n.startswith("val_")]
-    if len(used.epochs) == 1 and used.others and scores and used.epoch == record.get("epochs_run"):
+    scores = [f"{n} {with_std(v)}" for n, v in record.last.items() if n.startswith("val_")]
+    if len(used.epochs) == 1 and used.others and scores and used.epoch == record.epochs_run:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if used.chosen_apart and record.get("best"):
-        kind = members_of_record(record)[0]
+    if used.chosen_apart and record.best:
+        kind = record.member_type
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "
             f"weights are optimistic; the scores above are of one epoch for all {kind}s."
@@ -155,19 +136,17 @@ def _weights(record: Mapping[str, Any]) -> str:
     return text
 
 
-def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) -> str:
+def _test_uses(run: RunDirectory, record: RunRecord, looks: int | None) -> str:
     """How often the test set was looked at, by this run and by all of its name."""
-    uses = record.get("test_uses") or []
-    if record.get("command") == "final" and record.get("reproduces"):
-        return f"It repeats {record['reproduces']} and did not look at the test set."
-    if record.get("command") == "final" and not uses and record.get("status") == "completed":
+    uses = record.test_uses
+    if record.command == "final" and record.reproduces:
+        return f"It repeats {record.reproduces} and did not look at the test set."
+    if record.command == "final" and not uses and record.status == "completed":
         return "The data set has no test set, so nothing was tested."
     if not uses:
         return ""
-    last = uses[-1] if isinstance(uses[-1], Mapping) else {}
-    look, data = last.get("look"), last.get("data")
-    name = record.get("name")
-    if not isinstance(look, int):
+    look, data, name = uses[-1].look, uses[-1].data, record.name
+    if look is None:
         sentence = f"This run has looked at the test set {times(len(uses))}."
         of_all = f" Experiments named '{name}' have looked at it {times(looks or 0)} (in {run.runs_dir}/)."
         return sentence + (of_all if looks is not None else "")
@@ -181,18 +160,13 @@ def _test_uses(run: RunDirectory, record: Mapping[str, Any], looks: int | None) 
     )
 
 
-def _next_steps(run: RunDirectory, record: Mapping[str, Any]) -> str:
+def _next_steps(run: RunDirectory, record: RunRecord) -> str:
     path = shlex.quote(str(run.path))
     steps = [f"nnrun train --resume {path}"] if run.can_go_on(record) else []
-    steps += [f"nnrun plot {path}"] if record.get("epochs_run") else [f"nnrun show {path}"]
-    ended = record.get("status") == "completed" and not record.get("smoke")
-    if ended and record.get("best_epoch") is not None:
+    steps += [f"nnrun plot {path}"] if record.epochs_run else [f"nnrun show {path}"]
+    if record.status == "completed" and not record.smoke and record.best_epoch is not None:
         steps.append(f"nnrun final {path}")
-    origin = [f"From   {record['parent']}"] if record.get("parent") else []
+    origin = [f"From   {record.parent}"] if record.parent else []
     return "\n".join(
         [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]
     )
-
-
-def _counted(number: Any, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

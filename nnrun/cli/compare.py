@@ -76,7 +76,7 @@ def _names(runs: Sequence[RunDirectory]) -> list[str]:
 def _draw(comparison: Comparison, names: Sequence[str], output: Path | None) -> Path | None:
     """Write the figure of the runs that have epochs; None where there is none."""
     pairs = zip(comparison.runs, names, strict=True)
-    drawn = [(run, f"{run.label}  {name}") for run, name in pairs if run.scores.epochs]
+    drawn = [(run, f"{run.label}  {name}") for run, name in pairs if run.scores.record.epochs_run]
     if not drawn:
         message("No figure: none of these runs has finished an epoch.")
         return None
@@ -117,15 +117,13 @@ def _text(comparison: Comparison, names: Sequence[str], figure: Path | None) -> 
 
 def _about(run: ComparedRun) -> str:
     """`train, 10 seeds`."""
-    scores = run.scores
-    parts = [scores.command] if scores.command else []
-    if scores.kind is not None:
-        alone = len(scores.numbers) == 1
-        parts.append(
-            f"{scores.kind} {scores.numbers[0]}" if alone else f"{len(scores.numbers)} {scores.kind}s"
-        )
-    parts += ["smoke run"] if scores.smoke else []
-    parts += [scores.status] if scores.status != "completed" else []
+    record, ids = run.scores.record, run.scores.member_ids
+    parts = [record.command] if record.command else []
+    if record.member_type is not None:
+        several = f"{len(ids)} {record.member_type}s"
+        parts.append(f"{record.member_type} {ids[0]}" if len(ids) == 1 else several)
+    parts += ["smoke run"] if record.smoke else []
+    parts += [record.status or ""] if record.status != "completed" else []
     return ", ".join(parts)
 
 
@@ -148,7 +146,7 @@ def _score_table(comparison: Comparison) -> list[list[str]]:
 
 
 def _best_epoch(run: ComparedRun) -> str:
-    return str(run.scores.best_epoch or "")
+    return str(run.scores.record.best_epoch or "")
 
 
 def _tested_epoch(run: ComparedRun) -> str:
@@ -157,7 +155,7 @@ def _tested_epoch(run: ComparedRun) -> str:
 
 
 def _test_uses(run: ComparedRun) -> str:
-    return str(run.scores.test_uses or "")
+    return str(len(run.scores.record.test_uses) or "")
 
 
 _VALIDATION_FACTS = {"best_epoch": _best_epoch}
@@ -233,19 +231,19 @@ def _document(comparison: Comparison, figure: Path | None) -> dict[str, Any]:
 
 
 def _run_document(run: ComparedRun) -> dict[str, Any]:
-    scores = run.scores
+    scores, record = run.scores, run.scores.record
     return {
         "label": run.label,
         "id": scores.run.id,
         "path": str(scores.run.path),
-        "command": scores.command,
-        "status": scores.status,
-        "smoke": scores.smoke,
-        "kind": scores.kind,
-        "numbers": scores.numbers,
-        "best_epoch": scores.best_epoch,
+        "command": record.command or "",
+        "status": record.status or "",
+        "smoke": record.smoke,
+        "kind": record.member_type,
+        "numbers": scores.member_ids,
+        "best_epoch": record.best_epoch or None,
         "tested_epochs": scores.tested_epochs,
-        "test_uses": scores.test_uses,
+        "test_uses": len(record.test_uses),
         "scores": {name: vars(score) for name, score in run.all_scores().items()},
         "against_first": [
             {

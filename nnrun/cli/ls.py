@@ -90,7 +90,7 @@ def ls(
     looks = all_looks(runs_dir, every)
     if looks.problem is not None:
         message(printable(looks.problem))
-    of_name = [looks.like(run.looks[-1]) if run.looks else None for run in runs]
+    of_name = [looks.of_record(run.record) for run in runs]
     if as_json:
         print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
@@ -106,23 +106,25 @@ def ls(
 
 def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
     """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
+    from nnrun.records import looks_of_record
+
     return {
         "id": run.id,
         "path": str(run.run.path),
-        "name": run.name,
-        "command": run.command,
+        "name": run.record.name,
+        "command": run.record.command,
         "status": run.status,
-        "device": run.device,
+        "device": run.record.device,
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "seconds": run.seconds,
         "bytes": run.size,
         "epochs": run.epochs,
-        "best_epoch": run.best_epoch,
-        "best": dict(run.best),
-        "test": dict(run.test),
-        "data": list(run.data),
-        "test_uses": len(run.looks),
+        "best_epoch": run.record.best_epoch,
+        "best": run.best,
+        "test": run.test,
+        "data": run.data,
+        "test_uses": len(looks_of_record(run.record)),
         "look": run.look,
         "looks": looks,
         "problem": run.problem,
@@ -141,13 +143,13 @@ def as_row(
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
     }
     epochs = "" if run.epochs is None else str(run.epochs)
-    if run.best_epoch is not None:
-        epochs = f"{epochs or '?'}, best {run.best_epoch}"
+    if run.record.best_epoch is not None:
+        epochs = f"{epochs or '?'}, best {run.record.best_epoch}"
     return {
         "ID": _printable(run.id),
         "STATUS": run.status,
-        "COMMAND": _printable(run.command or ""),
-        "DEVICE": _printable(run.device or ""),
+        "COMMAND": _printable(run.record.command or ""),
+        "DEVICE": _printable(run.record.device or ""),
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
         "TEST": _scores(run.test, _after("test_", sort), scores),

@@ -28,7 +28,7 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
-    from nnrun.experiment.running.run import Settings
+    from nnrun.experiment.running.job import Settings
     from nnrun.spec.reading.overrides import Override
 
 Set = Annotated[
@@ -259,7 +259,7 @@ class Training:
 
     def settings(self, command: str, **others: Any) -> Settings:
         """The settings of the run or sweep that a command makes."""
-        from nnrun.experiment.running.run import Settings
+        from nnrun.experiment.running.job import Settings
 
         return Settings(
             command, self.runs_dir, self.data_dir, self.device, compile=self.compile_.value, **others

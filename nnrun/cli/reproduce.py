@@ -35,8 +35,8 @@ def reproduce(
 ) -> int:
     """Train a run again and compare bit for bit. Exits with 0 if everything is identical, else with 1."""
     from nnrun.cli.running import listener_for
+    from nnrun.experiment.running.recorder import RunInterrupted
     from nnrun.experiment.running.reproduce import reproduce_run
-    from nnrun.experiment.running.run import RunInterrupted
     from nnrun.records import find_run
 
     try:

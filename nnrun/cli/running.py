@@ -32,7 +32,7 @@ def train_and_report(
     Returns:
         0, or 130 where the user interrupted it.
     """
-    from nnrun.experiment.running.run import RunInterrupted
+    from nnrun.experiment.running.recorder import RunInterrupted
 
     _show_warnings(warnings, options)
     try:
@@ -51,7 +51,7 @@ def _report(run: RunDirectory, options: Training) -> None:
     record = run.read_record()
     print_result(
         options.as_json,
-        lambda: {**record, "path": str(run.path)},
+        lambda: {**record.to_json(), "path": str(run.path)},
         lambda: closing_text(run, record, verbose=options.verbose),
     )
     sys.stdout.flush()
@@ -139,11 +139,10 @@ def resume_and_report(
 
 def _refuse_another_command(run: RunDirectory, command: str) -> None:
     """Raise UsageError where a run would be resumed as something that it is not, such as folds."""
-    from nnrun.records import members_of_record
 
     record = run.read_record()
-    started = record.get("command") or "train"
-    same = command in ("train", started) or (command == "kfold" and members_of_record(record)[0] == "fold")
+    started = record.command or "train"
+    same = command in ("train", started) or (command == "kfold" and record.member_type == "fold")
     if not same:
         raise UsageError(
             f"{run.id} was started by `nnrun {started}`, so `nnrun {command}` cannot resume it. Resume it "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from nnrun.errors import printable
 if TYPE_CHECKING:
     from nnrun.experiment.describing.column_plan import PlannedColumn
     from nnrun.experiment.describing.describe_spec import Description
-    from nnrun.records import RunDirectory
+    from nnrun.records import RunDirectory, RunRecord
     from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_COLUMNS = 40
@@ -55,13 +55,14 @@ def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | No
     from nnrun.cli.running import listener_for
     from nnrun.experiment.describing.describe_spec import describe_spec
     from nnrun.experiment.finished.load_run import selection_of
+    from nnrun.records import RunRecord
 
-    record = {} if run is None else run.read_record()
+    record = RunRecord() if run is None else run.read_record()
     return describe_spec(
         loaded.spec,
         data_dir,
         listener_for(quiet=False, verbose=False),
-        smoke=record.get("smoke") is True,
+        smoke=record.smoke,
         selection=selection_of(record),
     )
 
@@ -73,7 +74,7 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
     if run is None:
         return document
     record = run.read_record()
-    return {**document, "run": {**record, "path": str(run.path), "looks": _looks(run, record)}}
+    return {**document, "run": {**record.to_json(), "path": str(run.path), "looks": _looks(run, record)}}
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
@@ -97,11 +98,11 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     return printable("\n\n".join(blocks))
 
 
-def _looks(run: RunDirectory, record: Mapping[str, Any]) -> int | None:
+def _looks(run: RunDirectory, record: RunRecord) -> int | None:
     """How often experiments of the run's name have looked at its test set; None where the run has not."""
     from nnrun.records import all_looks
 
-    if not record.get("test_uses"):
+    if not record.test_uses:
         return None
     looks = all_looks(run.runs_dir)
     if looks.problem is not None:

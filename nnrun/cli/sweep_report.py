@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.output import aligned, terminal_width, wrapped
@@ -104,7 +103,7 @@ def _next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
 def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """A sweep as `--json` gives it."""
     return {
-        **asdict(record),
+        **record.model_dump(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.ranked() else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,

@@ -1,29 +1,21 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
+from nnrun.records.delete_run import delete_run, refuse_to_delete
 from nnrun.records.history import HistoryWriter, history_columns, is_finite, measures, parse_history
 from nnrun.records.index import (
     BROKEN,
     LAST,
     STATUSES,
     RunSummary,
-    delete_run,
     find_run,
     find_runs,
     list_runs,
-    recorded_directions,
-    refuse_to_delete,
     runs_of_sweep,
 )
 from nnrun.records.lock import locked
-from nnrun.records.member import (
-    MEMBER_KINDS,
-    Member,
-    MemberKind,
-    member_kind,
-    member_of_folder,
-    members_of_record,
-)
+from nnrun.records.member import MEMBER_TYPES, Member, MemberType, member_of_folder, member_type_of
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
+from nnrun.records.run_record import RunRecord, now
 from nnrun.records.scores import SHUFFLED
 from nnrun.records.sweep_directory import (
     OpenSweep,
@@ -33,15 +25,14 @@ from nnrun.records.sweep_directory import (
     open_sweep,
 )
 from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
-from nnrun.records.test_set_ledger import Look, looks_of_record
-from nnrun.records.test_set_looks import Looks, Numbered, all_looks, count_look
+from nnrun.records.test_set_uses import Look, Looks, all_looks, look_at_test_set, looks_of_record
 from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [
     "BROKEN",
     "FINISHED",
     "LAST",
-    "MEMBER_KINDS",
+    "MEMBER_TYPES",
     "SHUFFLED",
     "STATUSES",
     "HistoryWriter",
@@ -49,10 +40,10 @@ __all__ = [
     "Look",
     "Looks",
     "Member",
-    "MemberKind",
-    "Numbered",
+    "MemberType",
     "OpenSweep",
     "RunDirectory",
+    "RunRecord",
     "RunSummary",
     "SweepDirectory",
     "SweepRecord",
@@ -61,7 +52,6 @@ __all__ = [
     "WeightsChoice",
     "WeightsEpoch",
     "all_looks",
-    "count_look",
     "create_run",
     "delete_run",
     "find_run",
@@ -72,15 +62,15 @@ __all__ = [
     "list_runs",
     "list_sweeps",
     "locked",
+    "look_at_test_set",
     "looks_of_record",
     "measures",
-    "member_kind",
     "member_of_folder",
-    "members_of_record",
+    "member_type_of",
+    "now",
     "open_sweep",
     "parse_history",
     "read_weights_file",
-    "recorded_directions",
     "refuse_to_delete",
     "refuse_unwritable",
     "runs_of_sweep",

@@ -93,3 +93,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path} is damaged: it must hold a JSON object, but holds {type(value).__name__}.")
     return value
+
+
+def refuse_newer(path: Path, version: int, known: int) -> None:
+    """Raise DataError where a record has a format that only a newer nnrun knows."""
+    if version > known:
+        raise DataError(
+            f"{path} was written by a newer nnrun: its format has version {version}, and this nnrun reads "
+            f"version {known}."
+        )

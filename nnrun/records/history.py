@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError, NnrunError
 from nnrun.records.atomic_files import read_text, write_text
-from nnrun.records.member import MEMBER_KINDS, MemberKind
+from nnrun.records.member import MEMBER_TYPES, MemberType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,22 +30,31 @@ FSYNC_EVERY_SECONDS = 1.0
 
 _DIGITS = 19  # of the largest seed, 2**63 - 1
 
-_KEYS = (*MEMBER_KINDS, "epoch")  # what tells the rows of a history apart
+_KEYS = (*MEMBER_TYPES, "epoch")  # what tells the rows of a history apart
 
-_NOT_MEASURES = (*MEMBER_KINDS, "epoch", "learning_rate", "seconds")
+_NOT_MEASURES = (*MEMBER_TYPES, "epoch", "learning_rate", "seconds")
 
 
-def history_columns(metrics: Sequence[str], validated: bool, kind: MemberKind | None = None) -> list[str]:
+def history_columns(
+    metrics: Sequence[str], validated: bool, member_type: MemberType | None = None
+) -> list[str]:
     """The columns of a history.
 
     Args:
         metrics: names of the metrics, without the loss.
         validated: whether there are `val_*` columns.
-        kind: the column that tells networks apart (`fold`, `seed`), or None for a run of one network.
+        member_type: the column that tells networks apart (`fold`, `seed`); None for a run of one network.
     """
     measures = ["loss", *metrics]
     validation = [f"val_{name}" for name in measures] if validated else []
-    return [*([kind] if kind else []), "epoch", *measures, *validation, "learning_rate", "seconds"]
+    return [
+        *([member_type] if member_type else []),
+        "epoch",
+        *measures,
+        *validation,
+        "learning_rate",
+        "seconds",
+    ]
 
 
 def measures(columns: Iterable[object]) -> list[str]:

@@ -1,28 +1,25 @@
-"""The runs in a folder: found by what a user calls them, listed, deleted."""
+"""The runs in a folder: found by what a user calls them, and listed."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import math
 import os
 import re
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
-from nnrun.errors import AmbiguousRunError, DataError, LockedError, NnrunError, UsageError
-from nnrun.records.history import is_finite
+from nnrun.errors import AmbiguousRunError, DataError, UsageError
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+from nnrun.records.run_record import RunRecord, RunStatus
 from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
-from nnrun.records.test_set_ledger import Look, append_looks, looks_of_record, read_ledger
 
-STATUSES = ("running", "completed", "interrupted", "failed", "diverged")
+STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 BROKEN = "broken"
 """The status that a list gives to a run whose record cannot be read. No record holds it."""
 
@@ -31,41 +28,16 @@ LAST = "@last"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a list shows of a run. A field is None where the record does not hold it, or not as it should.
+    """A run as a list shows it.
 
     Attributes:
         run: the run's folder.
-        status: one of `STATUSES`, or `broken`.
-        started, ended: with their time zone.
-        epochs: epochs that were trained (of the fold or seed that trained longest).
-        best: column → value at the best epoch.
-        test: loss and metrics on the test set; empty where it was not used.
-        directions: measure → whether it is better the higher it is, where its spec says so.
-        data: the names of the files or data sets behind it.
-        looks: at the test set, as its record lists them.
-        look: which look the last of them was by experiments of its name, as it was numbered then.
-        training_seconds: what its epochs took, without the time that it stood still before it was resumed.
-        resumed: whether it was.
+        record: what run.json holds; of a run that is broken what could be read of it.
         problem: why the run is broken, as a sentence.
     """
 
     run: RunDirectory
-    status: str
-    name: str | None = None
-    command: str | None = None
-    device: str | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    epochs: int | None = None
-    best_epoch: int | None = None
-    best: Mapping[str, float] = field(default_factory=dict)
-    test: Mapping[str, float] = field(default_factory=dict)
-    directions: Mapping[str, bool] = field(default_factory=dict)
-    data: tuple[str, ...] = ()
-    looks: tuple[Look, ...] = ()
-    look: int | None = None
-    training_seconds: float | None = None
-    resumed: bool = False
+    record: RunRecord
     problem: str | None = None
 
     @property
@@ -74,13 +46,53 @@ class RunSummary:
         return self.run.id
 
     @property
+    def status(self) -> str:
+        """One of `STATUSES`, or `broken`."""
+        return BROKEN if self.problem else str(self.record.status)
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs that were trained (of the fold or seed that trained longest); None where it is not known."""
+        return self.record.epochs_run if "epochs_run" in self.record.model_fields_set else None
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Column → value at the best epoch."""
+        return {name: value for name, value in self.record.best.items() if value is not None}
+
+    @property
+    def test(self) -> dict[str, float]:
+        """Loss and metrics on the test set; empty where it was not used."""
+        return {name: value for name, value in self.record.test.items() if value is not None}
+
+    @property
+    def data(self) -> list[str]:
+        """The names of the files or data sets behind it."""
+        return [data.name for data in self.record.data]
+
+    @property
+    def look(self) -> int | None:
+        """Which look at its test set its last was by experiments of its name, as it was numbered then."""
+        return self.record.test_uses[-1].look if self.record.test_uses else None
+
+    @cached_property
+    def started(self) -> datetime | None:
+        """When it began, with the time zone."""
+        return _moment(self.record.started)
+
+    @cached_property
+    def ended(self) -> datetime | None:
+        """When it ended, with the time zone."""
+        return _moment(self.record.ended)
+
+    @property
     def seconds(self) -> float | None:
         """How long the run trained; from start to end where its record does not say. None while it trains."""
         if self.started is None or self.ended is None:
             return None
-        if self.training_seconds is not None:
-            return self.training_seconds
-        return None if self.resumed else (self.ended - self.started).total_seconds()
+        if self.record.training_seconds is not None:
+            return self.record.training_seconds
+        return None if self.record.resumed else (self.ended - self.started).total_seconds()
 
     @cached_property
     def size(self) -> int:
@@ -181,80 +193,16 @@ def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> Non
         )
 
 
-def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[tuple[RunDirectory, dict[str, Any]]]:
-    """The runs that a sweep has made, with their records; those that cannot be read are left out."""
-    found = []
-    for run in _run_directories(runs_dir):
-        try:
-            record = run.read_record()
-        except DataError:
-            continue
-        if record.get("sweep") == sweep_id:
-            found.append((run, record))
-    return found
+def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[RunSummary]:
+    """The runs that a sweep has made; those that cannot be read are left out."""
+    found = (_summary(run) for run in _run_directories(runs_dir))
+    return [summary for summary in found if summary.record.sweep == sweep_id]
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
     """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual."""
     summaries = [_summary(run) for run in _run_directories(runs_dir)]
     return sorted(summaries, key=_age_key, reverse=True)
-
-
-def delete_run(run: RunDirectory, runs_dir: Path) -> None:
-    """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
-
-    A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
-    Its looks at a test set stay counted: those that the ledger lacks are written there first.
-    """
-    refuse_to_delete(run, runs_dir)
-    with run.owned():
-        known = read_ledger(runs_dir).looks
-        missing = [look for look in looks_of_record(run.read_record()) if look not in known]
-        if missing:
-            append_looks(runs_dir, missing)
-        for left in runs_dir.glob(".*.deleted"):  # by a process that was killed while it deleted
-            id_ = left.name.removeprefix(".").removesuffix(".deleted")
-            if RUN_ID.fullmatch(id_) and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-        doomed = run.path.with_name(f".{run.id}.deleted")
-        try:
-            run.path.rename(doomed)  # one step, so that no half of a run is ever listed
-            with contextlib.suppress(FileNotFoundError):  # another process may be clearing up as above
-                shutil.rmtree(doomed)
-        except OSError as error:
-            raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
-
-
-def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
-    """Raise an error where `delete_run` would refuse; deletes nothing.
-
-    Raises:
-        UsageError: it is not beyond doubt a run of ours.
-        LockedError: a process is working on it.
-    """
-    refusal = _why_not_delete(run, runs_dir)
-    if refusal:
-        raise UsageError(f"{run.path} was not deleted: {refusal}.")
-    if run.is_owned():
-        raise LockedError(f"{run.path} was not deleted: another process is working on it. Stop it first.")
-
-
-def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
-    if run.path.is_symlink():
-        return "it is a link, not a folder"
-    if not os.path.isdir(run.path):
-        return "there is no such folder"
-    if run.path.resolve().parent != runs_dir.resolve():
-        return f"it is not directly under {runs_dir} (--runs-dir says where runs are)"
-    if not run.is_run() or (run.path / RECORD).is_symlink():
-        return "it has no run.json, so it may not be a run; delete it by hand if you are sure"
-    try:
-        recorded = run.read_record().get("id")
-    except DataError as error:
-        return f"its record cannot be read ({str(error).rstrip('.')}); delete it by hand if you are sure"
-    if recorded != run.path.resolve().name:
-        return f"its run.json says id {recorded!r}; delete it by hand if you are sure"
-    return None
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
@@ -304,30 +252,14 @@ def _summary(run: RunDirectory) -> RunSummary:
     try:
         record = run.read_record()
     except DataError as error:
-        return RunSummary(run, BROKEN, problem=str(error))
-    status = record.get("status")
-    problem = None
-    if status not in STATUSES:
-        problem = f"{run.path / RECORD} says status {status!r}, which is not one of {', '.join(STATUSES)}."
+        return RunSummary(run, RunRecord(), str(error))
+    if record.status is not None:
+        return RunSummary(run, record)
+    status = record.malformed.get("status")
     return RunSummary(
         run,
-        status=BROKEN if problem else str(status),
-        name=_text(record.get("name")),
-        command=_text(record.get("command")),
-        device=_text(record.get("device")),
-        started=_moment(record.get("started")),
-        ended=_moment(record.get("ended")),
-        epochs=_count(record.get("epochs_run")),
-        best_epoch=_count(record.get("best_epoch")),
-        best=_scores(record.get("best")),
-        test=_scores(record.get("test")),
-        directions=recorded_directions(record),
-        data=_names(record.get("data")),
-        looks=looks_of_record(record),
-        look=_last_look(record.get("test_uses")),
-        training_seconds=_seconds(record.get("training_seconds")),
-        resumed=bool(record.get("resumed")),
-        problem=problem,
+        record,
+        f"{run.path / RECORD} says status {status!r}, which is not one of {', '.join(STATUSES)}.",
     )
 
 
@@ -336,48 +268,12 @@ def _age_key(summary: RunSummary) -> tuple[float, str]:
     return (summary.started.timestamp() if summary.started else -math.inf, summary.id)
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and is_finite(value) and value >= 0 else None
-
-
-def _last_look(uses: object) -> int | None:
-    last = uses[-1] if isinstance(uses, list) and uses else None
-    return _count(last.get("look")) if isinstance(last, Mapping) else None
-
-
-def recorded_directions(record: Mapping[str, Any]) -> dict[str, bool]:
-    """Measure → whether it is better the higher it is, of the custom metrics of which a record says so."""
-    value = record.get("directions")
-    entries = value.items() if isinstance(value, Mapping) else ()
-    return {str(name): is_max for name, is_max in entries if isinstance(is_max, bool)}
-
-
-def _scores(value: object) -> dict[str, float]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name): float(score) for name, score in value.items() if is_finite(score)}
-
-
-def _names(value: object) -> tuple[str, ...]:
-    """The names in a record's list of data."""
-    entries = value if isinstance(value, list) else []
-    return tuple(str(entry["name"]) for entry in entries if isinstance(entry, Mapping) and "name" in entry)
-
-
-def _moment(value: object) -> datetime | None:
-    """An ISO 8601 time; one without a zone is in UTC."""
-    if not isinstance(value, str):
+def _moment(text: str | None) -> datetime | None:
+    """An ISO 8601 time; one without a zone is in UTC. None for any other text."""
+    if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         moment.timestamp()  # years at the calendar's ends have none
     except (ValueError, OverflowError):

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.atomic_files import make_folder, plain, read_json_object, read_text, write_text
+from nnrun.records.atomic_files import make_folder, read_json_object, read_text, refuse_newer, write_text
 from nnrun.records.checkpoint import (
     Arrays,
     Checkpoint,
@@ -40,6 +40,7 @@ from nnrun.records.checkpoint import (
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
 from nnrun.records.member import Member, member_of_folder
+from nnrun.records.run_record import VERSION, RunRecord
 from nnrun.records.weights import (
     KeptWeights,
     WeightsChoice,
@@ -159,33 +160,39 @@ class RunDirectory:
 
     # --- the record ---
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Replace run.json. Whoever reads it meanwhile finds the old one or the new one, never a part.
 
         NaN and infinities become null: JSON has no word for them.
         """
-        text = json.dumps(plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(record.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(self.path / RECORD, text + "\n")
 
-    def read_record(self) -> dict[str, Any]:
-        """What run.json holds. Its values are as they stand there: only the outermost object is checked.
+    def read_record(self) -> RunRecord:
+        """What run.json holds, without the fields that are malformed.
 
         While a run is running, its history has more epochs than its record: they are counted, and what
         the record derived from fewer is left out. A run that says `running` while no process is working on
         it was killed: it is given as `interrupted`.
         """
-        record = read_json_object(self.path / RECORD)
-        if record.get("status") != "running":
+        record = self._record_of_file()
+        if record.status != "running":
             return record
         if self.is_owned() is False:
-            record = read_json_object(self.path / RECORD)  # it may have ended between the two looks
-            if record.get("status") != "running":
+            record = self._record_of_file()  # it may have ended between the two looks
+            if record.status != "running":
                 return record
-            record |= {"status": "interrupted", "error": KILLED}
+            record.status, record.error = "interrupted", KILLED
         epochs = epochs_begun(self.path / _HISTORY)
-        if epochs != record.get("epochs_run"):
-            record = {key: value for key, value in record.items() if key not in _DERIVED}
-        return record | {"epochs_run": epochs}
+        if epochs != record.epochs_run:
+            record.unset(*_DERIVED)
+        record.epochs_run = epochs
+        return record
+
+    def _record_of_file(self) -> RunRecord:
+        record = RunRecord.read(read_json_object(self.path / RECORD))
+        refuse_newer(self.path / RECORD, record.version, VERSION)
+        return record
 
     # --- the history ---
 
@@ -282,9 +289,9 @@ class RunDirectory:
             remove_abandoned(Path(folder))
         return read_checkpoint(self.path, interpret)
 
-    def can_go_on(self, record: Mapping[str, Any]) -> bool:
+    def can_go_on(self, record: RunRecord) -> bool:
         """Whether a run with this record, which is not running now, was interrupted and can be resumed."""
-        return record.get("status") in ("interrupted", "failed") and self.has_checkpoint()
+        return record.status in ("interrupted", "failed") and self.has_checkpoint()
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from; whether it is intact is not checked."""

@@ -17,16 +17,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.atomic_files import make_folder, plain, read_json_object, write_text
+from nnrun.records.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text
 from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
-from nnrun.records.sweep_record import DamagedRecord, SweepRecord, sweep_record_of
+from nnrun.records.sweep_record import VERSION, DamagedRecord, SweepRecord, read_sweep_record
 from nnrun.spec.wording import listing
 
 SWEEP_RECORD = "sweep.json"
@@ -91,7 +91,7 @@ class SweepDirectory:
 
     def write_record(self, record: SweepRecord) -> None:
         """Replace sweep.json: whoever reads it meanwhile finds the old one or the new one."""
-        text = json.dumps(plain(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(record.model_dump()), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(self.path / SWEEP_RECORD, text + "\n")
 
     def read_record(self) -> SweepRecord:
@@ -113,9 +113,11 @@ class SweepDirectory:
         """
         path = self.path / SWEEP_RECORD
         try:
-            return sweep_record_of(read_json_object(path))
+            record, problem = read_sweep_record(read_json_object(path))
         except DamagedRecord as error:
             raise DataError(f"{path} is damaged: {error}.") from None
+        refuse_newer(path, record.version, VERSION)
+        return record, problem
 
     def write_trials(self, record: SweepRecord) -> None:
         """Write the trials as a table: one row each, the swept keys as its last columns."""

@@ -1,24 +1,38 @@
-"""What sweep.json holds, and whether a file really holds it: it may be damaged, or edited by hand."""
+"""sweep.json as a typed record, and what of a file is sound: it may be damaged, or edited by hand."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from nnrun.records.history import is_finite
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+VERSION = 1
+"""Of the format of sweep.json. A file of a higher version is not read."""
 
 TrialStatus = Literal["waiting", "running", "completed", "pruned", "interrupted", "failed", "diverged"]
 FINISHED: frozenset[TrialStatus] = frozenset({"completed", "pruned", "failed", "diverged"})
 """A trial of such a status never runs again."""
 
-_METHODS = ("grid", "random", "tpe")
 _LARGEST = 2**63
 
+T = TypeVar("T", bound=BaseModel)
 
-@dataclass
-class TrialRecord:
+
+def _folder_name(value: str) -> str:
+    """The name of a folder, and no way out of the one that it lies in."""
+    if value in ("", ".", "..") or set(value) & {"/", "\\", "\0"}:
+        raise ValueError("not the name of a folder")
+    return value
+
+
+Count = Annotated[int, Field(ge=0, lt=_LARGEST)]
+Number = Annotated[int, Field(ge=1, lt=_LARGEST)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
+class TrialRecord(BaseModel):
     """What is known of a trial.
 
     Attributes:
@@ -32,18 +46,19 @@ class TrialRecord:
         error: why there is no score, as a sentence.
     """
 
-    number: int
+    model_config = ConfigDict(strict=True)
+
+    number: Number
     values: dict[str, Any]
     status: TrialStatus = "waiting"
-    run: str | None = None
-    score: float | None = None
-    epoch: int | None = None
-    seconds: float | None = None
+    run: FolderName | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    epoch: Number | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     error: str | None = None
 
 
-@dataclass
-class SweepRecord:
+class SweepRecord(BaseModel):
     """What sweep.json holds.
 
     Attributes:
@@ -60,22 +75,25 @@ class SweepRecord:
         trials: those that are known, in order.
     """
 
-    id: str
+    model_config = ConfigDict(strict=True)
+
+    version: Count = VERSION
+    id: FolderName
     name: str
     status: str
     content: str
-    method: str
+    method: Literal["grid", "random", "tpe"]
     monitor: str
     maximize: bool
-    seed: int
-    total: int
+    seed: Count
+    total: Count
     smoke: bool
     started: str
     ended: str | None = None
-    data: list[dict[str, Any]] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-    best: int | None = None
-    trials: list[TrialRecord] = field(default_factory=list)
+    data: list[dict[str, Any]] = []
+    versions: dict[str, str] = {}
+    best: Number | None = None
+    trials: list[TrialRecord] = []
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
@@ -92,61 +110,44 @@ class DamagedRecord(Exception):
     """A value is not one that nnrun writes there; the text says which."""
 
 
-def sweep_record_of(found: Mapping[str, Any]) -> tuple[SweepRecord, str | None]:
+def read_sweep_record(found: Mapping[str, Any]) -> tuple[SweepRecord, str | None]:
     """The record that a JSON object holds, and what is wrong with its trials, which are then left out.
 
     Raises:
-        DamagedRecord: what holds for all trials is missing or of another kind.
+        DamagedRecord: what holds for all trials is missing or of another type.
     """
-    own = _checked(found, SweepRecord, _SWEEP)
     listed, problem = found.get("trials", []), None
+    record = _valid(SweepRecord, {**found, "trials": []})
     if not isinstance(listed, list):
-        return SweepRecord(**{**own, "trials": []}), f"trials is {_shown(listed)}"
+        return record, f"trials is {_shown(listed)}"
     trials: dict[int, TrialRecord] = {}
-    for place, entry in enumerate(listed):
+    for position, entry in enumerate(listed):
         try:
-            trial = _trial_of(entry)
+            trial = _valid(TrialRecord, entry)
+            if trial.status == "completed" and (trial.run is None or trial.score is None):
+                raise DamagedRecord("it is completed, without a run or a score")
             if trial.number in trials:
                 raise DamagedRecord(f"number {trial.number} occurs twice")
             trials[trial.number] = trial
         except DamagedRecord as error:
-            problem = problem or f"trials[{place}]: {error}"
-    in_order = [trials[number] for number in sorted(trials)]
-    record = SweepRecord(**{**own, "trials": in_order})
+            problem = problem or f"trials[{position}]: {error}"
+    record.trials = [trials[number] for number in sorted(trials)]
     if record.best is not None and record.best not in {trial.number for trial in record.ranked()}:
         problem = problem or f"best is {record.best}, which is not a trial with a score"
         record.best = None
     return record, problem
 
 
-def _trial_of(entry: object) -> TrialRecord:
-    if not isinstance(entry, Mapping):
-        raise DamagedRecord(f"it is {_shown(entry)}")
-    trial = TrialRecord(**_checked(entry, TrialRecord, _TRIAL))
-    if trial.status == "completed" and (trial.run is None or trial.score is None):
-        raise DamagedRecord("it is completed, without a run or a score")
-    if trial.score is not None:
-        trial.score = float(trial.score)
-    return trial
-
-
-Check = Callable[[object], bool]
-
-
-def _checked(found: Mapping[str, Any], kind: type[Any], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """The fields of a record; those with a default may be missing."""
-    values = {}
-    for entry in fields(kind):
-        name = entry.name
-        if name not in checks:
-            continue
-        if name in found:
-            if not checks[name](found[name]):
-                raise DamagedRecord(f"{name} is {_shown(found[name])}")
-            values[name] = found[name]
-        elif name in _REQUIRED:
-            raise DamagedRecord(f"{name} is missing")
-    return values
+def _valid(model: type[T], found: object) -> T:
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"] or not isinstance(found, Mapping):
+            raise DamagedRecord(f"it is {_shown(found)}") from None
+        name = str(first["loc"][0])
+        told = f"is {_shown(found[name])}" if name in found else "is missing"
+        raise DamagedRecord(f"{name} {told}") from None
 
 
 def _shown(value: object) -> str:
@@ -154,72 +155,3 @@ def _shown(value: object) -> str:
         return "a number that is too large"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _truth(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _from(least: int) -> Check:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value < _LARGEST
-
-
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _folder(value: object) -> bool:
-    """The name of a folder, and no way out of the one that it lies in."""
-    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & {"/", "\\", "\0"}
-
-
-def _duration(value: object) -> bool:
-    return is_finite(value) and value >= 0  # type: ignore[operator]
-
-
-def _texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-
-
-_SWEEP: Mapping[str, Check] = {
-    **dict.fromkeys(("name", "status", "content", "monitor", "started"), _text),
-    **dict.fromkeys(("maximize", "smoke"), _truth),
-    "id": _folder,
-    "method": lambda value: isinstance(value, str) and value in _METHODS,
-    "seed": _from(0),
-    "total": _from(0),
-    "ended": _or_none(_text),
-    "data": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
-    "versions": _texts,
-    "best": _or_none(_from(1)),
-}
-_TRIAL: Mapping[str, Check] = {
-    "number": _from(1),
-    "values": lambda value: isinstance(value, dict),
-    "status": lambda value: isinstance(value, str) and value in get_args(TrialStatus),
-    "run": _or_none(_folder),
-    "score": _or_none(is_finite),
-    "epoch": _or_none(_from(1)),
-    "seconds": _or_none(_duration),
-    "error": _or_none(_text),
-}
-_REQUIRED = {
-    *(
-        "id",
-        "name",
-        "status",
-        "content",
-        "method",
-        "monitor",
-        "maximize",
-        "seed",
-        "total",
-        "smoke",
-        "started",
-    ),
-    *("number", "values"),
-}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nnrun.cli.closing import closing_text
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord
 
 RUN = RunDirectory(Path("runs/small-20260101T000000Z-aaaa"))
 RECORD: dict[str, Any] = {
@@ -37,7 +37,7 @@ NEXT = f"{FILES}\n       nnrun final runs/small-20260101T000000Z-aaaa"
 
 def closing(**changes: Any) -> list[str]:
     """The blocks of the screen."""
-    return closing_text(RUN, RECORD | changes).split("\n\n")
+    return closing_text(RUN, RunRecord.read(RECORD | changes)).split("\n\n")
 
 
 def test_a_narrow_terminal_wraps_sentences_and_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,9 @@ WHOSE = "by experiments named 'small' (in runs/)."
 def test_looks_at_the_test_set_are_counted(
     uses: list[dict[str, Any]], looks: int | None, sentence: str
 ) -> None:
-    text = closing_text(RUN, RECORD | {"verdict": None, "baseline": {}, "test_uses": uses}, looks)
+    text = closing_text(
+        RUN, RunRecord.read(RECORD | {"verdict": None, "baseline": {}, "test_uses": uses}), looks
+    )
     assert text.split("\n\n")[2] == sentence
 
 
@@ -296,10 +298,10 @@ def test_a_run_without_an_epoch_says_so_and_no_more() -> None:
     record = {"name": "small", "command": "train", "status": "interrupted", "epochs_run": 0, "device": "cpu"}
     record |= {"baseline": {"loss": 2.4}, "baseline_on": "training"}  # known before the first epoch
     files = FILES.replace("nnrun plot", "nnrun show")  # there is nothing to draw
-    assert closing_text(RUN, record) == f"small: interrupted, 0 epochs on cpu\n\n{files}"
+    assert closing_text(RUN, RunRecord.read(record)) == f"small: interrupted, 0 epochs on cpu\n\n{files}"
 
 
 def test_a_record_cannot_disturb_the_terminal() -> None:
-    text = closing_text(RUN, RECORD | {"name": "\x1b[2Jsmall\x07", "verdict": "a\tb"})
+    text = closing_text(RUN, RunRecord.read(RECORD | {"name": "\x1b[2Jsmall\x07", "verdict": "a\tb"}))
     assert text.startswith("\\x1b[2Jsmall\\x07: trained, ")
     assert "a\\tb" in text

@@ -36,8 +36,8 @@ def start(epochs: int, *, folds: int = 0, validated: bool = True) -> Start:
     return Start(
         RunDirectory(Path("runs/small")),
         name="small",
-        kind="fold" if folds else None,
-        numbers=range(max(folds, 1)),
+        member_type="fold" if folds else None,
+        member_ids=range(max(folds, 1)),
         epochs=epochs,
         train_rows=32,
         validation_rows=16 if validated else 0,

@@ -8,7 +8,7 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.records import Look, find_run
-from nnrun.records.test_set_ledger import LEDGER, append_looks
+from nnrun.records.test_set_uses import LEDGER, append_looks
 from tests.support.runs_on_disk import make_run
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.records import RunDirectory
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import check_screen, only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
@@ -33,7 +34,7 @@ def change(run: RunDirectory) -> None:
     history.write_text("\n".join(lines) + "\n")
     weights = run.read_weights(run.members()[0])
     run.write_weights({name: value * 0 for name, value in weights.items()}, run.members()[0])
-    run.write_record(run.read_record() | {"compiled": None})
+    write_record(run, run.read_record().to_json() | {"compiled": None})
 
 
 def test_the_screen_of_the_same(folder: Path, capsys: Capture) -> None:
@@ -74,7 +75,7 @@ def test_json_is_one_document(folder: Path, capsys: Capture) -> None:
 
 def test_what_cannot_be(folder: Path, capsys: Capture) -> None:
     run = RunDirectory(only_run(folder / "runs"))
-    run.write_record(run.read_record() | {"status": "interrupted"})
+    write_record(run, run.read_record().to_json() | {"status": "interrupted"})
     assert main(["reproduce", "@last"]) == 2
     assert "only a completed run has an end to compare with" in capsys.readouterr().err
     assert main(["reproduce", "nothing"]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import main
-from tests.support.runs_on_disk import make_run
+from tests.support.runs_on_disk import make_run, write_record
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_one_that_is_not_beyond_doubt_a_run_keeps_all(runs: Path, capsys: pytest
     """All are looked at before the first is deleted."""
     elsewhere = make_run(Path("elsewhere"), "c-run")
     Path("runs/link").symlink_to(elsewhere.path.resolve())
-    make_run(runs, "renamed").write_record({"id": "original"})
+    write_record(make_run(runs, "renamed"), {"id": "original"})
     for other in ("elsewhere/c-run", "runs/link", "renamed"):
         assert main(["rm", "a-run", other, "--yes", "--json"]) == 2
         document = json.loads(capsys.readouterr().out)

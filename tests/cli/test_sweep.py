@@ -209,7 +209,9 @@ def test_resume_goes_on_with_what_the_command_line_began(folder: Path, capsys: C
     record.status, record.trials[1].status = "interrupted", "waiting"
     sweep.write_record(record)
     last = RunDirectory(folder / "runs" / str(record.trials[1].run))
-    last.write_record(last.read_record() | {"status": "interrupted"})
+    interrupted = last.read_record()
+    interrupted.status = "interrupted"
+    last.write_record(interrupted)
     (folder / "small.yaml").unlink()
     capsys.readouterr()
     for reference in ("@last", sweep.id, sweep.id[:-2], str(sweep.path)):
@@ -315,7 +317,15 @@ def record(*trials: TrialRecord, total: int = 24) -> SweepRecord:
 
 
 def completed(number: int, score: float) -> TrialRecord:
-    return TrialRecord(number, {UNITS: 32, "loss": "mse"}, "completed", f"run-{number}", score, 4, 1.2)
+    return TrialRecord(
+        number=number,
+        values={UNITS: 32, "loss": "mse"},
+        status="completed",
+        run=f"run-{number}",
+        score=score,
+        epoch=4,
+        seconds=1.2,
+    )
 
 
 def test_the_live_board(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +335,9 @@ def test_the_live_board(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=stream, force_terminal=True, width=100, height=40, color_system=None)
     board = LiveBoard(console)
     trials = [completed(number, number / 100) for number in range(1, 13)]
-    made = record(*trials, TrialRecord(13, {UNITS: 32, "loss": "mse"}, "running", "run-13"))
+    made = record(
+        *trials, TrialRecord(number=13, values={UNITS: 32, "loss": "mse"}, status="running", run="run-13")
+    )
     board.began(made)
     board.trial_began(made.trials[12], Start(RunDirectory(Path("x")), "small", None, [0], 20, 1, 1, 1, "cpu"))
     board.epoch(made.trials[12], EpochRecord(7, {0: {"val_accuracy": 0.5}}, {0: 0.001}, 0.1))
@@ -348,14 +360,16 @@ def test_the_live_board(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_closing_screen_escapes_what_a_file_says() -> None:
-    made = record(TrialRecord(1, {"x": "\x1b[31mred"}, "failed", error="bad \x1b[0m"), total=1)
+    made = record(
+        TrialRecord(number=1, values={"x": "\x1b[31mred"}, status="failed", error="bad \x1b[0m"), total=1
+    )
     assert "\x1b" not in closing_text(SweepDirectory(Path("runs/x")), made)
 
 
 def test_the_closing_screen_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    failed = TrialRecord(3, {"x": 3}, status="failed", error="a long reason " * 12)
+    failed = TrialRecord(number=3, values={"x": 3}, status="failed", error="a long reason " * 12)
     blocks = closing_text(
         SweepDirectory(Path("runs/s")), record(completed(1, 0.8), completed(2, 0.7), failed)
     ).split("\n\n")

@@ -54,7 +54,7 @@ def test_a_run_killed_at_any_moment(fault: Fault, faulty: Server, tmp_path: Path
         if summary.status == "broken":  # killed between its folder and its record
             assert "has no run.json" in str(summary.problem)
             continue
-        record = run.read_record()
+        record = run.read_record().to_json()
         assert (record["status"], record["epochs_run"]) == ("interrupted", summary.epochs)
         assert json.loads((run.path / "run.json").read_text())["status"] == "running"
         commands = [["ls", "--runs-dir", str(run.runs_dir)], ["show", str(run.path)]]
@@ -76,13 +76,13 @@ def test_an_evaluation_killed_at_any_moment(faulty: Server, tmp_path: Path) -> N
     write_small(tmp_path)
     assert faulty.run(["train", "small.yaml", "-q"], cwd=tmp_path).code == 0
     run = RunDirectory(only_run(tmp_path / "runs"))
-    before = run.read_record()
+    before = run.read_record().to_json()
     moment = looks = 0
     while True:
         moment += 1
         outcome = faulty.run(["evaluate", "@last", "-q"], cwd=tmp_path, fault="kill before", moment=moment)
         check_files(run)
-        record = run.read_record()
+        record = run.read_record().to_json()
         assert record["status"] == "completed"
         assert {k: v for k, v in record.items() if not k.startswith("test")} == {
             k: v for k, v in before.items() if not k.startswith("test")

@@ -78,7 +78,8 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
         from pathlib import Path
         from nnrun.errors import NnrunError
         from nnrun.experiment.running.listener import Listener
-        from nnrun.experiment.running.run import Settings, run_experiment
+        from nnrun.experiment.running.job import Settings
+        from nnrun.experiment.running.run import run_experiment
         from nnrun.spec.reading.load import load_spec
 
         class Greedy(Listener):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nnrun.records import RunDirectory, WeightsChoice, member_kind
+from nnrun.records import RunDirectory, WeightsChoice, member_type_of
 from tests.support.provoke import KILLED, Server, build_shim, server
 from tests.support.small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
 from tests.support.whole_runs import check_files
@@ -24,7 +24,7 @@ KILLS = int(os.environ.get("NNRUN_KILLS", "30"))
 # leave rows that are later than the newest checkpoint.
 SETUP = (
     "import nnrun.experiment.running.checkpointer as k; "
-    "k.Keeper.due = lambda keeper: keeper.history.length % 5 < 3"
+    "k.Checkpointer.due = lambda keeper: keeper.history.length % 5 < 3"
 )
 
 DROPOUT: list[Any] = [
@@ -86,7 +86,7 @@ def killed_and_resumed(server: Server, folder: Path, command: list[str], kills: 
             check_files(run)
             lost, had = had - epochs_of(run), epochs_of(run)
             assert not lost
-            assert run.read_record()["epochs_run"] == max((epoch for _, epoch in had), default=0)
+            assert run.read_record().epochs_run == max((epoch for _, epoch in had), default=0)
     return ended
 
 
@@ -98,7 +98,7 @@ def epochs_of(run: RunDirectory) -> set[Epoch]:
     if not (run.path / "history.csv").exists():
         return set()
     table = run.read_history()
-    kind = member_kind(table.columns)
+    kind = member_type_of(table.columns)
     numbers = [0] * len(table) if kind is None else table[kind].tolist()
     return set(zip(numbers, table["epoch"].tolist(), strict=True))
 
@@ -131,11 +131,11 @@ def test_it_ends_as_one_that_never_was_killed(
     write_small(tmp_path, BINARY, growing_tokens() if tokens else None, **spec)
     assert diligent.run([*command, "-q", "--runs-dir", "whole"], cwd=tmp_path).code == 0
     whole = RunDirectory(only_run(tmp_path / "whole"))
-    expected = whole.read_record()
+    expected = whole.read_record().to_json()
     for run in killed_and_resumed(diligent, tmp_path, command, KILLS // 4 or 1):
         assert without_seconds(run.path) == without_seconds(whole.path)
         assert weights_of(run) == weights_of(whole)
-        record = run.read_record()
+        record = run.read_record().to_json()
         assert record["status"] == "completed"
         keys = ("best_epoch", "best", "test", "stopped_early", "weights_epoch", "best_weights_epoch")
         for key in (*keys, "epochs_run", "verdict"):

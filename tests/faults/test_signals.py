@@ -152,7 +152,7 @@ def test_a_request_within_a_long_epoch(
     assert (process.returncode in codes, err) == (True, "")
     run = RunDirectory(only_run(tmp_path / "runs"))
     check_files(run)
-    assert run.read_record()["status"] == "interrupted"
+    assert run.read_record().status == "interrupted"
     assert epochs_in(tmp_path) == 0
 
 
@@ -213,7 +213,7 @@ def test_a_second_request_leaves_at_once(
         assert "Traceback" not in err
         run = RunDirectory(only_run(folder))
         check_files(run)
-        assert run.read_record()["status"] == "interrupted"
+        assert run.read_record().status == "interrupted"
 
 
 def answers(process: subprocess.Popen[str], number: signal.Signals) -> bool:

@@ -17,9 +17,9 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.errors import LockedError
-from nnrun.experiment.setup.environment import now
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
 from nnrun.records.lock import is_held, locked
+from nnrun.records.run_record import now
 from tests.support.runs_on_disk import make_run, scored_run, scores_of
 from tests.support.small_experiments import nnrun_command, only_run, record_of, write_small
 
@@ -172,8 +172,7 @@ def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_small(tmp_path)
     assert main(["train", "small.yaml", "-q"]) == 0
     first = only_run(tmp_path / "runs").name
-    for module in ("run", "recorder"):
-        monkeypatch.setattr(f"nnrun.experiment.{module}.now", lambda: "2001-01-01T00:00:00.000000+00:00")
+    monkeypatch.setattr("nnrun.experiment.running.recorder.now", lambda: "2001-01-01T00:00:00.000000+00:00")
     assert main(["train", "small.yaml", "-q"]) == 0
     (second,) = (run.id for run in list_runs(tmp_path / "runs") if run.id != first)
     assert find_run("@last", tmp_path / "runs").id == first
@@ -190,7 +189,7 @@ def test_times_do_not_follow_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
     assert main(["train", "small.yaml", "-q"]) == 0
     run = RunDirectory(only_run(tmp_path / "runs"))
     assert (run.read_history()["seconds"] >= 0).all()
-    assert run.read_record()["training_seconds"] >= 0
+    assert run.read_record().training_seconds >= 0
 
 
 def test_a_run_that_ended_before_it_began(tmp_path: Path, capsys: Capture) -> None:

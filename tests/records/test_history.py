@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.records import RunDirectory, create_run, history_columns, measures
 
-COLUMNS = history_columns(["mae"], validated=True, kind="fold")
+COLUMNS = history_columns(["mae"], validated=True, member_type="fold")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_columns() -> None:
         "learning_rate",
         "seconds",
     ]
-    assert history_columns([], validated=False, kind="fold") == [
+    assert history_columns([], validated=False, member_type="fold") == [
         "fold",
         "epoch",
         "loss",
@@ -42,7 +42,7 @@ def test_columns() -> None:
 
 
 def test_a_run_of_several_seeds_has_their_column_first() -> None:
-    assert history_columns(["mae"], validated=True, kind="seed") == ["seed", *COLUMNS[1:]]
+    assert history_columns(["mae"], validated=True, member_type="seed") == ["seed", *COLUMNS[1:]]
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nnrun.errors import AmbiguousRunError, UsageError
 from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
+from tests.support.runs_on_disk import write_record
 
 pytestmark = pytest.mark.faults
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.faults
 def make(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
     (runs_dir / id_).mkdir(parents=True)
     run = RunDirectory(runs_dir / id_)
-    run.write_record({"id": id_, "status": "completed", **record})
+    write_record(run, {"id": id_, "status": "completed", **record})
     return run
 
 
@@ -112,7 +113,8 @@ def test_a_summary_has_what_the_record_has(runs_dir: Path) -> None:
         test={"loss": 1, "uses": "two"},
     )
     run = list_runs(runs_dir)[0]
-    assert (run.name, run.command, run.device, run.epochs, run.best_epoch) == ("x", "train", "cpu", 20, 9)
+    assert (run.record.name, run.record.command, run.record.device) == ("x", "train", "cpu")
+    assert (run.epochs, run.record.best_epoch) == (20, 9)
     assert run.seconds == 12.5
     assert run.best == {"val_loss": 0.9}
     assert run.test == {"loss": 1.0}
@@ -212,7 +214,7 @@ def test_what_is_not_beyond_doubt_a_run_is_not_deleted(runs_dir: Path, tmp_path:
     elsewhere = make(tmp_path / "elsewhere", "run")
     (runs_dir / "folder").mkdir()
     renamed = make(runs_dir, "renamed")
-    renamed.write_record({"id": "original"})
+    write_record(renamed, {"id": "original"})
     damaged = make(runs_dir, "damaged")
     (damaged.path / "run.json").write_text("{")
     (runs_dir / "link").symlink_to(elsewhere.path)

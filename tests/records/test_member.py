@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.records import MEMBER_KINDS, Member, MemberKind, member_kind
+from nnrun.records import MEMBER_TYPES, Member, MemberType, member_type_of
 from nnrun.records.member import member_of_folder
 
-members = st.builds(Member, st.sampled_from(MEMBER_KINDS), st.integers(0, 2**63 - 1))
+members = st.builds(Member, st.sampled_from(MEMBER_TYPES), st.integers(0, 2**63 - 1))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_names_that_only_look_like_a_member_s(name: str) -> None:
 
 @given(st.lists(members, max_size=9))
 def test_members_are_in_the_order_of_their_numbers(found: list[Member]) -> None:
-    assert sorted(found) == sorted(found, key=lambda member: (member.kind, member.number))
+    assert sorted(found) == sorted(found, key=lambda member: (member.type, member.id))
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_members_are_in_the_order_of_their_numbers(found: list[Member]) -> None:
         (["epoch", "loss_mean", "loss_std"], None),
     ],
 )
-def test_a_history_tells_what_its_networks_are(columns: list[str], kind: MemberKind | None) -> None:
-    assert member_kind(columns) == kind
+def test_a_history_tells_what_its_networks_are(columns: list[str], kind: MemberType | None) -> None:
+    assert member_type_of(columns) == kind

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records import Member, RunDirectory, create_run, run_directory
+from nnrun.records import Member, RunDirectory, RunRecord, create_run, run_directory
 from nnrun.records import atomic_files as record_files
 from nnrun.records.run_directory import slug
 
@@ -135,8 +135,8 @@ def test_a_record_is_strict_json_and_reads_back(
     tmp_path_factory: pytest.TempPathFactory, record: dict[str, object]
 ) -> None:
     run = RunDirectory(tmp_path_factory.mktemp("run"))
-    run.write_record(record)
-    assert run.read_record() == without_nan(record)
+    run.write_record(RunRecord.read(record))
+    assert run.read_record().to_json() == {"version": 1, **without_nan(record)}  # type: ignore[dict-item]
     text = (run.path / "run.json").read_text(encoding="utf-8")
 
     def refuse(word: str) -> None:
@@ -146,25 +146,25 @@ def test_a_record_is_strict_json_and_reads_back(
 
 
 def test_a_record_takes_numpy_values_and_paths(run: RunDirectory) -> None:
-    run.write_record(
-        {"a": np.float32(0.5), "b": np.arange(2), "c": np.float64("nan"), "d": Path("x"), "e": (1,)}
-    )
-    assert run.read_record() == {"a": 0.5, "b": [0, 1], "c": None, "d": "x", "e": [1]}
+    values = {"a": np.float32(0.5), "b": np.arange(2), "c": np.float64("nan"), "d": Path("x"), "e": (1,)}
+    run.write_record(RunRecord(**values))
+    found = run.read_record().to_json()
+    assert found == {"version": 1, "a": 0.5, "b": [0, 1], "c": None, "d": "x", "e": [1]}
 
 
 def test_a_failed_write_leaves_the_old_record_and_nothing_else(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.write_record({"id": run.id})
+    run.write_record(RunRecord(id=run.id))
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record_files.os, "fsync", full)
     with pytest.raises(NnrunError) as caught:
-        run.write_record({"id": "other"})
+        run.write_record(RunRecord(id="other"))
     assert str(caught.value) == f"Cannot write {run.path / 'run.json'}: No space left on device."
-    assert run.read_record() == {"id": run.id}
+    assert run.read_record() == RunRecord(id=run.id)
     assert os.listdir(run.path) == ["run.json"]
 
 
@@ -195,7 +195,7 @@ def test_weights_and_preprocessing_read_back(run: RunDirectory, member: Member |
 
 
 def test_weights_have_the_mode_of_the_other_files(run: RunDirectory) -> None:
-    run.write_record({})
+    run.write_record(RunRecord())
     run.write_weights({"a": np.zeros(1)})
     modes = {path.name: path.stat().st_mode for path in run.path.iterdir()}
     assert modes["weights.safetensors"] == modes["run.json"]

@@ -16,6 +16,7 @@ import pytest
 from nnrun.errors import DataError, LockedError, UsageError
 from nnrun.records import (
     RunDirectory,
+    RunRecord,
     SweepDirectory,
     SweepRecord,
     TrialRecord,
@@ -119,8 +120,18 @@ def test_no_two_processes_hold_a_sweep(tmp_path: Path) -> None:
 
 def test_a_record_reads_back(tmp_path: Path) -> None:
     trials = [
-        TrialRecord(1, {"loss": "mse", "epochs": 5}, "completed", "small-1", 0.1 + 0.2, 3, 1.5),
-        TrialRecord(2, {"loss": {"huber": {"delta": 2.0}}, "epochs": None}, "failed", error="no"),
+        TrialRecord(
+            number=1,
+            values={"loss": "mse", "epochs": 5},
+            status="completed",
+            run="small-1",
+            score=0.1 + 0.2,
+            epoch=3,
+            seconds=1.5,
+        ),
+        TrialRecord(
+            number=2, values={"loss": {"huber": {"delta": 2.0}}, "epochs": None}, status="failed", error="no"
+        ),
     ]
     with hold(tmp_path) as (sweep, record, _):
         record.trials = trials
@@ -151,7 +162,8 @@ def test_a_damaged_record_is_said_to_be_and_passed_over(tmp_path: Path, text: st
 
 def test_an_unknown_status_is_damage(tmp_path: Path) -> None:
     with hold(tmp_path) as (sweep, record, _):
-        record.trials = [TrialRecord(1, {}, "done")]  # type: ignore[arg-type]
+        record.trials = [TrialRecord(number=1, values={})]
+        record.trials[0].status = "done"  # type: ignore[assignment]
         sweep.write_record(record)
         with pytest.raises(DataError) as caught:
             sweep.read_record()
@@ -161,11 +173,11 @@ def test_an_unknown_status_is_damage(tmp_path: Path) -> None:
 def test_ranks(tmp_path: Path) -> None:
     record = first("x")
     record.trials = [
-        TrialRecord(1, {}, "completed", score=0.5),
-        TrialRecord(2, {}, "pruned"),
-        TrialRecord(3, {}, "completed", score=0.9),
-        TrialRecord(4, {}, "completed", score=0.5),
-        TrialRecord(5, {}, "interrupted"),
+        TrialRecord(number=1, values={}, status="completed", score=0.5),
+        TrialRecord(number=2, values={}, status="pruned"),
+        TrialRecord(number=3, values={}, status="completed", score=0.9),
+        TrialRecord(number=4, values={}, status="completed", score=0.5),
+        TrialRecord(number=5, values={}, status="interrupted"),
     ]
     assert [trial.number for trial in record.ranked()] == [1, 4, 3]
     record.maximize = True
@@ -177,8 +189,16 @@ def test_the_table_of_trials(tmp_path: Path) -> None:
     values = {"loss": "mse", "layers": [{"dense": 1}, "a,b"], "epochs": 5}
     with hold(tmp_path) as (sweep, record, _):
         record.trials = [
-            TrialRecord(1, values, "completed", "small-1", 0.1 + 0.2, 3, 1.5),
-            TrialRecord(2, values),
+            TrialRecord(
+                number=1,
+                values=values,
+                status="completed",
+                run="small-1",
+                score=0.1 + 0.2,
+                epoch=3,
+                seconds=1.5,
+            ),
+            TrialRecord(number=2, values=values),
         ]
         sweep.write_trials(record)
         with (sweep.path / "trials.csv").open(newline="") as file:
@@ -219,7 +239,7 @@ def find_run_beside(runs_dir: Path, sweep: SweepDirectory) -> RunDirectory:
     """A run whose id begins alike is found by what both begin with."""
     (runs_dir / "small-20260101T000000Z-aaaa").mkdir()
     run = RunDirectory(runs_dir / "small-20260101T000000Z-aaaa")
-    run.write_record({"id": run.id, "status": "completed", "sweep": sweep.id})
-    assert [found.id for found, _ in runs_of_sweep(sweep.id, runs_dir)] == [run.id]
+    run.write_record(RunRecord(id=run.id, status="completed", sweep=sweep.id))
+    assert [found.id for found in runs_of_sweep(sweep.id, runs_dir)] == [run.id]
     assert runs_of_sweep("another", runs_dir) == []
     return find_run("small-", runs_dir)

@@ -40,10 +40,11 @@ from nnrun.data import load_dataset
 from nnrun.data.archives.token_pickle import read_token_pickle
 from nnrun.data.new_rows.row_source import RowSource, source_of
 from nnrun.errors import NnrunError
-from nnrun.experiment.finished.load_run import recorded_data, selection_of
+from nnrun.experiment.finished.load_run import selection_of
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
-from nnrun.experiment.running.run import Settings, run_experiment
-from nnrun.records import RunDirectory, all_looks, list_runs, members_of_record, read_weights_file
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
+from nnrun.records import RunDirectory, all_looks, list_runs, read_weights_file
 from nnrun.records.weights import write_weights_file
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec_text
@@ -187,7 +188,7 @@ class Corpus:
             "txt": "a wonderful film\n",
         }
         run = self.table.run
-        self.record, self.history = run.read_record(), (run.path / "history.csv").read_text()
+        self.record, self.history = run.read_record().to_json(), (run.path / "history.csv").read_text()
         write_weights_file(folder / "w.safetensors", {"0.weight": np.ones((2, 3), np.float32)})
         self.weights = (folder / "w.safetensors").read_bytes()
 
@@ -310,11 +311,11 @@ def record(rng: random.Random, corpus: Corpus) -> None:
     with contextlib.suppress(NnrunError):
         run.read_history()
     if summaries[0].status != "broken":
-        found = run.read_record()
+        found = run.read_record().to_json()
         closing_text(run, found)
         selection_of(found)
-        recorded_data(found)
-        members_of_record(found)
+        assert isinstance(found.data_hashes, dict)
+        assert isinstance(found.named_members, list)
 
 
 def weights(rng: random.Random, corpus: Corpus) -> None:

@@ -5,26 +5,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnrun.records import MemberKind, RunDirectory, history_columns
+from nnrun.records import MemberType, RunDirectory, history_columns
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.writing.dump import dump_spec
+
+
+def write_record(run: RunDirectory, record: Mapping[str, Any]) -> None:
+    """Write run.json as it is given, sound or not."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    (run.path / "run.json").write_text(text, encoding="utf-8")
 
 
 def make_run(runs_dir: Path, id_: str, **record: Any) -> RunDirectory:
     """A run with a record and no history."""
     (runs_dir / id_).mkdir(parents=True)
     run = RunDirectory(runs_dir / id_)
-    run.write_record(
-        {"id": id_, "name": id_.split("-")[0], "command": "train", "status": "completed", **record}
+    write_record(
+        run, {"id": id_, "name": id_.split("-")[0], "command": "train", "status": "completed", **record}
     )
     return run
 
 
 def write_history(
-    run: RunDirectory, epochs: int, folds: int = 0, metric: str = "accuracy", kind: MemberKind = "fold"
+    run: RunDirectory, epochs: int, folds: int = 0, metric: str = "accuracy", kind: MemberType = "fold"
 ) -> None:
     """A history that overfits after epoch 3, of one network or of so many folds (or what `kind` says)."""
-    columns = history_columns([metric], validated=True, kind=kind if folds else None)
+    columns = history_columns([metric], validated=True, member_type=kind if folds else None)
     with run.history_writer(columns) as history:
         for fold in range(max(folds, 1)):
             for epoch in range(1, epochs + 1):
@@ -63,7 +69,7 @@ def scored_run(
     id_: str,
     scores: Mapping[int, Mapping[str, float]],
     *,
-    kind: MemberKind | None = "seed",
+    kind: MemberType | None = "seed",
     spec: Mapping[str, Any] | None = None,
     **record: Any,
 ) -> RunDirectory:
@@ -83,7 +89,7 @@ def scored_run(
     run.write_resolved(dump_spec(load_spec_text(text, file=id_, base=runs_dir, default_name=id_).spec))
     columns = list(next(iter(scores.values())))
     metrics = [name.removeprefix("val_") for name in columns if name != "val_loss"]
-    with run.history_writer(history_columns(metrics, validated=True, kind=kind)) as history:
+    with run.history_writer(history_columns(metrics, validated=True, member_type=kind)) as history:
         for epoch in range(1, 4):
             for number, values in scores.items():
                 row = dict(values) if epoch == BEST else dict.fromkeys(columns, 99.0)

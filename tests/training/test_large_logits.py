@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
 from nnrun.training.backends.compiler import cxx_compiler

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.tables.key_cache import kept_or_found
+from nnrun.data.tables.key_cache import cached_or_found
 from nnrun.data.tables.open_file import opened, shown_path, whole_lines
 from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.tables.utf8 import refuse_what_is_no_text
@@ -56,7 +56,7 @@ class JsonlReader:
         self.name = shown_path(path)
         self.missing: Sequence[str] = tuple(map(text_name, missing))
         self.index: Mapping[str, str] = {}
-        self.names: tuple[str, ...] = kept_or_found(path, self._keys)
+        self.names: tuple[str, ...] = cached_or_found(path, self._keys)
 
     def _keys(self) -> tuple[str, ...]:
         """The keys of all objects, in the order in which they first appear."""

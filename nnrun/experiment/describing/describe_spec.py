@@ -9,11 +9,11 @@ from nnrun.data import SparseRows
 from nnrun.errors import DataError
 from nnrun.experiment.describing.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.setup.groups import EVERYTHING, Selection, kind_of_members, prepare_groups
+from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
-from nnrun.experiment.setup.memory_estimate import Memory, Sized, estimate_memory
+from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
 from nnrun.model.network import LayerShape, build_network
-from nnrun.records import MemberKind
+from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
@@ -46,7 +46,7 @@ class Description:
     layers: tuple[LayerShape, ...]
     parameters: int | None
     replicas: int
-    kind: MemberKind | None
+    kind: MemberType | None
     train_rows: int | None
     validation_rows: int | None
     test_rows: int | None
@@ -73,7 +73,7 @@ def describe_spec(
     Args:
         spec: what to describe.
         data_dir: where data files are looked for first.
-        listener: is told what happens.
+        listener: receives progress messages.
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """
@@ -98,14 +98,14 @@ def describe_spec(
         parameters=group.network.parameter_count,
         state=group.network.state_count,
         replicas=sum(len(g.folds) for g in groups),
-        kind=kind_of_members(spec, selection),
+        kind=selection.member_type(spec),
         train_rows=len(fold.train_rows),
         validation_rows=len(fold.validation_rows),
         test_rows=0 if dataset.test is None else len(dataset.test),
         ones=rows.nnz if isinstance(rows, SparseRows) else None,
         bytes=rows.nbytes,
         dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
-        memory=estimate_memory(spec, dataset, groups, Sized(rows.nbytes, rows.n_rows)),
+        memory=estimate_memory(spec, dataset, groups, rows.nbytes),
         columns=column_plan(spec, dataset, group.fitted[0]),
         all_ones=not isinstance(rows, SparseRows) or rows.values is None,
     )
@@ -134,7 +134,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
         replicas=_replicas(spec.validation, selection),
-        kind=kind_of_members(spec, selection),
+        kind=selection.member_type(spec),
         train_rows=None,
         validation_rows=None,
         test_rows=facts.test_rows,

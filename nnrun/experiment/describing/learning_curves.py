@@ -11,7 +11,7 @@ import pandas as pd
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.verdict import best_of_run
 from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, save
-from nnrun.records import MemberKind, RunDirectory, measures, member_kind
+from nnrun.records import MemberType, RunDirectory, measures, member_type_of
 from nnrun.validation import summary
 
 
@@ -162,7 +162,7 @@ class _Source:
     """
 
     table: pd.DataFrame
-    kind: MemberKind | None
+    kind: MemberType | None
     reached_by_all: int
     chosen_by: str | None
     best_epoch: int | None
@@ -185,7 +185,7 @@ def _source(run: RunDirectory, skip: int) -> _Source:
     if skip >= epochs:
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
     chosen_by, best_epoch = best_of_run(run.read_record(), history)
-    kind = member_kind(history.columns)
+    kind = member_type_of(history.columns)
     if kind is None:
         return _Source(history, None, epochs, chosen_by, best_epoch)
     if history[kind].nunique() == 1:

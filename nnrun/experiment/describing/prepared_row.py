@@ -13,7 +13,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.preprocess.column_transformer import rows_by_line
 from nnrun.data.summaries.describe_data import Split, describe_row, overview
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.setup.groups import EVERYTHING, kind_of_members, prepare_groups
+from nnrun.experiment.setup.groups import EVERYTHING, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.spec import schema
 
@@ -36,7 +36,7 @@ def describe_row_of_spec(
         prepared: also tell the numbers that the network gets, under `prepared`. What preprocessing learns, it
             learns as in training: from the training rows of the first network.
         data_dir: where data files are looked for first.
-        listener: is told what takes long.
+        listener: receives progress messages.
 
     Raises:
         UsageError: there is no such row.
@@ -57,10 +57,10 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
     with rows_by_line(samples.lines):
         one = samples.take(np.array([row]))
         rows = fitted.transform_inputs(one.inputs)
-    kind = kind_of_members(spec, EVERYTHING)
+    member_type = EVERYTHING.member_type(spec)
     found: dict[str, Any] = {
         "fitted_on": len(member.fold.train_rows),
-        "fitted_in": None if kind is None else f"{kind} {member.number}",
+        "fitted_in": None if member_type is None else f"{member_type} {member.id}",
         "features": rows.n_features,
         "names": _names(fitted, dataset),
         "target": fitted.transform_targets(one.targets)[0].tolist(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nnrun.errors import DataError
 from nnrun.experiment.describing.learning_curves import make_panels
@@ -20,14 +19,13 @@ from nnrun.experiment.finished.record_text import (
     score_table,
     unfinished_text,
 )
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.experiment.running.listener import Listener
 from nnrun.figures.curve_figure import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records import RunDirectory, WeightsChoice, members_of_record
+from nnrun.records import RunDirectory, RunRecord, WeightsChoice
 from nnrun.records.atomic_files import write_text
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import counted, with_std
@@ -57,7 +55,7 @@ def write_report(
         runs: one section each.
         output: the file, or None.
         data_dir: where data files are looked for first.
-        listener: is told what happens.
+        listener: receives progress messages.
         weights: those that training ended with, or those of the best epoch: scores and predictions are
             theirs.
         overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.
@@ -92,7 +90,7 @@ def report_page(
         analyses: run id → what its predictions on the validation rows show, where that is known.
         weights: whose predictions these are.
     """
-    records = [sound(run.read_record()) for run in runs]
+    records = [run.read_record() for run in runs]
     sections = []
     if len(runs) > 1:
         sections.append(Section("Side by side", [_side_by_side(runs, records), *_curves(runs, "together")]))
@@ -108,25 +106,24 @@ def report_page(
         ]
         sections.append(Section(run.id if len(runs) > 1 else "", blocks))
     one = records[0]
-    title = str(one.get("name")) if len(runs) == 1 else f"{len(runs)} runs of nnrun"
+    title = str(one.name) if len(runs) == 1 else f"{len(runs)} runs of nnrun"
     subtitle = runs[0].id if len(runs) == 1 else ", ".join(run.id for run in runs)
     return render(Page(title, subtitle, sections))
 
 
-def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoice) -> Block:
+def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Block:
     paragraphs = [Paragraph(_headline(record))]
-    if record.get("smoke"):
+    if record.smoke:
         paragraphs.append(Paragraph("This was a smoke run: its numbers are meaningless.", "warning"))
-    if record.get("error"):
-        paragraphs.append(Paragraph(str(record["error"]), "warning"))
+    if record.error:
+        paragraphs.append(Paragraph(record.error, "warning"))
     paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
-    if record.get("verdict"):
-        paragraphs.append(Paragraph(str(record["verdict"]), "verdict"))
-    if record.get("parent"):
-        paragraphs.append(Paragraph(f"It comes from {record['parent']}.", "muted"))
-    uses = record.get("test_uses") or []
-    if uses:
-        times = "once" if len(uses) == 1 else f"{len(uses)} times"
+    if record.verdict:
+        paragraphs.append(Paragraph(record.verdict, "verdict"))
+    if record.parent:
+        paragraphs.append(Paragraph(f"It comes from {record.parent}.", "muted"))
+    if uses := len(record.test_uses):
+        times = "once" if uses == 1 else f"{uses} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)
@@ -135,60 +132,59 @@ def _summary(run: RunDirectory, record: Mapping[str, Any], weights: WeightsChoic
     return Block(paragraphs=paragraphs, tables=_scores(record, at_last))
 
 
-def _at_last(record: Mapping[str, Any], used: UsedWeights | None, weights: WeightsChoice) -> bool:
+def _at_last(record: RunRecord, used: UsedWeights | None, weights: WeightsChoice) -> bool:
     """Whether the page is of the last epoch, and not of the best: as the weights that it tells of."""
     if weights == "best" or used is None or used.chosen_apart:
         return False
-    return used.epoch != record.get("best_epoch")
+    return used.epoch != record.best_epoch
 
 
 def _weights(
     run: RunDirectory,
-    record: Mapping[str, Any],
+    record: RunRecord,
     used: UsedWeights,
     weights: WeightsChoice,
     at_last: bool,
 ) -> str:
     """Of which epoch the weights are whose predictions the page shows, and what the best epoch scored."""
-    best, kind = record.get("best") or {}, members_of_record(record)[0]
+    kind = record.member_type
     if weights == "best":
         networks = f"each {kind}'s" if kind is not None else "the"
         return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
     text = f"The predictions below use the weights of {used.text}."
-    if used.chosen_apart and best:
+    if used.chosen_apart and record.best:
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
             f"optimistic; the scores here are of one epoch for all {kind}s."
         )
-    if at_last and best:
-        std = record.get("best_std") or {}
-        scores = [f"{n} {with_std(v, std.get(n))}" for n, v in best.items() if n.startswith("val_")]
+    if at_last and record.best:
+        scores = [
+            f"{name} {with_std(value, record.best_std.get(name))}"
+            for name, value in record.best.items()
+            if name.startswith("val_")
+        ]
         found = best_epoch_text(record)
         text += f" {found[:1].upper()}{found[1:]}, chosen on these validation rows: {', '.join(scores)}"
         text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
     return text
 
 
-def _headline(record: Mapping[str, Any]) -> str:
-    rows = record.get("rows") or {}
-    status = _DONE.get(str(record.get("status")), str(record.get("status")))
-    epochs = record.get("epochs_run")
-    text = f"{status[:1].upper()}{status[1:]}, {counted(epochs or 0, 'epoch')}"
-    seconds = record.get("training_seconds")
-    text += f" in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
-    text += f" on {record.get('device')}"
-    if rows.get("train"):
-        text += f"; {rows_in_words(rows, ', ')}"
-    kind, members = members_of_record(record)
-    if kind is not None:
-        text += f"; {counted(len(members), kind)}"
-    parameters = record.get("parameters")
-    text += f"; {parameters:,} parameters." if isinstance(parameters, int) else "."
+def _headline(record: RunRecord) -> str:
+    status = _DONE.get(str(record.status), str(record.status))
+    text = f"{status[:1].upper()}{status[1:]}, {counted(record.epochs_run, 'epoch')}"
+    seconds = record.training_seconds
+    text += "" if seconds is None else f" in {seconds:.1f} s"
+    text += f" on {record.device}"
+    if record.rows.train:
+        text += f"; {rows_in_words(record.rows, ', ')}"
+    if record.member_type is not None:
+        text += f"; {counted(len(record.member_ids), record.member_type)}"
+    text += "." if record.parameters is None else f"; {record.parameters:,} parameters."
     unfinished = unfinished_text(record)
     return " ".join([text, *unfinished.split("\n")]) if unfinished else text
 
 
-def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:
+def _scores(record: RunRecord, at_last: bool) -> list[Table]:
     """The table of the closing screen, and beneath it what its numbers are."""
     scores = score_table(record, last_epoch=at_last)
     if scores is None:
@@ -201,19 +197,18 @@ def _scores(record: Mapping[str, Any], at_last: bool) -> list[Table]:
     return [*tables, Table(each[0], each[1:])] if each else tables
 
 
-def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]) -> Block:
-    names = list(dict.fromkeys(name for record in records for name in record.get("best") or {}))
+def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[RunRecord]) -> Block:
+    names = list(dict.fromkeys(name for record in records for name in record.best))
     names = [name for name in names if name.startswith("val_")]
-    tests = list(dict.fromkeys(name for record in records for name in record.get("test") or {}))
+    tests = list(dict.fromkeys(name for record in records for name in record.test))
     rows = []
     for run, record in zip(runs, records, strict=True):
-        best, std, test = (record.get(key) or {} for key in ("best", "best_std", "test"))
         rows.append(
             [
                 run.id,
-                str(record.get("best_epoch") or ""),
-                *(with_std(best.get(name), std.get(name)) for name in names),
-                *(with_std(test.get(name)) for name in tests),
+                str(record.best_epoch or ""),
+                *(with_std(record.best.get(name), record.best_std.get(name)) for name in names),
+                *(with_std(record.test.get(name)) for name in tests),
             ]
         )
     headings = ["run", "best epoch", *names, *(f"test {name}" for name in tests)]
@@ -240,30 +235,28 @@ def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
     return [Block("Curves", [Paragraph(left_out, "muted")] if left_out else [], pictures)]
 
 
-def _data(record: Mapping[str, Any]) -> Block:
+def _data(record: RunRecord) -> Block:
     rows = [
-        [str(e.get("name")), f"{e.get('rows'):,}", str(e.get("sha256")), str(e.get("note") or "")]
-        for e in record.get("data") or []
-        if isinstance(e, Mapping) and isinstance(e.get("rows"), int)
+        [data.name, f"{data.rows:,}", data.sha256, data.note] for data in record.data if data.rows is not None
     ]
     return Block("Data", tables=[Table(["file", "rows", "SHA-256", ""], rows, words=True)])
 
 
-def _environment(record: Mapping[str, Any]) -> Block:
+def _environment(record: RunRecord) -> Block:
     told = {
-        "started": record.get("started"),
-        "device": record.get("device"),
-        "CPU threads": record.get("threads"),
-        "steps": "compiled" if record.get("compiled") else "not compiled",
-        "seed": record.get("seed"),
-        "git commit": record.get("git_commit"),
-        **(record.get("versions") or {}),
+        "started": record.started,
+        "device": record.device,
+        "CPU threads": record.threads,
+        "steps": "compiled" if record.compiled else "not compiled",
+        "seed": record.seed,
+        "git commit": record.git_commit,
+        **record.versions,
     }
     rows = [[name, str(value)] for name, value in told.items() if value is not None]
     return Block("Environment", tables=[Table(["", ""], rows, words=True)])
 
 
-def _repeat(run: RunDirectory, record: Mapping[str, Any]) -> Block:
+def _repeat(run: RunDirectory, record: RunRecord) -> Block:
     path = shlex.quote(str(run.path))
     return Block(
         "Repeat it",

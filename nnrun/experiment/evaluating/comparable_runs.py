@@ -9,9 +9,9 @@ from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_rows, ot
 
 def other_data(first: RunScores, second: RunScores) -> str | None:
     """Why two runs do not have the same training and test rows; None where they do."""
-    if first.smoke != second.smoke:
+    if first.record.smoke != second.record.smoke:
         return "one of the two is a smoke run, on a few rows"
-    if [(d.sha256, d.rows) for d in first.data] != [(d.sha256, d.rows) for d in second.data]:
+    if [(d.sha256, d.rows) for d in first.record.data] != [(d.sha256, d.rows) for d in second.record.data]:
         return "they were trained on different data (the recorded hashes or numbers of rows differ)"
     return other_rows(first.spec, second.spec, same_files=True)
 

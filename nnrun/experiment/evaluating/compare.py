@@ -120,7 +120,7 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
     first = every[0]
     compared = [ComparedRun(letters(0), first)]
     for place, scores in enumerate(every[1:], start=1):
-        common = tuple(sorted(set(first.numbers) & set(scores.numbers)))
+        common = tuple(sorted(set(first.member_ids) & set(scores.member_ids)))
         pairs = [*_validation_scores(first, scores), *_test_scores(first, scores)]
         compared.append(ComparedRun(letters(place), scores, tuple(pairs), common))
     return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every], align=True)))
@@ -188,7 +188,7 @@ def _rows_of_their_own(validation: schema.Validation) -> bool:
 
 def _kind(first: RunScores, second: RunScores) -> str:
     """What pairs of networks are. A run of one network is the run of its spec's seed."""
-    return first.kind or second.kind or "seed"
+    return first.record.member_type or second.record.member_type or "seed"
 
 
 # --- notes -------------------------------------------------------------------------------------------------
@@ -196,7 +196,10 @@ def _kind(first: RunScores, second: RunScores) -> str:
 
 def _signs(comparison: Comparison) -> list[str]:
     kinds = dict.fromkeys(
-        run.scores.kind for run in comparison.runs for s in run.all_scores().values() if s.std is not None
+        run.scores.record.member_type
+        for run in comparison.runs
+        for s in run.all_scores().values()
+        if s.std is not None
     )
     texts = []
     if kinds:
@@ -235,20 +238,20 @@ def _of_pairs(comparison: Comparison) -> list[str]:
 def _partial(first: ComparedRun, run: ComparedRun) -> str | None:
     """A note where a difference is of fewer networks than the scores next to it."""
     tested = any(score.test for score in run.against_first)
-    if not tested or len(run.common) == len(first.scores.numbers) == len(run.scores.numbers):
+    if not tested or len(run.common) == len(first.scores.member_ids) == len(run.scores.member_ids):
         return None
     kind = _kind(first.scores, run.scores)
     return f"{run.label} - {first.label} is over the {len(run.common)} {kind}s that both runs have."
 
 
 def _why_none(scores: RunScores) -> str:
-    if scores.status == "running":
+    if scores.record.status == "running":
         return "it is still running"
     if isinstance(scores.spec.validation, schema.NoValidation):
         return "it was neither validated nor tested"
-    if not scores.epochs:
+    if not scores.record.epochs_run:
         return "no epoch has ended"
-    mean = f", the mean over its {scores.kind}s," if len(scores.numbers) > 1 else ""
+    mean = f", the mean over its {scores.record.member_type}s," if len(scores.member_ids) > 1 else ""
     return f"{chooser(scores.spec)}{mean} was never a finite number, so there is no best epoch"
 
 

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from nnrun.experiment.evaluating.error_analysis import (
 )
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.finished.run_scores import validation_at
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.average_outputs import Combination, Combined, combine
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
@@ -39,7 +38,7 @@ from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.cautions import not_better
-from nnrun.records import MemberKind, RunDirectory, WeightsChoice, member_of_folder
+from nnrun.records import MemberType, RunDirectory, RunRecord, WeightsChoice, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.reading.overrides import Overrides
 
@@ -106,7 +105,7 @@ class Evaluation:
     rows: int
     weights: UsedWeights
     networks: int
-    kind: MemberKind | None
+    kind: MemberType | None
     members: list[MemberScores]
     scores: dict[str, float]
     std: dict[str, float]
@@ -155,7 +154,7 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
-        listener: is told what takes long.
+        listener: receives progress messages.
 
     Raises:
         UsageError: the data set has no such rows.
@@ -166,14 +165,7 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(
-            run,
-            weights=weights,
-            overrides=overrides,
-            data_dir=data_dir,
-            device=device,
-            listener=listener or Listener(),
-        )
+        opened = open_run(run, weights, overrides, data_dir, device, listener or Listener())
         return _evaluated(opened, split, data_dir, mistakes, allow_unknown)
 
 
@@ -227,7 +219,7 @@ def _evaluated(
                 opened.listener.message(f"validation rows: {found}")
     combined = combine([(each.rows, each.outputs) for each in measured])
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
-    kind = None if opened.networks[0].member is None else opened.networks[0].member.kind
+    kind = None if opened.networks[0].member is None else opened.networks[0].member.type
     evaluation = Evaluation(
         run=run,
         name=spec.name,
@@ -244,11 +236,11 @@ def _evaluated(
         kept=kept,
         ensemble=_ensemble(opened, samples, split, combined),
         baseline=baseline,
-        test_uses=len(sound(record).get("test_uses") or []),
+        test_uses=len(record.test_uses),
         look=look,
         analysis=_analysis(opened, samples, combined, data_dir, mistakes),
         combination=combined.how,
-        not_better_than_baseline={} if record.get("smoke") else not_better(scores, baseline, spec),
+        not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
     )
     if split == "test":
@@ -313,13 +305,14 @@ def _analysis(
     )
 
 
-def _record_test_scores(evaluation: Evaluation, record: dict[str, Any]) -> None:
-    record["test"] = evaluation.scores
-    record["test_epoch"] = _tested_epoch(evaluation.weights)
-    record["test_members"] = {m.member: m.scores for m in evaluation.members if m.member is not None} or None
-    record["test_ensemble"] = evaluation.ensemble
+def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
+    record.test = evaluation.scores
+    pairs = zip(evaluation.weights.members, evaluation.weights.epochs, strict=True)
+    record.test_epoch = {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
+    record.test_members = {m.member: m.scores for m in evaluation.members if m.member is not None} or None
+    record.test_ensemble = evaluation.ensemble
     if evaluation.std:
-        record["test_std"] = evaluation.std
+        record.test_std = evaluation.std
     evaluation.run.write_record(record)
 
 
@@ -383,30 +376,21 @@ def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, flo
 
 
 def _at_common_epoch(
-    run: RunDirectory, record: Mapping[str, Any], members: Sequence[MemberScores]
+    run: RunDirectory, record: RunRecord, members: Sequence[MemberScores]
 ) -> list[MemberScores] | None:
     """What the networks scored on their validation rows at the run's best epoch, which is one for all.
 
     None where the history does not tell it of all of them.
     """
-    epoch = sound(record).get("best_epoch")
+    epoch = record.best_epoch
     if epoch is None:
         return None
     found = validation_at(run, epoch)
     scores: list[dict[str, float]] = []
     for member in members:
         named = member_of_folder(member.member or "")
-        number = -1 if named is None else named.number
+        number = -1 if named is None else named.id
         if any(number not in found.get(f"val_{name}", {}) for name in member.scores):
             return None
         scores.append({name: found[f"val_{name}"][number] for name in member.scores})
     return [replace(m, epoch=epoch, scores=of) for m, of in zip(members, scores, strict=True)]
-
-
-def _tested_epoch(weights: UsedWeights) -> int | dict[str, int] | None:
-    """As the record has it: of one network a number, of several member number → epoch."""
-    epochs = [None if of is None else of.epoch for of in weights.epochs]
-    if weights.members[0] is None:
-        return epochs[0]
-    pairs = zip(weights.members, epochs, strict=True)
-    return {str(m.number): epoch for m, epoch in pairs if m is not None and epoch is not None}

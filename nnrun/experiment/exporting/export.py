@@ -27,11 +27,9 @@ from nnrun.experiment.finished.load_run import (
     TrainedNetwork,
     choose_networks,
     load_spec_of_networks,
-    recorded_data,
     refuse_changed_data,
 )
 from nnrun.experiment.finished.saved_labels import load_labels
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of
 from nnrun.experiment.predicting.outputs import network_outputs
@@ -204,12 +202,11 @@ def _rows_to_compare(
 ) -> tuple[RawInputs, str]:
     """Some training rows where the data are here, else generated rows of their shape."""
     rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
-    record = sound(run.read_record())
-    smoke = record.get("smoke") is True
+    record = run.read_record()
     try:
-        if smoke or is_at_hand(spec.dataset, data_dir):
-            dataset = load_data(spec, data_dir=data_dir, smoke=smoke)
-            refuse_changed_data(dataset, recorded_data(record), run.id)
+        if record.smoke or is_at_hand(spec.dataset, data_dir):
+            dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke)
+            refuse_changed_data(dataset, record.data_hashes, run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
             fitted.transform_inputs(chosen.inputs)
             return chosen.inputs, "training"

@@ -12,7 +12,6 @@ import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing
 from nnrun.errors import DataError, SpecError, UsageError
-from nnrun.experiment.finished.sound_record import sound
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.data_location import (
@@ -23,7 +22,7 @@ from nnrun.experiment.setup.data_location import (
 )
 from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.setup.load_data import load_data
-from nnrun.records import Member, RunDirectory, WeightsChoice, member_of_folder, members_of_record
+from nnrun.records import Member, RunDirectory, RunRecord, WeightsChoice, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_spec_text, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides
@@ -56,7 +55,7 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path |
     text = run.read_resolved()
     with contextlib.suppress(SpecError):  # what is wrong with it is said below
         own = read_kept_spec(text, file=f"the spec of {run.id}")
-        text = located_text(text, own, run, recorded_data(run.read_record()), data_dir)
+        text = located_text(text, own, run, run.read_record().data_hashes, data_dir)
     return load_spec_text(
         text,
         file=f"the spec of {run.id}",
@@ -92,7 +91,7 @@ def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | 
     loaded = load_run_spec(run, overrides, data_dir)
     own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
     refuse_more_than_paths(own, loaded.spec, run.id)
-    if run.read_record().get("smoke") is not True:
+    if not run.read_record().smoke:
         refuse_lost_files(loaded.spec, run.id)
     return loaded
 
@@ -131,31 +130,17 @@ def load_run_data(
         DataError: they are missing, or their hash is another one than the run's record says.
     """
     record = run.read_record()
-    smoke = record.get("smoke") is True
-    dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
-    refuse_changed_data(dataset, recorded_data(record), run.id)
+    dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke, on_message=listener.message)
+    refuse_changed_data(dataset, record.data_hashes, run.id)
     return dataset
 
 
-def selection_of(record: Mapping[str, Any]) -> Selection:
+def selection_of(record: RunRecord) -> Selection:
     """Which networks of its spec a run trained."""
-    kind, numbers = members_of_record(record)
-    if kind == "seed":
-        return Selection(seeds=len(numbers))
-    return Selection(only_fold=numbers[0] if len(numbers) == 1 else None)
-
-
-def recorded_data(record: Mapping[str, Any]) -> dict[str, str]:
-    """Name → SHA-256 of the data in a run's record."""
-    entries = sound(record).get("data") or []
-    return {str(entry.get("name")): str(entry.get("sha256")) for entry in entries}
-
-
-def recorded_code(record: Mapping[str, Any]) -> dict[str, str]:
-    """Module → SHA-256 of the custom code in a run's record, or a checkpoint's conditions."""
-    entries = record.get("custom")
-    known = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-    return {str(entry.get("module")): str(entry.get("sha256")) for entry in known}
+    ids = record.member_ids
+    if record.member_type == "seed":
+        return Selection(seeds=len(ids))
+    return Selection(only_fold=ids[0] if len(ids) == 1 else None)
 
 
 def refuse_changed_data(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from nnrun.records import MemberKind, RunDirectory, is_finite, member_kind, members_of_record
+from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 
@@ -26,58 +25,44 @@ class Score:
     std: float | None = None
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """What a run's record tells of a file of its data.
-
-    Attributes:
-        name, sha256, rows: as `nnrun.data.dataset.SourceFile`.
-    """
-
-    name: str
-    sha256: str
-    rows: int | None
-
-
 @dataclass(frozen=True, eq=False)
 class RunScores:
     """A run, as far as it can be compared.
 
     Attributes:
         run: its folder.
+        record: what its run.json holds.
         spec: every default filled in.
-        command, status: as the record says; empty where it does not.
-        smoke: whether its rows are generated.
-        kind: what tells its networks apart, or None for one network.
-        numbers: the folds or seeds, ascending; the spec's seed for one network.
-        epochs: epochs that were trained.
-        best_epoch: None where nothing was validated, or not yet.
-        validation: `val_<measure>` → number → value at the best epoch.
-        test: measure → score.
-        tested_epochs: the epochs whose weights were tested, ascending.
-        test_uses: how often the run has looked at the test set.
-        data: the files of its data.
+        validation: `val_<measure>` → member id → value at the best epoch; empty where there is none yet.
     """
 
     run: RunDirectory
+    record: RunRecord
     spec: schema.ExperimentSpec
-    command: str
-    status: str
-    smoke: bool
-    kind: MemberKind | None
-    numbers: tuple[int, ...]
-    epochs: int
-    best_epoch: int | None
     validation: Mapping[str, Mapping[int, float]]
-    test: Mapping[str, Score]
-    tested_epochs: tuple[int, ...]
-    test_uses: int
-    data: tuple[DataFile, ...]
+
+    @property
+    def member_ids(self) -> tuple[int, ...]:
+        """The folds or seeds, ascending; the spec's seed for one network."""
+        return tuple(sorted(self.record.member_ids)) or (self.spec.seed,)
 
     @property
     def validation_scores(self) -> dict[str, Score]:
         """`val_<measure>` → the mean over the networks at the best epoch."""
         return {name: _score(list(values.values())) for name, values in self.validation.items()}
+
+    @property
+    def test(self) -> dict[str, Score]:
+        """Measure → score on the test set."""
+        std = self.record.test_std
+        return {name: Score(v, std.get(name)) for name, v in self.record.test.items() if v is not None}
+
+    @property
+    def tested_epochs(self) -> tuple[int, ...]:
+        """The epochs whose weights were tested, ascending."""
+        record = self.record
+        epochs = (record.test_epoch or record.weights_epoch) if record.test_uses else {}
+        return tuple(sorted(set(epochs.values())))
 
 
 def read_run_scores(run: RunDirectory) -> RunScores:
@@ -86,28 +71,9 @@ def read_run_scores(run: RunDirectory) -> RunScores:
     Raises:
         DataError, SpecError: a file of the run is missing or damaged.
     """
-    record = run.read_record()
-    spec = read_run_spec(run)
-    best_epoch = _count(record.get("best_epoch")) or None
-    kind, numbers = members_of_record(record)
-    test_std = _finite(record.get("test_std"))
-    uses = record.get("test_uses")
-    return RunScores(
-        run=run,
-        spec=spec,
-        command=_text(record.get("command")),
-        status=_text(record.get("status")),
-        smoke=record.get("smoke") is True,
-        kind=kind,
-        numbers=tuple(sorted(numbers)) or (spec.seed,),
-        epochs=_count(record.get("epochs_run")),
-        best_epoch=best_epoch,
-        validation={} if best_epoch is None else validation_at(run, best_epoch, spec.seed),
-        test={name: Score(v, test_std.get(name)) for name, v in _finite(record.get("test")).items()},
-        tested_epochs=_tested_epochs(record) if uses else (),
-        test_uses=len(uses) if isinstance(uses, list) else 0,
-        data=_data(record),
-    )
+    record, spec = run.read_record(), read_run_spec(run)
+    validation = validation_at(run, record.best_epoch, spec.seed) if record.best_epoch else {}
+    return RunScores(run, record, spec, validation)
 
 
 def read_run_spec(run: RunDirectory) -> schema.ExperimentSpec:
@@ -116,18 +82,20 @@ def read_run_spec(run: RunDirectory) -> schema.ExperimentSpec:
 
 
 def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dict[int, float]]:
-    """`val_<measure>` → number → value at an epoch, as the history has them; `seed` numbers a lone network.
+    """`val_<measure>` → member id → value at an epoch, as the history has them.
+
+    A run of one network has `seed` in place of the id.
 
     Raises:
         DataError: the history is missing or damaged.
     """
     table = run.read_history()
     table = table[table["epoch"] == epoch]
-    kind = member_kind(table.columns)
-    numbers = [seed] * len(table) if kind is None else table[kind].tolist()
+    member_type = member_type_of(table.columns)
+    ids = [seed] * len(table) if member_type is None else table[member_type].tolist()
     columns = [str(name) for name in table.columns if str(name).startswith("val_")]
     return {
-        name: dict(sorted(zip(map(int, numbers), table[name].astype(float).tolist(), strict=True)))
+        name: dict(sorted(zip(map(int, ids), table[name].astype(float).tolist(), strict=True)))
         for name in columns
         if table[name].notna().any()
     }
@@ -137,32 +105,3 @@ def _score(values: list[float]) -> Score:
     if not np.isfinite(values).all():
         return Score(float("nan"))
     return Score(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
-
-
-def _tested_epochs(record: Mapping[str, Any]) -> tuple[int, ...]:
-    kept = record.get("test_epoch") or record.get("weights_epoch")
-    epochs = kept.values() if isinstance(kept, Mapping) else [kept]
-    return tuple(sorted({_count(epoch) for epoch in epochs} - {0}))
-
-
-def _data(record: Mapping[str, Any]) -> tuple[DataFile, ...]:
-    entries = record.get("data")
-    return tuple(
-        DataFile(_text(entry.get("name")), _text(entry.get("sha256")), _count(entry.get("rows")))
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, Mapping)
-    )
-
-
-def _finite(value: object) -> dict[str, float]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name): float(number) for name, number in value.items() if is_finite(number)}
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

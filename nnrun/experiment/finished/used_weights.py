@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.finished.sound_record import sound
-from nnrun.records import (
-    KeptWeights,
-    Member,
-    RunDirectory,
-    WeightsChoice,
-    WeightsEpoch,
-    members_of_record,
-)
+from nnrun.records import KeptWeights, Member, RunDirectory, RunRecord, WeightsChoice, WeightsEpoch
 
 _MOST_EPOCHS = 10
 """So many folds are named with their epochs; of more the first and the last epoch."""
@@ -69,7 +61,7 @@ class UsedWeights:
             return f"epoch {known[0].epoch}, {self._what(known[0])}"
         if self.epoch is not None and all(of.last for of in known):
             return f"epoch {self.epoch}, the last"
-        kind = "fold" if self.members[0] is None else self.members[0].kind
+        kind = "fold" if self.members[0] is None else self.members[0].type
         restored = any(of.restored for of in known)
         if restored and all(of.restored or of.best for of in known):  # where training ended at its best
             what = f"best epoch{self._by}, restored by early stopping"
@@ -93,7 +85,7 @@ class UsedWeights:
             return ""
         if len(self.best) == 1:
             return f"--weights best uses those of epoch {self.best[0]}, the best{self._by}"
-        kind = "fold" if self.members[0] is None else self.members[0].kind
+        kind = "fold" if self.members[0] is None else self.members[0].type
         return f"--weights best uses those of each {kind}'s best epoch{self._by}"
 
     @property
@@ -142,28 +134,21 @@ def read_used_weights(
     """
     if which not in get_args(WeightsChoice):
         raise UsageError(f"weights is {which!r}; it must be last or best.")
-    record = sound(run.read_record())
-    chosen_by = record.get("chosen_by")
+    record = run.read_record()
     found = [run.read_kept_weights(member, which) for member in members]
     epochs = [
         kept.epoch or _recorded_epoch(record, member) for kept, member in zip(found, members, strict=True)
     ]
     if which == "best":
         _refuse_others(run, record, epochs)
-    best = [
-        None if of is None or of.best else _best_epoch(record, member)
-        for of, member in zip(epochs, members, strict=True)
-    ]
-    return found, UsedWeights(which, tuple(members), tuple(epochs), chosen_by, tuple(best))
+    return found, _used(record, which, members, epochs)
 
 
-def _refuse_others(
-    run: RunDirectory, record: Mapping[str, Any], epochs: Sequence[WeightsEpoch | None]
-) -> None:
+def _refuse_others(run: RunDirectory, record: RunRecord, epochs: Sequence[WeightsEpoch | None]) -> None:
     """Raise an error where the weights that were found are not the best."""
     if all(of is not None and of.best for of in epochs):
         return
-    if record.get("best_epoch") is None:
+    if record.best_epoch is None:
         raise UsageError(
             f"--weights best: {run.id} has no best epoch, since nothing was validated with a finite score. "
             "Its weights are those that training ended with: leave --weights out."
@@ -174,39 +159,35 @@ def _refuse_others(
     )
 
 
-def recorded_weights(record: Mapping[str, Any]) -> UsedWeights | None:
+def recorded_weights(record: RunRecord) -> UsedWeights | None:
     """The weights that a run ended with, as its record shows them; None where it has none."""
-    kind, numbers = members_of_record(record)
-    members: list[Member | None] = [None] if kind is None else [Member(kind, n) for n in sorted(numbers)]
+    members = record.named_members
     epochs = [_recorded_epoch(record, member) for member in members]
-    if any(epoch is None for epoch in epochs):
-        return None
+    return None if any(epoch is None for epoch in epochs) else _used(record, "last", members, epochs)
+
+
+def _used(
+    record: RunRecord,
+    which: WeightsChoice,
+    members: Sequence[Member | None],
+    epochs: Sequence[WeightsEpoch | None],
+) -> UsedWeights:
     best = [
-        None if epoch is None or epoch.best else _best_epoch(record, member)
-        for epoch, member in zip(epochs, members, strict=True)
+        None if of is None or of.best else _of_member(record.best_weights_epoch, member)
+        for of, member in zip(epochs, members, strict=True)
     ]
-    return UsedWeights("last", tuple(members), tuple(epochs), record.get("chosen_by"), tuple(best))
+    return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best))
 
 
-def _recorded_epoch(record: Mapping[str, Any], member: Member | None) -> WeightsEpoch | None:
+def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
     """What the record says of weights; those of an older nnrun do not say it themselves."""
-    epoch = _of_member(record.get("weights_epoch"), member)
+    epoch = _of_member(record.weights_epoch, member)
     if epoch is None:
         return None
-    ended = _of_member(record.get("stopped_early"), member) or record.get("epochs_run")
-    best = _best_epoch(record, member) or (record.get("best_epoch") if member is None else None)
+    ended = _of_member(record.stopped_early, member) or record.epochs_run
+    best = _of_member(record.best_weights_epoch, member) or (record.best_epoch if member is None else None)
     return WeightsEpoch(epoch, last=epoch == ended, best=epoch == best, restored=epoch != ended)
 
 
-def _best_epoch(record: Mapping[str, Any], member: Member | None) -> int | None:
-    return _of_member(record.get("best_weights_epoch"), member)
-
-
-def _of_member(value: object, member: Member | None) -> int | None:
-    """An entry of the record for one network: of several networks it is a map of their numbers."""
-    if isinstance(value, Mapping):
-        if member is None:  # early stopping tells of a lone network as of the first of several
-            value = next(iter(value.values()), None)
-        else:
-            value = value.get(str(member.number), value.get(member.number))
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _of_member(epochs: Mapping[int, int], member: Member | None) -> int | None:
+    return next(iter(epochs.values()), None) if member is None else epochs.get(member.id)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nnrun.records import Member, RunDirectory, member_kind, recorded_directions
+from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
+from nnrun.records.run_record import ChosenFrom, MemberRecord
 from nnrun.spec import schema
 from nnrun.spec.score_columns import chooser, directions, metric_column
 from nnrun.spec.wording import listing
@@ -25,60 +25,54 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> dict[str, Any]:
-    """The part of a run's record that follows from its history.
+def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> RunRecord:
+    """The fields of a run's record that follow from its history.
 
     The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
 
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
     last is the last that all reached.
     """
-    table, kind = _one_curve(history), member_kind(history.columns)
+    table, member_type = _one_curve(history), member_type_of(history.columns)
     column = monitor or chooser(spec)
-    last: dict[str, Any] = {"last": _row(table, len(table))}
-    n = 1 if kind is None else int(history[kind].nunique())
+    last = _row(table, len(table))
+    found = RunRecord(best_epoch=None, best={}, last=last, chosen_by=column, verdict=None)
+    n = 1 if member_type is None else int(history[member_type].nunique())
     if n > 1:
-        last |= {"last_epoch": len(table), "last_std": _row(table, len(table), "_std")}
-    if column is None:
-        members = _members(history, None)
-        return {"best_epoch": None, "best": {}, **last, **members, "chosen_by": None, "verdict": None}
-    own = directions(spec)
-    chosen = _chosen_on(history, column, own, min_delta_of_best(spec, column))
-    epoch = chosen.epoch
-    best = _row(table, epoch) if epoch is not None else {}
-    result: dict[str, Any] = {
-        "best_epoch": epoch,
-        "best": best,
-        **last,
-        **_members(history, epoch),
-        "chosen_by": column,
-        "smoothed_over": chosen.smoothed_over,
-        "verdict": _sentence(table, column, chosen, int(history["epoch"].max()), kind, own)
-        if epoch is not None
-        else _never_finite(history, column, kind),
-    }
-    if n > 1 and epoch is not None:
-        unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
-        std = result["best_std"] = _row(table, epoch, "_std")
-        result["best_interval"] = {
-            name: _possible(name, *interval_of_mean(mean, std[name], n), unbounded)
-            for name, mean in best.items()
-        }
-    return result
+        found.last_epoch, found.last_std = len(table), _row(table, len(table), "_std")
+    if column is not None:
+        own = directions(spec)
+        chosen = _chosen_on(history, column, own, min_delta_of_best(spec, column))
+        found.best_epoch, found.smoothed_over = epoch, _ = chosen.epoch, chosen.smoothed_over
+        if epoch is None:
+            found.verdict = _never_finite(history, column, member_type)
+        else:
+            found.best = best = _row(table, epoch)
+            last_epoch = int(history["epoch"].max())
+            found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
+            if n > 1:
+                unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
+                found.best_std = std = _row(table, epoch, "_std")
+                found.best_interval = {
+                    name: _possible(name, *interval_of_mean(mean, std[name], n), unbounded)
+                    for name, mean in best.items()
+                }
+    if n > 1:
+        found.members = _members(history, found.best_epoch)
+    return found
 
 
-def best_of_run(record: Mapping[str, Any], history: pd.DataFrame) -> tuple[str | None, int | None]:
+def best_of_run(record: RunRecord, history: pd.DataFrame) -> tuple[str | None, int | None]:
     """The column that chooses a run's best epoch and that epoch, as its record has them.
 
     The record has them once the run has ended; before, its history tells.
     """
-    column, epoch = record.get("chosen_by", "val_loss"), record.get("best_epoch")
-    if "best_epoch" in record:
-        known = isinstance(column, str) and isinstance(epoch, int) and not isinstance(epoch, bool)
-        return (column, epoch) if known else (None, None)
-    if not isinstance(column, str) or column not in history:
+    column = record.chosen_by if "chosen_by" in record.model_fields_set else "val_loss"
+    if "best_epoch" in record.model_fields_set:
+        return (column, record.best_epoch) if column and record.best_epoch is not None else (None, None)
+    if column is None or column not in history:
         return None, None
-    return column, _chosen_on(history, column, recorded_directions(record)).epoch
+    return column, _chosen_on(history, column, record.directions).epoch
 
 
 def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
@@ -95,60 +89,46 @@ def _chosen_on(
     history: pd.DataFrame, column: str, own: Mapping[str, bool], min_delta: float = 0.0
 ) -> ChosenEpoch:
     """The best epoch of a history by one of its columns; of several networks by their mean."""
-    table, kind = _one_curve(history), member_kind(history.columns)
+    table, member_type = _one_curve(history), member_type_of(history.columns)
     return choose_epoch(
         table[column if column in table else f"{column}_mean"],
         monitor_mode(column, own),
-        networks=1 if kind is None else int(history[kind].nunique()),
+        networks=1 if member_type is None else int(history[member_type].nunique()),
         min_delta=min_delta,
     )
 
 
-@dataclass(frozen=True)
-class ChosenFrom:
-    """Why a final run trains for as long as it does.
-
-    Attributes:
-        parent: the id of the run whose validation chose.
-        column: the validated column that chose.
-        epoch: its best epoch, from 1.
-        smoothed: whether the curve was smoothed first, as the mean over several networks is.
-        smoothed_over: over about how many epochs; None where it was not.
-    """
-
-    parent: str
-    column: str
-    epoch: int
-    smoothed: bool
-    smoothed_over: int | None = None
-
-
-def chosen_epoch(run: RunDirectory, record: Mapping[str, Any]) -> ChosenFrom | None:
+def chosen_epoch(run: RunDirectory, record: RunRecord) -> ChosenFrom | None:
     """How long a run's validation says that a final run should train: its recorded best epoch, if any."""
-    epoch, column = record.get("best_epoch"), record.get("chosen_by")
-    if not isinstance(epoch, int) or epoch < 1 or not isinstance(column, str):
+    if not record.best_epoch or record.chosen_by is None:
         return None
-    over = record.get("smoothed_over")
-    return ChosenFrom(run.id, column, epoch, over is not None, over if isinstance(over, int) else None)
+    over = record.smoothed_over
+    return ChosenFrom(
+        parent=run.id,
+        column=record.chosen_by,
+        epoch=record.best_epoch,
+        smoothed=over is not None,
+        smoothed_over=over,
+    )
 
 
 def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     """The history of one network; of several their mean, up to the last epoch that all reached."""
-    kind = member_kind(history.columns)
-    if kind is None:
+    member_type = member_type_of(history.columns)
+    if member_type is None:
         return history
-    return history_mean(history[history["epoch"] <= reached_by_all(history, kind)])
+    return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
 
 
-def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> tuple[float, float]:
+def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
     measure = column.removeprefix("val_")
     if measure in unbounded:  # a custom metric may give any number
-        return low, high
-    return (
+        return [low, high]
+    return [
         low if measure == "r2" else max(low, 0.0),
         min(high, 1.0) if monitor_mode(column) == "max" else high,
-    )
+    ]
 
 
 def _sentence(
@@ -156,7 +136,7 @@ def _sentence(
     column: str,
     chosen: ChosenEpoch,
     last_epoch: int,
-    kind: str | None,
+    member_type: str | None,
     own: Mapping[str, bool],
 ) -> str:
     smoothed = chosen.smoothed_over is not None
@@ -165,35 +145,33 @@ def _sentence(
         # More epochs were trained, but not of all: early stopping or an interruption ended the first before.
         near = "" if chosen.epoch == len(table) else f", near epoch {len(table)}"
         return (
-            f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all {kind}s "
-            "reached; later epochs have no mean over all of them."
+            f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all "
+            f"{member_type}s reached; later epochs have no mean over all of them."
         )
     return sentence
 
 
-def _members(history: pd.DataFrame, best_epoch: int | None) -> dict[str, Any]:
-    """For each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
-    kind = member_kind(history.columns)
-    if kind is None or history[kind].nunique() < 2:
-        return {}
+def _members(history: pd.DataFrame, best_epoch: int | None) -> list[MemberRecord]:
+    """Of each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
+    member_type = member_type_of(history.columns)
+    assert member_type is not None, "there are several networks"
     found = []
-    for number, table in history.groupby(kind):
-        own = table.drop(columns=kind).reset_index(drop=True)
+    for member_id, table in history.groupby(member_type):
+        own = table.drop(columns=member_type).reset_index(drop=True)
         best = {} if best_epoch is None else _row(own, best_epoch)
-        name = Member(kind, int(str(number))).folder
-        found.append({"member": name, "best": best, "last": _row(own, len(own)), "epochs": len(own)})
-    return {"members": found}
+        name = Member(member_type, int(str(member_id))).folder
+        found.append(MemberRecord(member=name, best=best, last=_row(own, len(own)), epochs=len(own)))
+    return found
 
 
-def not_trained(history: pd.DataFrame, kind: str | None, numbers: Sequence[int]) -> dict[str, list[int]]:
-    """The folds or seeds of a run that have no epoch in its history, as a part of its record.
+def not_trained(history: pd.DataFrame, member_type: str | None, ids: Sequence[int]) -> list[int]:
+    """The folds or seeds of a run that have no epoch in its history.
 
     Folds of different widths train one group after the other, so that a run that ends before its time may
-    never have begun some of them. Empty where all have begun.
+    never have begun some of them.
     """
-    begun = set() if kind is None else set(history[kind].tolist())
-    missing = [] if kind is None else [number for number in numbers if number not in begun]
-    return {"not_trained": missing} if missing else {}
+    begun = set() if member_type is None else set(history[member_type].tolist())
+    return [] if member_type is None else [member_id for member_id in ids if member_id not in begun]
 
 
 _NEEDS = {
@@ -204,19 +182,19 @@ _NEEDS = {
 """What a metric needs among the validation rows, or it is NaN."""
 
 
-def _never_finite(history: pd.DataFrame, column: str, kind: str | None) -> str:
+def _never_finite(history: pd.DataFrame, column: str, member_type: str | None) -> str:
     """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
     needed = _NEEDS.get(column.removeprefix("val_"))
     why = f" It needs {needed} among the validation rows." if needed else ""
-    if kind is None or history[kind].nunique() < 2:
+    if member_type is None or history[member_type].nunique() < 2:
         return f"{column} was never a finite number.{why}"
     values = history[column].astype(float)
-    found = (values - values == 0).groupby(history[kind]).any()  # inf - inf is no number either
-    bad = [f"{kind} {number}" for number, finite in found.items() if not finite]
+    found = (values - values == 0).groupby(history[member_type]).any()  # inf - inf is no number either
+    bad = [f"{member_type} {number}" for number, finite in found.items() if not finite]
     if len(bad) == len(found):
         return f"{column} was never a finite number.{why}"
     if not bad:
-        return f"In no epoch was {column} finite for all {kind}s, so there is no best epoch."
+        return f"In no epoch was {column} finite for all {member_type}s, so there is no best epoch."
     return f"{column} was never a finite number in {listing(bad, 'and')}, so there is no best epoch.{why}"
 
 

@@ -16,13 +16,12 @@ from nnrun.experiment.finished.load_run import (
     load_run_data,
     load_spec_of_data,
 )
-from nnrun.experiment.finished.look_at_test_set import look_at_test_set
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.unknown_rows import unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.reading.overrides import Overrides, with_changes
@@ -41,7 +40,7 @@ class OpenRun:
         weights: of which epochs they are.
         dataset: the run's own.
         device: where to compute.
-        listener: is told what takes long.
+        listener: receives progress messages.
     """
 
     run: RunDirectory
@@ -55,9 +54,9 @@ class OpenRun:
     def fold_of(self, network: TrainedNetwork) -> Fold:
         """The rows that a network was trained and validated on."""
         member = network.member
-        if member is not None and member.kind == "seed":
-            return folds_of(self.spec, self.dataset, member.number)[0]
-        return folds_of(self.spec, self.dataset, self.spec.seed)[0 if member is None else member.number]
+        if member is not None and member.type == "seed":
+            return folds_of(self.spec, self.dataset, member.id)[0]
+        return folds_of(self.spec, self.dataset, self.spec.seed)[0 if member is None else member.id]
 
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): a network's outputs, numbers in the target's own units."""
@@ -75,32 +74,31 @@ class OpenRun:
             DataError: most test rows hold values that training never saw, and that is not allowed.
         """
         record = self.run.read_record()
-        allowed = allow_unknown or record.get("smoke") is True
+        allowed = allow_unknown or record.smoke
         fitted = [network.fitted for network in self.networks]
         unknown = unknown_in_test_set(self.dataset, fitted, self.listener, allowed=allowed)
-        return unknown, look_at_test_set(self.run, record, self.dataset, command, self.listener)
+        return unknown, look_at_test_set(self.run, record, self.dataset.name, command, self.listener.message)
 
 
 def open_run(
     run: RunDirectory,
-    *,
-    member: str | None = None,
     weights: WeightsChoice,
     overrides: Overrides,
     data_dir: Path | None,
     device: str,
     listener: Listener,
+    member: str | None = None,
 ) -> OpenRun:
     """Read a run's spec, networks and data.
 
     Args:
         run: its folder.
-        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
         weights: those that training ended with (`last`), or those of the best epoch.
         overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        listener: is told what takes long.
+        listener: receives progress messages.
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
 
     Raises:
         UsageError: there is no such network or device.

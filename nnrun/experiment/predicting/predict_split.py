@@ -113,7 +113,7 @@ def predict_split(
         device: where to compute.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
         probabilities: refuse networks that have none, before the test set is looked at.
-        listener: is told which weights are used, and by whom each row is predicted.
+        listener: receives messages: which weights are used, which networks predict each row.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -124,15 +124,7 @@ def predict_split(
         raise UsageError(f"split is {split!r}; it must be train, validation or test.")
     listener = listener or Listener()
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(
-            run,
-            member=member,
-            weights=weights,
-            overrides=overrides,
-            data_dir=data_dir,
-            device=device,
-            listener=listener,
-        )
+        opened = open_run(run, weights, overrides, data_dir, device, listener, member)
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
         meaning = meaning_of(opened.spec, networks[0].fitted, load_labels(run))
@@ -146,7 +138,7 @@ def predict_split(
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)
     if len(networks) > 1:
-        kind = None if networks[0].member is None else networks[0].member.kind
+        kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
     return SplitPredictions(opened, meaning, split, combined, samples.targets[combined.rows], look)
 
@@ -177,7 +169,7 @@ def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
         members = [network.member for network in networks if network.member is not None]
         names = listing([member.folder for member in members])
         raise UsageError(
-            f"--split train: the {members[0].kind}s of {run.id} were trained on different rows. "
+            f"--split train: the {members[0].type}s of {run.id} were trained on different rows. "
             f"Name one with --member ({names}); or use --split validation, where each row is predicted by "
             "networks that did not train on it."
         )

@@ -11,7 +11,7 @@ from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import GroupMember
-from nnrun.records import MemberKind
+from nnrun.records import MemberType
 
 
 def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
@@ -27,7 +27,7 @@ def unknown_in_test_set(
     Args:
         dataset: with a test set.
         fitted: the preprocessing of the networks; what one of them saw is known.
-        listener: is told of each column.
+        listener: receives a message for each column.
         allowed: whether most rows may be concerned.
 
     Raises:
@@ -52,7 +52,7 @@ def unknown_in_test_set(
 
 
 def tell_unknown_in_validation(
-    dataset: Dataset, members: Sequence[GroupMember], kind: MemberKind | None, listener: Listener
+    dataset: Dataset, members: Sequence[GroupMember], member_type: MemberType | None, listener: Listener
 ) -> None:
     """Tell of each column in which most validation rows of some fold hold a value that it never trained on.
 
@@ -69,7 +69,7 @@ def tell_unknown_in_validation(
         for unknown in unknown_values(tables_of([member.fitted]), inputs.take(rows), texts=False):
             before = worst.get(unknown.column)
             if unknown.large and (before is None or unknown.count > before[0].count):
-                worst[unknown.column] = unknown, member.number
-    for unknown, number in worst.values():
-        where = "validation rows" if kind is None else f"validation rows of {kind} {number}"
+                worst[unknown.column] = unknown, member.id
+    for unknown, member_id in worst.values():
+        where = f"validation rows of {member_type} {member_id}" if member_type else "validation rows"
         listener.message(f"{where}: {unknown}")

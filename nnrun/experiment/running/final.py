@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nnrun.errors import UsageError, printable
-from nnrun.experiment.finished.load_run import load_run_spec, recorded_data
-from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.finished.verdict import chosen_epoch
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.schedule_replay import (
     refuse_without_validation,
     replayed_schedule,
@@ -20,7 +19,7 @@ from nnrun.experiment.running.schedule_replay import (
 )
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.kfold_spec import with_validation
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
@@ -55,7 +54,7 @@ def final_of_run(
     Raises:
         UsageError: `parent` has no best epoch and no number was given.
     """
-    record = sound(parent.read_record())
+    record = parent.read_record()
     if epochs == "best" and is_overridden(overrides, "epochs"):
         epochs = load_run_spec(parent, overrides).spec.epochs
     chosen = chosen_epoch(parent, record) if epochs == "best" else None
@@ -65,7 +64,7 @@ def final_of_run(
                 f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
             )
         epochs = chosen.epoch
-    smoke = settings.smoke or record.get("smoke") is True
+    smoke = settings.smoke or record.smoke
     loaded = load_run_spec(parent, overrides, settings.data_dir)
     if not smoke:
         refuse_lost_files(loaded.spec, parent.id)
@@ -79,7 +78,7 @@ def final_of_run(
         replace(
             settings,
             parent=parent.id,
-            parent_data=recorded_data(record),
+            parent_data=record.data_hashes,
             chosen_from=chosen,
             smoke=smoke,
         ),
@@ -89,15 +88,14 @@ def final_of_run(
     )
 
 
-def _why(record: Mapping[str, Any]) -> str:
+def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
-    if record.get("status") == "running":
+    if record.status == "running":
         return "it has not ended"
-    if record.get("command") == "final":
+    if record.command == "final":
         return "it has no validation (it is a final run itself)"
-    if record.get("baseline_on") == "validation":
-        column = record.get("chosen_by")
-        return f"{column if isinstance(column, str) else 'its validation loss'} was never a finite number"
+    if record.baseline_on == "validation":
+        return f"{record.chosen_by or 'its validation loss'} was never a finite number"
     return "it has no validation"
 
 

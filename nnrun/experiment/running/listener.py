@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnrun.records import MemberKind, RunDirectory
+from nnrun.records import MemberType, RunDirectory
 from nnrun.training.loop import EpochRecord
 
 
@@ -16,8 +16,8 @@ class Start:
     Attributes:
         run: its folder.
         name: the experiment's name.
-        kind: what tells the networks apart (`fold`, `seed`); None where there is one.
-        numbers: of the folds or seeds; one for a run of one network.
+        member_type: what tells the networks apart (`fold`, `seed`); None where there is one.
+        member_ids: the folds or seeds; [0] for a run of one network.
         epochs: epochs that were asked for.
         train_rows, validation_rows: of the first fold or seed.
         parameters: numbers to learn in one network.
@@ -30,8 +30,8 @@ class Start:
 
     run: RunDirectory
     name: str
-    kind: MemberKind | None
-    numbers: Sequence[int]
+    member_type: MemberType | None
+    member_ids: Sequence[int]
     epochs: int
     train_rows: int
     validation_rows: int

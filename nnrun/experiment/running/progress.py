@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.records import member_kind
+from nnrun.records import member_type_of
 from nnrun.spec.wording import counted
 from nnrun.training.loop import EpochRecord
 
@@ -52,11 +52,13 @@ class LineListener(Listener):
 
 def start_line(start: Start) -> str:
     """`reuters: a network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
-    networks = f"{counted(len(start.numbers), start.kind)} of" if start.kind else "a network of"
+    networks = (
+        f"{counted(len(start.member_ids), start.member_type)} of" if start.member_type else "a network of"
+    )
     rows = f"{start.train_rows:,} training"
     rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
     rows = start.rows or rows
-    each = " each" if start.kind and len(start.numbers) > 1 else ""
+    each = " each" if start.member_type and len(start.member_ids) > 1 else ""
     return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
 
 
@@ -64,31 +66,31 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
     """`epoch  3/20  loss 0.5312  accuracy 0.8891  0.35 s`; of several networks mean ± deviation."""
     width = len(str(start.epochs))
     parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
-    if len(record.rows) < len(start.numbers):
-        parts[0] += f" ({members_in_words(record.rows, start.kind)})"
+    if len(record.rows) < len(start.member_ids):
+        parts[0] += f" ({members_in_words(record.rows, start.member_type)})"
     for name, (mean, std) in means(record).items():
         parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
     return "  ".join([*parts, f"{record.seconds:.2f} s"])
 
 
-def members_in_words(numbers: Collection[int], kind: str | None) -> str:
+def members_in_words(member_ids: Collection[int], member_type: str | None) -> str:
     """`fold 2`, or `folds 0, 1, 3`."""
-    return f"{kind}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return f"{member_type}{'s' if len(member_ids) > 1 else ''} {', '.join(map(str, member_ids))}"
 
 
 def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
     """The epochs of a history, as they were told when they ended (without weights)."""
-    kind = member_kind(history.columns)
-    columns = [str(c) for c in history.columns if c not in (kind, "epoch", "learning_rate", "seconds")]
+    member_type = member_type_of(history.columns)
+    columns = [str(c) for c in history.columns if c not in (member_type, "epoch", "learning_rate", "seconds")]
     epochs = []
     for epoch, rows in history.groupby("epoch"):
-        numbers = [0] * len(rows) if kind is None else rows[kind].astype(int).tolist()
+        ids = [0] * len(rows) if member_type is None else rows[member_type].astype(int).tolist()
         table = rows[columns].astype(float)
         values = {
-            number: dict(zip(columns, row, strict=True))
-            for number, row in zip(numbers, table.to_numpy().tolist(), strict=True)
+            member_id: dict(zip(columns, row, strict=True))
+            for member_id, row in zip(ids, table.to_numpy().tolist(), strict=True)
         }
-        rates = dict(zip(numbers, rows["learning_rate"].astype(float).tolist(), strict=True))
+        rates = dict(zip(ids, rows["learning_rate"].astype(float).tolist(), strict=True))
         epochs.append(EpochRecord(int(str(epoch)), values, rates, float(rows["seconds"].max())))
     return epochs
 

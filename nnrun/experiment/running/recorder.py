@@ -1,29 +1,45 @@
-"""What a run's training writes into its record, while it runs and however it ends."""
+"""What training writes into a run's folder, from its first record to the one that tells how it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
 from nnrun.errors import DivergedError, NnrunError, keep_folder
-from nnrun.experiment.finished.verdict import min_delta_of_best
-from nnrun.experiment.running.checkpointer import GroupKeeper
-from nnrun.experiment.running.listener import Listener, StopTraining
-from nnrun.experiment.setup.environment import now
+from nnrun.experiment.finished.record_text import rows_in_words
+from nnrun.experiment.finished.saved_labels import keep_names
+from nnrun.experiment.finished.verdict import not_trained, verdict
+from nnrun.experiment.running.checkpointer import CheckpointState
+from nnrun.experiment.running.job import Job
+from nnrun.experiment.running.listener import Start, StopTraining
+from nnrun.experiment.running.progress import epochs_of_history
+from nnrun.experiment.setup.cautions import cautions
+from nnrun.experiment.setup.environment import git_commit, versions
 from nnrun.experiment.setup.groups import Group
 from nnrun.experiment.setup.out_of_memory import out_of_memory
-from nnrun.interrupts import stopping_between_batches, uninterrupted
-from nnrun.records import HistoryWriter, Member, MemberKind, RunDirectory, WeightsEpoch
+from nnrun.interrupts import uninterrupted
+from nnrun.records import (
+    HistoryWriter,
+    RunDirectory,
+    RunRecord,
+    WeightsEpoch,
+    create_run,
+    history_columns,
+    now,
+)
+from nnrun.records.run_record import CodeRecord, DataRecord, RowCounts
 from nnrun.spec import schema
-from nnrun.spec.score_columns import directions
-from nnrun.training.engine import Engine
-from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
-from nnrun.training.optimizers import build_optimizer
-from nnrun.validation.summary import monitor_mode
+from nnrun.spec.custom_objects import code_used, custom_parts
+from nnrun.spec.score_columns import directions, trained_columns
+from nnrun.spec.writing.dump import dump_spec
+from nnrun.training.loop import BestWeights, EpochRecord
+from nnrun.validation.splits import Fold
+from nnrun.validation.summary import history_mean, monitor_mode
 
 T = TypeVar("T")
 
@@ -36,35 +52,130 @@ class RunInterrupted(KeyboardInterrupt):
         self.run = run
 
 
+@dataclass(frozen=True, eq=False)
+class ActiveRun:
+    """A run that is being trained; its record says how it ends.
+
+    Attributes:
+        directory: its folder, which no other process writes into.
+        record: what run.json will hold.
+        job: what is trained.
+    """
+
+    directory: RunDirectory
+    record: RunRecord
+    job: Job
+
+
 @contextmanager
-def ending_kept(run: RunDirectory, record: dict[str, Any], needed: int | None = None) -> Iterator[None]:
-    """Whatever ends the run, its record says so. `needed` are the bytes that it was estimated to take."""
+def new_run(job: Job, source_text: str, threads: int) -> Iterator[ActiveRun]:
+    """Make a run's folder and its first record, and see to it that the record says how the run ends."""
+    with ExitStack() as stack:
+        with uninterrupted():  # there is no folder without a record
+            run = create_run(job.settings.runs_dir, job.spec.name)
+            stack.enter_context(run.owned())
+            run.write_spec(source_text)
+            run.write_resolved(dump_spec(job.spec))
+            record = first_record(run, job, threads)
+            run.write_record(record)
+            stack.enter_context(recording_the_end(run, record, job.memory.peak))
+        yield ActiveRun(run, record, job)
+
+
+@contextmanager
+def recording_the_end(run: RunDirectory, record: RunRecord, needed: int) -> Iterator[None]:
+    """Whatever ends the run, its record says so. `needed`: the bytes that it was estimated to take."""
     try:
         yield
-        if record["status"] == "running":
-            record["status"] = "completed"
+        if record.status == "running":
+            record.status = "completed"
     except KeyboardInterrupt:
-        if record["status"] == "running":
-            record["status"] = "interrupted"
+        if record.status == "running":
+            record.status = "interrupted"
         raise RunInterrupted(run) from None
     except StopTraining as reason:
-        record |= {"status": "interrupted", "error": str(reason)}
+        record.status, record.error = "interrupted", str(reason)
         raise
     except DivergedError as error:
-        record |= {"status": "diverged", "error": str(error)}
+        record.status, record.error = "diverged", str(error)
         diverged = DivergedError(f"{error} What was recorded so far is kept in {run.path}.")
         keep_folder(diverged, run.path)
         raise diverged from None
     except BaseException as error:
         explained = out_of_memory(error, needed)
-        record |= {"status": "failed", "error": str(explained or error) or type(error).__name__}
+        record.status, record.error = "failed", str(explained or error) or type(error).__name__
         keep_folder(explained or error, run.path)
         if explained is not None:
             raise explained from error
         raise
     finally:
-        record["ended"] = now()
+        record.ended = now()
         run.write_record(record)
+
+
+def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
+    """What a run's record says before anything is trained."""
+    spec, settings = job.spec, job.settings
+    record = RunRecord(
+        id=run.id,
+        name=spec.name,
+        command=settings.command,
+        status="running",
+        seed=spec.seed,
+        device=str(job.device),
+        threads=threads,
+        deterministic=spec.deterministic,
+        compiled=job.compiled,
+        networks_at_once=job.networks_at_once,
+        started=now(),
+        ended=None,
+        smoke=settings.smoke,
+        parent=settings.parent,
+        reproduces=settings.reproduces,
+        chosen_from=settings.chosen_from,
+        folds=job.member_ids if job.member_type == "fold" else None,
+        seeds=job.member_ids if job.member_type == "seed" else None,
+        epochs=spec.epochs,
+        epochs_run=0,
+        chosen_by=job.chosen_by,
+        rows=_row_counts(job),
+        parameters=job.groups[0].network.parameter_count,
+        data=[DataRecord(**source.as_record()) for source in job.dataset.sources],
+        versions=versions(),
+        git_commit=git_commit(),
+        test_uses=[],
+    )
+    if settings.trial is not None:
+        record.sweep, record.trial = settings.parent, settings.trial
+    if own := directions(spec):
+        record.directions = dict(own)
+    if custom_parts(spec):
+        record.custom = custom_code(spec)
+    if settings.use_test_set:
+        record.unknown = [asdict(found) for found in job.unknown]
+    return record
+
+
+def custom_code(spec: schema.ExperimentSpec) -> list[CodeRecord]:
+    """The user's own modules that a spec names, with the hashes of their files."""
+    return [CodeRecord(**{**asdict(code), "objects": list(code.objects)}) for code in code_used(spec)]
+
+
+def _row_counts(job: Job) -> RowCounts:
+    """The rows of the first fold, and the least and the most of each part where folds differ."""
+    folds: list[Fold] = [fold for group in job.groups for fold in group.folds]
+    sizes = {
+        "train": [len(fold.train_rows) for fold in folds],
+        "validation": [len(fold.validation_rows) for fold in folds],
+    }
+    counts = RowCounts(
+        train=sizes["train"][0],
+        validation=sizes["validation"][0],
+        test=0 if job.dataset.test is None else len(job.dataset.test),
+    )
+    if ranges := {part: [min(of), max(of)] for part, of in sizes.items() if max(of) > min(of)}:
+        counts.ranges = ranges
+    return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,201 +195,136 @@ class Ending:
 
 @dataclass(frozen=True, eq=False)
 class Recorder:
-    """Writes what becomes of some replicas into the record of one run.
+    """Writes the epochs of one run's networks into its history, and their weights into its folder.
 
     Attributes:
-        run: the run's folder.
-        record: what run.json will hold.
+        run: the run.
         history: its history.
-        listener: is told of each epoch.
-        kind: what tells the run's networks apart; None where there is one.
-        learning_rate: of its networks, before the schedule.
-        chosen_by: the column by which an epoch is the best; None where nothing is validated.
+        member_ids: the trainer's id of each of its networks → the id in the run.
     """
 
-    run: RunDirectory
-    record: dict[str, Any]
+    run: ActiveRun
     history: HistoryWriter
-    listener: Listener
-    kind: MemberKind | None
-    learning_rate: float
-    chosen_by: str | None = None
+    member_ids: Mapping[int, int]
+
+    def own(self, values: Mapping[int, T]) -> dict[int, T]:
+        """The values of the run's networks, by their ids there."""
+        return {self.member_ids[n]: value for n, value in values.items() if n in self.member_ids}
 
     def epoch(self, epoch: EpochRecord) -> None:
         """Write an epoch's rows."""
-        for number, row in epoch.rows.items():
-            place: dict[str, int] = {} if self.kind is None else {self.kind: number}
-            ending = {"learning_rate": epoch.learning_rates[number], "seconds": epoch.seconds}
-            self.history.append({**place, "epoch": epoch.epoch, **row, **ending})
-        self.record["epochs_run"] = max(self.record["epochs_run"], epoch.epoch)
+        member_type, record = self.run.job.member_type, self.run.record
+        for member_id, row in epoch.rows.items():
+            of: dict[str, int] = {} if member_type is None else {member_type: member_id}
+            ending = {"learning_rate": epoch.learning_rates[member_id], "seconds": epoch.seconds}
+            self.history.append({**of, "epoch": epoch.epoch, **row, **ending})
+        record.epochs_run = max(record.epochs_run, epoch.epoch)
 
     def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
-        record = self.record
-        going_on = {m.number for m in group.members} - stopped.keys()
-        before = {n: epoch for n, epoch in record.get("stopped_early", {}).items() if n not in going_on}
-        if before or stopped:
-            record["stopped_early"] = dict(sorted((before | dict(stopped)).items()))
-        else:
-            record.pop("stopped_early", None)
-        for number, ending in endings.items():
-            member = self.member(number)
-            self.run.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
+        record, directory = self.run.record, self.run.directory
+        going_on = self.own({m.id: True for m in group.members}).keys() - stopped.keys()
+        before = {n: epoch for n, epoch in record.stopped_early.items() if n not in going_on}
+        record.stopped_early = dict(sorted({**before, **stopped}.items()))
+        if not record.stopped_early:
+            record.unset("stopped_early")
+        for member_id, ending in endings.items():
+            member = self.run.job.member(member_id)
+            directory.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
             if ending.best is None or ending.epoch.best:
-                self.run.remove_best_weights(member)
+                directory.remove_best_weights(member)
             else:
                 best = group.network.unstack(ending.best.weights, 0)
-                self.run.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
-        self._keep_epochs("weights_epoch", {n: ending.epoch.epoch for n, ending in endings.items()})
+                directory.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
+        # What was kept before stays as it is where no epoch has ended since.
+        epochs = {n: ending.epoch.epoch for n, ending in endings.items()}
+        record.weights_epoch = {**record.weights_epoch, **epochs}
         bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
         if bests:
-            self._keep_epochs("best_weights_epoch", bests)
-
-    def _keep_epochs(self, key: str, epochs: Mapping[int, int]) -> None:
-        """What was kept before stays as it is where no epoch has ended since."""
-        record = self.record
-        if self.kind is not None:
-            record[key] = (record.get(key) or {}) | dict(epochs)
-        elif epochs or key not in record:
-            record[key] = next(iter(epochs.values()), None)
-
-    def member(self, number: int) -> Member | None:
-        """The name of one network in the record."""
-        return None if self.kind is None else Member(self.kind, number)
+            record.best_weights_epoch = {**record.best_weights_epoch, **bests}
 
     def diverged(self, reason: str) -> None:
         """Keep that the run's only network diverged, while others that train with it continue."""
-        self.record.update(status="diverged", error=reason)
+        self.run.record.status, self.run.record.error = "diverged", reason
 
 
-def train_group(
-    spec: schema.ExperimentSpec,
-    group: Group,
-    engine: Engine,
-    recorders: Mapping[int, Recorder],
-    keeper: GroupKeeper | None = None,
-) -> None:
-    """Train one group; its weights are kept however it ends.
+@contextmanager
+def recording(
+    run: ActiveRun, member_ids: Mapping[int, int], state: CheckpointState | None = None
+) -> Iterator[Recorder]:
+    """Write what is known before a run trains, give who writes each epoch, then write what follows from all.
 
     Args:
-        spec: what decides how long, and when to stop.
-        group: the replicas.
-        engine: holds them.
-        recorders: for each member's number who writes of it. Where there are several, the members are
-            the only networks of different runs, each number 0 there: one that diverges is left out, and the
-            others go on.
-        keeper: keeps the state at the end of epochs, and may have one to go on from.
+        run: the run.
+        member_ids: as `Recorder` has them.
+        state: what the run resumes from.
     """
-    stopping, own = spec.early_stopping, directions(spec)
-    every = list(dict.fromkeys(recorders.values()))
-    best_by = every[0].chosen_by
-    alone = len(every) == 1
-
-    def part_of(recorder: Recorder, values: Mapping[int, T]) -> dict[int, T]:
-        """The values of one run's networks, by their numbers there."""
-        return {n if alone else 0: value for n, value in values.items() if recorders[n] is recorder}
-
-    trainer = Trainer(
-        engine=engine,
-        replicas=[
-            Replica(
-                m.number,
-                m.fold.train_rows,
-                m.fold.validation_rows,
-                m.source,
-                recorders[m.number].learning_rate,
-            )
-            for m in group.members
-        ],
-        schedule=Schedule(
-            epochs=spec.epochs,
-            shuffle=spec.shuffle,
-            learning_rate=build_optimizer(spec.optimizer).learning_rate,
-            early_stopping=stopping,
-            maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
-            best_by=best_by,
-            best_maximize=best_by is not None and monitor_mode(best_by, own) == "max",
-            best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
-            rates=spec.learning_rate_schedule,
-            rates_maximize=any(
-                monitor_mode(part.monitor, own) == "max"
-                for part in spec.learning_rate_schedule
-                if isinstance(part, schema.ReduceOnPlateau)
-            ),
-        ),
-        kind=every[0].kind or "replica",
-        leave_out_diverged=not alone,
-    )
-    kept: dict[int, dict[str, Tensor]] = {}
-    kept_epochs: dict[int, int] = {}
-    kept_best: dict[int, BestWeights] = {}
-
-    def endings() -> dict[int, Ending]:
-        found = {}
-        for number, weights in kept.items():
-            epoch, best = kept_epochs[number], kept_best.get(number)
-            restored = number in trainer.restored
-            last = not restored or epoch == trainer.last_epochs[number]
-            is_best = best is not None and best.epoch == epoch
-            found[number] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
-        return found
-
-    def keep_ends() -> None:
-        for number in trainer.stopped_epochs:
-            kept[number], kept_epochs[number] = trainer.finished[number], trainer.finished_epochs[number]
-        for recorder in every:
-            stopped = part_of(recorder, trainer.stopped_epochs)
-            recorder.ended(group, stopped, part_of(recorder, endings()))
-
+    job, record = run.job, run.record
+    started = time.perf_counter() - (0.0 if state is None else state.seconds)
+    validated = not isinstance(job.spec.validation, schema.NoValidation)
+    _write_preprocessing(run)
+    columns = history_columns(trained_columns(job.spec)[1:], validated, job.member_type)
+    record.baseline = dict(job.baseline_scores)
+    record.baseline_on = "validation" if validated else "training"
     try:
-        with stopping_between_batches():
-            if keeper is not None:
-                keeper.begin(trainer)
-                for number in trainer.finished_epochs:
-                    if not recorders[number].run.has_weights(recorders[number].member(number)):
-                        kept[number] = trainer.finished[number]
-                        kept_epochs[number] = trainer.finished_epochs[number]
-                kept_best = dict(trainer.best)
-            for epoch in trainer.epochs():
-                parts = {
-                    recorder: replace(
-                        epoch,
-                        rows=rows,
-                        learning_rates=part_of(recorder, epoch.learning_rates),
-                        weights=part_of(recorder, epoch.weights),
-                        best=part_of(recorder, epoch.best),
-                    )
-                    for recorder in every
-                    if (rows := part_of(recorder, epoch.rows))
-                }
-                with uninterrupted():  # the weights that are kept are those of the last row
-                    for recorder, part in parts.items():
-                        recorder.epoch(part)
-                    kept.update(epoch.weights)
-                    kept_epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
-                    kept_best.update(epoch.best)
-                    for number in trainer.diverged.keys() & epoch.rows.keys():
-                        recorders[number].diverged(trainer.diverged[number])
-                    if keeper is not None and trainer.epoch == epoch.epoch:  # else it diverged
-                        keeper.epoch_ended(trainer)
-                for recorder, part in parts.items():
-                    recorder.listener.epoch(part)
-    except BaseException as reason:
-        with uninterrupted():
-            # Where later epochs of before are still in the history, their weights stay as well.
-            if not any(recorder.history.is_behind for recorder in every):
-                _despite(reason, every[0].listener, keep_ends)
-            if keeper is not None:
-                _despite(reason, every[0].listener, keeper.write)
+        resumed = None if state is None else state.history
+        with run.directory.history_writer(columns, resumed) as history:
+            job.listener.started(_start(run, resumed=state is not None))
+            yield Recorder(run, history, member_ids)
+            history.settle()
+    except BaseException:
+        job.listener.ended()
+        try:
+            _settle(run, time.perf_counter() - started)
+        except (NnrunError, OSError, LookupError, TypeError, ValueError) as problem:
+            # What ended the training must not be hidden by what follows from it.
+            job.listener.message(f"warning: the record of {run.directory.id} lacks its scores: {problem}")
         raise
-    kept, kept_epochs = trainer.finished, trainer.finished_epochs
-    keep_ends()
+    job.listener.ended()
+    _settle(run, time.perf_counter() - started)
 
 
-def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]) -> None:
-    """Keep something although the training has ended by `reason`, which a failure must not hide."""
-    try:
-        keep()
-    except NnrunError as error:
-        if error is not reason and str(error) != str(reason):
-            listener.message(f"warning: {error}")
+def _write_preprocessing(run: ActiveRun) -> None:
+    """Keep what prediction needs besides the weights: fitted preprocessing and the names of its values."""
+    job, members = run.job, [member for group in run.job.groups for member in group.members]
+    for member in members:
+        run.directory.write_preprocessing(member.fitted.to_json(), job.member(member.id))
+    tokens = max(member.fitted.tokens or 0 for member in members)
+    keep_names(run.directory, job.spec.dataset, job.dataset, tokens, job.settings.data_dir, job.listener)
+
+
+def _start(run: ActiveRun, *, resumed: bool) -> Start:
+    job, rows = run.job, run.record.rows
+    monitor = job.chosen_by or "val_loss"
+    return Start(
+        run=run.directory,
+        name=job.spec.name,
+        member_type=job.member_type,
+        member_ids=job.member_ids,
+        epochs=job.spec.epochs,
+        train_rows=rows.train,
+        validation_rows=rows.validation,
+        parameters=job.groups[0].network.parameter_count,
+        device=str(job.device),
+        rows=rows_in_words(rows, " and ", "training") if rows.ranges else "",
+        monitor=monitor,
+        maximize=monitor_mode(monitor, directions(job.spec)) == "max",
+        earlier=epochs_of_history(run.directory.read_history()) if resumed else (),
+    )
+
+
+def _settle(run: ActiveRun, seconds: float) -> None:
+    """What follows from the history: however training ends, the record tells it as far as it went."""
+    job, record = run.job, run.record
+    record.training_seconds = seconds
+    if not record.epochs_run or (table := run.directory.read_history()).empty:
+        return
+    record.take(verdict(table, job.spec, job.settings.monitor))
+    record.unset("not_trained")
+    if missing := not_trained(table, job.member_type, job.member_ids):
+        record.not_trained = missing
+    record.take(cautions(record, job.spec, job.dataset.train))
+    if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
+        record.verdict = None
+    if job.member_type is not None:
+        run.directory.write_history_mean(history_mean(table))

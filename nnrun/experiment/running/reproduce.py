@@ -11,11 +11,11 @@ import numpy as np
 
 from nnrun.data.dataset import Array
 from nnrun.errors import UsageError
-from nnrun.experiment.finished.load_run import load_spec_of_data, recorded_code, recorded_data, selection_of
-from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import Settings, run_experiment
-from nnrun.records import Member, RunDirectory, member_kind
+from nnrun.experiment.running.run import run_experiment
+from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.training.backends.choice import Policy
 
@@ -123,27 +123,25 @@ def reproduce_run(
     Raises:
         UsageError: the original did not complete, or its device is not here.
     """
-    record = sound(original.read_record())
-    status = record.get("status")
-    if status != "completed":
+    record = original.read_record()
+    if record.status != "completed":
         raise UsageError(
-            f"{original.id} is {status}: only a completed run has an end to compare with. `nnrun train` "
-            "trains its spec again."
+            f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
+            "train` trains its spec again."
         )
-    compiled = record.get("compiled")
-    recorded: Policy = "recorded" if compiled is True else "off" if compiled is False else "auto"
+    recorded: Policy = "recorded" if record.compiled else "auto" if record.compiled is None else "off"
     settings = Settings(
-        command=str(record.get("command") or "train"),
+        command=record.command or "train",
         runs_dir=runs_dir,
         data_dir=data_dir,
-        device=device or str(record.get("device") or "auto"),
-        smoke=record.get("smoke") is True,
+        device=device or record.device or "auto",
+        smoke=record.smoke,
         selection=selection_of(record),
         parent=original.id,
-        parent_data=recorded_data(record) if overrides else None,  # else what changed is told
+        parent_data=record.data_hashes if overrides else None,  # else what changed is told
         reproduces=original.id,
         compile=compile_ or recorded,
-        threads=_threads(record),
+        threads=record.threads or None,
     )
     run = run_experiment(load_spec_of_data(original, overrides, data_dir), settings, listener)
     return Reproduction(
@@ -152,13 +150,8 @@ def reproduce_run(
         compare_histories(original.read_history(), run.read_history()),
         compare_weights(original, run),
         changed_conditions(record, run.read_record()),
-        bool(record.get("test_uses")),
+        bool(record.test_uses),
     )
-
-
-def _threads(record: Mapping[str, Any]) -> int | None:
-    threads = record.get("threads")
-    return threads if isinstance(threads, int) and not isinstance(threads, bool) and threads > 0 else None
 
 
 def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:
@@ -172,8 +165,8 @@ def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryCompariso
     for place, (old, new) in enumerate(zip(_rows(then), _rows(now), strict=False)):
         for column, was, is_ in zip(then.columns, old, new, strict=True):
             if repr(was) != repr(is_):
-                kind = member_kind(then.columns)
-                member = None if kind is None else f"{kind} {then[kind].iloc[place]}"
+                member_type = member_type_of(then.columns)
+                member = None if member_type is None else f"{member_type} {then[member_type].iloc[place]}"
                 epoch = int(then["epoch"].iloc[place])
                 return HistoryComparison(
                     rows, columns, False, None, member, epoch, str(column), float(was), float(is_)
@@ -210,22 +203,17 @@ def _distance(was: Array, is_: Array) -> float:
     return float(np.max(np.abs(was.astype(np.float64) - is_.astype(np.float64))))
 
 
-def changed_conditions(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed_conditions(then: RunRecord, now: RunRecord) -> dict[str, tuple[Any, Any]]:
     """Name → (then, now) of what may change numbers, where the two records differ."""
+    same = set(then.data_hashes.values()) & set(now.data_hashes.values())  # a file may have another name now
 
-    def conditions(record: Mapping[str, Any]) -> dict[str, Any]:
-        found = {name: record.get(name) for name in _CONDITIONS}
-        versions = record.get("versions")
-        found |= dict(versions) if isinstance(versions, Mapping) else {}
-        found |= {f"code {module}": sha256 for module, sha256 in recorded_code(record).items()}
-        return found | {f"data {name}": sha256 for name, sha256 in recorded_data(record).items()}
+    def conditions(record: RunRecord) -> dict[str, Any]:
+        found = {name: getattr(record, name) for name in _CONDITIONS} | dict(record.versions)
+        found |= {f"code {module}": sha256 for module, sha256 in record.code_hashes.items()}
+        data = {name: sha256 for name, sha256 in record.data_hashes.items() if sha256 not in same}
+        return found | {f"data {name}": sha256 for name, sha256 in data.items()}
 
     old, new = conditions(then), conditions(now)
-    same = set(recorded_data(then).values()) & set(recorded_data(now).values())
-    old, new = (
-        {name: value for name, value in of.items() if not (name.startswith("data ") and value in same)}
-        for of in (old, new)
-    )  # a file may have another name now
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.finished.load_run import load_run_spec, recorded_code, recorded_data, selection_of
-from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.finished.load_run import load_run_spec, selection_of
 from nnrun.experiment.finished.verdict import verdict
-from nnrun.experiment.running.checkpointer import Kept, read_kept, with_numbers
+from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
+from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import ending_kept
-from nnrun.experiment.running.run import Job, Settings, computing, first_record, prepare_job, train_job
+from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end
+from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
-from nnrun.experiment.setup.environment import now, versions
+from nnrun.experiment.setup.environment import versions
 from nnrun.interrupts import uninterrupted
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord, now
+from nnrun.records.run_record import Resumption
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.custom_objects import code_used
@@ -29,9 +30,8 @@ from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.threads import wanted_threads
-from nnrun.training.backends.choice import Policy
 from nnrun.training.deterministic import exact_on
-from nnrun.training.device import cpu_setup, resolve_device
+from nnrun.training.device import resolve_device
 
 
 def resume_run(
@@ -69,153 +69,129 @@ def resume_run(
     """
     listener = listener or Listener()
     with run.owned():
-        record = sound(run.read_record())
+        record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
         written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-        own = located(written, run, recorded_data(record), data_dir)
+        own = located(written, run, record.data_hashes, data_dir)
         wanted = _wanted_spec(run, own, spec, overrides, data_dir)
         if wanted.epochs > own.epochs:
             _refuse_more_epochs(run, record, own, wanted.epochs)
-        if record.get("status") == "completed" and not _goes_further(record, wanted):
+        if record.status == "completed" and not _goes_further(record, wanted):
             return False
-        kept = read_kept(run)
-        if wanted.epochs > own.epochs and kept.group > 0:
+        state = read_checkpoint_state(run)
+        if wanted.epochs > own.epochs and state.group > 0:
             raise UsageError(
                 f"{run.id} cannot be extended to {wanted.epochs} epochs: its networks train one after the "
                 "other, and the state of those that have finished is not kept. Start a new run."
             )
-        trained = read_kept_spec(kept.resolved, file=f"the checkpoint of {run.id}")
+        trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
         _refuse_differences(run, trained, own, "in its folder")
-        if record.get("smoke") is not True:
+        if not record.smoke:
             refuse_lost_files(wanted, run.id)
-        settings = _settings(run, record, kept, data_dir, device)
-        with computing(resolve_device(settings.device), wanted.deterministic):
-            job, threads = prepare_job(wanted.model_copy(update={"init_weights": None}), settings, listener)
-            if kept.group >= len(job.groups):
+        settings = _settings(run, record, state, data_dir, device)
+        chosen_device = resolve_device(settings.device)
+        with computing(chosen_device, wanted.deterministic):
+            spec = wanted.model_copy(update={"init_weights": None})
+            job, plan = prepare_job(spec, settings, chosen_device, listener)
+            if state.group >= len(job.groups):
                 raise DataError(
                     f"The checkpoint in {run.path} is of a group of networks that the run does not have."
                 )
             _refuse_other_data(run, record, job)
-            inexact = _other_conditions(kept, job)
+            inexact = _other_conditions(state, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
-            # What a damaged record lacks follows from the spec and the data.
-            known = {key: value for key, value in sound(record).items() if value is not None}
-            first = first_record(run, job, threads)
-            record = first | known | {key: first[key] for key in ("rows", "parameters")}
-            _go_on(run, record, job, kept, inexact, None if wanted == written else wanted)
+            record = _record_of_resumption(run, record, job, plan, state, inexact)
+            opening = _reopened(run, record, job, state, None if wanted == written else wanted)
+            train_runs([opening], replace(plan, threads=state.threads), state)
     return True
 
 
-def _go_on(
+def _record_of_resumption(
     run: RunDirectory,
-    record: dict[str, Any],
+    record: RunRecord,
     job: Job,
-    kept: Kept,
+    plan: Plan,
+    state: CheckpointState,
     inexact: Mapping[str, tuple[Any, Any]],
+) -> RunRecord:
+    """The record of a run that goes on: what had been found out by the last epoch that was kept.
+
+    The record is written after the weights that it tells of, so it knows better than the checkpoint where
+    both know something; but it may have been damaged, or edited. What neither has follows from spec and data.
+    """
+    found = first_record(run, job, plan.threads)
+    rows, parameters = found.rows, found.parameters
+    record.unset(*(name for name in record.model_fields_set if getattr(record, name) is None))
+    found.take(record)
+    found.rows, found.parameters, found.epochs_run = rows, parameters, state.record.epochs_run
+    found.unset("error", "not_trained")
+    for name in ("stopped_early", "weights_epoch", "best_weights_epoch"):
+        known = {**getattr(state.record, name), **getattr(record, name)}
+        found.unset(name)
+        if known:
+            setattr(found, name, known)
+    with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
+        if not (table := run.read_history()).empty:
+            found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
+            found.take(verdict(table, job.spec, job.settings.monitor))
+    entry = Resumption(at=now(), after_epoch=state.epoch)
+    if inexact:
+        entry.inexact = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
+    found.status, found.ended, found.epochs = "running", None, job.spec.epochs
+    found.device, found.versions = str(job.device), versions()
+    found.resumed = [*found.resumed, entry]
+    return found
+
+
+@contextmanager
+def _reopened(
+    run: RunDirectory,
+    record: RunRecord,
+    job: Job,
+    state: CheckpointState,
     changed: schema.ExperimentSpec | None,
-) -> None:
+) -> Iterator[ActiveRun]:
     """Train on. Nothing that the run holds is taken back before something new stands in its place.
 
     Args:
         run: the run.
-        record: its record.
+        record: what its run.json will hold.
         job: what is left to do, prepared.
-        kept: the checkpoint.
-        inexact: name → (then, now) of conditions that are others now.
+        state: the checkpoint.
         changed: the spec as it is now, where epochs were added or files have been moved.
     """
     before, resolved = run.read_record(), run.read_resolved()
-    entry: dict[str, Any] = {"at": now(), "after_epoch": kept.epoch}
-    if inexact:
-        entry["inexact"] = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
-    record.pop("error", None)
-    record.pop("not_trained", None)
-    record |= _merged(record, kept.record, job.kind is not None)
-    with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
-        if not (table := run.read_history()).empty:
-            record["epochs_run"] = max(record["epochs_run"], int(table["epoch"].max()))
-            record |= verdict(table, job.spec, job.settings.monitor)
-    record |= {
-        "status": "running",
-        "ended": None,
-        "epochs": job.spec.epochs,
-        "device": str(job.device),
-        "versions": versions(),
-        "resumed": [*(record.get("resumed") or []), entry],
-    }
     try:
-        with ExitStack() as until_the_end:
+        with ExitStack() as stack:
             with uninterrupted():
-                until_the_end.enter_context(ending_kept(run, record, job.memory.peak))
+                stack.enter_context(recording_the_end(run, record, job.memory.peak))
                 if changed is not None:
                     run.write_resolved(dump_spec(changed))
                 run.write_record(record)
-            threads = int(kept.conditions["threads"])
-            if wanted_threads() not in (None, threads):
+            if wanted_threads() not in (None, state.threads):
                 job.listener.message(
-                    f"with {counted(threads, 'thread')}, as before: a different number would round "
+                    f"with {counted(state.threads, 'thread')}, as before: a different number would round "
                     "differently"
                 )
-            until_the_end.enter_context(cpu_setup(threads))
-            job.listener.message(f"resuming {run.id} after epoch {kept.epoch}")
-            train_job(run, record, job, kept)
+            job.listener.message(f"resuming {run.id} after epoch {state.epoch}")
+            yield ActiveRun(run, record, job)
     except BaseException:
-        if before.get("status") == "completed" and record.get("epochs_run") == before.get("epochs_run"):
+        if before.status == "completed" and record.epochs_run == before.epochs_run:
             with uninterrupted():  # no further epoch has ended: it is the run that it was
                 run.write_record(before)
                 run.write_resolved(resolved)
         raise
 
 
-def _merged(record: dict[str, Any], kept: Mapping[str, Any], several: bool) -> dict[str, Any]:
-    """What had been found out by the last epoch, by the run's record and by its checkpoint.
-
-    The record is written after the weights that it tells of, so it knows better where both know something;
-    but it may have been damaged, or edited.
-
-    `several`: whether the run has several networks.
-    """
-    found: dict[str, Any] = {"epochs_run": _count(kept)}
-    for key, by_number in (
-        ("stopped_early", True),
-        ("weights_epoch", several),
-        ("best_weights_epoch", several),
-    ):
-        mine, other = _sound(record.get(key), by_number), _sound(kept.get(key), by_number)
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            found[key] = {**other, **mine}
-        elif mine is not None or other is not None:
-            found[key] = other if mine is None else mine
-        else:
-            record.pop(key, None)
-    return found
-
-
-def _sound(value: object, by_number: bool) -> Any:
-    """An epoch, or the epochs by the numbers of their networks; None for anything else."""
-    if not by_number:
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-    try:
-        found = with_numbers(value)
-    except ValueError:
-        return None
-    return found if isinstance(found, Mapping) and all(isinstance(e, int) for e in found.values()) else None
-
-
-def _count(record: Mapping[str, Any]) -> int:
-    epochs = record.get("epochs_run")
-    return epochs if isinstance(epochs, int) else 0
-
-
-def _refuse_what_has_ended_for_good(run: RunDirectory, record: Mapping[str, Any]) -> None:
-    if record.get("status") == "diverged":
+def _refuse_what_has_ended_for_good(run: RunDirectory, record: RunRecord) -> None:
+    if record.status == "diverged":
         raise UsageError(
             f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new run."
         )
-    if record.get("trial") and record.get("status") != "completed":
+    if record.trial is not None and record.status != "completed":
         raise UsageError(
-            f"{run.id} is a trial of {record.get('sweep')}, and trials keep no checkpoints. Start the sweep "
+            f"{run.id} is a trial of {record.sweep}, and trials keep no checkpoints. Start the sweep "
             "again: it trains only the trials that have not finished."
         )
 
@@ -259,41 +235,39 @@ def _refuse_differences(
 
 
 def _refuse_more_epochs(
-    run: RunDirectory, record: Mapping[str, Any], own: schema.ExperimentSpec, epochs: int
+    run: RunDirectory, record: RunRecord, own: schema.ExperimentSpec, epochs: int
 ) -> None:
     what = f"{run.id} cannot be extended to {epochs} epochs"
-    if record.get("command") == "final":
+    if record.command == "final":
         raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
     for part in own.learning_rate_schedule:
         if isinstance(part, schema.Cosine):
             raise UsageError(f"{what}: its cosine schedule was made for {own.epochs}. Start a new run.")
 
 
-def _goes_further(record: Mapping[str, Any], wanted: schema.ExperimentSpec) -> bool:
+def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
     """Whether a run that completed would train on: epochs are left, and not all was stopped early."""
-    epochs = record.get("epochs_run")
-    return isinstance(epochs, int) and epochs < wanted.epochs and not record.get("stopped_early")
+    return 0 < record.epochs_run < wanted.epochs and not record.stopped_early
 
 
 def _settings(
-    run: RunDirectory, record: Mapping[str, Any], kept: Kept, data_dir: Path | None, device: str | None
+    run: RunDirectory, record: RunRecord, state: CheckpointState, data_dir: Path | None, device: str | None
 ) -> Settings:
-    policy: Policy = "recorded" if kept.conditions.get("compiled") is True else "off"
     return Settings(
-        command=str(record.get("command") or "train"),
+        command=record.command or "train",
         runs_dir=run.runs_dir,
         data_dir=data_dir,
-        device=device or str(record.get("device") or "auto"),
-        smoke=record.get("smoke") is True,
+        device=device or record.device or "auto",
+        smoke=record.smoke,
         selection=selection_of(record),
-        use_test_set=kept.use_test_set,
-        compile=policy,
+        use_test_set=state.use_test_set,
+        compile="recorded" if state.conditions.compiled else "off",
         allow_unknown=True,  # it was told, and decided, when the run began
     )
 
 
-def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -> None:
-    changed = changed_sources(job.dataset.sources, recorded_data(record))
+def _refuse_other_data(run: RunDirectory, record: RunRecord, job: Job) -> None:
+    changed = changed_sources(job.dataset.sources, record.data_hashes)
     if changed:
         lines = [
             f"  {source.name}: SHA-256 {then} in the run"
@@ -307,17 +281,17 @@ def _refuse_other_data(run: RunDirectory, record: Mapping[str, Any], job: Job) -
         )
 
 
-def _other_conditions(kept: Kept, job: Job) -> dict[str, tuple[Any, Any]]:
+def _other_conditions(state: CheckpointState, job: Job) -> dict[str, tuple[Any, Any]]:
     """Name → (then, now) of what may change how numbers are rounded."""
-    then = {"device": kept.conditions.get("device"), "compiled": kept.conditions.get("compiled")}
-    now_: dict[str, Any] = {"device": str(job.device), "compiled": job.choices[0].compiled}
-    present = versions()
-    for name, version in dict(kept.conditions.get("versions") or {}).items():
-        then[name], now_[name] = version, present.get(name)
-    code = recorded_code({"custom": [asdict(used) for used in code_used(job.spec)]})
-    for module, sha256 in recorded_code(kept.conditions).items():
-        then[f"code {module}"], now_[f"code {module}"] = sha256, code.get(module)
-    other = {name: (then[name], now_[name]) for name in then if then[name] != now_[name]}
+    old, present = state.conditions, versions()
+    code = {used.module: used.sha256 for used in code_used(job.spec)}
+    found: dict[str, tuple[Any, Any]] = {
+        "device": (old.device, str(job.device)),
+        "compiled": (old.compiled, job.compiled),
+    }
+    found |= {name: (version, present.get(name)) for name, version in old.versions.items()}
+    found |= {f"code {name}": (sha256, code.get(name)) for name, sha256 in old.code_hashes.items()}
+    other = {name: pair for name, pair in found.items() if pair[0] != pair[1]}
     if not exact_on(job.device.type, job.spec.deterministic):
         other["deterministic"] = (False, False)
     return other

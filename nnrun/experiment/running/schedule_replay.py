@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnrun.errors import UsageError
-from nnrun.records import RunDirectory, member_kind
+from nnrun.records import RunDirectory, member_type_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 
@@ -51,9 +51,9 @@ def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tupl
             "well."
         )
     history = parent.read_history()
-    kind = member_kind(history.columns)
+    member_type = member_type_of(history.columns)
     rates = history.groupby("epoch")["learning_rate"].quantile(0.5, interpolation="lower")
-    networks = "" if kind is None else f", the median over its {kind}s"
+    networks = "" if member_type is None else f", the median over its {member_type}s"
     sentence = (
         "there is no validation here, so each epoch has the learning rate that it had in "
         f"{parent.id}{networks}"

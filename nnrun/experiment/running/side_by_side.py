@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,31 +15,29 @@ from torch import Tensor
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
-from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import train_group
-from nnrun.experiment.running.run import (
+from nnrun.experiment.running.job import (
     Job,
+    Plan,
     Settings,
     baselines,
-    begin,
     computing,
     given_weights,
-    recording,
-    steps_of,
+    plan_group,
     work_per_step,
 )
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import new_run
+from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
-from nnrun.experiment.setup.memory_estimate import memory_of_job, refuse_what_does_not_fit
+from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
-from nnrun.training.backends.choice import choose, make_engine
-from nnrun.training.device import cpu_setup, resolve_device, threads_for
-from nnrun.training.optimizers import build_optimizer
-from nnrun.training.problem import LEARNING_RATE, TrainingProblem
+from nnrun.training.device import resolve_device, threads_for
+from nnrun.training.problem import LEARNING_RATE
 
 MOST_PARAMETERS = 1_300_000
 """Of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower than its runs one
@@ -60,20 +57,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
+class StackedRuns:
     """Runs that can train side by side.
 
     Attributes:
         candidates: the runs to be.
         jobs: each of them as if it were alone.
-        group: their networks, numbered in this order.
-        problem: what they learn.
+        plan: their networks as one group of replicas, in this order.
     """
 
     candidates: Sequence[Candidate]
     jobs: Sequence[Job]
-    group: Group
-    problem: TrainingProblem
+    plan: Plan
 
 
 def architecture_of(spec: schema.ExperimentSpec) -> str | None:
@@ -91,7 +86,7 @@ def architecture_of(spec: schema.ExperimentSpec) -> str | None:
     return json.dumps(values)
 
 
-def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Together | None:
+def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
     So it is where they are too large, where their inputs have different widths, and where one of them cannot
@@ -114,64 +109,55 @@ def prepare_together(candidates: Sequence[Candidate], dataset: Dataset) -> Toget
     same_rows = all(group.fitted[0].does_the_same_to_inputs(alone[0].fitted[0]) for group in alone)
     if not same_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
         return None
-    members = [replace(group.members[0], number=number) for number, group in enumerate(alone)]
-    group = Group(tuple(members), network)
+    group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
-        choice = choose(settings.compile, problem, steps_of(specs[0], group))
-        own = _own_numbers(specs, [single.network for single in alone])
+        own = _own_values(specs, [single.network for single in alone])
         problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
-    beside = len(specs) - 1
-    memory = memory_of_job(specs[0], dataset, (group,), problem.bytes_per_network)
+        planned = plan_group(specs[0], group, problem, settings.compile)
+    memory = estimate_memory(specs[0], dataset, (group,), problem.bytes_per_network)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
         return None  # one by one they may fit
     jobs = [
         Job(
-            spec,
-            c.settings,
-            dataset,
-            (single,),
-            None,
-            (choice,),
-            known,
-            given,
-            device,
-            c.listener,
-            memory,
-            beside,
+            spec=spec,
+            settings=candidate.settings,
+            dataset=dataset,
+            groups=(single,),
+            baseline_scores=constants,
+            device=device,
+            compiled=planned.choice.compiled,
+            listener=candidate.listener,
+            memory=memory,
+            networks_at_once=len(specs),
         )
-        for spec, single, c, known in zip(specs, alone, candidates, baselines(problem, group), strict=True)
+        for spec, single, candidate, constants in zip(
+            specs, alone, candidates, baselines(problem, group), strict=True
+        )
     ]
-    return Together(candidates, jobs, group, problem)
+    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work_per_step(group, problem))))
 
 
-def train_together(together: Together) -> list[RunDirectory]:
+def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:
     """Train the runs, and give their folders. One that diverges says so in its record, and the others go on.
 
     Raises:
         RunInterrupted: the user stopped it (a KeyboardInterrupt); all runs say so and keep what there was.
     """
-    group, problem, jobs = together.group, together.problem, together.jobs
-    threads = threads_for(work_per_step(group, problem))
-    runs = []
-    with computing(jobs[0].device, jobs[0].spec.deterministic), ExitStack() as until_the_end:
-        for job, candidate in zip(jobs, together.candidates, strict=True):
-            runs.append(begin(job, candidate.loaded.source_text, threads, until_the_end))
-        until_the_end.enter_context(cpu_setup(threads))
-        recorders = {}
-        for member, job, (run, record) in zip(group.members, jobs, runs, strict=True):
-            recorders[member.number] = until_the_end.enter_context(recording(run, record, job))
-        first_weights = group.network.initial_parameters([m.source for m in group.members], jobs[0].given)
-        engine = make_engine(jobs[0].choices[0], problem, first_weights, jobs[0].listener.message)
-        train_group(jobs[0].spec, group, engine, recorders)
-    return [run for run, _ in runs]
+    jobs, plan = stacked.jobs, stacked.plan
+    openings = [
+        new_run(job, candidate.loaded.source_text, plan.threads)
+        for job, candidate in zip(jobs, stacked.candidates, strict=True)
+    ]
+    with computing(jobs[0].device, jobs[0].spec.deterministic):
+        return train_runs(openings, plan)
 
 
-def _own_numbers(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:
+def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:
     """What the runs differ in: name → (R,)."""
-    rates = [build_optimizer(spec.optimizer).learning_rate for spec in specs]
+    rates = [spec.optimizer.learning_rate for spec in specs]
     found: dict[str, tuple[list[float], torch.dtype]] = {LEARNING_RATE: (rates, torch.float64)}
     strengths = [network.strengths for network in networks]
     for name in strengths[0]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.data import load_dataset
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining
 from nnrun.experiment.running.reproduce import (
     HistoryComparison,
@@ -15,7 +16,7 @@ from nnrun.experiment.running.reproduce import (
     compare_weights,
 )
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.training.loop import EpochRecord
@@ -86,7 +87,7 @@ def verify_resume(device: str = "auto") -> Verification:
             resume_run(listener.run, device=device)
         stopped = listener.run
         return Verification(
-            str(whole.read_record()["device"]),
+            str(whole.read_record().device),
             compare_histories(whole.read_history(), stopped.read_history()),
             compare_weights(whole, stopped),
         )

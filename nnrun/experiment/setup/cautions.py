@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.records import SHUFFLED
+from nnrun.records import SHUFFLED, RunRecord
+from nnrun.records.run_record import NearPerfect
 from nnrun.spec import schema
 from nnrun.spec.score_columns import directions
 from nnrun.validation.summary import monitor_mode
@@ -26,8 +25,8 @@ _LEAVES = 32  # of a tree over one column
 _SMALL = 1e-9  # a difference that rounding explains
 
 
-def cautions(record: Mapping[str, Any], spec: schema.ExperimentSpec, samples: Samples) -> dict[str, Any]:
-    """The keys of a run's record that say what to know before its scores.
+def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -> RunRecord:
+    """The fields of a run's record that say what to know before its scores.
 
     `not_better_than_baseline` maps each score that does not beat its baseline to both; `near_perfect` names a
     score that is close to perfect and the column of a table that predicts the target best by itself.
@@ -37,21 +36,17 @@ def cautions(record: Mapping[str, Any], spec: schema.ExperimentSpec, samples: Sa
         spec: the experiment.
         samples: the training rows.
     """
-    found: dict[str, Any] = {"not_better_than_baseline": {}, "near_perfect": None}
-    if record.get("smoke"):
-        return found
-    on = record.get("baseline_on")
-    prefix = "val_" if on == "validation" else ""
-    scores = record.get("test") if on == "test" else (record.get("best") or record.get("last"))
-    scores = {name.removeprefix(prefix): v for name, v in (scores or {}).items() if name.startswith(prefix)}
-    found["not_better_than_baseline"] = not_better(scores, record.get("baseline") or {}, spec)
-    near = near_perfect(scores, samples)
-    found["near_perfect"] = None if near is None else asdict(near)
-    return found
+    if record.smoke:
+        return RunRecord(not_better_than_baseline={}, near_perfect=None)
+    prefix = "val_" if record.baseline_on == "validation" else ""
+    scores = record.test if record.baseline_on == "test" else (record.best or record.last)
+    own = {name.removeprefix(prefix): v for name, v in scores.items() if name.startswith(prefix)}
+    worse = not_better(own, record.baseline, spec)
+    return RunRecord(not_better_than_baseline=worse, near_perfect=near_perfect(own, samples))
 
 
 def not_better(
-    scores: Mapping[str, float], baseline: Mapping[str, float], spec: schema.ExperimentSpec
+    scores: Mapping[str, float | None], baseline: Mapping[str, float | None], spec: schema.ExperimentSpec
 ) -> dict[str, list[float]]:
     """Score → [its value, the baseline's], of each that is no better than the best constant.
 
@@ -63,7 +58,7 @@ def not_better(
     penalized = any(getattr(layer, "kernel_regularizer", None) is not None for layer in spec.layers)
     for name, value in scores.items():
         constant = baseline.get(name)
-        if constant is None or name == SHUFFLED or (name == "loss" and penalized):
+        if value is None or constant is None or name == SHUFFLED or (name == "loss" and penalized):
             continue
         if not (math.isfinite(value) and math.isfinite(constant)):
             continue
@@ -79,29 +74,15 @@ def not_better(
     return worse
 
 
-@dataclass(frozen=True)
-class NearPerfect:
-    """A score that is close to perfect, and the column to look at.
-
-    Attributes:
-        score, value: the score.
-        column: the column that predicts the target best by itself.
-        alone: the score of the column alone, on training rows.
-    """
-
-    score: str
-    value: float
-    column: str
-    alone: float
-
-
-def near_perfect(scores: Mapping[str, float], samples: Samples) -> NearPerfect | None:
+def near_perfect(scores: Mapping[str, float | None], samples: Samples) -> NearPerfect | None:
     """The first score that is close to perfect, with the column of a table that may explain it."""
     for name, least in _PERFECT.items():
         value = scores.get(name)
         if value is not None and value >= least:
             best = _best_column(samples, classes=name == "accuracy")
-            return None if best is None else NearPerfect(name, value, *best)
+            if best is None:
+                return None
+            return NearPerfect(score=name, value=value, column=best[0], alone=best[1])
     return None
 
 

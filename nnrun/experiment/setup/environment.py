@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from datetime import datetime, timezone
 from importlib.metadata import version
 
 from nnrun.version import __version__
 
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
-
-
-def now() -> str:
-    """The time, as records hold it: ISO 8601 in UTC, fine enough to tell which of two runs began first."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def versions() -> dict[str, str]:

@@ -29,7 +29,7 @@ from nnrun.experiment.setup.targets import (
 )
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.network import Network, build_network
-from nnrun.records import MemberKind
+from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
@@ -62,22 +62,30 @@ class Selection:
     only_fold: int | None = None
     seeds: int | None = None
 
+    def member_type(self, spec: schema.ExperimentSpec) -> MemberType | None:
+        """What tells the networks of a run apart; None where there is one."""
+        if self.seeds is not None:
+            return "seed"
+        return "fold" if spec.validation.has_folds else None
+
 
 @dataclass(frozen=True, eq=False)
 class GroupMember:
     """A fold or a seed.
 
     Attributes:
-        number: the fold's index, or the seed; 0 for the only network of a run.
+        id: the fold's index, or the seed; 0 for the only network of a run.
         source: of its random streams.
         fold: which rows it trains on and is validated on.
         fitted: its preprocessing, fitted on its training rows.
+        class_weights: (N,) the weight of each row's class while training; None where the spec has none.
     """
 
-    number: int
+    id: int
     source: RandomSource
     fold: Fold
     fitted: FittedPreprocessing
+    class_weights: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +95,12 @@ class Group:
     Attributes:
         members: what tells them apart.
         network: the architecture that they share.
-        apart: what the rows would take side by side, where that is why this one trains by itself.
+        bytes_if_stacked: what the rows of all would take together, where that is why this one trains alone.
     """
 
     members: tuple[GroupMember, ...]
     network: Network
-    apart: int | None = None
+    bytes_if_stacked: int | None = None
 
     @property
     def folds(self) -> tuple[Fold, ...]:
@@ -106,13 +114,6 @@ class Group:
 
 
 EVERYTHING = Selection()
-
-
-def kind_of_members(spec: schema.ExperimentSpec, selection: Selection) -> MemberKind | None:
-    """What tells the run's networks apart; None where there is one."""
-    if selection.seeds is not None:
-        return "seed"
-    return "fold" if spec.validation.has_folds else None
 
 
 def prepare_groups(
@@ -131,16 +132,16 @@ def prepare_groups(
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))  # says what does not fit
     plans = column_plans(preprocessing, dataset)
     by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
-    for number, source, fold in _selected(spec, dataset, selection):
+    for member_id, source, fold in _selected(spec, dataset, selection):
+        class_weights = class_weight_of_rows(spec, dataset, fold.train_rows)
         refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
         fitted = fit_preprocessing(
             preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
         )
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
-        group.append(GroupMember(number, source, fold, fitted))
+        group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
     for (width, tokens, _), members in by_width.items():
         network = build_network(spec.layers, width, tokens)
@@ -172,7 +173,7 @@ def _share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
 def _selected(
     spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
-    """Number, source and rows of each network."""
+    """Member id, random source and rows of each network."""
     if selection.seeds is not None:
         if spec.validation.has_folds:
             raise UsageError(
@@ -246,8 +247,7 @@ def training_problem(
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
     problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
-    found = [class_weight_of_rows(spec, dataset, fold.train_rows) for fold in group.folds]
-    of_classes = [weights for weights in found if weights is not None]
+    of_classes = [m.class_weights for m in group.members if m.class_weights is not None]
     if not of_classes:
         return problem
     if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):

@@ -33,14 +33,6 @@ _COPIES_WHILE_READING = 3
 
 
 @dataclass(frozen=True)
-class Sized:
-    """The training rows as one network takes them: their bytes, and how many they are."""
-
-    nbytes: int
-    n_rows: int
-
-
-@dataclass(frozen=True)
 class Memory:
     """Bytes that a run takes, in addition to what Python and PyTorch take themselves.
 
@@ -67,7 +59,7 @@ class Memory:
 
 
 def estimate_memory(
-    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], rows: Sized
+    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], row_bytes: int
 ) -> Memory:
     """What a run takes at its peak.
 
@@ -75,7 +67,7 @@ def estimate_memory(
         spec: the experiment.
         dataset: its data, loaded.
         groups: its networks.
-        rows: all training rows, as the first network takes them.
+        row_bytes: bytes of all training rows, as the first network takes them.
     """
     samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
     data = sum(_bytes(part.inputs) + part.targets.nbytes for part in samples)
@@ -96,18 +88,11 @@ def estimate_memory(
     return Memory(
         reading=data * (_COPIES_WHILE_READING if tokens else 1),
         data=data,
-        rows=rows.nbytes * copies,
+        rows=row_bytes * copies,
         networks=max(of_groups),
-        work=max(_work(spec, group, rows) for group in groups),
+        work=max(_work(spec, group, row_bytes / max(1, len(dataset.train))) for group in groups),
         least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
-
-
-def memory_of_job(
-    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], nbytes: int
-) -> Memory:
-    """The same where it is known how many bytes all training rows take, as the first network takes them."""
-    return estimate_memory(spec, dataset, groups, Sized(nbytes, len(dataset.train)))
 
 
 def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: Callable[[str], None]) -> None:
@@ -137,12 +122,12 @@ def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: C
     )
 
 
-def _work(spec: schema.ExperimentSpec, group: Group, rows: Sized) -> int:
+def _work(spec: schema.ExperimentSpec, group: Group, bytes_per_row: float) -> int:
     """Bytes of the largest block of rows that is gathered at a time, and of what the layers make of it.
 
     A block is measured layer by layer; of a training batch the outputs of all layers are there together.
     """
-    of_row = math.ceil(rows.nbytes / max(1, rows.n_rows) / _FLOAT)
+    of_row = math.ceil(bytes_per_row / _FLOAT)
     most = max(1, BLOCK_ELEMENTS // max(of_row, group.network.widest_activation))
     longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation

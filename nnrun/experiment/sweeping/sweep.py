@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,13 @@ from typing import Any
 
 from nnrun.data import Dataset
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
-from nnrun.experiment.finished.sound_record import sound
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining
 from nnrun.experiment.running.progress import means
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
-from nnrun.experiment.running.side_by_side import Candidate, architecture_of, prepare_together, train_together
-from nnrun.experiment.setup.environment import now, versions
+from nnrun.experiment.running.recorder import RunInterrupted
+from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
+from nnrun.experiment.setup.environment import versions
 from nnrun.experiment.setup.load_data import load_data, split_columns_of
 from nnrun.experiment.setup.targets import effective_preprocessing, refuse_unsuitable_targets
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
@@ -31,15 +32,18 @@ from nnrun.records import (
     FINISHED,
     OpenSweep,
     RunDirectory,
+    RunRecord,
     SweepDirectory,
     SweepRecord,
     TrialRecord,
     is_finite,
+    now,
     open_sweep,
     refuse_unwritable,
     runs_of_sweep,
 )
 from nnrun.records.atomic_files import plain
+from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.score_columns import directions
@@ -113,7 +117,7 @@ def run_sweep(
             started=now(),
             data=datasets.sources(),
             versions=versions(),
-            trials=[TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials],
+            trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
         )
 
     texts = plan.base.source_text, dump_spec(spec)
@@ -174,7 +178,7 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
         whole = next(number for number in range(1, len(known) + 2) if number not in known)
         record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
         return
-    planned = [TrialRecord(trial.number, dict(trial.values)) for trial in plan.trials]
+    planned = [TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials]
     own = [
         same if (same := known.get(trial.number)) and _same_values(same, trial) else trial
         for trial in planned
@@ -246,28 +250,25 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
     We hold the sweep's lock, so a run that does not know its end is dead.
     """
     trials = {trial.number: trial for trial in record.trials}
-    for run, written in runs_of_sweep(record.id, runs_dir):
-        found = sound(written)
-        status = found.get("status")
-        if written.get("ended") is None and status not in FINISHED:
-            dead = {"status": "interrupted", "ended": now(), "error": "its process was killed"}
-            run.write_record({**written, **dead})
-        of_trial = written.get("trial")
-        number = of_trial.get("number") if isinstance(of_trial, Mapping) else None
-        trial = trials.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
-        if trial is not None and trial.status not in FINISHED and status in FINISHED:
-            _take_in(trial, run.id, found, record.monitor)
+    for summary in runs_of_sweep(record.id, runs_dir):
+        found = summary.record
+        if found.ended is None and found.status not in FINISHED:
+            found.status, found.ended, found.error = "interrupted", now(), "its process was killed"
+            summary.run.write_record(found)
+        trial = None if found.trial is None else trials.get(found.trial.number)
+        if trial is not None and trial.status not in FINISHED and found.status in FINISHED:
+            _take_in(trial, summary.id, found, record.monitor)
     for trial in record.unfinished():
         trial.status = "waiting"
 
 
-def _take_in(trial: TrialRecord, run_id: str, found: Mapping[str, Any], monitor: str) -> None:
+def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) -> None:
     """What the record of a trial's run says of how it ended."""
-    trial.run, trial.status = run_id, found["status"]
-    trial.seconds, trial.error = found.get("training_seconds"), found.get("error")
+    trial.run, trial.status = run_id, found.status or "failed"
+    trial.seconds, trial.error = found.training_seconds, found.error
     if trial.status == "completed":
-        score = (found.get("best") or {}).get(monitor)
-        trial.score, trial.epoch = (score if is_finite(score) else None), found.get("best_epoch")
+        score = found.best.get(monitor)
+        trial.score, trial.epoch = (score if is_finite(score) else None), found.best_epoch
         if trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
@@ -332,7 +333,7 @@ class _Sweep:
         for number in range(1, record.total + 1):
             point = self._study.point(number)
             if number > len(record.trials):
-                record.trials.append(TrialRecord(number, self._plan.values(point)))
+                record.trials.append(TrialRecord(number=number, values=self._plan.values(point)))
                 self.save()
             known = record.trials[number - 1]
             try:
@@ -367,9 +368,9 @@ class _Sweep:
             (one,) = candidates
             with self._endings(trials):
                 run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)
-        elif together := prepare_together(candidates, dataset):
+        elif stacked := stack_runs(candidates, dataset):
             with self._endings(trials):
-                train_together(together)
+                train_stacked(stacked)
         else:
             half = len(trials) // 2
             self._run(trials[:half])
@@ -381,7 +382,7 @@ class _Sweep:
         settings = replace(
             self._settings,
             parent=self._sweep.id,
-            trial={"number": trial.number, "values": dict(trial.values)},
+            trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
@@ -403,7 +404,7 @@ class _Sweep:
             error = str(reason)
         for known in everyone:
             if known.run is not None and not pruned:
-                found = sound(RunDirectory(self._settings.runs_dir / known.run).read_record())
+                found = RunDirectory(self._settings.runs_dir / known.run).read_record()
                 _take_in(known, known.run, found, self.record.monitor)
             else:
                 known.status, known.error = "pruned" if pruned else "failed", error
@@ -456,7 +457,7 @@ class _TrialListener(Listener):
 
     def started(self, start: Start) -> None:
         """Register the run before its training starts."""
-        self._networks = len(start.numbers)
+        self._networks = len(start.member_ids)
         self._trial.run, self._trial.status = start.run.id, "running"
         self._sweep.save()
         self._sweep.listener.trial_began(self._trial, start)

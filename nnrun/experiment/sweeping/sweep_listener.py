@@ -83,12 +83,12 @@ class SweepLines(SweepListener):
 
 def sweep_line(record: SweepRecord) -> str:
     """`reuters: 24 trials of a grid, compared by val_accuracy (higher is better)`."""
-    kind = {"grid": "of a grid", "random": "drawn at random", "tpe": "chosen by TPE"}[record.method]
+    drawn = {"grid": "of a grid", "random": "drawn at random", "tpe": "chosen by TPE"}[record.method]
     better = "higher" if record.maximize else "lower"
     done = sum(trial.status in FINISHED for trial in record.trials)
     finished = f"; {done} finished" if done else ""
     trials = counted(record.total, "trial")
-    return f"{record.name}: {trials} {kind}, compared by {record.monitor} ({better} is better){finished}"
+    return f"{record.name}: {trials} {drawn}, compared by {record.monitor} ({better} is better){finished}"
 
 
 def trial_line(trial: TrialRecord, record: SweepRecord) -> str:

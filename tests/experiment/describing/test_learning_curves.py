@@ -9,7 +9,7 @@ import pytest
 from nnrun.errors import NnrunError
 from nnrun.experiment.describing.learning_curves import make_panels, write_figure, write_figures
 from nnrun.records import RunDirectory, history_columns
-from tests.support.runs_on_disk import make_run, write_history
+from tests.support.runs_on_disk import make_run, write_history, write_record
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_labels_and_the_epochs_to_mark(runs: list[RunDirectory]) -> None:
     assert [curve.best_epoch for curve in own["loss"]] == [3, 3]
     assert [curve.best_epoch for curve in own["accuracy"]] == [None, None]
     for run, chosen in zip(runs, (("val_accuracy", 2), (None, None)), strict=False):
-        run.write_record(run.read_record() | {"chosen_by": chosen[0], "best_epoch": chosen[1]})
+        write_record(run, run.read_record().to_json() | {"chosen_by": chosen[0], "best_epoch": chosen[1]})
     panels = make_panels(runs[:2], labels=["A", "B"])
     marked = {
         measure: [(curve.label, curve.best_epoch) for curve in curves]
@@ -70,7 +70,7 @@ def test_one_phase_alone(runs: list[RunDirectory]) -> None:
 
 def test_a_measure_without_a_finite_value_is_no_panel(runs: list[RunDirectory], tmp_path: Path) -> None:
     nan = make_run(tmp_path, "nan")
-    with nan.history_writer(history_columns(["accuracy"], validated=True, kind=None)) as history:
+    with nan.history_writer(history_columns(["accuracy"], validated=True, member_type=None)) as history:
         row = dict.fromkeys(("loss", "val_loss", "accuracy", "val_accuracy"), float("nan"))
         history.append({"epoch": 1, **row, "loss": 1.0, "seconds": 0.1, "learning_rate": 0.001})
     panels = make_panels([nan])
@@ -88,7 +88,7 @@ def test_several_networks_are_drawn_as_their_mean(runs: list[RunDirectory]) -> N
 
 def test_the_best_epoch_of_a_mean_is_one_that_all_folds_reached(tmp_path: Path) -> None:
     run = make_run(tmp_path, "stopped")
-    with run.history_writer(history_columns(["mae"], validated=True, kind="fold")) as history:
+    with run.history_writer(history_columns(["mae"], validated=True, member_type="fold")) as history:
         for fold, losses in enumerate(([5.0, 4.0, 6.0], [2.0, 1.5, 1.6, 1.4, 1.3])):
             for epoch, loss in enumerate(losses, start=1):
                 row = {"loss": loss, "val_loss": loss, "mae": loss, "val_mae": loss}

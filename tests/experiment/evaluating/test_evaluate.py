@@ -14,7 +14,8 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.final import final_of_spec
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory
 from nnrun.spec.reading.load import load_spec

@@ -21,7 +21,8 @@ from nnrun.experiment.exporting import export as export_module
 from nnrun.experiment.exporting.export import Exported, export_run, generated_rows
 from nnrun.experiment.exporting.export_formats import FORMATS, FormatName
 from nnrun.experiment.predicting.predict import load_predictor
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers

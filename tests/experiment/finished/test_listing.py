@@ -12,25 +12,42 @@ from hypothesis import strategies as st
 
 from nnrun.errors import UsageError
 from nnrun.experiment.finished.listing import select_runs, sort_runs
-from nnrun.records import RunDirectory, RunSummary
+from nnrun.records import RunDirectory, RunRecord, RunSummary
+from nnrun.records.run_record import DataRecord
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 
 def summary(id_: str, minutes: int = 0, took: float | None = None, **fields: Any) -> RunSummary:
     started = NOON + timedelta(minutes=minutes)
-    ended = None if took is None else started + timedelta(seconds=took)
-    held: dict[str, Any] = {"status": "completed", "name": id_, "started": started, "ended": ended}
-    return RunSummary(RunDirectory(Path(id_)), **{**held, **fields})
+    ended = None if took is None else (started + timedelta(seconds=took)).isoformat()
+    known = {"status": "completed", "name": id_, "started": started.isoformat(), "ended": ended}
+    return RunSummary(RunDirectory(Path(id_)), RunRecord(**{**known, **fields}))
 
 
 # Newest first, as list_runs gives them.
 RUNS = [
-    summary("c", 3, 9.0, epochs=5, best={"val_loss": 0.3, "val_accuracy": 0.8}, data=("imdb.npz",)),
-    summary("b", 2, 2.5, status="failed", command="kfold", data=("reuters.npz", "words.json")),
-    summary("d", 1, None, status="running", epochs=9, best={"val_loss_mean": 0.2, "val_accuracy_mean": 0.9}),
-    summary("a", 0, 4.0, epochs=1, best={"val_loss": 0.4}, test={"accuracy": 0.7}, command="final"),
-    summary("x", name=None, started=None, status="broken"),
+    summary(
+        "c",
+        3,
+        9.0,
+        epochs_run=5,
+        best={"val_loss": 0.3, "val_accuracy": 0.8},
+        data=[DataRecord(name="imdb.npz")],
+    ),
+    summary(
+        "b",
+        2,
+        2.5,
+        status="failed",
+        command="kfold",
+        data=[DataRecord(name="reuters.npz"), DataRecord(name="words.json")],
+    ),
+    summary(
+        "d", 1, None, status="running", epochs_run=9, best={"val_loss_mean": 0.2, "val_accuracy_mean": 0.9}
+    ),
+    summary("a", 0, 4.0, epochs_run=1, best={"val_loss": 0.4}, test={"accuracy": 0.7}, command="final"),
+    RunSummary(RunDirectory(Path("x")), RunRecord(), "it is broken"),
 ]
 
 

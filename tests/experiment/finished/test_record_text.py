@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from nnrun.experiment.finished.record_text import rows_in_words, score_table
+from nnrun.records import RunRecord
+from nnrun.records.run_record import RowCounts
 
 
 def table(**record: Any) -> tuple[str, list[list[str]]]:
-    found = score_table(record)
+    found = score_table(RunRecord.read(record))
     assert found is not None
     return found.heading, found.rows()
 
@@ -50,7 +52,7 @@ def test_one_network_without_validation_has_the_last_epoch() -> None:
 
 @pytest.mark.parametrize("record", [{}, {"best": {}, "last": {}, "baseline": {"loss": 1.0}}])
 def test_without_scores_there_is_no_table(record: dict[str, Any]) -> None:
-    assert score_table(record) is None
+    assert score_table(RunRecord.read(record)) is None
 
 
 @pytest.mark.parametrize(
@@ -65,4 +67,4 @@ def test_without_scores_there_is_no_table(record: dict[str, Any]) -> None:
     ],
 )
 def test_rows_of_folds_that_differ_are_ranges(ranges: dict[str, list[int]], words: str) -> None:
-    assert rows_in_words({"train": 712, "validation": 179, "ranges": ranges}, ", ") == words
+    assert rows_in_words(RowCounts(train=712, validation=179, ranges=ranges), ", ") == words

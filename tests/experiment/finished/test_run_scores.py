@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError, SpecError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.finished.run_scores import DataFile, Score, read_run_scores
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.finished.run_scores import Score, read_run_scores
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from tests.support.runs_on_disk import DATA, make_run, scored_run, scores_of
-from tests.support.small_experiments import KFOLD, load_small
+from tests.support.small_experiments import KFOLD, load_small, record_of
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,10 @@ def test_scores_are_those_that_the_run_recorded(
     loaded = load_small(tmp_path, **changes)
     run = run_experiment(loaded, Settings("train", tmp_path / "runs", selection=selection))
     evaluation = evaluate_run(run)
-    record, scores = run.read_record(), read_run_scores(run)
-    assert (scores.kind, scores.numbers) == (kind, numbers)
+    record, scores = record_of(run.path), read_run_scores(run)
+    assert (scores.record.member_type, scores.member_ids) == (kind, numbers)
     assert scores.spec == loaded.spec
-    assert scores.best_epoch == record["best_epoch"]
+    assert scores.record.best_epoch == record["best_epoch"]
     assert {name: score.mean for name, score in scores.validation_scores.items()} == pytest.approx(
         {name: value for name, value in record["best"].items() if name.startswith("val_")}
     )
@@ -51,16 +52,21 @@ def test_scores_are_those_that_the_run_recorded(
         assert tuple(scores.validation[name]) == numbers
     assert {name: score.mean for name, score in scores.test.items()} == evaluation.scores
     assert scores.test["mae"].std == evaluation.std.get("mae")
-    assert (scores.tested_epochs, scores.test_uses) == ((3,), 1)
-    assert [(d.name, d.rows) for d in scores.data] == [("small.npz", 60)]
-    assert (scores.command, scores.status, scores.smoke, scores.epochs) == ("train", "completed", False, 3)
+    assert (scores.tested_epochs, len(scores.record.test_uses)) == ((3,), 1)
+    assert [(d.name, d.rows) for d in scores.record.data] == [("small.npz", 60)]
+    assert (record["command"], record["status"], record["smoke"], record["epochs_run"]) == (
+        "train",
+        "completed",
+        False,
+        3,
+    )
 
 
 def test_the_best_epoch_is_the_run_s_own(tmp_path: Path) -> None:
     scores = read_run_scores(scored_run(tmp_path, "a", scores_of(0.5, 0.75)))
     assert scores.validation["val_accuracy"] == {0: 0.5, 1: 0.75}
     assert scores.validation_scores["val_accuracy"] == Score(0.625, float(np.std([0.5, 0.75], ddof=1)))
-    assert scores.data == (DataFile("imdb.npz", "aa", DATA[0]["rows"]),)
+    assert [(d.name, d.sha256, d.rows) for d in scores.record.data] == [("imdb.npz", "aa", DATA[0]["rows"])]
 
 
 def test_a_score_that_is_no_number_makes_the_mean_none(tmp_path: Path) -> None:
@@ -73,13 +79,18 @@ def test_a_run_that_has_not_begun_has_no_scores(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a", status="running")
     run.write_resolved(scored_run(tmp_path, "b", scores_of(0.5)).read_resolved())
     scores = read_run_scores(run)
-    assert (scores.validation, scores.test, scores.best_epoch, scores.epochs) == ({}, {}, None, 0)
+    assert (scores.validation, scores.test, scores.record.best_epoch, scores.record.epochs_run) == (
+        {},
+        {},
+        None,
+        0,
+    )
 
 
 def test_a_run_that_goes_on_has_the_epochs_of_its_history(tmp_path: Path) -> None:
     run = scored_run(tmp_path, "a", scores_of(0.5), status="running", epochs_run=0, best_epoch=None)
     with run.owned():
-        assert read_run_scores(run).epochs == 3
+        assert read_run_scores(run).record.epochs_run == 3
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
@@ -115,6 +126,6 @@ def test_a_record_may_hold_anything(tmp_path_factory: pytest.TempPathFactory, re
     run = scored_run(tmp_path_factory.mktemp("runs"), "a", scores_of(0.5, 0.6))
     (run.path / "run.json").write_text(json.dumps(record))
     scores = read_run_scores(RunDirectory(run.path))
-    assert all(isinstance(number, int) for number in scores.numbers)
+    assert all(isinstance(number, int) for number in scores.member_ids)
     assert all(isinstance(score.mean, float) for score in scores.test.values())
     assert set(scores.validation) <= {"val_loss", "val_accuracy"}

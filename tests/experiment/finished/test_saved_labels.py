@@ -11,8 +11,9 @@ import pytest
 from nnrun.data.labels import Labels
 from nnrun.errors import DataError
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from tests.support.small_experiments import load_small, spec_text
@@ -64,7 +65,7 @@ def test_without_words_training_goes_on_and_prediction_says_where_to_put_them(
     index.unlink()
     told = Told()
     run = train(tmp_path, keras_folder, told)
-    assert run.read_record()["status"] == "completed"
+    assert run.read_record().status == "completed"
     assert run.read_vocabulary() is None
     assert not [text for text in told.messages if "word" in text]
     assert any("reuters_word_index.json is not on this machine" in text for text in told.details)
@@ -82,7 +83,7 @@ def test_a_damaged_index_does_not_stop_training(tmp_path: Path, keras_folder: Pa
     (keras_folder / "reuters_word_index.json").write_text("<html>")
     told = Told()
     run = train(tmp_path, keras_folder, told)
-    assert run.read_record()["status"] == "completed"
+    assert run.read_record().status == "completed"
     assert any("is not JSON" in text for text in told.details)
 
 

@@ -15,9 +15,11 @@ from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.experiment.predicting.predict import load_predictor
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import Member, RunDirectory, WeightsEpoch
+from nnrun.records import Member, RunDirectory, RunRecord, WeightsEpoch
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, record_of
 
 # A learning rate at which the best epoch comes early, and others are worse.
@@ -155,7 +157,7 @@ def test_a_run_of_an_older_nnrun_kept_no_best_weights(tmp_path: Path) -> None:
     run.write_weights(run.read_weights())
     record = record_of(run.path)
     del record["best_weights_epoch"]
-    run.write_record(record)
+    write_record(run, record)
     _, used = load_networks(run)
     assert used.text == "epoch 12, the last"
     with pytest.raises(DataError, match="kept only the weights that training ended with"):
@@ -233,4 +235,4 @@ def test_the_sentence_says_which_and_how_to_get_the_others(weights: UsedWeights,
 
 
 def test_a_record_without_weights_tells_of_none() -> None:
-    assert recorded_weights({"status": "running"}) is None
+    assert recorded_weights(RunRecord(status="running")) is None

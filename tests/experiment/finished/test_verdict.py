@@ -11,8 +11,16 @@ import pytest
 import scipy.stats
 
 from nnrun.experiment.finished.verdict import verdict
+from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
 from tests.support.small_experiments import KFOLD, spec_text
+
+
+def verdict_keys(table: pd.DataFrame, spec: ExperimentSpec) -> dict[str, Any]:
+    """The keys of run.json that follow from a history."""
+    found = verdict(table, spec).to_json()
+    del found["version"]
+    return found
 
 
 def history(**columns: list[float]) -> pd.DataFrame:
@@ -41,7 +49,7 @@ def test_which_column_chooses_the_best_epoch(changes: dict[str, Any], column: st
 
 def test_a_run_with_a_holdout() -> None:
     table = history(loss=[3, 2, 1, 0.5], mae=[4, 3, 2, 1], val_loss=[5, 4, 6, 7], val_mae=[6, 6, 5, 7])
-    assert verdict(table, spec_text().spec) == {
+    assert verdict_keys(table, spec_text().spec) == {
         "best_epoch": 2,
         "best": {"loss": 2, "mae": 3, "val_loss": 4, "val_mae": 6},
         "last": {"loss": 0.5, "mae": 1, "val_loss": 7, "val_mae": 7},
@@ -54,14 +62,14 @@ def test_a_run_with_a_holdout() -> None:
 
 def test_early_stopping_s_column_chooses() -> None:
     table = history(loss=[3, 2, 1, 0.5], val_loss=[5, 4, 6, 7], val_mae=[6, 6, 5, 7])
-    found = verdict(table, spec_text(early_stopping={"monitor": "val_mae", "patience": 9}).spec)
+    found = verdict_keys(table, spec_text(early_stopping={"monitor": "val_mae", "patience": 9}).spec)
     assert (found["best_epoch"], found["chosen_by"]) == (3, "val_mae")
     assert found["best"] == {"loss": 1, "val_loss": 6, "val_mae": 5}
 
 
 def test_a_run_without_validation_has_no_best_epoch() -> None:
     table = history(loss=[3, 2], mae=[4, 3])
-    assert verdict(table, spec_text(validation="none").spec) == {
+    assert verdict_keys(table, spec_text(validation="none").spec) == {
         "best_epoch": None,
         "best": {},
         "last": {"loss": 2, "mae": 3},
@@ -71,7 +79,7 @@ def test_a_run_without_validation_has_no_best_epoch() -> None:
 
 
 def test_a_run_that_never_had_a_number() -> None:
-    found = verdict(history(loss=[math.nan], val_loss=[math.nan]), spec_text().spec)
+    found = verdict_keys(history(loss=[math.nan], val_loss=[math.nan]), spec_text().spec)
     assert (found["best_epoch"], found["best"]) == (None, {})
     assert found["verdict"] == "val_loss was never a finite number."
 
@@ -80,7 +88,7 @@ def test_the_best_epoch_of_a_kfold_is_that_of_the_mean() -> None:
     """Fold 0 alone would choose epoch 3, fold 1 epoch 1; their mean is lowest in epoch 2."""
     first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 3.0])
     second = history(loss=[5, 2, 3], val_loss=[1.0, 2.0, 8.0])
-    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    found = verdict_keys(folds_history(first, second), spec_text(validation=KFOLD).spec)
     assert found["best_epoch"] == 2
     assert found["best"] == {"loss": 2, "val_loss": 3}
     assert found["last"] == {"loss": 2, "val_loss": 5.5}
@@ -90,7 +98,7 @@ def test_the_best_epoch_of_a_kfold_is_that_of_the_mean() -> None:
 def test_the_interval_of_the_mean_is_student_s() -> None:
     losses = [14.0, 15.0, 19.0]
     tables = [history(loss=[1.0], val_loss=[value]) for value in losses]
-    found = verdict(folds_history(*tables), spec_text(validation=KFOLD).spec)
+    found = verdict_keys(folds_history(*tables), spec_text(validation=KFOLD).spec)
     expected = scipy.stats.t.interval(0.95, 2, loc=16, scale=np.std(losses, ddof=1) / math.sqrt(3))
     assert found["best_interval"]["val_loss"] == pytest.approx(expected)
     assert found["best_interval"]["loss"] == pytest.approx((1, 1))
@@ -99,14 +107,14 @@ def test_the_interval_of_the_mean_is_student_s() -> None:
 def test_the_interval_goes_no_further_than_the_measure() -> None:
     tables = [history(loss=[1.0], val_loss=[value], val_accuracy=[1 - value / 10]) for value in (0.1, 5.0)]
     spec = spec_text(validation=KFOLD).spec
-    found = verdict(folds_history(*tables), spec)["best_interval"]
+    found = verdict_keys(folds_history(*tables), spec)["best_interval"]
     assert found["val_loss"][0] == 0
     assert found["val_accuracy"][1] == 1
 
 
 def test_one_fold_alone_has_no_deviation() -> None:
     table = history(loss=[3, 2], val_loss=[9, 4]).assign(fold=2)
-    found = verdict(table, spec_text(validation=KFOLD).spec)
+    found = verdict_keys(table, spec_text(validation=KFOLD).spec)
     assert (found["best_epoch"], found["best"]) == (2, {"loss": 2, "val_loss": 4})
     assert "best_std" not in found
     assert "best_interval" not in found
@@ -116,7 +124,7 @@ def test_an_epoch_that_some_folds_did_not_reach_is_not_chosen() -> None:
     """Fold 1 stopped early: the lone low loss of fold 0 in epoch 3 is no mean over the folds."""
     first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
     second = history(loss=[3, 2], val_loss=[5.0, 6.0])
-    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    found = verdict_keys(folds_history(first, second), spec_text(validation=KFOLD).spec)
     assert found["best_epoch"] == 2
     assert found["best"] == {"loss": 2, "val_loss": 5}
     assert found["last"] == {"loss": 2, "val_loss": 5}
@@ -127,7 +135,9 @@ def test_the_epoch_in_which_the_first_fold_stopped_is_not_called_the_last() -> N
     first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
     second = history(loss=[3, 2], val_loss=[5.0, 4.9])
     stopping = {"monitor": "val_loss", "patience": 1}
-    found = verdict(folds_history(first, second), spec_text(validation=KFOLD, early_stopping=stopping).spec)
+    found = verdict_keys(
+        folds_history(first, second), spec_text(validation=KFOLD, early_stopping=stopping).spec
+    )
     assert found["best_epoch"] == 2
     assert "the last: more epochs may help" not in found["verdict"]
 
@@ -135,8 +145,8 @@ def test_the_epoch_in_which_the_first_fold_stopped_is_not_called_the_last() -> N
 def test_seeds_are_summed_up_as_folds_are() -> None:
     tables = [history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 8.0]), history(loss=[5, 2], val_loss=[1.0, 2.0])]
     folds = folds_history(*tables)
-    found = verdict(folds.rename(columns={"fold": "seed"}), spec_text().spec)
-    expected = verdict(folds, spec_text(validation=KFOLD).spec)
+    found = verdict_keys(folds.rename(columns={"fold": "seed"}), spec_text().spec)
+    expected = verdict_keys(folds, spec_text(validation=KFOLD).spec)
     assert [m.pop("member") for m in found["members"]] == ["seed-0", "seed-1"]
     assert [m.pop("member") for m in expected["members"]] == ["fold-0", "fold-1"]
     assert found == expected | {"verdict": found["verdict"]}
@@ -148,7 +158,7 @@ def test_the_sentence_speaks_of_seeds() -> None:
     first = history(loss=[3, 2, 1], val_loss=[9.0, 4.0, 0.1])
     second = history(loss=[3, 2], val_loss=[5.0, 4.9])
     table = folds_history(first, second).rename(columns={"fold": "seed"})
-    found = verdict(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
+    found = verdict_keys(table, spec_text(early_stopping={"monitor": "val_loss", "patience": 1}).spec)
     assert found["verdict"] == (
         "The smoothed mean val_loss was best at epoch 2, the last that all seeds reached; later epochs have "
         "no mean over all of them."
@@ -157,7 +167,7 @@ def test_the_sentence_speaks_of_seeds() -> None:
 
 def test_seeds_without_validation_have_a_mean_and_a_deviation() -> None:
     table = folds_history(history(loss=[3, 2]), history(loss=[5, 3])).rename(columns={"fold": "seed"})
-    found = verdict(table, spec_text(validation="none").spec)
+    found = verdict_keys(table, spec_text(validation="none").spec)
     assert (found["best_epoch"], found["last"], found["last_epoch"]) == (None, {"loss": 2.5}, 2)
     assert found["last_std"] == pytest.approx({"loss": math.sqrt(0.5)})
 
@@ -165,9 +175,9 @@ def test_seeds_without_validation_have_a_mean_and_a_deviation() -> None:
 def test_a_diverged_fold_is_not_hidden_by_the_others() -> None:
     first = history(loss=[3, 2], val_loss=[9.0, 4.0])
     second = history(loss=[3, math.nan], val_loss=[5.0, math.nan])
-    found = verdict(folds_history(first, second), spec_text(validation=KFOLD).spec)
+    found = verdict_keys(folds_history(first, second), spec_text(validation=KFOLD).spec)
     assert (found["best_epoch"], found["best"]) == (1, {"loss": 3, "val_loss": 7})
-    assert math.isnan(found["last"]["val_loss"])
+    assert found["last"]["val_loss"] is None
 
 
 AUC: dict[str, Any] = {
@@ -182,7 +192,7 @@ NEEDS = "It needs rows of both classes among the validation rows."
 def test_a_restored_epoch_is_not_the_best_where_the_metric_was_never_a_number() -> None:
     nothing = [math.nan] * 2
     table = history(loss=[2, 1], auc=[0.5, 0.6], val_loss=[2.0, 1.0], val_auc=nothing)
-    found = verdict(table, spec_text(**AUC).spec)
+    found = verdict_keys(table, spec_text(**AUC).spec)
     assert (found["best_epoch"], found["best"]) == (None, {})
     assert found["verdict"] == f"val_auc was never a finite number. {NEEDS}"
 
@@ -193,7 +203,7 @@ def test_of_folds_it_says_which_never_had_a_number() -> None:
         for fold, values in enumerate([[math.nan] * 2, [0.7, 0.8], [math.nan] * 2])
     ]
     spec = spec_text(**AUC, validation={"kfold": {"k": 3}}).spec
-    found = verdict(pd.concat(parts, ignore_index=True), spec)
+    found = verdict_keys(pd.concat(parts, ignore_index=True), spec)
     assert found["best_epoch"] is None
     assert found["verdict"] == (
         f"val_auc was never a finite number in fold 0 and fold 2, so there is no best epoch. {NEEDS}"

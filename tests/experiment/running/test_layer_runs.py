@@ -17,9 +17,10 @@ from nnrun.errors import DataError
 from nnrun.experiment.describing.describe_spec import describe_spec
 from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.predicting.predict import load_predictor
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import Settings, run_experiment
-from nnrun.experiment.running.side_by_side import Candidate, architecture_of, prepare_together, train_together
+from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import (
@@ -149,9 +150,9 @@ def test_trials_with_regularizers_of_their_own(tmp_path: Path) -> None:
     candidates = [Candidate(spec, Settings("sweep", tmp_path / "together"), Listener()) for spec in specs]
     from nnrun.data import load_dataset
 
-    prepared = prepare_together(candidates, load_dataset(specs[0].spec.dataset))
+    prepared = stack_runs(candidates, load_dataset(specs[0].spec.dataset))
     assert prepared is not None
-    for run, spec in zip(train_together(prepared), specs, strict=True):
+    for run, spec in zip(train_stacked(prepared), specs, strict=True):
         alone = run_experiment(spec, Settings("sweep", tmp_path / "alone"))
         ours, theirs = run.read_history(), alone.read_history()
         np.testing.assert_allclose(ours["val_loss"], theirs["val_loss"], rtol=1e-4)

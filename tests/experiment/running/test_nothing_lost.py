@@ -13,12 +13,13 @@ import pytest
 
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.running import checkpointer, resume
-from nnrun.experiment.running import run as run_module
+from nnrun.experiment.running import checkpointer, job, resume
 from nnrun.experiment.running.final import final_of_spec
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
@@ -26,6 +27,7 @@ from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import BINARY, growing_tokens, load_small, without_seconds, write_small
 
 
@@ -94,7 +96,7 @@ def spec_of(kind: str, folder: Path, epochs: int) -> LoadedSpec:
 
 def holdings(run: RunDirectory) -> dict[str, Any]:
     """What must not get less: rows, and what the record says of them."""
-    record = run.read_record()
+    record = run.read_record().to_json()
     return {
         "history": without_seconds(run.path).split(b"\n"),
         "epochs_run": record["epochs_run"],
@@ -137,7 +139,7 @@ def test_interruptions_again_and_again(kind: str, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             moment(run)
         assert holdings(run) == before, moment.__name__
-        assert run.read_record()["status"] == "interrupted"
+        assert run.read_record().status == "interrupted"
     again = Interrupts(4)
     with pytest.raises(RunInterrupted):
         resume_run(run, listener=again)
@@ -147,11 +149,11 @@ def test_interruptions_again_and_again(kind: str, tmp_path: Path) -> None:
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert weights_of(run) == weights_of(whole)
     for key in ("epochs_run", "weights_epoch", "best_epoch", "best", "test", "baseline", "verdict"):
-        assert run.read_record().get(key) == whole.read_record().get(key), key
+        assert getattr(run.read_record(), key) == getattr(whole.read_record(), key), key
 
 
 def resume_before_the_data(run: RunDirectory) -> None:
-    with patched(run_module, "load_data", raising(KeyboardInterrupt())):
+    with patched(job, "load_data", raising(KeyboardInterrupt())):
         resume_run(run)
 
 
@@ -200,15 +202,15 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
     lines = (whole.path / "history.csv").read_text().splitlines(keepends=True)
     text = "".join(lines[: 1 + 4 * per_epoch]) + "5,1."  # SIGKILL: four epochs, and a part of the fifth
     (run.path / "history.csv").write_text(text)
-    run.write_record({**json.loads((run.path / "run.json").read_text()), "status": "running"})
+    write_record(run, {**json.loads((run.path / "run.json").read_text()), "status": "running"})
     weights = weights_of(run)
-    assert "best" not in run.read_record(), "that of the first epoch need not be the best of four"
+    assert not run.read_record().best, "that of the first epoch need not be the best of four"
     for last in (0, 2, 3):
         with pytest.raises(RunInterrupted):
             resume_run(run, listener=Interrupts(last))
         assert (run.path / "history.csv").read_text() == text
         assert weights_of(run) == weights
-        record = run.read_record()
+        record = run.read_record().to_json()
         (summary,) = list_runs(run.runs_dir)
         assert summary.epochs == record["epochs_run"] == 4
         assert summary.best == record["best"]
@@ -221,7 +223,7 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
         resume_run(run, listener=Interrupts(4))
     assert len(run.read_history()) == 4 * per_epoch
     assert (run.path / "history.csv").read_text() != text, "computed again, in other seconds"
-    assert set(weights_epochs(run.read_record())) == {4}
+    assert set(weights_epochs(run.read_record().to_json())) == {4}
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
     assert weights_of(run) == weights_of(whole)
@@ -241,11 +243,11 @@ def test_weights_that_a_killed_run_never_wrote_are_those_of_its_checkpoint(tmp_p
     expected = weights_of(run)
     (run.path / "weights.safetensors").unlink()
     record = json.loads((run.path / "run.json").read_text())
-    run.write_record({k: v for k, v in record.items() if k != "weights_epoch"} | {"status": "running"})
+    write_record(run, {k: v for k, v in record.items() if k != "weights_epoch"} | {"status": "running"})
     with pytest.raises(KeyboardInterrupt):
         resume_in_the_first_epoch(run)
     assert weights_of(run) == expected
-    assert run.read_record()["weights_epoch"] == 2
+    assert run.read_record().weights_epoch == {0: 2}
 
 
 def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tm
         assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     with pytest.raises(RunInterrupted):
         resume_run(run, overrides={"epochs": 6}, listener=Interrupts(4))
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert [record[key] for key in ("status", "epochs", "epochs_run", "weights_epoch")] == [
         "interrupted",
         6,
@@ -265,7 +267,7 @@ def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tm
         4,
     ]
     assert resume_run(run)
-    assert run.read_record()["epochs_run"] == 6
+    assert run.read_record().epochs_run == 6
 
 
 @pytest.mark.parametrize("error", [NnrunError("a fault"), RuntimeError("a fault"), MemoryError()])
@@ -284,7 +286,7 @@ def test_whatever_ends_a_run_leaves_a_checkpoint_of_its_last_epoch(error: Except
     with patched(Engine, "evaluate", fails_the_third_time), pytest.raises((NnrunError, RuntimeError)):
         run_experiment(loaded, Settings("train", tmp_path / "runs", compile="off"))
     (run,) = (RunDirectory(path) for path in (tmp_path / "runs").iterdir())
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record["weights_epoch"]) == ("failed", 2)
     assert run.read_checkpoint(lambda found: found).document["epoch"] == 2
     assert resume_run(run)
@@ -307,17 +309,17 @@ def test_a_disk_that_is_full_hides_no_interruption(tmp_path: Path) -> None:
     run = first.run
     assert run is not None
     assert told[-1] == "warning: Cannot write it: No space left on device."
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record.get("weights_epoch")) == ("interrupted", None)
     assert resume_run(run)
-    assert run.read_record()["weights_epoch"] == 3
+    assert run.read_record().weights_epoch == {0: 3}
 
 
 def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), Settings("train", tmp_path / "runs", compile="off"))
     with patched(EagerBackend, "_update", diverging), pytest.raises(DivergedError):
         resume_run(run, overrides={"epochs": 6})
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert (record["status"], record["epochs_run"], record["weights_epoch"]) == ("diverged", 4, 3)
     assert len(run.read_history()) == 4
     kept = run.read_checkpoint(lambda found: found)
@@ -370,11 +372,11 @@ def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) 
         record[key] = wrong
         if wrong == "deleted":
             del record[key]
-    run.write_record(record)
+    write_record(run, record)
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
     for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
-        assert run.read_record()[key] == whole.read_record()[key], key
+        assert getattr(run.read_record(), key) == getattr(whole.read_record(), key), key
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
@@ -395,5 +397,6 @@ def test_files_that_are_deleted_while_it_trains(
     with pytest.raises(NnrunError, match="deleted or moved during training"):
         train(load_small(tmp_path), Settings("train", tmp_path / "runs"), deletes)
     assert deletes.run is not None
-    assert deletes.run.read_record()["status"] == "failed"
-    assert "deleted or moved" in deletes.run.read_record()["error"]
+    record = deletes.run.read_record()
+    assert record.status == "failed"
+    assert "deleted or moved" in (record.error or "")

@@ -17,8 +17,8 @@ def start(**changes: Any) -> Start:
     made = {
         "run": RunDirectory(Path("runs/small")),
         "name": "small",
-        "kind": None,
-        "numbers": [0],
+        "member_type": None,
+        "member_ids": [0],
         "epochs": 20,
         "train_rows": 7982,
         "validation_rows": 1000,
@@ -33,7 +33,7 @@ def record(*rows: dict[str, float], epoch: int = 3, numbers: list[int] | None = 
     return EpochRecord(epoch, dict(zip(places, rows, strict=True)), {0: 0.001}, 0.3456)
 
 
-KFOLD = {"kind": "fold", "numbers": [0, 1, 2]}
+KFOLD = {"member_type": "fold", "member_ids": [0, 1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_line_at_the_start(changes: dict[str, Any], line: str) -> None:
 
 
 def test_seeds_are_called_seeds() -> None:
-    several, one = start(kind="seed", numbers=[7, 8, 9]), start(kind="seed", numbers=[7])
+    several, one = start(member_type="seed", member_ids=[7, 8, 9]), start(member_type="seed", member_ids=[7])
     rows = "7,982 training and 1,000 validation rows, on cpu"
     assert start_line(several) == f"small: 3 seeds of 650,478 parameters each, {rows}"
     assert start_line(one) == f"small: 1 seed of 650,478 parameters, {rows}"
@@ -69,7 +69,7 @@ def test_seeds_are_called_seeds() -> None:
 
 
 def test_one_fold_alone_is_one() -> None:
-    line = start_line(start(kind="fold", numbers=[2]))
+    line = start_line(start(member_type="fold", member_ids=[2]))
     assert line == ("small: 1 fold of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu")
 
 
@@ -95,7 +95,7 @@ def test_one_fold_alone_is_one() -> None:
         ),
         (KFOLD, record({"loss": 1}, numbers=[1]), "epoch  3/20 (fold 1)  loss 1.0000  0.35 s"),
         (
-            {"kind": "fold", "numbers": [2]},
+            {"member_type": "fold", "member_ids": [2]},
             record({"loss": 1}, numbers=[2]),
             "epoch  3/20  loss 1.0000  0.35 s",
         ),
@@ -114,7 +114,7 @@ def test_means_over_folds() -> None:
 
 
 def test_a_network_that_diverged_is_shown_beside_the_others() -> None:
-    several = start(kind="seed", numbers=[0, 1])
+    several = start(member_type="seed", member_ids=[0, 1])
     line = epoch_line(record({"loss": float("inf")}, {"loss": 1}), several)
     assert line == "epoch  3/20  loss inf ± nan  0.35 s"
 

@@ -13,6 +13,7 @@ import pytest
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running import reproduce as module
 from nnrun.experiment.running.final import final_of_run
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import (
     HistoryComparison,
     Reproduction,
@@ -20,9 +21,10 @@ from nnrun.experiment.running.reproduce import (
     compare_histories,
     reproduce_run,
 )
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import KFOLD, load_small, numbers
 
 
@@ -61,7 +63,7 @@ def test_a_run_repeats_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert found.changed == {}
     assert found.history.rows == len(run.read_history())
     assert found.weights.arrays == 4 * max(1, len(run.members()))
-    record, original = found.run.read_record(), run.read_record()
+    record, original = found.run.read_record().to_json(), run.read_record().to_json()
     assert (record["parent"], record["reproduces"]) == (run.id, run.id)
     for key in ("command", "folds", "seeds", "smoke", "compiled", "status", "stopped_early", "weights_epoch"):
         assert record.get(key) == original.get(key)
@@ -74,10 +76,10 @@ def test_of_a_final_run_the_test_set_is_left_alone(tmp_path: Path) -> None:
     found = again(final, tmp_path)
     assert found.identical
     assert found.test_set_left_out
-    record = found.run.read_record()
+    record = found.run.read_record().to_json()
     assert (record["command"], record["parent"], record["test_uses"]) == ("final", final.id, [])
     assert "test" not in record
-    assert final.read_record()["test_uses"] != []
+    assert final.read_record().test_uses != []
 
 
 def test_what_differs_first_and_by_how_much(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_changed_data_are_told_and_compared_all_the_same(tmp_path: Path) -> None
 
 
 def test_conditions_that_the_records_tell_of() -> None:
-    then = {
+    then: dict[str, Any] = {
         "device": "cuda",
         "threads": 1,
         "compiled": True,
@@ -140,14 +142,15 @@ def test_conditions_that_the_records_tell_of() -> None:
         "data": [{"name": "a.npz", "sha256": "2"}],
         "git_commit": "y",
     }
-    assert changed_conditions(then, then) == {}
-    assert changed_conditions(then, now) == {
+    before, after = RunRecord.read(then), RunRecord.read(now)
+    assert changed_conditions(before, before) == {}
+    assert changed_conditions(before, after) == {
         "threads": (1, 2),
         "torch": ("2.8", "2.9"),
         "scipy": (None, "1"),
         "data a.npz": ("1", "2"),
     }
-    assert changed_conditions({}, {"device": "cpu"}) == {"device": (None, "cpu")}
+    assert changed_conditions(RunRecord(), RunRecord(device="cpu")) == {"device": (None, "cpu")}
 
 
 def table(**columns: Any) -> pd.DataFrame:
@@ -174,7 +177,7 @@ def test_histories_of_other_shapes() -> None:
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])
 def test_what_did_not_complete_is_not_repeated(status: str, tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path))
-    run.write_record(run.read_record() | {"status": status})
+    write_record(run, run.read_record().to_json() | {"status": status})
     with run.owned(), pytest.raises(UsageError, match=f"is {status}: only a completed run"):
         again(run, tmp_path)
 
@@ -196,7 +199,7 @@ def test_device_and_compiled_steps_are_the_run_s(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path))
-    run.write_record(run.read_record() | recorded)
+    write_record(run, run.read_record().to_json() | recorded)
     seen: list[Settings] = []
 
     def stop(loaded: Any, given: Settings, listener: Any) -> None:

@@ -15,17 +15,20 @@ import pytest
 import torch
 
 from nnrun.errors import DataError, DivergedError, LockedError, UsageError
-from nnrun.experiment.running import checkpointer, resume
+from nnrun.experiment.running import checkpointer, resume, train
 from nnrun.experiment.running.final import final_of_spec
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, StopTraining
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory, member_kind
+from nnrun.records import RunDirectory, member_type_of
+from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.deterministic import exact_on
 from nnrun.training.loop import EpochRecord
+from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -93,7 +96,7 @@ def check_same(run: RunDirectory, whole: RunDirectory) -> None:
                 name: value.tobytes() for name, value in theirs.arrays.items()
             }
     changing = {"id", "started", "ended", "training_seconds", "resumed", "error"}
-    mine_, theirs_ = run.read_record(), whole.read_record()
+    mine_, theirs_ = run.read_record().to_json(), whole.read_record().to_json()
     assert {k: v for k, v in mine_.items() if k not in changing} == {
         k: v for k, v in theirs_.items() if k not in changing
     }
@@ -134,12 +137,12 @@ def test_bit_for_bit(name: str, epoch: int, tmp_path: Path) -> None:
     run = stopped(loaded, tmp_path, epoch)
     listener = StopsAfter()
     assert resume_run(run, listener=listener)
-    assert listener.epochs == list(range(epoch + 1, whole.read_record()["epochs_run"] + 1))
+    assert listener.epochs == list(range(epoch + 1, whole.read_record().epochs_run + 1))
     assert listener.messages[0] == f"resuming {run.id} after epoch {epoch}"
     check_same(run, whole)
     assert [record.epoch for record in listener.earlier] == list(range(1, epoch + 1))
     table = whole.read_history()
-    kind = member_kind(table.columns)
+    kind = member_type_of(table.columns)
     for record in listener.earlier:
         rows = table[table["epoch"] == record.epoch]
         numbers = [0] if kind is None else rows[kind].tolist()
@@ -197,13 +200,13 @@ def test_a_final_run_looks_at_the_test_set_once(tmp_path: Path) -> None:
         final_of_spec(loaded, Settings("final", tmp_path / "stopped"), listener=listener)
     run = listener.run
     assert run is not None
-    assert run.read_record()["test_uses"] == []
+    assert run.read_record().test_uses == []
     resume_run(run)
-    record = run.read_record()
-    assert record["test"] == whole.read_record()["test"]
+    record = run.read_record().to_json()
+    assert record["test"] == whole.read_record().test
     assert len(record["test_uses"]) == 1
     assert not resume_run(run)
-    assert len(run.read_record()["test_uses"]) == 1
+    assert len(run.read_record().test_uses) == 1
 
 
 def test_rows_written_after_the_checkpoint_are_trained_again(tmp_path: Path) -> None:
@@ -296,7 +299,7 @@ def test_other_versions_only_with_leave(tmp_path: Path, monkeypatch: pytest.Monk
         "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
-    (entry,) = run.read_record()["resumed"]
+    (entry,) = run.read_record().to_json()["resumed"]
     assert entry["inexact"] == {"torch": {"then": then, "now": "9.9"}}
 
 
@@ -329,11 +332,11 @@ def test_on_a_gpu_only_deterministic_runs_go_on_exactly(
         "Continue anyway with --allow-inexact; the run's record will say so."
     )
     assert resume_run(run, allow_inexact=True)
-    (entry,) = run.read_record()["resumed"]
+    (entry,) = run.read_record().to_json()["resumed"]
     assert entry["inexact"] == {"deterministic": {"then": False, "now": False}}
     other = stopped(load_small(tmp_path, deterministic=True), tmp_path, 2)
     assert resume_run(other)
-    record = other.read_record()
+    record = other.read_record().to_json()
     assert record["deterministic"] is True
     assert "inexact" not in record["resumed"][0]
 
@@ -366,10 +369,10 @@ def test_deterministic_changes_nothing_on_a_cpu(compiled: Any, tmp_path: Path) -
 def test_the_thread_count_is_that_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
     asked: list[int] = []
-    cpu_setup = resume.cpu_setup
-    monkeypatch.setattr(resume, "cpu_setup", lambda threads: asked.append(threads) or cpu_setup(threads))
+    cpu_setup = train.cpu_setup
+    monkeypatch.setattr(train, "cpu_setup", lambda threads: asked.append(threads) or cpu_setup(threads))
     resume_run(run)
-    assert asked == [run.read_record()["threads"]]
+    assert asked == [run.read_record().threads]
 
 
 def test_without_a_checkpoint(tmp_path: Path) -> None:
@@ -429,7 +432,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_trial_goes_on_with_its_sweep(tmp_path: Path) -> None:
-    run = stopped(load_small(tmp_path), tmp_path, 2, trial={"number": 1, "values": {}}, parent="s-sweep")
+    run = stopped(load_small(tmp_path), tmp_path, 2, trial=TrialOfSweep(number=1), parent="s-sweep")
     assert not run.has_checkpoint()
     with pytest.raises(UsageError, match="is a trial of s-sweep, and trials keep no checkpoints"):
         resume_run(run)
@@ -516,9 +519,9 @@ def test_a_checkpoint_of_other_epochs_or_networks_is_refused(tmp_path: Path, cha
 def test_a_record_that_lost_its_rows_is_filled_in(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, epochs=4)
     run = stopped(loaded, tmp_path, 2)
-    record = run.read_record()
+    record = run.read_record().to_json()
     del record["rows"]
-    run.write_record(record)
+    write_record(run, record)
     assert resume_run(run)
     whole = run_experiment(loaded, Settings("train", tmp_path / "whole"))
     check_same(run, whole)
@@ -530,12 +533,12 @@ def test_what_ends_a_training_is_told_as_it_is(tmp_path: Path, monkeypatch: pyte
     def broken(*arguments: Any) -> Any:
         raise KeyError("weights_epoch")
 
-    monkeypatch.setattr("nnrun.experiment.running.run.verdict", broken)
+    monkeypatch.setattr("nnrun.experiment.running.recorder.verdict", broken)
     listener = StopsAfter(2)
     with pytest.raises(StopTraining, match="enough"):
         run_experiment(load_small(tmp_path, epochs=4), Settings("train", tmp_path / "runs"), listener)
     assert listener.run is not None
-    assert listener.run.read_record()["error"] == "enough"
+    assert listener.run.read_record().error == "enough"
     assert (
         listener.messages[-1] == f"warning: the record of {listener.run.id} lacks its scores: 'weights_epoch'"
     )

@@ -13,21 +13,23 @@ from safetensors.numpy import load_file
 import nnrun.experiment.running.side_by_side
 from nnrun.data import load_dataset
 from nnrun.errors import DivergedError
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import (
     Candidate,
-    Together,
+    StackedRuns,
     architecture_of,
-    prepare_together,
-    train_together,
+    stack_runs,
+    train_stacked,
 )
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.compiler import cxx_compiler
 from nnrun.training.loop import EpochRecord
-from nnrun.training.problem import LEARNING_RATE
+from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -63,17 +65,23 @@ def specs_of(
 
 def prepared(
     folder: Path, specs: list[LoadedSpec], listeners: list[Listener] | None = None
-) -> Together | None:
+) -> StackedRuns | None:
     settings = Settings("sweep", folder / "together")
     heard = listeners or [Listener() for _ in specs]
     candidates = [Candidate(spec, settings, listener) for spec, listener in zip(specs, heard, strict=True)]
-    return prepare_together(candidates, load_dataset(specs[0].spec.dataset))
+    return stack_runs(candidates, load_dataset(specs[0].spec.dataset))
+
+
+def problem_of(stacked: StackedRuns) -> TrainingProblem:
+    problem = stacked.plan.groups[0].problem
+    assert problem is not None
+    return problem
 
 
 def together(folder: Path, specs: list[LoadedSpec]) -> list[RunDirectory]:
     found = prepared(folder, specs)
     assert found is not None
-    return train_together(found)
+    return train_stacked(found)
 
 
 def alone(folder: Path, spec: LoadedSpec) -> RunDirectory:
@@ -199,8 +207,8 @@ def test_balanced_classes_of_each_seed_s_own_training_rows(tmp_path: Path) -> No
     specs = specs_of(tmp_path, [{"seed": seed} for seed in (0, 2, 11)], spec)
     found = prepared(tmp_path, specs)
     assert found is not None
-    assert found.problem.head.training_weights is not None
-    assert found.problem.head.training_weights.shape == (3, 48)
+    assert problem_of(found).head.training_weights is not None
+    assert problem_of(found).head.training_weights.shape == (3, 48)
     check(tmp_path, specs)
 
 
@@ -245,7 +253,7 @@ def test_an_interruption_is_kept_in_all(tmp_path: Path) -> None:
     found = prepared(tmp_path, specs, [Listener(), Stopping()])
     assert found is not None
     with pytest.raises(RunInterrupted):
-        train_together(found)
+        train_stacked(found)
     records = [record_of(path) for path in (tmp_path / "together").iterdir() if (path / "run.json").exists()]
     assert [(r["status"], r["epochs_run"], r["weights_epoch"]) for r in records] == [
         ("interrupted", 2, 2)
@@ -263,7 +271,7 @@ def test_each_listener_hears_of_its_own_run(tmp_path: Path) -> None:
     heard = [Heard(), Heard()]
     found = prepared(tmp_path, specs_of(tmp_path, [{"seed": seed} for seed in (0, 1)]), [*heard])
     assert found is not None
-    for run, listener in zip(train_together(found), heard, strict=True):
+    for run, listener in zip(train_stacked(found), heard, strict=True):
         assert run.read_history()["loss"].tolist() == listener.losses
 
 
@@ -317,8 +325,8 @@ def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:
     rates = prepared(tmp_path, specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.1, 0.2)]))
     assert seeds is not None
     assert rates is not None
-    assert seeds.problem.per_replica == {}
-    assert list(rates.problem.per_replica) == [LEARNING_RATE]
+    assert problem_of(seeds).per_replica == {}
+    assert list(problem_of(rates).per_replica) == [LEARNING_RATE]
 
 
 def test_inputs_of_different_widths_train_one_by_one(tmp_path: Path) -> None:

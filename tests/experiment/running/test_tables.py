@@ -19,7 +19,8 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run, generated_rows
 from nnrun.experiment.finished.load_run import load_networks, load_run_spec
 from nnrun.experiment.predicting.predict import load_predictor, predict_values
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.groups import Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
@@ -106,10 +107,10 @@ def test_metrics_are_in_the_targets_own_units_and_the_loss_is_not(file: Path, tm
             m.fold
             for g in prepare_groups(load_run_spec(run).spec, dataset)
             for m in g.members
-            if m.number == network.member.number
+            if m.id == network.member.id
         ]
         std = price[fold.train_rows].std()
-        rows = history[history["fold"] == network.member.number]
+        rows = history[history["fold"] == network.member.id]
         for prefix in ("", "val_"):
             mse = rows[f"{prefix}mse"].to_numpy()
             assert np.allclose(mse, rows[f"{prefix}loss"] * std**2, rtol=1e-4)
@@ -117,7 +118,7 @@ def test_metrics_are_in_the_targets_own_units_and_the_loss_is_not(file: Path, tm
             # r2 has no unit.
             spread = price[fold.validation_rows if prefix else fold.train_rows].var()
             assert np.allclose(rows[f"{prefix}r2"], 1 - mse / spread, atol=1e-4)
-    baseline = run.read_record()["baseline"]
+    baseline = run.read_record().baseline
     assert 0.8 * price.std() < baseline["rmse"] < 1.2 * price.std()
     assert abs(baseline["r2"]) < 0.2
 

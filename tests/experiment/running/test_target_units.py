@@ -14,7 +14,8 @@ import torch
 import nnrun
 from nnrun.errors import DataError
 from nnrun.experiment.exporting.export import export_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.records import find_run
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
@@ -129,7 +130,7 @@ def test_c_plus_plus_and_pytorch_agree(folder: Path) -> None:
     policies: tuple[Policy, Policy] = ("on", "off")
     for policy in policies:
         run = run_experiment(loaded, Settings("train", folder / "runs", compile=policy))
-        assert run.read_record()["compiled"] == (policy == "on")
+        assert run.read_record().compiled == (policy == "on")
         found.append(run.read_history().drop(columns="seconds").to_numpy())
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 

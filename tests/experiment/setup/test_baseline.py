@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 import nnrun
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.baseline import constant_scores, mean_of
 from nnrun.model.network import build_network
 from nnrun.spec.ports import OUTPUT
@@ -178,7 +179,7 @@ def test_the_mean_over_folds() -> None:
 
 def baseline_of(folder: Path, spec: dict[str, Any], **changes: Any) -> dict[str, float]:
     run = run_experiment(load_small(folder, spec, **changes), Settings("train", folder / "runs"))
-    found = run.read_record()["baseline"]
+    found = run.read_record().baseline
     assert isinstance(found, dict)
     return found
 

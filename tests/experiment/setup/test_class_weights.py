@@ -15,7 +15,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from nnrun.data import Dataset, Samples, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows
 from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
 from nnrun.spec.reading.load import load_spec

@@ -17,10 +17,11 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.running.final import final_of_run
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup.data_location import changed_sources
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec
@@ -88,11 +89,11 @@ def use_everywhere(run: RunDirectory, folder: Path, **options: Any) -> None:
     assert not again.changed
     assert write_report([run], folder / "page.html", options.get("data_dir"), Listener()).is_file()
     assert "were not found" not in (folder / "page.html").read_text() or "overrides" in options
-    epochs = run.read_record()["epochs_run"] + 1
+    epochs = run.read_record().epochs_run + 1
     data_dir, overrides = options.get("data_dir"), options.get("overrides", {})
     assert resume_run(run, overrides={**overrides, "epochs": epochs}, data_dir=data_dir)
     settings = Settings("final", folder / "again", data_dir)
-    assert final_of_run(run, settings, epochs=1, overrides=overrides).read_record()["test"]
+    assert final_of_run(run, settings, epochs=1, overrides=overrides).read_record().test
 
 
 @pytest.mark.parametrize("source", ["csv", "jsonl", "npz", "text_folder"])
@@ -144,7 +145,7 @@ def test_a_table_of_other_content_is_refused(tmp_path: Path, monkeypatch: pytest
     ):
         resume_run(run, overrides={**other, "epochs": 5})
     assert not (tmp_path / "again").exists()
-    assert run.read_record()["status"] == "completed"
+    assert run.read_record().status == "completed"
 
 
 def test_a_file_of_that_name_that_has_another_content_is_passed_over(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_another_test_file_for_a_final_run(tmp_path: Path, monkeypatch: pytest.M
     write_table(tmp_path / "new.csv", 9, seed=3)
     changes = {"dataset.csv.test.path": "../new.csv"}
     made = final_of_run(run, Settings("final", tmp_path / "again"), epochs=1, overrides=changes)
-    assert made.read_record()["rows"]["test"] == 9
+    assert made.read_record().rows.test == 9
     with pytest.raises(DataError, match=r"new\.csv, in place of test\.csv, is not the file that"):
         evaluate_run(run, overrides=changes)
 

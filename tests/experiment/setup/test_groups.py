@@ -117,7 +117,7 @@ def test_there_is_no_such_fold(validation: dict[str, Any], fold: int, sentence: 
 
 def test_seeds_of_one_split_share_their_rows_and_differ_by_their_source() -> None:
     (group,) = prepare_groups(spec_text(seed=7).spec, regression_rows(), Selection(seeds=3))
-    assert [member.number for member in group.members] == [7, 8, 9]
+    assert [member.id for member in group.members] == [7, 8, 9]
     assert [member.source for member in group.members] == [RandomSource(seed) for seed in (7, 8, 9)]
     for fold in group.folds:
         assert fold.validation_rows.tolist() == list(range(16))
@@ -138,7 +138,7 @@ def test_a_split_that_is_drawn_follows_the_seed(validation: dict[str, Any]) -> N
     (group,) = prepare_groups(spec_text(changes, seed=4).spec, dataset, Selection(seeds=3))
     drawn = set()
     for member in group.members:
-        (alone,) = prepare_groups(spec_text(changes, seed=member.number).spec, dataset)
+        (alone,) = prepare_groups(spec_text(changes, seed=member.id).spec, dataset)
         assert member.fold.train_rows.tolist() == alone.folds[0].train_rows.tolist()
         assert member.fold.validation_rows.tolist() == alone.folds[0].validation_rows.tolist()
         assert member.fitted.to_json() == alone.fitted[0].to_json()
@@ -160,7 +160,7 @@ def test_seeds_end_where_a_spec_s_seed_must() -> None:
     last = 2**63 - 1
     spec = spec_text(seed=last - 1).spec
     (group,) = prepare_groups(spec, regression_rows(), Selection(seeds=2))
-    assert [member.number for member in group.members] == [last - 1, last]
+    assert [member.id for member in group.members] == [last - 1, last]
     with pytest.raises(UsageError) as caught:
         prepare_groups(spec, regression_rows(), Selection(seeds=3))
     assert str(caught.value) == (

@@ -14,9 +14,11 @@ import nnrun
 from nnrun.cli.closing import closing_text
 from nnrun.errors import UsageError
 from nnrun.experiment.describing.report import report_page
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import RunInterrupted, Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.setup import groups
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.loop import EpochRecord
@@ -195,16 +197,16 @@ def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
     with pytest.raises(RunInterrupted) as interruption:
         run_experiment(loaded, Settings("kfold", tmp_path / "runs"), _InterruptsAfter(epochs))
     run = interruption.value.run
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert record.get("not_trained") == untrained
-    assert sentence in closing_text(run, record).split("\n")
+    assert sentence in closing_text(run, run.read_record()).split("\n")
     assert sentence in report_page([run], {})
-    heading = closing_text(run, record).split("\n\n")[1].partition("\n")[0]
+    heading = closing_text(run, run.read_record()).split("\n\n")[1].partition("\n")[0]
     assert heading.endswith("rows" if mean is None else f"(mean ± std over {mean})")
     resume_run(run)
-    record = run.read_record()
+    record = run.read_record().to_json()
     assert "not_trained" not in record
-    assert "not trained" not in closing_text(run, record)
-    assert "reached epoch" not in closing_text(run, record)
+    assert "not trained" not in closing_text(run, run.read_record())
+    assert "reached epoch" not in closing_text(run, run.read_record())
     whole = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "whole")
     assert record["best"] == whole.record["best"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 import nnrun.experiment.sweeping.sweep
 from nnrun.api import Run
 from nnrun.errors import DataError, UsageError
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.experiment.running.run import Settings, run_experiment
+from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, find_sweep, list_runs, list_sweeps
@@ -120,13 +121,13 @@ def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
 def test_trials_of_one_architecture_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to `together`; and where that does not do, in halves."""
     groups: list[list[int]] = []
-    real = nnrun.experiment.sweeping.sweep.train_together
+    real = nnrun.experiment.sweeping.sweep.train_stacked
 
     def heard(together: Any) -> Any:
-        groups.append([candidate.settings.trial["number"] for candidate in together.candidates])
+        groups.append([candidate.settings.trial.number for candidate in together.candidates])
         return real(together)
 
-    monkeypatch.setattr(nnrun.experiment.sweeping.sweep, "train_together", heard)
+    monkeypatch.setattr(nnrun.experiment.sweeping.sweep, "train_stacked", heard)
     over = {RATE: [0.01, 0.001, 0.0001], UNITS: [4, 8], "seed": [0, 1]}
     sweep(tmp_path, over)
     assert groups == [[1, 2, 5, 6, 9, 10], [3, 4, 7, 8, 11, 12]]
@@ -240,7 +241,7 @@ def test_a_finished_run_that_sweep_json_does_not_know_of_counts(tmp_path: Path) 
     record = made.read_record()
     known = record.trials[2]
     record.status = "running"
-    record.trials[2] = TrialRecord(known.number, known.values, "running", known.run)
+    record.trials[2] = TrialRecord(number=known.number, values=known.values, status="running", run=known.run)
     made.write_record(record)
     heard = Heard()
     sweep(tmp_path, heard=heard)
@@ -256,7 +257,7 @@ def test_a_dead_run_is_marked_and_its_trial_runs_anew(tmp_path: Path) -> None:
     run = record_of(dead)
     (dead / "run.json").write_text(json.dumps({**run, "status": "running", "ended": None}))
     record.status = "running"
-    record.trials[2] = TrialRecord(known.number, known.values, "running", known.run)
+    record.trials[2] = TrialRecord(number=known.number, values=known.values, status="running", run=known.run)
     made.write_record(record)
     heard = Heard()
     sweep(tmp_path, heard=heard)
@@ -319,7 +320,7 @@ def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return real(dataset, **others)
 
     monkeypatch.setattr(nnrun.experiment.sweeping.sweep, "load_data", counted)
-    monkeypatch.setattr("nnrun.experiment.running.run.load_data", None)
+    monkeypatch.setattr("nnrun.experiment.running.job.load_data", None)
     sweep(tmp_path)
     assert len(loads) == 1
 
@@ -492,7 +493,7 @@ def test_a_damaged_trial_is_taken_from_its_run(tmp_path: Path, status: str) -> N
         assert sweep(tmp_path, heard=heard) == made
         assert heard.ended_trials == []
         assert heard.said[0].startswith(f"the record of {made.id} is damaged (trials["), damage
-        assert made.read_record() == replace(whole, ended=made.read_record().ended)
+        assert made.read_record() == whole.model_copy(update={"ended": made.read_record().ended})
 
 
 @pytest.mark.parametrize("trials", [5, "x", None, {}, []])
@@ -502,7 +503,7 @@ def test_trials_that_are_no_list_are_taken_from_the_runs(tmp_path: Path, trials:
     path = made.path / "sweep.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "trials": trials, "best": 99}))
     assert sweep(tmp_path) == made
-    assert made.read_record() == replace(whole, ended=made.read_record().ended)
+    assert made.read_record() == whole.model_copy(update={"ended": made.read_record().ended})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"started": 5, "id": 3}', "NaN", "1" * 5000])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,19 @@ def record(*trials: TrialRecord, **changes: Any) -> SweepRecord:
         started="",
         trials=list(trials),
     )
-    return replace(made, **changes)
+    return made.model_copy(update=changes)
 
 
 def completed(number: int, score: float) -> TrialRecord:
-    return TrialRecord(number, VALUES, "completed", f"run-{number}", score, 4, 1.234)
+    return TrialRecord(
+        number=number,
+        values=VALUES,
+        status="completed",
+        run=f"run-{number}",
+        score=score,
+        epoch=4,
+        seconds=1.234,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,12 @@ def completed(number: int, score: float) -> TrialRecord:
             "small: 1 trial drawn at random, compared by val_loss (lower is better)",
         ),
         (
-            record(completed(1, 0.5), TrialRecord(2, {}, "pruned"), TrialRecord(3, {}), method="tpe"),
+            record(
+                completed(1, 0.5),
+                TrialRecord(number=2, values={}, status="pruned"),
+                TrialRecord(number=3, values={}),
+                method="tpe",
+            ),
             "small: 24 trials chosen by TPE, compared by val_accuracy (higher is better); 2 finished",
         ),
     ],
@@ -59,7 +71,7 @@ def test_the_first_line(made: SweepRecord, line: str) -> None:
 
 def test_the_line_of_a_trial() -> None:
     first, better, worse = completed(1, 0.5), completed(2, 0.75), completed(3, 0.25)
-    failed = TrialRecord(4, VALUES, "diverged", "run-4", seconds=0.5)
+    failed = TrialRecord(number=4, values=VALUES, status="diverged", run="run-4", seconds=0.5)
     head = "units 32, loss mse: "
     assert trial_line(first, record(first)) == (f"trial  1/24  {head}val_accuracy 0.5000 at epoch 4  1.23 s")
     assert trial_line(better, record(first, better)) == (

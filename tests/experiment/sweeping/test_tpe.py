@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.running.run import Settings
+from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -42,7 +42,7 @@ def loss(point: Any) -> float:
 
 
 def tell(into: TpeStudy, number: int, score: float) -> None:
-    into.ended(TrialRecord(number, {}, "completed", score=score))
+    into.ended(TrialRecord(number=number, values={}, status="completed", score=score))
 
 
 def ask_and_tell(into: TpeStudy, numbers: range) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def report(into: TpeStudy, number: int, values: list[float]) -> int | None:
     into.point(number)
     for epoch, value in enumerate(values, start=1):
         if into.should_stop(number, epoch, value):
-            into.ended(TrialRecord(number, {}, "pruned"))
+            into.ended(TrialRecord(number=number, values={}, status="pruned"))
             return epoch
     tell(into, number, values[-1])
     return None

@@ -1,17 +1,28 @@
-"""The file that counts looks at test sets: lines are added, and read back whatever became of others."""
+"""Looks at a test set: lines of a file that read back whatever became of others, numbered over all runs."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nnrun.errors import NnrunError
-from nnrun.records.test_set_ledger import LEDGER, Look, append_looks, looks_of_record, read_ledger
+from nnrun.records import RunDirectory, RunRecord, all_looks, delete_run, list_runs
+from nnrun.records.run_record import TestUse
+from nnrun.records.test_set_uses import (
+    LEDGER,
+    Look,
+    append_looks,
+    count_look,
+    looks_of_record,
+    read_ledger,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -110,9 +121,9 @@ RECORD: dict[str, Any] = {
 
 
 def test_the_looks_of_a_record() -> None:
-    assert looks_of_record(RECORD) == (look("reuters-1", at="noon"),)
+    assert looks_of_record(RunRecord.read(RECORD)) == (look("reuters-1", at="noon"),)
     # An older record does not name the data set; its file does.
-    assert looks_of_record(RECORD | {"test_uses": [{"command": "final", "at": "noon"}]}) == (
+    assert looks_of_record(RunRecord.read(RECORD | {"test_uses": [{"command": "final", "at": "noon"}]})) == (
         look("reuters-1", at="noon"),
     )
 
@@ -128,7 +139,7 @@ def test_the_looks_of_a_record() -> None:
     ],
 )
 def test_a_record_of_no_looks(changes: dict[str, Any]) -> None:
-    assert looks_of_record(RECORD | changes) == ()
+    assert looks_of_record(RunRecord.read(RECORD | changes)) == ()
 
 
 @pytest.mark.parametrize(
@@ -145,3 +156,102 @@ def test_a_record_of_no_looks(changes: dict[str, Any]) -> None:
 )
 def test_which_looks_count_together(changes: dict[str, Any], together: bool) -> None:
     assert look().counts_with(look(**changes)) is together
+
+
+def look_of(runs_dir: Path, id_: str, at: str = "noon", **changes: Any) -> int:
+    """A run that looks once more, as `final` and `evaluate` do; the look's number."""
+    run = RunDirectory(runs_dir / id_)
+    if run.is_run():
+        record = run.read_record()
+    else:
+        run.path.mkdir(parents=True)
+        source = {"name": "reuters.npz", "sha256": "1f"}
+        record = RunRecord.read(
+            {"id": id_, "name": "reuters", "status": "completed", "data": [source], **changes}
+        )
+    record.test_uses = [*record.test_uses, TestUse(command="final", at=at)]
+    number, problem = count_look(runs_dir, looks_of_record(record)[-1])
+    assert problem is None
+    run.write_record(record)
+    return number
+
+
+def total(runs_dir: Path, id_: str) -> int | None:
+    return all_looks(runs_dir).of_record(RunDirectory(runs_dir / id_).read_record())
+
+
+def test_looks_are_numbered_over_all_runs_of_a_name(tmp_path: Path) -> None:
+    assert [look_of(tmp_path, "a"), look_of(tmp_path, "b"), look_of(tmp_path, "a", "later")] == [1, 2, 3]
+    assert look_of(tmp_path, "c", name="wide") == 1
+    assert look_of(tmp_path, "d", data=[{"name": "imdb.npz", "sha256": "2e"}]) == 1
+    assert [total(tmp_path, id_) for id_ in "abcd"] == [3, 3, 1, 1]
+
+
+def test_a_deleted_run_has_looked_all_the_same(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    look_of(tmp_path, "b")
+    delete_run(RunDirectory(tmp_path / "a"), tmp_path)
+    shutil.rmtree(tmp_path / "b")
+    assert look_of(tmp_path, "c") == 3
+
+
+def test_without_the_ledger_the_records_count(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    look_of(tmp_path, "b")
+    delete_run(RunDirectory(tmp_path / "b"), tmp_path)
+    (tmp_path / LEDGER).unlink()
+    looks = all_looks(tmp_path)
+    assert len(looks.looks) == 1
+    assert looks.problem == (
+        f"{tmp_path / LEDGER} is missing: looks at a test set are counted from the runs' own records, so "
+        "looks by deleted runs are not included."
+    )
+    counted = count_look(tmp_path, replace(looks.looks[0], run="c"))
+    assert counted == (2, looks.problem)
+    assert all_looks(tmp_path).problem is None  # there is one again, and it has been said
+
+
+def test_deleting_a_run_older_than_the_ledger_writes_its_looks_there(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    look_of(tmp_path, "a", "later")
+    (tmp_path / LEDGER).unlink()
+    delete_run(RunDirectory(tmp_path / "a"), tmp_path)
+    assert look_of(tmp_path, "b") == 3
+
+
+def test_a_copied_run_has_not_looked_again(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    assert look_of(tmp_path, "b") == 2
+    (tmp_path / LEDGER).unlink()
+    assert total(tmp_path, "b") == 2
+
+
+def test_runs_that_never_looked_need_no_ledger(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "a")
+    run.path.mkdir()
+    run.write_record(RunRecord(id="a", name="reuters", status="completed", test_uses=[]))
+    looks = all_looks(tmp_path)
+    assert (looks.looks, looks.problem) == ((), None)
+    assert looks.of_record(run.read_record()) is None
+    assert all_looks(tmp_path / "nowhere").looks == ()
+
+
+def test_a_ledger_that_cannot_be_written_is_said_and_the_record_counts(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    (tmp_path / LEDGER).unlink()
+    (tmp_path / LEDGER).mkdir()
+    number, problem = count_look(tmp_path, Look("reuters", ("1f",), "reuters", "b", "final", "later"))
+    assert number == 2
+    assert problem == (
+        f"Cannot write {tmp_path / LEDGER}: Is a directory. The look is counted only in the run's record."
+    )
+
+
+def test_a_list_tells_a_run_s_looks_and_its_last_number(tmp_path: Path) -> None:
+    look_of(tmp_path, "a")
+    record = RunDirectory(tmp_path / "a").read_record()
+    record.test_uses = [TestUse(command="final", at="noon", look=7)]
+    RunDirectory(tmp_path / "a").write_record(record)
+    (summary,) = list_runs(tmp_path)
+    assert (summary.look, len(looks_of_record(summary.record))) == (7, 1)

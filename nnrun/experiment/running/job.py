@@ -1,0 +1,317 @@
+"""Everything that a run needs before it trains: settings, data, networks, and what each of them learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnrun.data import Dataset
+from nnrun.data.preprocess.unknown_values import Unknown
+from nnrun.experiment.finished.load_run import refuse_changed_data
+from nnrun.experiment.predicting.unknown_rows import tell_unknown_in_validation, unknown_in_test_set
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.setup.baseline import baseline, mean_of
+from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
+from nnrun.experiment.setup.load_data import load_data
+from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
+from nnrun.experiment.setup.out_of_memory import in_words
+from nnrun.experiment.setup.rare_classes import rare_class_warning
+from nnrun.model.inputs import DenseInputs
+from nnrun.records import Member, MemberType, read_weights_file
+from nnrun.records.run_record import ChosenFrom, TrialOfSweep
+from nnrun.spec import schema
+from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.dataset_facts import dataset_facts
+from nnrun.spec.score_columns import chooser
+from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
+from nnrun.training.deterministic import deterministic
+from nnrun.training.device import threads_for
+from nnrun.training.problem import TrainingProblem
+
+Weights = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how and where an experiment runs, and not what it computes.
+
+    Attributes:
+        command: what the record calls it: `train`, `kfold` or `final`.
+        runs_dir: where the run's folder is made.
+        data_dir: where data files are looked for first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        smoke: two epochs on a few hundred generated rows.
+        selection: which networks: all, a single fold, several seeds.
+        parent: the id of the run or sweep that this one comes from.
+        trial: of a trial its number and values; `parent` is then its sweep.
+        monitor: the column that chooses the best epoch; default: what the spec says.
+        parent_data: name → SHA-256 of that run's data, which must be the same.
+        chosen_from: what decided the number of epochs, where the parent's validation did.
+        use_test_set: score the network on the test set at the end.
+        compile: whether to compile training steps: `auto`, `on` or `off`.
+        reproduces: the id of the run that this one repeats.
+        threads: how many CPU threads; default: what was asked for, or what the work is worth.
+        keep_every_epoch: keep the state after each, and not only where a second has passed.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
+    """
+
+    command: str
+    runs_dir: Path
+    data_dir: Path | None = None
+    device: str = "auto"
+    smoke: bool = False
+    selection: Selection = EVERYTHING
+    parent: str | None = None
+    trial: TrialOfSweep | None = None
+    monitor: str | None = None
+    parent_data: Mapping[str, str] | None = None
+    chosen_from: ChosenFrom | None = None
+    use_test_set: bool = False
+    compile: Policy = "auto"
+    reproduces: str | None = None
+    threads: int | None = None
+    keep_every_epoch: bool = False
+    allow_unknown: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run that can be trained, and what its record says of that.
+
+    Attributes:
+        spec, settings, listener: as `run_experiment` has them.
+        dataset: the data.
+        groups: its folds or seeds: those of a group train as replicas.
+        baseline_scores: measure → score of the best constant.
+        device: where it trains.
+        compiled: whether its training steps are.
+        memory: what it will take.
+        networks_at_once: networks that a training step updates, those of other runs included: their number
+            decides how sums are rounded.
+        unknown: what the test rows hold that training never saw, where they are to be used.
+    """
+
+    spec: schema.ExperimentSpec
+    settings: Settings
+    dataset: Dataset
+    groups: tuple[Group, ...]
+    baseline_scores: Mapping[str, float]
+    device: torch.device
+    compiled: bool
+    listener: Listener
+    memory: Memory
+    networks_at_once: int
+    unknown: Sequence[Unknown] = ()
+
+    @property
+    def member_type(self) -> MemberType | None:
+        """What tells the networks apart: a column and folders are named for it. None where there is one."""
+        return self.settings.selection.member_type(self.spec)
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The column that chooses the best epoch; None where nothing is validated."""
+        return self.settings.monitor or chooser(self.spec)
+
+    @property
+    def member_ids(self) -> list[int]:
+        """The indices of all folds, or all seeds, ascending; [0] for a run of one network."""
+        return sorted(member.id for group in self.groups for member in group.members)
+
+    def member(self, member_id: int) -> Member | None:
+        """The name of one network in the record; None for the only one."""
+        return None if self.member_type is None else Member(self.member_type, member_id)
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedGroup:
+    """A group of networks, and how they learn.
+
+    Attributes:
+        group: the replicas.
+        choice: which backend computes its steps.
+        problem: what they learn; None where it is made when it trains, because the rows of all groups would
+            take too much memory together.
+    """
+
+    group: Group
+    choice: Choice
+    problem: TrainingProblem | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is trained, one group after the other.
+
+    Attributes:
+        groups: in this order.
+        given: weights to start from, as a file has them; None for new ones.
+        threads: how many CPU threads compute.
+    """
+
+    groups: Sequence[PlannedGroup]
+    given: Weights | None
+    threads: int
+
+
+@contextmanager
+def computing(device: torch.device, repeatable: bool) -> Iterator[None]:
+    """Record gradients, whatever the caller has switched off; compute deterministically if `repeatable`."""
+    with torch.inference_mode(False), torch.enable_grad(), deterministic(device, repeatable):
+        yield
+
+
+def prepare_job(
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    device: torch.device,
+    listener: Listener,
+    dataset: Dataset | None = None,
+) -> tuple[Job, Plan]:
+    """Load the data, fit the preprocessing, build the networks, and decide how they train.
+
+    Args:
+        spec: what to train.
+        settings: how and where.
+        device: the one that the settings mean.
+        listener: is told what happens.
+        dataset: the spec's data, where they are loaded already.
+
+    Raises:
+        DataError: the data are missing or do not suit the spec.
+        UsageError: there is no such fold, or the steps cannot be compiled as the settings demand.
+        NnrunError: there is not enough memory.
+    """
+    refuse_what_is_not_allowed(spec)
+    dataset = _load(spec, settings, device, listener) if dataset is None else dataset
+    if settings.parent_data is not None:
+        parent = settings.parent or "the run"
+        another = settings.use_test_set
+        refuse_changed_data(dataset, settings.parent_data, parent, another_test_file=another)
+    for source in dataset.sources:
+        listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
+    groups = prepare_groups(spec, dataset, settings.selection)
+    member_type = settings.selection.member_type(spec)
+    members = [member for group in groups for member in group.members]
+    if settings.command != "final" and settings.trial is None and not settings.smoke:
+        warning = rare_class_warning(spec, dataset)
+        if warning is not None:
+            listener.message(f"warning: {warning}")
+    tell_unknown_in_validation(dataset, members, member_type, listener)
+    unknown: Sequence[Unknown] = ()
+    if settings.use_test_set and dataset.test is not None:
+        fitted = [member.fitted for member in members]
+        allowed = settings.allow_unknown or settings.smoke
+        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
+    given = given_weights(spec, groups)
+    if len(groups) > 1:
+        why = _why_in_turn(groups, member_type or "replica")
+        listener.message(f"{why}, with the same results")
+    planned: list[PlannedGroup] = []
+    threads: list[int] = []
+    constants: list[dict[str, float]] = []
+    row_bytes: list[int] = []
+    for group in groups:
+        problem = _problem_without_rows(spec, group, dataset, device)
+        planned.append(plan_group(spec, group, problem, settings.compile))
+        threads.append(threads_for(work_per_step(group, problem)))
+        constants += baselines(problem, group)
+        row_bytes.append(problem.bytes_per_network)
+    listener.detail(planned[0].choice.reason)
+    memory = estimate_memory(spec, dataset, groups, max(row_bytes))
+    refuse_what_does_not_fit(memory, device, listener.message)
+    job = Job(
+        spec=spec,
+        settings=settings,
+        dataset=dataset,
+        groups=groups,
+        baseline_scores=mean_of(constants),
+        device=device,
+        compiled=planned[0].choice.compiled,
+        listener=listener,
+        memory=memory,
+        networks_at_once=max(len(group.members) for group in groups),
+        unknown=unknown,
+    )
+    return job, Plan(planned, given, settings.threads or max(threads))
+
+
+def _load(
+    spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
+) -> Dataset:
+    """The spec's data. Our own C++ is compiled meanwhile, where it looks as if the run will want it."""
+    rows = None if settings.smoke else dataset_facts(spec.dataset).train_rows
+    if rows is not None:
+        begin_compiling(settings.compile, spec, rows, device)
+    dataset = load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
+    if rows is None:
+        begin_compiling(settings.compile, spec, len(dataset.train), device)
+    return dataset
+
+
+def _problem_without_rows(
+    spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device
+) -> TrainingProblem:
+    """What a group learns; of groups whose rows would take too much memory together without dense rows."""
+    if group.bytes_if_stacked is None or group.fitted[0].sparse:
+        return training_problem(spec, group, dataset, device)
+    # Of tensors on the device `meta` there is all but their values.
+    rows = DenseInputs(torch.empty((1, len(dataset.train), group.fitted[0].width), device="meta"))
+    return training_problem(spec, group, dataset, device, rows)
+
+
+def plan_group(
+    spec: schema.ExperimentSpec, group: Group, problem: TrainingProblem, policy: Policy
+) -> PlannedGroup:
+    """Choose the backend of a group; its problem is kept where the rows of all groups fit together."""
+    steps = spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
+    choice = choose(policy, problem, steps)
+    return PlannedGroup(group, choice, problem if group.bytes_if_stacked is None else None)
+
+
+def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
+    """Why there are several groups and how these train."""
+    taken = [group.bytes_if_stacked for group in groups if group.bytes_if_stacked is not None]
+    if taken:
+        return (
+            f"the rows of all {member_type}s would take {in_words(max(taken))} side by side: {member_type}s "
+            "train one after the other"
+        )
+    return (
+        f"after preprocessing, the number of inputs or the vocabulary is not the same in all {member_type}s: "
+        f"they train in {len(groups)} groups, one after the other"
+    )
+
+
+def work_per_step(group: Group, problem: TrainingProblem) -> int:
+    """Multiplications of one forward step of all replicas."""
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
+
+
+def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:
+    """The weights to start from, which fit the networks; None where the spec names none."""
+    if spec.init_weights is None:
+        return None
+    given = read_weights_file(Path(spec.init_weights))
+    for group in groups:
+        group.network.check_weights(given, spec.init_weights)
+    return given
+
+
+def baselines(problem: TrainingProblem, group: Group) -> list[dict[str, float]]:
+    """The constant predictor's scores for each network, on its validation rows, or on its training rows."""
+    return [
+        baseline(
+            problem,
+            replica_index,
+            fold.train_rows,
+            fold.validation_rows if len(fold.validation_rows) else fold.train_rows,
+        )
+        for replica_index, fold in enumerate(group.folds)
+    ]

@@ -1,0 +1,249 @@
+"""Training the networks of one run, or of several runs side by side, and recording it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from nnrun.errors import NnrunError
+from nnrun.experiment.finished.verdict import min_delta_of_best
+from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
+from nnrun.experiment.running.job import Plan, PlannedGroup
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, recording
+from nnrun.experiment.running.score import known_targets, score
+from nnrun.experiment.setup.cautions import cautions
+from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.interrupts import stopping_between_batches, uninterrupted
+from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set
+from nnrun.spec import schema
+from nnrun.spec.score_columns import directions
+from nnrun.training.backends.choice import make_engine
+from nnrun.training.device import cpu_setup
+from nnrun.training.engine import Engine
+from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
+from nnrun.validation.summary import monitor_mode
+
+
+def train_runs(
+    openings: Sequence[AbstractContextManager[ActiveRun]], plan: Plan, state: CheckpointState | None = None
+) -> list[RunDirectory]:
+    """Train every group, record each epoch, then score the test set where a run's settings ask for it.
+
+    Args:
+        openings: each gives a run and sees to it that its record says how it ends. Of several runs each has
+            one network: the replica of its position in the plan's only group. One that diverges says so in
+            its record, and the others go on.
+        plan: what is trained.
+        state: what the only run resumes from; None for new runs.
+
+    Raises:
+        RunInterrupted: the user stopped it (a KeyboardInterrupt); all runs say so and keep what there was.
+    """
+    with ExitStack() as stack:
+        runs = [stack.enter_context(opening) for opening in openings]
+        stack.enter_context(cpu_setup(plan.threads))
+        _train_groups(runs, plan, state)
+        for run in runs:
+            _score_test_set(run)
+    return [run.directory for run in runs]
+
+
+def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
+    first = runs[0]
+    ids: list[dict[int, int]] = [{position: 0} for position in range(len(runs))]
+    if len(runs) == 1:
+        ids = [{member_id: member_id for member_id in first.job.member_ids}]
+    with ExitStack() as stack:
+        recorders = [
+            stack.enter_context(recording(run, own, state)) for run, own in zip(runs, ids, strict=True)
+        ]
+        checkpointer, settings = None, first.job.settings
+        # Trials are quickly trained again, and the checkpoints of many would fill the disk.
+        if len(runs) == 1 and settings.trial is None:
+            checkpointer = Checkpointer(
+                run=first.directory,
+                record=first.record,
+                history=recorders[0].history,
+                use_test_set=settings.use_test_set,
+                resumed_from=state,
+                every_epoch=settings.keep_every_epoch,
+            )
+        for index, planned in enumerate(plan.groups):
+            if state is not None and index < state.group:
+                continue  # it had ended
+            if checkpointer is not None:
+                checkpointer.group = index
+            # Nothing holds the rows or the networks of a group when it has ended.
+            train_group(planned.group, _engine(first, planned, plan), recorders, checkpointer)
+            if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
+                first.directory.write_record(first.record)
+        for run in runs:
+            run.directory.refuse_if_gone()
+
+
+def _engine(run: ActiveRun, planned: PlannedGroup, plan: Plan) -> Engine:
+    job, group = run.job, planned.group
+    problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
+    first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
+    return make_engine(planned.choice, problem, first_weights, job.listener.message)
+
+
+def _score_test_set(run: ActiveRun) -> None:
+    job, record = run.job, run.record
+    if not job.settings.use_test_set or job.dataset.test is None:
+        return
+    if not record.test_uses:  # else it was stopped between the look and its score
+        look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
+    fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
+    weights = run.directory.read_weights()
+    scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
+    record.test, record.baseline, record.baseline_on = scored.scores, scored.baseline, "test"
+    record.test_epoch = record.weights_epoch
+    record.take(cautions(record, job.spec, job.dataset.train))
+
+
+@dataclass(eq=False)
+class _LastRows:
+    """The weights that belong to the last row of each network's history, by the trainer's ids.
+
+    The trainer may be an epoch ahead of the history when it is interrupted.
+    """
+
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    epochs: dict[int, int] = field(default_factory=dict)
+    best: dict[int, BestWeights] = field(default_factory=dict)
+
+    def take(self, epoch: EpochRecord) -> None:
+        """The rows of an epoch were written."""
+        self.weights.update(epoch.weights)
+        self.epochs.update(dict.fromkeys(epoch.weights, epoch.epoch))
+        self.best.update(epoch.best)
+
+    def endings(self, trainer: Trainer) -> dict[int, Ending]:
+        """How each network ended, as its files tell it."""
+        for member_id in trainer.stopped_epochs:
+            self.weights[member_id] = trainer.finished[member_id]
+            self.epochs[member_id] = trainer.finished_epochs[member_id]
+        found = {}
+        for member_id, weights in self.weights.items():
+            epoch, best = self.epochs[member_id], self.best.get(member_id)
+            restored = member_id in trainer.restored
+            last = not restored or epoch == trainer.last_epochs[member_id]
+            is_best = best is not None and best.epoch == epoch
+            found[member_id] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
+        return found
+
+
+def train_group(
+    group: Group, engine: Engine, recorders: Sequence[Recorder], checkpointer: Checkpointer | None = None
+) -> None:
+    """Train one group; its weights are kept however it ends.
+
+    Args:
+        group: the replicas.
+        engine: holds them.
+        recorders: one for each run that the replicas belong to.
+        checkpointer: keeps the state at the end of epochs, and may have one to resume from.
+    """
+    trainer, last = _trainer(group, engine, recorders), _LastRows()
+    listener = recorders[0].run.job.listener
+
+    def keep_ends() -> None:
+        endings = last.endings(trainer)
+        for recorder in recorders:
+            recorder.ended(group, recorder.own(trainer.stopped_epochs), recorder.own(endings))
+
+    try:
+        with stopping_between_batches():
+            if checkpointer is not None:
+                checkpointer.start(trainer)
+                last = _resumed(trainer, recorders[0])
+            for epoch in trainer.epochs():
+                parts = dict(_parts(epoch, recorders))
+                with uninterrupted():  # the weights that are kept are those of the last row
+                    for recorder, part in parts.items():
+                        recorder.epoch(part)
+                        for reason in recorder.own(trainer.diverged).values():
+                            recorder.diverged(reason)
+                    last.take(epoch)
+                    if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
+                        checkpointer.epoch_ended(trainer)
+                for recorder, part in parts.items():
+                    recorder.run.job.listener.epoch(part)
+    except BaseException as reason:
+        with uninterrupted():
+            # Where later epochs of before are still in the history, their weights stay as well.
+            if not any(recorder.history.is_behind for recorder in recorders):
+                _despite(reason, listener, keep_ends)
+            if checkpointer is not None:
+                _despite(reason, listener, checkpointer.write)
+        raise
+    last.weights, last.epochs = trainer.finished, trainer.finished_epochs
+    keep_ends()
+
+
+def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Trainer:
+    job = recorders[0].run.job
+    spec, best_by = job.spec, job.chosen_by
+    own, stopping = directions(spec), spec.early_stopping
+    rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
+    plateaus = [p for p in spec.learning_rate_schedule if isinstance(p, schema.ReduceOnPlateau)]
+    return Trainer(
+        engine=engine,
+        replicas=[
+            Replica(m.id, m.fold.train_rows, m.fold.validation_rows, m.source, rates[m.id])
+            for m in group.members
+        ],
+        schedule=Schedule(
+            epochs=spec.epochs,
+            shuffle=spec.shuffle,
+            learning_rate=spec.optimizer.learning_rate,
+            early_stopping=stopping,
+            maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
+            best_by=best_by,
+            best_maximize=best_by is not None and monitor_mode(best_by, own) == "max",
+            best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
+            rates=spec.learning_rate_schedule,
+            rates_maximize=any(monitor_mode(plateau.monitor, own) == "max" for plateau in plateaus),
+        ),
+        kind=job.member_type or "replica",
+        leave_out_diverged=len(recorders) > 1,
+    )
+
+
+def _resumed(trainer: Trainer, recorder: Recorder) -> _LastRows:
+    """What a trainer holds that was resumed; of networks whose weights have been written only the best."""
+    last = _LastRows(best=dict(trainer.best))
+    for member_id, epoch in trainer.finished_epochs.items():
+        if not recorder.run.directory.has_weights(recorder.run.job.member(member_id)):
+            last.weights[member_id], last.epochs[member_id] = trainer.finished[member_id], epoch
+    return last
+
+
+def _parts(epoch: EpochRecord, recorders: Sequence[Recorder]) -> Iterator[tuple[Recorder, EpochRecord]]:
+    """What an epoch tells of each run, its networks by their ids there; nothing of those that have ended."""
+    for recorder in recorders:
+        if rows := recorder.own(epoch.rows):
+            yield (
+                recorder,
+                replace(
+                    epoch,
+                    rows=rows,
+                    learning_rates=recorder.own(epoch.learning_rates),
+                    weights=recorder.own(epoch.weights),
+                    best=recorder.own(epoch.best),
+                ),
+            )
+
+
+def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]) -> None:
+    """Keep something although the training has ended by `reason`, which a failure must not hide."""
+    try:
+        keep()
+    except NnrunError as error:
+        if error is not reason and str(error) != str(reason):
+            listener.message(f"warning: {error}")

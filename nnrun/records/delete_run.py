@@ -1,0 +1,70 @@
+"""Deleting a run's folder, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from nnrun.errors import DataError, LockedError, NnrunError, UsageError
+from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+from nnrun.records.test_set_uses import append_looks, looks_of_record, read_ledger
+
+
+def delete_run(run: RunDirectory, runs_dir: Path) -> None:
+    """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
+
+    A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
+    Its looks at a test set stay counted: those that the ledger lacks are written there first.
+    """
+    refuse_to_delete(run, runs_dir)
+    with run.owned():
+        known = read_ledger(runs_dir).looks
+        missing = [look for look in looks_of_record(run.read_record()) if look not in known]
+        if missing:
+            append_looks(runs_dir, missing)
+        for left in runs_dir.glob(".*.deleted"):  # by a process that was killed while it deleted
+            id_ = left.name.removeprefix(".").removesuffix(".deleted")
+            if RUN_ID.fullmatch(id_) and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+        doomed = run.path.with_name(f".{run.id}.deleted")
+        try:
+            run.path.rename(doomed)  # one step, so that no half of a run is ever listed
+            with contextlib.suppress(FileNotFoundError):  # another process may be clearing up as above
+                shutil.rmtree(doomed)
+        except OSError as error:
+            raise NnrunError(f"Cannot delete {run.path}: {error.strerror}.") from error
+
+
+def refuse_to_delete(run: RunDirectory, runs_dir: Path) -> None:
+    """Raise an error where `delete_run` would refuse; deletes nothing.
+
+    Raises:
+        UsageError: it is not beyond doubt a run of ours.
+        LockedError: a process is working on it.
+    """
+    refusal = _why_not_delete(run, runs_dir)
+    if refusal:
+        raise UsageError(f"{run.path} was not deleted: {refusal}.")
+    if run.is_owned():
+        raise LockedError(f"{run.path} was not deleted: another process is working on it. Stop it first.")
+
+
+def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
+    if run.path.is_symlink():
+        return "it is a link, not a folder"
+    if not os.path.isdir(run.path):
+        return "there is no such folder"
+    if run.path.resolve().parent != runs_dir.resolve():
+        return f"it is not directly under {runs_dir} (--runs-dir says where runs are)"
+    if not run.is_run() or (run.path / RECORD).is_symlink():
+        return "it has no run.json, so it may not be a run; delete it by hand if you are sure"
+    try:
+        record = run.read_record()
+    except DataError as error:
+        return f"its record cannot be read ({str(error).rstrip('.')}); delete it by hand if you are sure"
+    recorded = record.malformed.get("id", record.id)
+    if recorded != run.path.resolve().name:
+        return f"its run.json says id {recorded!r}; delete it by hand if you are sure"
+    return None

@@ -1,0 +1,346 @@
+"""run.json as a typed record: what is known of a run, its fields in the order of the file.
+
+A field that was never set is left out of the file, so a record holds only what has been found out so far.
+A file may have been damaged, edited, or written by an older nnrun: `RunRecord.read` leaves out what is not of
+a field's type, as if it had never been written, and so never fails on a JSON object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
+
+from nnrun.records.atomic_files import plain
+from nnrun.records.member import Member, MemberType, member_of_folder
+
+VERSION = 1
+"""Of the format of run.json. A file of a higher version is not read."""
+
+RunStatus = Literal["running", "completed", "interrupted", "failed", "diverged"]
+
+_SKIP_MALFORMED = "skip malformed fields"
+
+
+def now() -> str:
+    """The time, as records hold it: ISO 8601 in UTC, fine enough to tell which of two runs began first."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _finite_scores(value: object) -> object:
+    """The entries that are numbers; None for NaN and infinity, which JSON has no word for."""
+    if not isinstance(value, Mapping):
+        return value
+    numbers = {name: of for name, of in value.items() if of is None or _is_number(of)}
+    return {name: None if of is None or not math.isfinite(of) else float(of) for name, of in numbers.items()}
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float)
+
+
+def _by_member(value: object) -> object:
+    """Member id → epoch. The file has the epoch alone for a run of one network, and JSON makes keys texts."""
+    if isinstance(value, Mapping):
+        return {int(member_id): epoch for member_id, epoch in value.items() if epoch is not None}
+    return {} if value is None else {0: value}
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Scores = Annotated[Mapping[str, float | None], BeforeValidator(_finite_scores)]
+"""Column of the history, or measure → value; None for one that is not finite."""
+MemberEpochs = Annotated[Mapping[int, Count], BeforeValidator(_by_member)]
+"""Fold index or seed → epoch; the only network of a run has the id 0."""
+Pairs = Mapping[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
+
+T = TypeVar("T")
+
+
+def _skip_malformed(value: Any, handler: Callable[[Any], T], info: ValidationInfo) -> T:
+    """Where a file is read, leave out the fields of an object, or the items of a list, that are malformed."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        malformed = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+        if info.context == _SKIP_MALFORMED and isinstance(value, Mapping):
+            return handler({name: of for name, of in value.items() if name not in malformed})
+        if info.context == _SKIP_MALFORMED and isinstance(value, list):
+            return handler([of for index, of in enumerate(value) if index not in malformed])
+        raise
+
+
+class _Record(BaseModel):
+    """A JSON object of run.json. Keys of other versions are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        return _skip_malformed(value, handler, info)
+
+
+Item = TypeVar("Item", bound=_Record)
+Records = Annotated[list[Item], WrapValidator(_skip_malformed)]
+
+
+class RowCounts(_Record):
+    """Rows of the first fold, and of each part the least and the most where folds differ."""
+
+    train: Count = 0
+    validation: Count = 0
+    test: Count = 0
+    ranges: dict[str, list[Count]] = {}
+
+
+class DataRecord(_Record):
+    """A file, or a bundled data set, that the rows came from."""
+
+    name: str = ""
+    sha256: str = ""
+    rows: Count | None = None
+    note: str = ""
+
+
+class CodeRecord(_Record):
+    """A module of the user's own code that the spec names."""
+
+    objects: list[str] = []
+    module: str
+    file: str | None = None
+    sha256: str | None = None
+
+
+class TrialOfSweep(_Record):
+    """Which trial of a sweep a run is: its number from 1, and key of the spec → value."""
+
+    number: Count
+    values: dict[str, Any] = {}
+
+
+class ChosenFrom(_Record):
+    """Why a final run trains for as long as it does.
+
+    Attributes:
+        parent: the id of the run whose validation chose.
+        column: the validated column that chose.
+        epoch: its best epoch, from 1.
+        smoothed: whether the curve was smoothed first, as the mean over several networks is.
+        smoothed_over: over about how many epochs; None where it was not.
+    """
+
+    parent: str
+    column: str
+    epoch: Count
+    smoothed: bool = False
+    smoothed_over: Count | None = None
+
+
+class TestUse(_Record):
+    """One use of a test set by a run; `look` counts those by all experiments of its name, from 1."""
+
+    __test__ = False  # its name begins as pytest's classes do
+
+    command: str = ""
+    at: str = ""
+    data: str | None = None
+    look: Count | None = None
+
+
+class MemberRecord(_Record):
+    """A fold or a seed: its scores at the best epoch of all and at its own last epoch, and its epochs."""
+
+    member: str
+    best: Scores = {}
+    last: Scores = {}
+    epochs: Count | None = None
+
+    @property
+    def id(self) -> int | None:
+        """The fold's index, or the seed."""
+        named = member_of_folder(self.member)
+        return None if named is None else named.id
+
+
+class NearPerfect(_Record):
+    """A score that is close to perfect, and the column of a table that may explain it.
+
+    Attributes:
+        score, value: the score.
+        column: the column that predicts the target best by itself.
+        alone: the score of the column alone, on training rows.
+    """
+
+    score: str
+    value: float
+    column: str
+    alone: float
+
+
+class Resumption(_Record):
+    """When a run was resumed, after which epoch, and the conditions (`then`, `now`) that had changed."""
+
+    at: str | None = None
+    after_epoch: Count = 0
+    inexact: dict[str, dict[str, Any]] = {}
+
+
+class RunRecord(_Record):
+    """What run.json holds.
+
+    Attributes:
+        networks_at_once: networks that a training step updates: their number decides how sums are rounded.
+        started, ended: ISO 8601, with the time zone.
+        parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
+        folds, seeds: of the networks, ascending; None for a run of one network.
+        epochs, epochs_run: that were asked for, and that were trained.
+        chosen_by: the column that chooses the best epoch; None where nothing is validated.
+        parameters: of one network.
+        directions: custom metric → whether it is better the higher it is.
+        unknown: what the test rows hold that training never saw.
+        baseline: measure → score of the best constant, on the rows that `baseline_on` names.
+        stopped_early: the epoch at which early stopping ended each network.
+        weights_epoch, best_weights_epoch, test_epoch: of the weights that were kept, of those of each
+            network's own best epoch, and of those that were tested.
+        best, last: scores at the best and at the last epoch, of several networks their mean; `*_std` the
+            deviation over them, `best_interval` the 95 % interval of the mean.
+        smoothed_over: over about how many epochs the curve was smoothed before its best was found.
+        not_trained: folds or seeds without an epoch in the history.
+        not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        error: why the run did not complete, as a sentence.
+    """
+
+    version: Count = VERSION
+    id: str | None = None
+    name: str | None = None
+    command: str | None = None
+    status: RunStatus | None = None
+    seed: Count | None = None
+    device: str | None = None
+    threads: Count | None = None
+    deterministic: bool = False
+    compiled: bool | None = None
+    networks_at_once: Count | None = None
+    started: str | None = None
+    ended: str | None = None
+    smoke: bool = False
+    parent: str | None = None
+    reproduces: str | None = None
+    sweep: str | None = None
+    trial: TrialOfSweep | None = None
+    chosen_from: ChosenFrom | None = None
+    folds: list[Count] | None = None
+    seeds: list[Count] | None = None
+    epochs: Count | None = None
+    epochs_run: Count = 0
+    chosen_by: str | None = None
+    rows: RowCounts = RowCounts()
+    parameters: Count | None = None
+    data: Records[DataRecord] = []
+    versions: Mapping[str, str | None] = {}
+    git_commit: str | None = None
+    directions: dict[str, bool] = {}
+    custom: Records[CodeRecord] = []
+    test_uses: Records[TestUse] = []
+    unknown: list[dict[str, Any]] = []
+    baseline: Scores = {}
+    baseline_on: str | None = None
+    stopped_early: MemberEpochs = {}
+    weights_epoch: MemberEpochs = {}
+    best_weights_epoch: MemberEpochs = {}
+    training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    best_epoch: Count | None = None
+    best: Scores = {}
+    last: Scores = {}
+    last_epoch: Count | None = None
+    last_std: Scores = {}
+    members: Records[MemberRecord] = []
+    smoothed_over: Count | None = None
+    verdict: str | None = None
+    best_std: Scores = {}
+    best_interval: Pairs = {}
+    not_trained: list[Count] = []
+    not_better_than_baseline: Pairs = {}
+    near_perfect: NearPerfect | None = None
+    test: Scores = {}
+    test_epoch: MemberEpochs = {}
+    test_members: Mapping[str, Scores] | None = None
+    test_ensemble: Scores | None = None
+    test_std: Scores = {}
+    resumed: Records[Resumption] = []
+    error: str | None = None
+    _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> RunRecord:
+        """The fields of a JSON object that are what nnrun writes there."""
+        record = cls.model_validate(dict(found), context=_SKIP_MALFORMED)
+        unread = found.keys() & cls.model_fields.keys() - record.model_fields_set
+        record._malformed = {name: of for name, of in found.items() if name in unread}
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that were set, as run.json has them; what was malformed there stays as it was found."""
+        found = self.model_dump(exclude_unset=True)
+        for name in ("weights_epoch", "best_weights_epoch", "test_epoch"):
+            if name in found and self.member_type is None:
+                found[name] = next(iter(found[name].values()), None)
+        document: dict[str, Any] = plain({"version": VERSION, **found})
+        return {**document, **{name: of for name, of in self._malformed.items() if name not in found}}
+
+    def take(self, other: RunRecord) -> None:
+        """Set every field that `other` has set."""
+        for name in other.model_fields_set | set(other.model_extra or {}):
+            setattr(self, name, getattr(other, name))
+
+    def unset(self, *names: str) -> None:
+        """Leave fields out of the file, as if they had never been set."""
+        for name in names:
+            setattr(self, name, type(self).model_fields[name].get_default(call_default_factory=True))
+            self.model_fields_set.discard(name)
+
+    @property
+    def malformed(self) -> Mapping[str, Any]:
+        """Key → value of what the file holds that is not of its field's type."""
+        return self._malformed
+
+    @property
+    def member_type(self) -> MemberType | None:
+        """What tells the networks apart; None for a run of one network."""
+        return "fold" if self.folds else "seed" if self.seeds else None
+
+    @property
+    def member_ids(self) -> list[int]:
+        """The folds or seeds; empty for a run of one network."""
+        return self.folds or self.seeds or []
+
+    @property
+    def named_members(self) -> list[Member | None]:
+        """The networks by name, ascending; [None] for a run of one network."""
+        kind = self.member_type
+        return [None] if kind is None else [Member(kind, member_id) for member_id in sorted(self.member_ids)]
+
+    @property
+    def data_hashes(self) -> dict[str, str]:
+        """Name → SHA-256 of the data."""
+        return {data.name: data.sha256 for data in self.data}
+
+    @property
+    def code_hashes(self) -> dict[str, str | None]:
+        """Module → SHA-256 of the custom code."""
+        return {code.module: code.sha256 for code in self.custom}

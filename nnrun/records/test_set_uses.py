@@ -1,0 +1,246 @@
+"""How often experiments of one name have looked at a test set, counted over the runs of a folder.
+
+Each look stands in the run's own record and as a line of .test-uses.jsonl, in order, which outlives the runs:
+deleting one that disappointed does not take back that it was tested.
+
+    {"data": "reuters", "sha256": ["..."], "name": "reuters", "run": "<id>", "command": "final", "at": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from nnrun.errors import NnrunError
+from nnrun.records.index import RunSummary, list_runs
+from nnrun.records.run_directory import RunDirectory
+from nnrun.records.run_record import RunRecord, TestUse, now
+
+LEDGER = ".test-uses.jsonl"
+
+_INSTEAD = (
+    "looks at a test set are counted from the runs' own records, so those of deleted runs may be missing."
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One use of a test set.
+
+    Attributes:
+        data: the data set, as a spec names it.
+        sha256: of the files behind it.
+        name: the experiment's name.
+        run: the run's id.
+        command: `final`, `evaluate` or `predict`.
+        at: when, as the run's record has it.
+    """
+
+    data: str
+    sha256: tuple[str, ...]
+    name: str
+    run: str
+    command: str
+    at: str
+
+    def counts_with(self, other: Look) -> bool:
+        """Whether both are at the same test set (they share a file) by experiments of one name."""
+        return self.name == other.name and not set(self.sha256).isdisjoint(other.sha256)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looks at test sets: those of the ledger, or all that a folder of runs knows of.
+
+    Attributes:
+        looks: in the order in which they were written.
+        problem: why some may be missing, as a sentence; None where all is well.
+        exists: whether there is a ledger.
+    """
+
+    looks: tuple[Look, ...] = ()
+    problem: str | None = None
+    exists: bool = True
+
+    def like(self, look: Look) -> int:
+        """How many looks there were at this look's test set by experiments of its name, itself included."""
+        return sum(other.counts_with(look) for other in self.looks)
+
+    def of_record(self, record: RunRecord) -> int | None:
+        """The same for the last look of a run, by its record; None for a run that has not looked."""
+        own = looks_of_record(record)
+        return self.like(own[-1]) if own else None
+
+
+def looks_of_record(record: RunRecord) -> tuple[Look, ...]:
+    """The looks that a run's own record lists. Those of a smoke run, at generated rows, do not count."""
+    if record.smoke:
+        return ()
+    sha256 = tuple(data.sha256 for data in record.data)
+    of_file = record.data[0].name.removesuffix(".npz") if record.data else ""  # older records name no data
+    return tuple(
+        Look(
+            of_file if use.data is None else use.data,
+            sha256,
+            str(record.name),
+            str(record.id),
+            use.command,
+            use.at,
+        )
+        for use in record.test_uses
+    )
+
+
+def look_at_test_set(
+    run: RunDirectory, record: RunRecord, data: str, command: str, on_message: Callable[[str], None]
+) -> int | None:
+    """Write a look into the run's record and into the ledger of all runs next to it, before it is made.
+
+    Args:
+        run: the run that looks.
+        record: its record, which is added to and written.
+        data: the name of the data set.
+        command: `final`, `evaluate` or `predict`.
+        on_message: is told where the number may be too low.
+
+    Returns:
+        Which look at this test set it is by experiments of this name, from 1. None for a smoke run, whose
+        rows are generated: its look does not count.
+    """
+    use = TestUse(command=command, at=now(), data=data)
+    record.test_uses = [*record.test_uses, use]
+    counted = looks_of_record(record)
+    if counted:
+        use.look, problem = count_look(run.runs_dir, counted[-1])
+        if problem is not None:
+            on_message(problem)
+    run.write_record(record)
+    return use.look
+
+
+def count_look(runs_dir: Path, look: Look) -> tuple[int, str | None]:
+    """Write a look into the ledger; its number, and why that may be too low, as a sentence.
+
+    Of two that come at the same moment, the one that stands first in the ledger has the lower number. Where
+    the ledger cannot be written, the records alone are counted, and the sentence says so.
+    """
+    recorded = _recorded(list_runs(runs_dir))
+    existed = read_ledger(runs_dir).exists
+    try:
+        end = append_looks(runs_dir, [look])
+    except NnrunError as error:
+        known = _with_recorded(runs_dir, read_ledger(runs_dir), recorded | Counter([look]))
+        return known.like(look), f"{error} The look is counted only in the run's record."
+    known = _with_recorded(runs_dir, read_ledger(runs_dir), recorded, existed=existed)
+    later = read_ledger(runs_dir, start=end)
+    return known.like(look) - later.like(look), known.problem
+
+
+def all_looks(runs_dir: Path, summaries: Sequence[RunSummary] | None = None) -> Looks:
+    """Every look that the ledger or the records of the runs in a folder tell of, each once.
+
+    Args:
+        runs_dir: the folder.
+        summaries: its runs, where the caller has read them already.
+    """
+    recorded = _recorded(list_runs(runs_dir) if summaries is None else summaries)
+    ledger = read_ledger(runs_dir)
+    return _with_recorded(runs_dir, ledger, recorded, existed=ledger.exists)
+
+
+def _recorded(summaries: Iterable[RunSummary]) -> Counter[Look]:
+    """The looks of all records; those of a run that was copied count once."""
+    looks: Counter[Look] = Counter()
+    for summary in summaries:
+        looks |= Counter(looks_of_record(summary.record))
+    return looks
+
+
+def _with_recorded(runs_dir: Path, ledger: Looks, recorded: Counter[Look], *, existed: bool = True) -> Looks:
+    """The ledger's looks, then those that it lacks. `existed`: whether there was a ledger before."""
+    missing = tuple((recorded - Counter(ledger.looks)).elements())
+    problem = ledger.problem
+    if not existed and missing:
+        problem = (
+            f"{runs_dir / LEDGER} is missing: looks at a test set are counted from the runs' own records, so "
+            "looks by deleted runs are not included."
+        )
+    return Looks((*ledger.looks, *missing), problem)
+
+
+def read_ledger(runs_dir: Path, *, start: int = 0) -> Looks:
+    """The looks in a folder's ledger; a line that cannot be read is left out, and `problem` says so.
+
+    Args:
+        runs_dir: the folder of the runs.
+        start: leave out this many bytes, whole lines, at the beginning.
+    """
+    path = runs_dir / LEDGER
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe keeps waiting
+        return Looks(problem=f"{path} is not a regular file: {_INSTEAD}")
+    try:
+        data = path.read_bytes()[start:]
+    except FileNotFoundError:
+        return Looks(exists=False)
+    except OSError as error:
+        return Looks(problem=f"Cannot read {path} ({error.strerror}): {_INSTEAD}")
+    lines = {number: line for number, line in enumerate(data.split(b"\n"), start=1) if line.strip()}
+    looks = {number: _look(line) for number, line in lines.items()}
+    damaged = [number for number, look in looks.items() if look is None]
+    found = tuple(look for look in looks.values() if look is not None)
+    if not damaged:
+        return Looks(found)
+    where = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines from {damaged[0]} on are"
+    return Looks(found, f"{path}: {where} damaged: {_INSTEAD}")
+
+
+def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
+    """Add lines and bring them to the disk. Who adds at the same moment adds before or after, not between.
+
+    Returns:
+        The length of the file in bytes up to the end of the last line that was added.
+
+    Raises:
+        NnrunError: the file cannot be written.
+    """
+    path = runs_dir / LEDGER
+    lines = "".join(json.dumps(asdict(look), ensure_ascii=False) + "\n" for look in looks).encode()
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            if _ends_amid_a_line(descriptor):
+                lines = b"\n" + lines
+            while lines:
+                lines = lines[os.write(descriptor, lines) :]
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+    return end
+
+
+def _ends_amid_a_line(descriptor: int) -> bool:
+    """Whether the last line of the file was never finished, as a crash would leave it."""
+    if os.lseek(descriptor, 0, os.SEEK_END) == 0:
+        return False
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return os.read(descriptor, 1) != b"\n"
+
+
+def _look(line: bytes) -> Look | None:
+    """The look of a line; None where the line is damaged."""
+    try:
+        return _LOOK.validate_json(line)
+    except ValidationError:
+        return None
+
+
+_LOOK = TypeAdapter(Look)

@@ -1,0 +1,102 @@
+"""run.json as a typed record: what is sound is read, whatever else the file holds, and written as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.errors import DataError
+from nnrun.records import Member, RunDirectory, RunRecord
+from nnrun.records.run_record import VERSION, MemberRecord
+from tests.support.runs_on_disk import write_record
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*RunRecord.model_fields]), ANYTHING))
+def test_any_json_object_is_read_and_no_key_is_lost(found: dict[str, Any]) -> None:
+    record = RunRecord.read(json.loads(json.dumps(found)))
+    written = record.to_json()
+    assert set(written) == {"version", *found}
+    json.dumps(written, allow_nan=False) if not record.malformed else None
+    assert isinstance(record.epochs_run, int)
+    assert all(isinstance(epoch, int) for epoch in record.weights_epoch.values())
+    assert isinstance(record.named_members, list)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        (
+            "best",
+            {"loss": 1, "mae": None, "r2": float("nan"), "uses": "two"},
+            {"loss": 1.0, "mae": None, "r2": None},
+        ),
+        ("best", [1], {}),
+        ("epochs_run", 2.5, 0),
+        ("epochs_run", True, 0),
+        ("epochs_run", -1, 0),
+        ("best_epoch", 10**400, None),
+        ("training_seconds", float("inf"), None),
+        ("status", "done", None),
+        ("smoke", "yes", False),
+        ("folds", [0, "1"], None),
+        ("weights_epoch", 7, {0: 7}),
+        ("weights_epoch", {"2": 7, "3": None}, {2: 7}),
+        ("weights_epoch", {"x": 7}, {}),
+        ("stopped_early", {"0": 4}, {0: 4}),
+        ("best_interval", {"val_loss": [1.0]}, {}),
+        ("not_better_than_baseline", {"loss": [1, 2.0]}, {"loss": [1.0, 2.0]}),
+        ("near_perfect", {"score": "r2", "value": 1.0}, None),
+        ("members", [{"best": {}}], []),
+        ("members", [{"member": "fold-1", "best": 3}], [MemberRecord(member="fold-1")]),
+        ("data", [3], []),
+    ],
+)
+def test_what_is_not_of_its_type_is_as_if_never_written(name: str, value: object, read: object) -> None:
+    record = RunRecord.read({"id": "a", name: value})
+    assert getattr(record, name) == read
+    assert record.id == "a"
+
+
+def test_what_was_never_set_is_not_written_and_null_is() -> None:
+    record = RunRecord(id="a", ended=None, best={"loss": 0.5})
+    assert record.to_json() == {"version": VERSION, "id": "a", "ended": None, "best": {"loss": 0.5}}
+    record.unset("best")
+    assert (record.best, record.to_json()) == ({}, {"version": VERSION, "id": "a", "ended": None})
+    record.take(RunRecord(best_epoch=None, chosen_by="val_loss"))
+    assert list(record.to_json()) == ["version", "id", "ended", "chosen_by", "best_epoch"]
+
+
+def test_the_networks_of_a_run() -> None:
+    folds, seeds, alone = RunRecord(folds=[2, 0]), RunRecord(folds=None, seeds=[7]), RunRecord()
+    assert (folds.member_type, folds.member_ids) == ("fold", [2, 0])
+    assert folds.named_members == [Member("fold", 0), Member("fold", 2)]
+    assert (seeds.member_type, seeds.named_members) == ("seed", [Member("seed", 7)])
+    assert (alone.member_type, alone.member_ids, alone.named_members) == (None, [], [None])
+
+
+def test_epochs_of_one_network_stand_alone_and_those_of_several_by_their_ids() -> None:
+    assert RunRecord(weights_epoch={0: 5}).to_json()["weights_epoch"] == 5
+    assert RunRecord(weights_epoch={}).to_json()["weights_epoch"] is None
+    several = RunRecord(folds=[0, 1], weights_epoch={0: 5, 1: 6}).to_json()
+    assert several["weights_epoch"] == {"0": 5, "1": 6}
+
+
+def test_a_newer_format_is_told_of(tmp_path: Path) -> None:
+    write_record(RunDirectory(tmp_path), {"version": 2, "id": "a", "status": "completed"})
+    with pytest.raises(DataError) as caught:
+        RunDirectory(tmp_path).read_record()
+    assert str(caught.value) == (
+        f"{tmp_path / 'run.json'} was written by a newer nnrun: its format has version 2, and this nnrun "
+        "reads version 1."
+    )
