@@ -103,46 +103,56 @@ def run_sweep(
     spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
 
     def first(id_: str) -> SweepRecord:
-        return SweepRecord(
-            id=id_,
-            name=spec.name,
-            status="running",
-            content=content,
-            method=plan.sweep.method,
-            monitor=plan.monitor,
-            maximize=monitor_mode(plan.monitor, directions(spec)) == "max",
-            seed=plan.seed,
-            total=plan.total,
-            smoke=settings.smoke,
-            started=now(),
-            data=datasets.sources(),
-            versions=versions(),
-            trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
-        )
+        return _first_record(id_, plan, content, datasets, smoke=settings.smoke)
 
     texts = plan.base.source_text, dump_spec(spec)
     with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
-        sweep, record = opened.sweep, opened.record
         for note in opened.notes:
             listener.message(note)
-        if not opened.is_new:
-            before = record.total
-            _align(record, plan)
-            _take_in_runs(record, settings.runs_dir)
-            finished = len(record.trials) - len(record.unfinished())
-            if finished == record.total:
-                _repair(sweep, record, opened, plan)
-                listener.message(_nothing_to_do(sweep, record, plan))
-                return sweep
-            listener.message(
-                f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished"
-            )
-            if record.total > before:
-                added = counted(record.total - before, "trial")
-                listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
-                sweep.write_resolved(dump_spec(spec))
-        _Sweep(plan, settings, listener, datasets, sweep, record).run()
-    return sweep
+        if opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
+            _Sweep(plan, settings, listener, datasets, opened.sweep, opened.record).run()
+    return opened.sweep
+
+
+def _first_record(
+    id_: str, plan: SweepPlan, content: str, datasets: _Datasets, *, smoke: bool
+) -> SweepRecord:
+    """What a sweep's record says before any trial has run."""
+    return SweepRecord(
+        id=id_,
+        name=plan.base.spec.name,
+        status="running",
+        content=content,
+        method=plan.sweep.method,
+        monitor=plan.monitor,
+        maximize=monitor_mode(plan.monitor, directions(plan.base.spec)) == "max",
+        seed=plan.seed,
+        total=plan.total,
+        smoke=smoke,
+        started=now(),
+        data=datasets.sources(),
+        versions=versions(),
+        trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
+    )
+
+
+def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: SweepListener) -> bool:
+    """Bring the record of an earlier start up to date; whether trials are left to run."""
+    sweep, record = opened.sweep, opened.record
+    before = record.total
+    _align(record, plan)
+    _take_in_runs(record, runs_dir)
+    finished = len(record.trials) - len(record.unfinished())
+    if finished == record.total:
+        _repair(sweep, record, opened, plan)
+        listener.message(_nothing_to_do(sweep, record, plan))
+        return False
+    listener.message(f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished")
+    if record.total > before:
+        added = counted(record.total - before, "trial")
+        listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
+        sweep.write_resolved(dump_spec(plan.base.spec))
+    return True
 
 
 def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
