@@ -30,6 +30,9 @@ from nnrun.records.member import Member, MemberType, member_of_folder
 VERSION = 1
 """Of the format of run.json. A file of a higher version is not read."""
 
+SHUFFLED = "accuracy_shuffled"
+"""The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
+
 RunStatus = Literal["running", "completed", "interrupted", "failed", "diverged"]
 
 _SKIP_MALFORMED = "skip malformed fields"
@@ -332,8 +335,8 @@ class RunRecord(_Record):
     @property
     def named_members(self) -> list[Member | None]:
         """The networks by name, ascending; [None] for a run of one network."""
-        kind = self.member_type
-        return [None] if kind is None else [Member(kind, member_id) for member_id in sorted(self.member_ids)]
+        member_type = self.member_type
+        return [None] if member_type is None else [Member(member_type, n) for n in sorted(self.member_ids)]
 
     @property
     def data_hashes(self) -> dict[str, str]:
