@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
@@ -26,27 +26,50 @@ _BAR_WIDTH = 30
 _WITH_STD = " ±"
 
 
-class LiveListener(Listener):
-    """Draws the last epochs and the best one, and how long the rest will take."""
+class LiveScreen:
+    """A picture on a terminal that is drawn again and again, and messages above it."""
 
     def __init__(self, console: Console, *, details: bool = False) -> None:
         self._console = console
         self._details = details
         self._live: Live | None = None
-        self._start: Start | None = None
-        self._records: list[EpochRecord] = []
-        self._best: EpochRecord | None = None
-        self._began = 0.0
-        self._done_before = 0
 
     def message(self, text: str) -> None:
-        """Print it above the table."""
+        """Print it above the picture."""
         self._console.print(printable(text), markup=False, highlight=False)
 
     def detail(self, text: str) -> None:
         """Print it where details are wanted."""
         if self._details:
             self.message(text)
+
+    def begin(self, screen: Callable[[], RenderableType]) -> None:
+        """Begin to draw what `screen` gives."""
+        self._live = Live(
+            get_renderable=screen, console=self._console, refresh_per_second=_REFRESHES_PER_SECOND
+        )
+        self._live.start()
+
+    def end(self, *, leave: bool) -> None:
+        """Stop drawing, and leave the last picture on the screen or nothing."""
+        if self._live is not None:
+            self._live.transient = not leave
+            self._live.stop()
+            self._live = None
+            if leave:
+                self._console.print()
+
+
+class LiveListener(LiveScreen, Listener):
+    """Draws the last epochs and the best one, and how long the rest will take."""
+
+    def __init__(self, console: Console, *, details: bool = False) -> None:
+        super().__init__(console, details=details)
+        self._start: Start | None = None
+        self._records: list[EpochRecord] = []
+        self._best: EpochRecord | None = None
+        self._began = 0.0
+        self._done_before = 0
 
     def started(self, start: Start) -> None:
         """Begin to draw."""
@@ -55,12 +78,7 @@ class LiveListener(Listener):
         for record in start.earlier:
             self._note(record)
         self._done_before = start.earlier[-1].epoch if start.earlier else 0
-        self._live = Live(
-            get_renderable=self._screen,
-            console=self._console,
-            refresh_per_second=_REFRESHES_PER_SECOND,
-        )
-        self._live.start()
+        self.begin(self._screen)
 
     def epoch(self, record: EpochRecord) -> None:
         """Take note; the screen is drawn by the clock, not by the epoch."""
@@ -78,10 +96,7 @@ class LiveListener(Listener):
 
     def ended(self) -> None:
         """Leave the last picture on the screen."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            self._console.print()
+        self.end(leave=True)
 
     def _screen(self) -> RenderableType:
         if not self._records:
@@ -126,13 +141,15 @@ class LiveListener(Listener):
         done, total = self._records[-1].epoch, self._start.epochs
         elapsed = time.perf_counter() - self._began
         left = elapsed / max(done - self._done_before, 1) * (total - done)
-        line = Table.grid(padding=(0, 2))
-        line.add_row(
-            ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
-            f"epoch {done}/{total}",
-            f"{clock(elapsed)} elapsed, {clock(left)} left" if done < total else f"{clock(elapsed)}",
-        )
-        return line
+        times = f"{clock(elapsed)} elapsed, {clock(left)} left" if done < total else f"{clock(elapsed)}"
+        return bar(done, total, f"epoch {done}/{total}", times)
+
+
+def bar(done: int, total: int, *texts: str) -> RenderableType:
+    """A bar of how much is done, and texts beside it."""
+    line = Table.grid(padding=(0, 2))
+    line.add_row(ProgressBar(total=total, completed=done, width=_BAR_WIDTH), *texts)
+    return line
 
 
 def _columns(records: Sequence[EpochRecord]) -> dict[str, list[str]]:

@@ -6,14 +6,11 @@ import shutil
 import time
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nnrun.cli.live import clock
+from nnrun.cli.live import LiveScreen, bar, clock
 from nnrun.cli.sweep_report import board
-from nnrun.errors import printable
 from nnrun.experiment.running.listener import Start
 from nnrun.experiment.running.progress import means
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, sweep_line
@@ -22,38 +19,22 @@ from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
 
 _OTHER_LINES = 6
-_REFRESHES_PER_SECOND = 8
-_BAR_WIDTH = 30
 
 
-class LiveBoard(SweepListener):
+class LiveBoard(LiveScreen, SweepListener):
     """Draws the best trials, the trial that runs, and how long the rest will take."""
 
     def __init__(self, console: Console, *, details: bool = False) -> None:
-        self._console = console
-        self._details = details
-        self._live: Live | None = None
+        super().__init__(console, details=details)
         self._record: SweepRecord | None = None
         self._running = ""
         self._began, self._done_before = 0.0, 0
-
-    def message(self, text: str) -> None:
-        """Print it above the board."""
-        self._console.print(printable(text), markup=False, highlight=False)
-
-    def detail(self, text: str) -> None:
-        """Print it where details are wanted."""
-        if self._details:
-            self.message(text)
 
     def began(self, record: SweepRecord) -> None:
         """Begin to draw."""
         self._record, self._began, self._done_before = record, time.perf_counter(), _done(record)
         self.message(sweep_line(record))
-        self._live = Live(
-            get_renderable=self._screen, console=self._console, refresh_per_second=_REFRESHES_PER_SECOND
-        )
-        self._live.start()
+        self.begin(self._screen)
 
     def trial_began(self, trial: TrialRecord, start: Start) -> None:
         """Show what it tries."""
@@ -75,10 +56,7 @@ class LiveBoard(SweepListener):
 
     def ended(self) -> None:
         """Leave nothing: the closing screen shows the board once more."""
-        if self._live is not None:
-            self._live.transient = True
-            self._live.stop()
-            self._live = None
+        self.end(leave=False)
 
     def _screen(self) -> RenderableType:
         assert self._record is not None, "there is a screen only after the sweep began"
@@ -102,13 +80,7 @@ class LiveBoard(SweepListener):
         done, total = _done(record), record.total
         elapsed, new = time.perf_counter() - self._began, done - self._done_before
         left = f", about {clock(elapsed / new * (total - done))} left" if new > 0 and done < total else ""
-        line = Table.grid(padding=(0, 2))
-        line.add_row(
-            ProgressBar(total=total, completed=done, width=_BAR_WIDTH),
-            f"{done}/{total} trials",
-            f"{clock(elapsed)} elapsed{left}",
-        )
-        return line
+        return bar(done, total, f"{done}/{total} trials", f"{clock(elapsed)} elapsed{left}")
 
 
 def _done(record: SweepRecord) -> int:

@@ -1,1 +1,4 @@
-"""Learning curves from tables and labels, as figures and as text. Knows no paths of runs."""
+"""Figures of curves, sweeps and evaluations from tables and labels, and the page of a report.
+
+Knows no paths of runs.
+"""

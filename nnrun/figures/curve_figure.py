@@ -18,13 +18,12 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nnrun.errors import NnrunError
-from nnrun.figures.text import any_script, plain_label
+from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
 from nnrun.interrupts import stop_if_leaving
 from nnrun.unfinished import remove_abandoned, unfinished
 
@@ -32,11 +31,7 @@ Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
 Phase = Literal["training", "validation"]
 
-# Okabe and Ito's colours, which people with any common colour vision can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
-_GREY = "#5A5A5A"
-_DPI = 150
 _WIDTH, _HEIGHT = 7.0, 4.5
 _MANY_DOTS = 80
 _LONGEST_LABEL = 46
@@ -145,9 +140,7 @@ def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "", log:
     every = [curve for curves in panels.values() for curve in curves]
     keys, columns = _legend(of_one_panel, every)
     height = (_HEIGHT if len(panels) == 1 else 3.4 * len(panels) + 0.6) + 0.2 * (len(keys) // columns - 1)
-    figure = Figure(
-        figsize=(_WIDTH, height), dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    )
+    figure = empty_figure(_WIDTH, height)
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for ax, (measure, curves) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, measure, curves, note)
@@ -208,13 +201,11 @@ def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> N
     if best is not None:
         remarks.append(f"○ best at epoch {best}")
     ax.set_title(title_of(measure, curves), loc="left", fontsize=12, pad=22 if remarks else 8)
-    ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=_GREY)
+    ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=GREY)
     ax.set_ylabel(name[0].upper() + name[1:], fontsize=11)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    ax.grid(color="#DDDDDD", linewidth=0.6)
-    ax.set_axisbelow(True)
     ax.margins(x=0.02)
-    ax.spines[["top", "right"]].set_visible(False)
+    plain_axes(ax)
 
 
 def _trained(curves: Sequence[Curve]) -> bool:
@@ -267,7 +258,7 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, line: LineStyle, *, alone: 
     ax.plot(curve.epochs, curve.validation, color=colour, linestyle=line, linewidth=1.6, **one_point)  # type: ignore[arg-type]
     if curve.best_epoch is not None:
         at = curve.epochs == curve.best_epoch
-        ax.plot(curve.epochs[at], curve.validation[at], linestyle="none", color=_GREY, zorder=4, **_RING)
+        ax.plot(curve.epochs[at], curve.validation[at], linestyle="none", color=GREY, zorder=4, **_RING)
 
 
 def _draw_band(
@@ -285,7 +276,7 @@ def _dot_spacing(n_epochs: int) -> int:
 def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> tuple[list[Line2D | Patch], int]:
     """What dots, line and band mean, and for several runs each one's colour; and in how many columns."""
     alone = len(runs) == 1
-    colour = COLOURS[0] if alone else _GREY
+    colour = COLOURS[0] if alone else GREY
     spacing = _dot_spacing(max(len(curve.epochs) for curve in every))
     training = (
         "Training"
@@ -304,7 +295,7 @@ def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> tuple[list[Line2D 
     if alone:
         return keys, len(keys)
     if any(curve.best_epoch is not None for curve in every):
-        keys.append(Line2D([], [], linestyle="none", color=_GREY, label="Best epoch", **_RING))
+        keys.append(Line2D([], [], linestyle="none", color=GREY, label="Best epoch", **_RING))
     named: list[Line2D | Patch] = []
     for i, run in enumerate(runs):
         colour, line = _style(i)

@@ -12,16 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from nnrun.figures.curve_figure import COLOURS
-from nnrun.figures.text import plain_label
+from nnrun.figures.style import COLOURS, GREY, empty_figure, plain_axes, plain_label
 
 Array = npt.NDArray[Any]
 
-_DPI = 150
-_GREY = "#5A5A5A"
 _ON_CELLS = "#1A1A1A"
 _MOST_NUMBERED_CLASSES = 12  # in more cells than their square, numbers cannot be read
 _MOST_BINS = 40
@@ -41,7 +37,7 @@ def confusion_figure(confusion_KK: Array, names: Sequence[str], note: str) -> Fi
     shares = np.divide(confusion_KK, support, out=np.full(confusion_KK.shape, np.nan), where=support > 0)
     numbered = count <= _MOST_NUMBERED_CLASSES
     side = min(max(5.0, 0.75 * count + 2.5), 10.0)
-    figure = _figure(side + 0.9, side)
+    figure = empty_figure(side + 0.9, side)
     ax = figure.subplots()
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 9.5 if numbered else max(4.5, 9.5 - count / 10)
@@ -82,9 +78,9 @@ def calibration_figure(bins: Array, error: float, note: str) -> Figure:
         note: what was measured, to stand beside the title.
     """
     low, high, rows, confidence, accuracy = bins.T
-    figure = _figure(5.6, 6.0)
+    figure = empty_figure(5.6, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="Perfectly calibrated")
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="Perfectly calibrated")
     upper.vlines(confidence, confidence, accuracy, color=COLOURS[1], linewidth=1.4, label="Gap")
     upper.plot(confidence, accuracy, marker="o", markersize=5, linewidth=1.4, color=COLOURS[0], label="Found")
     upper.set_ylim(-0.02, 1.02)
@@ -96,7 +92,7 @@ def calibration_figure(bins: Array, error: float, note: str) -> Figure:
     lower.set_ylabel("Rows", fontsize=11)
     lower.set_xlabel("Confidence: probability of the predicted class", fontsize=11)
     lower.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    _plain(upper, lower)
+    plain_axes(upper, lower)
     return figure
 
 
@@ -110,7 +106,7 @@ def labels_figure(scores_L3: Array, support_L: Array, names: Sequence[str], note
         note: what was measured, to stand beside the title.
     """
     count = len(names)
-    figure = _figure(7.0, min(1.8 + 0.55 * count, _TALLEST))
+    figure = empty_figure(7.0, min(1.8 + 0.55 * count, _TALLEST))
     ax = figure.subplots()
     places = np.arange(count)
     for i, measure in enumerate(("Precision", "Recall", "F1")):
@@ -125,7 +121,7 @@ def labels_figure(scores_L3: Array, support_L: Array, names: Sequence[str], note
     _title(ax, "Scores of each label", note)
     handles = ax.get_legend_handles_labels()
     figure.legend(*handles, frameon=False, fontsize=9.5, loc="outside lower center", ncols=3)
-    _plain(ax)
+    plain_axes(ax)
     ax.grid(axis="y", visible=False)
     return figure
 
@@ -138,10 +134,10 @@ def residuals_figure(true_N: Array, predicted_N: Array, note: str) -> Figure:
         note: what was measured, to stand beside the title.
     """
     residuals = true_N - predicted_N
-    figure = _figure(9.0, 4.4)
+    figure = empty_figure(9.0, 4.4)
     left, right = figure.subplots(1, 2)
     ends = [min(true_N.min(), predicted_N.min()), max(true_N.max(), predicted_N.max())]
-    left.plot(ends, ends, color=_GREY, linestyle="--", linewidth=1)
+    left.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
     many = len(true_N) > 1000
     left.plot(
         true_N,
@@ -159,31 +155,20 @@ def residuals_figure(true_N: Array, predicted_N: Array, note: str) -> Figure:
     right.hist(
         residuals, bins=min(_MOST_BINS, max(5, round(2 * len(residuals) ** 0.5))), color=COLOURS[0], alpha=0.7
     )
-    right.axvline(0, color=_GREY, linestyle="--", linewidth=1)
+    right.axvline(0, color=GREY, linestyle="--", linewidth=1)
     right.set_xlabel("True - predicted", fontsize=11)
     right.set_ylabel("Rows", fontsize=11)
     right.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _title(right, "Residuals", f"mean {residuals.mean():.4g}, std {residuals.std():.4g}")
-    _plain(left, right)
+    plain_axes(left, right)
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
 
 
 def _title(ax: Axes, title: str, note: str) -> None:
     ax.set_title(title, loc="left", fontsize=12, pad=22)
     ax.annotate(
-        note, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=_GREY
+        note, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=GREY
     )
-
-
-def _plain(*axes: Axes) -> None:
-    for ax in axes:
-        ax.grid(color="#DDDDDD", linewidth=0.6)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
 
 
 def _short(name: str) -> str:

@@ -8,7 +8,7 @@ import re
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nnrun.figures.text import any_script
+from nnrun.figures.style import any_script
 
 # What is drawn in these colours is drawn in the page's: text and axes, grid lines, remarks, and the first of
 # the runs, whose blue is too dark for a dark page.

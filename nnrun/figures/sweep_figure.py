@@ -11,17 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from nnrun.figures.curve_figure import COLOURS, name_of
-from nnrun.figures.text import plain_label
+from nnrun.figures.curve_figure import name_of
+from nnrun.figures.style import COLOURS, empty_figure, plain_axes, plain_label
 from nnrun.spec.writing.value_labels import value_label
 
 Values = npt.NDArray[np.float64]
 
-_DPI = 150
 _PANEL_WIDTH, _PANEL_HEIGHT = 3.6, 3.4
 _MOST_COLUMNS = 3
 _LARGE_RATIO = 8  # from this ratio of the ends on, numbers stand on a logarithmic axis
@@ -85,11 +83,7 @@ def sweep_figure(panels: Sequence[Panel], scores: Sequence[float], monitor: str,
     """
     columns = min(len(panels), _MOST_COLUMNS)
     rows = -(-len(panels) // columns)
-    figure = Figure(
-        figsize=(max(_PANEL_WIDTH * columns + 0.4, 5.0), _PANEL_HEIGHT * rows + 0.5),
-        dpi=_DPI,
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-    )
+    figure = empty_figure(max(_PANEL_WIDTH * columns + 0.4, 5.0), _PANEL_HEIGHT * rows + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     y = np.array(scores, dtype=float)
     for ax, panel in zip(axes, panels, strict=False):
@@ -136,10 +130,8 @@ def _draw(ax: Axes, panel: Panel, y: Values, best: int) -> None:
     if panel.categories and panel.ticks:
         ax.set_xlim(-0.5, len(panel.ticks) - 0.5)
     ax.set_xlabel(plain_label(panel.label), fontsize=11)
-    ax.grid(color="#DDDDDD", linewidth=0.6)
-    ax.set_axisbelow(True)
     ax.margins(y=0.08)
-    ax.spines[["top", "right"]].set_visible(False)
+    plain_axes(ax)
 
 
 def _shows_medians(panel: Panel) -> bool:

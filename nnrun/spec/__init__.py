@@ -1,1 +1,4 @@
-"""What a YAML spec may say. Text in, `ExperimentSpec` out; no torch, no pandas, no numpy."""
+"""What a YAML spec may say.
+
+Text in, `ExperimentSpec` out; imports no torch, pandas or numpy, and of nnrun only errors.
+"""

@@ -7,13 +7,15 @@ rounds to 0 or 1. The others take the outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnrun.errors import NnrunError
 from nnrun.spec import schema
+from nnrun.spec.custom_objects import custom_object, own_fault
 
 
 class RowLoss(Protocol):
@@ -21,7 +23,6 @@ class RowLoss(Protocol):
 
     def __call__(self, z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
         """(R, B) from the values before and after the last activation; targets (R, B, K) or (R, B)."""
-        ...
 
 
 def _binary_crossentropy(spec: schema.BinaryCrossentropy) -> RowLoss:
@@ -76,6 +77,53 @@ def _mean_over_outputs(losses_RBK: Tensor) -> Tensor:
     return losses_RBK.squeeze(-1) if losses_RBK.shape[-1] == 1 else losses_RBK.mean(-1)
 
 
+_TOLERANCE = 1e-4  # relative and absolute, between a network alone and beside others
+
+
+class CustomLoss:
+    """A user's function, checked as it is called: its shape, and once that networks do not mix."""
+
+    def __init__(self, spec: schema.Custom) -> None:
+        self._name, self._parameters = spec.object, dict(spec.parameters)
+        self._function = custom_object(spec)
+        self._mixing_checked = False
+
+    def __call__(self, z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+        """(R, B) the loss of each row."""
+        losses_RB = self._call(outputs_RBK, targets)
+        self._check(losses_RB, outputs_RBK, targets)
+        return losses_RB
+
+    def _call(self, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+        try:
+            result: Tensor = self._function(targets, outputs_RBK, **self._parameters)
+        except Exception as error:
+            raise own_fault(self._name, error) from error
+        return result
+
+    def _check(self, losses: Any, outputs_RBK: Tensor, targets: Tensor) -> None:
+        wanted = outputs_RBK.shape[:2]
+        if not isinstance(losses, Tensor) or losses.shape != wanted:
+            found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+            raise NnrunError(
+                f"The custom loss {self._name} returned {found} for outputs of shape "
+                f"{tuple(outputs_RBK.shape)}; it must return a tensor of shape {tuple(wanted)}, "
+                "the loss of each row of each network. "
+                "Reduce over the last axis only, as in (y_true - y_pred).square().mean(-1)."
+            )
+        if len(outputs_RBK) > 1 and not self._mixing_checked:
+            self._mixing_checked = True
+            with torch.no_grad():
+                alone = self._call(outputs_RBK[:1], targets[:1])
+            if not torch.allclose(
+                alone, losses[:1].detach(), rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
+            ):
+                raise NnrunError(
+                    f"The custom loss {self._name} gives a network a different loss when others train "
+                    "with it. Reduce over the last axis only."
+                )
+
+
 LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
     schema.BinaryCrossentropy: _binary_crossentropy,
     schema.CategoricalCrossentropy: _categorical_crossentropy,
@@ -83,6 +131,7 @@ LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
     schema.Mse: _mse,
     schema.Mae: _mae,
     schema.Huber: _huber,
+    schema.Custom: CustomLoss,
 }
 
 
@@ -92,8 +141,4 @@ def build_loss(spec: schema.Component) -> RowLoss:
     Raises:
         UsageError: it is custom code that may not be run, or that is not there.
     """
-    if isinstance(spec, schema.Custom):
-        from nnrun.training.custom_functions import CustomLoss
-
-        return CustomLoss(spec)
     return LOSSES[type(spec)](spec)

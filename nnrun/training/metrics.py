@@ -14,13 +14,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nnrun.errors import NnrunError
 from nnrun.spec import schema
+from nnrun.spec.custom_objects import custom_object, own_fault
+from nnrun.spec.score_columns import metric_column
 
 # (R, B, K) values, targets as the loss takes them → (R, size) statistics of the batch's rows.
 Statistics = Callable[[Tensor, Tensor], Tensor]
@@ -317,6 +320,48 @@ def _r2(spec: schema.R2, activation: str) -> Metric:
     return Metric(spec.kind, statistics, value, join, constant="mean")
 
 
+# --- functions of users -------------------------------------------------------------------------------------
+
+
+def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
+    """A user's function of all rows of one network (`nnrun.spec.custom_objects` says what it must be)."""
+    function = custom_object(spec)
+    name = metric_column(spec)
+    _refuse_two_directions(spec, name, getattr(function, "maximize", None))
+
+    def from_rows(outputs_NK: np.ndarray, targets: np.ndarray) -> float:
+        try:
+            value = function(torch.from_numpy(targets), torch.from_numpy(outputs_NK), **spec.parameters)
+        except Exception as error:
+            raise own_fault(spec.object, error) from error
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):
+            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise NnrunError(
+                f"The custom metric {spec.object} returned {found}; it must return one number."
+            ) from None
+
+    return Metric(name, from_rows=from_rows)
+
+
+def _refuse_two_directions(spec: schema.CustomMetric, name: str, wanted: Any) -> None:
+    """Raise NnrunError where the function's attribute `maximize` and the spec do not agree."""
+    if wanted is None:
+        return
+    advice = f"Add maximize: {'true' if wanted else 'false'} to the metric in the spec."
+    if spec.maximize is not None and bool(wanted) != spec.maximize:
+        raise NnrunError(
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, but the spec says otherwise. "
+            + advice
+        )
+    if spec.maximize is None and bool(wanted) != name.endswith("_score"):
+        raise NnrunError(
+            f"The custom metric {spec.object} says maximize = {bool(wanted)}, but the name {name!r} implies "
+            f"otherwise: by default, higher is better only for a name that ends in _score. " + advice
+        )
+
+
 METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     schema.Accuracy: _accuracy,
     schema.TopK: _top_k,
@@ -329,20 +374,17 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     schema.MseMetric: _mse,
     schema.Rmse: _rmse,
     schema.R2: _r2,
+    schema.CustomMetric: _custom,
 }
 
 
 def build_metrics(specs: Sequence[schema.Component], activation: str) -> tuple[Metric, ...]:
-    """The metrics that a spec names, for a network whose outputs come from `activation`."""
-    return tuple(_build(spec, activation) for spec in specs)
+    """The metrics that a spec names, for a network whose outputs come from `activation`.
 
-
-def _build(spec: schema.Component, activation: str) -> Metric:
-    if isinstance(spec, schema.CustomMetric):
-        from nnrun.training.custom_functions import custom_metric
-
-        return custom_metric(spec, activation)
-    return METRICS[type(spec)](spec, activation)
+    Raises:
+        UsageError: one is custom code that may not be run, or that is not there.
+    """
+    return tuple(METRICS[type(spec)](spec, activation) for spec in specs)
 
 
 class MetricTotals:

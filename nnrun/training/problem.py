@@ -34,17 +34,14 @@ class Network(Protocol):
     @property
     def widest_activation(self) -> int:
         """Elements per row of the largest layer output."""
-        ...
 
     @property
     def buffer_names(self) -> frozenset[str]:
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
-        ...
 
     @property
     def sparse_kernel(self) -> str | None:
         """The kernel that sparse rows are multiplied with directly, or None."""
-        ...
 
     def forward(
         self,
@@ -54,19 +51,15 @@ class Network(Protocol):
         new_buffers: dict[str, Tensor] | None = None,
     ) -> Mapping[Port, Tensor]:
         """Logits of each output, (R, B, K). A training step passes `new_buffers`, which is filled."""
-        ...
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """Logits of an output → outputs."""
-        ...
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         """(R,): the regularization term, or None."""
-        ...
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Any:
         """The random numbers of one epoch, or None."""
-        ...
 
 
 class Rows(Protocol):
@@ -75,21 +68,17 @@ class Rows(Protocol):
     @property
     def dense(self) -> bool:
         """Whether batches are tensors, all of one shape."""
-        ...
 
     @property
     def elements_per_row(self) -> int:
         """How many numbers a row takes in memory, on average."""
-        ...
 
     @property
     def bytes_per_network(self) -> int:
         """Bytes of the rows of one network, where each has its own."""
-        ...
 
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Any]:
         """Rows `rows_GN[g]` of the replica at `data_index[g]`, in batches of `batch_size`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

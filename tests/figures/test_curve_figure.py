@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from nnrun.figures.curve_figure import COLOURS, Curve, curve_of, curves_figure, save
+from nnrun.figures.curve_figure import Curve, curve_of, curves_figure, save
+from nnrun.figures.style import COLOURS
 
 
 def history(epochs: int = 20) -> pd.DataFrame:

@@ -15,10 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +24,8 @@ from urllib.parse import urljoin
 import numpy as np
 
 from nnrun.cache_folder import cache_dir as cache_dir
-from nnrun.cache_folder import distrust_entry, make_private, private_place
+from nnrun.cache_folder import distrust_entry, make_private
+from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
@@ -39,9 +36,7 @@ BASE_URL: Final = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 REQUIRED_SCHEME = "https://"
 TIMEOUT_SECONDS: Final = 10
 MAX_DOWNLOAD = 200 * 2**20  # bytes; the largest published file has 17 million
-_FORMAT = "v1"
-
-OnMessage = Callable[[str], None]
+_FORMAT = "v2"
 
 
 @dataclass(frozen=True)
@@ -223,21 +218,31 @@ def cached_tokens(
 
     A damaged entry is reported and written again. Without a writable cache all works, only slower.
     """
-    path = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}.npz"
-    try:
-        if (distrusted := distrust_entry(path)) is not None:
-            raise ValueError(distrusted)
-        return _load(path)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except _DAMAGE as error:
-        on_message(f"{path} cannot be used ({error}); reading {name} from its source again")
+    entry = cache_dir() / "parsed" / f"{sha256}-{name}-{_FORMAT}"
+
+    def load(document: object) -> TokenRows:
+        indptr, tokens = np.load(entry / "indptr.npy"), np.load(entry / "tokens.npy")
+        if indptr.dtype != np.int64 or tokens.dtype != np.int32 or indptr.ndim != 1 or tokens.ndim != 1:
+            raise ValueError("its arrays have the wrong type")
+        if not len(indptr) or indptr[0] != 0 or indptr[-1] != len(tokens) or (np.diff(indptr) < 0).any():
+            raise ValueError("its rows do not fit its tokens")
+        if len(tokens) and tokens.min() < 0:
+            raise ValueError("it holds negative tokens")
+        return TokenRows(indptr, tokens)
+
+    known = load_entry(entry, load, on_message, f"reading {name} from its source again")
+    if known is not None:
+        return known
     rows = read()
     try:
-        _save(path, rows)
+        with folder_beside(entry) as folder:
+            np.save(folder / "indptr.npy", rows.indptr)
+            np.save(folder / "tokens.npy", rows.tokens)
+            keep_entry(folder, entry, None)
     except OSError as error:
         on_message(
-            f"{path.parent} cannot be written ({error.strerror or error}); reading will be slow next time too"
+            f"{entry.parent} cannot be written ({error.strerror or error}); reading will be slow next time "
+            "too"
         )
     return rows
 
@@ -245,45 +250,3 @@ def cached_tokens(
 def through_cache(sha256: str, on_message: OnMessage) -> Callable[[str, Callable[[], TokenRows]], TokenRows]:
     """`cached_tokens` for the file with this hash, as `Archive.read` takes it."""
     return lambda name, read: cached_tokens(sha256, name, read, on_message)
-
-
-_DAMAGE = (
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-    KeyError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,
-)
-
-
-def _load(path: Path) -> TokenRows:
-    """Read an entry. The archive's own checksums are compared on the way."""
-    with path.open("rb") as file:
-        arrays = np.load(file, allow_pickle=False)
-        if isinstance(arrays, np.ndarray):
-            raise ValueError("it is not an archive")
-        indptr, tokens = arrays["indptr"], arrays["tokens"]
-    if indptr.dtype != np.int64 or tokens.dtype != np.int32 or indptr.ndim != 1 or tokens.ndim != 1:
-        raise ValueError("its arrays have the wrong type")
-    if not len(indptr) or indptr[0] != 0 or indptr[-1] != len(tokens) or (np.diff(indptr) < 0).any():
-        raise ValueError("its rows do not fit its tokens")
-    if len(tokens) and tokens.min() < 0:
-        raise ValueError("it holds negative tokens")
-    return TokenRows(indptr, tokens)
-
-
-def _save(path: Path, rows: TokenRows) -> None:
-    """Write an entry whole or not at all: two processes may do so at once."""
-    private_place(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:16], suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, indptr=rows.indptr, tokens=rows.tokens)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

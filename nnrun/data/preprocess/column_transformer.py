@@ -396,19 +396,27 @@ def _fitted_side_by_side(
     reported column by column.
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
-    x_NC = x_NC.astype(np.float64)
-    for step in steps:
-        places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
-        if not places:
-            continue
+    used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
+    x_NC = x_NC.astype(np.float64, copy=False)
+    for step in used:
         cls = fitted_class(step, "number")
         if cls.program != "computed" or not np.isfinite(x_NC).all():
             return None
+        places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
         own = cls.fit_array(step, chosen, [plans[place].name for place in places])
-        with np.errstate(all="ignore"):
-            x_NC[:, places] = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
-    return fitted if np.isfinite(x_NC).all() else None
+        if step is used[-1] and cls.transform is FittedStep.transform:
+            break  # nobody needs the values, and the step takes all of them
+        with np.errstate(all="ignore"):
+            computed = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
+        if chosen is x_NC:
+            x_NC = computed
+        else:
+            x_NC = x_NC.copy()
+            x_NC[:, places] = computed
+        if not np.isfinite(x_NC).all():
+            return None
+    return fitted

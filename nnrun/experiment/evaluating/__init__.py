@@ -1,1 +1,1 @@
-"""A run's networks measured again, analysed, and compared with other runs."""
+"""A run's networks measured again, analysed, and compared with other runs. It may import `predicting`."""

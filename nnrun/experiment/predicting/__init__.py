@@ -1,1 +1,4 @@
-"""Predictions of a run's networks for new rows or for its own."""
+"""Predictions of a run's networks for new rows or for its own.
+
+It may import `finished`, `running` and `setup`.
+"""

@@ -1,1 +1,1 @@
-"""Where specs differ, and whether their scores can be compared."""
+"""Where specs differ, and whether their scores can be compared. Imports the schema; anyone may import it."""

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.reading.empty_values import empty_values
 from nnrun.spec.reading.explain import explain
-from nnrun.spec.reading.locate import Location, locate
+from nnrun.spec.reading.locate import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.spec_file import read_spec_file

@@ -1,4 +1,4 @@
-"""From a place in the schema to the place in the source where it is written.
+"""From a place in the schema to the place in the source where it is written, and keys without a value.
 
 The schema sees one form of everything; the source may say `dense: 64` or `optimizer: rmsprop`. A
 *location* is the schema's: `("layers", 0, "dense", "units")`, with the names of components in
@@ -7,10 +7,13 @@ it, as pydantic reports it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nnrun.errors import Problem
+from nnrun.spec import schema
 from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record
-from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode
+from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, spell_path
 
 Location = tuple[str | int, ...]
 
@@ -32,11 +35,7 @@ class Spot:
     @property
     def place(self) -> Place:
         """The value where one is written, else the nearest key."""
-        if self.node is None or (
-            isinstance(self.node, ScalarNode) and not self.node.written and not self.node.quoted
-        ):
-            return self.key_place
-        return self.node.place
+        return self.key_place if self.node is None or _is_unwritten(self.node) else self.node.place
 
 
 def locate(root: MapNode, location: Location) -> Spot:
@@ -73,3 +72,41 @@ def _step(spot: Spot, part: str | int) -> Spot:
             return Spot(inner_form, node, spot.key_place)
         return Spot(inner_form, None, spot.key_place)
     return Spot(None, node, spot.key_place)
+
+
+def empty_values(root: MapNode) -> list[Problem]:
+    """A problem for each key that could be null and has nothing written behind it.
+
+    What YAML reads there is a null, which would switch the part off without a word. Where null is no value,
+    the key is wrong anyway.
+    """
+    return list(_empty(ROOT, root, ()))
+
+
+def _empty(form: Form, node: Node | None, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if isinstance(form, Choice) and isinstance(node, MapNode) and len(node.entries) == 1:
+        ((name, entry),) = node.entries.items()
+        component = form.components.get(str(schema.component_name(name)))
+        if component is not None:
+            yield from _empty(Record(component), entry.value, (*path, name))
+    elif isinstance(form, Items) and isinstance(node, ListNode):
+        for place, item in enumerate(node.items):
+            yield from _empty(form.item, item, (*path, place))
+    elif isinstance(form, Record) and isinstance(node, MapNode):
+        for key, entry in node.entries.items():
+            if key not in form.fields:
+                continue
+            inner, below = form.form(key), (*path, key)
+            nullable = key in form.model.switchable or (isinstance(inner, Items) and inner.one_is_enough)
+            may_be_null = getattr(inner, "optional", False) or nullable
+            if may_be_null and _is_unwritten(entry.value):
+                spelled = spell_path(below)
+                message = f"{spelled} has no value; write one, or `{key}: null` for none"
+                yield entry.key_place.problem(message, path=spelled)
+            else:
+                yield from _empty(inner, entry.value, below)
+
+
+def _is_unwritten(node: Node) -> bool:
+    """Whether nothing stands in the source, which YAML reads as a null."""
+    return isinstance(node, ScalarNode) and not node.written and not node.quoted

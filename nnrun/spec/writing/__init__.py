@@ -1,1 +1,4 @@
-"""A spec as YAML, as JSON Schema, and as short labels."""
+"""A spec as YAML, as JSON Schema, and as short labels.
+
+Imports the schema and the grammar; anyone may import it.
+"""

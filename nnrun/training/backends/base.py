@@ -38,12 +38,10 @@ class Backend(Protocol):
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
         """Why it cannot compute this problem, as a clause; None where it can."""
-        ...
 
     @staticmethod
     def pays(problem: TrainingProblem, steps: int) -> bool:
         """Whether it is worth its start-up time, for a run of at most so many steps."""
-        ...
 
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> Backend:
@@ -52,18 +50,15 @@ class Backend(Protocol):
         Raises:
             NnrunError: it cannot be loaded; the message is one line.
         """
-        ...
 
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment, and update `state`, which holds its G replicas and no others.
 
         `rng` gives the random numbers of the epoch for these replicas; None where none are needed.
         """
-        ...
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses, in float64, and logits of a segment that is a single batch.
 
         `parameters` are those of all R replicas, of which the segment names G.
         """
-        ...

@@ -17,6 +17,7 @@ import pytest
 
 from nnrun.data.archives import download
 from nnrun.data.archives.download import RemoteFile, cached_tokens, fetch, find, is_published
+from nnrun.data.cache_entry import folder_beside, keep_entry
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
 
@@ -194,20 +195,19 @@ def test_another_file_or_array_has_its_own_entry(empty_cache: Path) -> None:
     assert same(cached_tokens("aa", "y", lambda: other), other)
 
 
-def test_every_damage_is_noticed_and_repaired(empty_cache: Path) -> None:
+@pytest.mark.parametrize("name", ["indptr.npy", "tokens.npy", "entry.json"])
+def test_every_damage_is_noticed_and_repaired(empty_cache: Path, name: str) -> None:
     cached_tokens("aa", "x", lambda: ROWS)
-    (path,) = (empty_cache / "parsed").iterdir()
-    whole = path.read_bytes()
-    for damaged in (b"", b"junk", whole[:-30], whole[: len(whole) // 2]):
-        path.write_bytes(damaged)
+    (entry,) = (empty_cache / "parsed").iterdir()
+    whole = (entry / name).read_bytes()
+    changed = whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:]
+    for damaged in (b"", b"junk", whole[:-3], whole[: len(whole) // 2], changed):
+        (entry / name).write_bytes(damaged)
         said: list[str] = []
         assert same(cached_tokens("aa", "x", lambda: ROWS, said.append), ROWS)
         assert len(said) == 1
         assert "cannot be used" in said[0]
         assert same(cached_tokens("aa", "x", never), ROWS)
-    at = whole.index(np.int32([1, 2, 3, 70_000]).tobytes())
-    path.write_bytes(whole[:at] + b"\x05" + whole[at + 1 :])
-    assert same(cached_tokens("aa", "x", lambda: ROWS), ROWS)
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,11 @@ def test_every_damage_is_noticed_and_repaired(empty_cache: Path) -> None:
 )
 def test_an_entry_that_does_not_fit_is_made_anew(empty_cache: Path, arrays: dict[str, np.ndarray]) -> None:
     cached_tokens("aa", "x", lambda: ROWS)
-    (path,) = (empty_cache / "parsed").iterdir()
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+    (entry,) = (empty_cache / "parsed").iterdir()
+    with folder_beside(entry) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        keep_entry(folder, entry, None)
     assert same(cached_tokens("aa", "x", lambda: ROWS), ROWS)
     assert same(cached_tokens("aa", "x", never), ROWS)
 

@@ -95,7 +95,7 @@ def test_nothing_is_rounded(tmp_path: Path) -> None:
         assert file.columns["id"].distinct == N // 2
 
 
-@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "table.json"])
+@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "entry.json"])
 def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> None:
     check(read(path))
     (entry,) = (empty_cache / "tables").iterdir()
@@ -123,7 +123,7 @@ def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, emp
         assert said == []
 
 
-@pytest.mark.parametrize("damage", ["table.json", "0.float32", "2.npy", "lines.npy"])
+@pytest.mark.parametrize("damage", ["entry.json", "0.float32", "2.npy", "lines.npy"])
 def test_a_damaged_entry_is_said_and_written_anew(path: Path, empty_cache: Path, damage: str) -> None:
     read(path)
     (entry,) = (empty_cache / "tables").iterdir()
@@ -166,8 +166,8 @@ def test_keys_of_json_lines_are_found_once(
         assert JsonlReader(path).names == ("a", "b")
     path.write_text('{"a": 1}\n{"a": 2, "c": 3}\n')
     assert JsonlReader(path).names == ("a", "c")
-    for entry in (empty_cache / "tables").glob("*-keys.json"):
-        entry.write_text('["a", "a"]')
+    for entry in (empty_cache / "tables").glob("*-keys"):
+        (entry / "entry.json").write_text('["a", "a"]')
     assert JsonlReader(path).names == ("a", "c")
 
 
