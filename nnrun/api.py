@@ -418,31 +418,22 @@ def predict(
         the true one; the index is the row's number in the training or the test set.
     """
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
+    from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
+    asked: dict[str, Any] = {
+        "member": member,
+        "weights": weights,
+        "data_dir": _data_dir(data_dir),
+        "device": device,
+    }
     with allowing(allow_custom):
-        if split is not None:
-            from nnrun.experiment.predicting.predict_split import predict_split
-
-            return predict_split(
-                _run(run, runs_dir)._directory,
-                split,
-                member=member,
-                weights=weights,
-                overrides=overrides,
-                data_dir=_data_dir(data_dir),
-                device=device,
-                allow_unknown=allow_unknown,
-            ).table()
-        predictor = load_predictor(
-            _run(run, runs_dir)._directory,
-            member=member,
-            weights=weights,
-            data_dir=_data_dir(data_dir),
-            device=device,
-        )
-        return predict_values(predictor, inputs)
+        directory = _run(run, runs_dir)._directory
+        if split is None:
+            return predict_values(load_predictor(directory, **asked), inputs)
+        found = predict_split(directory, split, overrides=overrides, allow_unknown=allow_unknown, **asked)
+        return found.table()
 
 
 def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:

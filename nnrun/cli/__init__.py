@@ -45,13 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         write_to_nobody()  # Click met the broken pipe first, and would leave with 1
         return 0
-    except NnrunError as error:
-        if debug:
-            raise
-        from nnrun.cli.output import report_error
-
-        report_error(_with_commands(error, args), as_json=as_json)
-        return error.exit_code
     except Exception as error:
         from nnrun.cli.app import usage_exit_code, usage_message
 
@@ -64,25 +57,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         if debug:
             raise
-        from nnrun.experiment.setup.out_of_memory import out_of_memory
-
-        ran_out = out_of_memory(error)
-        if ran_out is not None:
-            _say(f"error: {ran_out}", "MemoryError", 1, as_json, error)
-            return 1
-        if isinstance(error, OSError):
-            _say(f"error: {error}", "OSError", 1, as_json, error)
-            return 1
-        _say(
-            f"error: internal error: {type(error).__name__}: {error}\n"
-            "This is a bug. Run the command again with --debug to see where.",
-            type(error).__name__,
-            1,
-            as_json,
-            error,
-        )
-        return 1
+        return _explained(error, args, as_json)
     return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
+    """Say what went wrong in a command, and give its exit code."""
+    from nnrun.cli.output import report_error
+    from nnrun.experiment.setup.out_of_memory import out_of_memory
+
+    if isinstance(error, NnrunError):
+        report_error(_with_commands(error, args), as_json=as_json)
+        return error.exit_code
+    ran_out = out_of_memory(error)
+    if ran_out is not None:
+        _say(f"error: {ran_out}", "MemoryError", 1, as_json, error)
+    elif isinstance(error, OSError):
+        _say(f"error: {error}", "OSError", 1, as_json, error)
+    else:
+        kind = type(error).__name__
+        bug = "This is a bug. Run the command again with --debug to see where."
+        _say(f"error: internal error: {kind}: {error}\n{bug}", kind, 1, as_json, error)
+    return 1
 
 
 def _with_commands(error: NnrunError, args: Sequence[str]) -> NnrunError:

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 _BEST = "best"
 
 
+Epochs = Annotated[
+    str | None,
+    typer.Option(
+        "--epochs",
+        metavar="N|best",
+        help="How long to train; `best`, the default for a run, is the epoch that its validation chose.",
+    ),
+]
+
+
 def final(
     source: options.SpecOrRunOrNone = None,
-    epochs: Annotated[
-        str | None,
-        typer.Option(
-            "--epochs",
-            metavar="N|best",
-            help="How long to train; `best`, the default for a run, is the epoch that its validation chose.",
-        ),
-    ] = None,
+    epochs: Epochs = None,
     test: Annotated[
         Path | None,
         options.test_file("A file of test rows with the same columns, in place of the spec's test set."),

@@ -21,7 +21,6 @@ from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
-from nnrun.data.preprocess.texts import FittedTokens
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
 from nnrun.errors import DataError
@@ -65,7 +64,7 @@ class FittedColumn:
             return self._encoder.feature_names(self.name)
         return [self.name] + [f"{self.name} is missing"] * (self.width - 1)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Features that it gives."""
         if self._encoder is not None:
@@ -211,10 +210,10 @@ class FittedTable:
         return [name for column in self.ordered for name in column.feature_names]
 
     @property
-    def tokens(self) -> FittedTokens | None:
+    def tokens(self) -> FittedStep | None:
         """The step that makes rows of word indices of the only column; None where there is none."""
-        last = self.columns[0].steps[-1] if len(self.columns) == 1 and self.columns[0].steps else None
-        return last if isinstance(last, FittedTokens) else None
+        steps = self.columns[0].steps if len(self.columns) == 1 else ()
+        return steps[-1] if steps and steps[-1].spec.gives == "tokens" else None
 
     @cached_property
     def numbers(self) -> ComputedColumns | None:
@@ -396,19 +395,27 @@ def _fitted_side_by_side(
     reported column by column.
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
-    x_NC = x_NC.astype(np.float64)
-    for step in steps:
-        places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
-        if not places:
-            continue
+    used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
+    x_NC = x_NC.astype(np.float64, copy=False)
+    for step in used:
         cls = fitted_class(step, "number")
         if cls.program != "computed" or not np.isfinite(x_NC).all():
             return None
+        places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
         own = cls.fit_array(step, chosen, [plans[place].name for place in places])
-        with np.errstate(all="ignore"):
-            x_NC[:, places] = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
-    return fitted if np.isfinite(x_NC).all() else None
+        if step is used[-1] and cls.transform is FittedStep.transform:
+            break  # nobody needs the values, and the step takes all of them
+        with np.errstate(all="ignore"):
+            computed = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
+        if chosen is x_NC:
+            x_NC = computed
+        else:
+            x_NC = x_NC.copy()
+            x_NC[:, places] = computed
+        if not np.isfinite(x_NC).all():
+            return None
+    return fitted

@@ -73,7 +73,7 @@ def describe_spec(
     Args:
         spec: what to describe.
         data_dir: where data files are looked for first.
-        listener: is told what happens.
+        listener: receives progress messages.
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """

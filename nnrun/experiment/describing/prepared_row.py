@@ -36,7 +36,7 @@ def describe_row_of_spec(
         prepared: also tell the numbers that the network gets, under `prepared`. What preprocessing learns, it
             learns as in training: from the training rows of the first network.
         data_dir: where data files are looked for first.
-        listener: is told what takes long.
+        listener: receives progress messages.
 
     Raises:
         UsageError: there is no such row.

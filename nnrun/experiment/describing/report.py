@@ -55,7 +55,7 @@ def write_report(
         runs: one section each.
         output: the file, or None.
         data_dir: where data files are looked for first.
-        listener: is told what happens.
+        listener: receives progress messages.
         weights: those that training ended with, or those of the best epoch: scores and predictions are
             theirs.
         overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.

@@ -38,7 +38,7 @@ def analysis_blocks(
     Args:
         run: the run.
         data_dir: where data files are looked for first.
-        listener: is told what happens.
+        listener: receives progress messages.
         salt: different for each run of a page.
         weights: those that training ended with, or those of the best epoch.
         overrides: where the files of the run's spec are now.

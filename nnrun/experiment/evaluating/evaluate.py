@@ -154,7 +154,7 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
-        listener: is told what takes long.
+        listener: receives progress messages.
 
     Raises:
         UsageError: the data set has no such rows.
@@ -165,14 +165,7 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(
-            run,
-            weights=weights,
-            overrides=overrides,
-            data_dir=data_dir,
-            device=device,
-            listener=listener or Listener(),
-        )
+        opened = open_run(run, weights, overrides, data_dir, device, listener or Listener())
         return _evaluated(opened, split, data_dir, mistakes, allow_unknown)
 
 

@@ -1,6 +1,6 @@
 """A first spec for a file of rows: what is in the file decides the target, the inputs and the network.
 
-The rules are few and stand in the modules of this folder; what they decide is told in the spec's comments.
+The rules are few and stand in the modules of this folder; the comments of the spec say what they decided.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def initial_spec_of_file(
     Args:
         request: what was decided.
         file: what was read of it, if it was.
-        on_message: is told how far reading is.
+        on_message: receives the progress of reading.
 
     Raises:
         UsageError: there is no such column, or it is not a number and the task is regression.

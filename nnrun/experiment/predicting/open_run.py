@@ -40,7 +40,7 @@ class OpenRun:
         weights: of which epochs they are.
         dataset: the run's own.
         device: where to compute.
-        listener: is told what takes long.
+        listener: receives progress messages.
     """
 
     run: RunDirectory
@@ -82,24 +82,23 @@ class OpenRun:
 
 def open_run(
     run: RunDirectory,
-    *,
-    member: str | None = None,
     weights: WeightsChoice,
     overrides: Overrides,
     data_dir: Path | None,
     device: str,
     listener: Listener,
+    member: str | None = None,
 ) -> OpenRun:
     """Read a run's spec, networks and data.
 
     Args:
         run: its folder.
-        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
         weights: those that training ended with (`last`), or those of the best epoch.
         overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
         data_dir: where data files are looked for first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        listener: is told what takes long.
+        listener: receives progress messages.
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
 
     Raises:
         UsageError: there is no such network or device.

@@ -93,7 +93,7 @@ def load_predictor(
         weights: those that training ended with (`last`), or those of the best epoch.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
         device: where to compute.
-        listener: is told which weights are used, that several networks are averaged, and what is not used of
+        listener: receives messages: which weights are used, whether networks are averaged, what is ignored of
             the rows.
 
     Raises:
@@ -155,7 +155,7 @@ def predict_source(
         source: the rows.
         skip_bad: skip bad rows and report each, instead of stopping at the first.
         unknown: counts what the rows hold that training never saw.
-        listener: is told of rows that are left out, and at the end of what training never saw.
+        listener: receives a message for each row left out, and at the end for values unseen in training.
 
     Raises:
         DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.

@@ -113,7 +113,7 @@ def predict_split(
         device: where to compute.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
         probabilities: refuse networks that have none, before the test set is looked at.
-        listener: is told which weights are used, and by whom each row is predicted.
+        listener: receives messages: which weights are used, which networks predict each row.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -124,15 +124,7 @@ def predict_split(
         raise UsageError(f"split is {split!r}; it must be train, validation or test.")
     listener = listener or Listener()
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(
-            run,
-            member=member,
-            weights=weights,
-            overrides=overrides,
-            data_dir=data_dir,
-            device=device,
-            listener=listener,
-        )
+        opened = open_run(run, weights, overrides, data_dir, device, listener, member)
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
         meaning = meaning_of(opened.spec, networks[0].fitted, load_labels(run))

@@ -27,7 +27,7 @@ def unknown_in_test_set(
     Args:
         dataset: with a test set.
         fitted: the preprocessing of the networks; what one of them saw is known.
-        listener: is told of each column.
+        listener: receives a message for each column.
         allowed: whether most rows may be concerned.
 
     Raises:
