@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RowIndices = npt.NDArray[np.int64]
+from nnrun.replica_rows import RowIndices, take_rows
 
 # Batches that are prepared in one go: enough that Python's part in it is small, few enough for the caches.
 _STEPS_AHEAD = 6
@@ -141,24 +141,6 @@ class DenseInputs:
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
         yield from torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1)
-
-
-def take_rows(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices) -> Tensor:
-    """Gather rows from values that all replicas share (S = 1) or that each has for itself (S = R).
-
-    Args:
-        values_SN: (S, N, ...) values.
-        data_index: positions of the replicas along S; ignored where S = 1.
-        rows_GN: (G, n) row numbers, one line for each of `data_index`.
-
-    Returns:
-        (G, n, ...) values.
-    """
-    shared, rows = values_SN.shape[:2]
-    flat = rows_GN if shared == 1 else rows_GN + np.asarray(data_index, dtype=np.int64)[:, None] * rows
-    index = torch.from_numpy(flat.reshape(-1)).to(values_SN.device, non_blocking=True)
-    picked = values_SN.reshape(shared * rows, *values_SN.shape[2:]).index_select(0, index)
-    return picked.view(*rows_GN.shape, *values_SN.shape[2:])
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
-
-RowIndices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

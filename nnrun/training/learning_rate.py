@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnrun.spec import schema
-from nnrun.training.early_stopping import EarlyStopping
+from nnrun.spec.best_epoch import BestEpoch
 
 
 @dataclass
@@ -27,14 +27,12 @@ class Plateau:
     spec: schema.ReduceOnPlateau
     maximize: bool
     rate: float
-    _best: EarlyStopping = field(init=False)
+    _best: BestEpoch = field(init=False)
     _waited: int = 0
     _grace: int = 0
 
     def __post_init__(self) -> None:
-        # What counts as an improvement is the same there.
-        watched = schema.EarlyStopping(monitor=self.spec.monitor, min_delta=self.spec.min_delta)
-        self._best = EarlyStopping(watched, self.maximize)
+        self._best = BestEpoch(self.maximize, self.spec.min_delta)
 
     def ended(self, epoch: int, columns: Mapping[str, float]) -> None:
         """Take note of an epoch's columns, and reduce the rate where it is time."""

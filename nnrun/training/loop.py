@@ -1,4 +1,4 @@
-"""The training loop: a generator of epochs. Whoever consumes it saves, shows and closes."""
+"""The training loop: a generator of epochs. The caller saves and shows each one, and closes the generator."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import DataError, DivergedError
+from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.best_epoch import BestEpoch
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import RowIndices, epoch_order
+from nnrun.training.epoch_plan import epoch_order
 from nnrun.training.learning_rate import LearningRate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Replica:
-    """One network of the state.
+    """One of the networks that train side by side.
 
     Attributes:
-        number: its name among the replicas, such as the index of its fold.
-        train_rows, validation_rows: its row numbers; validation_rows may be empty.
+        number: tells it from the others, such as the index of its fold.
+        train_rows, validation_rows: indices of its rows; validation_rows may be empty.
         source: of its random streams.
-        learning_rate: its own, where it has one.
+        learning_rate: its own, where it differs from the schedule's.
     """
 
     number: int
@@ -41,19 +42,19 @@ class Replica:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, in what order and how fast to train.
+    """How long, in what order and at what learning rates to train.
 
     Attributes:
-        epochs: how many.
-        shuffle: whether each epoch has an order of its own.
-        learning_rate: of replicas without one of their own, before the schedule.
-        early_stopping: when to end before that, or None.
-        maximize: whether the column that it watches is better the larger it is.
-        rates: what becomes of the learning rates; empty where they stay as they are.
-        rates_maximize: as `maximize`, of the column that a plateau is looked for in.
-        best_by: the validated column whose best epoch's weights are kept; None where there is none.
+        epochs: the most epochs to train.
+        shuffle: whether each epoch has its own order of rows.
+        learning_rate: the initial one of replicas without their own.
+        early_stopping: when to stop earlier, or None.
+        maximize: whether a larger value of the column that early stopping monitors is better.
+        rates: the learning rate schedules, applied in turn; empty for a constant rate.
+        rates_maximize: as `maximize`, of the column that `reduce_on_plateau` monitors.
+        best_by: the validation column whose best epoch's weights are kept; None where there is none.
         best_maximize: as `maximize`, of that column.
-        best_min_delta: by how much more than this it must improve to count.
+        best_min_delta: an improvement of that column counts where it is larger than this.
     """
 
     epochs: int
@@ -99,9 +100,9 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainerState:
-    """What a trainer had done when it was kept: an epoch's end is a complete state.
+    """The state of a trainer at the end of an epoch.
 
-    Early stopping and the learning rates follow from the rows, so nothing of them is kept.
+    Early stopping and the learning rates are recomputed from the rows, so that nothing of them is in it.
 
     Attributes:
         epoch: the last one that ended; 0 before the first.
@@ -191,9 +192,9 @@ class Trainer:
             if len(active[0].validation_rows):
                 validation = self.engine.evaluate([r.validation_rows for r in active])
             rows = {}
-            for place, n in enumerate(numbers):
-                validated = {} if validation is None else validation.columns(place, "val_")
-                rows[n] = training.columns(place) | validated
+            for r, n in enumerate(numbers):
+                validated = {} if validation is None else validation.columns(r, "val_")
+                rows[n] = training.columns(r) | validated
             seconds = time.perf_counter() - started
             parameters = self.engine.weights()
             named = len(self.replicas) > 1 and not self.leave_out_diverged
@@ -202,9 +203,9 @@ class Trainer:
             if found and not self.leave_out_diverged:
                 yield EpochRecord(epoch, rows, current_rates, seconds)
                 raise DivergedError(next(iter(found.values())))
-            self.diverged.update({numbers[place]: reason for place, reason in found.items()})
+            self.diverged.update({numbers[r]: reason for r, reason in found.items()})
             # All is settled before the record is given away: whoever stops there finds this epoch's end.
-            current = {n: _one(parameters, place) for place, n in enumerate(numbers) if place not in found}
+            current = {n: _one(parameters, r) for r, n in enumerate(numbers) if r not in found}
             self._end(epoch, {n: rows[n] for n in current}, current)
             best = {n: self.best[n] for n in current if n in self.best}
             yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
@@ -231,47 +232,46 @@ class Trainer:
                 tensors |= {f"{_BEST}{number}/{name}": value for name, value in best.weights.items()}
         return TrainerState(self.epoch, {}, tensors)
 
-    def load_state_dict(self, past: TrainerState) -> None:
-        """Take over from a trainer of the same replicas; before the first epoch here.
+    def load_state_dict(self, state: TrainerState) -> None:
+        """Continue where a trainer of the same replicas was; call it before the first epoch.
 
         Raises:
-            DataError: `past` is that of other replicas or of another engine.
+            DataError: `state` is that of other replicas or of another engine.
         """
-        places = {r.number: place for place, r in enumerate(self.replicas)}
         try:
-            restorable = _by_number(past.tensors, _RESTORABLE)
-            for epoch in range(1, past.epoch + 1):
-                rows = {r.number: past.rows[r.number][epoch - 1] for r in self._active}
+            restorable = _by_number(state.tensors, _RESTORABLE)
+            for epoch in range(1, state.epoch + 1):
+                rows = {r.number: state.rows[r.number][epoch - 1] for r in self._active}
                 self._end(epoch, rows, {n: restorable.get(n, {}) for n in rows}, engine_follows=False)
-            stopped = _by_number(past.tensors, _STOPPED)
+            stopped = _by_number(state.tensors, _STOPPED)
             self.finished.update({n: stopped[n] for n in self.stopped_epochs})
         except (KeyError, IndexError, ValueError):
             raise DataError("The checkpoint's history is not that of this spec's networks.") from None
         if self._active:
             if len(self._active) < len(self.replicas):
-                self.engine.select_replicas([places[r.number] for r in self._active])
-            names = [name for name in past.tensors if name.startswith(_ENGINE)]
-            self.engine.load_state_dict({name.removeprefix(_ENGINE): past.tensors[name] for name in names})
-            if past.epoch:
+                self.engine.select_replicas([self.replicas.index(r) for r in self._active])
+            names = [name for name in state.tensors if name.startswith(_ENGINE)]
+            self.engine.load_state_dict({name.removeprefix(_ENGINE): state.tensors[name] for name in names})
+            if state.epoch:
                 parameters = self.engine.weights()
-                current = {r.number: _one(parameters, place) for place, r in enumerate(self._active)}
+                current = {r.number: _one(parameters, index) for index, r in enumerate(self._active)}
                 self.finished.update(current)
-        self._take_best(past, restorable, stopped)
+        self._take_best(state, restorable, stopped)
 
     def _take_best(
         self,
-        past: TrainerState,
+        state: TrainerState,
         restorable: Mapping[int, dict[str, Tensor]],
         stopped: Mapping[int, dict[str, Tensor]],
     ) -> None:
-        """Take over the weights of the best epochs, whose numbers follow from the rows.
+        """Restore the weights of the best epochs, whose numbers follow from the rows.
 
-        A checkpoint of an nnrun that did not keep them may lack some.
+        Checkpoints of early versions of nnrun lack some of them.
         """
-        found = _by_number(past.tensors, _BEST)
+        found = _by_number(state.tensors, _BEST)
         for number, best in list(self.best.items()):
             going_on = number not in self.stopped_epochs
-            if going_on and best.epoch == past.epoch:
+            if going_on and best.epoch == state.epoch:
                 weights: dict[str, Tensor] | None = self.finished[number]
             elif number in found:
                 weights = found[number]
@@ -294,7 +294,7 @@ class Trainer:
         *,
         engine_follows: bool = True,
     ) -> None:
-        """Settle an epoch: what its columns mean for the rates, for early stopping, and for who goes on."""
+        """Update learning rates, early stopping, best weights and the active replicas after an epoch."""
         self.epoch, schedule = epoch, self.schedule
         self.finished.update(weights)
         self.finished_epochs.update(dict.fromkeys(rows, epoch))
@@ -318,9 +318,9 @@ class Trainer:
                 self.stopped_epochs[number] = epoch
                 self._restore_best([number])
         left = self.stopped_epochs.keys() | self.diverged.keys()
-        going_on = [place for place, r in enumerate(self._active) if r.number not in left]
+        going_on = [index for index, r in enumerate(self._active) if r.number not in left]
         if len(going_on) < len(self._active):
-            self._active = [self._active[place] for place in going_on]
+            self._active = [self._active[index] for index in going_on]
             if engine_follows and going_on:
                 self.engine.select_replicas(going_on)
 
@@ -339,7 +339,7 @@ class Trainer:
 
 
 def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:
-    """Weights that `past` named by replica: number → name → value."""
+    """Weights that `state_dict` named by replica: number → name → value."""
     found: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(prefix):
@@ -349,17 +349,17 @@ def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str
 
 
 def _owned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights, in memory of their own where they are a part of those of several replicas.
+    """The same weights; copies where they are views of the stacked weights.
 
-    Else the best of each of R replicas would hold the weights of all R.
+    A view would keep the stacked weights of all R replicas in memory.
     """
     if all(value.untyped_storage().nbytes() == value.nbytes for value in weights.values()):
         return weights
     return {name: value.clone() for name, value in weights.items()}
 
 
-def _one(parameters: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
-    return {name: value[place : place + 1] for name, value in parameters.items()}
+def _one(parameters: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    return {name: value[index : index + 1] for name, value in parameters.items()}
 
 
 _ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a smaller scale."
@@ -372,16 +372,16 @@ def _divergences(
     names: Sequence[str],
     epoch: int,
 ) -> dict[int, str]:
-    """For each replica, by its place, what became infinite or NaN in this epoch, as a sentence.
+    """For each replica, by its index, what became infinite or NaN in this epoch, as a sentence.
 
     `names` tell the replicas apart; empty texts where nothing need.
     """
     finite_R = torch.stack([_finite(value) for value in parameters.values()]).all(0)
     reasons = {
-        place: _divergence(training, validation, finite, name, place, epoch)
-        for place, (name, finite) in enumerate(zip(names, finite_R.tolist(), strict=True))
+        index: _divergence(training, validation, finite, name, index, epoch)
+        for index, (name, finite) in enumerate(zip(names, finite_R.tolist(), strict=True))
     }
-    return {place: reason for place, reason in reasons.items() if reason is not None}
+    return {index: reason for index, reason in reasons.items() if reason is not None}
 
 
 def _finite(value_R: Tensor) -> Tensor:
@@ -399,18 +399,18 @@ def _divergence(
     validation: EpochMetrics | None,
     finite_weights: bool,
     name: str,
-    place: int,
+    index: int,
     epoch: int,
 ) -> str | None:
-    if training.first_bad_batch[place] is not None:
+    if training.first_bad_batch[index] is not None:
         return (
             f"the training loss{name} stopped being a finite number in epoch {epoch}, batch "
-            f"{training.first_bad_batch[place]}. {_ADVICE}"
+            f"{training.first_bad_batch[index]}. {_ADVICE}"
         )
     # A batch's loss is that before its update, so that no loss shows what the last update did.
     if not finite_weights:
         return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
-    if validation is not None and not math.isfinite(validation.losses[place]):
+    if validation is not None and not math.isfinite(validation.losses[index]):
         return (
             f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
             "learning rate, or look for extreme values in the validation rows."

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.replica_rows import RowIndices, take_rows
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.clipping import Clip
-from nnrun.training.epoch_plan import RowIndices, Segment, segments
+from nnrun.training.epoch_plan import Segment, segments
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric, Scored
 from nnrun.training.optimizers import Optimizer
@@ -137,12 +138,12 @@ class Head:
 
     def gather(self, data_index: Sequence[int], rows_GN: RowIndices, *, training: bool = False) -> TargetRows:
         """The targets of rows `rows_GN[g]` of the replica at `data_index[g]`."""
-        targets = _gathered(self.targets, data_index, rows_GN)
+        targets = take_rows(self.targets, data_index, rows_GN)
         unscaled, weights = self.unscaled_targets, self.training_weights if training else self.weights
         return TargetRows(
             targets,
-            targets if unscaled is None else _gathered(unscaled, data_index, rows_GN),
-            None if weights is None else _gathered(weights, data_index, rows_GN),
+            targets if unscaled is None else take_rows(unscaled, data_index, rows_GN),
+            None if weights is None else take_rows(weights, data_index, rows_GN),
         )
 
     def unscale(self, outputs_GNK: Tensor, data_index: Sequence[int]) -> Tensor:
@@ -151,15 +152,6 @@ class Head:
             return outputs_GNK
         own = [self.scales[0 if len(self.scales) == 1 else index] for index in data_index]
         return torch.stack([scale.invert(outputs) for scale, outputs in zip(own, outputs_GNK, strict=True)])
-
-
-def _gathered(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices) -> Tensor:
-    """(G, n, ...) from values that all replicas share (S = 1), or that each has for itself."""
-    rows = torch.from_numpy(rows_GN).to(values_SN.device)
-    if values_SN.shape[0] == 1:
-        return values_SN[0][rows]
-    own = torch.tensor(list(data_index), device=values_SN.device)
-    return values_SN[own[:, None], rows]
 
 
 @dataclass(frozen=True, eq=False)

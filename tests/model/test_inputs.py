@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.model.inputs import DenseInputs, Inputs, SparseBatch, SparseInputs, multiply, take_rows
+from nnrun.model.inputs import DenseInputs, Inputs, SparseBatch, SparseInputs, multiply
+from nnrun.replica_rows import take_rows
 
 CPU = torch.device("cpu")
 

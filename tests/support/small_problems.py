@@ -13,13 +13,13 @@ from torch import Tensor
 
 from nnrun.model.inputs import DenseInputs, SparseInputs
 from nnrun.model.network import Network, build_network
+from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine, evaluate
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer

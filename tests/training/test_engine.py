@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnrun.model.inputs import DenseInputs
+from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.clipping import build_clip
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.epoch_plan import RowIndices, epoch_order, segments
+from nnrun.training.epoch_plan import epoch_order, segments
 
 seeds = st.integers(0, 2**63 - 1)
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnrun.errors import DivergedError
+from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import RowIndices, epoch_order
+from nnrun.training.epoch_plan import epoch_order
 from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
 from nnrun.training.problem import TrainingProblem
 from tests.support.keras_early_stopping import keras_would

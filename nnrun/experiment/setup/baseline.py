@@ -20,8 +20,8 @@ from nnrun.experiment.setup.constant_predictors import (
     constants_for_metric,
 )
 from nnrun.records import SHUFFLED
+from nnrun.replica_rows import RowIndices
 from nnrun.spec.score_columns import directions
-from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.metrics import Metric, MetricTotals, Scored
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem

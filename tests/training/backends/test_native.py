@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
+from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.backends.native_library import SOURCE
-from nnrun.training.epoch_plan import RowIndices
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import (
     ACTIVATIONS,
