@@ -10,7 +10,7 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.backends.base import Backend, SegmentResult
+from nnrun.training.backends.backend import Backend, SegmentResult
 from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
 from nnrun.training.epoch_plan import segments
 from nnrun.training.problem import SegmentData, TrainingProblem

@@ -1,1 +1,4 @@
-"""Ways to compute the training steps of a segment: eager PyTorch, C++, compiled."""
+"""Backends compute the steps of a segment: eager PyTorch, C++. `choice` decides between them.
+
+They import from `nnrun.training`, of which only `engine` imports `backend`, the protocol.
+"""

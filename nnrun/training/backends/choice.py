@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nnrun.errors import UsageError
 from nnrun.spec import schema
-from nnrun.training.backends.base import Backend
+from nnrun.training.backends.backend import Backend
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, pays, unknown_in
 from nnrun.training.backends.native_library import NotCompiledError, begin_loading

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
 from nnrun.spec.ports import Port
-from nnrun.training.backends.base import SegmentResult
+from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.objective import TOTAL, forward, objective
 from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
 from nnrun.training.train_state import ParameterGroup, TrainState

@@ -21,10 +21,9 @@ from torch import Tensor
 from nnrun.interrupts import stop_if_asked
 from nnrun.spec import schema
 from nnrun.training.backends import native_job
-from nnrun.training.backends.base import SegmentResult
-from nnrun.training.backends.compiler import cxx_compiler
+from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
-from nnrun.training.backends.native_library import load_library
+from nnrun.training.backends.native_library import cxx_compiler, load_library
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState

@@ -1,4 +1,7 @@
-"""The C++ code in `cpp/`, compiled for this machine and loaded."""
+"""The C++ code in `cpp/`, compiled for this machine and loaded.
+
+Imports no torch: `nnrun doctor` asks for the compiler even where torch cannot be imported.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,7 +25,6 @@ from pathlib import Path
 from nnrun.cache_folder import cache_dir, distrust, private_folder
 from nnrun.errors import NnrunError
 from nnrun.interrupts import stopping_at_once
-from nnrun.training.backends.compiler import cxx_compiler
 
 SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
 
@@ -49,6 +52,12 @@ class NotCompiledError(NnrunError):
 
 
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def cxx_compiler() -> str | None:
+    """The path of this machine's C++ compiler, CXX first; None where there is none."""
+    wanted = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    return next((path for name in wanted if name and (path := shutil.which(name))), None)
 
 
 def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU) -> ctypes.CDLL:

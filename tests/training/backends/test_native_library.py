@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from nnrun.training.backends import native_library
-from nnrun.training.backends.compiler import cxx_compiler
-from nnrun.training.backends.native_library import NotCompiledError, library_path, load_library
+from nnrun.training.backends.native_library import (
+    NotCompiledError,
+    cxx_compiler,
+    library_path,
+    load_library,
+)
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 SMALL = 'extern "C" int answer() { return %s; }\n'
@@ -255,3 +259,23 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(NotCompiledError, match=r"^there is no C\+\+ compiler"):
         load_library()
+
+
+@pytest.mark.parametrize(
+    ("variable", "present", "found"),
+    [
+        (None, {"g++", "clang++"}, "/bin/g++"),
+        ("clang++", {"g++", "clang++"}, "/bin/clang++"),
+        ("missing++", {"c++"}, "/bin/c++"),
+        (None, set(), None),
+    ],
+)
+def test_the_one_that_cxx_names_comes_first(
+    variable: str | None, present: set[str], found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in present else None)
+    if variable is None:
+        monkeypatch.delenv("CXX", raising=False)
+    else:
+        monkeypatch.setenv("CXX", variable)
+    assert cxx_compiler() == found
