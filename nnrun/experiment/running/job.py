@@ -14,7 +14,7 @@ import torch
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown_values import Unknown
 from nnrun.experiment.finished.load_run import refuse_changed_data
-from nnrun.experiment.predicting.unknown_rows import tell_unknown_in_validation, unknown_in_test_set
+from nnrun.experiment.predicting.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
@@ -203,7 +203,7 @@ def prepare_job(
         warning = rare_class_warning(spec, dataset)
         if warning is not None:
             listener.message(f"warning: {warning}")
-    tell_unknown_in_validation(dataset, members, member_type, listener)
+    report_unknown_in_validation(dataset, members, member_type, listener)
     unknown: Sequence[Unknown] = ()
     if settings.use_test_set and dataset.test is not None:
         fitted = [member.fitted for member in members]
