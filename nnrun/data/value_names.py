@@ -70,6 +70,14 @@ def value_name(value: Any) -> str | None:
     raise TypeError(value)
 
 
+def written_name(value: Any) -> str | None:
+    """The name of a value; of one that has none, such as an infinity, how Python writes it."""
+    try:
+        return value_name(value)
+    except TypeError:
+        return str(value)
+
+
 def truth_name(text: str) -> str:
     """`True` and `False` for those words in any case of letters; other texts as they are."""
     return _TRUTH_OF.get(text.lower(), text)

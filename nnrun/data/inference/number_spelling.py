@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from nnrun.data.value_names import number_of
 from nnrun.spec import schema
 
 _MINUS: Final = "\u2212"
@@ -48,13 +49,13 @@ class Spelling:
         """The finite number that a text is; NaN where it is none."""
         text = text.strip().replace(_MINUS, "-")
         if self.plain:
-            value = _float(text)
+            value = number_of(text)
             if not math.isnan(value):
                 return value
         unsigned = text[1:] if text[:1] in ("-", "+") else text
         if not unsigned.isdigit() and not self._regular(unsigned):
             return self._marked(text)
-        return _float(self._as_python(text))
+        return number_of(self._as_python(text))
 
     def _regular(self, unsigned: str) -> bool:
         return _pattern(self).fullmatch(unsigned) is not None
@@ -76,7 +77,7 @@ class Spelling:
         digits = found["number"]
         if not self._regular(digits):
             return math.nan
-        value = _float(self._as_python(digits))
+        value = number_of(self._as_python(digits))
         negative = (found["sign"] == "-" or found["inner"] == "-") != bool(found["open"])
         return -value if negative else value
 
@@ -167,11 +168,3 @@ def _pattern(spelling: Spelling) -> re.Pattern[str]:
         indian = rf"|[1-9]\d?(?:{mark}\d{{2}})+{mark}\d{{3}}" if spelling.thousands == "," else ""
         digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian})"
     return re.compile(rf"(?:{digits}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-
-
-def _float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) and "_" not in text else math.nan

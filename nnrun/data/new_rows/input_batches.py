@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import RawInputs
-from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, value_rows
+from nnrun.data.new_rows.header import say_unused
+from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, Unreadable, value_rows
 from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.row_reader import ColumnBatch, RowReader, separators_message
 from nnrun.errors import DataError
@@ -89,6 +90,11 @@ class RowDecoder(Protocol):
     """What makes the inputs of a network of rows as they are written."""
 
     @property
+    def on_message(self) -> OnMessage:
+        """Is told once what is not used."""
+        ...
+
+    @property
     def numbers_per_row(self) -> int:
         """How many numbers a row holds, about."""
         ...
@@ -115,8 +121,22 @@ class RowDecoder(Protocol):
         """The rows of a file whose columns have names."""
         ...
 
-    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
-        """Values of JSON or Python, or texts; some at a time."""
+    @property
+    def keys(self) -> Sequence[str] | None:
+        """The keys of objects that are used; None where no object is a row, or others need not be told."""
+        ...
+
+    def fields_of(self, value: Any, say: Callable[[str], None]) -> Any:
+        """What a value of JSON or Python, or a text, holds; or `Unreadable`.
+
+        Args:
+            value: of a row.
+            say: tells, once a source, what a person should know of the row: the end of a sentence.
+        """
+        ...
+
+    def built(self, fields: Sequence[Any]) -> tuple[RawInputs, dict[int, str]]:
+        """(N rows, position → what is wrong with the row) of what `fields_of` gave; None for a bad row."""
         ...
 
     def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
@@ -169,20 +189,45 @@ def _batches_of(source: RowSource, decoder: RowDecoder) -> Iterator[InputBatch]:
         case _:
             if source.kind != "jsonl":
                 decoder.refuse_texts(source.name)
-            yield from decoder.of_values(_at_most(value_rows(source), most), source.name)
+            yield from value_batches(decoder, value_rows(source), source.name)
 
 
-def _at_most(rows: Iterator[list[RawRow]], most: int) -> Iterator[list[RawRow]]:
-    for some in rows:
-        for first in range(0, len(some), most):
-            yield some[first : first + most]
+def value_batches(decoder: RowDecoder, rows: Iterable[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
+    """Rows that are values of JSON or Python, or texts. Keys of objects that are not used are told once.
+
+    Args:
+        decoder: makes inputs of them.
+        rows: some at a time.
+        where: what messages call their source.
+    """
+    most, keys = rows_at_once(decoder.numbers_per_row), decoder.keys
+    first, told, said, place = 0, False, False, where
+
+    def say(text: str) -> None:
+        nonlocal said
+        if not said:
+            decoder.on_message(f"{place} {text}")
+        said = True
+
+    for some in (part[start : start + most] for part in rows for start in range(0, len(part), most)):
+        found = []
+        for number, (line, value) in enumerate(some, start=first):
+            if keys is not None and isinstance(value, Mapping) and not told:
+                unused = [str(name) for name in value if name not in keys]
+                told = bool(unused)
+                say_unused(unused, where, decoder.on_message)
+            place = f"{where}: {f'row {number}' if line is None else f'line {line}'}"
+            found.append(value if isinstance(value, Unreadable) else decoder.fields_of(value, say))
+        bad = {row: fields.reason for row, fields in enumerate(found) if isinstance(fields, Unreadable)}
+        inputs, wrong = decoder.built([None if row in bad else fields for row, fields in enumerate(found)])
+        yield InputBatch.of(inputs, first, [row.line for row in some], {**wrong, **bad})
+        first += len(some)
 
 
-def python_rows(values: Iterable[Any], most: int) -> Iterator[list[RawRow]]:
-    """Values in memory as rows, so many at a time."""
+def python_batches(decoder: RowDecoder, values: Iterable[Any], where: str) -> Iterator[InputBatch]:
+    """The same, of values in memory."""
     rows = (RawRow(None, value) for value in values)
-    while some := list(islice(rows, most)):
-        yield some
+    return value_batches(decoder, iter(lambda: list(islice(rows, MOST_ROWS)), []), where)
 
 
 def numbered(

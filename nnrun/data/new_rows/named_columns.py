@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
-from nnrun.data.new_rows.header import listed_names, places_of, say_unused
-from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_rows, rows_at_once
-from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
+from nnrun.data.new_rows.header import listed_names, places_of
+from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_batches
+from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
 from nnrun.data.tables.csv_reader import MISSING, CsvReader
@@ -28,6 +28,7 @@ from nnrun.data.value_names import (
     TRUTH,
     in_order,
     number_name,
+    number_of,
     text_name,
     truth_name,
     value_name,
@@ -62,7 +63,8 @@ class NamedColumn:
     @classmethod
     def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
-        levels = {level for step in fitted.steps for level in step.known_levels}
+        of_values = [step for step in fitted.steps if step.form == "category"]
+        levels = {level for step in of_values for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
         return cls(fitted.name, fitted.kind, truth, spelling)
 
@@ -99,7 +101,7 @@ class NamedColumn:
         problems: dict[int, str],
     ) -> Column:
         """As `decoded`, where row i is `levels[codes[i]]`, or is missing where its code is -1."""
-        own_missing = {number for text in missing if not math.isnan(number := _float(text))}
+        own_missing = {number for text in missing if not math.isnan(number := number_of(text))}
         values = [self._value(level, missing, own_missing) for level in levels]
         for place, value in enumerate(values):
             if isinstance(value, Unreadable):
@@ -129,7 +131,7 @@ class NamedColumn:
             return None
         if self.kind == "number":
             # pandas takes -99.0 for missing where -99 is, too.
-            is_missing = isinstance(field, str) and missing_numbers and _float(field) in missing_numbers
+            is_missing = isinstance(field, str) and missing_numbers and number_of(field) in missing_numbers
             return None if is_missing else self._number(field)
         if isinstance(field, str) and not is_utf8(field):
             return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
@@ -226,6 +228,11 @@ class NamedColumnDecoder:
         """The columns' names."""
         return [column.name for column in self.columns]
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """The columns' names."""
+        return self.names
+
     def refuse_texts(self, name: str) -> None:
         """Texts are rows only where the network takes a single text."""
         if not self.takes_lines:
@@ -269,54 +276,29 @@ class NamedColumnDecoder:
             "without the target. A file with a header cannot be read by this run."
         )
 
-    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
-        """Objects with the columns' names; texts, where the only column is one."""
-        first = 0
-        told = told_lacking = False
-        for some in rows:
-            problems: dict[int, str] = {}
-            fields = []
-            for position, (line, value) in enumerate(some):
-                if isinstance(value, Mapping) and not told:
-                    unused = [str(name) for name in value if name not in self.names]
-                    told = bool(unused)
-                    say_unused(unused, where, self.on_message)
-                if isinstance(value, Mapping) and not told_lacking and (lacking := self._lacking(value)):
-                    told_lacking = True
-                    place = f"row {first + position}" if line is None else f"line {line}"
-                    self.on_message(
-                        f"{where}: {place} lacks {listed_names(lacking)}; a missing key counts as a missing "
-                        "value"
-                    )
-                found = self._of_value(value)
-                if isinstance(found, Unreadable):
-                    problems[position] = found.reason
-                    found = [None] * len(self.columns)
-                fields.append(found)
-            by_column = zip(*fields, strict=True)
-            columns = [
-                column.of_values(values, self.own_missing, problems)
-                for column, values in zip(self.columns, by_column, strict=True)
-            ]
-            lines = [row.line for row in some]
-            yield InputBatch.of(Table(tuple(columns), len(some)), first, lines, problems)
-            first += len(some)
-
-    def _lacking(self, value: Mapping[Any, Any]) -> list[str]:
-        return [name for name in self.names if name not in value]
-
-    def _of_value(self, value: Any) -> list[Any] | Unreadable:
+    def fields_of(self, value: Any, say: Callable[[str], None]) -> list[Any] | Unreadable:
         """The values of an object; of a text, where the only column is one."""
-        if isinstance(value, Unreadable):
-            return value
         if isinstance(value, str) and self.takes_lines:
             return [value]
         if not isinstance(value, Mapping):
             return Unreadable(f"is {shown(value)}, which is not an object with the columns' names")
-        if not any(name in value for name in self.names):
-            lacking = self._lacking(value)
+        lacking = [name for name in self.names if name not in value]
+        if lacking:
+            say(f"lacks {listed_names(lacking)}; a missing key counts as a missing value")
+        if len(lacking) == len(self.names):
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
         return [value.get(name) for name in self.names]
+
+    def built(self, fields: Sequence[list[Any] | None]) -> tuple[Table, dict[int, str]]:
+        """The columns, and the values that do not fit."""
+        problems: dict[int, str] = {}
+        nothing = [None] * len(self.columns)
+        by_column = zip(*(row or nothing for row in fields), strict=True)
+        columns = [
+            column.of_values(values, self.own_missing, problems)
+            for column, values in zip(self.columns, by_column, strict=True)
+        ]
+        return Table(tuple(columns), len(fields)), problems
 
     def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
         """An archive has no named columns."""
@@ -335,7 +317,7 @@ class NamedColumnDecoder:
             places_of(self.names, header, where, self.on_message, holder="Its first line")
             columns = [_plain(inputs[name]) for name in self.names]
             inputs = (dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True))
-        return self.of_values(python_rows(inputs, rows_at_once(len(self.columns))), where)
+        return python_batches(self, inputs, where)
 
     def _needed(self) -> str:
         return f"{counted(len(self.columns), 'named column')}: {listed_names(self.names)}"
@@ -345,11 +327,3 @@ def _plain(series: Any) -> list[Any]:
     """The values of a column of a data frame, None where one is missing."""
     missing = series.isna().to_numpy()
     return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]
-
-
-def _float(text: str) -> float:
-    """The number that a text is, also an infinite one; NaN where it is none."""
-    try:
-        return math.nan if "_" in text else float(text)
-    except ValueError:
-        return math.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,16 @@ import numpy as np
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
-from nnrun.data.new_rows.header import listed_names, places_of, say_unused
+from nnrun.data.new_rows.header import listed_names, places_of
 from nnrun.data.new_rows.input_batches import (
     InputBatch,
     OnMessage,
     array_of,
     numbered,
-    python_rows,
+    python_batches,
     rows_at_once,
 )
-from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
+from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.table import exact_number
 from nnrun.data.tables.column_builder import is_wide
 from nnrun.data.tables.csv_reader import CsvReader, names_by_position
@@ -114,29 +114,13 @@ class PositionalDecoder:
 
     # --- values ---
 
-    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
-        """Objects from feature names to numbers, or lists of F numbers."""
-        first = 0
-        told = False
-        for some in rows:
-            problems: dict[int, str] = {}
-            x_NF = np.zeros((len(some), self.features))
-            for position, (_, value) in enumerate(some):
-                if isinstance(value, Mapping) and self.names is not None and not told:
-                    unused = [str(name) for name in value if name not in self.names]
-                    told = bool(unused)
-                    say_unused(unused, where, self.on_message)
-                found = self._of_value(value)
-                if isinstance(found, Unreadable):
-                    problems[position] = found.reason
-                else:
-                    x_NF[position] = found
-            yield InputBatch.of(x_NF, first, [row.line for row in some], problems)
-            first += len(some)
+    @property
+    def keys(self) -> Sequence[str] | None:
+        """The features' names."""
+        return self.names
 
-    def _of_value(self, value: Any) -> Sequence[float] | Unreadable:
-        if isinstance(value, Unreadable):
-            return value
+    def fields_of(self, value: Any, say: Callable[[str], None]) -> Sequence[float] | Unreadable:
+        """The numbers of an object by its features' names, or of a list of F numbers."""
         if isinstance(value, Mapping):
             if self.names is None:
                 return Unreadable(
@@ -156,6 +140,11 @@ class PositionalDecoder:
             if reason:
                 return Unreadable(f"has {reason} in column {printable(label)}")
         return value
+
+    def built(self, fields: Sequence[Sequence[float] | None]) -> tuple[Array, dict[int, str]]:
+        """(N, F) numbers, 0 in bad rows."""
+        nothing = (0.0,) * self.features
+        return np.array([row or nothing for row in fields], np.float64), {}
 
     # --- arrays ---
 
@@ -195,7 +184,7 @@ class PositionalDecoder:
             return self.of_array(inputs, where)
         if not hasattr(inputs, "columns"):
             values = (value.tolist() if isinstance(value, np.ndarray) else value for value in inputs)
-            return self.of_values(python_rows(values, rows_at_once(self.features)), where)
+            return python_batches(self, values, where)
         header = [str(name) for name in inputs.columns]
         columns = (
             range(len(header))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnrun.data.archives.download import IMDB, REUTERS
 from nnrun.data.archives.npz_archive import Archive
@@ -19,10 +18,10 @@ from nnrun.data.new_rows.input_batches import (
     OnMessage,
     array_of,
     numbered,
-    python_rows,
+    python_batches,
     rows_at_once,
 )
-from nnrun.data.new_rows.row_source import Kind, RawRow, Unreadable, shown
+from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.row_reader import RowReader, Texts
 from nnrun.data.tables.utf8 import is_utf8
@@ -65,28 +64,25 @@ class TokenDecoder:
     def refuse_texts(self, name: str) -> None:
         """Texts are rows; where no vocabulary is known, that is said of the first."""
 
-    def of_values(self, rows: Iterator[Sequence[RawRow]], where: str) -> Iterator[InputBatch]:
-        """Texts, lists of tokens, or objects that hold a text."""
-        first = 0
-        for some in rows:
-            found = [self._tokens(_text_of(row.value)) for row in some]
-            yield self._batch(found, first, [row.line for row in some], {})
-            first += len(some)
+    @property
+    def keys(self) -> None:
+        """Objects may hold more than a text."""
 
-    def _batch(
-        self,
-        found: Sequence[list[int] | Unreadable],
-        first: int,
-        lines: Sequence[int | None] | npt.NDArray[np.int64] | None,
-        known: Mapping[int, str],
-    ) -> InputBatch:
-        problems = {row: tokens.reason for row, tokens in enumerate(found) if isinstance(tokens, Unreadable)}
-        rows = TokenRows.from_lists([[] if isinstance(t, Unreadable) else t for t in found])
-        return InputBatch.of(rows, first, lines, {**problems, **known})
+    def fields_of(self, value: Any, say: Callable[[str], None]) -> list[int] | Unreadable:
+        """The tokens of a text, of a list of tokens, or of an object that holds a text."""
+        if isinstance(value, Mapping):
+            if TEXT not in value:
+                return Unreadable(f"has no {TEXT!r}")
+            value = value[TEXT]
+            if not isinstance(value, str):
+                return Unreadable(f"has {shown(value)} for {TEXT!r}, which is not a text")
+        return self._tokens(value)
+
+    def built(self, fields: Sequence[list[int] | None]) -> tuple[TokenRows, dict[int, str]]:
+        """Token rows; a bad one is empty."""
+        return TokenRows.from_lists([row or [] for row in fields]), {}
 
     def _tokens(self, value: Any) -> list[int] | Unreadable:
-        if isinstance(value, Unreadable):
-            return value
         if isinstance(value, str):
             if not is_utf8(value):
                 return Unreadable("is not UTF-8")
@@ -132,7 +128,10 @@ class TokenDecoder:
             texts = batch.columns[column]
             assert isinstance(texts, Texts), "it was asked for as texts"
             levels = [*map(self._tokens, texts.levels), Unreadable("has no words")]
-            yield self._batch([levels[code] for code in texts.codes], first, batch.lines, batch.problems)
+            rows = [levels[code] for code in texts.codes]
+            bad = {row: tokens.reason for row, tokens in enumerate(rows) if isinstance(tokens, Unreadable)}
+            inputs, _ = self.built([None if isinstance(tokens, Unreadable) else tokens for tokens in rows])
+            yield InputBatch.of(inputs, first, batch.lines, {**bad, **batch.problems})
 
     def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
         """The token lists or texts of the array that is there."""
@@ -149,7 +148,7 @@ class TokenDecoder:
             limited = TokenRows(array.indptr, self._within_limits(array.tokens))
             return self.of_token_rows(limited)
         if array.dtype.kind == "U" and array.ndim == 1:
-            return self._collected(array.tolist())
+            return python_batches(self, array.tolist(), where)
         raise DataError(
             f"{where} has shape {array.shape} and type {array.dtype}, but this network takes token lists "
             "or texts."
@@ -172,17 +171,5 @@ class TokenDecoder:
             inputs = inputs[TEXT]
         if isinstance(inputs, TokenRows):
             return self.of_token_rows(inputs)
-        return self._collected(value.tolist() if isinstance(value, np.ndarray) else value for value in inputs)
-
-    def _collected(self, values: Iterable[Any]) -> Iterator[InputBatch]:
-        return self.of_values(python_rows(values, rows_at_once(self.numbers_per_row)), "The inputs")
-
-
-def _text_of(value: Any) -> Any:
-    """The text of an object; any other value as it is."""
-    if not isinstance(value, Mapping):
-        return value
-    text = value.get(TEXT, Unreadable(f"has no {TEXT!r}"))
-    if isinstance(text, (str, Unreadable)):
-        return text
-    return Unreadable(f"has {shown(text)} for {TEXT!r}, which is not a text")
+        values = (value.tolist() if isinstance(value, np.ndarray) else value for value in inputs)
+        return python_batches(self, values, "The inputs")

@@ -1,8 +1,10 @@
-"""Generated rows in the shape of a data set, to try a spec without its data."""
+"""A few hundred rows, to try a spec: generated ones in the shape of a data set, or some of a file's."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,3 +60,17 @@ def generated(
         num_words=facts.num_words,
         smoke=True,
     )
+
+
+def some_rows(
+    train: Samples, test: Samples | None, sources: Sequence[SourceFile], note: str
+) -> tuple[Samples, Samples | None, list[SourceFile]]:
+    """As many rows of a data set as would be generated, evenly spread; the sources with a note of it."""
+    train = train.take(_spread(len(train), TRAIN_ROWS))
+    test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
+    rows = len(train) + (0 if test is None else len(test))
+    return train, test, [replace(source, rows=min(source.rows, rows), note=note) for source in sources]
+
+
+def _spread(n_rows: int, wanted: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

@@ -14,7 +14,7 @@ from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
 from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
@@ -108,7 +108,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
             f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
         )
     if context.smoke:
-        train, test_samples, sources = _cut(train, test_samples, sources)
+        train, test_samples, sources = some_rows(train, test_samples, sources, "some rows only")
     return Dataset(
         name=Path(spec.path).name.split(".")[0],
         train=train,
@@ -509,21 +509,3 @@ def _test_file(
 
 def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
     return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
-
-
-def _cut(
-    train: Samples, test: Samples | None, sources: Sequence[SourceFile]
-) -> tuple[Samples, Samples | None, list[SourceFile]]:
-    """A few hundred rows, evenly spread."""
-    train = train.take(_spread(len(train), TRAIN_ROWS))
-    test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
-    rows = len(train) + (0 if test is None else len(test))
-    return (
-        train,
-        test,
-        [replace(source, rows=min(source.rows, rows), note="some rows only") for source in sources],
-    )
-
-
-def _spread(n_rows: int, wanted: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import Table, TextColumn
 from nnrun.data.tables.open_file import MAX_LINE, shown_path
@@ -67,10 +67,7 @@ def load(spec: schema.TextFolder, context: LoadContext) -> Dataset:
         rest = np.setdiff1d(np.arange(len(train)), held)
         train, test = train.take(rest), train.take(held)
     if context.smoke:
-        train = train.take(_spread(len(train), TRAIN_ROWS))
-        test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
-        rows = len(train) + (0 if test is None else len(test))
-        sources = [replace(s, rows=min(s.rows, rows), note="some texts only") for s in sources]
+        train, test, sources = some_rows(train, test, sources, "some texts only")
     task: Task = "binary" if len(names) == 2 else "multiclass"
     return Dataset(
         name=root.name,
@@ -183,7 +180,3 @@ def _source(root: Path, files: dict[str, list[Path]]) -> SourceFile:
     rows = sum(len(paths) for paths in files.values())
     name = f"{root.parent.name}/{root.name}" if root.name in (_TRAIN, _TEST) else root.name
     return SourceFile(printable(name), digest.hexdigest(), rows, str(root), counted(len(files), "folder"))
-
-
-def _spread(n_rows: int, wanted: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

@@ -1,5 +1,6 @@
-"""Files of rows with named columns: read in blocks, their columns' types inferred.
+"""Files of rows with named columns: a `RowReader` for CSV, JSON lines and Parquet, in batches.
 
-One module for each way rows are written (`csv_rows`, `jsonl_rows`, `parquet_rows`), each a `RowReader`;
-`read` puts the blocks together and keeps large tables in the cache.
+`read_table` puts the batches of a training file together, infers its columns' types and keeps large tables in
+the cache; rows to predict come through the same readers (`nnrun.data.new_rows`). May import `inference` and
+the modules of `data` itself.
 """

@@ -18,7 +18,7 @@ from nnrun.data.tables.key_cache import cached_or_found
 from nnrun.data.tables.open_file import opened, shown_path, whole_lines
 from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.tables.utf8 import refuse_what_is_no_text
-from nnrun.data.value_names import EXACT, text_name, value_name
+from nnrun.data.value_names import EXACT, text_name, written_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
@@ -132,7 +132,7 @@ class JsonlReader:
             numbers = numbers_of(values)
             if numbers is not None:
                 return numbers
-        texts = list(map(_text, values))
+        texts = list(map(written_name, values))
         levels = sorted({text for text in texts if text is not None})
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
@@ -173,10 +173,3 @@ def _finite_float(value: float | None) -> float:
         return math.nan if value is None else float(value)
     except OverflowError:
         return math.inf
-
-
-def _text(value: Any) -> str | None:
-    try:
-        return value_name(value)
-    except TypeError:
-        return str(value)  # an infinity, which is told where it is met

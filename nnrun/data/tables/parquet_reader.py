@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.tables.open_file import shown_path
 from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
-from nnrun.data.value_names import EXACT, value_name
+from nnrun.data.value_names import EXACT, written_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
@@ -164,16 +164,9 @@ def _column(values: Any, as_text: bool) -> Numbers | Texts:
     ):
         values = pa.DictionaryArray.from_arrays(values.indices, values.dictionary.cast(pa.string()))
     codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    levels = [_name(level) for level in values.dictionary.to_pylist()]
+    levels = [written_name(level) for level in values.dictionary.to_pylist()]
     places = np.array([-1 if level is None else i for i, level in enumerate(levels)] + [-1], np.int32)
     return Texts(places[codes], ["" if level is None else level for level in levels], is_number)
-
-
-def _name(level: Any) -> str | None:
-    try:
-        return value_name(level)
-    except TypeError:
-        return str(level)
 
 
 def _numbers(values: Any) -> Numbers | None:
