@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -29,6 +29,9 @@ from nnrun.records.member import Member, MemberType, member_of_folder
 
 VERSION = 1
 """Of the format of run.json. A file of a higher version is not read."""
+
+SHUFFLED = "accuracy_shuffled"
+"""The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
 
 RunStatus = Literal["running", "completed", "interrupted", "failed", "diverged"]
 
@@ -91,7 +94,7 @@ class _Record(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _read(cls, value: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+    def _read(cls, value: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
         return _skip_malformed(value, handler, info)
 
 
@@ -332,8 +335,8 @@ class RunRecord(_Record):
     @property
     def named_members(self) -> list[Member | None]:
         """The networks by name, ascending; [None] for a run of one network."""
-        kind = self.member_type
-        return [None] if kind is None else [Member(kind, member_id) for member_id in sorted(self.member_ids)]
+        member_type = self.member_type
+        return [None] if member_type is None else [Member(member_type, n) for n in sorted(self.member_ids)]
 
     @property
     def data_hashes(self) -> dict[str, str]:

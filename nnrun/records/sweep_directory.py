@@ -15,7 +15,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,17 +189,23 @@ def find_sweep(reference: str, runs_dir: Path) -> SweepDirectory:
 
 def _last(sweeps: Sequence[SweepDirectory]) -> SweepDirectory:
     """The sweep that began last, among those whose record can be read."""
-    started: list[tuple[str, SweepDirectory]] = []
-    damaged: DataError | None = None
+    readable, damaged = _read_records(sweeps)
+    if not readable:
+        raise next(iter(damaged.values()))
+    return max(readable, key=lambda entry: entry[1].started)[0]
+
+
+def _read_records(
+    sweeps: Iterable[SweepDirectory],
+) -> tuple[list[tuple[SweepDirectory, SweepRecord]], dict[str, DataError]]:
+    """Sweeps with their records, and id → error of those whose record cannot be read."""
+    readable, damaged = [], {}
     for sweep in sweeps:
         try:
-            started.append((sweep.read_sound_part()[0].started, sweep))
+            readable.append((sweep, sweep.read_sound_part()[0]))
         except DataError as error:
-            damaged = error
-    if not started:
-        assert damaged is not None, "there are sweeps"
-        raise damaged
-    return max(started, key=lambda entry: entry[0])[1]
+            damaged[sweep.id] = error
+    return readable, damaged
 
 
 @dataclass(frozen=True)
@@ -272,17 +278,12 @@ def open_sweep(
 
 def _newest(runs_dir: Path, name: str, content: str, notes: list[str]) -> SweepDirectory | None:
     """The sweep of this content that began last. One whose record cannot be read is noted."""
-    newest: tuple[str, SweepDirectory] | None = None
-    for sweep in list_sweeps(runs_dir):
-        try:
-            record, _ = sweep.read_sound_part()
-        except DataError as error:
-            if sweep.id.startswith(f"{name}-"):
-                notes.append(f"{str(error).rstrip('.')}; this sweep and its trials are skipped")
-            continue
-        if record.content == content and (newest is None or record.started >= newest[0]):
-            newest = (record.started, sweep)
-    return newest[1] if newest else None
+    readable, damaged = _read_records(list_sweeps(runs_dir))
+    for id_, error in damaged.items():
+        if id_.startswith(f"{name}-"):
+            notes.append(f"{str(error).rstrip('.')}; this sweep and its trials are skipped")
+    same = [(record.started, sweep.id, sweep) for sweep, record in readable if record.content == content]
+    return max(same)[2] if same else None
 
 
 def _create(

@@ -212,27 +212,18 @@ def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
     path = runs_dir / LEDGER
     lines = "".join(json.dumps(asdict(look), ensure_ascii=False) + "\n" for look in looks).encode()
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            if _ends_amid_a_line(descriptor):
-                lines = b"\n" + lines
+        with path.open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a crash left the last line unfinished
+                    lines = b"\n" + lines
             while lines:
-                lines = lines[os.write(descriptor, lines) :]
-            end = os.lseek(descriptor, 0, os.SEEK_CUR)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+                lines = lines[file.write(lines) :]
+            end = file.tell()
+            os.fsync(file.fileno())
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
     return end
-
-
-def _ends_amid_a_line(descriptor: int) -> bool:
-    """Whether the last line of the file was never finished, as a crash would leave it."""
-    if os.lseek(descriptor, 0, os.SEEK_END) == 0:
-        return False
-    os.lseek(descriptor, -1, os.SEEK_END)
-    return os.read(descriptor, 1) != b"\n"
 
 
 def _look(line: bytes) -> Look | None:

@@ -70,7 +70,6 @@ class Rank(PreprocessingStep):
 '''
 STEPS = """
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -79,11 +78,7 @@ from nnrun.spec import schema
 
 
 @dataclass(frozen=True)
-class FittedRoot(FittedStep):
-    kind: ClassVar[str] = "root"
-    spec: ClassVar = schema.Root
-    form: ClassVar = "number"
-    program: ClassVar = "computed"
+class FittedRoot(FittedStep, spec=schema.Root, form="number", program="computed"):
     largest: Deviation
 
     @classmethod
@@ -95,10 +90,7 @@ class FittedRoot(FittedStep):
 
 
 @dataclass(frozen=True)
-class FittedRank(FittedStep):
-    kind: ClassVar[str] = "rank"
-    spec: ClassVar = schema.Rank
-    form: ClassVar = "number"
+class FittedRank(FittedStep, spec=schema.Rank, form="number"):
     ordered: tuple[Finite, ...]
 
     @classmethod

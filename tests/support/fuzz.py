@@ -311,7 +311,7 @@ def record(rng: random.Random, corpus: Corpus) -> None:
     with contextlib.suppress(NnrunError):
         run.read_history()
     if summaries[0].status != "broken":
-        found = run.read_record().to_json()
+        found = run.read_record()
         closing_text(run, found)
         selection_of(found)
         assert isinstance(found.data_hashes, dict)

@@ -63,7 +63,8 @@ class NamedColumn:
     @classmethod
     def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
         """The column that these steps take."""
-        levels = {level for step in fitted.steps for level in step.known_levels}
+        of_values = [step for step in fitted.steps if step.form == "category"]
+        levels = {level for step in of_values for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
         return cls(fitted.name, fitted.kind, truth, spelling)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Array
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, Levels, Mask, Problems, Size
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, NumberColumn
@@ -52,19 +51,17 @@ def _report_unknown(column: CategoryColumn, unknown: Mask, problems: Problems) -
         )
 
 
-def _generated(levels: Sequence[str], values: Array, rng: np.random.Generator) -> Array:
-    return rng.choice(np.array(levels or ("0", "1"), object), len(values))
-
-
 @dataclass(frozen=True)
-class FittedImputeCategory(FittedStep):
+class FittedImputeCategory(
+    FittedStep,
+    spec=schema.Impute,
+    form="category",
+    program="outside",
+    kind="impute_category",
+    fills_gaps=True,
+):
     """A value where one is missing."""
 
-    kind: ClassVar[str] = "impute_category"
-    spec: ClassVar = schema.Impute
-    form: ClassVar = "category"
-    fills_gaps: ClassVar[bool] = True
-    program: ClassVar = "outside"
     value: str
 
     @classmethod
@@ -90,7 +87,7 @@ class FittedImputeCategory(FittedStep):
 
 
 @dataclass(frozen=True)
-class FittedOneHot(FittedStep):
+class FittedOneHot(FittedStep, spec=schema.OneHot, form="category", program="outside"):
     """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
 
     Attributes:
@@ -101,10 +98,6 @@ class FittedOneHot(FittedStep):
         rare_missing: whether missing values are too rare for a column.
     """
 
-    kind: ClassVar[str] = "one_hot"
-    spec: ClassVar = schema.OneHot
-    form: ClassVar = "category"
-    program: ClassVar = "outside"
     levels: Levels
     missing: bool
     rare: Levels = field(compare=False)  # they do not change the rows
@@ -156,22 +149,14 @@ class FittedOneHot(FittedStep):
         """Where missing values have no column and are not rare either."""
         return not (self.missing or self.rare_missing)
 
-    def generate(self, values: Array, rng: np.random.Generator) -> Array:
-        """Levels."""
-        return _generated(self.levels, values, rng)
-
 
 @dataclass(frozen=True)
-class FittedOrdinal(FittedStep):
+class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="outside"):
     """The position of each value among the levels; a missing value stays missing.
 
     With `strict` other values are errors; else they are -1.
     """
 
-    kind: ClassVar[str] = "ordinal"
-    spec: ClassVar = schema.Ordinal
-    form: ClassVar = "category"
-    program: ClassVar = "outside"
     levels: Levels
     strict: bool
 
@@ -206,13 +191,9 @@ class FittedOrdinal(FittedStep):
         """Values that are no level."""
         return _positions(column, self.levels, 0) < 0
 
-    def generate(self, values: Array, rng: np.random.Generator) -> Array:
-        """Levels."""
-        return _generated(self.levels, values, rng)
-
 
 @dataclass(frozen=True)
-class FittedHashing(FittedStep):
+class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="outside"):
     """A 1 in one of `buckets` columns: the CRC-32 of the value's UTF-8 bytes, modulo `buckets`.
 
     That is the same on every machine. A missing value is all 0.
@@ -222,10 +203,6 @@ class FittedHashing(FittedStep):
         truth: all values that were trained on are `True` or `False`, which files write in many ways.
     """
 
-    kind: ClassVar[str] = "hashing"
-    spec: ClassVar = schema.Hashing
-    form: ClassVar = "category"
-    program: ClassVar = "outside"
     buckets: Size
     truth: bool = False
 
@@ -261,10 +238,6 @@ class FittedHashing(FittedStep):
     def known_levels(self) -> Sequence[str]:
         """True and False, where the values are these."""
         return TRUTH if self.truth else ()
-
-    def generate(self, values: Array, rng: np.random.Generator) -> Array:
-        """Any two values."""
-        return _generated((), values, rng)
 
     def to_json(self) -> dict[str, Any]:
         """`truth` only where it is."""

@@ -21,7 +21,6 @@ from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
-from nnrun.data.preprocess.texts import FittedTokens
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
 from nnrun.errors import DataError
@@ -65,7 +64,7 @@ class FittedColumn:
             return self._encoder.feature_names(self.name)
         return [self.name] + [f"{self.name} is missing"] * (self.width - 1)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Features that it gives."""
         if self._encoder is not None:
@@ -211,10 +210,10 @@ class FittedTable:
         return [name for column in self.ordered for name in column.feature_names]
 
     @property
-    def tokens(self) -> FittedTokens | None:
+    def tokens(self) -> FittedStep | None:
         """The step that makes rows of word indices of the only column; None where there is none."""
-        last = self.columns[0].steps[-1] if len(self.columns) == 1 and self.columns[0].steps else None
-        return last if isinstance(last, FittedTokens) else None
+        steps = self.columns[0].steps if len(self.columns) == 1 else ()
+        return steps[-1] if steps and steps[-1].spec.gives == "tokens" else None
 
     @cached_property
     def numbers(self) -> ComputedColumns | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self, get_args
+from typing import Annotated, Final, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ _DAY: Final = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
-class FittedDatetime(FittedStep):
+class FittedDatetime(FittedStep, spec=schema.Datetime, form="category", program="outside"):
     """The parts of a date, standardized. A missing date has the mean of each part.
 
     Attributes:
@@ -36,10 +36,6 @@ class FittedDatetime(FittedStep):
         indicator: another feature is 1 where the date is missing, as it is in some training row.
     """
 
-    kind: ClassVar[str] = "datetime"
-    spec: ClassVar = schema.Datetime
-    form: ClassVar = "category"
-    program: ClassVar = "outside"
     parts: Annotated[tuple[schema.DatePart, ...], Field(min_length=1)]
     means: tuple[Finite, ...]
     stds: tuple[Deviation, ...]

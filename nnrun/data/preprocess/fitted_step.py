@@ -33,6 +33,8 @@ def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+Form = Literal["number", "category", "text", "tokens"]
+Program = Literal["computed", "outside"]
 Size = Annotated[int, Field(ge=1, lt=2**31)]  # columns are numbered in 32 bits
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -55,25 +57,35 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FittedStep(ABC):
-    """What one step learned from training rows. Its fields are its state in preprocessing.json.
+    """What one step learned from training rows: its fields, which are its state in preprocessing.json.
 
-    Class attributes:
-        kind: its name in preprocessing.json.
+    Class arguments:
         spec: the step that a spec declares.
         form: what `transform` takes: the values of a `number` column, (N,) float64 with NaN where one is
-            missing; a `category` column; a `text` column; `tokens`, rows of word indices; or `rows` of
-            numbers that the other steps have made.
-        fills_gaps: whether the step only replaces missing values, so that the next one sees the values.
+            missing; a `category` column; a `text` column; or `tokens`, rows of word indices.
         program: what an exported program does: `computed`, by `formula`, inside the program; `outside`, the
             program takes rows that this step has already made; None, it is refused.
+        kind: its name in preprocessing.json; default: the declared step's.
+        fills_gaps: whether the step only replaces missing values, so that the next one sees the values.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
     kind: ClassVar[str]
     spec: ClassVar[type[schema.PreprocessingStep]]
-    form: ClassVar[Literal["number", "category", "text", "tokens", "rows"]]
-    fills_gaps: ClassVar[bool] = False
-    program: ClassVar[Literal["computed", "outside"] | None] = None
+    form: ClassVar[Form]
+    program: ClassVar[Program | None]
+    fills_gaps: ClassVar[bool]
+
+    def __init_subclass__(
+        cls,
+        spec: type[schema.PreprocessingStep],
+        form: Form,
+        program: Program | None = None,
+        kind: str | None = None,
+        fills_gaps: bool = False,
+    ) -> None:
+        cls.spec, cls.form, cls.program, cls.fills_gaps = spec, form, program, fills_gaps
+        cls.kind = kind or spec.kind
 
     @classmethod
     @abstractmethod
@@ -137,7 +149,7 @@ class FittedStep(ABC):
 
     @property
     def known_levels(self) -> Sequence[str]:
-        """The values that the step knows by name; empty where it knows none."""
+        """The values, or the words, that the step knows; empty where it knows none."""
         return ()
 
     def unseen(self, column: Any) -> Mask | None:
@@ -151,7 +163,9 @@ class FittedStep(ABC):
 
     def generate(self, values: Array, rng: np.random.Generator) -> Array:
         """(N,) random values that the step takes, made from `values` like those that it gives."""
-        return values
+        if self.form == "number" or self.fills_gaps:
+            return values
+        return rng.choice(np.array(self.known_levels or ("0", "1"), object), len(values))
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values. Floats keep every bit through the json module."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,13 +31,9 @@ def _known(column: NumberColumn) -> Floats:
 
 
 @dataclass(frozen=True)
-class FittedStandardize(FittedStep):
+class FittedStandardize(FittedStep, spec=schema.Standardize, form="number", program="computed"):
     """(x - mean) / std, in float64; std is 1 for a constant column."""
 
-    kind: ClassVar[str] = "standardize"
-    spec: ClassVar = schema.Standardize
-    form: ClassVar = "number"
-    program: ClassVar = "computed"
     mean: Finite
     std: Deviation
 
@@ -66,13 +62,9 @@ class FittedStandardize(FittedStep):
 
 
 @dataclass(frozen=True)
-class FittedMinMax(FittedStep):
+class FittedMinMax(FittedStep, spec=schema.MinMax, form="number", program="computed"):
     """(x - low) / range, so that the training rows go from 0 to 1; range is 1 for a constant column."""
 
-    kind: ClassVar[str] = "min_max"
-    spec: ClassVar = schema.MinMax
-    form: ClassVar = "number"
-    program: ClassVar = "computed"
     low: Finite
     range: Deviation
 
@@ -99,13 +91,8 @@ class FittedMinMax(FittedStep):
 
 
 @dataclass(frozen=True)
-class FittedLog1p(FittedStep):
+class FittedLog1p(FittedStep, spec=schema.Log1p, form="number", program="computed"):
     """log(1 + x)."""
-
-    kind: ClassVar[str] = "log1p"
-    spec: ClassVar = schema.Log1p
-    form: ClassVar = "number"
-    program: ClassVar = "computed"
 
     @classmethod
     def fit(cls, step: schema.Log1p, column: NumberColumn, context: FitContext) -> Self:
@@ -129,14 +116,9 @@ class FittedLog1p(FittedStep):
 
 
 @dataclass(frozen=True)
-class FittedImpute(FittedStep):
+class FittedImpute(FittedStep, spec=schema.Impute, form="number", program="computed", fills_gaps=True):
     """A number where one is missing; `indicator`: another feature is 1 there."""
 
-    kind: ClassVar[str] = "impute"
-    spec: ClassVar = schema.Impute
-    form: ClassVar = "number"
-    fills_gaps: ClassVar[bool] = True
-    program: ClassVar = "computed"
     value: Finite
     indicator: bool
 

@@ -26,12 +26,9 @@ from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transfor
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
-    FittedNoTarget,
     FittedTargets,
-    FittedTargetScale,
     fit_targets,
     loss_of_digits,
-    read_targets,
     target_columns,
 )
 from nnrun.data.rows import DenseRows, SparseRows
@@ -154,12 +151,6 @@ class FittedPreprocessing:
             return {}
         return self.table.problems(inputs)
 
-    def within_range(self, inputs: Array | Table) -> npt.NDArray[np.bool_]:
-        """Which rows of a table, (N, F), `transform_inputs` takes: all their numbers stay finite float32."""
-        usable = np.ones(len(inputs), bool)
-        usable[list(self.problems(inputs))] = False
-        return usable
-
     def transform_targets(self, targets: Array) -> Array:
         """Targets as the loss takes them: float32 (N, K), or int64 (N,) for class indices."""
         return self.targets.transform(np.asarray(targets), self.n_outputs)
@@ -167,7 +158,7 @@ class FittedPreprocessing:
     @property
     def target_scale(self) -> TargetScale | None:
         """What numbers to predict were divided by and centred by; None where they are as they were."""
-        return self.targets.scale if isinstance(self.targets, FittedTargetScale) else None
+        return self.targets.scale
 
     def in_own_units(self, outputs_NK: Array) -> Array:
         """Outputs of the network in float64; of scaled targets in the units that these had before."""
@@ -180,7 +171,7 @@ class FittedPreprocessing:
         Others are scaled ones, and those that float32 noticeably rounds.
         """
         if self.target_scale is None and (
-            not isinstance(self.targets, FittedNoTarget) or loss_of_digits(np.asarray(targets)) <= _FEW_DIGITS
+            self.targets.kind != "none" or loss_of_digits(np.asarray(targets)) <= _FEW_DIGITS
         ):
             return None
         return target_columns(np.asarray(targets), self.n_outputs).astype(np.float64)
@@ -223,7 +214,7 @@ class FittedPreprocessing:
                 raise ValueError(document)
             if any(step.form != "tokens" for step in token_steps):
                 raise ValueError(token_steps)
-            targets = read_targets(document["targets"], n_outputs)
+            targets = FittedTargets.from_json(document["targets"], n_outputs)
             custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
             return cls(targets, n_outputs, table, next(iter(token_steps), None), custom)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError):
@@ -281,7 +272,7 @@ def fit_preprocessing(
             else:
                 table = fit_array(steps, plans, inputs, chosen)
         fitted = replace(fitted, table=table)
-        num_words = None if table.tokens is None else table.tokens.num_words
+        num_words = None if table.tokens is None else table.tokens.tokens_below
         steps = [step for step in steps if step.gives != "tokens"]
     elif refused := next((step for step in steps if step.takes[:1] == ("text",)), None):
         raise DataError(

@@ -3,86 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter
 
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess.fitted_step import Deviation, Finite, Size, check_float32, mean_and_std
+from nnrun.data.preprocess.fitted_step import (
+    Deviation,
+    Finite,
+    Size,
+    check_float32,
+    mean_and_std,
+)
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
-
-@dataclass(frozen=True)
-class FittedOneHotTargets:
-    """Labels to rows of 0 and a single 1: float32 (N, K)."""
-
-    classes: int
-
-    def transform(self, targets: Array, n_outputs: int) -> Array:
-        """One row per label."""
-        labels = _labels(targets, self.classes)
-        y_NK = np.zeros((len(labels), self.classes), np.float32)
-        y_NK[np.arange(len(labels)), labels] = 1
-        return y_NK
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"one_hot": {"classes": self.classes}}
+_STRICT = ConfigDict(strict=True)
+_CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
+_MEANS: TypeAdapter[list[float]] = TypeAdapter(list[Finite], config=_STRICT)
+_STDS: TypeAdapter[list[float]] = TypeAdapter(list[Deviation], config=_STRICT)
 
 
 @dataclass(frozen=True)
-class FittedClassIndex:
-    """Labels as they are: int64 (N,), checked."""
+class FittedTargets:
+    """The fitted target step.
 
-    classes: int
+    Attributes:
+        kind: its name in a spec and in preprocessing.json.
+        classes: of targets that are classes, how many; None for numbers.
+        scale: what numbers were divided by and centred by; None where they are as they were.
+    """
 
-    def transform(self, targets: Array, n_outputs: int) -> Array:
-        """One integer per row."""
-        return _labels(targets, self.classes)
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values."""
-        return {"class_index": {"classes": self.classes}}
-
-
-@dataclass(frozen=True)
-class FittedTargetScale:
-    """Targets as `TargetScale` has them, its mean and deviation of the training rows: float32 (N, K)."""
-
-    scale: TargetScale
+    kind: str = "none"
+    classes: int | None = None
+    scale: TargetScale | None = None
 
     def transform(self, targets: Array, n_outputs: int) -> Array:
-        """Targets as the loss compares them."""
+        """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices."""
+        if self.classes is not None:
+            labels = _labels(targets, self.classes)
+            if self.kind == "class_index":
+                return labels
+            one_hot_NK = np.zeros((len(labels), self.classes), np.float32)
+            one_hot_NK[np.arange(len(labels)), labels] = 1
+            return one_hot_NK
         y_NK = target_columns(targets, n_outputs)
-        if self.scale.log1p:
+        if self.scale is not None and self.scale.log1p:
             _refuse_what_has_no_logarithm(y_NK)
-        return check_float32(self.scale.apply(y_NK), "The target in")
+        return check_float32(y_NK if self.scale is None else self.scale.apply(y_NK), "The target in")
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
-        kind = "log1p" if self.scale.log1p else "standardize"
-        return {kind: {"mean": list(self.scale.mean), "std": list(self.scale.std)}}
+        state: dict[str, Any] = {} if self.classes is None else {"classes": self.classes}
+        if self.scale is not None:
+            state = {"mean": list(self.scale.mean), "std": list(self.scale.std)}
+        return {self.kind: state}
 
-
-@dataclass(frozen=True)
-class FittedNoTarget:
-    """Targets as they are: float32 (N, K)."""
-
-    def transform(self, targets: Array, n_outputs: int) -> Array:
-        """The same numbers, one column per output."""
-        return check_float32(target_columns(targets, n_outputs), "The target in")
-
-    def to_json(self) -> dict[str, Any]:
-        """No state."""
-        return {"none": {}}
-
-
-FittedTargets: TypeAlias = FittedOneHotTargets | FittedClassIndex | FittedTargetScale | FittedNoTarget
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], n_outputs: int) -> Self:
+        """What `to_json` gave; ValueError or KeyError for anything else."""
+        ((kind, state),) = document.items()
+        if kind in ("one_hot", "class_index"):
+            return cls(kind, _CLASSES.validate_python(state["classes"]))
+        if kind == "none":
+            return cls()
+        mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
+        if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
+            raise ValueError(document)
+        return cls(kind, scale=TargetScale(tuple(mean), tuple(std), kind == "log1p"))
 
 
 def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
@@ -140,34 +132,25 @@ def fit_targets(
     step: schema.Component | None, targets: Array, rows: Array | None, n_outputs: int
 ) -> FittedTargets:
     """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
-    match step:
-        case schema.OneHotTargets():
-            _labels(targets, n_outputs, rows)
-            return FittedOneHotTargets(n_outputs)
-        case schema.ClassIndexTargets():
-            _labels(targets, n_outputs, rows)
-            return FittedClassIndex(n_outputs)
-        case schema.StandardizeTargets():
-            y_NK = target_columns(targets, n_outputs).astype(np.float64)
-            return FittedTargetScale(_scale(y_NK, log1p=False))
-        case schema.Log1pTargets():
-            return FittedTargetScale(_log_scale(step, target_columns(targets, n_outputs), rows))
-    target_columns(targets, n_outputs)
-    return FittedNoTarget()
+    if isinstance(step, (schema.OneHotTargets, schema.ClassIndexTargets)):
+        _labels(targets, n_outputs, rows)
+        return FittedTargets(
+            "one_hot" if isinstance(step, schema.OneHotTargets) else "class_index", n_outputs
+        )
+    y_NK = target_columns(targets, n_outputs)
+    if isinstance(step, schema.StandardizeTargets):
+        return FittedTargets(step.kind, scale=_scale(y_NK.astype(np.float64)))
+    if isinstance(step, schema.Log1pTargets):
+        _refuse_what_has_no_logarithm(y_NK, rows)
+        plain = TargetScale((0.0,) * n_outputs, (1.0,) * n_outputs, log1p=True)
+        scale = replace(_scale(plain.apply(y_NK)), log1p=True) if step.standardize else plain
+        return FittedTargets(step.kind, scale=scale)
+    return FittedTargets()
 
 
-def _log_scale(step: schema.Log1pTargets, y_NK: Array, rows: Array | None) -> TargetScale:
-    """Of the logarithms as they are, or standardized."""
-    _refuse_what_has_no_logarithm(y_NK, rows)
-    plain = TargetScale((0.0,) * y_NK.shape[1], (1.0,) * y_NK.shape[1], log1p=True)
-    if not step.standardize:
-        return plain
-    return _scale(plain.apply(y_NK), log1p=True)
-
-
-def _scale(y_NK: npt.NDArray[np.float64], *, log1p: bool) -> TargetScale:
+def _scale(y_NK: npt.NDArray[np.float64]) -> TargetScale:
     mean, std = mean_and_std(y_NK, [f"target column {column}" for column in range(y_NK.shape[1])])
-    return TargetScale(tuple(mean), tuple(std), log1p)
+    return TargetScale(tuple(mean), tuple(std))
 
 
 def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> None:
@@ -180,23 +163,3 @@ def _refuse_what_has_no_logarithm(y_NK: Array, rows: Array | None = None) -> Non
             f"Row {row} has the target {y_NK[at, column]:g}, and `targets: log1p` takes numbers above -1: "
             "log(1 + y) is undefined for others. Use `targets: standardize`, or none."
         )
-
-
-_STRICT = ConfigDict(strict=True)
-_CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
-_MEANS: TypeAdapter[list[float]] = TypeAdapter(list[Finite], config=_STRICT)
-_STDS: TypeAdapter[list[float]] = TypeAdapter(list[Deviation], config=_STRICT)
-
-
-def read_targets(document: Mapping[str, Any], n_outputs: int) -> FittedTargets:
-    """The fitted step that `to_json` wrote; ValueError or KeyError for anything else."""
-    ((kind, state),) = document.items()
-    if kind in ("one_hot", "class_index"):
-        classes = _CLASSES.validate_python(state["classes"])
-        return FittedOneHotTargets(classes) if kind == "one_hot" else FittedClassIndex(classes)
-    if kind == "none":
-        return FittedNoTarget()
-    mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
-    if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
-        raise ValueError(document)
-    return FittedTargetScale(TargetScale(tuple(mean), tuple(std), kind == "log1p"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,8 @@ UNKNOWN = 1
 FIRST_WORD = 2
 
 
-_MOST_GENERATED = 50  # words of a generated text
-
-
 @dataclass(frozen=True)
-class FittedText(FittedStep):
+class FittedText(FittedStep, spec=schema.Text, form="text", program="outside"):
     """Texts to sparse rows with a column for each of some words.
 
     Attributes:
@@ -40,10 +38,6 @@ class FittedText(FittedStep):
             scikit-learn's `TfidfTransformer` has it; a row then has length 1. Empty for other weightings.
     """
 
-    kind: ClassVar[str] = "text"
-    spec: ClassVar = schema.Text
-    form: ClassVar = "text"
-    program: ClassVar = "outside"
     words: Levels
     lower: bool
     ngrams: Size
@@ -109,19 +103,16 @@ class FittedText(FittedStep):
         """Texts without a known word."""
         return _without_words(column, self.transform(column, {}).indptr)
 
-    def generate(self, values: Array, rng: np.random.Generator) -> Array:
-        """Some of the words."""
-        return _generated(self.words, values, rng)
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """The words."""
+        return self.words
 
 
 @dataclass(frozen=True)
-class FittedTokens(FittedStep):
+class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside"):
     """Texts to rows of word indices: `words[i]` is i + 2, every other word 1. 0 is left for padding."""
 
-    kind: ClassVar[str] = "tokens"
-    spec: ClassVar = schema.Tokens
-    form: ClassVar = "text"
-    program: ClassVar = "outside"
     words: Levels
     lower: bool
 
@@ -134,8 +125,8 @@ class FittedTokens(FittedStep):
         return cls(tuple(texts.words[i] for i in chosen), step.lower)
 
     @property
-    def num_words(self) -> int:
-        """All indices are below."""
+    def tokens_below(self) -> int:
+        """All indices that it gives are below this number."""
         return len(self.words) + FIRST_WORD
 
     @cached_property
@@ -153,9 +144,10 @@ class FittedTokens(FittedStep):
         rows = self.transform(column, {})
         return _without_words(column, np.concatenate([[0], np.cumsum(rows.tokens != UNKNOWN)])[rows.indptr])
 
-    def generate(self, values: Array, rng: np.random.Generator) -> Array:
-        """Some of the words."""
-        return _generated(self.words, values, rng)
+    @property
+    def known_levels(self) -> Sequence[str]:
+        """The words."""
+        return self.words
 
 
 def _without_words(column: TextColumn, indptr: npt.NDArray[np.int64]) -> Mask:
@@ -163,12 +155,6 @@ def _without_words(column: TextColumn, indptr: npt.NDArray[np.int64]) -> Mask:
     has_text: Mask = np.array([bool(value) for value in column.values], bool)
     empty: Mask = np.diff(indptr) == 0
     return has_text & empty
-
-
-def _generated(words: tuple[str, ...], values: Array, rng: np.random.Generator) -> Array:
-    texts = np.empty(len(values), object)
-    texts[:] = [" ".join(rng.choice(words or ("a", "b"), rng.integers(1, _MOST_GENERATED))) for _ in values]
-    return texts
 
 
 def _frequent(

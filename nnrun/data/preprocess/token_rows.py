@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,9 @@ End = Literal["pre", "post"]
 
 
 @dataclass(frozen=True)
-class FittedMultiHot(FittedStep):
+class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="outside"):
     """Token rows to sparse rows of 0 and 1. Tokens from `dimension` on are dropped."""
 
-    kind: ClassVar[str] = "multi_hot"
-    spec: ClassVar = schema.MultiHot
-    form: ClassVar = "tokens"
-    program: ClassVar = "outside"
     dimension: Size
 
     @classmethod
@@ -95,7 +91,7 @@ def _multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
 
 
 @dataclass(frozen=True)
-class FittedPad(FittedStep):
+class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
     """Token rows to rows of `length` tokens, as Keras's `pad_sequences` makes them.
 
     Attributes:
@@ -105,10 +101,6 @@ class FittedPad(FittedStep):
         tokens: all tokens are below this number; those that are not are left out.
     """
 
-    kind: ClassVar[str] = "pad"
-    spec: ClassVar = schema.Pad
-    form: ClassVar = "tokens"
-    program: ClassVar = "outside"
     length: Size
     side: End
     truncate: End

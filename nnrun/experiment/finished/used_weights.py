@@ -61,7 +61,6 @@ class UsedWeights:
             return f"epoch {known[0].epoch}, {self._what(known[0])}"
         if self.epoch is not None and all(of.last for of in known):
             return f"epoch {self.epoch}, the last"
-        kind = "fold" if self.members[0] is None else self.members[0].type
         restored = any(of.restored for of in known)
         if restored and all(of.restored or of.best for of in known):  # where training ended at its best
             what = f"best epoch{self._by}, restored by early stopping"
@@ -73,7 +72,7 @@ class UsedWeights:
                 if all(of.best for of in known) and self.which == "best"
                 else "last epoch"
             )
-        return f"each {kind}'s {what} ({_epochs([of.epoch for of in known])})"
+        return f"{self._each} {what} ({_epochs([of.epoch for of in known])})"
 
     @property
     def others(self) -> str:
@@ -85,8 +84,7 @@ class UsedWeights:
             return ""
         if len(self.best) == 1:
             return f"--weights best uses those of epoch {self.best[0]}, the best{self._by}"
-        kind = "fold" if self.members[0] is None else self.members[0].type
-        return f"--weights best uses those of each {kind}'s best epoch{self._by}"
+        return f"--weights best uses those of {self._each} best epoch{self._by}"
 
     @property
     def sentence(self) -> str:
@@ -98,6 +96,11 @@ class UsedWeights:
         numbers = [None if of is None else of.epoch for of in self.epochs]
         each = {m.folder: number for m, number in zip(self.members, numbers, strict=True) if m is not None}
         return {"which": self.which, "epoch": self.epoch, "epochs": each or None, "text": self.text}
+
+    @property
+    def _each(self) -> str:
+        """`each fold's`."""
+        return f"each {'fold' if self.members[0] is None else self.members[0].type}'s"
 
     @property
     def _by(self) -> str:

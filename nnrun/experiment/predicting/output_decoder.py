@@ -13,7 +13,6 @@ import numpy.typing as npt
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
-from nnrun.data.preprocess.target_encoding import FittedClassIndex, FittedOneHotTargets
 from nnrun.spec import schema
 
 Kind = Literal["binary", "class", "labels", "numbers"]
@@ -153,7 +152,7 @@ def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels:
     last = spec.layers[-1]
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
-    of_classes = isinstance(fitted.targets, (FittedOneHotTargets, FittedClassIndex))
+    of_classes = fitted.targets.classes is not None
     binary_loss = isinstance(spec.loss, schema.BinaryCrossentropy)
     if outputs == 1:
         if last.activation == "sigmoid" and (binary_loss or labels.task == "binary"):

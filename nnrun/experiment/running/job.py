@@ -190,28 +190,12 @@ def prepare_job(
     """
     refuse_what_is_not_allowed(spec)
     dataset = _load(spec, settings, device, listener) if dataset is None else dataset
-    if settings.parent_data is not None:
-        parent = settings.parent or "the run"
-        another = settings.use_test_set
-        refuse_changed_data(dataset, settings.parent_data, parent, another_test_file=another)
-    for source in dataset.sources:
-        listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
+    _check_sources(dataset, settings, listener)
     groups = prepare_groups(spec, dataset, settings.selection)
-    member_type = settings.selection.member_type(spec)
-    members = [member for group in groups for member in group.members]
-    if settings.command != "final" and settings.trial is None and not settings.smoke:
-        warning = rare_class_warning(spec, dataset)
-        if warning is not None:
-            listener.message(f"warning: {warning}")
-    tell_unknown_in_validation(dataset, members, member_type, listener)
-    unknown: Sequence[Unknown] = ()
-    if settings.use_test_set and dataset.test is not None:
-        fitted = [member.fitted for member in members]
-        allowed = settings.allow_unknown or settings.smoke
-        unknown = unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
+    unknown = _tell_of_rows(spec, settings, dataset, groups, listener)
     given = given_weights(spec, groups)
     if len(groups) > 1:
-        why = _why_in_turn(groups, member_type or "replica")
+        why = _why_in_turn(groups, settings.selection.member_type(spec) or "replica")
         listener.message(f"{why}, with the same results")
     planned: list[PlannedGroup] = []
     threads: list[int] = []
@@ -220,7 +204,7 @@ def prepare_job(
     for group in groups:
         problem = _problem_without_rows(spec, group, dataset, device)
         planned.append(plan_group(spec, group, problem, settings.compile))
-        threads.append(threads_for(work_per_step(group, problem)))
+        threads.append(threads_for(work_per_step(problem, group)))
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)
@@ -240,6 +224,37 @@ def prepare_job(
         unknown=unknown,
     )
     return job, Plan(planned, given, settings.threads or max(threads))
+
+
+def _check_sources(dataset: Dataset, settings: Settings, listener: Listener) -> None:
+    """Raise DataError where the data are not those of the parent, if they must be; list the files."""
+    if settings.parent_data is not None:
+        parent = settings.parent or "the run"
+        another = settings.use_test_set
+        refuse_changed_data(dataset, settings.parent_data, parent, another_test_file=another)
+    for source in dataset.sources:
+        listener.detail(f"data: {source.path or source.name}, {source.rows:,} rows, SHA-256 {source.sha256}")
+
+
+def _tell_of_rows(
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    dataset: Dataset,
+    groups: Sequence[Group],
+    listener: Listener,
+) -> Sequence[Unknown]:
+    """Warn of rare classes and of values that training never saw; those of test rows that are to be used."""
+    if settings.command != "final" and settings.trial is None and not settings.smoke:
+        warning = rare_class_warning(spec, dataset)
+        if warning is not None:
+            listener.message(f"warning: {warning}")
+    members = [member for group in groups for member in group.members]
+    tell_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
+    if not settings.use_test_set or dataset.test is None:
+        return ()
+    fitted = [member.fitted for member in members]
+    allowed = settings.allow_unknown or settings.smoke
+    return unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
 
 
 def _load(
@@ -289,7 +304,7 @@ def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
     )
 
 
-def work_per_step(group: Group, problem: TrainingProblem) -> int:
+def work_per_step(problem: TrainingProblem, group: Group) -> int:
     """Multiplications of one forward step of all replicas."""
     return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
 

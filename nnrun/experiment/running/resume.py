@@ -74,18 +74,10 @@ def resume_run(
         written = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
         own = located(written, run, record.data_hashes, data_dir)
         wanted = _wanted_spec(run, own, spec, overrides, data_dir)
-        if wanted.epochs > own.epochs:
-            _refuse_more_epochs(run, record, own, wanted.epochs)
+        _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.status == "completed" and not _goes_further(record, wanted):
             return False
-        state = read_checkpoint_state(run)
-        if wanted.epochs > own.epochs and state.group > 0:
-            raise UsageError(
-                f"{run.id} cannot be extended to {wanted.epochs} epochs: its networks train one after the "
-                "other, and the state of those that have finished is not kept. Start a new run."
-            )
-        trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
-        _refuse_differences(run, trained, own, "in its folder")
+        state = _state_to_resume(run, own, wanted)
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, state, data_dir, device)
@@ -93,11 +85,7 @@ def resume_run(
         with computing(chosen_device, wanted.deterministic):
             spec = wanted.model_copy(update={"init_weights": None})
             job, plan = prepare_job(spec, settings, chosen_device, listener)
-            if state.group >= len(job.groups):
-                raise DataError(
-                    f"The checkpoint in {run.path} is of a group of networks that the run does not have."
-                )
-            _refuse_other_data(run, record, job)
+            _refuse_other_data(run, record, state, job)
             inexact = _other_conditions(state, job)
             if inexact and not allow_inexact:
                 raise UsageError(_of_inexact(run, inexact))
@@ -105,6 +93,21 @@ def resume_run(
             opening = _reopened(run, record, job, state, None if wanted == written else wanted)
             train_runs([opening], replace(plan, threads=state.threads), state)
     return True
+
+
+def _state_to_resume(
+    run: RunDirectory, own: schema.ExperimentSpec, wanted: schema.ExperimentSpec
+) -> CheckpointState:
+    """The newest whole checkpoint, which is one of the run's spec and from which it can train on."""
+    state = read_checkpoint_state(run)
+    if wanted.epochs > own.epochs and state.group > 0:
+        raise UsageError(
+            f"{run.id} cannot be extended to {wanted.epochs} epochs: its networks train one after the "
+            "other, and the state of those that have finished is not kept. Start a new run."
+        )
+    trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
+    _refuse_differences(run, trained, own, "in its folder")
+    return state
 
 
 def _record_of_resumption(
@@ -237,6 +240,8 @@ def _refuse_differences(
 def _refuse_more_epochs(
     run: RunDirectory, record: RunRecord, own: schema.ExperimentSpec, epochs: int
 ) -> None:
+    if epochs <= own.epochs:
+        return
     what = f"{run.id} cannot be extended to {epochs} epochs"
     if record.command == "final":
         raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
@@ -266,7 +271,9 @@ def _settings(
     )
 
 
-def _refuse_other_data(run: RunDirectory, record: RunRecord, job: Job) -> None:
+def _refuse_other_data(run: RunDirectory, record: RunRecord, state: CheckpointState, job: Job) -> None:
+    if state.group >= len(job.groups):
+        raise DataError(f"The checkpoint in {run.path} is of a group of networks that the run does not have.")
     changed = changed_sources(job.dataset.sources, record.data_hashes)
     if changed:
         lines = [

@@ -137,7 +137,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
             specs, alone, candidates, baselines(problem, group), strict=True
         )
     ]
-    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work_per_step(group, problem))))
+    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work_per_step(problem, group))))
 
 
 def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,46 +103,56 @@ def run_sweep(
     spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
 
     def first(id_: str) -> SweepRecord:
-        return SweepRecord(
-            id=id_,
-            name=spec.name,
-            status="running",
-            content=content,
-            method=plan.sweep.method,
-            monitor=plan.monitor,
-            maximize=monitor_mode(plan.monitor, directions(spec)) == "max",
-            seed=plan.seed,
-            total=plan.total,
-            smoke=settings.smoke,
-            started=now(),
-            data=datasets.sources(),
-            versions=versions(),
-            trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
-        )
+        return _first_record(id_, plan, content, datasets, smoke=settings.smoke)
 
     texts = plan.base.source_text, dump_spec(spec)
     with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
-        sweep, record = opened.sweep, opened.record
         for note in opened.notes:
             listener.message(note)
-        if not opened.is_new:
-            before = record.total
-            _align(record, plan)
-            _take_in_runs(record, settings.runs_dir)
-            finished = len(record.trials) - len(record.unfinished())
-            if finished == record.total:
-                _repair(sweep, record, opened, plan)
-                listener.message(_nothing_to_do(sweep, record, plan))
-                return sweep
-            listener.message(
-                f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished"
-            )
-            if record.total > before:
-                added = counted(record.total - before, "trial")
-                listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
-                sweep.write_resolved(dump_spec(spec))
-        _Sweep(plan, settings, listener, datasets, sweep, record).run()
-    return sweep
+        if opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
+            _Sweep(plan, settings, listener, datasets, opened.sweep, opened.record).run()
+    return opened.sweep
+
+
+def _first_record(
+    id_: str, plan: SweepPlan, content: str, datasets: _Datasets, *, smoke: bool
+) -> SweepRecord:
+    """What a sweep's record says before any trial has run."""
+    return SweepRecord(
+        id=id_,
+        name=plan.base.spec.name,
+        status="running",
+        content=content,
+        method=plan.sweep.method,
+        monitor=plan.monitor,
+        maximize=monitor_mode(plan.monitor, directions(plan.base.spec)) == "max",
+        seed=plan.seed,
+        total=plan.total,
+        smoke=smoke,
+        started=now(),
+        data=datasets.sources(),
+        versions=versions(),
+        trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
+    )
+
+
+def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: SweepListener) -> bool:
+    """Bring the record of an earlier start up to date; whether trials are left to run."""
+    sweep, record = opened.sweep, opened.record
+    before = record.total
+    _align(record, plan)
+    _take_in_runs(record, runs_dir)
+    finished = len(record.trials) - len(record.unfinished())
+    if finished == record.total:
+        _repair(sweep, record, opened, plan)
+        listener.message(_nothing_to_do(sweep, record, plan))
+        return False
+    listener.message(f"resuming {sweep.id}: {finished} of {counted(record.total, 'trial')} have finished")
+    if record.total > before:
+        added = counted(record.total - before, "trial")
+        listener.message(f"the sweep had {counted(before, 'trial')}; {added} more will be trained")
+        sweep.write_resolved(dump_spec(plan.base.spec))
+    return True
 
 
 def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
@@ -273,23 +283,23 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
 
+@dataclass(eq=False)
 class _Sweep:
     """A sweep that is being run."""
 
-    def __init__(
-        self,
-        plan: SweepPlan,
-        settings: Settings,
-        listener: SweepListener,
-        datasets: _Datasets,
-        sweep: SweepDirectory,
-        record: SweepRecord,
-    ) -> None:
-        self.listener, self.record = listener, record
-        self._plan, self._settings, self._datasets, self._sweep = plan, settings, datasets, sweep
-        self._study: TpeStudy | None = None
+    plan: SweepPlan
+    settings: Settings
+    listener: SweepListener
+    datasets: _Datasets
+    sweep: SweepDirectory
+    record: SweepRecord
+    study: TpeStudy | None = None
+
+    def __post_init__(self) -> None:
+        record = self.record
         if record.method == "tpe":
-            self._study = TpeStudy(sweep.study_file(), plan.sweep, record.seed, record.maximize)
+            file = self.sweep.study_file()
+            self.study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize)
 
     def run(self) -> None:
         """Run what is left, and keep the results."""
@@ -301,11 +311,11 @@ class _Sweep:
             for trials in self._coming():
                 self._run(trials)
             if record.ranked():
-                draw_sweep(self._sweep, record, self._plan.sweep)
+                draw_sweep(self.sweep, record, self.plan.sweep)
             record.status = "completed"
         except KeyboardInterrupt:
             record.status = "interrupted"
-            raise SweepInterrupted(self._sweep) from None
+            raise SweepInterrupted(self.sweep) from None
         finally:
             self.listener.ended()
             record.ended = now()
@@ -313,31 +323,31 @@ class _Sweep:
 
     def save(self) -> None:
         """Keep the record as it is now."""
-        self._sweep.write_record(self.record)
+        self.sweep.write_record(self.record)
 
     def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
         """Whether a trial does so badly that it need not go on."""
-        if self._study is None:
+        if self.study is None:
             return False
         value, _ = means(epoch)[self.record.monitor]
-        return self._study.should_stop(trial.number, epoch.epoch, value)
+        return self.study.should_stop(trial.number, epoch.epoch, value)
 
     def _coming(self) -> Iterator[Sequence[Trial]]:
         """The trials that are left, those of one architecture together. `tpe` thinks of them one by one."""
         record = self.record
-        if self._study is None:
-            left = [t for t in self._plan.trials if record.trials[t.number - 1].status not in FINISHED]
-            yield from _alike(left, self._plan.sweep.together)
+        if self.study is None:
+            left = [t for t in self.plan.trials if record.trials[t.number - 1].status not in FINISHED]
+            yield from _alike(left, self.plan.sweep.together)
             return
         earlier: dict[str, TrialRecord] = {}
         for number in range(1, record.total + 1):
-            point = self._study.point(number)
+            point = self.study.point(number)
             if number > len(record.trials):
-                record.trials.append(TrialRecord(number=number, values=self._plan.values(point)))
+                record.trials.append(TrialRecord(number=number, values=self.plan.values(point)))
                 self.save()
             known = record.trials[number - 1]
             try:
-                trial = self._plan.trial(number, point)
+                trial = self.plan.trial(number, point)
             except SpecError as error:  # a combination that could not be checked before
                 if known.status not in FINISHED:
                     known.status, known.error = "failed", str(error)
@@ -345,7 +355,7 @@ class _Sweep:
                 continue
             same = earlier.setdefault(spec_key(trial.loaded.spec), known)
             if known.status in FINISHED:
-                self._study.ended(known)
+                self.study.ended(known)
             elif same is not known:
                 self._take_over(known, same)
             else:
@@ -362,7 +372,7 @@ class _Sweep:
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Run trials of one architecture side by side; where that does not do, each half of them."""
-        dataset = self._datasets.of(trials[0].loaded.spec)
+        dataset = self.datasets.of(trials[0].loaded.spec)
         candidates = [self._candidate(trial) for trial in trials]
         if len(trials) == 1:
             (one,) = candidates
@@ -380,8 +390,8 @@ class _Sweep:
         known = self.record.trials[trial.number - 1]
         known.run = None
         settings = replace(
-            self._settings,
-            parent=self._sweep.id,
+            self.settings,
+            parent=self.sweep.id,
             trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
         )
@@ -404,7 +414,7 @@ class _Sweep:
             error = str(reason)
         for known in everyone:
             if known.run is not None and not pruned:
-                found = RunDirectory(self._settings.runs_dir / known.run).read_record()
+                found = RunDirectory(self.settings.runs_dir / known.run).read_record()
                 _take_in(known, known.run, found, self.record.monitor)
             else:
                 known.status, known.error = "pruned" if pruned else "failed", error
@@ -412,21 +422,21 @@ class _Sweep:
 
     def _trial_ended(self, trial: TrialRecord) -> None:
         record = self.record
-        if self._study is not None:
-            self._study.ended(trial)
+        if self.study is not None:
+            self.study.ended(trial)
         ranked = record.ranked()
         if ranked and ranked[0].number != record.best:
             record.best = ranked[0].number
-            if record.best <= len(self._plan.trials) or self._study is not None:
-                self._sweep.write_best(best_text(self._sweep, record, self._spec_of(record.best)))
+            if record.best <= len(self.plan.trials) or self.study is not None:
+                self.sweep.write_best(best_text(self.sweep, record, self._spec_of(record.best)))
         self.save()
-        self._sweep.write_trials(record)
+        self.sweep.write_trials(record)
         self.listener.trial_ended(trial)
 
     def _spec_of(self, number: int) -> schema.ExperimentSpec:
-        if self._study is None:
-            return self._plan.trials[number - 1].loaded.spec
-        return self._plan.trial(number, self._study.point(number)).loaded.spec
+        if self.study is None:
+            return self.plan.trials[number - 1].loaded.spec
+        return self.plan.trial(number, self.study.point(number)).loaded.spec
 
 
 def _alike(trials: Sequence[Trial], at_most: int) -> Iterator[Sequence[Trial]]:

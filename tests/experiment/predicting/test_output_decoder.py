@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
-from nnrun.data.preprocess.target_encoding import (
-    FittedClassIndex,
-    FittedNoTarget,
-    FittedOneHotTargets,
-    FittedTargets,
-)
+from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of, plain_floats
 from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
@@ -37,7 +32,7 @@ SQUARED = {**SEVERAL, "loss": "mse"}
 def meaning(
     spec: dict[str, Any], outputs: int, targets: FittedTargets | None = None, **labels: Any
 ) -> Meaning:
-    fitted = FittedPreprocessing(targets or FittedNoTarget(), outputs)
+    fitted = FittedPreprocessing(targets or FittedTargets(), outputs)
     return meaning_of(spec_text(spec).spec, fitted, Labels(**labels))
 
 
@@ -56,9 +51,13 @@ NAMES = ("low", "middle", "high")
             "numbers",
             (0,),
         ),  # a share to predict, as far as one can tell
-        (meaning(SOFTMAX, 3, FittedOneHotTargets(3), class_names=NAMES), "class", NAMES),
-        (meaning(SOFTMAX, 3, FittedClassIndex(3), class_names=NAMES[:2]), "class", ("low", "middle", 2)),
-        (meaning(SQUARED, 3, FittedOneHotTargets(3)), "class", (0, 1, 2)),
+        (meaning(SOFTMAX, 3, FittedTargets("one_hot", 3), class_names=NAMES), "class", NAMES),
+        (
+            meaning(SOFTMAX, 3, FittedTargets("class_index", 3), class_names=NAMES[:2]),
+            "class",
+            ("low", "middle", 2),
+        ),
+        (meaning(SQUARED, 3, FittedTargets("one_hot", 3)), "class", (0, 1, 2)),
         (meaning(SEVERAL, 3), "labels", (0, 1, 2)),
         (meaning(SQUARED, 3), "numbers", (0, 1, 2)),
     ],

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,14 +307,14 @@ def test_a_compiled_run_that_is_not_compiled_any_more_goes_on_only_with_leave(
 ) -> None:
     """As runs that torch.compile trained, in earlier versions."""
     run = stopped(load_small(tmp_path, gradient_clip={"norm": 1.0}), tmp_path, 2)
-    kept = resume.read_kept(run)
-    compiled = replace(kept, conditions={**kept.conditions, "compiled": True})
-    monkeypatch.setattr(resume, "read_kept", lambda run: compiled)
+    compiled = resume.read_checkpoint_state(run)
+    compiled.conditions.compiled = True
+    monkeypatch.setattr(resume, "read_checkpoint_state", lambda run: compiled)
     with pytest.raises(UsageError, match="compiled: True then, False now"):
         resume_run(run)
     assert resume_run(run, allow_inexact=True)
-    (entry,) = run.read_record()["resumed"]
-    assert entry["inexact"] == {"compiled": {"then": True, "now": False}}
+    (entry,) = run.read_record().resumed
+    assert entry.inexact == {"compiled": {"then": True, "now": False}}
 
 
 def test_on_a_gpu_only_deterministic_runs_go_on_exactly(
