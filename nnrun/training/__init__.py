@@ -1,4 +1,4 @@
 """What trains R replicas side by side: losses, metrics, optimizers, the engine and the loop of epochs.
 
-Imports `nnrun.spec` and the modules beside this folder, and no other folder: networks and rows come as protocols.
+May import `nnrun.spec` and single modules of `nnrun`, no other folder: networks and rows come as protocols.
 """

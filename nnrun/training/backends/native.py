@@ -306,8 +306,10 @@ def _multiplications(spec: schema.ExperimentSpec, problem: TrainingProblem) -> i
 
 def _smoothed(targets: Tensor, loss: schema.Component) -> Tensor:
     """The targets that a cross-entropy with label smoothing is computed with, as in losses.py."""
-    smoothing = getattr(loss, "label_smoothing", 0.0)
-    if not smoothing or targets.dtype == torch.int64:
+    if not isinstance(loss, (schema.BinaryCrossentropy, schema.CategoricalCrossentropy)):
+        return targets
+    smoothing = loss.label_smoothing
+    if not smoothing:
         return targets
     classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]
     return targets * (1 - smoothing) + smoothing / classes
