@@ -1,4 +1,4 @@
-"""The hidden files that are written first and then renamed, so that a file appears whole or not at all.
+"""Files that appear whole or not at all: a hidden file is written first and then renamed.
 
 A process that is killed leaves one behind. Its name tells whose it was, so that the next writer in the same
 folder can remove it.
@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 _NAME = re.compile(r"\..+\.(?P<process>\d+)\.[0-9a-f]{4}\.tmp", re.DOTALL)
@@ -18,6 +19,27 @@ _NAME = re.compile(r"\..+\.(?P<process>\d+)\.[0-9a-f]{4}\.tmp", re.DOTALL)
 def unfinished(path: Path) -> Path:
     """The hidden file to write in place of `path`, beside it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.tmp")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a hidden file beside `path`, flush it to disk, and rename it to `path`.
+
+    Raises:
+        OSError: it cannot be written; `path` is as it was.
+    """
+    remove_abandoned(path.parent)
+    temporary = unfinished(path)
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's umask has it; safetensors would make it private
+        write(temporary)
+        temporary.chmod(mode)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):  # a disk that is read-only now has said so above
+            temporary.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -6,7 +6,6 @@ Figures are made with matplotlib's objects, without pyplot: no window, no displa
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from nnrun.errors import NnrunError
 from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
 from nnrun.interrupts import stop_if_leaving
-from nnrun.unfinished import remove_abandoned, unfinished
+from nnrun.unfinished import write_whole
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
@@ -165,14 +164,8 @@ def save(figure: Figure, path: Path) -> None:
     with rc_context({"svg.hashsalt": "nnrun"}), any_script():
         figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
     stop_if_leaving()  # a request to stop that Matplotlib swallowed
-    remove_abandoned(path.parent)
-    temporary = unfinished(path)
     try:
-        try:
-            temporary.write_bytes(drawn.getvalue())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, lambda temporary: temporary.write_bytes(drawn.getvalue()))
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.unfinished import remove_abandoned, unfinished
+from nnrun.unfinished import write_whole
 
 
 def plain(value: Any) -> Any:
@@ -42,21 +40,10 @@ def make_folder(folder: Path) -> None:
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
     make_folder(path.parent)
-    remove_abandoned(path.parent)
-    temporary = unfinished(path)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask has it; safetensors would make it private
-        write(temporary)
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, write)
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):  # a disk that is read-only now has said so above
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records import Member, RunDirectory, RunRecord, create_run, run_directory
-from nnrun.records import atomic_files as record_files
 from nnrun.records.run_directory import slug
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone.utc)
@@ -160,7 +159,7 @@ def test_a_failed_write_leaves_the_old_record_and_nothing_else(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(NnrunError) as caught:
         run.write_record(RunRecord(id="other"))
     assert str(caught.value) == f"Cannot write {run.path / 'run.json'}: No space left on device."

@@ -85,20 +85,8 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         test_samples, source = _test_file(spec, test.path, roles, file, targets, context)
         sources.append(source)
     elif test is not None:
-        is_test = np.zeros(file.n_rows, bool)
-        if test.fraction is not None:
-            values = targets.values
-            picked = rows_of_fraction(
-                test,
-                len(chosen),
-                values[chosen] if targets.task != "regression" else None,
-                None if groups is None else groups[chosen],
-                file.name,
-            )
-            is_test[chosen[picked]] = True
-        else:
-            is_test[chosen] = _rows_with_value(file, test)[chosen]
-        train_rows, test_rows = chosen[~is_test[chosen]], chosen[is_test[chosen]]
+        is_test = _is_test(file, test, chosen, targets, groups)
+        train_rows, test_rows = chosen[~is_test], chosen[is_test]
         _refuse_one_sided(file, test, train_rows, test_rows)
         _refuse_untrained_class(file, spec.target, targets, train_rows, test_rows)
         test_samples = everything.take(test_rows)
@@ -410,6 +398,23 @@ def _complete_rows(
             f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})"
         )
     return left
+
+
+def _is_test(
+    file: ReadTable,
+    test: schema.TestRows,
+    chosen: npt.NDArray[np.int64],
+    targets: Targets,
+    groups: npt.NDArray[np.int64] | None,
+) -> npt.NDArray[np.bool_]:
+    """(len(chosen),) which of the chosen rows are the test set: a fraction of them, or those with a value."""
+    if test.fraction is None:
+        return _rows_with_value(file, test)[chosen]
+    classes = targets.values[chosen] if targets.task != "regression" else None
+    own_groups = None if groups is None else groups[chosen]
+    is_test = np.zeros(len(chosen), bool)
+    is_test[rows_of_fraction(test, len(chosen), classes, own_groups, file.name)] = True
+    return is_test
 
 
 def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.bool_]:

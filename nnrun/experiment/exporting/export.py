@@ -31,7 +31,7 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory, WeightsChoice
@@ -81,7 +81,7 @@ class Exported:
     rows_of: str
     columns: tuple[str, ...]
     outputs: int
-    meaning: Meaning
+    meaning: OutputDecoder
     rows: int
     rows_from: str
     difference: float
@@ -148,7 +148,7 @@ def export_run(
         rows_of=export.rows_of,
         columns=export.columns,
         outputs=fitted.n_outputs,
-        meaning=meaning_of(spec, fitted, labels),
+        meaning=make_output_decoder(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
         difference=found[0],

@@ -218,7 +218,7 @@ def test_a_long_wait_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 _HANGS = """
 import os, signal, sys, threading, time
-from nnrun.training import native_library
+from nnrun.training.backends import native_library
 native_library.begin_loading()
 while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)

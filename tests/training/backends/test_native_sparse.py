@@ -204,7 +204,7 @@ def test_rates_of_the_replicas_own_and_of_an_epoch(optimizer: str, sparse: bool)
 @needs_compiler
 @pytest.mark.parametrize("sparse", [False, True])
 def test_strengths_of_the_replicas_own(sparse: bool) -> None:
-    own = {"0.l1": torch.tensor([0.0, 0.02]), "1.l2": torch.tensor([0.1, 0.0])}
+    own = {"0.weight.l1": torch.tensor([0.0, 0.02]), "1.weight.l2": torch.tensor([0.1, 0.0])}
     assert_alike(dataclasses.replace(either(sparse, optimizer="rmsprop"), per_replica=own))
 
 
