@@ -19,7 +19,7 @@ from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
     from nnrun.data.new_rows.row_source import RowSource
-    from nnrun.experiment.predicting.output_decoder import Meaning, Predictions
+    from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
     from nnrun.experiment.predicting.predict import Predictor
     from nnrun.experiment.predicting.predict_split import SplitPredictions
     from nnrun.records import RunDirectory
@@ -168,7 +168,7 @@ def _predict_input(
 
     predictor = load_predictor(run, **asked)
     if form.probabilities:
-        refuse_without_probabilities(predictor.run, predictor.meaning)
+        refuse_without_probabilities(predictor.run, predictor.output_decoder)
     source = _source(input_, predictor)
     unknown = unknown_counts(predictor)
     predicted = predict_source(
@@ -193,21 +193,23 @@ def _give(
         told: more for the head of a JSON document; empty for rows without targets.
         found: what is known of the rows once all were predicted, for its end.
     """
-    meaning, targets = asked.meaning, bool(told)
+    output_decoder, targets = asked.output_decoder, bool(told)
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
         to_file = replace(form, format=form.format or (Format.jsonl if is_jsonl else Format.csv))
-        rows = _write_file(form.output, predicted, meaning, to_file, targets)
+        rows = _write_file(form.output, predicted, output_decoder, to_file, targets)
         if form.as_json:
             print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
         else:
             print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {form.output}")
     elif form.as_json:
-        documents = [d for p in predicted for d in meaning.documents(p, probabilities=form.probabilities)]
+        documents = [
+            d for p in predicted for d in output_decoder.documents(p, probabilities=form.probabilities)
+        ]
         head = {**_head(asked), **told, "rows": len(documents)}
         print_json({**head, "predictions": documents, **found()})
     else:
-        _write(sys.stdout, predicted, meaning, form, targets)
+        _write(sys.stdout, predicted, output_decoder, form, targets)
 
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
@@ -250,13 +252,15 @@ def _head(predictor: Predictor | SplitPredictions) -> dict[str, Any]:
         "run": predictor.run.id,
         "members": [member.folder for member in members if member is not None],
         "weights": predictor.weights.as_document(),
-        "kind": predictor.meaning.kind,
-        "classes": None if predictor.meaning.kind == "numbers" else list(predictor.meaning.classes),
+        "kind": predictor.output_decoder.kind,
+        "classes": None
+        if predictor.output_decoder.kind == "numbers"
+        else list(predictor.output_decoder.classes),
     }
 
 
 def _write_file(
-    path: Path, predicted: Iterator[Predictions], meaning: Meaning, form: _Form, targets: bool
+    path: Path, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
 ) -> int:
     from nnrun.records.atomic_files import replace_file
 
@@ -265,26 +269,26 @@ def _write_file(
     def write(temporary: Path) -> None:
         nonlocal rows
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            rows = _write(file, predicted, meaning, form, targets)
+            rows = _write(file, predicted, output_decoder, form, targets)
 
     replace_file(path, write)
     return rows
 
 
 def _write(
-    file: TextIO, predicted: Iterator[Predictions], meaning: Meaning, form: _Form, targets: bool
+    file: TextIO, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
 ) -> int:
     """Write predictions as they come; give their number."""
     from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 
     rows = 0
     if form.format is Format.jsonl:
-        json_lines = JsonLines(meaning, probabilities=form.probabilities)
+        json_lines = JsonLines(output_decoder, probabilities=form.probabilities)
         for block in predicted:
             file.write(json_for(json_lines.lines(block), file.encoding))
             rows += len(block)
         return rows
-    csv_lines = CsvLines(meaning, probabilities=form.probabilities, targets=targets)
+    csv_lines = CsvLines(output_decoder, probabilities=form.probabilities, targets=targets)
     for number, block in enumerate(predicted):
         if not number:  # where the rows cannot be read at all, nothing is written
             file.write(csv_lines.header())

@@ -291,7 +291,7 @@ def rows(rng: random.Random, corpus: Corpus) -> None:
     found = predict_source(predictor, source, skip_bad=rng.random() < 0.5)
     table = csv.writer(io.StringIO())
     for block in found:
-        table.writerows(predictor.meaning.table(block, probabilities=True))
+        table.writerows(predictor.output_decoder.table(block, probabilities=True))
 
 
 def record(rng: random.Random, corpus: Corpus) -> None:

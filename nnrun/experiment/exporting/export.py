@@ -31,7 +31,7 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory, WeightsChoice
@@ -81,7 +81,7 @@ class Exported:
     rows_of: str
     columns: tuple[str, ...]
     outputs: int
-    meaning: Meaning
+    meaning: OutputDecoder
     rows: int
     rows_from: str
     difference: float
@@ -123,17 +123,7 @@ def export_run(
     kind = FORMATS[format_]
     if kind.program:
         refuse_steps_without_program(fitted)
-    metadata = metadata_of(
-        format="nnrun",
-        nnrun=__version__,
-        run=run.id,
-        member=None if network.member is None else network.member.folder,
-        weights=used.as_document(),
-        spec=run.read_resolved(),
-        preprocessing=fitted.to_json(),
-        labels=labels.to_json(),
-        vocabulary=run.read_vocabulary(),
-    )
+    metadata = _metadata(run, network, used)
     raw = rows_of(fitted) == "features"
     wide = float64 and raw
     narrow = kind.program and not wide and raw
@@ -158,10 +148,25 @@ def export_run(
         rows_of=export.rows_of,
         columns=export.columns,
         outputs=fitted.n_outputs,
-        meaning=meaning_of(spec, fitted, labels),
+        meaning=make_output_decoder(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
         difference=found[0],
+    )
+
+
+def _metadata(run: RunDirectory, network: TrainedNetwork, used: UsedWeights) -> dict[str, str]:
+    """What a file says of itself: enough to prepare rows and to understand predictions."""
+    return metadata_of(
+        format="nnrun",
+        nnrun=__version__,
+        run=run.id,
+        member=None if network.member is None else network.member.folder,
+        weights=used.as_document(),
+        spec=run.read_resolved(),
+        preprocessing=network.fitted.to_json(),
+        labels=load_labels(run).to_json(),
+        vocabulary=run.read_vocabulary(),
     )
 
 

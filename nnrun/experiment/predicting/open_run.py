@@ -1,4 +1,4 @@
-"""A trained run opened to ask its networks about the rows of its own data set."""
+"""A trained run with its networks and data set loaded, to score or predict rows of that data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OpenRun:
     Attributes:
         run: its folder.
         spec: with the paths where its files are now.
-        networks: those that are asked.
+        networks: those that are used.
         weights: of which epochs they are.
         dataset: the run's own.
         device: where to compute.

@@ -1,4 +1,4 @@
-"""What the outputs of a network mean: one of two classes, one of several, some of several, or numbers."""
+"""From the outputs of a network to predictions: one of two classes, one of several, labels, or numbers."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """How outputs become predictions.
+class OutputDecoder:
+    """Decodes outputs into predictions.
 
     Attributes:
         kind: `binary` (one probability), `class` (one of several), `labels` (any of several), `numbers`.
@@ -84,7 +84,7 @@ class Meaning:
     def predictions(
         self, rows: Sequence[int], outputs_NK: Array, targets: Array | None = None
     ) -> Predictions:
-        """What the outputs of these rows say, beside their targets where they are known."""
+        """Decode the outputs of these rows; with their targets where they are known."""
         found = self._predictions(rows, outputs_NK)
         return found if targets is None else replace(found, true=self.true(targets))
 
@@ -143,8 +143,10 @@ class Meaning:
         return documents
 
 
-def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels: Labels) -> Meaning:
-    """What the outputs of a spec's networks mean.
+def make_output_decoder(
+    spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels: Labels
+) -> OutputDecoder:
+    """The decoder of the outputs of a spec's networks.
 
     The loss and the targets decide: probabilities are what a cross-entropy or class targets ask for, or what
     a data set of classes has.
@@ -156,13 +158,13 @@ def meaning_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels:
     binary_loss = isinstance(spec.loss, schema.BinaryCrossentropy)
     if outputs == 1:
         if last.activation == "sigmoid" and (binary_loss or labels.task == "binary"):
-            return Meaning("binary", _named(names, 2))
-        return Meaning("numbers", (0,))
+            return OutputDecoder("binary", _named(names, 2))
+        return OutputDecoder("numbers", (0,))
     if last.activation == "softmax" or of_classes:
-        return Meaning("class", _named(names, outputs))
+        return OutputDecoder("class", _named(names, outputs))
     if binary_loss:
-        return Meaning("labels", _named(columns or names, outputs))
-    return Meaning("numbers", _named(columns, outputs))
+        return OutputDecoder("labels", _named(columns or names, outputs))
+    return OutputDecoder("numbers", _named(columns, outputs))
 
 
 def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:

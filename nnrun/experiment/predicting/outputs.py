@@ -1,4 +1,4 @@
-"""What a trained network says of given rows."""
+"""The forward pass of a trained network over raw rows: preprocessing, layers, last activation."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
 from nnrun.experiment.predicting.outputs import OutputFunction, output_function
 from nnrun.experiment.predicting.unknown_rows import tables_of
 from nnrun.experiment.running.listener import Listener
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """The networks of a run, ready to be asked.
+    """The networks of a run, loaded to predict new rows.
 
     Attributes:
         run: its folder.
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
-        meaning: what the outputs mean.
+        output_decoder: what the outputs mean.
         decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
         delimiter: between the fields of the CSV that they were trained on, where the spec says it.
@@ -54,7 +54,7 @@ class Predictor:
     run: RunDirectory
     networks: tuple[TrainedNetwork, ...]
     functions: tuple[OutputFunction, ...]
-    meaning: Meaning
+    output_decoder: OutputDecoder
     decoder: RowDecoder
     weights: UsedWeights
     delimiter: str | None = None
@@ -128,7 +128,7 @@ def load_predictor(
         run,
         networks,
         tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
-        meaning_of(spec, fitted, labels),
+        make_output_decoder(spec, fitted, labels),
         decoder,
         used,
         spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
@@ -136,7 +136,7 @@ def load_predictor(
 
 
 def unknown_counts(predictor: Predictor) -> UnknownCounts:
-    """What predicted rows hold that training never saw: nothing yet."""
+    """An empty count of values in predicted rows that the training rows did not contain."""
     return UnknownCounts(tables_of([network.fitted for network in predictor.networks]))
 
 
@@ -171,7 +171,7 @@ def predict_source(
             listener.message(f"{source.name}: {row}; skipped")
         if isinstance(batch.inputs, Table):
             unknown.add(batch.inputs)
-        yield predictor.meaning.predictions(rows, outputs)
+        yield predictor.output_decoder.predictions(rows, outputs)
     for found in unknown.found:
         listener.message(f"{source.name}: {found}")
 
@@ -188,19 +188,19 @@ def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    meaning, table = predictor.meaning, []
+    output_decoder, table = predictor.output_decoder, []
     unknown = unknown_counts(predictor)
-    probabilities = meaning.kind != "numbers"
+    probabilities = output_decoder.kind != "numbers"
     for batch in predictor.decoder.of_python(inputs):
         rows, outputs, bad = _outputs_of(predictor, batch)
         if bad:
             raise DataError(f"The inputs' {bad[0]}.")
         if isinstance(batch.inputs, Table):
             unknown.add(batch.inputs)
-        table += meaning.table(meaning.predictions(rows, outputs), probabilities=probabilities)
+        table += output_decoder.table(output_decoder.predictions(rows, outputs), probabilities=probabilities)
     for found in unknown.found:
         warnings.warn(f"The inputs' {found}", stacklevel=3)
-    return pd.DataFrame(table, columns=meaning.columns(probabilities=probabilities)).set_index("row")
+    return pd.DataFrame(table, columns=output_decoder.columns(probabilities=probabilities)).set_index("row")
 
 
 def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Array, list[BadRow]]:

@@ -1,4 +1,4 @@
-"""A run's networks, asked about the rows of its own data set: those of training, validation or test."""
+"""Predictions of a run's networks for rows of its own data set: training, validation or test rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.average_outputs import Combined, combination_text, combine
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.output_decoder import Meaning, Predictions, meaning_of
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema
@@ -39,7 +39,7 @@ class SplitPredictions:
 
     Attributes:
         opened: the run, its networks and its data set.
-        meaning: what their outputs mean.
+        output_decoder: what their outputs mean.
         split: which rows.
         combined: one output for each row.
         targets: of these rows.
@@ -48,7 +48,7 @@ class SplitPredictions:
     """
 
     opened: OpenRun
-    meaning: Meaning
+    output_decoder: OutputDecoder
     split: Split
     combined: Combined
     targets: Array
@@ -61,7 +61,7 @@ class SplitPredictions:
 
     @property
     def networks(self) -> tuple[TrainedNetwork, ...]:
-        """Those that were asked."""
+        """Those that predict."""
         return self.opened.networks
 
     @property
@@ -74,15 +74,15 @@ class SplitPredictions:
         rows, outputs = self.combined.rows, self.combined.outputs
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
-            yield self.meaning.predictions(rows[part].tolist(), outputs[part], self.targets[part])
+            yield self.output_decoder.predictions(rows[part].tolist(), outputs[part], self.targets[part])
 
     def table(self) -> pd.DataFrame:
         """All of them: `target`, `prediction` and, for classes, probabilities; the index is the row."""
         import pandas as pd
 
-        probabilities = self.meaning.kind != "numbers"
-        rows = [r for b in self.blocks() for r in self.meaning.table(b, probabilities=probabilities)]
-        columns = self.meaning.columns(probabilities=probabilities, targets=True)
+        probabilities = self.output_decoder.kind != "numbers"
+        rows = [r for b in self.blocks() for r in self.output_decoder.table(b, probabilities=probabilities)]
+        columns = self.output_decoder.columns(probabilities=probabilities, targets=True)
         return pd.DataFrame(rows, columns=columns).set_index("row")
 
 
@@ -99,7 +99,7 @@ def predict_split(
     probabilities: bool = False,
     listener: Listener | None = None,
 ) -> SplitPredictions:
-    """Ask a run's networks about rows of its data set. A look at the test set is counted before it is made.
+    """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
     Of several folds each validation row is predicted by the network that did not train on it.
 
@@ -127,9 +127,9 @@ def predict_split(
         opened = open_run(run, weights, overrides, data_dir, device, listener, member)
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
-        meaning = meaning_of(opened.spec, networks[0].fitted, load_labels(run))
+        output_decoder = make_output_decoder(opened.spec, networks[0].fitted, load_labels(run))
         if probabilities:
-            refuse_without_probabilities(run, meaning)
+            refuse_without_probabilities(run, output_decoder)
         listener.message(opened.weights.sentence)
         look = None
         if split == "test":
@@ -140,12 +140,12 @@ def predict_split(
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
-    return SplitPredictions(opened, meaning, split, combined, samples.targets[combined.rows], look)
+    return SplitPredictions(opened, output_decoder, split, combined, samples.targets[combined.rows], look)
 
 
-def refuse_without_probabilities(run: RunDirectory, meaning: Meaning) -> None:
+def refuse_without_probabilities(run: RunDirectory, output_decoder: OutputDecoder) -> None:
     """Raise UsageError where a run's networks predict numbers."""
-    if meaning.kind == "numbers":
+    if output_decoder.kind == "numbers":
         raise UsageError(f"--probabilities: {run.id} predicts numbers, which have no probabilities.")
 
 

@@ -15,20 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.cells import cell, json_text
-from nnrun.experiment.predicting.output_decoder import Meaning, Predictions
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
 
 
 class CsvLines:
     """Predictions as lines of CSV; the first block has the names of the columns before it."""
 
-    def __init__(self, meaning: Meaning, *, probabilities: bool, targets: bool = False) -> None:
-        self._meaning, self._probabilities, self._targets = meaning, probabilities, targets
+    def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool, targets: bool = False) -> None:
+        self._decoder, self._probabilities, self._targets = output_decoder, probabilities, targets
         self._fields: dict[Hashable, str] = {}
 
     def header(self) -> str:
         """The line of names."""
         file = io.StringIO()
-        names = self._meaning.columns(probabilities=self._probabilities, targets=self._targets)
+        names = self._decoder.columns(probabilities=self._probabilities, targets=self._targets)
         csv.writer(file, lineterminator="\n").writerow(map(cell, names))
         return file.getvalue()
 
@@ -38,9 +38,9 @@ class CsvLines:
         for values in (predictions.true if self._targets else None, predictions.predicted):
             if values is None:
                 continue
-            if self._meaning.kind == "numbers":
+            if self._decoder.kind == "numbers":
                 parts += _numbers(values)
-            elif self._meaning.kind == "labels":
+            elif self._decoder.kind == "labels":
                 parts.append([self._field(tuple(labels)) for labels in values])
             else:
                 parts.append(map(self._field, values))
@@ -64,8 +64,8 @@ class CsvLines:
 class JsonLines:
     """Predictions as one JSON object a line."""
 
-    def __init__(self, meaning: Meaning, *, probabilities: bool) -> None:
-        self._meaning, self._probabilities = meaning, probabilities
+    def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool) -> None:
+        self._decoder, self._probabilities = output_decoder, probabilities
         self._values: dict[Hashable, str] = {}
 
     def lines(self, predictions: Predictions) -> str:
@@ -76,12 +76,12 @@ class JsonLines:
             if values is None:
                 continue
             place = "{}"
-            if self._meaning.kind == "numbers":
+            if self._decoder.kind == "numbers":
                 columns = _numbers(values)
                 parts += columns
                 if values and isinstance(values[0], list):
                     place = "[" + ", ".join(["{}"] * len(columns)) + "]"
-            elif self._meaning.kind == "labels":
+            elif self._decoder.kind == "labels":
                 parts.append([self._value(tuple(labels)) for labels in values])
             else:
                 parts.append(map(self._value, values))
@@ -91,7 +91,7 @@ class JsonLines:
             parts.append(shortest(predictions.probability))
         if self._probabilities and predictions.probabilities is not None:
             names = [
-                json_text(str(name)).replace("{", "{{").replace("}", "}}") for name in self._meaning.classes
+                json_text(str(name)).replace("{", "{{").replace("}", "}}") for name in self._decoder.classes
             ]
             template += ', "probabilities": {{' + ", ".join(f"{name}: {{}}" for name in names) + "}}"
             parts += [shortest(of_class) for of_class in predictions.probabilities.T]

@@ -1,4 +1,4 @@
-"""Values that training never saw, told before the rows that hold them are scored."""
+"""Values that the training rows did not contain, reported before the rows that hold them are scored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nnrun.records import MemberType
 
 
 def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
-    """What networks learned of the columns of a table; nothing for other inputs."""
+    """The fitted column transformers of networks; empty for inputs that are no table."""
     return [each.table for each in fitted if each.table is not None and each.of_table]
 
 
 def unknown_in_test_set(
     dataset: Dataset, fitted: Sequence[FittedPreprocessing], listener: Listener, *, allowed: bool
 ) -> list[Unknown]:
-    """What the test rows hold that training never saw. Asked before the test set is used.
+    """Values of the test rows that the training rows did not contain. Called before the test set is used.
 
     Args:
         dataset: with a test set.
@@ -51,10 +51,10 @@ def unknown_in_test_set(
     return found
 
 
-def tell_unknown_in_validation(
+def report_unknown_in_validation(
     dataset: Dataset, members: Sequence[GroupMember], member_type: MemberType | None, listener: Listener
 ) -> None:
-    """Tell of each column in which most validation rows of some fold hold a value that it never trained on.
+    """Report each column in which most validation rows of a fold hold a value unseen in its training rows.
 
     Texts are not looked at: to cut each fold's into words again would take long.
     """

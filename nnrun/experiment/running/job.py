@@ -14,7 +14,7 @@ import torch
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown_values import Unknown
 from nnrun.experiment.finished.load_run import refuse_changed_data
-from nnrun.experiment.predicting.unknown_rows import tell_unknown_in_validation, unknown_in_test_set
+from nnrun.experiment.predicting.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
@@ -249,7 +249,7 @@ def _tell_of_rows(
         if warning is not None:
             listener.message(f"warning: {warning}")
     members = [member for group in groups for member in group.members]
-    tell_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
+    report_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
     if not settings.use_test_set or dataset.test is None:
         return ()
     fitted = [member.fitted for member in members]

@@ -95,7 +95,8 @@ class ExperimentSpec(Config):
 
     switchable = {
         **dict.fromkeys(("init_weights", "class_weight", "gradient_clip", "early_stopping", "sweep")),
-        **{key: [] for key in ("learning_rate_schedule", "metrics")},
+        "learning_rate_schedule": [],
+        "metrics": [],
         "validation": "none",
     }
     name: str = ""

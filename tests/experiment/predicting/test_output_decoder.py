@@ -15,7 +15,7 @@ from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.experiment.predicting.output_decoder import Meaning, meaning_of, plain_floats
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder, plain_floats
 from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
 
@@ -31,9 +31,9 @@ SQUARED = {**SEVERAL, "loss": "mse"}
 
 def meaning(
     spec: dict[str, Any], outputs: int, targets: FittedTargets | None = None, **labels: Any
-) -> Meaning:
+) -> OutputDecoder:
     fitted = FittedPreprocessing(targets or FittedTargets(), outputs)
-    return meaning_of(spec_text(spec).spec, fitted, Labels(**labels))
+    return make_output_decoder(spec_text(spec).spec, fitted, Labels(**labels))
 
 
 NAMES = ("low", "middle", "high")
@@ -62,13 +62,13 @@ NAMES = ("low", "middle", "high")
         (meaning(SQUARED, 3), "numbers", (0, 1, 2)),
     ],
 )
-def test_loss_and_targets_decide(found: Meaning, kind: str, classes: tuple[Any, ...]) -> None:
+def test_loss_and_targets_decide(found: OutputDecoder, kind: str, classes: tuple[Any, ...]) -> None:
     assert (found.kind, found.classes) == (kind, classes)
 
 
 def test_a_binary_network_says_a_class_above_one_half() -> None:
     """As the metric accuracy has it: at one half exactly it is class 0."""
-    found = Meaning("binary", ("no", "yes"))
+    found = OutputDecoder("binary", ("no", "yes"))
     predictions = found.predictions([3, 4, 5], np.array([[0.5], [0.75], [0.125]]))
     assert found.columns(probabilities=False) == ["row", "prediction", "probability"]
     assert found.table(predictions, probabilities=False) == [
@@ -93,14 +93,14 @@ def test_a_binary_network_says_a_class_above_one_half() -> None:
 
 
 def test_the_most_probable_class() -> None:
-    found = Meaning("class", NAMES)
+    found = OutputDecoder("class", NAMES)
     predictions = found.predictions([0, 1], np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]]))
     assert found.table(predictions, probabilities=False) == [[0, "middle", 0.5], [1, "high", 0.75]]
     assert found.table(predictions, probabilities=True)[1] == [1, "high", 0.75, 0.125, 0.125, 0.75]
 
 
 def test_several_labels_of_one_row() -> None:
-    found = Meaning("labels", NAMES)
+    found = OutputDecoder("labels", NAMES)
     predictions = found.predictions([0, 1], np.array([[0.75, 0.25, 0.875], [0.125, 0.125, 0.25]]))
     assert found.columns(probabilities=False) == ["row", "prediction"]
     assert found.table(predictions, probabilities=False) == [[0, "low;high"], [1, ""]]
@@ -112,7 +112,7 @@ def test_several_labels_of_one_row() -> None:
 
 
 def test_numbers() -> None:
-    one, two = Meaning("numbers", (0,)), Meaning("numbers", (0, 1))
+    one, two = OutputDecoder("numbers", (0,)), OutputDecoder("numbers", (0, 1))
     assert one.columns(probabilities=False) == ["row", "prediction"]
     assert one.table(one.predictions([0], np.array([[1.5]])), probabilities=False) == [[0, 1.5]]
     predictions = two.predictions([0], np.array([[1.5, -2.0]]))
@@ -124,7 +124,7 @@ def test_numbers() -> None:
 @pytest.mark.parametrize("kind", ["binary", "class", "labels", "numbers"])
 def test_no_rows(kind: Any) -> None:
     classes = NAMES[:2] if kind == "binary" else NAMES
-    found = Meaning(kind, classes)
+    found = OutputDecoder(kind, classes)
     empty = found.predictions([], np.empty((0, 1 if kind == "binary" else 3)))
     assert found.table(empty, probabilities=True) == []
     assert found.documents(empty, probabilities=True) == []
@@ -150,7 +150,7 @@ def test_lines_are_those_of_the_csv_and_json_modules(
 ) -> None:
     width = {"binary": 1, "number": 1}.get(kind, 7)
     names = CLASSES[: 2 if kind == "binary" else width]
-    found = Meaning("numbers" if kind == "number" else kind, names)  # type: ignore[arg-type]
+    found = OutputDecoder("numbers" if kind == "number" else kind, names)  # type: ignore[arg-type]
     outputs_NK = np.array(outputs, np.float64).reshape(-1, 7)[:, :width]
     predictions = found.predictions(list(range(3, 3 + len(outputs))), outputs_NK)
     file = io.StringIO()

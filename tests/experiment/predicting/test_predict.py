@@ -59,7 +59,7 @@ def train(folder: Path, spec: dict[str, Any] = REGRESSION, **changes: Any) -> Ru
 def ask(predictor: Predictor, content: str, kind: Kind = "csv", **parameters: Any) -> list[list[Any]]:
     source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))
     found = predict_source(predictor, source, **parameters)
-    meaning = predictor.meaning
+    meaning = predictor.output_decoder
     return [row for block in found for row in meaning.table(block, probabilities=False)]
 
 

@@ -22,7 +22,7 @@ pytest.importorskip("pyarrow")
 
 def ask(predictor: Predictor, path: Path, **parameters: Any) -> list[list[Any]]:
     found = predict_source(predictor, source_of(path), **parameters)
-    return [row for block in found for row in predictor.meaning.table(block, probabilities=True)]
+    return [row for block in found for row in predictor.output_decoder.table(block, probabilities=True)]
 
 
 @pytest.fixture
