@@ -33,6 +33,14 @@ def gather_ragged(
     return gathered, [np.concatenate([a[:0], *(a[i:j] for i, j in bounds)]) for a in arrays]
 
 
+def kept_bounds(indptr: npt.NDArray[Any], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Where each row of a ragged array begins once only the entries in the mask `kept` are left."""
+    before = np.zeros(len(kept) + 1, np.int64)
+    np.cumsum(kept, out=before[1:])
+    bounds: npt.NDArray[np.int64] = before[indptr]
+    return bounds
+
+
 @dataclass(frozen=True, eq=False)
 class DenseRows:
     """Rows of numbers: (N, F) float32, C-contiguous."""

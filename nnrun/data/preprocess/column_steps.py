@@ -62,8 +62,7 @@ def plan_columns(
     A step without columns takes all that are of its kind when its turn comes. A column that no step takes
     gets the default: a number is imputed by the median (with an indicator where training rows miss values)
     and standardized, a category is encoded one-hot, a text becomes a multi-hot row of its words, a date its
-    parts. `none`
-    alone takes numbers as they are.
+    parts. `none` alone takes numbers as they are.
 
     Args:
         steps: the spec's input steps; those for token rows (after `tokens`) play no part here.
@@ -74,28 +73,17 @@ def plan_columns(
     Raises:
         DataError: a step names a column that is not there, or does not suit a column.
     """
+    if steps and not any(step.takes for step in steps):
+        return _as_they_are(columns, dataset)
     opened = [_Open(name, kind, kind) for name, kind in columns]
-    as_they_are = [not step.takes for step in steps]
-    if as_they_are and all(as_they_are):
-        other = [column.name for column in opened if column.kind != "number"]
-        if other:
-            raise DataError(
-                f"none takes inputs as they are, and {_listed(other)} of {dataset} "
-                f"{'is not numeric' if len(other) == 1 else 'are not numeric'}. Encode "
-                f"{'it' if len(other) == 1 else 'them'} (one_hot, ordinal, text), or leave "
-                "preprocessing.inputs out for the default."
-            )
-        return tuple(ColumnPlan(column.name, column.kind, ()) for column in opened)
     tokens = False
     for step in steps:
-        if not step.takes:
-            continue
-        if step.takes == ("tokens",):
-            if not tokens:
-                raise DataError(
-                    f"{step.kind} needs lists of tokens, but the inputs of {dataset} are a table. For texts, "
-                    "put `tokens` before it, or use `text` alone."
-                )
+        if step.takes == ("tokens",) and not tokens:
+            raise DataError(
+                f"{step.kind} needs lists of tokens, but the inputs of {dataset} are a table. For texts, "
+                "put `tokens` before it, or use `text` alone."
+            )
+        if step.takes in ((), ("tokens",)):
             continue
         tokens = tokens or step.gives == "tokens"
         for column in _chosen(step, opened, dataset):
@@ -115,15 +103,27 @@ def plan_columns(
     )
 
 
+def _as_they_are(columns: Sequence[tuple[str, schema.ColumnType]], dataset: str) -> tuple[ColumnPlan, ...]:
+    """The plans of `none` alone, which only numbers have."""
+    other = [name for name, kind in columns if kind != "number"]
+    if other:
+        are, them = ("is", "it") if len(other) == 1 else ("are", "them")
+        raise DataError(
+            f"none takes inputs as they are, and {_listed(other)} of {dataset} {are} not numeric. Encode "
+            f"{them} (one_hot, ordinal, text), or leave preprocessing.inputs out for the default."
+        )
+    return tuple(ColumnPlan(name, kind, ()) for name, kind in columns)
+
+
 def _chosen(step: schema.PreprocessingStep, opened: Sequence[_Open], dataset: str) -> list[_Open]:
     """The columns that a step takes."""
     names = step.named_columns
     if names is None:
         found = [column for column in opened if column.state == step.takes[0]]
         if not found:
-            kinds = _KINDS[step.takes[0]]
+            held = _listed(column.name for column in opened)
             raise DataError(
-                f"{step.kind}: no {kinds} is left in {dataset}, which has {_with_kinds(opened)}. Remove the "
+                f"{step.kind}: no {_KINDS[step.takes[0]]} is left in {dataset}, which has {held}. Remove the "
                 "step, or name its columns."
             )
         return found
@@ -194,7 +194,3 @@ def _listed(names: Iterable[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     shown = [quoted(name) for name in names[:_MOST_NAMES]]
     return ", ".join(shown) + more if more else listing(shown, "and")
-
-
-def _with_kinds(opened: Sequence[_Open]) -> str:
-    return _listed(column.name for column in opened)

@@ -14,7 +14,7 @@ from pydantic import Field
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Levels, Mask, Problems, Size
 from nnrun.data.preprocess.split_words import CutTexts, cut_once
-from nnrun.data.rows import SparseRows
+from nnrun.data.rows import SparseRows, kept_bounds
 from nnrun.data.table import TextColumn
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -142,7 +142,7 @@ class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside
     def unseen(self, column: TextColumn) -> Mask:
         """Texts without a known word."""
         rows = self.transform(column, {})
-        return _without_words(column, np.concatenate([[0], np.cumsum(rows.tokens != UNKNOWN)])[rows.indptr])
+        return _without_words(column, kept_bounds(rows.indptr, rows.tokens != UNKNOWN))
 
     @property
     def known_levels(self) -> Sequence[str]:
@@ -191,10 +191,8 @@ def _columns(counts: Any, known: Array, places: Array, width: int) -> Any:
     new[known] = places
     moved = new[counts.indices]
     held = moved >= 0
-    before = np.zeros(len(moved) + 1, np.int64)
-    np.cumsum(held, out=before[1:])
     chosen = csr_array(
-        (counts.data[held], moved[held], before[counts.indptr]), shape=(counts.shape[0], width)
+        (counts.data[held], moved[held], kept_bounds(counts.indptr, held)), shape=(counts.shape[0], width)
     )
     chosen.sort_indices()
     return chosen

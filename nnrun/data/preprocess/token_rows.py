@@ -11,7 +11,7 @@ from pydantic import Field
 
 from nnrun.data.dataset import TokenRows
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Problems, Size
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import DenseRows, SparseRows, kept_bounds
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -85,9 +85,7 @@ def _multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
     np.not_equal(indices[1:], indices[:-1], out=first[1:])
     starts = indptr[:-1]
     first[starts[starts < indptr[1:]]] = True
-    before = np.zeros(len(indices) + 1, np.int64)
-    np.cumsum(first, out=before[1:])
-    return SparseRows(before[indptr], indices[first], None, dimension)
+    return SparseRows(kept_bounds(indptr, first), indices[first], None, dimension)
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,4 @@ def _below(rows: TokenRows, tokens: int) -> TokenRows:
     if not rows.tokens.size or int(rows.tokens.max()) < tokens:
         return rows
     known = rows.tokens < tokens
-    before = np.zeros(len(known) + 1, np.int64)
-    np.cumsum(known, out=before[1:])
-    return TokenRows(before[rows.indptr], rows.tokens[known])
+    return TokenRows(kept_bounds(rows.indptr, known), rows.tokens[known])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnrun.experiment.finished.run_scores import RunScores
 from nnrun.spec import schema
-from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_rows, other_split
+from nnrun.spec.comparing.comparable_scores import other_rows, other_split
 
 
 def other_data(first: RunScores, second: RunScores) -> str | None:
@@ -22,7 +22,7 @@ def other_validation_rows(first: RunScores, second: RunScores) -> str | None:
     if reason is not None:
         return reason
     by_folds = first.spec.validation.has_folds
-    if by_folds and drawn_by_seed(first.spec.validation) and first.spec.seed != second.spec.seed:
+    if by_folds and first.spec.validation.drawn_by_seed and first.spec.seed != second.spec.seed:
         return "the seed draws the folds, and the seeds differ"
     return None
 
@@ -35,7 +35,7 @@ def overlap(run: RunScores) -> float:
     validation = run.spec.validation
     if isinstance(validation, schema.KFold):
         return 1 / (validation.k - 1)
-    if isinstance(validation, schema.Holdout) and drawn_by_seed(validation):
+    if isinstance(validation, schema.Holdout) and validation.drawn_by_seed:
         assert validation.fraction is not None, "a resolved spec has its fraction"
         return validation.fraction / (1 - validation.fraction)
     return 0.0

@@ -10,7 +10,7 @@ from nnrun.experiment.evaluating.comparable_runs import other_data, other_valida
 from nnrun.experiment.finished.run_scores import RunScores, Score, read_run_scores
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_measure
+from nnrun.spec.comparing.comparable_scores import other_measure
 from nnrun.spec.comparing.spec_differences import SpecDifference, spec_differences
 from nnrun.spec.score_columns import chooser, directions
 from nnrun.spec.wording import letters
@@ -183,7 +183,7 @@ def _difference(first: float, second: float) -> float | None:
 
 def _rows_of_their_own(validation: schema.Validation) -> bool:
     """Whether the networks of one run are validated on different rows."""
-    return validation.has_folds or drawn_by_seed(validation)
+    return validation.has_folds or validation.drawn_by_seed
 
 
 def _kind(first: RunScores, second: RunScores) -> str:

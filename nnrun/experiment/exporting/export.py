@@ -123,17 +123,7 @@ def export_run(
     kind = FORMATS[format_]
     if kind.program:
         refuse_steps_without_program(fitted)
-    metadata = metadata_of(
-        format="nnrun",
-        nnrun=__version__,
-        run=run.id,
-        member=None if network.member is None else network.member.folder,
-        weights=used.as_document(),
-        spec=run.read_resolved(),
-        preprocessing=fitted.to_json(),
-        labels=labels.to_json(),
-        vocabulary=run.read_vocabulary(),
-    )
+    metadata = _metadata(run, network, used)
     raw = rows_of(fitted) == "features"
     wide = float64 and raw
     narrow = kind.program and not wide and raw
@@ -162,6 +152,21 @@ def export_run(
         rows=len(own),
         rows_from=rows_from,
         difference=found[0],
+    )
+
+
+def _metadata(run: RunDirectory, network: TrainedNetwork, used: UsedWeights) -> dict[str, str]:
+    """What a file says of itself: enough to prepare rows and to understand predictions."""
+    return metadata_of(
+        format="nnrun",
+        nnrun=__version__,
+        run=run.id,
+        member=None if network.member is None else network.member.folder,
+        weights=used.as_document(),
+        spec=run.read_resolved(),
+        preprocessing=network.fitted.to_json(),
+        labels=load_labels(run).to_json(),
+        vocabulary=run.read_vocabulary(),
     )
 
 

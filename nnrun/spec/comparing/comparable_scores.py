@@ -38,13 +38,6 @@ def other_split(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> 
     return f"{_below('validation', differences[0].path)} differs" if differences else None
 
 
-def drawn_by_seed(validation: schema.Component) -> bool:
-    """Whether the seed decides which rows validate."""
-    if isinstance(validation, schema.Holdout):
-        return validation.fraction is not None and (validation.shuffle or validation.stratify)
-    return isinstance(validation, schema.KFold) and validation.shuffle
-
-
 def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str) -> str | None:
     """Why a measure (without `val_`) does not mean the same under two specs; None where it does.
 
@@ -143,7 +136,7 @@ def _without_repeats(validation: schema.Component) -> schema.Component:
 
 def scored_on_rows_of_its_own(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> bool:
     """Whether the seeds of two specs draw different validation rows."""
-    return first.seed != second.seed and any(drawn_by_seed(s.validation) for s in (first, second))
+    return first.seed != second.seed and any(s.validation.drawn_by_seed for s in (first, second))
 
 
 def _below(key: str, path: str) -> str:

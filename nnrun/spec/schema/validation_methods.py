@@ -43,6 +43,11 @@ class ValidationMethod(Component):
         """Whether one network is trained for each of several folds."""
         return self.number_of_folds > 1
 
+    @property
+    def drawn_by_seed(self) -> bool:
+        """Whether the seed decides which rows validate."""
+        return False
+
 
 class Holdout(ValidationMethod):
     """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
@@ -60,6 +65,11 @@ class Holdout(ValidationMethod):
     value: Value | None = None
     shuffle: bool = True
     stratify: bool = False
+
+    @property
+    def drawn_by_seed(self) -> bool:
+        """A fraction is drawn; the first rows and those that a column marks are not."""
+        return self.fraction is not None and (self.shuffle or self.stratify)
 
 
 class KFold(ValidationMethod):
@@ -81,6 +91,11 @@ class KFold(ValidationMethod):
     def number_of_folds(self) -> int:
         """The folds of all repeats."""
         return self.k * self.repeats
+
+    @property
+    def drawn_by_seed(self) -> bool:
+        """Folds are contiguous unless they are shuffled."""
+        return self.shuffle
 
 
 class TimeSeries(ValidationMethod):

@@ -12,7 +12,7 @@ from nnrun.data import load_dataset
 from nnrun.experiment.evaluating.comparable_runs import other_data, other_validation_rows, overlap
 from nnrun.experiment.finished.run_scores import RunScores, read_run_scores
 from nnrun.experiment.setup.groups import folds_of
-from nnrun.spec.comparing.comparable_scores import drawn_by_seed, other_measure
+from nnrun.spec.comparing.comparable_scores import other_measure
 from tests.support.runs_on_disk import DATA, scored_run, scores_of
 from tests.support.small_experiments import load_small
 
@@ -90,7 +90,7 @@ def test_the_seed_draws_the_rows_where_it_is_said_to(tmp_path: Path, validation:
     spec = load_small(tmp_path, validation=validation).spec
     dataset = load_dataset(spec.dataset)
     one, other = (folds_of(spec, dataset, seed)[0].validation_rows for seed in (0, 1))
-    assert drawn_by_seed(spec.validation) is not np.array_equal(one, other)
+    assert spec.validation.drawn_by_seed is not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("validation", [{"kfold": {"k": 4}}, {"holdout": {"fraction": 0.25}}])
