@@ -371,8 +371,8 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
     have (price, salary, score), and letters that the column's name shares with the file's; then the place:
     the last column, or the first where the others explain it better. What is 0 or 1 beside others of its
     kind, numbers of few values, columns that are numbered (V1 to V100), what is computed from another
-    column, and what is known beforehand or was set by somebody (age, region, a dose) come after the others. Ids, counters, dates, weekdays, year dummies and marks of test
-    rows are never chosen.
+    column, and what is known beforehand or was set by somebody (age, region, a dose) come after the others.
+    Ids, counters, dates, weekdays, year dummies and marks of test rows are never chosen.
 
     Args:
         file: whose columns.
