@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,32 +21,40 @@ from nnrun.spec.wording import quoted
 _USUAL_NAME: Final = 10_000
 _NEXT_USUAL_NAME: Final = 200
 _FILE_NAME: Final = 800
-_OUTCOME_NAME: Final = 60
+_OUTCOME_NAME: Final = 65
 _OUTCOME_WORD: Final = 40
 _COMPOUND: Final = 30
-_MEDIUM_WORD: Final = 30
-_WEAK_WORD: Final = 12
+_MEDIUM_WORD: Final = 35
+_WEAK_WORD: Final = 24
+_FORECAST: Final = 60
+_Y_OF_X: Final = 60
 _SHARED_LETTER: Final = 10
 _MOST_SHARED: Final = 50
 _TIME_TO_EVENT: Final = 40
-_LAST: Final = 25
-_FIRST: Final = 18
-_NEXT_TO_LAST: Final = 10  # the last of those that could be one, and so for the first
-_NEXT_TO_FIRST: Final = 12
+_LAST: Final = 28
+_FIRST: Final = 25
+_NEXT_TO_LAST: Final = 8  # the last of those that could be one, and so for the first
+_NEXT_TO_FIRST: Final = 14
 _EXPLAINED: Final = 15
 _CLEARLY: Final = 0.15  # of the variance
-_FEW_COLUMNS: Final = 5
-_ONLY_CLASSES: Final = 12
+_FEW_COLUMNS: Final = 2
+_FEW: Final = 10  # values
+_FEWEST_NUMBERED: Final = 3
+_SHARED_BY_KNOWN: Final = 0.3
+_ONLY_CLASSES: Final = 17
 
-_DUMMY: Final = -30
+_TEXT: Final = -10
+_FEW_VALUES: Final = -10
+_DUMMY: Final = -25
 _NAMED_DUMMY: Final = -10
-_BALANCED: Final = -15
-_SORTED: Final = -20
+_BALANCED: Final = -20
+_SORTED: Final = -25
 _STEPS: Final = -20
+_NUMBERED: Final = -30
 _COMPUTED: Final = -60
 _BEFORE: Final = -40
 _CONTEXT: Final = -35
-_PRICE_OF_SALES: Final = -25
+_PRICE_OF_DEMAND: Final = -45
 _NAME: Final = -60
 _GAPS: Final = -40
 
@@ -117,6 +126,14 @@ class _Table:
         ]
 
     @cached_property
+    def main_series(self) -> frozenset[str]:
+        """What the names of numbered columns have in common, if those are half of all or more."""
+        series = Counter(map(target_names.series_of, self.able))
+        half = max(_FEWEST_NUMBERED, len(self.able) / 2)
+        outside = len(self.able) > max(series.values(), default=0)
+        return frozenset(stem for stem, n in series.items() if stem is not None and n >= half and outside)
+
+    @cached_property
     def ends(self) -> tuple[str | None, str | None]:
         """The first and the last column, ids and the like left out."""
         columns = [name for name in self.file.columns if name not in self.roles.no_targets]
@@ -165,7 +182,7 @@ class _Column:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return names.words_of(self.name)
+        return names.words_of(target_names.without_unit(self.name))
 
     @property
     def is_balanced(self) -> bool:
@@ -225,7 +242,18 @@ _OUTCOMES: Final = frozenset(target_names.OUTCOME_WORDS)
 
 def _shared_with_file(column: _Column) -> _Sign | None:
     shared = target_names.shared_with(column.name, column.table.stem)
-    return (min(_MOST_SHARED, _SHARED_LETTER * shared), "its name resembles the file's") if shared else None
+    points: float = min(_MOST_SHARED, _SHARED_LETTER * shared)
+    if column.is_balanced or target_names.is_context(column.name):
+        points *= _SHARED_BY_KNOWN  # the schools in schooldays.csv
+    return (points, "its name resembles the file's") if shared else None
+
+
+def _later_or_y(column: _Column) -> _Sign | None:
+    if target_names.is_forecast(column.name):
+        return _FORECAST, "its name says that it is of a later time"
+    if target_names.is_y_of_x1(column.name, column.table.folded):
+        return _Y_OF_X, "its name begins with y, and others' with x"
+    return None
 
 
 def _time_to_event(column: _Column) -> _Sign | None:
@@ -261,7 +289,14 @@ def _only_classes(column: _Column) -> _Sign | None:
 
 
 _SIGNS: Final[tuple[Callable[[_Column], _Sign | None], ...]] = (
-    *(_usual_name, _file_name, _outcome_word, _shared_with_file, _time_to_event, _place, _only_classes),
+    _usual_name,
+    _file_name,
+    _outcome_word,
+    _shared_with_file,
+    _later_or_y,
+    _time_to_event,
+    _place,
+    _only_classes,
 )
 
 # --- what speaks against it --------------------------------------------------------------------------------
@@ -271,6 +306,20 @@ def _one_of_dummies(column: _Column) -> float:
     if not is_dummy(column.inferred) or column.is_only_dummy:
         return 0
     return _NAMED_DUMMY if target_names.ends_in_outcome(column.name) else _DUMMY
+
+
+def _no_measurement(column: _Column) -> float:
+    """Texts, and numbers of few values: what is predicted is more often a measurement or 0 and 1."""
+    if column.inferred.type != "number":
+        return _TEXT
+    distinct = column.inferred.distinct
+    few = distinct is not None and distinct <= _FEW and not is_dummy(column.inferred)
+    return _FEW_VALUES if few else 0
+
+
+def _numbered(column: _Column) -> float:
+    """One of numbered columns, such as V1 to V100, that are half of all or more."""
+    return _NUMBERED if target_names.series_of(column.name) in column.table.main_series else 0
 
 
 def _set_by_somebody(column: _Column) -> float:
@@ -291,8 +340,8 @@ def _computed_or_known(column: _Column) -> float:
     return computed * _COMPUTED + before * _BEFORE + context * _CONTEXT
 
 
-def _price_of_sales(column: _Column) -> float:
-    return _PRICE_OF_SALES if target_names.is_price_of_sales(column.name, column.table.folded) else 0
+def _price_of_demand(column: _Column) -> float:
+    return _PRICE_OF_DEMAND if target_names.is_price_of_demand(column.name, column.table.folded) else 0
 
 
 def _name_or_gaps(column: _Column) -> float:
@@ -302,7 +351,13 @@ def _name_or_gaps(column: _Column) -> float:
 
 
 _DOUBTS: Final[tuple[Callable[[_Column], float], ...]] = (
-    *(_one_of_dummies, _set_by_somebody, _computed_or_known, _price_of_sales, _name_or_gaps),
+    _one_of_dummies,
+    _no_measurement,
+    _numbered,
+    _set_by_somebody,
+    _computed_or_known,
+    _price_of_demand,
+    _name_or_gaps,
 )
 
 # --- the choice --------------------------------------------------------------------------------------------
@@ -315,9 +370,9 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
     (`target_names.TARGET_NAMES`) and the file's own name (mpg in mpg.csv); then words that targets often
     have (price, salary, score), and letters that the column's name shares with the file's; then the place:
     the last column, or the first where the others explain it better. What is 0 or 1 beside others of its
-    kind, what is computed from another column, and what is known beforehand or was set by somebody (age,
-    region, a dose) come after the others. Ids, counters, dates, weekdays, year dummies and marks of test
-    rows are never chosen.
+    kind, numbers of few values, columns that are numbered (V1 to V100), what is computed from another
+    column, and what is known beforehand or was set by somebody (age, region, a dose) come after the others.
+    Ids, counters, dates, weekdays, year dummies and marks of test rows are never chosen.
 
     Args:
         file: whose columns.

@@ -111,7 +111,7 @@ def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark |
     """What a column says of training, validation and test rows; None where it is another column.
 
     Its values may be words for the parts (train, valid, test), whatever its name; or its name is that of a
-    mark (split, fold, partition), and it has a few values.
+    mark (split, fold, partition), and it has a few values: texts, or whole numbers that count from 0 or 1.
     """
     distinct = inferred.distinct
     if inferred.constant or distinct is None or distinct > _MOST_PARTS or 2 * distinct > n_rows:
@@ -120,7 +120,7 @@ def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark |
         by_words = _by_words(name, inferred)
         if by_words is not None:
             return by_words
-    elif whole_numbers(inferred) is None:
+    elif not _numbers_parts(inferred):
         return None
     if names.marks_training(name) and distinct == 2:
         return _by_truth(name, inferred)
@@ -132,6 +132,18 @@ def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark |
     if values is not None and names.folded(name) in ("split", "partition") and not inferred.missing:
         return SplitMark(name, folds=distinct, sure=False) if distinct > 3 else SplitMark(name, sure=False)
     return SplitMark(name, sure=False)
+
+
+def _numbers_parts(inferred: ColumnInference) -> bool:
+    """Whether a column numbers the parts of a file: from 0 or 1 on, without gaps.
+
+    What scikit-learn's `PredefinedSplit` always trains on is -1.
+    """
+    values = whole_numbers(inferred)
+    if values is None:
+        return False
+    numbers = [number for number in np.unique(values).tolist() if number != -1]
+    return bool(numbers) and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
 
 
 def _by_words(name: str, inferred: ColumnInference) -> SplitMark | None:

@@ -30,41 +30,57 @@ TARGET_NAMES: Final = (
 OUTCOME_WORDS: Final = _words(
     # trade and labour
     "salary salaries wage wages earnings revenue profit sales sale sold demand quantity consumption "
-    "spending expenditure expenditures outcome response resp price prices cost costs score scores "
-    "fare mpg mileage charges rent tip claims saving savings loan los "
+    "spending expenditure expenditures outcome response resp price prices cost costs score scores fare "
+    "mpg mileage charges rent tip claims saving savings loan los valueadded "
     # what somebody decided or did
     "purchase purchased bought churn attrition fraud spam approved approve approval default defaulted "
-    "delinquent bankrupt bankruptcy decision result vote voted turnout choice answer answers deny "
-    "denied acceptance accepted subscribed converted clicked responded callback released ownership "
-    "participation lfp admit admitted recidivism rearrest dropout graduated passed hired promoted "
-    "quit donated donation cancelled "
+    "delinquent bankrupt bankruptcy decision result vote voted turnout choice answer answers deny denied "
+    "acceptance accepted subscribed converted clicked responded callback released ownership participation "
+    "lfp admit admitted recidivism rearrest dropout graduated passed hired promoted quit donated donation "
+    "cancelled canceled exited renewed retained conversion deposit convicted repaid takeup migrants "
+    "pickups cooperation agreement "
     # births, illness and death
     "diagnosis survival survived mortality deaths death died die dead fatalities fatality fatal case "
-    "cases ncases relapse remission recurrence infected infection cured readmitted incidence "
+    "cases ncases relapse remission recurrence infected infection cured readmitted readmission incidence "
     "prevalence malignant visits visit prognosis improved improvement fertility longevity lifespan "
-    "lifetime lifeexp bodyfat "
+    "lifetime lifeexp expectancy bodyfat survive headache depression infmort docvis "
     # counts, harvests, materials
     "count counts cnt yield defects errors failure failures fail failed incidents accidents injuries "
-    "success successes crimes murder homicide homicides suicide suicides arrests executions ridership "
-    "riders bikers passengers biomass abundance diversity strength viscosity toxicity target label "
-    "class quality "
+    "success successes crimes murder homicide homicides suicide suicides arrests executions crmrte "
+    "ridership riders bikers passengers biomass drymatter rainfall abundance diversity strength viscosity "
+    "toxicity solubility purity impurity potability absenteeism target label class "
     # people's judgement, schools
     "satisfaction shares popularity gpa eval evaluation rating ratings votes delay delayed attendance "
+    "performance accuracy severity "
 )
 """Words that the name of a target often has; weaker, since an input may have them too."""
 
 MEDIUM_WORDS: Final = _set(
-    "duration dur durat spell crime richness growth correct reaction rate output productivity "
-    "emission emissions prestige balance consumed mode event inflation mag magnitude calories gain "
-    "loss wear damage resistance noise odor odour taste acuity ozone divorce unemployment unemploy "
-    "efficiency power energy rings disease chd diabetes stroke condition win won goals births bwt "
-    "birthweight eggs usage thickness hardness absences absent fev affairs species "
+    # trade, labour and the state
+    "duration dur durat spell output productivity inflation unemployment unemploy employment employed "
+    "growth returns wealth expenses premium gross msrp turnover migration tariff patents cites citations "
+    "bids trips packs cigs drinks event mode balance consumed usage clicks conversions installs cancer "
+    "verdict penalty sentence crime strikes partic switch register winner drafted segmentation play "
+    # body and health
+    "stroke chd cardio disease births bwt birthweight fev ozone divorce affairs injured killed casualties "
+    "seizures attacks abuse complications alive species "
+    # plants, animals and materials
+    "richness eggs rings catch presence germination germinated thickness hardness roughness porosity wear "
+    "damage corrosion cracks conductivity octane torque deflection deformation resistance resist noise "
+    "odor odour taste mag magnitude calories gain loss efficiency power energy emission emissions accel "
+    "acceleration flux brightness quality "
+    # mind, schools and sport
+    "correct reaction rt rate acuity prestige attitude trust happy happiness stress anxiety depress "
+    "recall memory achievement ach marks attainment attain vocabulary vocab conformity compliance "
+    "volunteer confidence probability intensity absences absent win won wins goals condition "
 )
 """Words that are more often a target than not; less sure than `OUTCOME_WORDS`."""
 
 WEAK_WORDS: Final = _set(
-    "value rate status grade risk amount level weight height volume length len speed frequency freq change "
-    "difference diff math reading hours time"
+    "value status grade risk amount level weight height volume length len speed frequency freq change "
+    "difference diff math reading read hours time distance activity bp wt percent pct number days total "
+    "final post gas delta low conc concentration trade protein course moved test share mass diameter size "
+    "load life health diabetes children kids psa sbp systolic exam points "
 )
 """Words of targets and of inputs alike: they decide only between columns that have no other sign."""
 
@@ -73,17 +89,22 @@ _COMPOUNDS: Final = ("gpa", "scr", "wage", *(word for word in OUTCOME_WORDS if l
 
 _CONTEXT_WORDS: Final = _set(
     # of a person
-    "age sex gender race black white hispanic hisp ethnicity married marital mar female fem male man woman "
-    "kid kids foreign father mother husband wife parity gestation educ education phd exper experience tenure "
-    "income inc smoke smoker smoking "
+    "age sex gender race black white hispanic hisp ethnicity married marital mar female fem male man "
+    "woman foreign father mother husband wife parity gestation educ education phd exper experience tenure "
+    "income inc smoke smoker smoking alcohol bmi iq occupation occ industry sector religion nationality "
+    "language minority party union department dept stage ses capital "
     # of a place or a time
     "region state country county city nation zip zipcode lat lon long latitude longitude south north east "
-    "west urban rural population pop clinic inst institution hospital center centre site year yr month day "
-    "days week hour quarter season weekday date period decade cohort "
+    "west urban rural population pop district school team league origin destination clinic inst "
+    "institution hospital center centre site year yr month day week hour quarter season weekday date "
+    "period decade cohort "
     # of an experiment
-    "group treatment treat treated trt rx arm trial feed spray supp dose conc concentration temp temperature "
-    "block plot variety fertilizer diet recipe method batch stratum strata cluster replicate rep run order "
-    "pair position manufacturer brand model code sqrt"
+    "group treatment treat treated trt rx arm trial feed spray supp dose temp temperature block plot "
+    "variety fertilizer diet recipe method batch stratum strata cluster replicate rep run order pair "
+    "position manufacturer brand model code sqrt material operator machine lab item source study "
+    # of a house, a car or the air
+    "bedrooms bathrooms beds baths rooms bath sqft area lot floors stories garage fuel transmission "
+    "cylinders doors color colour carat humidity wind weather soil depth ph "
 )
 """Words of what is known of somebody or something beforehand, or set by an experiment: rarely a target."""
 
@@ -119,14 +140,39 @@ _EVENTS: Final = _set(
     "survived observed d"
 )
 _OF_A_YEAR: Final = re.compile(r"([a-z]+)(\d{2}|\d{4})")
+_UNIT: Final = re.compile(r"\s*[(\[][^()\[\]]*[)\]]")
+_LATER: Final = _set("tomorrow next future")
 _PRICES: Final = _set("price prices cost")
-_SOLD: Final = _set("sales demand quantity consumption cons units sold")
+_DEMANDS: Final = _set("sales demand quantity consumption cons units sold packs income")
+
+
+def without_unit(name: str) -> str:
+    """A name without what stands in brackets: `strength(MPa)` is `strength`."""
+    return _UNIT.sub("", name) or name
+
+
+def is_forecast(name: str) -> bool:
+    """Whether a name is that of a later time's value, which nobody knows beforehand: `RainTomorrow`,
+    `default.payment.next.month`."""
+    return bool(_LATER & set(words_of(name)))
+
+
+def series_of(name: str) -> str | None:
+    """What numbered columns share: `V` of V1, V2, V3; None where no number ends a name."""
+    found = re.fullmatch(r"(.*?\D)\d+", name.strip())
+    return None if found is None else found[1].lower().strip(" _.")
+
+
+def is_y_of_x1(name: str, others: frozenset[str]) -> bool:
+    """Whether a name begins with y, and others with x1, x2: `Y house price`, `Y1`."""
+    begin = re.match(r"(?i)y\d?(?![a-z])", name)
+    return begin is not None and any(re.match(r"x0?1(?!\d)", other) is not None for other in others)
 
 
 def is_context(name: str) -> bool:
     """Whether a name is that of something known beforehand: age, region, month."""
-    words, short = words_of(name), folded(name)
-    if short in OUTCOME_WORDS or not words:
+    words, short = words_of(without_unit(name)), folded(name)
+    if short in OUTCOME_WORDS or not words or is_forecast(name):
         return False
     if words[0] in _CONTEXT_WORDS or words[-1] in _CONTEXT_WORDS:
         return True
@@ -178,9 +224,10 @@ def ends_in_outcome(name: str) -> bool:
     return folded(name) in OUTCOME_WORDS or any(word in OUTCOME_WORDS for word in words_of(name)[-1:])
 
 
-def is_price_of_sales(name: str, others: frozenset[str]) -> bool:
-    """Whether a name is that of a price beside a column of what was sold at it."""
-    return folded(name) in _PRICES and bool(_SOLD & others)
+def is_price_of_demand(name: str, others: frozenset[str]) -> bool:
+    """Whether a name is that of a price beside a column of what was sold at it, or beside the income of those
+    who buy: a demand to be explained."""
+    return folded(name) in _PRICES and bool(_DEMANDS & others)
 
 
 def times_event(name: str) -> bool:

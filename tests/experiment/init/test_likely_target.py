@@ -79,7 +79,8 @@ DOSES = [0.5, 1, 2, 0.5, 1, 2.0] * 5
         ({"a": NUMBERS, "happy": MORE, "b": MORE}, "happiness", "happy"),
         # what an experiment set: groups of one size, doses, what the file is sorted by
         ({"y1": NUMBERS, "kind": GROUPS}, "t", "y1"),
-        ({"y1": NUMBERS, "kind": SOME}, "t", "kind"),
+        ({"y1": NUMBERS, "b": MORE, "kind": SOME}, "t", "kind"),
+        ({"y1": NUMBERS, "kind": SOME}, "t", "y1"),  # a measurement of groups
         ({"y1": NUMBERS, "amount_set": DOSES}, "t", "y1"),
         ({"y1": NUMBERS, "b": SORTED}, "t", "y1"),
         # computed, earlier, known beforehand
@@ -89,6 +90,17 @@ DOSES = [0.5, 1, 2, 0.5, 1, 2.0] * 5
         ({"a": NUMBERS, "age": MORE}, "t", "a"),
         # a price beside what was sold at it
         ({"sales": NUMBERS, "price": MORE, "a": NUMBERS}, "t", "sales"),
+        ({"gas": NUMBERS, "price": MORE, "income": TIMES, "a": NUMBERS}, "t", "gas"),
+        # a word of targets before a unit, or of a time to come
+        ({"a": NUMBERS, "strength(MPa, megapascals)": MORE, "b": NUMBERS}, "t", "strength(MPa, megapascals)"),
+        ({"a": NUMBERS, "default.payment.next.month": DUMMY, "b": MORE}, "t", "default.payment.next.month"),
+        # a formula's letters, and what is not one of many numbered columns
+        ({"Y house price": MORE, "X1 date": NUMBERS, "X2 age": TIMES}, "t", "Y house price"),
+        ({"y1": MORE, "x1": NUMBERS, "x2": TIMES, "b": NUMBERS}, "t", "y1"),
+        ({"fat": MORE, **MANY}, "t", "fat"),
+        ({**MANY, "fat": MORE}, "t", "fat"),
+        # a measurement rather than few values
+        ({"a": NUMBERS, "ward": [2, 3, 5, 7, 2, 7] * 5}, "t", "a"),
         # the time until an event, beside the mark of the event
         ({"a": NUMBERS, "time": TIMES, "status": DUMMY, "b": MORE, "c": MORE}, "t", "time"),
         ({"a": NUMBERS, "time": TIMES, "b": MORE, "c": MORE}, "t", "c"),

@@ -64,6 +64,13 @@ PARTS = ["train"] * 20 + ["valid"] * 5 + ["test"] * 5
         ("set", ["a", "b"] * 15, SplitMark("set", sure=False)),
         ("phase", CLASSES, None),
         ("split", NUMBERS, None),
+        ("split", [-1, *[i % 3 for i in range(29)]], SplitMark("split", folds=4, sure=False)),
+        ("partition", [1, 2, 3] * 10, SplitMark("partition", sure=False)),
+        ("partition", [1, -1, 3] * 10, None),  # numbers that count nothing
+        ("fold", [10, 20, 30] * 10, None),
+        ("set", [5] * 30, None),
+        ("set", ["a"] * 30, None),
+        ("partition", NAMES, None),  # all different
     ],
 )
 def test_marks_of_rows(name: str, values: Sequence[object], mark: SplitMark | None, tmp_path: Path) -> None:

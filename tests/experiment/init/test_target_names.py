@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from nnrun.experiment.init import target_names
@@ -94,12 +96,45 @@ def test_names_whose_last_word_is_one_of_targets(name: str, outcome: bool) -> No
 
 
 def test_a_price_beside_what_was_sold_at_it() -> None:
-    assert target_names.is_price_of_sales("Price", frozenset({"price", "sales"}))
-    assert not target_names.is_price_of_sales("Price", frozenset({"price", "lotsize"}))
-    assert not target_names.is_price_of_sales("sales", frozenset({"price", "sales"}))
+    assert target_names.is_price_of_demand("Price", frozenset({"price", "sales"}))
+    assert target_names.is_price_of_demand("price", frozenset({"price", "income"}))
+    assert not target_names.is_price_of_demand("Price", frozenset({"price", "lotsize"}))
+    assert not target_names.is_price_of_demand("sales", frozenset({"price", "sales"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [("CO2 (g/km)", "CO2"), ("strength[MPa] of steel", "strength of steel"), ("(a)", "(a)"), ("b(", "b(")],
+)
+def test_names_without_their_unit(name: str, without: str) -> None:
+    assert target_names.without_unit(name) == without
+
+
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [("V12", "v"), ("alpha 7", "alpha"), ("x_3", "x"), ("weight", None), ("12", None), ("x2y", None)],
+)
+def test_what_numbered_names_share(name: str, series: str | None) -> None:
+    assert target_names.series_of(name) == series
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "is_y"),
+    [
+        ("Y house price", {"x1date"}, True),
+        ("y1", {"x1", "x2"}, True),
+        ("y", {"x1"}, True),
+        ("y1", {"x10"}, False),
+        ("year", {"x1"}, False),
+        ("z1", {"x1"}, False),
+    ],
+)
+def test_y_beside_x1(name: str, others: set[str], is_y: bool) -> None:
+    assert target_names.is_y_of_x1(name, frozenset(others)) is is_y
 
 
 def test_no_word_is_both_of_a_target_and_known_beforehand() -> None:
     known = target_names._CONTEXT_WORDS
-    assert not known & {*target_names.OUTCOME_WORDS, *target_names.MEDIUM_WORDS}
+    lists = (set(target_names.OUTCOME_WORDS), target_names.MEDIUM_WORDS, target_names.WEAK_WORDS, known)
+    assert not [word for a, b in itertools.combinations(lists, 2) for word in a & b]
     assert len(set(target_names.OUTCOME_WORDS)) == len(target_names.OUTCOME_WORDS)
