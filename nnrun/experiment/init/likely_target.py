@@ -242,7 +242,7 @@ _OUTCOMES: Final = frozenset(target_names.OUTCOME_WORDS)
 
 def _shared_with_file(column: _Column) -> _Sign | None:
     shared = target_names.shared_with(column.name, column.table.stem)
-    points = min(_MOST_SHARED, _SHARED_LETTER * shared)
+    points: float = min(_MOST_SHARED, _SHARED_LETTER * shared)
     if column.is_balanced or target_names.is_context(column.name):
         points *= _SHARED_BY_KNOWN  # the schools in schooldays.csv
     return (points, "its name resembles the file's") if shared else None
