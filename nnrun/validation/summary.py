@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnrun.spec.best_epoch import BestEpoch
+from nnrun.spec.score_columns import BestEpoch
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
