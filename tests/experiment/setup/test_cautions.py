@@ -14,6 +14,7 @@ import pytest
 import nnrun
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
 from nnrun.experiment.setup.cautions import not_better
+from nnrun.records.run_record import RunRecord
 from tests.support.small_experiments import spec_text
 
 
