@@ -137,7 +137,7 @@ def test_who_listens_hears_what_the_data_took(tmp_path: Path, empty_cache: Path)
     described = describe_spec(spec, None, Hearer())
     assert heard == []
     (entry,) = (empty_cache / "parsed").iterdir()
-    entry.write_bytes(b"damaged")
+    (entry / "entry.json").write_bytes(b"damaged")
     assert describe_spec(spec, None, Hearer()) == described
     (message,) = heard
     assert message.startswith(f"{entry} cannot be used (")
