@@ -12,16 +12,6 @@ from nnrun.spec.reading.locate import Location
 from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
-_CLASS_METRICS = (
-    schema.Accuracy,
-    schema.TopK,
-    schema.Precision,
-    schema.Recall,
-    schema.F1,
-    schema.Auc,
-    schema.AveragePrecision,
-)
-
 _TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
 
@@ -50,7 +40,7 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
     """Accuracy and its kin need probabilities of classes."""
     output = output_of(spec)
     for position, metric in enumerate(spec.metrics):
-        if not isinstance(metric, _CLASS_METRICS):
+        if not isinstance(metric, schema.ClassMetric):
             continue
         if facts.task == "regression":
             yield Finding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Union
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Discriminator, Field, Tag
 
@@ -100,13 +100,32 @@ ClassWeight = Annotated[
 ]
 
 
-class Accuracy(Component):
+class BuiltInMetric(Component):
+    """Base of the metrics, but for the custom ones.
+
+    Class attributes:
+        for_classes: whether it compares classes or labels, and so needs a sigmoid or softmax output.
+        higher_is_better: whether the best epoch is that of the highest value.
+    """
+
+    for_classes: ClassVar[bool] = False
+    higher_is_better: ClassVar[bool] = False
+
+
+class ClassMetric(BuiltInMetric):
+    """Base of the metrics of classes and labels."""
+
+    for_classes = True
+    higher_is_better = True
+
+
+class Accuracy(ClassMetric):
     """Share of correct predictions: binary at 0.5, categorical by argmax, depending on output and targets."""
 
     kind = "accuracy"
 
 
-class TopK(Component):
+class TopK(ClassMetric):
     """Share of rows whose true class is among the `k` most probable.
 
     Where classes are equally probable, a row counts by the chance that a fair draw among them is right.
@@ -117,7 +136,7 @@ class TopK(Component):
     k: Count = 5
 
 
-class Precision(Component):
+class Precision(ClassMetric):
     """Right positives among predicted positives; for several classes, the plain mean over them (macro).
 
     The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
@@ -130,7 +149,7 @@ class Precision(Component):
     threshold: Fraction = 0.5
 
 
-class Recall(Component):
+class Recall(ClassMetric):
     """Right positives among true positives; for several classes, the plain mean over them (macro).
 
     The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
@@ -143,7 +162,7 @@ class Recall(Component):
     threshold: Fraction = 0.5
 
 
-class Auc(Component):
+class Auc(ClassMetric):
     """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds).
 
     Of several labels in one row all are counted together (micro). Where there is only one class it is NaN.
@@ -152,7 +171,7 @@ class Auc(Component):
     kind = "auc"
 
 
-class F1(Component):
+class F1(ClassMetric):
     """Harmonic mean of precision and recall; for several classes, the plain mean of each class's (macro).
 
     Of several labels in one row all are counted together (micro), as for `precision` and `recall`.
@@ -163,7 +182,7 @@ class F1(Component):
     threshold: Fraction = 0.5
 
 
-class AveragePrecision(Component):
+class AveragePrecision(ClassMetric):
     """Area under the precision-recall curve, as scikit-learn's `average_precision_score`: exact, in steps.
 
     For several classes, the plain mean of each class against the others, of those that the rows hold (macro).
@@ -173,28 +192,29 @@ class AveragePrecision(Component):
     kind = "average_precision"
 
 
-class MaeMetric(Component):
+class MaeMetric(BuiltInMetric):
     """Mean absolute error."""
 
     kind = "mae"
 
 
-class MseMetric(Component):
+class MseMetric(BuiltInMetric):
     """Mean squared error."""
 
     kind = "mse"
 
 
-class Rmse(Component):
+class Rmse(BuiltInMetric):
     """Root of the mean squared error."""
 
     kind = "rmse"
 
 
-class R2(Component):
+class R2(BuiltInMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
+    higher_is_better = True
 
 
 class CustomMetric(Custom):
