@@ -310,7 +310,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("part", RECIPES)
 def test_a_recipe_touches_three_files_at_most_and_contributing_names_them(part: str) -> None:
     text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (section,) = re.findall(rf"^\*\*A {part}\*\*.*?(?=^\*\*A |^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    (section,) = re.findall(rf"^\*\*An? {part}\*\*.*?(?=^\*\*An? |^#|\Z)", text, re.DOTALL | re.MULTILINE)
     files = {file if before else f"{Path(file).parent}/" for file, before, _ in RECIPES[part]}
     assert len({file for file, _, _ in RECIPES[part]}) <= 3
     assert [file for file in files if f"`{file}" not in section] == []

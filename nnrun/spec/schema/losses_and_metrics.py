@@ -19,7 +19,17 @@ from nnrun.spec.schema.component import (
 )
 
 
-class BinaryCrossentropy(Component):
+class ClassLoss(Component):
+    """Base of the losses of classes and labels.
+
+    Class attributes:
+        target_step: the step that gives labels the form which the loss compares with; the default of a spec.
+    """
+
+    target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
+
+
+class BinaryCrossentropy(ClassLoss):
     """For 0/1 targets and sigmoid outputs.
 
     `label_smoothing` s trains and validates against targets * (1 - s) + s / 2.
@@ -29,23 +39,25 @@ class BinaryCrossentropy(Component):
     label_smoothing: Decay = 0.0
 
 
-class CategoricalCrossentropy(Component):
+class CategoricalCrossentropy(ClassLoss):
     """For one-hot targets and a softmax output.
 
     `label_smoothing` s trains and validates against targets * (1 - s) + s / K, for K classes.
     """
 
     kind = "categorical_crossentropy"
+    target_step = "one_hot"
     label_smoothing: Decay = 0.0
 
 
-class SparseCategoricalCrossentropy(Component):
+class SparseCategoricalCrossentropy(ClassLoss):
     """For class indices and a softmax output.
 
     `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
     """
 
     kind = "sparse_categorical_crossentropy"
+    target_step = "class_index"
     label_smoothing: Decay = 0.0
 
 
