@@ -152,7 +152,7 @@ def train(
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
     from nnrun.experiment.running.job import Settings
-    from nnrun.experiment.running.run import run_experiment
+    from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
@@ -276,7 +276,7 @@ def kfold(
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
-    from nnrun.experiment.running.run import run_experiment
+    from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.experiment.setup.kfold_spec import load_for_kfold
 

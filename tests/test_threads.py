@@ -13,7 +13,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.threads import ask_for, usable_cpus, wanted_threads
 from nnrun.training.backends.native_library import cxx_compiler
 from nnrun.training.device import threads_for

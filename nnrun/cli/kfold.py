@@ -47,7 +47,7 @@ def kfold(
     loaded = load_for_kfold(options.required(spec), overrides, k=k, repeats=repeats, prefix="--")
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.running.run import run_experiment
+    from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     settings = training.settings("kfold", smoke=changes.smoke, selection=Selection(only_fold=fold))

@@ -39,7 +39,7 @@ def train(
     loaded = load_spec(options.required(spec), overrides)
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.running.run import run_experiment
+    from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     settings = training.settings("train", smoke=changes.smoke, selection=Selection(seeds=seeds))

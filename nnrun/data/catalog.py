@@ -21,7 +21,7 @@ from nnrun.data.archives.download import (
 from nnrun.data.sources import load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
 from nnrun.data.tables.open_file import refuse_workbook
-from nnrun.data.text.published_words import read_word_index, token_words
+from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts

@@ -158,11 +158,13 @@ def _once(pairs: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:
 
 def _digest(arrays: Mapping[str, np.ndarray[Any, Any]], epoch: WeightsEpoch | None) -> str:
     """The hash of names, types, shapes and values, and of the epoch where it is told."""
+    import numpy as np
+
     digest = hashlib.sha256()
     if epoch is not None:
         digest.update(json.dumps(asdict(epoch)).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # no copy: it may be large
     return digest.hexdigest()

@@ -1,6 +1,9 @@
-"""The columns that a run's history will have, and the one that chooses its best epoch."""
+"""Columns of a run's history: their names, and the one rule that chooses the best epoch."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 from nnrun.spec import schema
 
@@ -37,3 +40,28 @@ def chooser(spec: schema.ExperimentSpec) -> str | None:
     stopping = spec.early_stopping
     watched = stopping.monitor if stopping is not None else ""
     return watched if watched.startswith("val_") else "val_loss"
+
+
+@dataclass
+class BestEpoch:
+    """The best value of a column so far.
+
+    Attributes:
+        maximize: whether larger is better.
+        min_delta: a gain must be larger than this to count.
+        value: the best value so far, NaN before the first. NaN and infinities never count as best.
+        epoch: its epoch, the first of equals; None before the first.
+    """
+
+    maximize: bool
+    min_delta: float = 0.0
+    value: float = math.nan
+    epoch: int | None = None
+
+    def improved(self, epoch: int, value: float) -> bool:
+        """Take note of an epoch's value, and say whether it is the best so far by more than `min_delta`."""
+        gain = value - self.value if self.maximize else self.value - value
+        if math.isfinite(value) and (self.epoch is None or gain > self.min_delta):
+            self.value, self.epoch = value, epoch
+            return True
+        return False

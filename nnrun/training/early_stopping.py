@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nnrun.spec import schema
-from nnrun.spec.best_epoch import BestEpoch
+from nnrun.spec.score_columns import BestEpoch
 
 
 @dataclass

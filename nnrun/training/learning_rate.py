@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnrun.spec import schema
-from nnrun.spec.best_epoch import BestEpoch
+from nnrun.spec.score_columns import BestEpoch
 
 
 @dataclass

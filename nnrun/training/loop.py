@@ -13,8 +13,8 @@ from torch import Tensor
 from nnrun.errors import DataError, DivergedError
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
-from nnrun.spec.best_epoch import BestEpoch
 from nnrun.spec.random_streams import RandomSource
+from nnrun.spec.score_columns import BestEpoch
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics

@@ -16,11 +16,10 @@ from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
-from nnrun.training.clipping import Clip
 from nnrun.training.epoch_plan import Segment, segments
 from nnrun.training.losses import RowLoss
 from nnrun.training.metrics import Metric, Scored
-from nnrun.training.optimizers import Optimizer
+from nnrun.training.optimizers import Clip, Optimizer
 
 LEARNING_RATE = "learning_rate"
 """The name of the replicas' learning rates in `TrainingProblem.per_replica`."""

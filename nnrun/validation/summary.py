@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnrun.spec import schema
-from nnrun.spec.best_epoch import BestEpoch
+from nnrun.spec.score_columns import BestEpoch
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ from nnrun.cli import main
 from nnrun.experiment.running import checkpointer
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, StopTraining
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.training.loop import EpochRecord
 from tests.support.small_experiments import check_screen, load_small, only_run, record_of
 

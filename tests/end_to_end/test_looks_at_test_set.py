@@ -11,7 +11,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory, all_looks
 from nnrun.records.test_set_uses import LEDGER, read_ledger
 from tests.support.small_experiments import BINARY, REGRESSION, load_small, record_of

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrun.experiment.setup.free_memory import free_memory, of_control_group, of_machine
-from nnrun.experiment.setup.out_of_memory import out_of_memory
+from nnrun.experiment.setup.out_of_memory import free_memory, of_control_group, of_machine, out_of_memory
 from nnrun.records import RunDirectory
 from tests.support.provoke import Server
 from tests.support.small_experiments import REGRESSION, numbers, only_run, record_of, write_small
@@ -79,7 +78,7 @@ def test_what_was_trained_before_is_kept(tmp_path: Path) -> None:
         from nnrun.errors import NnrunError
         from nnrun.experiment.running.listener import Listener
         from nnrun.experiment.running.job import Settings
-        from nnrun.experiment.running.run import run_experiment
+        from nnrun.experiment.running.train import run_experiment
         from nnrun.spec.reading.load import load_spec
 
         class Greedy(Listener):

@@ -37,7 +37,7 @@ def test_a_hundred_starts_at_the_same_moment(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
         import os, sys
-        import torch, nnrun.experiment.running.run, nnrun.cli.running, nnrun.cli.closing
+        import torch, nnrun.experiment.running.train, nnrun.cli.running, nnrun.cli.closing
         from nnrun.cli import main
         torch.set_num_threads(1)
         gate, opened = os.pipe()

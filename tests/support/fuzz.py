@@ -43,7 +43,7 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.finished.load_run import selection_of
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory, all_looks, list_runs, read_weights_file
 from nnrun.records.weights import write_weights_file
 from nnrun.spec import schema

@@ -31,7 +31,7 @@ _SERVER = """
 import ctypes, fcntl, gc, io, json, os, resource, sys
 import matplotlib.figure, safetensors.numpy, scipy.special, torch, pandas
 import nnrun.figures.curve_figure, nnrun.figures.evaluation_figures
-import nnrun.experiment.running.run
+import nnrun.experiment.running.train
 import nnrun.experiment.evaluating.evaluate
 import nnrun.experiment.predicting.predict
 import nnrun.experiment.describing.report

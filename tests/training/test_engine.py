@@ -18,10 +18,9 @@ from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.clipping import build_clip
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.optimizers import build_optimizer
+from nnrun.training.optimizers import build_clip, build_optimizer
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     LINEAR_LAYERS,

@@ -13,7 +13,7 @@ import torch
 import nnrun
 from nnrun.data import load_dataset
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.spec.reading.load import load_spec
 from tests.support.keras_cases import (
     ANSWERS,

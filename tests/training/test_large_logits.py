@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
 from nnrun.training.backends.native_library import cxx_compiler

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.clipping import build_clip
 from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.optimizers import build_clip
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import CLASSES, LAST, OPTIMIZERS, N
 from tests.support.small_problems import (

@@ -25,7 +25,7 @@ from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.tables.csv_reader import CsvReader
 from nnrun.data.tables.row_reader import RowReader, Texts
 from nnrun.data.tables.utf8 import is_utf8
-from nnrun.data.text.vocabulary import Vocabulary, within_limits, words_of
+from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
 from nnrun.errors import DataError, UsageError
 from nnrun.spec.wording import counted
 

@@ -17,7 +17,7 @@ from nnrun.data.sources.keras_tokens import (
     too_short,
     within_vocabulary,
 )
-from nnrun.data.text.published_words import SENTIMENTS
+from nnrun.data.vocabulary import SENTIMENTS
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import dataset_facts
 

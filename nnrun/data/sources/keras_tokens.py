@@ -12,8 +12,7 @@ from nnrun.data.archives.download import RemoteFile, fetch, through_cache
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.text.published_words import OFFSET, START
-from nnrun.data.text.vocabulary import within_limits
+from nnrun.data.vocabulary import OFFSET, START, within_limits
 from nnrun.errors import DataError
 
 SEED = 113

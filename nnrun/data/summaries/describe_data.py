@@ -13,8 +13,8 @@ import numpy as np
 from nnrun.data.dataset import Array, Dataset, Samples, TokenRows
 from nnrun.data.summaries.describe_columns import cell, column_document, row_values, shown_value
 from nnrun.data.table import Table
-from nnrun.data.text.published_words import START, decode
 from nnrun.data.value_names import shown_number
+from nnrun.data.vocabulary import START, decode
 from nnrun.errors import UsageError
 from nnrun.spec.wording import counted
 

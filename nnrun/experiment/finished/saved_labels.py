@@ -8,8 +8,7 @@ from nnrun.data import Dataset
 from nnrun.data.archives.download import find, how_to_get
 from nnrun.data.catalog import word_index_of
 from nnrun.data.labels import Labels
-from nnrun.data.text.published_words import read_word_index
-from nnrun.data.text.vocabulary import Vocabulary, make_vocabulary
+from nnrun.data.vocabulary import Vocabulary, make_vocabulary, read_word_index
 from nnrun.errors import DataError
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory

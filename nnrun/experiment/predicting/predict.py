@@ -20,7 +20,7 @@ from nnrun.data.new_rows.row_source import RowSource
 from nnrun.data.new_rows.token_rows import TokenDecoder
 from nnrun.data.preprocess.unknown_values import UnknownCounts
 from nnrun.data.table import Table
-from nnrun.data.text.vocabulary import Vocabulary
+from nnrun.data.vocabulary import Vocabulary
 from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary

@@ -11,12 +11,12 @@ from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.finished.verdict import chosen_epoch
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.schedule_replay import (
     refuse_without_validation,
     replayed_schedule,
     watched_by_schedule,
 )
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.kfold_spec import with_validation
 from nnrun.records import RunDirectory, RunRecord

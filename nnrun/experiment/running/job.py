@@ -30,8 +30,7 @@ from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.dataset_facts import dataset_facts
 from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
-from nnrun.training.deterministic import deterministic
-from nnrun.training.device import threads_for
+from nnrun.training.device import deterministic, threads_for
 from nnrun.training.problem import TrainingProblem
 
 Weights = Mapping[str, "np.ndarray[Any, Any]"]

@@ -14,7 +14,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.training.backends.choice import Policy

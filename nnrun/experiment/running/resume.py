@@ -30,8 +30,7 @@ from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.threads import wanted_threads
-from nnrun.training.deterministic import exact_on
-from nnrun.training.device import resolve_device
+from nnrun.training.device import exact_on, resolve_device
 
 
 def resume_run(

@@ -8,21 +8,24 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from nnrun.data import Dataset
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
-from nnrun.experiment.running.job import Plan, PlannedGroup
+from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, recording
+from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, score
 from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted
-from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set
+from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
 from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
 from nnrun.training.backends.choice import make_engine
-from nnrun.training.device import cpu_setup
+from nnrun.training.device import cpu_setup, resolve_device
 from nnrun.training.engine import Engine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
@@ -247,3 +250,40 @@ def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]
     except NnrunError as error:
         if error is not reason and str(error) != str(reason):
             listener.message(f"warning: {error}")
+
+
+def run_experiment(
+    loaded: LoadedSpec,
+    settings: Settings,
+    listener: Listener | None = None,
+    *,
+    dataset: Dataset | None = None,
+) -> RunDirectory:
+    """Train what a spec declares and keep the record of it. Its sweep, if it has one, is left out.
+
+    The run's folder is made once the spec, the data and the device are known to fit, and not before.
+
+    Args:
+        loaded: the spec.
+        settings: how and where.
+        listener: is told what happens.
+        dataset: the spec's data, where they are loaded already.
+
+    Raises:
+        StopTraining: the listener raised it; the run says so and keeps what there was.
+        DataError: the data are missing or do not suit the spec; nothing was made.
+        UsageError: there is no such device or fold; nothing was made.
+        DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
+        RunInterrupted: the user stopped it (a KeyboardInterrupt); the run says so and keeps what there was.
+    """
+    listener = listener or Listener()
+    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
+    if spec.sweep is not None:
+        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
+        spec = spec.model_copy(update={"sweep": None})
+    refuse_unwritable(settings.runs_dir)
+    device = resolve_device(settings.device)
+    with computing(device, spec.deterministic):
+        job, plan = prepare_job(spec, settings, device, listener, dataset)
+        (run,) = train_runs([new_run(job, loaded.source_text, plan.threads)], plan)
+    return run

@@ -16,7 +16,7 @@ from nnrun.experiment.running.reproduce import (
     compare_weights,
 )
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.training.loop import EpochRecord

@@ -7,22 +7,19 @@ network that does not beat it has learned nothing from the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nnrun.experiment.setup.constant_predictors import (
-    Candidate,
-    best_by,
-    constants_for_loss,
-    constants_for_metric,
-)
 from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
+from nnrun.spec import schema
 from nnrun.spec.score_columns import directions
-from nnrun.training.metrics import Metric, MetricTotals, Scored
+from nnrun.training.metrics import Constant, Metric, MetricTotals, Scored
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from nnrun.validation.summary import monitor_mode
@@ -108,3 +105,249 @@ def _labels(targets: Tensor) -> Tensor | None:
         return (targets[0, :, 0] > 0.5).long()
     one_each = bool((targets.sum(-1) == 1).all())
     return targets[0].argmax(-1) if one_each else None
+
+
+_LEAST_SHARE = 1e-7
+"""Keras's fuzz factor: a class that no training row has would have an infinite loss."""
+
+_LARGEST_LOGIT = 100.0  # of a class that is certain
+_GRID = 64  # values that a search tries before it looks between two of them
+_HALVINGS = 60  # of an interval in which a minimum lies
+_MOST_COLUMNS = 32  # that a search goes through one by one
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Constant outputs, (K,) float64, and the values that the last activation turns into them."""
+
+    z: Tensor
+    outputs: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Outputs among which the best must be searched for, column by column.
+
+    Attributes:
+        start: where the search begins.
+        values: for each column what is tried first, ascending; a minimum is then looked for between two.
+    """
+
+    start: Tensor
+    values: tuple[Tensor, ...]
+
+
+Candidates = list[Candidate] | Search
+
+
+def constants_for_loss(
+    loss: schema.Component, activation: str, outputs: int, targets: Tensor, weights: Tensor | None
+) -> Candidates:
+    """Outputs of which one has the least mean loss over rows with these targets.
+
+    Args:
+        loss: of the spec.
+        activation: of the network's last layer.
+        outputs: K.
+        targets: (n, K) or (n,), as the loss takes them.
+        weights: (n,) what the loss of each row counts, or None.
+    """
+    y_nK, w_n = _columns(targets, outputs), None if weights is None else weights.double()
+    if w_n is not None and not float(w_n.sum()) > 0:
+        w_n = None
+    shares = _mean(y_nK, w_n)
+    if isinstance(
+        loss,
+        schema.BinaryCrossentropy | schema.CategoricalCrossentropy | schema.SparseCategoricalCrossentropy,
+    ):
+        classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else outputs
+        return [_of_shares(shares * (1 - loss.label_smoothing) + loss.label_smoothing / classes, activation)]
+    if isinstance(loss, schema.Mse):
+        return [_as_they_are(shares)]
+    if activation == "softmax":  # outputs must sum to 1
+        return [_as_they_are(shares), _as_they_are(_one_of(shares))]
+    if isinstance(loss, schema.Mae):
+        return [_as_they_are(_median(y_nK, w_n))]
+    if isinstance(loss, schema.Huber):
+        return [_as_they_are(_huber_minimum(y_nK, w_n, loss.delta))]
+    return _search(y_nK, shares, activation)
+
+
+def constants_for_metric(how: Constant, activation: str, outputs: int, targets: Tensor) -> Candidates:
+    """Outputs of which one has the best metric over rows with these targets, in their own units."""
+    y_nK = _columns(targets, outputs)
+    shares = _mean(y_nK, None)
+    if how == "search":
+        return _search(y_nK, shares, activation)
+    several = activation == "softmax"
+    if how == "mean" or (how == "share" and activation not in ("sigmoid", "softmax")):
+        return [_decided(shares, activation)]
+    if how == "share":
+        return [_of_shares(shares, activation)]
+    if how == "median" and not several:
+        return [_decided(_median(y_nK, None), activation)]
+    if several:
+        return [_decided(_one_of(shares), activation)]
+    order = shares.argsort(descending=True)
+    number = {
+        "majority": int((shares > 0.5).sum()),
+        "most_frequent": 1,
+        "all": outputs,
+        "best_f1": _best_f1(shares[order]),
+    }[how]
+    labels = torch.zeros(outputs, dtype=torch.float64)
+    labels[order[:number]] = 1
+    return [_decided(labels, activation)]
+
+
+def best_by(score: Callable[[Candidate], float], candidates: Candidates) -> Candidate:
+    """The candidate of the lowest score; the first where none has any."""
+    if isinstance(candidates, Search):
+        return _searched(score, candidates)
+    if len(candidates) == 1:
+        return candidates[0]
+    return min(candidates, key=lambda candidate: _or_infinity(score(candidate)))
+
+
+# --- outputs -----------------------------------------------------------------------------------------------
+
+
+def _as_they_are(outputs_K: Tensor) -> Candidate:
+    return Candidate(outputs_K, outputs_K)
+
+
+def _of_shares(shares_K: Tensor, activation: str) -> Candidate:
+    """Shares of classes or labels, none of them so small that its loss would be infinite."""
+    if activation == "softmax":
+        return Candidate(shares_K.clamp(_LEAST_SHARE, 1).log(), shares_K)
+    return Candidate(torch.logit(shares_K, eps=_LEAST_SHARE), shares_K)
+
+
+def _decided(outputs_K: Tensor, activation: str) -> Candidate:
+    """The same for metrics: 0 and 1 are beyond any threshold."""
+    if activation == "softmax":
+        return Candidate(outputs_K.log().clamp(min=-_LARGEST_LOGIT), outputs_K)
+    if activation == "sigmoid":
+        return Candidate(torch.logit(outputs_K).clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT), outputs_K)
+    return _as_they_are(outputs_K)
+
+
+def _one_of(shares_K: Tensor) -> Tensor:
+    """1 for the most frequent class, the first of equals, and 0 for the others."""
+    one = torch.zeros_like(shares_K)
+    one[shares_K.argmax()] = 1
+    return one
+
+
+# --- over rows ---------------------------------------------------------------------------------------------
+
+
+def _columns(targets: Tensor, outputs: int) -> Tensor:
+    """(n, K) float64 on the CPU: class indices as rows of 0 and a single 1."""
+    targets = targets.cpu()
+    if targets.dim() == 1:
+        return torch.nn.functional.one_hot(targets, outputs).double()
+    return targets.double()
+
+
+def _mean(y_nK: Tensor, w_n: Tensor | None) -> Tensor:
+    if w_n is None:
+        return y_nK.mean(0)
+    w_n = w_n.cpu()
+    return (y_nK * w_n[:, None]).sum(0) / w_n.sum()
+
+
+def _median(y_nK: Tensor, w_n: Tensor | None) -> Tensor:
+    """Of each column; where the weights on both sides are equal, the middle between the two values."""
+    if w_n is None:
+        return torch.from_numpy(np.median(y_nK.numpy(), axis=0))
+    weights = w_n.cpu().numpy()
+    return torch.tensor([_weighted_median(y, weights) for y in y_nK.numpy().T], dtype=torch.float64)
+
+
+def _weighted_median(y_n: np.ndarray, w_n: np.ndarray) -> float:
+    order = np.argsort(y_n, kind="stable")
+    order = order[w_n[order] > 0]
+    below = np.cumsum(w_n[order])
+    at = int(np.searchsorted(below, below[-1] / 2))
+    value = float(y_n[order[at]])
+    tie = math.isclose(below[at], below[-1] / 2) and at + 1 < len(order)
+    return (value + float(y_n[order[at + 1]])) / 2 if tie else value
+
+
+def _huber_minimum(y_nK: Tensor, w_n: Tensor | None, delta: float) -> Tensor:
+    """Where the derivative of each column's summed loss, which rises, crosses 0."""
+    weights = torch.ones(len(y_nK), 1, dtype=torch.float64) if w_n is None else w_n.cpu()[:, None]
+    low, high = y_nK.min(0).values, y_nK.max(0).values
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        rises = (weights * (middle - y_nK).clamp(-delta, delta)).sum(0) > 0
+        low, high = torch.where(rises, low, middle), torch.where(rises, middle, high)
+    return (low + high) / 2
+
+
+def _best_f1(shares_K: Tensor) -> int:
+    """How many of the labels, the most frequent first, give the best F1 (micro) when every row has them."""
+    right = shares_K.cumsum(0)
+    chosen = torch.arange(1, len(shares_K) + 1)
+    return int((2 * right / (chosen + shares_K.sum())).argmax()) + 1
+
+
+# --- where no formula tells --------------------------------------------------------------------------------
+
+
+def _search(y_nK: Tensor, shares: Tensor, activation: str) -> Candidates:
+    """What to try for a person's own loss or metric."""
+    if activation == "softmax":
+        likely = shares.argsort(descending=True)[:_GRID]
+        ones = [torch.eye(len(shares), dtype=torch.float64)[k] for k in likely]
+        return [_decided(outputs, activation) for outputs in (shares, *ones)]
+    if y_nK.shape[1] > _MOST_COLUMNS:
+        return [_as_they_are(shares), _as_they_are(_median(y_nK, None))]
+    levels = torch.linspace(0, 1, _GRID + 1, dtype=torch.float64)
+    if activation == "sigmoid":
+        return Search(shares, (levels,) * y_nK.shape[1])
+    quantiles = np.quantile(y_nK.numpy(), levels.numpy(), axis=0)
+    return Search(shares, tuple(torch.from_numpy(np.unique(column)) for column in quantiles.T))
+
+
+def _searched(score: Callable[[Candidate], float], search: Search) -> Candidate:
+    """The best outputs, one column after the other: the best value of a grid, then between its neighbours."""
+    best = search.start.clone()
+
+    def score_at(column: int, value: float) -> float:
+        outputs = best.clone()
+        outputs[column] = value
+        return _or_infinity(score(_as_they_are(outputs)))
+
+    for column, values in enumerate(search.values):
+        tried = sorted({*values.tolist(), float(best[column])})
+        scores = [score_at(column, value) for value in tried]
+        at = int(np.argmin(scores))
+        if math.isinf(scores[at]):
+            continue
+        low, high = tried[max(0, at - 1)], tried[min(len(tried) - 1, at + 1)]
+        value, found = _golden(lambda value: score_at(column, value), low, high)  # noqa: B023
+        best[column] = value if found < scores[at] else tried[at]
+    return _as_they_are(best)
+
+
+def _golden(score: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """The value between two of the lowest score, and that score, by golden sections."""
+    ratio = (math.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    of_left, of_right = score(left), score(right)
+    for _ in range(_HALVINGS):
+        if of_left <= of_right:
+            high, right, of_right = right, left, of_left
+            left = high - ratio * (high - low)
+            of_left = score(left)
+        else:
+            low, left, of_left = left, right, of_right
+            right = low + ratio * (high - low)
+            of_right = score(right)
+    return min(((left, of_left), (right, of_right)), key=lambda pair: pair[1])
+
+
+def _or_infinity(score: float) -> float:
+    return math.inf if math.isnan(score) else score

@@ -16,14 +16,14 @@ from nnrun.data import Dataset, fit_preprocessing
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.experiment.setup.load_data import load_data
-from nnrun.experiment.setup.rare_classes import rare_class_warning
-from nnrun.experiment.setup.targets import (
+from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    load_data,
     outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
+from nnrun.experiment.setup.rare_classes import rare_class_warning
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 

@@ -21,7 +21,7 @@ from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.experiment.setup.targets import (
+from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     outputs_of,
     refuse_unknown_classes,
@@ -34,10 +34,9 @@ from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
-from nnrun.training.clipping import build_clip
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
-from nnrun.training.optimizers import build_optimizer
+from nnrun.training.optimizers import build_clip, build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from nnrun.validation.splits import Fold
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from nnrun.data import Dataset, load_dataset
-from nnrun.experiment.setup.targets import with_classes
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data import Dataset, Samples, load_dataset
+from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.preprocess import loss_of_digits
+from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.lint import lint
+from nnrun.spec.lint.network_rules import CROSSENTROPIES
+from nnrun.spec.wording import counted, quoted
 
 
 def load_data(
@@ -46,3 +56,186 @@ def split_columns_of(validation: schema.Component) -> tuple[str, ...]:
         case schema.KFold(group=str(group)):
             return (group,)
     return ()
+
+
+_SUM_TOLERANCE = 1e-3
+_MOST_LOST = 0.1  # of the targets' spread, by which float32 may move them
+
+
+def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.Preprocessing:
+    """The spec's preprocessing, its target step as these targets and this loss need it.
+
+    Class indices taken `none` for the sparse loss stay integers; labels for a single unit stay as they are;
+    rows that are one-hot already are not encoded again.
+    """
+    step, targets = spec.preprocessing.targets, dataset.train.targets
+    units = outputs_of(spec)
+    sparse = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    wanted = step
+    if isinstance(step, schema.NoTargetStep) and sparse:
+        wanted = schema.ClassIndexTargets()
+    elif (isinstance(step, schema.ClassIndexTargets) and units == 1) or (
+        isinstance(step, schema.OneHotTargets) and targets.ndim == 2 and targets.shape[1] == units > 1
+    ):
+        wanted = schema.NoTargetStep()
+    if wanted is step:
+        return spec.preprocessing
+    return spec.preprocessing.model_copy(update={"targets": wanted})
+
+
+def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
+    """Whole numbers of a file that are not labels, as classes, where the loss is one for classes.
+
+    Labels are positions among the units of the last layer (0 and 1 for a single one). Numbers that are not,
+    such as 1, 2, 3 for three units or -1 and 1 for one, become the classes 0 to K - 1 in ascending order, and
+    their names are the numbers. Anything else is given back unchanged.
+    """
+    numbers = dataset.train.targets
+    if (
+        not isinstance(spec.dataset, schema.FILES)
+        or not isinstance(spec.loss, CROSSENTROPIES)
+        or dataset.class_names is not None
+        or numbers.ndim != 1
+        or numbers.dtype.kind != "i"
+    ):
+        return dataset
+    values = np.unique(numbers if dataset.test is None else np.append(numbers, dataset.test.targets))
+    if values[0] >= 0 and values[-1] < max(2, outputs_of(spec)):
+        return dataset
+
+    def labelled(samples: Samples) -> Samples:
+        return replace(samples, targets=np.searchsorted(values, samples.targets).astype(np.int64))
+
+    return replace(
+        dataset,
+        train=labelled(dataset.train),
+        test=None if dataset.test is None else labelled(dataset.test),
+        task="binary" if len(values) == 2 else "multiclass",
+        classes=len(values),
+        class_names=tuple(str(value) for value in values.tolist()),
+    )
+
+
+def refuse_unknown_classes(
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    train_rows: npt.NDArray[np.integer],
+    validation_rows: npt.NDArray[np.integer],
+) -> None:
+    """Raise DataError at the first validation row of a file whose named class no training row has.
+
+    The few rows of a smoke run may lack a rare class: nothing is learned from them anyway.
+
+    Args:
+        spec: the experiment.
+        dataset: its training samples are split here.
+        train_rows, validation_rows: positions among them.
+    """
+    names, labels = dataset.class_names, dataset.train.targets
+    if dataset.smoke or not isinstance(spec.dataset, schema.FILES) or names is None or labels.ndim != 1:
+        return
+    trained = np.zeros(len(names), bool)
+    trained[labels[train_rows]] = True
+    unknown = validation_rows[~trained[labels[validation_rows]]]
+    if not len(unknown):
+        return
+    row = int(unknown[0])
+    name = quoted(names[int(labels[row])])
+    lines = dataset.train.lines
+    place = f"training row {row}" if lines is None else f"line {int(lines[row])} of the file"
+    rows = int((labels[unknown] == labels[row]).sum())
+    raise DataError(
+        f"Only validation rows have the class {name} ({counted(rows, 'row')}, the first is {place}), so no "
+        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the "
+        "class."
+    )
+
+
+def refuse_unsuitable_targets(
+    spec: schema.ExperimentSpec, dataset: Dataset, step: schema.Component | None
+) -> None:
+    """Raise DataError where the loss cannot compare with these targets, training or test.
+
+    Args:
+        spec: the experiment.
+        dataset: its data.
+        step: the target step in effect.
+    """
+    named = isinstance(spec.dataset, schema.Npz) and dataset.class_names is not None
+    if named or (isinstance(spec.dataset, schema.FILES) and dataset.task is not None):
+        _refuse_by_lint(spec, dataset)
+    if not isinstance(step, schema.NoTargetStep):
+        return
+    for part, samples in (("training", dataset.train), ("test", dataset.test)):
+        if samples is None:
+            continue
+        if isinstance(spec.loss, schema.BinaryCrossentropy):
+            _refuse_outside_of_0_and_1(samples.targets, part)
+        elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
+            _refuse_what_is_no_share(samples.targets, part)
+        elif not isinstance(spec.loss, CROSSENTROPIES):
+            _refuse_what_float32_rounds_away(samples.targets, part)
+
+
+def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
+    """What the targets are is known only now: the rules of `nnrun check` once more."""
+    inputs = dataset.train.inputs
+    facts = DatasetFacts(
+        inputs="tokens" if isinstance(inputs, TokenRows) else "table",
+        task=dataset.task,
+        classes=dataset.classes,
+        features=int(inputs.shape[1]) if isinstance(inputs, np.ndarray) else None,
+        numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
+    )
+    errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
+    if errors:
+        raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
+
+
+def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
+    outside = np.argwhere((targets < 0) | (targets > 1))
+    if not len(outside):
+        return
+    row = int(outside[0][0])
+    value = targets[tuple(outside[0])].item()
+    different = len(np.unique(targets))
+    advice = (
+        "Write the two classes as 0 and 1."
+        if different == 2
+        else "For several classes use sparse_categorical_crossentropy with one softmax unit for each; for a "
+        "number to predict use mse."
+    )
+    raise DataError(
+        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
+        f"0 to 1. {advice}"
+    )
+
+
+def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
+    if loss_of_digits(targets) > _MOST_LOST:
+        step = np.spacing(np.float32(np.abs(targets).max()))
+        raise DataError(
+            f"The targets of the {part} rows go from {targets.min()} to {targets.max()}, but networks "
+            f"compute in float32, which rounds numbers of this size to multiples of {step:g}: most of what "
+            "tells the rows apart is lost. Set `preprocessing: {targets: standardize}`."
+        )
+
+
+def _refuse_what_is_no_share(targets: Array, part: str) -> None:
+    sums = targets.sum(axis=1)
+    wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        low, high = targets[row].min(), targets[row].max()
+        raise DataError(
+            f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
+            "but categorical_crossentropy expects shares: none negative, summing to 1. For several labels "
+            "per row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
+        )
+
+
+def outputs_of(spec: schema.ExperimentSpec) -> int:
+    """K, the units of the last layer."""
+    last = spec.layers[-1]
+    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    return last.units

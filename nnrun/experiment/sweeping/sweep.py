@@ -20,11 +20,15 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining
 from nnrun.experiment.running.progress import means
 from nnrun.experiment.running.recorder import RunInterrupted
-from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.environment import versions
-from nnrun.experiment.setup.load_data import load_data, split_columns_of
-from nnrun.experiment.setup.targets import effective_preprocessing, refuse_unsuitable_targets
+from nnrun.experiment.setup.load_data import (
+    effective_preprocessing,
+    load_data,
+    refuse_unsuitable_targets,
+    split_columns_of,
+)
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -17,7 +17,6 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
-from nnrun.model.layers.initializers import Initializer, zeros
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -27,6 +26,38 @@ S = TypeVar("S", bound=schema.Component)
 
 
 NORMS = ("l1", "l2")
+
+
+Values = np.ndarray[Any, Any]
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], Values]
+
+
+def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """All 0."""
+    return np.zeros(shape, np.float32)
+
+
+def ones(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """All 1."""
+    return np.ones(shape, np.float32)
+
+
+def uniform(limit: float) -> Initializer:
+    """Uniform numbers from -limit to limit."""
+    return lambda rng, shape: rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def glorot_uniform(fan_in: int, fan_out: int) -> Initializer:
+    """Uniform numbers up to sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    return uniform(math.sqrt(6.0 / (fan_in + fan_out)))
+
+
+def orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2013)."""
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
+    q *= np.sign(np.diag(r))  # makes the distribution uniform
+    return (q if rows >= columns else q.T).astype(np.float32)
 
 
 def strength_name(weight: str, norm: str) -> str:

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.initializers import glorot_uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform
 from nnrun.model.layers.windows import padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, multiply
-from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.initializers import glorot_uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 

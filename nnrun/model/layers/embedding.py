@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.initializers import uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight, uniform
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.initializers import glorot_uniform, orthogonal
+from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform, orthogonal
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 

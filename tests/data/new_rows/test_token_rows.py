@@ -14,7 +14,7 @@ from nnrun.data import TokenRows
 from nnrun.data.new_rows.input_batches import InputBatch, input_batches
 from nnrun.data.new_rows.row_source import Kind, RowSource, source_of
 from nnrun.data.new_rows.token_rows import TokenDecoder
-from nnrun.data.text.vocabulary import Vocabulary
+from nnrun.data.vocabulary import Vocabulary
 from nnrun.errors import DataError, UsageError
 
 VOCABULARY = Vocabulary({"the": 4, "film": 5}, 1, 2)

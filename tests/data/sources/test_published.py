@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nnrun.data import Dataset, TokenRows, load_dataset
-from nnrun.data.text.published_words import read_word_index, token_words
+from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import dataset_facts

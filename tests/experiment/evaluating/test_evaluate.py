@@ -15,7 +15,7 @@ from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.final import final_of_spec
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory
 from nnrun.spec.reading.load import load_spec

@@ -22,7 +22,7 @@ from nnrun.experiment.exporting.export import Exported, export_run, generated_ro
 from nnrun.experiment.exporting.export_formats import FORMATS, FormatName
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers

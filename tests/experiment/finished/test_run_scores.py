@@ -16,7 +16,7 @@ from nnrun.errors import DataError, SpecError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.run_scores import Score, read_run_scores
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from tests.support.runs_on_disk import DATA, make_run, scored_run, scores_of

@@ -13,7 +13,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from tests.support.small_experiments import load_small, spec_text

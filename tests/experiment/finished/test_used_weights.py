@@ -16,7 +16,7 @@ from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, RunRecord, WeightsEpoch
 from tests.support.runs_on_disk import write_record

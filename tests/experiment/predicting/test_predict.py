@@ -21,7 +21,7 @@ from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source, predict_values
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec import schema

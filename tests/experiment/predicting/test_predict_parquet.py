@@ -14,7 +14,7 @@ from nnrun.data.new_rows.row_source import source_of
 from nnrun.errors import DataError
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from tests.support.small_experiments import load_small, numbers
 
 pytest.importorskip("pyarrow")

@@ -16,7 +16,7 @@ from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.predicting.predict_split import predict_split
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, numbers, record_of

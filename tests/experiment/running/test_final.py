@@ -12,7 +12,7 @@ from nnrun.errors import DivergedError, UsageError
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec

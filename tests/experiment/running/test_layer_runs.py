@@ -19,8 +19,8 @@ from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import (

@@ -19,7 +19,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec

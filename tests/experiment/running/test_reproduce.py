@@ -21,7 +21,7 @@ from nnrun.experiment.running.reproduce import (
     compare_histories,
     reproduce_run,
 )
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord
 from tests.support.runs_on_disk import write_record

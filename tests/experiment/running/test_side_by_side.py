@@ -17,7 +17,6 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
-from nnrun.experiment.running.run import run_experiment
 from nnrun.experiment.running.side_by_side import (
     Candidate,
     StackedRuns,
@@ -25,6 +24,7 @@ from nnrun.experiment.running.side_by_side import (
     stack_runs,
     train_stacked,
 )
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.native_library import cxx_compiler

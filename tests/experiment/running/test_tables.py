@@ -20,7 +20,7 @@ from nnrun.experiment.exporting.export import export_run, generated_rows
 from nnrun.experiment.finished.load_run import load_networks, load_run_spec
 from nnrun.experiment.predicting.predict import load_predictor, predict_values
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory

@@ -15,7 +15,7 @@ import nnrun
 from nnrun.errors import DataError
 from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.records import find_run
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import nnrun
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.baseline import constant_scores, mean_of
 from nnrun.model.network import build_network
 from nnrun.spec.ports import OUTPUT

@@ -14,6 +14,7 @@ import pytest
 import nnrun
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
 from nnrun.experiment.setup.cautions import not_better
+from nnrun.records.run_record import RunRecord
 from tests.support.small_experiments import spec_text
 
 
@@ -82,11 +83,13 @@ def test_noise_is_called_noise_and_not_where_a_network_learns(tmp_path: Path) ->
     table = pd.DataFrame({"a": rng.normal(size=80), "y": rng.normal(size=80) + 5})
     record = trained(tmp_path, table, epochs=1).record
     assert list(record["not_better_than_baseline"]) == ["loss", "mae", "r2"]
-    assert caution_text(record).startswith("The network does not beat the best constant: loss ")
+    assert caution_text(RunRecord.model_validate(record)).startswith(
+        "The network does not beat the best constant: loss "
+    )
     table["y"] = 3 * table["a"] + rng.normal(0, 1.5, 80)
     record = trained(tmp_path, table).record
     assert record["not_better_than_baseline"] == {}
-    assert caution_text(record) == ""
+    assert caution_text(RunRecord.model_validate(record)) == ""
 
 
 def test_the_column_behind_a_score_that_is_close_to_perfect(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_the_column_behind_a_score_that_is_close_to_perfect(tmp_path: Path) -> N
     near = record["near_perfect"]
     assert (near["score"], near["column"]) == ("r2", "copy")
     assert near["alone"] > 0.98
-    text = caution_text(record)
+    text = caution_text(RunRecord.model_validate(record))
     assert "The input that predicts the target best by itself is 'copy'" in text
     assert text.endswith("if it is a copy of the target, leave it out.")
 

@@ -16,7 +16,7 @@ from nnrun.data import Dataset, Samples, load_dataset
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows
 from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
 from nnrun.spec.reading.load import load_spec
@@ -96,6 +96,7 @@ def test_replicas_share_what_is_alike(tmp_path: Path) -> None:
     assert problem.head.training_weights is not None
     assert problem.head.training_weights.shape == (1, 48)
     plain = load_small(tmp_path, BINARY, validation=KFOLD)
+    (group,) = prepare_groups(plain.spec, data)
     assert training_problem(plain.spec, group, data, CPU).head.training_weights is None
 
 

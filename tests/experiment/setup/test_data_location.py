@@ -21,7 +21,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import changed_sources
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import load_spec

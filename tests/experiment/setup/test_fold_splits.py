@@ -16,7 +16,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.groups import EVERYTHING, Selection
 from nnrun.experiment.setup.kfold_spec import load_for_kfold

@@ -18,7 +18,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup import groups
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.loop import EpochRecord

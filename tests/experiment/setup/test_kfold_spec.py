@@ -11,7 +11,7 @@ import pytest
 from nnrun.errors import DataError
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.kfold_spec import load_for_kfold
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory

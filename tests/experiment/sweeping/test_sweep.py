@@ -16,7 +16,7 @@ from nnrun.api import Run
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, find_sweep, list_runs, list_sweeps

@@ -10,8 +10,7 @@ import yaml
 import nnrun
 from nnrun.data import Dataset
 from nnrun.errors import DataError
-from nnrun.experiment.setup.load_data import load_data
-from nnrun.experiment.setup.targets import refuse_unknown_classes, refuse_unsuitable_targets
+from nnrun.experiment.setup.load_data import load_data, refuse_unknown_classes, refuse_unsuitable_targets
 from nnrun.spec.reading.load import load_spec
 
 X = np.random.default_rng(0).normal(size=(12, 3))

@@ -19,7 +19,7 @@ from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
 from nnrun.experiment.running.recorder import RunInterrupted
-from nnrun.experiment.running.run import run_experiment
+from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import HistoryWriter, Member, RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
