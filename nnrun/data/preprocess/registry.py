@@ -13,7 +13,7 @@ from nnrun.data.preprocess.datetimes import FittedDatetime
 from nnrun.data.preprocess.fitted_step import FittedStep
 from nnrun.data.preprocess.numeric import FittedImpute, FittedLog1p, FittedMinMax, FittedStandardize
 from nnrun.data.preprocess.texts import FittedText, FittedTokens
-from nnrun.data.preprocess.token_rows import FittedMultiHot, FittedPad
+from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.spec import schema
 
 STEPS: list[type[FittedStep]] = [

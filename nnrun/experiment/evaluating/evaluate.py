@@ -213,10 +213,7 @@ def _evaluated(
             kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
             members = common
     if split == "validation":
-        unknown = together([each.unknown for each in measured], sum(len(each.rows) for each in measured))
-        for found in unknown:
-            if found.large:
-                opened.listener.message(f"validation rows: {found}")
+        unknown = _unknown_in_validation(opened, measured)
     combined = combine([(each.rows, each.outputs) for each in measured])
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     kind = None if opened.networks[0].member is None else opened.networks[0].member.type
@@ -246,6 +243,15 @@ def _evaluated(
     if split == "test":
         _record_test_scores(evaluation, record)
     return evaluation
+
+
+def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> list[Unknown]:
+    """Values of the validation rows that training never saw. The listener is told where they are many."""
+    unknown = together([each.unknown for each in measured], sum(len(each.rows) for each in measured))
+    for found in unknown:
+        if found.large:
+            opened.listener.message(f"validation rows: {found}")
+    return unknown
 
 
 def _samples_of(opened: OpenRun, split: Split) -> Samples:

@@ -17,6 +17,7 @@ from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.experiment.exporting.export_formats import (
     FORMATS,
     Export,
+    Format,
     FormatName,
     metadata_of,
     refuse_steps_without_program,
@@ -125,18 +126,12 @@ def export_run(
         refuse_steps_without_program(fitted)
     metadata = _metadata(run, network, used)
     raw = rows_of(fitted) == "features"
-    wide = float64 and raw
-    narrow = kind.program and not wide and raw
-    export = Export(spec, network, metadata, torch.float64 if wide else torch.float32)
+    dtype = torch.float64 if float64 and raw else torch.float32
+    narrow = kind.program and raw and dtype == torch.float32
+    export = Export(spec, network, metadata, dtype)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
     own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
-    found: list[float] = []
-
-    def write(temporary: Path) -> None:
-        kind.write(export, temporary)
-        found.append(_difference(own, kind.ask(export, temporary, inputs), path, narrow))
-
-    replace_file(path, write)
+    difference = _write_and_compare(export, kind, path, inputs, own, narrow=narrow)
     return Exported(
         path=path,
         format=format_,
@@ -151,7 +146,7 @@ def export_run(
         meaning=make_output_decoder(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
-        difference=found[0],
+        difference=difference,
     )
 
 
@@ -180,6 +175,20 @@ def _one_network(
             f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}."
         )
     return networks[0], used
+
+
+def _write_and_compare(
+    export: Export, kind: Format, path: Path, inputs: RawInputs, own: Array, *, narrow: bool
+) -> float:
+    """Write the file and ask it about the inputs; the largest difference from the run's own predictions."""
+    differences: list[float] = []
+
+    def write(temporary: Path) -> None:
+        kind.write(export, temporary)
+        differences.append(_difference(own, kind.ask(export, temporary, inputs), path, narrow))
+
+    replace_file(path, write)
+    return differences[0]
 
 
 def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:

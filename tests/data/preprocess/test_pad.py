@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, TokenRows, fit_preprocessing
 from nnrun.data.preprocess.fitted_step import FitContext
-from nnrun.data.preprocess.token_rows import FittedPad
+from nnrun.data.preprocess.token_steps import FittedPad
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -58,7 +58,7 @@ def test_rows_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = TokenRows.from_lists([[1, 2, 3], [4], [], [5, 6]])
     pad = FittedPad(2, "pre", "pre", 0, 10)
     whole = pad.transform(rows, {}).x_NF
-    monkeypatch.setattr("nnrun.data.preprocess.token_rows._BLOCK_TOKENS", 2)
+    monkeypatch.setattr("nnrun.data.preprocess.token_steps._BLOCK_TOKENS", 2)
     np.testing.assert_array_equal(pad.transform(rows, {}).x_NF, whole)
     assert whole.tolist() == [[2, 3], [0, 4], [0, 0], [5, 6]]
 

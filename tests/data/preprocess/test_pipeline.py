@@ -19,7 +19,7 @@ from nnrun.data import (
     TokenRows,
     fit_preprocessing,
 )
-from nnrun.data.preprocess.token_rows import multi_hot
+from nnrun.data.preprocess.token_steps import multi_hot
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
