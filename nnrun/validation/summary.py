@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nnrun.spec import schema
 from nnrun.spec.score_columns import BestEpoch
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
 
 _HIGHER_IS_BETTER = frozenset(
-    {"accuracy", "top_k", "precision", "recall", "f1", "auc", "average_precision", "r2"}
+    kind
+    for kind, metric in schema.components(schema.Metric).items()
+    if issubclass(metric, schema.BuiltInMetric) and metric.higher_is_better
 )
 
 _SCORE = "_score"

@@ -1,17 +1,20 @@
-"""A new layer and new preprocessing steps, added to a copy of the package as CONTRIBUTING.md says.
+"""A new part of each kind, added to a copy of the package by the recipes of CONTRIBUTING.md.
 
-Each takes its declaration, its class, and its line in the registry; everything else finds it by itself.
+Each takes its declaration, its class or function, and its line in the registry; everything else finds it by
+itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import nnrun
@@ -100,6 +103,159 @@ class FittedRank(FittedStep, spec=schema.Rank, form="number"):
     def transform(self, values, problems):
         return np.searchsorted(self.ordered, values) / len(self.ordered)
 """
+OPTIMIZER_DECLARED = '''class Lion(Component):
+    """The sign of a mixture of the gradient and its moving mean (Chen et al. 2023)."""
+
+    kind = "lion"
+    learning_rate: Positive = 0.001
+    beta_1: Decay = 0.9
+    beta_2: Decay = 0.99
+
+
+'''
+OPTIMIZER = """def _lion(spec: schema.Lion) -> Optimizer:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        (mean,) = slots
+        _add(w, mean.lerp(g, 1 - spec.beta_1).sign_(), -lr)
+        mean.lerp_(g, 1 - spec.beta_2)
+
+    return Optimizer(spec.learning_rate, _zeros(1), change)
+
+
+"""
+SCHEDULE_DECLARED = '''class LinearDecay(Component):
+    """From the rate down to 0 over `epochs` epochs."""
+
+    kind = "linear_decay"
+    bare = "epochs"
+    epochs: Count
+
+
+'''
+SCHEDULE = """        case schema.LinearDecay(epochs=epochs):
+            return rate * max(0.0, 1 - done / epochs)
+"""
+LOSS_DECLARED = '''class LogCosh(Component):
+    """The logarithm of the hyperbolic cosine of the error."""
+
+    kind = "log_cosh"
+
+
+'''
+LOSS = """def _log_cosh(spec: schema.LogCosh) -> RowLoss:
+    return lambda z, outputs, targets: _mean_over_outputs((outputs - targets).cosh().log())
+
+
+"""
+METRIC_DECLARED = '''class Sharpness(ClassMetric):
+    """The mean probability of the predicted class, right or not."""
+
+    kind = "sharpness"
+
+
+'''
+METRIC = """def _sharpness(spec: schema.Sharpness, activation: str) -> Metric:
+    def statistics(outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.maximum(outputs, 1 - outputs).double().mean(-1).sum(1, keepdim=True)
+
+    return Metric(spec.kind, statistics)
+
+
+"""
+SOURCE_DECLARED = '''class Moons(Component):
+    """Two half circles in a plane, drawn anew from `seed`; a class each."""
+
+    kind = "moons"
+    bare = "rows"
+    rows: Count = 200
+    seed: Seed = 0
+
+
+'''
+SOURCE = """
+import hashlib
+
+import numpy as np
+
+from nnrun.data.dataset import Dataset, Samples, SourceFile
+
+
+def load(spec, context):
+    rng, targets = np.random.default_rng(spec.seed), np.arange(spec.rows) % 2
+    angle, side = rng.uniform(0, np.pi, spec.rows), 1 - 2 * targets
+    inputs = np.stack([np.cos(angle) * side + targets, np.sin(angle) * side + targets / 2], 1)
+    source = SourceFile("moons", hashlib.sha256(inputs.tobytes()).hexdigest(), spec.rows)
+    return Dataset("moons", Samples(inputs, targets), None, (source,), "binary", 2)
+"""
+COMMAND = """
+from nnrun.cli import options
+
+
+def where(run: options.Run, runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR) -> None:
+    \"\"\"Print the folder of a run.\"\"\"
+    from nnrun.records import find_run
+
+    print(f"kept in {find_run(run, runs_dir).path}")
+"""
+
+SCHEMA = "spec/schema/"
+RECIPES: dict[str, list[tuple[str, str, str]]] = {
+    "layer": [
+        (SCHEMA + "layers.py", "Layer = Annotated[\n", LAYER_DECLARED),
+        (SCHEMA + "layers.py", "        Dense,\n", "        Doubled,\n"),
+        ("model/layers/doubled.py", "", LAYER),
+        ("model/layers/__init__.py", "LAYERS: ", "from nnrun.model.layers.doubled import DoubledLayer\n\n"),
+        (
+            "model/layers/__init__.py",
+            "    schema.Dense: DenseLayer,\n",
+            "    schema.Doubled: DoubledLayer,\n",
+        ),
+    ],
+    "optimizer": [
+        (SCHEMA + "optimizers_and_schedules.py", "Optimizer = Annotated[\n", OPTIMIZER_DECLARED),
+        (SCHEMA + "optimizers_and_schedules.py", "        Adagrad,\n", "        Lion,\n"),
+        ("training/optimizers.py", "OPTIMIZERS: ", OPTIMIZER),
+        ("training/optimizers.py", "    schema.Adagrad: _adagrad,\n", "    schema.Lion: _lion,\n"),
+    ],
+    "learning-rate schedule": [
+        (SCHEMA + "optimizers_and_schedules.py", "LearningRateSchedule = Annotated[\n", SCHEDULE_DECLARED),
+        (SCHEMA + "optimizers_and_schedules.py", "        ReduceOnPlateau,\n", "        LinearDecay,\n"),
+        ("training/learning_rate.py", "        case schema.Rates(", SCHEDULE),
+    ],
+    "loss": [
+        (SCHEMA + "losses_and_metrics.py", "Loss = Annotated[\n", LOSS_DECLARED),
+        (SCHEMA + "losses_and_metrics.py", "        Huber,\n", "        LogCosh,\n"),
+        ("training/losses.py", "LOSSES: ", LOSS),
+        ("training/losses.py", "    schema.Huber: _huber,\n", "    schema.LogCosh: _log_cosh,\n"),
+    ],
+    "metric": [
+        (SCHEMA + "losses_and_metrics.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
+        (SCHEMA + "losses_and_metrics.py", "        Accuracy,\n", "        Sharpness,\n"),
+        ("training/metrics.py", "METRICS: ", METRIC),
+        ("training/metrics.py", "    schema.R2: _r2,\n", "    schema.Sharpness: _sharpness,\n"),
+    ],
+    "data source": [
+        (SCHEMA + "sources.py", "FILES = (", SOURCE_DECLARED),
+        (SCHEMA + "sources.py", "        Reuters,\n", "        Moons,\n"),
+        ("data/sources/moons.py", "", SOURCE),
+        ("data/sources/__init__.py", '    "npz": "npz",\n', '    "moons": "moons",\n'),
+    ],
+    "preprocessing step": [
+        (SCHEMA + "preprocessing_steps.py", "InputStep = Annotated[\n", STEPS_DECLARED),
+        (SCHEMA + "preprocessing_steps.py", "        MultiHot,\n", "        Root,\n        Rank,\n"),
+        ("data/preprocess/roots.py", "", STEPS),
+        (
+            "data/preprocess/registry.py",
+            "STEPS: ",
+            "from nnrun.data.preprocess.roots import FittedRank, FittedRoot\n\n",
+        ),
+        ("data/preprocess/registry.py", "    FittedStandardize,\n", "    FittedRoot,\n    FittedRank,\n"),
+    ],
+    "command": [
+        ("cli/where.py", "", COMMAND),
+        ("cli/app.py", '    "init": "nnrun.cli.init:init",\n', '    "where": "nnrun.cli.where:where",\n'),
+    ],
+}
 COMMANDS = """
 import json, sys
 from nnrun.cli import main
@@ -115,9 +271,25 @@ metrics: [accuracy]
 validation: {{kfold: 3}}
 epochs: 3
 """
+MOONS = """
+dataset: {moons: 120}
+layers: [{dense: {units: 4, activation: tanh}}, {dense: {units: 1, activation: sigmoid}}]
+loss: log_cosh
+optimizer: {lion: {learning_rate: 0.01}}
+learning_rate_schedule: {linear_decay: 4}
+metrics: [sharpness]
+early_stopping: {monitor: val_sharpness}
+validation: {holdout: {fraction: 0.25}}
+epochs: 3
+"""
 
 
 def insert(path: Path, before: str, text: str) -> None:
+    """Write a text before another one, or into a file of its own."""
+    if not before:
+        assert not path.exists()
+        path.write_text(text)
+        return
     content = path.read_text()
     assert content.count(before) == 1, (path, before)
     path.write_text(content.replace(before, text + before))
@@ -125,25 +297,23 @@ def insert(path: Path, before: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a copy of the package that has the new parts: three files for each recipe."""
+    """A folder with a copy of the package that has the new parts."""
     folder = tmp_path_factory.mktemp("copy")
     copy = folder / "nnrun"
     shutil.copytree(Path(nnrun.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    declared = copy / "spec" / "schema" / "layers.py"
-    insert(declared, "Layer = Annotated[\n", LAYER_DECLARED)
-    insert(declared, "        Dense,\n", "        Doubled,\n")
-    (copy / "model" / "layers" / "doubled.py").write_text(LAYER)
-    registry = copy / "model" / "layers" / "__init__.py"
-    insert(registry, "LAYERS: ", "from nnrun.model.layers.doubled import DoubledLayer\n\n")
-    insert(registry, "    schema.Dense: DenseLayer,\n", "    schema.Doubled: DoubledLayer,\n")
-    declared = copy / "spec" / "schema" / "preprocessing_steps.py"
-    insert(declared, "InputStep = Annotated[\n", STEPS_DECLARED)
-    insert(declared, "        MultiHot,\n", "        Root,\n        Rank,\n")
-    (copy / "data" / "preprocess" / "roots.py").write_text(STEPS)
-    registry = copy / "data" / "preprocess" / "registry.py"
-    insert(registry, "STEPS: ", "from nnrun.data.preprocess.roots import FittedRank, FittedRoot\n\n")
-    insert(registry, "    FittedStandardize,\n", "    FittedRoot,\n    FittedRank,\n")
+    for recipe in RECIPES.values():
+        for file, before, text in recipe:
+            insert(copy / file, before, text)
     return folder
+
+
+@pytest.mark.parametrize("part", RECIPES)
+def test_a_recipe_touches_three_files_at_most_and_contributing_names_them(part: str) -> None:
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^\*\*An? {part}\*\*.*?(?=^\*\*An? |^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    files = {file if before else f"{Path(file).parent}/" for file, before, _ in RECIPES[part]}
+    assert len({file for file, _, _ in RECIPES[part]}) <= 3
+    assert [file for file in files if f"`{file}" not in section] == []
 
 
 def run(package: Path, folder: Path, *commands: list[str]) -> tuple[list[int], str, str]:
@@ -161,8 +331,9 @@ def run(package: Path, folder: Path, *commands: list[str]) -> tuple[list[int], s
 
 
 @pytest.mark.slow
-def test_a_new_layer_and_a_new_step_train_predict_and_are_exported(package: Path, tmp_path: Path) -> None:
+def test_new_parts_of_every_kind_train_predict_and_are_exported(package: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.format(steps="root"))
+    (tmp_path / "moons.yaml").write_text(MOONS)
     rows = "5.1,3.5,1.4,0.2\n6.2,2.9,4.3,1.3\n"
     (tmp_path / "rows.csv").write_text(rows)
     codes, output, errors = run(
@@ -172,12 +343,20 @@ def test_a_new_layer_and_a_new_step_train_predict_and_are_exported(package: Path
         ["train", "spec.yaml", "-q"],
         ["predict", "@last", "rows.csv"],
         ["export", "@last", "-o", "model.pt2", "--format", "pt2", "--member", "fold-1"],
+        ["check", "moons.yaml"],
+        ["train", "moons.yaml", "-q"],
+        ["where", "moons-"],
     )
-    assert codes == [0, 0, 0, 0], errors
+    assert codes == [0] * 7, errors
     assert "checked  read again, on 150 training rows" in output
-    (folder,) = (tmp_path / "runs").iterdir()
+    folder, moons = sorted((tmp_path / "runs").iterdir(), key=lambda run: run.name, reverse=True)
     state = json.loads((folder / "fold-0" / "preprocessing.json").read_text())
     assert list(state["table"]["columns"][0]["steps"][0]) == ["root"]
+    assert f"kept in runs/{moons.name}" in output
+    history = pd.read_csv(moons / "history.csv")
+    assert history["learning_rate"].tolist() == pytest.approx([0.01, 0.0075, 0.005])
+    best = json.loads((moons / "run.json").read_text())["best_epoch"]
+    assert best == history["val_sharpness"].idxmax() + 1
 
 
 def test_check_knows_the_shapes_after_them(package: Path, tmp_path: Path) -> None:

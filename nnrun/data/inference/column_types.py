@@ -8,7 +8,7 @@
 4. More than 95 % of at least 20 values are numbers: most probably numbers, some of them mistyped. The column
    is a category, and the first value that is no number is told; what needs the column refuses it. Where 80 %
    are, in this spelling of numbers or another (1.234,5), it is a category, which is told with the way out.
-5. More than 95 % of the values are dates, of which days and months can be told apart (`data/dates.py`).
+5. More than 95 % of the values are dates, of which days and months can be told apart (`dates`).
 6. The values have 4 words or more on average, and more than 100 of them, or half of them, differ: texts.
 7. Everything else: a category.
 

@@ -16,7 +16,6 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint import lint
-from nnrun.spec.lint.network_rules import CROSSENTROPIES
 from nnrun.spec.wording import counted, quoted
 
 
@@ -93,7 +92,7 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     numbers = dataset.train.targets
     if (
         not isinstance(spec.dataset, schema.FILES)
-        or not isinstance(spec.loss, CROSSENTROPIES)
+        or not isinstance(spec.loss, schema.ClassLoss)
         or dataset.class_names is not None
         or numbers.ndim != 1
         or numbers.dtype.kind != "i"
@@ -173,7 +172,7 @@ def refuse_unsuitable_targets(
             _refuse_outside_of_0_and_1(samples.targets, part)
         elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
             _refuse_what_is_no_share(samples.targets, part)
-        elif not isinstance(spec.loss, CROSSENTROPIES):
+        elif not isinstance(spec.loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
 
 

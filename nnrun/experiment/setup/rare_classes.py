@@ -15,14 +15,6 @@ from nnrun.spec import schema
 from nnrun.spec.wording import counted, quoted
 
 _HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
-_SHOWS_THEM: Final = (
-    schema.F1,
-    schema.AveragePrecision,
-    schema.Recall,
-    schema.Precision,
-    schema.Auc,
-    schema.CustomMetric,
-)
 _OWN_DATA: Final = (schema.RowFile, schema.Npz, schema.TextFolder)
 
 
@@ -32,8 +24,9 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
     The rule is that of `nnrun init` (the largest class has `UNEVEN` times as many rows as the rarest), so the
     specs that it writes cause no warning. Built-in data sets are not checked: their classes are known.
     """
+    shows = (schema.ClassMetric, schema.CustomMetric)
     hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
-    shown = any(isinstance(metric, _SHOWS_THEM) for metric in spec.metrics)
+    shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
     if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, _OWN_DATA):
         return None
     labels = _labels(spec, dataset)

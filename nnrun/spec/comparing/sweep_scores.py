@@ -123,9 +123,4 @@ def _compare_by(column: str) -> str:
 
 def _metric_for(specs: Specs) -> str:
     """A metric that suits the targets, whatever the losses are."""
-    of_classes = (
-        schema.BinaryCrossentropy,
-        schema.CategoricalCrossentropy,
-        schema.SparseCategoricalCrossentropy,
-    )
-    return "accuracy" if any(isinstance(spec.loss, of_classes) for spec in specs) else "mae"
+    return "accuracy" if any(isinstance(spec.loss, schema.ClassLoss) for spec in specs) else "mae"

@@ -92,12 +92,7 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
         )
 
 
-CROSSENTROPIES = (
-    schema.BinaryCrossentropy,
-    schema.CategoricalCrossentropy,
-    schema.SparseCategoricalCrossentropy,
-)
-SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
+_SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
 _BOUNDED = {"sigmoid": "0 to 1", "softmax": "0 to 1", "tanh": "-1 to 1"}
 
 
@@ -150,7 +145,7 @@ def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
 def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Cross-entropy is for classes, and the binary one for two of them."""
     name = dataset_name(spec)
-    if facts.task == "regression" and isinstance(spec.loss, CROSSENTROPIES):
+    if facts.task == "regression" and isinstance(spec.loss, schema.ClassLoss):
         yield Finding(
             ("loss", spec.loss.kind),
             f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
@@ -189,7 +184,7 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         return
     if output.layer.activation == "softmax" and output.layer.units == 1:
         return  # a finding of its own
-    if isinstance(spec.loss, SOFTMAX_LOSSES):
+    if isinstance(spec.loss, _SOFTMAX_LOSSES):
         yield from _softmax_output(spec, facts, output)
     elif isinstance(spec.loss, schema.BinaryCrossentropy):
         yield from _sigmoid_output(spec, facts, output)
@@ -298,7 +293,7 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     at: Location = ("preprocessing", "targets", kind)
     if any(loss_suits_the_task(spec, facts)):
         return
-    classes = isinstance(loss, CROSSENTROPIES) or facts.task in ("binary", "multiclass")
+    classes = isinstance(loss, schema.ClassLoss) or facts.task in ("binary", "multiclass")
     if kind in ("standardize", "log1p") and classes:
         done = "standardized" if kind == "standardize" else "scaled by log1p"
         yield Finding(

@@ -7,20 +7,10 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.lint.network_rules import CROSSENTROPIES, dataset_name, output_of, targets_kind
+from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
-
-_CLASS_METRICS = (
-    schema.Accuracy,
-    schema.TopK,
-    schema.Precision,
-    schema.Recall,
-    schema.F1,
-    schema.Auc,
-    schema.AveragePrecision,
-)
 
 _TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
@@ -50,7 +40,7 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
     """Accuracy and its kin need probabilities of classes."""
     output = output_of(spec)
     for position, metric in enumerate(spec.metrics):
-        if not isinstance(metric, _CLASS_METRICS):
+        if not isinstance(metric, schema.ClassMetric):
             continue
         if facts.task == "regression":
             yield Finding(
@@ -102,7 +92,7 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
         targets_kind(spec) == "class_index" and output is not None and output.layer.units > 1
     )
     for position, metric in enumerate(spec.metrics):
-        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, CROSSENTROPIES):
+        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, schema.ClassLoss):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",

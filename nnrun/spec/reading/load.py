@@ -20,8 +20,8 @@ from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText,
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
-    CategoricalCrossentropy,
     ClassIndexTargets,
+    ClassLoss,
     Component,
     Cosine,
     ExperimentSpec,
@@ -32,7 +32,7 @@ from nnrun.spec.schema import (
     Npz,
     OneHotTargets,
     RowFile,
-    SparseCategoricalCrossentropy,
+    TargetStep,
     TextFolder,
     TimeSeries,
     Warmup,
@@ -305,12 +305,11 @@ def _filled_in_holdout(holdout: Holdout) -> Holdout:
     return holdout
 
 
-def _targets_for(loss: Component) -> OneHotTargets | ClassIndexTargets | NoTargetStep:
-    if isinstance(loss, CategoricalCrossentropy):
-        return OneHotTargets()
-    if isinstance(loss, SparseCategoricalCrossentropy):
-        return ClassIndexTargets()
-    return NoTargetStep()
+def _targets_for(loss: Component) -> TargetStep:
+    """The step of the targets where the spec names none: what the loss compares with."""
+    kind = loss.target_step if isinstance(loss, ClassLoss) else "none"
+    steps: list[type[TargetStep]] = [OneHotTargets, ClassIndexTargets, NoTargetStep]
+    return next(step for step in steps if step.kind == kind)()
 
 
 def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:

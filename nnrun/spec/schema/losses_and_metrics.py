@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Union
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Discriminator, Field, Tag
 
@@ -19,7 +19,17 @@ from nnrun.spec.schema.component import (
 )
 
 
-class BinaryCrossentropy(Component):
+class ClassLoss(Component):
+    """Base of the losses of classes and labels.
+
+    Class attributes:
+        target_step: the step that gives labels the form which the loss compares with; the default of a spec.
+    """
+
+    target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
+
+
+class BinaryCrossentropy(ClassLoss):
     """For 0/1 targets and sigmoid outputs.
 
     `label_smoothing` s trains and validates against targets * (1 - s) + s / 2.
@@ -29,23 +39,25 @@ class BinaryCrossentropy(Component):
     label_smoothing: Decay = 0.0
 
 
-class CategoricalCrossentropy(Component):
+class CategoricalCrossentropy(ClassLoss):
     """For one-hot targets and a softmax output.
 
     `label_smoothing` s trains and validates against targets * (1 - s) + s / K, for K classes.
     """
 
     kind = "categorical_crossentropy"
+    target_step = "one_hot"
     label_smoothing: Decay = 0.0
 
 
-class SparseCategoricalCrossentropy(Component):
+class SparseCategoricalCrossentropy(ClassLoss):
     """For class indices and a softmax output.
 
     `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
     """
 
     kind = "sparse_categorical_crossentropy"
+    target_step = "class_index"
     label_smoothing: Decay = 0.0
 
 
@@ -100,13 +112,32 @@ ClassWeight = Annotated[
 ]
 
 
-class Accuracy(Component):
+class BuiltInMetric(Component):
+    """Base of the metrics, but for the custom ones.
+
+    Class attributes:
+        for_classes: whether it compares classes or labels, and so needs a sigmoid or softmax output.
+        higher_is_better: whether the best epoch is that of the highest value.
+    """
+
+    for_classes: ClassVar[bool] = False
+    higher_is_better: ClassVar[bool] = False
+
+
+class ClassMetric(BuiltInMetric):
+    """Base of the metrics of classes and labels."""
+
+    for_classes = True
+    higher_is_better = True
+
+
+class Accuracy(ClassMetric):
     """Share of correct predictions: binary at 0.5, categorical by argmax, depending on output and targets."""
 
     kind = "accuracy"
 
 
-class TopK(Component):
+class TopK(ClassMetric):
     """Share of rows whose true class is among the `k` most probable.
 
     Where classes are equally probable, a row counts by the chance that a fair draw among them is right.
@@ -117,7 +148,7 @@ class TopK(Component):
     k: Count = 5
 
 
-class Precision(Component):
+class Precision(ClassMetric):
     """Right positives among predicted positives; for several classes, the plain mean over them (macro).
 
     The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
@@ -130,7 +161,7 @@ class Precision(Component):
     threshold: Fraction = 0.5
 
 
-class Recall(Component):
+class Recall(ClassMetric):
     """Right positives among true positives; for several classes, the plain mean over them (macro).
 
     The mean is over the classes that occur among the rows or the predictions, as in scikit-learn.
@@ -143,7 +174,7 @@ class Recall(Component):
     threshold: Fraction = 0.5
 
 
-class Auc(Component):
+class Auc(ClassMetric):
     """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds).
 
     Of several labels in one row all are counted together (micro). Where there is only one class it is NaN.
@@ -152,7 +183,7 @@ class Auc(Component):
     kind = "auc"
 
 
-class F1(Component):
+class F1(ClassMetric):
     """Harmonic mean of precision and recall; for several classes, the plain mean of each class's (macro).
 
     Of several labels in one row all are counted together (micro), as for `precision` and `recall`.
@@ -163,7 +194,7 @@ class F1(Component):
     threshold: Fraction = 0.5
 
 
-class AveragePrecision(Component):
+class AveragePrecision(ClassMetric):
     """Area under the precision-recall curve, as scikit-learn's `average_precision_score`: exact, in steps.
 
     For several classes, the plain mean of each class against the others, of those that the rows hold (macro).
@@ -173,28 +204,29 @@ class AveragePrecision(Component):
     kind = "average_precision"
 
 
-class MaeMetric(Component):
+class MaeMetric(BuiltInMetric):
     """Mean absolute error."""
 
     kind = "mae"
 
 
-class MseMetric(Component):
+class MseMetric(BuiltInMetric):
     """Mean squared error."""
 
     kind = "mse"
 
 
-class Rmse(Component):
+class Rmse(BuiltInMetric):
     """Root of the mean squared error."""
 
     kind = "rmse"
 
 
-class R2(Component):
+class R2(BuiltInMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
+    higher_is_better = True
 
 
 class CustomMetric(Custom):

@@ -1,6 +1,6 @@
 // Training steps of a stack of dense and dropout layers, replica by replica, and its measurement.
 //
-// What is computed is what nnrun/training/engine.py and evaluate.py compute with PyTorch, in another order of
+// What is computed is what nnrun/training/backends/eager.py computes with PyTorch, in another order of
 // summation: the losses are those of losses.py, the updates those of optimizers.py, the noise that of
 // model/rng.py. A row of a kernel is updated as soon as its gradient is known, so that few gradients are kept.
 //
