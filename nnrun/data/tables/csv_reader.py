@@ -399,7 +399,11 @@ class CsvReader:
                     fields, problem = ["?"], self._invalid(line + done, str(error))
                 first, row = line + done, b"".join(raw[done : reader.line_num])
                 done = reader.line_num
-                if not fields or (len(fields) == 1 and not row.strip()):
+                blank = len(fields) == 1 and not row.strip()
+                if not fields or (blank and self._reports is None):
+                    continue
+                if blank and width == 1:  # a row to predict: pandas would leave out its line
+                    add(first, self._empty_row, None)
                     continue
                 if self._reports is None and max(width, len(fields)) > 1 and not any(map(str.strip, fields)):
                     separators += 1
