@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of the code: every folder, path, and function that it names exists."""
+"""What CONTRIBUTING.md and the README say of the code: what they name exists."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def _is_module(parts: list[str]) -> bool:
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "runs/"])
 def test_every_path_is_there(path: str) -> None:
     assert (REPOSITORY / path).exists() or (PACKAGE / path).exists()
+
+
+def test_the_files_that_the_readme_names_are_there() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    paths = re.findall(r"(?<![\w./])(?:nnrun|tests|specs)/[\w/.]*\w", readme)
+    assert len(paths) > 5
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
 
 
 def test_the_names_are_found_at_all() -> None:

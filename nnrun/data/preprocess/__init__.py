@@ -5,10 +5,10 @@ What it gives back transforms any rows, compares equal to another of the same st
 bit for bit.
 
 `column_steps` says which steps each column of a table passes. Each step is one class, a `FittedStep`, in
-`numeric`, `categorical`, `datetimes`, `texts` or `token_rows`, and a line in `registry`; `column_transformer`
-chains the steps of a column and joins the columns, `computed_columns` computes columns of numbers together.
-`target_encoding` is for what is predicted; `pipeline` puts all together. This package imports the rest of
-`nnrun.data` but its sources, and no torch.
+`numeric`, `categorical`, `datetimes`, `texts` or `token_steps`, and a line in `registry`;
+`column_transformer` chains the steps of a column and joins the columns, `computed_columns` computes columns
+of numbers together. `target_encoding` is for what is predicted; `pipeline` puts all together.
+This package imports the rest of `nnrun.data` but its sources, and no torch.
 """
 
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
