@@ -323,6 +323,30 @@ def test_input_and_split_exclude_each_other(
     assert message in capsys.readouterr().err
 
 
+def test_a_line_of_blanks_is_a_row_to_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Else the numbers of the rows behind it would shift, without a word."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word} film,{word}" for word in ("good", "bad") * 12]
+    Path("t.csv").write_text("\n".join(["text,y", *rows]) + "\n")
+    Path("t.yaml").write_text(
+        "dataset: {csv: {path: t.csv, target: y, types: {text: text}}}\npreprocessing: {inputs: [text]}\n"
+        "layers: [{dense: {units: 1, activation: sigmoid}}]\nloss: binary_crossentropy\nepochs: 1\n"
+    )
+    Path("n.csv").write_text("\n".join(["a,b,y", *(f"{i},{i % 5},{2 * i}" for i in range(24))]) + "\n")
+    Path("n.yaml").write_text("dataset: {csv: {path: n.csv, target: y}}\nlayers: [{dense: 1}]\nloss: mse\n")
+    Path("texts.csv").write_text("text\ngood film\n \nbad film\n")
+    Path("numbers.csv").write_text("a,b\n1,2\n \n3,4\n")
+    assert main(["train", "t.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "@last", "texts.csv"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["row", "0", "1", "2"]
+    assert main(["train", "n.yaml", "-q"]) == 0
+    assert main(["predict", "@last", "numbers.csv"]) == 4
+    assert "row 1 (line 3) has 1 field; its first line has 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("decimal", "field", "right"), [(",", "16.01", "16,01"), (".", "16,01", "16.01")])
 def test_a_number_in_another_spelling_than_the_run_s_is_told_as_one(
     decimal: str, field: str, right: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture

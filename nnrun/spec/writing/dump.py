@@ -64,7 +64,8 @@ def _without_defaults(value: Any) -> Any:
     }
     if not isinstance(value, Component):
         # `{}` switches a part off, so a part with every default names one of them
-        return fields or {key: _without_defaults(item) for key, (item, _) in list(held.items())[:1]}
+        named = [(key, _without_defaults(item)) for key, (item, _) in held.items() if item is not None]
+        return fields or dict(named[:1])
     if value.bare is not None and list(fields) == [value.bare]:
         return {value.kind: fields[value.bare]}
     return {value.kind: fields} if fields else value.kind

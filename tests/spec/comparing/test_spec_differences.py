@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nnrun.errors import SpecError
@@ -170,6 +170,13 @@ def test_a_part_with_every_default_is_not_switched_off() -> None:
     assert with_overrides(spec(), ["early_stopping={monitor: val_loss}"]) == with_it
 
 
+@example(
+    {
+        "dataset": {"text_folder": {"path": "", "test": {"shuffle": True}}},
+        "layers": [{"dense": 1}],
+        "loss": "mse",
+    }
+)
 @given(SPECS)
 def test_without_its_defaults_a_spec_is_the_same(values: dict[str, Any]) -> None:
     made = ExperimentSpec.model_validate(values)
