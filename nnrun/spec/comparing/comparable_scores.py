@@ -14,7 +14,7 @@ from nnrun.spec.score_columns import metric_column
 _ELEMENTWISE = ("mae", "mse", "rmse", "r2")
 """Metrics of the outputs as numbers: of one-hot targets they are means over the classes."""
 
-_PER_CLASS = ("precision", "recall", "auc")
+_PER_CLASS = ("precision", "recall", "f1", "auc", "average_precision")
 """Metrics of the positive class where there is one output, and means over the classes of several."""
 
 

@@ -163,3 +163,14 @@ def test_the_loss_of_standardized_targets_has_other_units(tmp_path: Path) -> Non
     units = "only one of the two standardizes the targets, so that the units of the loss differ"
     found = [other_measure(a.spec, b.spec, measure) for measure in ("loss", "mae", "r2")]
     assert found == [units, None, None]
+
+
+@pytest.mark.parametrize("metric", ["precision", "recall", "f1", "average_precision"])
+def test_a_metric_of_one_output_is_no_mean_over_classes(tmp_path: Path, metric: str) -> None:
+    two = {
+        "layers": [{"dense": {"units": 2, "activation": "softmax"}}],
+        "loss": "sparse_categorical_crossentropy",
+    }
+    one = run(tmp_path, "a", {**dense(), "metrics": [metric]})
+    several = run(tmp_path, "b", {**two, "metrics": [metric]})
+    assert "that of the positive class" in (other_measure(one.spec, several.spec, metric) or "")
