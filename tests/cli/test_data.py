@@ -193,7 +193,7 @@ def test_fetch_says_where_things_are(run: Any, folder: Path) -> None:
         f"reuters.npz: found at {folder / 'reuters.npz'} (not the published file)",
         f"reuters_word_index.json: found at {folder / 'reuters_word_index.json'} (not the published file)",
     ]
-    assert list(Path(os.environ["NNRUN_CACHE_DIR"]).rglob("*-x-*.npz"))
+    assert list(Path(os.environ["NNRUN_CACHE_DIR"]).rglob("*-x-*/entry.json"))
     code, out, _ = run("fetch", "iris")
     assert (code, out) == (0, "iris needs no download.\n")
 
