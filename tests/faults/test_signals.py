@@ -247,7 +247,6 @@ def test_a_second_request_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
     write_small(tmp_path)
     script = (
         "import sys, time, signal\n"
-        "from nnrun.experiment import recorder\n"
         "from nnrun.records import RunDirectory\n"
         "def hang(*_):\n"
         "    open('saving', 'w').close()\n"
