@@ -15,7 +15,7 @@ from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.data.tables.read_table import ReadTable
+    from nnrun.data.files.read_table import ReadTable
     from nnrun.experiment.init.table_spec import InitialSpec
     from nnrun.experiment.init.target import TaskName
 
@@ -158,8 +158,8 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
 
 
 def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
+    from nnrun.data.files.open_file import refuse_workbook
     from nnrun.data.summaries.describe_file import read_file
-    from nnrun.data.tables.open_file import refuse_workbook
     from nnrun.experiment.init.folder_spec import initial_spec_of_folder
     from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
     from nnrun.experiment.init.target import require_target

@@ -18,9 +18,9 @@ from nnrun.data.archives.download import (
     find,
     is_published,
 )
+from nnrun.data.files.open_file import refuse_workbook
 from nnrun.data.sources import load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
-from nnrun.data.tables.open_file import refuse_workbook
 from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import UsageError
 from nnrun.spec import schema

@@ -21,11 +21,11 @@ from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend
-from nnrun.training.backends.native_library import THIS_CPU, load_library
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
+from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 

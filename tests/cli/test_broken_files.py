@@ -268,7 +268,7 @@ def test_a_broken_file_is_refused(
     empty_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nnrun.data.tables.open_file._UNSUSPICIOUS", 2**20)
+    monkeypatch.setattr("nnrun.data.files.open_file._UNSUSPICIOUS", 2**20)
     code = main(refused(broken, tmp_path))
     out, err = capsys.readouterr()
     lines = err.replace(f"{tmp_path}/", "").strip().split("\n")

@@ -16,9 +16,10 @@ from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import NativeBackend
-from nnrun.training.backends.native_library import THIS_CPU, cxx_compiler, load_library
+from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     CPU,

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.summaries.describe_file import read_file
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init.likely_target import require_candidates
 
 

@@ -14,7 +14,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
-from nnrun.training.backends.native_library import cxx_compiler
+from nnrun.training.compiler import cxx_compiler
 
 ROWS = 12
 LOSSES: list[tuple[Any, str, int]] = [

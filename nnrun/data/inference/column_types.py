@@ -26,11 +26,11 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.inference.dates import guess_dates, is_ambiguous
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, as_categories, number_column
-from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
 from nnrun.data.value_names import (
     code_among,
     in_digits,

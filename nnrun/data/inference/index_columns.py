@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from nnrun.data.tables.column_builder import Raw, RawNumbers
+from nnrun.data.files.columns import Raw, RawNumbers
 
 _FEWEST_ROWS: Final = 10
 _BY_NAME: Final = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnrun.data.dataset import Array
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.table import CategoryColumn, NumberColumn, as_categories
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.data.value_names import TRUTH, in_order, number_name
 from nnrun.errors import DataError
 from nnrun.spec.dataset_facts import Task

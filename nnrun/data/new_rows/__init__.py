@@ -1,4 +1,4 @@
 """Rows without targets, to be predicted, in batches: where they come from, and what makes inputs of them.
 
-May import `tables`, `archives`, `preprocess` and the modules of `data` itself.
+May import `files`, `archives`, `preprocess` and the modules of `data` itself.
 """

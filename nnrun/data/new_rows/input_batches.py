@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import RawInputs
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.row_reader import ColumnBatch, RowReader, separators_message
 from nnrun.data.new_rows.header import say_unused
 from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, Unreadable, value_rows
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.row_reader import ColumnBatch, RowReader, separators_message
 from nnrun.errors import DataError
 
 MOST_ROWS = 4096
@@ -170,7 +170,7 @@ def _batches_of(source: RowSource, decoder: RowDecoder) -> Iterator[InputBatch]:
             with Archive(source.path) as archive:
                 yield from decoder.of_archive(archive)
         case "parquet":
-            from nnrun.data.tables.parquet_reader import ParquetReader
+            from nnrun.data.files.parquet_reader import ParquetReader
 
             assert source.path is not None, "its end is read first, so it is a file"
             yield from decoder.of_columns(ParquetReader(source.path, most * _BATCHES_OF_A_FILE))

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
+from nnrun.data.files.csv_reader import MISSING, CsvReader
+from nnrun.data.files.jsonl_reader import numbers_of
+from nnrun.data.files.row_reader import Numbers, RowReader, Texts
+from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of
 from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_batches
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
-from nnrun.data.tables.csv_reader import MISSING, CsvReader
-from nnrun.data.tables.jsonl_reader import numbers_of
-from nnrun.data.tables.row_reader import Numbers, RowReader, Texts
-from nnrun.data.tables.utf8 import is_utf8
 from nnrun.data.value_names import (
     EXACT,
     TRUTH,

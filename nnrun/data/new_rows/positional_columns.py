@@ -11,6 +11,9 @@ import numpy as np
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.files.columns import is_wide
+from nnrun.data.files.csv_reader import CsvReader, names_by_position
+from nnrun.data.files.row_reader import Numbers, RowReader, Texts
 from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of
 from nnrun.data.new_rows.input_batches import (
@@ -23,9 +26,6 @@ from nnrun.data.new_rows.input_batches import (
 )
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.table import exact_number
-from nnrun.data.tables.column_builder import is_wide
-from nnrun.data.tables.csv_reader import CsvReader, names_by_position
-from nnrun.data.tables.row_reader import Numbers, RowReader, Texts
 from nnrun.errors import DataError, printable
 from nnrun.spec.wording import counted
 

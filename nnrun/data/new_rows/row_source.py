@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from nnrun.data.tables.open_file import GZIP, MAX_LINE, Opened, opened, whole_lines
-from nnrun.data.tables.utf8 import BOM, is_utf8
+from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, whole_lines
+from nnrun.data.files.utf8 import BOM, is_utf8
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.wording import listing
 

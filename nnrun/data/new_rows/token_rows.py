@@ -12,6 +12,9 @@ from nnrun.data.archives.download import IMDB, REUTERS
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.archives.token_pickle import MAX_TOKEN
 from nnrun.data.dataset import TokenRows
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.row_reader import RowReader, Texts
+from nnrun.data.files.utf8 import is_utf8
 from nnrun.data.new_rows.header import listed_names, say_unused
 from nnrun.data.new_rows.input_batches import (
     InputBatch,
@@ -22,9 +25,6 @@ from nnrun.data.new_rows.input_batches import (
     rows_at_once,
 )
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.row_reader import RowReader, Texts
-from nnrun.data.tables.utf8 import is_utf8
 from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
 from nnrun.errors import DataError, UsageError
 from nnrun.spec.wording import counted

@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.files.missing_marks import marks_sentence, missing_marks
+from nnrun.data.files.open_file import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.read_table import ReadTable, read_table
+from nnrun.data.files.row_reader import RowReader
 from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
@@ -17,10 +21,6 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
-from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
-from nnrun.data.tables.open_file import refuse_what_is_no_file, sha256_of
-from nnrun.data.tables.read_table import ReadTable, read_table
-from nnrun.data.tables.row_reader import RowReader
 from nnrun.data.value_names import number_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -121,17 +121,17 @@ def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
     refuse_what_is_no_file(path, spec.kind)
     match spec:
         case schema.Csv():
-            from nnrun.data.tables.csv_reader import CsvReader
+            from nnrun.data.files.csv_reader import CsvReader
 
             return CsvReader(
                 path, spec.delimiter, spec.missing, header=spec.header, spellings=Spellings.of(spec)
             )
         case schema.Jsonl():
-            from nnrun.data.tables.jsonl_reader import JsonlReader
+            from nnrun.data.files.jsonl_reader import JsonlReader
 
             return JsonlReader(path, spec.missing)
         case _:
-            from nnrun.data.tables.parquet_reader import ParquetReader
+            from nnrun.data.files.parquet_reader import ParquetReader
 
             return ParquetReader(path)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.files.open_file import MAX_LINE, shown_path
+from nnrun.data.files.utf8 import BOM
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import Table, TextColumn
-from nnrun.data.tables.open_file import MAX_LINE, shown_path
-from nnrun.data.tables.utf8 import BOM
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from nnrun.data.files.csv_guess import guess_spelling, lacks_header
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.open_file import refuse_what_is_no_file, refuse_workbook, sha256_of
+from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.inference.number_guess import guess_numbers
 from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import column_document, row_values
 from nnrun.data.table import CategoryColumn
-from nnrun.data.tables.csv_guess import guess_spelling, lacks_header
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.open_file import refuse_what_is_no_file, refuse_workbook, sha256_of
-from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.wording import counted, quoted

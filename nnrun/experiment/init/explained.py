@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.table import NumberColumn
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init.leaks import scaled
 
 _MOST_ROWS: Final = 2_000

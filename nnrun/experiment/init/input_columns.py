@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import copies_among, leak_of

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
-from nnrun.data.tables.read_table import ReadTable
 
 _ROWS_OF_A_VALUE: Final = 10
 _EXCEPTIONS: Final = 0.01  # of the rows outside the largest class

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError
 from nnrun.experiment.init import names, target_names, value_patterns
 from nnrun.experiment.init.explained import explained

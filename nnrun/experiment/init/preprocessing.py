@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init.target import TaskName
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow

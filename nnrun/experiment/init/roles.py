@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import CategoryColumn, NumberColumn
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init import names
 
 

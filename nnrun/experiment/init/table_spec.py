@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from nnrun.data.files.missing_marks import marks_sentence, missing_marks
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.summaries.describe_file import kind_of_file, read_file
 from nnrun.data.table import NumberColumn
-from nnrun.data.tables.missing_marks import marks_sentence, missing_marks
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.input_columns import Inputs, choose_inputs, group_of
 from nnrun.experiment.init.likely_target import unable_by_name

@@ -6,10 +6,10 @@ from typing import Final, Literal
 
 import numpy as np
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import NumberColumn
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.roles import is_dummy, whole_numbers

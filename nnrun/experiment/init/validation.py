@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
-from nnrun.data.tables.read_table import ReadTable
 from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.data import SourceFile
-from nnrun.data.tables.open_file import sha256_of
+from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, UsageError
 from nnrun.records import RunDirectory
 from nnrun.spec import schema

@@ -14,8 +14,8 @@ from nnrun.spec import schema
 from nnrun.training.backends.backend import Backend
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, pays, unknown_in
-from nnrun.training.backends.native_library import NotCompiledError, begin_loading
 from nnrun.training.engine import Engine
+from nnrun.training.native_library import NotCompiledError, begin_loading
 from nnrun.training.problem import TrainingProblem
 
 Policy = Literal["auto", "on", "off", "recorded"]

@@ -23,7 +23,8 @@ from nnrun.spec import schema
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
-from nnrun.training.backends.native_library import cxx_compiler, load_library
+from nnrun.training.compiler import cxx_compiler
+from nnrun.training.native_library import load_library
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState
@@ -112,7 +113,7 @@ class NativeBackend:
 
     Args:
         problem: what is learned.
-        library: from `nnrun.training.backends.native_library`.
+        library: from `nnrun.training.native_library`.
     """
 
     compiled: ClassVar[bool] = True

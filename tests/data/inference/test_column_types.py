@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnrun.data.files.columns import RawNumbers, RawTexts
 from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn
-from nnrun.data.tables.column_builder import RawNumbers, RawTexts
 from nnrun.spec.schema import ColumnType
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nnrun.data.files import open_file
 from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, Unreadable, source_of, value_rows
-from nnrun.data.tables import open_file
 from nnrun.errors import DataError, UsageError
 
 

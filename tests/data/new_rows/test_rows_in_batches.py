@@ -11,15 +11,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nnrun.data.files import csv_reader
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.open_file import Opened
 from nnrun.data.new_rows import input_batches as module
 from nnrun.data.new_rows.input_batches import InputBatch, RowDecoder, input_batches
 from nnrun.data.new_rows.named_columns import NamedColumn, NamedColumnDecoder
 from nnrun.data.new_rows.positional_columns import PositionalDecoder
 from nnrun.data.new_rows.row_source import RowSource
 from nnrun.data.table import CategoryColumn, NumberColumn, Table
-from nnrun.data.tables import csv_reader
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.open_file import Opened
 
 FIELDS = [
     *("1", "-2.5", "1e400", "007", " 8 ", "1_000", "-99", "-99.0", "0x10", "inf", "nan", "NA", "", " "),

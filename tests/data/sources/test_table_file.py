@@ -302,7 +302,7 @@ def test_a_large_file_is_not_read_to_the_end_by_a_smoke_run(
 ) -> None:
     monkeypatch.setattr("nnrun.data.sources.table_file._LARGE_FILE", 100)
     monkeypatch.setattr("nnrun.data.sources.table_file._SMOKE_ROWS", 10)
-    monkeypatch.setattr("nnrun.data.tables.csv_reader.BLOCK_BYTES", 64)
+    monkeypatch.setattr("nnrun.data.files.csv_reader.BLOCK_BYTES", 64)
     path = write(tmp_path / "t.csv", [{"a": i, "y": i % 2} for i in range(1000)])
     path.write_text(path.read_text() + "broken,at,the end\n")
     assert 10 <= len(load_dataset(schema.Csv(path=str(path), target=["y"]), smoke=True).train) < 40
@@ -358,7 +358,7 @@ def test_lines_of_json(tmp_path: Path) -> None:
 
 
 def test_json_without_types_of_one_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.data.tables.jsonl_reader.BLOCK_BYTES", 64)
+    monkeypatch.setattr("nnrun.data.files.jsonl_reader.BLOCK_BYTES", 64)
     rows = [{"a": 3 if i % 2 else "x", "b": str(i % 3), "c": bool(i % 2), "y": i} for i in range(30)]
     columns = inputs(load_dataset(as_json(tmp_path / "t.jsonl", rows))).by_name
     levels = {name: getattr(column, "levels", None) for name, column in columns.items()}
@@ -381,7 +381,7 @@ def test_json_without_types_of_one_kind(tmp_path: Path, monkeypatch: pytest.Monk
 def test_json_numbers_with_a_few_texts_are_never_a_category_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, mark: str, text: str
 ) -> None:
-    monkeypatch.setattr("nnrun.data.tables.jsonl_reader.BLOCK_BYTES", block)
+    monkeypatch.setattr("nnrun.data.files.jsonl_reader.BLOCK_BYTES", block)
     rows = [{"a": mark if i in (3, 17) else i % 4, "y": i} for i in range(20)]
     spec = as_json(tmp_path / "t.jsonl", rows)
     for _ in range(2):  # read, then kept
@@ -406,7 +406,7 @@ def without_nulls(path: Path, rows: Sequence[Mapping[str, Any]]) -> schema.Jsonl
 def test_a_key_that_a_line_of_json_lacks_stands_for_a_missing_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("nnrun.data.tables.jsonl_reader.BLOCK_BYTES", block)
+    monkeypatch.setattr("nnrun.data.files.jsonl_reader.BLOCK_BYTES", block)
     rows = [
         {"a": i / 2, "b": "xyz"[i % 3] if i % 4 != 3 else None, "y": i, "late": i if i > 20 else None}
         | ({"a": None} if i % 5 == 3 else {})
@@ -419,7 +419,7 @@ def test_a_key_that_a_line_of_json_lacks_stands_for_a_missing_value(
 
 
 def test_keys_of_json_that_are_data_are_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnrun.data.tables.jsonl_reader.MOST_KEYS", 20)
+    monkeypatch.setattr("nnrun.data.files.jsonl_reader.MOST_KEYS", 20)
     rows = [{f"user {i}": 1, "y": i} for i in range(30)]
     with pytest.raises(DataError, match=r"t\.jsonl, line 20 brings the different keys .* to more than 20\."):
         load_dataset(without_nulls(tmp_path / "t.jsonl", rows))
@@ -437,7 +437,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_parquet_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("nnrun.data.tables.parquet_reader._BATCH_ROWS", 7)
+    monkeypatch.setattr("nnrun.data.files.parquet_reader._BATCH_ROWS", 7)
     import datetime
 
     n = range(30)

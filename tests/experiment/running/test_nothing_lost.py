@@ -24,7 +24,7 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.eager import EagerBackend
-from nnrun.training.backends.native_library import cxx_compiler
+from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
 from tests.support.runs_on_disk import write_record

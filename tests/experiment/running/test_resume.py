@@ -24,7 +24,7 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, member_type_of
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
-from nnrun.training.backends.native_library import cxx_compiler
+from nnrun.training.compiler import cxx_compiler
 from nnrun.training.device import exact_on
 from nnrun.training.loop import EpochRecord
 from tests.support.runs_on_disk import write_record

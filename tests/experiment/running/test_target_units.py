@@ -20,7 +20,7 @@ from nnrun.records import find_run
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
-from nnrun.training.backends.native_library import cxx_compiler
+from nnrun.training.compiler import cxx_compiler
 from tests.support.small_experiments import spec_text
 
 ROWS = 60

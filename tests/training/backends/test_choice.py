@@ -19,7 +19,8 @@ from nnrun.training.backends.choice import (
 )
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import WORTH_STEPS, NativeBackend
-from nnrun.training.backends.native_library import NotCompiledError, cxx_compiler
+from nnrun.training.compiler import cxx_compiler
+from nnrun.training.native_library import NotCompiledError
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import first_weights, make_problem
 

@@ -15,7 +15,7 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeBackend
-from nnrun.training.backends.native_library import SOURCE
+from nnrun.training.native_library import SOURCE
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import (
     ACTIVATIONS,

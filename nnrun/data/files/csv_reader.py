@@ -20,11 +20,11 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files.csv_columns import CsvColumns
+from nnrun.data.files.open_file import MAX_LINE, Opened, opened, whole_lines
+from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.files.utf8 import NEWLINE, is_utf8, refuse_what_is_no_text
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.tables.csv_columns import CsvColumns
-from nnrun.data.tables.open_file import MAX_LINE, Opened, opened, whole_lines
-from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
-from nnrun.data.tables.utf8 import NEWLINE, is_utf8, refuse_what_is_no_text
 from nnrun.data.value_names import number_of
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType

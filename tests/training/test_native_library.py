@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.training.backends import native_library
-from nnrun.training.backends.native_library import (
-    NotCompiledError,
-    cxx_compiler,
-    library_path,
-    load_library,
-)
+from nnrun.training import native_library
+from nnrun.training.compiler import cxx_compiler
+from nnrun.training.native_library import NotCompiledError, library_path, load_library
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 SMALL = 'extern "C" int answer() { return %s; }\n'
@@ -222,7 +218,7 @@ def test_a_long_wait_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 _HANGS = """
 import os, signal, sys, threading, time
-from nnrun.training.backends import native_library
+from nnrun.training import native_library
 native_library.begin_loading()
 while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)

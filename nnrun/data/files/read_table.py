@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from nnrun.data.files.columns import RawNumbers, TableBuilder
+from nnrun.data.files.row_reader import LineNumbers, RowReader, separators_message
+from nnrun.data.files.table_cache import CachedTable, cached_or_read
 from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
 from nnrun.data.table import Table
-from nnrun.data.tables.column_builder import RawNumbers, TableBuilder
-from nnrun.data.tables.row_reader import LineNumbers, RowReader, separators_message
-from nnrun.data.tables.table_cache import CachedTable, cached_or_read
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted, listing, quoted

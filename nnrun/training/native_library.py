@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -25,8 +24,9 @@ from pathlib import Path
 from nnrun.cache_folder import cache_dir, distrust, private_folder
 from nnrun.errors import NnrunError
 from nnrun.interrupts import stopping_at_once
+from nnrun.training.compiler import cxx_compiler
 
-SOURCE = Path(__file__).parent / "cpp" / "steps.cpp"
+SOURCE = Path(__file__).parent / "backends" / "cpp" / "steps.cpp"
 
 _FLAGS = (
     "-std=c++17",
@@ -52,12 +52,6 @@ class NotCompiledError(NnrunError):
 
 
 _ONE_AT_A_TIME = threading.Lock()
-
-
-def cxx_compiler() -> str | None:
-    """The path of this machine's C++ compiler, CXX first; None where there is none."""
-    wanted = (os.environ.get("CXX"), "c++", "g++", "clang++")
-    return next((path for name in wanted if name and (path := shutil.which(name))), None)
 
 
 def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU) -> ctypes.CDLL:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from nnrun.data.files.columns import RawTexts, TableBuilder
+from nnrun.data.files.csv_reader import MISSING, CsvReader, names_by_position
+from nnrun.data.files.row_reader import ColumnBatch, Texts
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings
-from nnrun.data.tables.column_builder import RawTexts, TableBuilder
-from nnrun.data.tables.csv_reader import MISSING, CsvReader, names_by_position
-from nnrun.data.tables.row_reader import ColumnBatch, Texts
 
 _ROWS_OF_HEADER_GUESS: Final = 200
 _MOSTLY: Final = 0.8

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from nnrun.data.files.key_cache import cached_or_found
+from nnrun.data.files.open_file import opened, shown_path, whole_lines
+from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.files.utf8 import refuse_what_is_no_text
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.tables.key_cache import cached_or_found
-from nnrun.data.tables.open_file import opened, shown_path, whole_lines
-from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
-from nnrun.data.tables.utf8 import refuse_what_is_no_text
 from nnrun.data.value_names import EXACT, text_name, written_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.data.tables.row_reader import Numbers, Texts
+from nnrun.data.files.row_reader import Numbers, Texts
 from nnrun.data.value_names import EXACT, may_be_code, wide_whole_number
 
 

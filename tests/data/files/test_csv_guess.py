@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from nnrun.data.files.csv_guess import lacks_header
 from nnrun.data.summaries.describe_file import read_file
-from nnrun.data.tables.csv_guess import lacks_header
 
 PLAIN = "a,b\n" + "".join(f"{i * 7 % 11},{i / 4}\n" for i in range(30))
 

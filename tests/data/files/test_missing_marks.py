@@ -8,8 +8,8 @@ import pytest
 
 from nnrun.cli import main
 from nnrun.data import load_dataset
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.missing_marks import missing_marks
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.missing_marks import missing_marks
 from nnrun.errors import DataError
 from nnrun.spec import schema
 

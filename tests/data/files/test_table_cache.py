@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnrun.data.files import columns, csv_reader, key_cache
+from nnrun.data.files.csv_reader import CsvReader
+from nnrun.data.files.jsonl_reader import JsonlReader
+from nnrun.data.files.open_file import sha256_of
+from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.table import CategoryColumn, NumberColumn
-from nnrun.data.tables import column_builder, csv_reader, key_cache
-from nnrun.data.tables.csv_reader import CsvReader
-from nnrun.data.tables.jsonl_reader import JsonlReader
-from nnrun.data.tables.open_file import sha256_of
-from nnrun.data.tables.read_table import ReadTable, read_table
 
 N = 400
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
-    monkeypatch.setattr(column_builder, "LARGE", 500)
+    monkeypatch.setattr(columns, "LARGE", 500)
     monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 1000)
 
 
@@ -70,7 +70,7 @@ def test_another_file_or_another_way_to_read_is_another_entry(path: Path, empty_
 
 
 def test_a_small_table_is_not_kept(path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(column_builder, "LARGE", 10_000)
+    monkeypatch.setattr(columns, "LARGE", 10_000)
     numbers = read(path).columns["a"].column
     assert isinstance(numbers, NumberColumn)
     assert np.array_equal(numbers.values, np.arange(N) / 4)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nnrun.data.tables.utf8 import BOM, ends_with_carriage_return, refuse_wide, with_newlines
+from nnrun.data.files.utf8 import BOM, ends_with_carriage_return, refuse_wide, with_newlines
 from nnrun.errors import DataError, printable
 from nnrun.spec.wording import nearest, quoted
 

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from nnrun.data.files.open_file import shown_path
+from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.tables.open_file import shown_path
-from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.value_names import EXACT, written_name
 from nnrun.errors import DataError, printable
 from nnrun.spec.schema import ColumnType

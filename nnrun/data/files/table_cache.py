@@ -18,8 +18,8 @@ import numpy as np
 
 from nnrun.cache_folder import cache_dir
 from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
-from nnrun.data.tables.column_builder import Raw, RawNumbers, RawTexts
-from nnrun.data.tables.row_reader import LineNumbers
+from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
+from nnrun.data.files.row_reader import LineNumbers
 
 _VERSION = 5
 _TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nnrun.data.files import columns, csv_reader
+from nnrun.data.files.csv_reader import MISSING, CsvReader
+from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.table import CategoryColumn, NumberColumn
-from nnrun.data.tables import column_builder, csv_reader
-from nnrun.data.tables.csv_reader import MISSING, CsvReader
-from nnrun.data.tables.read_table import ReadTable, read_table
 from nnrun.errors import DataError
 from nnrun.spec.schema import ColumnType
 
@@ -187,7 +187,7 @@ def test_a_written_table_reads_back(
 
 def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 40)
-    monkeypatch.setattr("nnrun.data.tables.read_table._SECONDS_BETWEEN_MESSAGES", 0.0)
+    monkeypatch.setattr("nnrun.data.files.read_table._SECONDS_BETWEEN_MESSAGES", 0.0)
     path = written(tmp_path, "a,b\n" + "1,2\n" * 50)
     reader = CsvReader(path)
     said: list[str] = []
@@ -222,7 +222,7 @@ def test_lines_of_delimiters_are_counted_in_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     """Also where the table comes from the cache."""
-    monkeypatch.setattr(column_builder, "LARGE", 1 if large else 1 << 20)
+    monkeypatch.setattr(columns, "LARGE", 1 if large else 1 << 20)
     path = written(tmp_path, "a,b\n1,x\n,\n\n2,y\n,\n,\n")
     for _ in range(2):
         told: list[str] = []

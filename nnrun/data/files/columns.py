@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.tables.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.value_names import EXACT, in_order, text_name
 
 LARGE: Final = 50_000_000

@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 
-from nnrun.data.tables.row_reader import RowReader, Texts
+from nnrun.data.files.row_reader import RowReader, Texts
 from nnrun.data.value_names import text_name
 from nnrun.spec.wording import counted, listing, quoted
 
