@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.data import Dataset
+from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining
@@ -252,7 +253,7 @@ def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
     parts = [
         dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
-        hashlib.sha256(Path(given).read_bytes()).hexdigest() if given else None,
+        sha256_of(Path(given)) if given else None,
         smoke,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
