@@ -41,7 +41,6 @@ from nnrun.records import (
     SweepDirectory,
     SweepRecord,
     TrialRecord,
-    is_finite,
     now,
     open_sweep,
     refuse_unwritable,
@@ -282,8 +281,7 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
     trial.run, trial.status = run_id, found.status or "failed"
     trial.seconds, trial.error = found.training_seconds, found.error
     if trial.status == "completed":
-        score = found.best.get(monitor)
-        trial.score, trial.epoch = (score if is_finite(score) else None), found.best_epoch
+        trial.score, trial.epoch = found.best.get(monitor), found.best_epoch
         if trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
