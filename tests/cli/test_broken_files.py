@@ -204,6 +204,8 @@ BROKEN = [
     Broken("jsonl_key_twice", jsonl('{"a": 1, "y": 0}', '{"a": 1, "a": 2, "y": 1}')),
     Broken("jsonl_no_json", jsonl('{"a": 1, "y": 0}', "{'a': 1, 'y': 0}")),
     Broken("jsonl_blank", jsonl("", "")),
+    Broken("jsonl_half_a_character", jsonl('{"a": "b", "y": 0}', r'{"a": "\ud83d", "y": 1}')),
+    Broken("jsonl_half_a_character_in_a_key", jsonl('{"a": 1, "y": 0}', r'{"a\ude00": 1, "y": 1}')),
     Broken("jsonl_infinity", jsonl('{"a": 1, "y": 0}', '{"a": Infinity, "y": 1}')),
     Broken("texts_one_class", texts({"pos/1.txt": b"good", "neg/readme.md": b"x"})),
     Broken("texts_none", texts({"pos/1.md": b"good", "neg/1.md": b"bad"})),
