@@ -29,7 +29,7 @@ _MOST_COUNTED: Final = 1_000_000
 def column_document(column: Column) -> dict[str, Any]:
     """Name, type, rows without a value; then range and mean of numbers, or the most frequent values."""
     missing = column.missing
-    document: dict[str, Any] = {"name": column.name, "type": type_of(column), "missing": int(missing.sum())}
+    document: dict[str, Any] = {"name": column.name, "type": kind_of(column), "missing": int(missing.sum())}
     if isinstance(column, NumberColumn):
         present = column.values[~missing]
         few = len(present) <= _MOST_COUNTED
@@ -69,11 +69,6 @@ def counts_of_values(column: Column) -> dict[str, int]:
     present = column.values[~column.missing]
     texts, counts = np.unique(present.astype(str), return_counts=True)
     return {str(text): int(n) for text, n in zip(texts, counts, strict=True)}
-
-
-def type_of(column: Column) -> str:
-    """`number`, `category`, `date` or `text`."""
-    return kind_of(column)
 
 
 def cell(column: Column, row: int) -> float | str | None:
