@@ -217,8 +217,9 @@ class CsvReader:
             else:
                 fields = []
         except csv.Error as error:
+            what = "the header" if self.header and self._reports is None else "the first row"
             raise DataError(
-                f"{self.name}, line {self._first_line + before}: the header is not a valid CSV row: "
+                f"{self.name}, line {self._first_line + before}: {what} is not a valid CSV row: "
                 f"{printable(str(error))} (is a quote closed?)."
             ) from None
         self._first_line += before

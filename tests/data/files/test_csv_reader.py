@@ -253,3 +253,11 @@ def test_what_stands_before_the_header(before: str, sentence: str, tmp_path: Pat
     with pytest.raises(DataError) as error:
         read(written(tmp_path, before + "a,b,y\n1,2,3\n"))
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(("header", "what"), [(True, "the header"), (False, "the first row")])
+def test_a_first_row_is_called_a_header_where_it_is_one(header: bool, what: str, tmp_path: Path) -> None:
+    path = written(tmp_path, '"a"b,2\n1,2\n')
+    with pytest.raises(DataError) as caught:
+        CsvReader(path, header=header)
+    assert str(caught.value).startswith(f"{path}, line 1: {what} is not a valid CSV row: ")

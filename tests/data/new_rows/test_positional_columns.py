@@ -80,7 +80,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ),
         ("a,b,c,a\n1,2,3,4\n", NAMES, "names a more than once"),
         ("x,y\n1,2\n", None, "has 2 columns, but the network takes 3"),
-        ('"a"b,2\n1,2,3\n', NAMES, "line 1: the header is not a valid CSV row"),
+        ('"a"b,2\n1,2,3\n', NAMES, "line 1: the first row is not a valid CSV row"),
         ("", NAMES, "holds no rows"),
         ("a,b,c\n", NAMES, "holds no rows"),
     ],
