@@ -141,6 +141,7 @@ class CsvReader:
         self._stream = stream
         self._reports = reports
         self._should = "its first line has"
+        self._labels: Sequence[str] = ()
         self.missing: Sequence[str] = MISSING if missing is None else ("", *missing)
         self.header = header
         self.spellings = spellings or Spellings()
@@ -178,16 +179,24 @@ class CsvReader:
             file.newlines = True
             yield file
 
-    def named(self, names: Sequence[str], *, header: bool, should: str = "its first line has") -> CsvReader:
+    def named(
+        self,
+        names: Sequence[str],
+        *,
+        header: bool,
+        should: str = "its first line has",
+        labels: Sequence[str] = (),
+    ) -> CsvReader:
         """The same rows with other names of the columns.
 
         Args:
             names: one of each column.
             header: whether the first row is a line of names and no row.
             should: says before the number of columns why a row must have so many.
+            labels: what messages on bad rows call the columns; default: by their names.
         """
         reader = copy.copy(self)
-        reader.names, reader._should = tuple(names), should
+        reader.names, reader._should, reader._labels = tuple(names), should, labels
         reader._header_lines = self._header_lines if header else 0
         return reader
 
@@ -435,7 +444,8 @@ class CsvReader:
         if not is_utf8(row):
             wrong = next((place for place in used if not is_utf8(fields[place])), None)
             if wrong is not None:
-                return row, f"is not UTF-8 in column {quoted(self.names[wrong])}"
+                label = self._labels[wrong] if self._labels else quoted(self.names[wrong])
+                return row, f"is not UTF-8 in column {label}"
             row = row.decode("utf-8", "replace").encode()
         return row if row.endswith(b"\n") else row + b"\n", None
 

@@ -73,7 +73,8 @@ class PositionalDecoder:
         if not is_row:
             self._take_for_names(header, reader.name)
         names = names_by_position(self.features)
-        reader = reader.named(names, header=not is_row, should="the network takes")
+        labels = list(map(printable, self._column_names()))
+        reader = reader.named(names, header=not is_row, should="the network takes", labels=labels)
         return self._of_places(reader, names)
 
     def _take_for_names(self, header: Sequence[str], where: str) -> None:

@@ -124,6 +124,15 @@ def test_without_a_line_of_names_positions_are_told() -> None:
     assert reason("1,2\n") == "row 0 (line 1) has 2 fields; the network takes 3"
 
 
+@pytest.mark.parametrize(("names", "column"), [(None, "2 (from 0)"), (NAMES, "c")])
+def test_bytes_that_are_no_text_are_told_by_what_the_columns_are_called(
+    names: tuple[str, ...] | None, column: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"1,2,3\n4,5,\xe9\n")
+    (batch,) = input_batches(source_of(tmp_path / "rows.csv"), PositionalDecoder(3, names))
+    assert list(map(str, batch.bad)) == [f"row 1 (line 2) is not UTF-8 in column {column}"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
