@@ -33,6 +33,7 @@ from nnrun.spec.wording import counted, quoted
 BLOCK_BYTES: Final = 16 * 2**20
 _HEAD_BYTES: Final = 2**20
 _REPORTING_BLOCK_BYTES: Final = 2**20
+_LONGEST_NAME: Final = 128 * 2**10  # characters of a field of the header
 _LONGEST_QUOTE: Final = 8 * 2**20  # bytes of a reported row whose quote is never closed
 
 # What pandas takes for missing (pandas.read_csv, `na_values`).
@@ -217,16 +218,18 @@ class CsvReader:
         lines = (line.decode("utf-8", "surrogateescape") for line in _split_at_newlines(text))
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         before, self._separators = 0, 0
+        is_header = self.header and self._reports is None  # else it may be a row
         try:
-            for fields in reader:
-                if fields and (self._reports is None or not _only_separators(fields)):
-                    break
-                before = reader.line_num
-                self._separators += bool(fields)
-            else:
-                fields = []
+            with _longest_field(_LONGEST_NAME if is_header else MAX_LINE):
+                for fields in reader:
+                    if fields and (self._reports is None or not _only_separators(fields)):
+                        break
+                    before = reader.line_num
+                    self._separators += bool(fields)
+                else:
+                    fields = []
         except csv.Error as error:
-            what = "the header" if self.header and self._reports is None else "the first row"
+            what = "the header" if is_header else "the first row"
             raise DataError(
                 f"{self.name}, line {self._first_line + before}: {what} is not a valid CSV row: "
                 f"{printable(str(error))} (is a quote closed?)."
@@ -396,7 +399,7 @@ class CsvReader:
             lines.append(first)
             rows.append(row if problem is None else self._empty_row)
 
-        with _long_fields():
+        with _longest_field(MAX_LINE):
             while True:
                 problem: str | None = None
                 try:
@@ -557,9 +560,9 @@ def _split_at_newlines(data: bytes) -> list[bytes]:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Python's csv module refuses fields of more than 128 KiB unless told."""
-    before = csv.field_size_limit(MAX_LINE)
+def _longest_field(characters: int) -> Iterator[None]:
+    """Have Python's csv module refuse fields that are longer; by itself it refuses those of 128 KiB."""
+    before = csv.field_size_limit(characters)
     try:
         yield
     finally:

@@ -137,6 +137,13 @@ def test_long_fields_are_read(tmp_path: Path) -> None:
     assert csv.field_size_limit() == before
 
 
+def test_long_fields_of_a_first_row_that_is_no_header_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, f"1,{'x' * 200_000}\n2,y\n3,z\n")
+    reader = CsvReader(path, header=False)
+    file = read_table(reader, "0" * 64, {"path": str(path)}, reader.names, {})
+    assert values(file, "c1") == ["x" * 200_000, "y", "z"]
+
+
 @pytest.mark.parametrize("size", [8, 16, 40, 1000])
 @pytest.mark.parametrize("quoted", [False, True])
 def test_blocks_end_where_rows_do(
