@@ -8,6 +8,7 @@ from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
 from nnrun.errors import one_line
+from nnrun.spec.wording import counted
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -136,8 +137,7 @@ def file_text(document: dict[str, Any]) -> str:
     """A file of rows: its columns, and warnings about them."""
     source, columns = document["source"], document["columns"]
     head = (
-        f"{document['name']}: {document['rows']:,} row{'' if document['rows'] == 1 else 's'}, "
-        f"{len(columns):,} column{'' if len(columns) == 1 else 's'}"
+        f"{document['name']}: {counted(document['rows'], 'row')}, {counted(len(columns), 'column')}"
         f"{_source(document['name'], source['path'], source['sha256'])}"
     )
     parts = [head, _columns_table(columns)]
