@@ -142,7 +142,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A name from a file for a table or a figure: `printable`, and a line break as `\\n`."""
+    """A text from a file, in one line: `printable`, and a line break as `\\n`."""
     return printable(text).replace("\n", "\\n")
 
 
@@ -157,10 +157,7 @@ def _clip(line: str, at: int) -> tuple[str, str]:
     """The printable parts of `line` before and from position `at`, a long line cut to a window around it."""
     start = max(0, at - _SNIPPET_WIDTH * 2 // 3) if len(line) > _SNIPPET_WIDTH else 0
     end = start + _SNIPPET_WIDTH
-    before, after = (
-        printable(line[start:at]).replace("\n", "\\n"),
-        printable(line[at:end]).replace("\n", "\\n"),
-    )
+    before, after = one_line(line[start:at]), one_line(line[at:end])
     return (_CUT if start else "") + before, after + (_CUT if end < len(line) else "")
 
 

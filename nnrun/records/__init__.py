@@ -1,7 +1,7 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
 from nnrun.records.delete_run import delete_run, refuse_to_delete
-from nnrun.records.history import HistoryWriter, history_columns, is_finite, measures, parse_history
+from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
     BROKEN,
     LAST,
@@ -57,7 +57,6 @@ __all__ = [
     "find_runs",
     "find_sweep",
     "history_columns",
-    "is_finite",
     "list_runs",
     "list_sweeps",
     "locked",

@@ -278,13 +278,3 @@ def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:
     if held and all(isinstance(value, int) for value in held):
         return pd.Series(held, dtype="int64")
     return pd.Series([math.nan if value is None else float(value) for value in held], dtype="float64")
-
-
-def is_finite(value: object) -> bool:
-    """Whether a value is an ordinary number (and no bool)."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats, which JSON can hold
-        return False

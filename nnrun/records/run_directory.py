@@ -266,8 +266,7 @@ class RunDirectory:
 
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""
-        text = json.dumps(state, indent=2, ensure_ascii=False)
-        write_text(self._of_member(_PREPROCESSING, member), text + "\n")
+        self._write_json(_PREPROCESSING, state, member)
 
     def read_preprocessing(self, member: Member | None = None) -> dict[str, Any]:
         """What preprocessing learned from the training rows of the run, or of one fold or seed."""
@@ -340,8 +339,9 @@ class RunDirectory:
         write_text(path, text)
         return path
 
-    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        write_text(self.path / name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    def _write_json(self, name: str, document: Mapping[str, Any], member: Member | None = None) -> None:
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        write_text(self._of_member(name, member), text + "\n")
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from nnrun.errors import printable
+from nnrun.errors import one_line
 
 _LONGEST_QUOTE = 40
 
@@ -42,7 +42,7 @@ def quoted(text: str) -> str:
     """`text` in single quotes, safe to print, its middle left out where it is long."""
     if len(text) > _LONGEST_QUOTE:
         text = f"{text[: _LONGEST_QUOTE - 13]}...{text[-10:]}"
-    return "'" + printable(text).replace("\n", "\\n") + "'"
+    return f"'{one_line(text)}'"
 
 
 def counted(number: int, noun: str) -> str:

@@ -118,7 +118,7 @@ def _holdout_rows(
             )
         refuse_a_split_group("first", groups, holdout.first)
         return np.arange(holdout.first)
-    fraction = 0.2 if holdout.fraction is None else holdout.fraction
+    fraction = schema.DEFAULT_HOLDOUT_FRACTION if holdout.fraction is None else holdout.fraction
     n_validation = math.ceil(fraction * n_rows)  # as train_test_split rounds
     if n_validation >= n_rows:
         raise DataError(

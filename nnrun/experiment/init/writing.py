@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from nnrun.errors import printable
+from nnrun.errors import one_line, printable
 from nnrun.spec.writing.dump import flow
 
 _WIDTH: Final = 100
@@ -42,7 +42,7 @@ def some(names: Sequence[str]) -> str:
 
 def comment(text: str, indent: str = "") -> str:
     """A comment on one line."""
-    return f"{indent}# {printable(text)}".replace("\n", "\\n")
+    return f"{indent}# {one_line(text)}"
 
 
 def comments(text: str, indent: str) -> list[str]:

@@ -54,18 +54,18 @@ def final_of_run(
     Raises:
         UsageError: `parent` has no best epoch and no number was given.
     """
-    record = parent.read_record()
+    record, chosen = parent.read_record(), None
+    loaded = load_run_spec(parent, overrides, settings.data_dir)
     if epochs == "best" and is_overridden(overrides, "epochs"):
-        epochs = load_run_spec(parent, overrides).spec.epochs
-    chosen = chosen_epoch(parent, record) if epochs == "best" else None
-    if epochs == "best":
+        epochs = loaded.spec.epochs
+    elif epochs == "best":
+        chosen = chosen_epoch(parent, record)
         if chosen is None:
             raise UsageError(
                 f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
             )
         epochs = chosen.epoch
     smoke = settings.smoke or record.smoke
-    loaded = load_run_spec(parent, overrides, settings.data_dir)
     if not smoke:
         refuse_lost_files(loaded.spec, parent.id)
     if watched_by_schedule(loaded.spec) is not None:

@@ -1,4 +1,4 @@
-"""An epoch as one plain line."""
+"""Training as plain lines: one at its start and one for each epoch."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
-from nnrun.experiment.setup.baseline import constant_scores
+from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.model.network import build_network
@@ -121,9 +121,7 @@ def score_ensemble(
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
         for metric in build_metrics(spec.metrics, activation):
-            # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
-            wide = metric.constant != "search" or own is not None
-            dtype = torch.float64 if wide else torch.float32
+            dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
             scores |= totals.values(0)

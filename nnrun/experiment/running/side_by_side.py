@@ -28,7 +28,7 @@ from nnrun.experiment.running.job import (
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
+from nnrun.experiment.setup.groups import Group, prepare_groups, share_rows, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.smoke_spec import smoke_spec
 from nnrun.model.network import Network
@@ -106,8 +106,8 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     network = alone[0].network
     if any(group.network.weights != network.weights for group in alone):
         return None
-    same_rows = all(group.fitted[0].does_the_same_to_inputs(alone[0].fitted[0]) for group in alone)
-    if not same_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
+    own_rows = not share_rows([group.fitted[0] for group in alone])
+    if own_rows and len(specs) * len(dataset.train) * network.inputs > MOST_NUMBERS:
         return None
     group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):

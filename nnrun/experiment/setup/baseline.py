@@ -85,9 +85,7 @@ def _loss_of(head: Head, constant: Candidate, rows: TargetRows) -> float:
 
 
 def _metric_of(head: Head, metric: Metric, constant: Candidate, rows: TargetRows) -> float:
-    # A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
-    wide = metric.constant != "search" or head.scales is not None
-    dtype = torch.float64 if wide else torch.float32
+    dtype = dtype_of_outputs(metric, scaled=head.scales is not None)
     z, outputs = (
         values.to(rows.unscaled.device, dtype).expand(1, len(rows), -1)
         for values in (constant.z, constant.outputs)
@@ -95,6 +93,14 @@ def _metric_of(head: Head, metric: Metric, constant: Candidate, rows: TargetRows
     totals = MetricTotals([metric], 1)
     totals.add([0], Scored(z, outputs, rows.unscaled))
     return totals.values(0)[metric.name]
+
+
+def dtype_of_outputs(metric: Metric, *, scaled: bool) -> torch.dtype:
+    """The precision in which a metric takes outputs that no network computed.
+
+    A person's own metric gets what it gets of a network: float32, unless the targets were scaled.
+    """
+    return torch.float64 if metric.constant != "search" or scaled else torch.float32
 
 
 def _labels(targets: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What the loss of a row counts while training: its own weight, times the weight of its class."""
+"""The weight that the class of each row has while training, as `class_weight` says."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def prepare_groups(
 
 def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs) -> int:
     """What rows take that each prepares in its own way, about; 0 where all share them."""
-    if _share_rows(fitted):
+    if share_rows(fitted):
         return 0
     if not fitted[0].sparse:
         return len(fitted) * len(inputs) * fitted[0].width * 4
@@ -164,7 +164,7 @@ def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs)
     return len(fitted) * fitted[0].transform_inputs(first).nbytes * len(inputs) // len(some)
 
 
-def _share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
+def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
     """Whether the preprocessing of all does the same to the rows."""
     return all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
 
@@ -270,7 +270,7 @@ def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: 
 def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
     # Replicas share the rows where their preprocessing does the same to them.
-    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if _share_rows(fitted) else fitted)]
+    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if share_rows(fitted) else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

@@ -12,7 +12,7 @@ from nnrun.data import Dataset
 from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
-from nnrun.experiment.setup.groups import Group
+from nnrun.experiment.setup.groups import Group, share_rows
 from nnrun.experiment.setup.out_of_memory import ADVICE, free_memory, in_words
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
@@ -81,8 +81,7 @@ def estimate_memory(
         for g in groups
     ]
     # Rows that folds prepare differently are kept once for each of them.
-    shared = all(g.fitted[0].does_the_same_to_inputs(f) for g in groups for f in g.fitted)
-    copies = 1 if shared else max(len(g.members) for g in groups)
+    copies = 1 if all(share_rows(g.fitted) for g in groups) else max(len(g.members) for g in groups)
     tokens = isinstance(dataset.train.inputs, TokenRows)
     return Memory(
         reading=data * (_COPIES_WHILE_READING if tokens else 1),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.data import Dataset
+from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining
@@ -40,7 +41,6 @@ from nnrun.records import (
     SweepDirectory,
     SweepRecord,
     TrialRecord,
-    is_finite,
     now,
     open_sweep,
     refuse_unwritable,
@@ -252,7 +252,7 @@ def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
     parts = [
         dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
-        hashlib.sha256(Path(given).read_bytes()).hexdigest() if given else None,
+        sha256_of(Path(given)) if given else None,
         smoke,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -281,8 +281,7 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
     trial.run, trial.status = run_id, found.status or "failed"
     trial.seconds, trial.error = found.training_seconds, found.error
     if trial.status == "completed":
-        score = found.best.get(monitor)
-        trial.score, trial.epoch = (score if is_finite(score) else None), found.best_epoch
+        trial.score, trial.epoch = found.best.get(monitor), found.best_epoch
         if trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 

@@ -20,6 +20,7 @@ from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText,
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
+    DEFAULT_HOLDOUT_FRACTION,
     ClassIndexTargets,
     ClassLoss,
     Component,
@@ -38,8 +39,6 @@ from nnrun.spec.schema import (
     Warmup,
 )
 from nnrun.spec.wording import listing, nearest, quoted
-
-DEFAULT_HOLDOUT_FRACTION = 0.2
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ class EarlyStopping(Config):
     restore_best: bool = False
 
 
+DEFAULT_HOLDOUT_FRACTION = 0.2
+"""Of a holdout that names no rows; no default of its field, since `first` and `column` have no fraction."""
+
+
 class ValidationMethod(Component):
     """How training rows are set apart. Most train one network; those with folds one for each."""
 

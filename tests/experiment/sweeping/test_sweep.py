@@ -290,6 +290,17 @@ def test_where_all_diverge_there_is_no_best(tmp_path: Path) -> None:
     assert (made.read_record().best, made.best_spec.exists(), made.figure.exists()) == (None, False, False)
 
 
+def test_initial_weights_that_are_gone_are_named_before_the_first_trial_starts(tmp_path: Path) -> None:
+    weights = tmp_path / "start.safetensors"
+    weights.touch()
+    plan = load_sweep(write_small(tmp_path, REGRESSION, sweep={"over": OVER}, init_weights=str(weights)))
+    weights.unlink()
+    with pytest.raises(DataError) as caught:
+        run_sweep(plan, Settings("sweep", tmp_path / "runs"))
+    assert str(caught.value) == f"{weights} cannot be read: No such file or directory."
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_trial_that_its_data_do_not_suit_is_found_before_the_first_starts(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         sweep(
