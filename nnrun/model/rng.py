@@ -28,31 +28,31 @@ class BatchRng:
     """Random numbers of one batch of all replicas.
 
     Attributes:
-        keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
+        keys: for each dropout layer's path, (R,) int64 keys: one for each replica and epoch.
         first_row: where in the epoch's order the batch starts.
-        seeds: for each custom layer's position, one seed for each replica and epoch, for PyTorch's generator.
+        seeds: for each custom layer's path, one seed for each replica and epoch, for PyTorch's generator.
     """
 
-    keys: Mapping[int, Tensor]
+    keys: Mapping[str, Tensor]
     first_row: int = 0
-    seeds: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def starting_at(self, first_row: int) -> BatchRng:
         """Those of a batch of the same epoch that starts at another row of its order."""
         return replace(self, first_row=first_row)
 
-    def dense(self, position: int, x: Tensor) -> Tensor:
+    def dense(self, path: str, x: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of the shape of `x`, (R, B, ...)."""
         rows, units = x.shape[1], math.prod(x.shape[2:])
         places_BU = torch.arange(rows * units, device=x.device).view(rows, units)
         counter_BU = places_BU + self.first_row * units
-        return uniform(self.keys[position][:, None, None], counter_BU).view(x.shape)
+        return uniform(self.keys[path][:, None, None], counter_BU).view(x.shape)
 
-    def seed(self, position: int, replica: int) -> int:
+    def seed(self, path: str, replica: int) -> int:
         """The seed for what a custom layer draws in this batch of one replica."""
-        return derive_seed(self.seeds[position][replica], purpose=f"rows from {self.first_row}")
+        return derive_seed(self.seeds[path][replica], purpose=f"rows from {self.first_row}")
 
-    def sparse(self, position: int, batch: SparseBatch) -> Tensor:
+    def sparse(self, path: str, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""
         lengths = batch.row_starts.diff()
         row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
@@ -60,7 +60,7 @@ class BatchRng:
         counter = (
             (self.first_row + row % batch.rows) * batch.features + batch.columns - replica * batch.features
         )
-        return uniform(self.keys[position][replica], counter)
+        return uniform(self.keys[path][replica], counter)
 
 
 def uniform(key: Tensor, counter: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ from nnrun.data.preprocess import loss_of_digits
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.wording import counted, quoted
 
 
@@ -235,6 +237,6 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
 
 def outputs_of(spec: schema.ExperimentSpec) -> int:
     """K, the units of the last layer."""
-    last = spec.layers[-1]
+    last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units

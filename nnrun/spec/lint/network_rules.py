@@ -9,65 +9,73 @@ from dataclasses import dataclass
 from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import image_size
+from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
-from nnrun.spec.shapes import row_shape, trace
+from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, shape_text
+from nnrun.spec.shapes import row_shapes, trace
 from nnrun.spec.wording import counted
 
 
 def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Each layer takes what the one before it gives, as far as sizes are known without the data."""
-    try:
-        shapes = trace(spec.layers, row_shape(spec, facts))
-    except ShapeError as error:
-        key = (error.key,) if error.key else ()
-        text = str(error)
+    """Chains have names, sources and no circle, and each layer takes what it is given, as far as sizes are
+    known without the data."""
+    graph, problems = read_graph(spec)
+    shapes, misfits = trace(graph, row_shapes(spec, facts))
+    for problem in (*problems, *misfits):
+        text = problem.message
         if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
             size = image_size(spec.dataset.path)
             text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
-        yield Finding(("layers", error.position, spec.layers[error.position].kind, *key), text)
-    else:
-        yield from _one_row_at_the_end(spec, shapes)
+        yield Finding(problem.location, text)
+    for index in graph.outputs.values():
+        shape = shapes[index]
+        if shape is not None:
+            yield from _one_row_at_the_end(graph, index, shape)
 
 
-def _one_row_at_the_end(spec: schema.ExperimentSpec, shapes: list[Shape]) -> Iterator[Finding]:
-    last = spec.layers[-1]
-    if len(shapes) < len(spec.layers):  # only the code of a custom layer tells
+def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Finding]:
+    last, before = graph.nodes[index].layer, graph.before(index)
+    if len(shape) == 1 or not isinstance(last, schema.Dense):
         return
-    if len(shapes[-1]) == 1 or not isinstance(last, schema.Dense):
-        return
-    before = spec.layers[-2]
     instead = (
         f", or set return_sequences: false in {before.kind}"
         if isinstance(before, (schema.Lstm, schema.Gru))
         else ""
     )
     yield Finding(
-        ("layers", len(spec.layers) - 1, "dense"),
-        f"the last layer gives {shape_text(shapes[-1])} per row, and predictions are ({last.units}); "
+        (*graph.nodes[index].location, "dense"),
+        f"the last layer gives {shape_text(shape)} per row, and predictions are ({last.units}); "
         f"add flatten or global_average_pooling before it{instead}",
     )
 
 
 def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
-    first, steps = spec.layers[0], spec.preprocessing.inputs
+    graph, _ = read_graph(spec)
+    for index in graph.takers.get(INPUT, ()):
+        yield from _takes_words(spec, facts, graph, index)
+
+
+def _takes_words(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, graph: Graph, index: int
+) -> Iterator[Finding]:
+    node, steps = graph.nodes[index], spec.preprocessing.inputs
+    first, at = node.layer, (*node.location, node.layer.kind)
     padded = any(isinstance(step, schema.Pad) for step in steps)
     made = any(isinstance(step, schema.Tokens) for step in steps)
     is_table = facts.inputs == "table" and not made
     if isinstance(first, schema.Custom):  # it may be an embedding
         return
     if not isinstance(first, schema.Embedding):
-        later = any(isinstance(layer, schema.Embedding) for layer in spec.layers)  # a finding of its own
+        later = any(isinstance(layer, schema.Embedding) for layer in graph.layers)  # a finding of its own
         if padded and not is_table and not later:
             yield Finding(
-                ("layers", 0, first.kind),
-                "pad gives word indices, which are names, not amounts; begin the layers with embedding",
+                at, "pad gives word indices, which are names, not amounts; begin the layers with embedding"
             )
         return
-    at = ("layers", 0, "embedding")
     if is_table:
         name = dataset_name(spec)
         yield Finding(at, f"embedding looks up word indices, and {name} is a table of numbers; remove it")
@@ -100,18 +108,21 @@ _BOUNDED = {"sigmoid": "0 to 1", "softmax": "0 to 1", "tanh": "-1 to 1"}
 class Output:
     """The last layer, where it is dense."""
 
-    position: int
+    location: Location
     layer: schema.Dense
 
     def at(self, key: str) -> Location:
         """The location of one of its parameters."""
-        return ("layers", self.position, "dense", key)
+        return (*self.location, "dense", key)
 
 
 def output_of(spec: schema.ExperimentSpec) -> Output | None:
     """The last layer, or None where it is not dense."""
-    last = spec.layers[-1]
-    return Output(len(spec.layers) - 1, last) if isinstance(last, schema.Dense) else None
+    graph, _ = read_graph(spec)
+    for node in (graph.nodes[index] for index in graph.outputs.values()):
+        if isinstance(node.layer, schema.Dense):
+            return Output(node.location, node.layer)
+    return None
 
 
 def dataset_name(spec: schema.ExperimentSpec) -> str:
@@ -130,16 +141,17 @@ def targets_kind(spec: schema.ExperimentSpec) -> str:
 
 def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Predictions come from a dense layer."""
-    last = spec.layers[-1]
-    if not isinstance(last, schema.Dense):
+    graph, _ = read_graph(spec)
+    for node in (graph.nodes[index] for index in graph.outputs.values()):
+        last = node.layer
+        if isinstance(last, schema.Dense):
+            continue
         reason, instead = "predictions come from dense", "end the layers with a dense layer"
         if isinstance(last, schema.Dropout):
             reason = "it would drop predictions"
         if isinstance(last, schema.ActivationLayer):
             instead = f"write `activation: {last.activation}` in the dense layer before it"
-        yield Finding(
-            ("layers", len(spec.layers) - 1, last.kind), f"the last layer is {last.kind}: {reason}; {instead}"
-        )
+        yield Finding((*node.location, last.kind), f"the last layer is {last.kind}: {reason}; {instead}")
 
 
 def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -161,19 +173,20 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
 
 def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A softmax shares 1 out among its units."""
-    for position, layer in enumerate(spec.layers):
+    graph, _ = read_graph(spec)
+    for index, node in enumerate(graph.nodes):
+        layer, at = node.layer, (*node.location, "dense", "activation")
         if not isinstance(layer, schema.Dense) or layer.activation != "softmax":
             continue
-        if position < len(spec.layers) - 1:
+        if index not in graph.outputs.values():
             yield Finding(
-                ("layers", position, "dense", "activation"),
+                at,
                 "softmax in a hidden layer makes its units compete for a sum of 1; use relu there",
                 "warning",
             )
         elif layer.units == 1:
             yield Finding(
-                ("layers", position, "dense", "activation"),
-                "softmax over 1 unit is always 1; use sigmoid for two classes, linear for a number",
+                at, "softmax over 1 unit is always 1; use sigmoid for two classes, linear for a number"
             )
 
 
@@ -339,14 +352,20 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
     if output is None or output.layer.activation != "softmax" or output.layer.units <= 2:
         return
     classes = facts.classes or output.layer.units
-    try:
-        shapes = trace(spec.layers, row_shape(spec, facts))
-    except ShapeError:
-        return  # a finding of its own
-    for position, (layer, shape) in enumerate(zip(spec.layers[:-1], shapes, strict=False)):
-        if isinstance(layer, schema.Dense) and layer.units < classes and len(shape) == 1:
+    graph, _ = read_graph(spec)
+    shapes, problems = trace(graph, row_shapes(spec, facts))
+    if problems or not graph.is_chain:
+        return  # a finding of its own; in a graph other branches may carry what one drops
+    for node, shape in list(zip(graph.nodes, shapes, strict=True))[:-1]:
+        layer = node.layer
+        if (
+            isinstance(layer, schema.Dense)
+            and layer.units < classes
+            and shape is not None
+            and len(shape) == 1
+        ):
             yield Finding(
-                ("layers", position, "dense", "units"),
+                (*node.location, "dense", "units"),
                 f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
                 f"later layers cannot recover what this layer drops (use {classes} or more)",
                 "warning",
@@ -355,11 +374,11 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`l1_l2` is 0 and 0 unless it is told otherwise."""
-    for position, layer in enumerate(spec.layers):
+    for location, layer in all_layers(spec):
         for name, regularizer in schema.regularizers(layer).items():
             if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
                 yield Finding(
-                    ("layers", position, layer.kind, name, "l1_l2"),
+                    (*location, layer.kind, name, "l1_l2"),
                     "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
                     "warning",
                 )

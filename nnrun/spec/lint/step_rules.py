@@ -9,8 +9,10 @@ from typing import TypeGuard
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_parts, is_custom_name
 from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.wording import quoted
 
@@ -72,7 +74,8 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                 f"{step.kind} is for columns of a table, and {dataset_name(spec)} gives lists of word "
                 "indices; use multi_hot",
             )
-    embedded = isinstance(spec.layers[0], schema.Embedding)
+    graph, _ = read_graph(spec)
+    embedded = any(isinstance(graph.layers[index], schema.Embedding) for index in graph.takers.get(INPUT, ()))
     layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
     taken = "rows of one length" if embedded else "rows of numbers"
     if (

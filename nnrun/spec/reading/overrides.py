@@ -14,7 +14,7 @@ from typing import Any
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.reading.nodes import (
     Entry,
@@ -212,6 +212,12 @@ def _location(form: Form, node: Node | None, parts: Sequence[_Part], done: int) 
         return ()
     key = parts[done].key
     rest = spell_path([part.key for part in parts[done:]])
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(key, str))
+    if isinstance(form, Keys) and form.named and isinstance(key, str):
+        entries = node.entries if isinstance(node, MapNode) else {}
+        inner = entries[key].value if key in entries else None
+        return (key, *_location(form.value, inner, parts, done + 1))
     if isinstance(form, Items):
         items = node.items if isinstance(node, ListNode) else (node,) if node is not None else ()
         if isinstance(key, str) and not form.one_is_enough:
@@ -293,11 +299,13 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
     def deeper(inner: Form, current: Node | None) -> Node:
         return _write(inner, current, parts, done + 1, value)
 
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(node, MapNode))
     if isinstance(form, Items):
         return _write_item(form, node, parts, done, value)
     if isinstance(form, Keys):
         here = _behind(parts, done)
-        if form.value == Scalar("value") and isinstance(part.key, str):  # the parameters of custom code
+        if form.named and isinstance(part.key, str):
             return _with_entry(
                 node.entries if isinstance(node, MapNode) else {}, node, part.key, deeper, form.value, place
             )

@@ -9,6 +9,8 @@ from pydantic import Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    MAP,
+    WORD,
     Component,
     Count,
     Custom,
@@ -98,16 +100,13 @@ Loss = Annotated[
 BALANCED = "balanced"
 """The word that stands for the weights that make all classes count alike."""
 
-TAGS = ("(word)", "(map)")
-"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
-
 ClassWeight = Annotated[
     Union[
-        Annotated[Literal["balanced"], Tag(TAGS[0])],
-        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+        Annotated[Literal["balanced"], Tag(WORD)],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(MAP)],
     ],
     Discriminator(
-        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+        lambda value: MAP if isinstance(value, Mapping) else WORD if isinstance(value, str) else None
     ),
 ]
 
