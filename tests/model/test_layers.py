@@ -267,7 +267,7 @@ def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> Non
 
 # --- dropout -----------------------------------------------------------------------------------------------
 
-KEYS = BatchRng({1: torch.tensor([11, 12])})
+KEYS = BatchRng(keys={1: torch.tensor([11, 12])})
 
 
 def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:
