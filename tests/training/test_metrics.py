@@ -114,6 +114,12 @@ def test_every_metric_of_the_schema_has_its_function_and_a_network_to_measure() 
     assert {kind for kind, _ in ALLOWED} == set(KINDS)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_metric_is_one_of_classes_or_one_of_numbers(kind: str) -> None:
+    """Lint and the comparison of runs ask for one of the two; a `BuiltInMetric` alone would escape both."""
+    assert issubclass(KINDS[kind], (schema.ClassMetric, schema.NumberMetric))
+
+
 @pytest.mark.parametrize(("kind", "form"), ALLOWED, ids=str)
 def test_a_metric_is_a_finite_number_under_its_own_name(kind: str, form: Form) -> None:
     outputs, targets = form.draw(np.random.default_rng(1), 40)
