@@ -14,8 +14,8 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint import lint
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
