@@ -81,12 +81,8 @@ class _Table:
     @cached_property
     def events(self) -> list[str]:
         """Those that say whether something has happened."""
-        few = (2, 3)
-        return [
-            name
-            for name in self.able
-            if target_names.names_event(name) and self.file.columns[name].distinct in few
-        ]
+        columns, events = self.file.columns, target_names.EVENTS
+        return [n for n in self.able if names.folded(n) in events and columns[n].distinct in (2, 3)]
 
     @cached_property
     def main_series(self) -> frozenset[str]:
@@ -241,7 +237,9 @@ _PLAIN_SIGNS: Final[tuple[tuple[float, str, Callable[[_Column], bool]], ...]] = 
     (
         40,
         "the time until an event",
-        lambda c: target_names.times_event(c.name) and not c.is_dummy and bool({*c.table.events} - {c.name}),
+        lambda c: (
+            c.folded in target_names.TIMES_TO_EVENT and not c.is_dummy and bool({*c.table.events} - {c.name})
+        ),
     ),
     (
         17,
