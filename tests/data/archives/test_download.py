@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnrun.cache_folder import cache_dir
 from nnrun.data.archives import download
 from nnrun.data.archives.download import RemoteFile, cached_tokens, fetch, find, is_published
 from nnrun.data.cache_entry import folder_beside, keep_entry
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
+from nnrun.paths import cache_dir
 
 pytestmark = pytest.mark.faults
 
