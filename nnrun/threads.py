@@ -11,6 +11,7 @@ import os
 from contextvars import ContextVar
 from pathlib import Path
 
+from nnrun.control_groups import control_groups, read_text
 from nnrun.errors import UsageError, printable
 
 VARIABLE = "NNRUN_THREADS"
@@ -47,32 +48,12 @@ def usable_cpus(root: Path = Path("/")) -> int:
 
 def _quotas(root: Path) -> list[float | None]:
     """The CPUs that each control group around this process is given, version 2 or 1; None unlimited."""
-    found = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        own = top / path.lstrip("/")
-        for group in (own, *own.parents):  # within a container the path may be the one outside it
-            found.append(_quota(group))
-            if group == top:
-                break
-    return found
+    return [_quota(version, group) for version, group in control_groups("cpu", root)]
 
 
-def _quota(group: Path) -> float | None:
-    written = _read(group / "cpu.max").split()  # version 2: quota and period, in microseconds
-    if not written:  # version 1
-        written = [_read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+def _quota(version: int, group: Path) -> float | None:
+    names = ["cpu.max"] if version == 2 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    written = " ".join(read_text(group / name) for name in names).split()  # both in microseconds
     if len(written) != 2 or not all(text.isdecimal() for text in written) or int(written[1]) == 0:
         return None  # `max`, -1, or nothing
     return int(written[0]) / int(written[1])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -12,6 +12,7 @@ import typer
 from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import message, print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
+from nnrun.spec.wording import counted
 
 if TYPE_CHECKING:
     from nnrun.spec.reading.load import LoadedSpec
@@ -36,9 +37,9 @@ class Checked:
     def render(self) -> str:
         """The problems, and under them the verdict."""
         errors = sum(problem.severity == "error" for problem in self.problems)
-        verdict = f"{_count(errors, 'error')}" if errors else "ok"
+        verdict = counted(errors, "error") if errors else "ok"
         if warnings := len(self.problems) - errors:
-            verdict += f", {_count(warnings, 'warning')}"
+            verdict += f", {counted(warnings, 'warning')}"
         return "\n".join([*(p.render() for p in self.problems), f"{printable(self.file)}: {verdict}"])
 
     def as_json(self) -> dict[str, Any]:
@@ -98,10 +99,6 @@ def check(
             print(result.render())
         if len(results) > 1:
             bad = sum(result.exit_code != 0 for result in results)
-            print(f"{_count(len(results), 'spec')}: {len(results) - bad} ok, {bad} with errors")
+            print(f"{counted(len(results), 'spec')}: {len(results) - bad} ok, {bad} with errors")
     codes = {result.exit_code for result in results} - {0}
     return min(codes, default=0)  # a file that cannot be read (2) says more than a spec that is wrong (3)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, text_width
 from nnrun.errors import one_line
+from nnrun.spec.wording import counted
 
 _MOST_COLUMNS = 64
 _MOST_VALUES = 8
@@ -91,7 +92,7 @@ def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
         head = f"{document['name']}, row {document['row']}{line}"
     if "tokens" in document:
         words = document.get("words") or [str(token) for token in document["tokens"]]
-        body = textwrap.fill(" ".join(words), text_width(), break_long_words=False, break_on_hyphens=False)
+        body = paragraph(" ".join(words), text_width())
     elif "image" in document:
         body = picture(document["image"])
     else:
@@ -129,15 +130,14 @@ def _prepared_text(prepared: dict[str, Any]) -> str:
 
 def _numbers(texts: Iterable[str]) -> str:
     """Numbers one after the other, as wide as the screen."""
-    return textwrap.fill(" ".join(texts), text_width(), break_long_words=False, break_on_hyphens=False)
+    return paragraph(" ".join(texts), text_width())
 
 
 def file_text(document: dict[str, Any]) -> str:
     """A file of rows: its columns, and warnings about them."""
     source, columns = document["source"], document["columns"]
     head = (
-        f"{document['name']}: {document['rows']:,} row{'' if document['rows'] == 1 else 's'}, "
-        f"{len(columns):,} column{'' if len(columns) == 1 else 's'}"
+        f"{document['name']}: {counted(document['rows'], 'row')}, {counted(len(columns), 'column')}"
         f"{_source(document['name'], source['path'], source['sha256'])}"
     )
     parts = [head, _columns_table(columns)]
@@ -221,13 +221,14 @@ def _values(values: dict[str, float | str | None]) -> str:
         name: "-" if value is None else value if isinstance(value, str) else shown_number(value)
         for name, value in values.items()
     }
+    width = text_width()
     if len(shown) == 1 and any(isinstance(value, str) for value in values.values()):
-        return _filled(*shown.values())
-    room = max(20, text_width() - max(map(len, shown)) - 2)
+        return paragraph(*shown.values(), width)
+    room = max(20, width - max(map(len, shown)) - 2)
     short = {name: text for name, text in shown.items() if len(text) <= room and "\n" not in text}
     right = () if any(isinstance(values[name], str) for name in short) else (1,)
     parts = [table([[name, text] for name, text in short.items()], right)] if short else []
-    parts += [f"{name}:\n{_filled(text)}" for name, text in shown.items() if name not in short]
+    parts += [f"{name}:\n{paragraph(text, width)}" for name, text in shown.items() if name not in short]
     return "\n\n".join(parts)
 
 
@@ -250,10 +251,6 @@ def picture(image: Sequence[Sequence[Any]]) -> str:
             line += _BRIGHTNESS[round((sum(cells) / len(cells) - low) * scale)]
         lines.append(line.rstrip())
     return "\n".join(lines)
-
-
-def _filled(text: str) -> str:
-    return textwrap.fill(text, text_width(), break_long_words=False, break_on_hyphens=False)
 
 
 def number(count: int | None) -> str:

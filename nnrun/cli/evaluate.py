@@ -144,7 +144,7 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
         f"{evaluation.run.id} on {range_in_words(rows)} {evaluation.split} rows{networks}",
         evaluation.weights.sentence,
     ]
-    lines = ["\n".join(textwrap.fill(t, width, break_on_hyphens=False, break_long_words=False) for t in head)]
+    lines = ["\n".join(paragraph(text, width) for text in head)]
     caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
     if caution:
         lines.append(paragraph(caution, width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -273,8 +274,7 @@ def _require_terminal(missing: str) -> None:
 
 def _word(path: Path) -> str:
     """A path as one word of a command."""
-    shown = printable(str(path))
-    return f"'{shown}'" if " " in shown else shown
+    return shlex.quote(printable(str(path)))
 
 
 def _end(path: Path, chosen: dict[str, str], as_json: bool, again: str | None = None) -> None:

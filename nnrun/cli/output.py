@@ -14,6 +14,7 @@ from typing import Any
 
 from nnrun.cells import json_for, json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, one_line, printable
+from nnrun.spec.wording import counted
 
 _WIDEST = 110
 _USUAL_WIDTH = 80
@@ -84,7 +85,7 @@ def report_error(error: NnrunError, *, as_json: bool = False) -> None:
     """Say what went wrong: sentences on stderr, and with --json a document on stdout as well."""
     if isinstance(error, SpecError):
         errors = sum(p.severity == "error" for p in error.problems)
-        message(f"{error}\n{errors} error{'s' if errors != 1 else ''}: nothing was run.")
+        message(f"{error}\n{counted(errors, 'error')}: nothing was run.")
     else:
         message(f"error: {error}")
     if as_json:

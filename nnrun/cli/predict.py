@@ -16,6 +16,7 @@ from nnrun.cells import json_for
 from nnrun.cli import options
 from nnrun.cli.output import message, nth_look, print_json
 from nnrun.errors import UsageError
+from nnrun.spec.wording import counted
 
 if TYPE_CHECKING:
     from nnrun.data.new_rows.row_source import RowSource
@@ -201,7 +202,7 @@ def _give(
         if form.as_json:
             print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
         else:
-            print(f"{rows:,} prediction{'' if rows == 1 else 's'} in {form.output}")
+            print(f"{counted(rows, 'prediction')} in {form.output}")
     elif form.as_json:
         documents = [
             d for p in predicted for d in output_decoder.documents(p, probabilities=form.probabilities)

@@ -30,9 +30,9 @@ def report(
 
     from nnrun.cli.running import listener_for
     from nnrun.experiment.describing.report import write_report
-    from nnrun.records import find_run
+    from nnrun.records import find_runs
 
-    found = list(dict.fromkeys(find_run(reference, runs_dir) for reference in runs))
+    found = find_runs(runs, runs_dir)
     listener = listener_for(quiet=quiet, verbose=False)
     path = write_report(found, output, data_dir, listener, weights.value, overrides=set_ or ())
     print_result(as_json, lambda: {"report": str(path)}, lambda: str(path))

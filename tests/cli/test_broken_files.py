@@ -114,6 +114,26 @@ def parquet_without_target(folder: Path) -> dict[str, Any]:
     return {"parquet": {"path": "data.parquet", "target": "y"}}
 
 
+def parquet_that_is_no_utf8(folder: Path) -> dict[str, Any]:
+    pytest.importorskip("pyarrow")
+    import pyarrow
+    import pyarrow.parquet
+
+    texts = pyarrow.array([b"red", b"gr\xfcn", b"red"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"a": texts, "y": [0, 1, 0]}), folder / "data.parquet")
+    return {"parquet": {"path": "data.parquet", "target": "y"}}
+
+
+def parquet_of_another_type(folder: Path) -> dict[str, Any]:
+    pytest.importorskip("pyarrow", "18")
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"a": pyarrow.array([b"0" * 16, b"1" * 16], pyarrow.uuid()), "y": [0, 1]})
+    pyarrow.parquet.write_table(table, folder / "data.parquet")
+    return {"parquet": {"path": "data.parquet", "target": "y"}}
+
+
 def other_test_file(header: str, *rows: str) -> Make:
     def make(folder: Path) -> dict[str, Any]:
         (folder / "test.csv").write_text("\n".join([header, *rows]) + "\n")
@@ -197,6 +217,8 @@ BROKEN = [
     Broken("parquet_is_none", no_parquet),
     Broken("parquet_nested", nested_parquet),
     Broken("parquet_missing_target", parquet_without_target),
+    Broken("parquet_no_utf8", parquet_that_is_no_utf8),
+    Broken("parquet_of_another_type", parquet_of_another_type),
     Broken("jsonl_array", jsonl('{"a": 1, "y": 0}', "[1, 2]")),
     Broken("jsonl_nested", jsonl('{"a": 1, "y": 0}', '{"a": {"b": 1}, "y": 1}')),
     Broken("jsonl_other_keys", jsonl('{"a": 1, "y": 0}', '{"a": 1, "z": 1}')),
@@ -204,6 +226,8 @@ BROKEN = [
     Broken("jsonl_key_twice", jsonl('{"a": 1, "y": 0}', '{"a": 1, "a": 2, "y": 1}')),
     Broken("jsonl_no_json", jsonl('{"a": 1, "y": 0}', "{'a': 1, 'y': 0}")),
     Broken("jsonl_blank", jsonl("", "")),
+    Broken("jsonl_half_a_character", jsonl('{"a": "b", "y": 0}', r'{"a": "\ud83d", "y": 1}')),
+    Broken("jsonl_half_a_character_in_a_key", jsonl('{"a": 1, "y": 0}', r'{"a\ude00": 1, "y": 1}')),
     Broken("jsonl_infinity", jsonl('{"a": 1, "y": 0}', '{"a": Infinity, "y": 1}')),
     Broken("texts_one_class", texts({"pos/1.txt": b"good", "neg/readme.md": b"x"})),
     Broken("texts_none", texts({"pos/1.md": b"good", "neg/1.md": b"bad"})),

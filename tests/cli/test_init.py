@@ -297,6 +297,22 @@ def test_a_column_called_like_a_target_that_cannot_be_one_is_named(
     assert "passed over" not in capsys.readouterr().out, "somebody has chosen"
 
 
+def test_the_next_commands_can_be_pasted_whatever_the_file_is_called(capsys: Capture) -> None:
+    write_cars("Ann's $5;cars.csv")
+    assert main(["init", "Ann's $5;cars.csv", "--yes", "--target", "mpg", "-o", "a&b.yaml"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "\nNext   nnrun check 'a&b.yaml'\n       nnrun train 'a&b.yaml'\n"
+    )
+    assert main(["init", "Ann's $5;cars.csv", "--yes"]) == 0
+    commands = [line for line in capsys.readouterr().out.split("\n") if " nnrun " in line]
+    quoted = "'Ann'\"'\"'s $5;cars"
+    assert commands == [
+        f"Next   nnrun check {quoted}.yaml'",
+        f"       nnrun train {quoted}.yaml'",
+        f"       nnrun init {quoted}.csv' --target COLUMN --force   to predict another column",
+    ]
+
+
 # --- what the command line says ----------------------------------------------------------------------------
 
 

@@ -113,6 +113,13 @@ def test_several_runs_stand_side_by_side(folder: Path, capsys: Capture) -> None:
     assert len({name for of_figure in names for name in of_figure}) == sum(map(len, names)) > 0
 
 
+def test_runs_may_be_a_pattern_and_each_is_shown_once(folder: Path, capsys: Capture) -> None:
+    (run,) = (folder / "runs").glob("small-*")
+    assert page_of("*", "-o", "a.html", capsys=capsys).count("Side by side") == 1
+    once = page_of("small", "-o", "b.html", capsys=capsys)
+    assert page_of("sm*", f"{run}/", f"runs/{run.name}", "-o", "c.html", capsys=capsys) == once
+
+
 def test_the_same_run_gives_the_same_page(folder: Path, capsys: Capture) -> None:
     assert page_of("small", capsys=capsys) == page_of("small", "-o", "again.html", capsys=capsys)
 

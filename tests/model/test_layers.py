@@ -357,6 +357,13 @@ def test_recurrent_kernels_are_orthogonal_and_kernels_glorot_uniform_over_all_ga
     assert 0.98 * limit < np.abs(kernel).max() <= np.float32(limit)
 
 
+@pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
+def test_a_recurrent_layer_holds_the_gates_of_all_steps(kind: str, gates: int) -> None:
+    """Though it gives the last step alone: memory and the rows of a block are reckoned by it."""
+    network = build_network([layer_of(v) for v in ({"reshape": [50, 3]}, {kind: 20}, {"dense": 1})], 150)
+    assert network.widest_activation == 50 * gates * 20
+
+
 def test_the_forget_gate_begins_open() -> None:
     stack: list[Any] = [{"reshape": [2, 3]}, {"lstm": 2}, {"dense": 1}]
     assert first(stack, 6)["1.bias"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]

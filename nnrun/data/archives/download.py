@@ -23,8 +23,7 @@ from urllib.parse import urljoin
 
 import numpy as np
 
-from nnrun.cache_folder import cache_dir as cache_dir
-from nnrun.cache_folder import distrust_entry, make_private
+from nnrun.cache_folder import cache_dir, distrust_entry, make_private
 from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError

@@ -216,6 +216,8 @@ def _token_rows(array: Any, rows: int, most: int) -> TokenRows:
     np.cumsum([len(row) for row in lists], out=bounds[1:])
     if bounds[-1] > most:
         raise _Refusal("repeats its rows so often that they would not fit in memory")
+    for place, row in enumerate(lists):
+        _refuse_other_members(row, place)
     tokens = np.fromiter(chain.from_iterable(lists), np.int64, int(bounds[-1]))
     if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) <= MAX_TOKEN:
         wrong = int(tokens.min()) if int(tokens.min()) < 0 else int(tokens.max())
@@ -223,16 +225,20 @@ def _token_rows(array: Any, rows: int, most: int) -> TokenRows:
     return TokenRows(bounds, tokens.astype(np.int32))
 
 
-def _row(item: Any, place: int) -> list[int] | tuple[int, ...] | npt.NDArray[Any]:
-    """A row of integers, or a refusal."""
+def _row(item: Any, place: int) -> list[Any] | tuple[Any, ...] | npt.NDArray[Any]:
+    """A row of anything, or a refusal."""
     if isinstance(item, _Array):
         return _integer_array(item, place)
     if not isinstance(item, (list, tuple)):
         raise _Refusal(f"holds {_kind(item)} as row {place}; each row must be a list of word indices")
-    if set(map(type, item)) - {int}:
-        wrong = next(member for member in item if type(member) is not int)
-        raise _Refusal(f"holds {_kind(wrong)} in row {place}; word indices are whole numbers")
     return item
+
+
+def _refuse_other_members(row: list[Any] | tuple[Any, ...] | npt.NDArray[Any], place: int) -> None:
+    """Refuse what is no integer. The total of the rows is known to be small: every member is looked at."""
+    if not isinstance(row, np.ndarray) and set(map(type, row)) - {int}:
+        wrong = next(member for member in row if type(member) is not int)
+        raise _Refusal(f"holds {_kind(wrong)} in row {place}; word indices are whole numbers")
 
 
 def _integer_array(array: _Array, place: int) -> npt.NDArray[Any]:

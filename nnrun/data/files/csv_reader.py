@@ -33,6 +33,7 @@ from nnrun.spec.wording import counted, quoted
 BLOCK_BYTES: Final = 16 * 2**20
 _HEAD_BYTES: Final = 2**20
 _REPORTING_BLOCK_BYTES: Final = 2**20
+_LONGEST_NAME: Final = 128 * 2**10  # characters of a field of the header
 _LONGEST_QUOTE: Final = 8 * 2**20  # bytes of a reported row whose quote is never closed
 
 # What pandas takes for missing (pandas.read_csv, `na_values`).
@@ -141,6 +142,7 @@ class CsvReader:
         self._stream = stream
         self._reports = reports
         self._should = "its first line has"
+        self._labels: Sequence[str] = ()
         self.missing: Sequence[str] = MISSING if missing is None else ("", *missing)
         self.header = header
         self.spellings = spellings or Spellings()
@@ -178,16 +180,24 @@ class CsvReader:
             file.newlines = True
             yield file
 
-    def named(self, names: Sequence[str], *, header: bool, should: str = "its first line has") -> CsvReader:
+    def named(
+        self,
+        names: Sequence[str],
+        *,
+        header: bool,
+        should: str = "its first line has",
+        labels: Sequence[str] = (),
+    ) -> CsvReader:
         """The same rows with other names of the columns.
 
         Args:
             names: one of each column.
             header: whether the first row is a line of names and no row.
             should: says before the number of columns why a row must have so many.
+            labels: what messages on bad rows call the columns; default: by their names.
         """
         reader = copy.copy(self)
-        reader.names, reader._should = tuple(names), should
+        reader.names, reader._should, reader._labels = tuple(names), should, labels
         reader._header_lines = self._header_lines if header else 0
         return reader
 
@@ -208,17 +218,20 @@ class CsvReader:
         lines = (line.decode("utf-8", "surrogateescape") for line in _split_at_newlines(text))
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         before, self._separators = 0, 0
+        is_header = self.header and self._reports is None  # else it may be a row
         try:
-            for fields in reader:
-                if fields and (self._reports is None or not _only_separators(fields)):
-                    break
-                before = reader.line_num
-                self._separators += bool(fields)
-            else:
-                fields = []
+            with _longest_field(_LONGEST_NAME if is_header else MAX_LINE):
+                for fields in reader:
+                    if fields and (self._reports is None or not _only_separators(fields)):
+                        break
+                    before = reader.line_num
+                    self._separators += bool(fields)
+                else:
+                    fields = []
         except csv.Error as error:
+            what = "the header" if is_header else "the first row"
             raise DataError(
-                f"{self.name}, line {self._first_line + before}: the header is not a valid CSV row: "
+                f"{self.name}, line {self._first_line + before}: {what} is not a valid CSV row: "
                 f"{printable(str(error))} (is a quote closed?)."
             ) from None
         self._first_line += before
@@ -386,7 +399,7 @@ class CsvReader:
             lines.append(first)
             rows.append(row if problem is None else self._empty_row)
 
-        with _long_fields():
+        with _longest_field(MAX_LINE):
             while True:
                 problem: str | None = None
                 try:
@@ -434,7 +447,8 @@ class CsvReader:
         if not is_utf8(row):
             wrong = next((place for place in used if not is_utf8(fields[place])), None)
             if wrong is not None:
-                return row, f"is not UTF-8 in column {quoted(self.names[wrong])}"
+                label = self._labels[wrong] if self._labels else quoted(self.names[wrong])
+                return row, f"is not UTF-8 in column {label}"
             row = row.decode("utf-8", "replace").encode()
         return row if row.endswith(b"\n") else row + b"\n", None
 
@@ -546,9 +560,9 @@ def _split_at_newlines(data: bytes) -> list[bytes]:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Python's csv module refuses fields of more than 128 KiB unless told."""
-    before = csv.field_size_limit(MAX_LINE)
+def _longest_field(characters: int) -> Iterator[None]:
+    """Have Python's csv module refuse fields that are longer; by itself it refuses those of 128 KiB."""
+    before = csv.field_size_limit(characters)
     try:
         yield
     finally:

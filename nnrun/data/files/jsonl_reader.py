@@ -16,7 +16,7 @@ import numpy as np
 from nnrun.data.files.key_cache import cached_or_found
 from nnrun.data.files.open_file import opened, shown_path, whole_lines
 from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
-from nnrun.data.files.utf8 import refuse_what_is_no_text
+from nnrun.data.files.utf8 import is_utf8, refuse_what_is_no_text
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, text_name, written_name
 from nnrun.errors import DataError, printable
@@ -65,6 +65,8 @@ class JsonlReader:
         for objects, _ in self._blocks_of_objects(BLOCK_BYTES):
             for line, value in objects:
                 if value.keys() - found.keys():
+                    for key in value:
+                        _refuse_half_of_a_pair(key, f"{self.name}, line {line} has a key that")
                     found.update(dict.fromkeys(value))
                     self._refuse_many(line, len(found))
         if line is None:
@@ -134,9 +136,22 @@ class JsonlReader:
                 return numbers
         texts = list(map(written_name, values))
         levels = sorted({text for text in texts if text is not None})
+        if not all(map(is_utf8, levels)):
+            for text, (line, _) in zip(texts, objects, strict=True):
+                _refuse_half_of_a_pair(text or "", f"{self.name}, line {line}, column {quoted(name)}")
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
         return Texts(codes, levels, numeric, not numeric and bool(types & {int, float}))
+
+
+def _refuse_half_of_a_pair(text: str, where: str) -> None:
+    """Raise DataError for an escape such as `\\ud83d` alone: JSON can write it, and UTF-8 cannot."""
+    if not is_utf8(text):
+        half = next(character for character in text if not is_utf8(character))
+        raise DataError(
+            f"{where} holds \\u{ord(half):04x}, half of a surrogate pair, which no text does. Write the "
+            "whole character."
+        )
 
 
 class _TwinError(Exception):

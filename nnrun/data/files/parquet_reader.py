@@ -65,10 +65,7 @@ class ParquetReader:
         for name in columns:
             type_ = file.schema_arrow.field(name).type
             if pa.types.is_nested(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
-                raise DataError(
-                    f"{self.name}, column {quoted(name)} holds {type_}. A value must be a number, a text or "
-                    f"a truth value."
-                )
+                raise self._no_value(name, type_)
         total = max(1, file.metadata.num_rows)
         rows = 0
         batches = file.iter_batches(self._batch_rows, columns=list(columns))
@@ -81,10 +78,31 @@ class ParquetReader:
                 return
             rows += batch.num_rows
             read = {
-                name: _column(batch.column(batch.schema.get_field_index(name)), name in as_text)
+                name: self._column(name, batch.column(batch.schema.get_field_index(name)), name in as_text)
                 for name in columns
             }
             yield ColumnBatch(batch.num_rows, read, rows / total)
+
+    def _column(self, name: str, values: Any, as_text: bool) -> Numbers | Texts:
+        import pyarrow as pa
+
+        try:
+            return _numbers_or_texts(values, as_text)
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{self.name}, column {quoted(name)} holds a text that is not UTF-8. Write it again with a "
+                "program that writes UTF-8."
+            ) from None
+        except pa.ArrowNotImplementedError:
+            raise self._no_value(name, values.type) from None
+        except pa.ArrowException as error:
+            raise self._damaged(error, f", column {quoted(name)}") from None
+
+    def _no_value(self, name: str, type_: Any) -> DataError:
+        return DataError(
+            f"{self.name}, column {quoted(name)} holds {type_}. A value must be a number, a text or a truth "
+            "value."
+        )
 
     def _open(self) -> Any:
         try:
@@ -100,9 +118,9 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: Exception) -> DataError:
+    def _damaged(self, error: Exception, place: str = "") -> DataError:
         reason = printable(str(error).split("\n")[0].rstrip("."))[:200]
-        return DataError(f"{self.name} cannot be read as Parquet: {reason}.")
+        return DataError(f"{self.name}{place} cannot be read as Parquet: {reason}.")
 
 
 def _declared_types(schema: Any) -> dict[str, ColumnType]:
@@ -138,7 +156,7 @@ def _pandas_notes(schema: Any) -> dict[str, Any]:
     return notes if isinstance(notes, dict) else {}
 
 
-def _column(values: Any, as_text: bool) -> Numbers | Texts:
+def _numbers_or_texts(values: Any, as_text: bool) -> Numbers | Texts:
     import pyarrow as pa
     import pyarrow.compute as pc
 

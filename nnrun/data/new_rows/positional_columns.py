@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,6 @@ class PositionalDecoder:
     features: int
     names: tuple[str, ...] | None
     on_message: OnMessage = lambda text: None
-    missing: frozenset[str] = frozenset()
 
     @property
     def numbers_per_row(self) -> int:
@@ -54,6 +53,11 @@ class PositionalDecoder:
     def kind_of_lines(self) -> Kind:
         """CSV."""
         return "csv"
+
+    @property
+    def missing(self) -> Set[str]:
+        """None: every number must be there."""
+        return frozenset()
 
     def refuse_texts(self, name: str) -> None:
         """Texts are never rows of numbers."""
@@ -73,7 +77,8 @@ class PositionalDecoder:
         if not is_row:
             self._take_for_names(header, reader.name)
         names = names_by_position(self.features)
-        reader = reader.named(names, header=not is_row, should="the network takes")
+        labels = list(map(printable, self._column_names()))
+        reader = reader.named(names, header=not is_row, should="the network takes", labels=labels)
         return self._of_places(reader, names)
 
     def _take_for_names(self, header: Sequence[str], where: str) -> None:
@@ -214,8 +219,7 @@ def _numbers_of(read: Numbers | Texts, label: str, problems: dict[int, str]) -> 
     if not isinstance(read, Texts):
         wrong = np.flatnonzero(~np.isfinite(read)).tolist()
         for row in wrong:
-            found = "no value" if np.isnan(read[row]) else f"{read[row]}"
-            problems.setdefault(row, _why_wrong("" if np.isnan(read[row]) else found, label))
+            problems.setdefault(row, _why_wrong("" if np.isnan(read[row]) else f"{read[row]}", label))
         return np.where(np.isfinite(read), read, 0) if wrong else read
     fields = [*(level.strip() for level in read.levels), ""]
     whys = [_why_wrong(field, label) for field in fields]

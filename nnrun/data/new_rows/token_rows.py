@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,6 @@ class TokenDecoder:
     num_words: int | None = None
     skip_top: int = 0
     on_message: OnMessage = lambda text: None
-    missing: frozenset[str] = frozenset()
 
     @property
     def numbers_per_row(self) -> int:
@@ -60,6 +59,11 @@ class TokenDecoder:
     def kind_of_lines(self) -> Kind:
         """Texts, or lists of tokens where no words are known."""
         return "txt" if self.knows_words else "jsonl"
+
+    @property
+    def missing(self) -> Set[str]:
+        """None: a text that says so is a text."""
+        return frozenset()
 
     def refuse_texts(self, name: str) -> None:
         """Texts are rows; where no vocabulary is known, that is said of the first."""

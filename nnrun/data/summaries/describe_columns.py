@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import (
@@ -28,14 +29,14 @@ _MOST_COUNTED: Final = 1_000_000
 def column_document(column: Column) -> dict[str, Any]:
     """Name, type, rows without a value; then range and mean of numbers, or the most frequent values."""
     missing = column.missing
-    document: dict[str, Any] = {"name": column.name, "type": type_of(column), "missing": int(missing.sum())}
+    document: dict[str, Any] = {"name": column.name, "type": kind_of(column), "missing": int(missing.sum())}
     if isinstance(column, NumberColumn):
-        present = column.values[~missing].astype(np.float64)
+        present = column.values[~missing]
         few = len(present) <= _MOST_COUNTED
         return {
             **document,
             "distinct": len(np.unique(column.identities()[~missing])) if few else None,
-            **(_statistics(present) if len(present) else {}),
+            **(statistics(present) if len(present) else {}),
         }
     if isinstance(column, CategoryColumn):
         counts = np.bincount(column.codes[~missing], minlength=len(column.levels))
@@ -70,11 +71,6 @@ def counts_of_values(column: Column) -> dict[str, int]:
     return {str(text): int(n) for text, n in zip(texts, counts, strict=True)}
 
 
-def type_of(column: Column) -> str:
-    """`number`, `category`, `date` or `text`."""
-    return kind_of(column)
-
-
 def cell(column: Column, row: int) -> float | str | None:
     """One value; None where it is missing."""
     if isinstance(column, NumberColumn):
@@ -100,11 +96,13 @@ def shown_value(value: float | str | None) -> str:
     return "missing" if value is None else value if isinstance(value, str) else shown_number(value)
 
 
-def _statistics(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+def statistics(values: npt.NDArray[Any]) -> dict[str, float]:
+    """Mean, standard deviation and range of numbers, of which there is at least one."""
+    numbers = values.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # the range of a column may be too wide for its square
         return {
-            "mean": float(values.mean()),
-            "std": float(values.std()),
-            "min": float(values.min()),
-            "max": float(values.max()),
+            "mean": float(numbers.mean()),
+            "std": float(numbers.std()),
+            "min": float(numbers.min()),
+            "max": float(numbers.max()),
         }

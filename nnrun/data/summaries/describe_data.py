@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, Samples, TokenRows
-from nnrun.data.summaries.describe_columns import cell, column_document, row_values, shown_value
+from nnrun.data.summaries.describe_columns import cell, column_document, row_values, shown_value, statistics
 from nnrun.data.table import Table
 from nnrun.data.value_names import shown_number
 from nnrun.data.vocabulary import START, decode
@@ -51,7 +51,7 @@ def overview(dataset: Dataset) -> dict[str, Any]:
         document["target"] = _columns(train.targets, names)
     if isinstance(train.inputs, TokenRows):
         lengths = train.inputs.lengths
-        document["tokens_per_row"] = {"median": float(np.median(lengths)), **_statistics(lengths)}
+        document["tokens_per_row"] = {"median": float(np.median(lengths)), **statistics(lengths)}
         document["tokens"] = {
             "total": len(train.inputs.tokens),
             "different": len(np.unique(train.inputs.tokens)),
@@ -166,21 +166,10 @@ def _labels(dataset: Dataset) -> list[int] | None:
 def _columns(values: Array, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
     columns = values.reshape(len(values), -1)
     named = _feature_names(names, columns.shape[1])
-    return [{"name": name, **_statistics(columns[:, i])} for i, name in enumerate(named)]
+    return [{"name": name, **statistics(columns[:, i])} for i, name in enumerate(named)]
 
 
 def _feature_names(names: tuple[str, ...] | None, columns: int) -> list[str]:
     if names is not None and len(names) == columns:
         return list(names)
     return [str(i) for i in range(columns)]
-
-
-def _statistics(values: Array) -> dict[str, float]:
-    numbers = values.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):  # the range of a column may be too wide for its square
-        return {
-            "mean": float(numbers.mean()),
-            "std": float(numbers.std()),
-            "min": float(numbers.min()),
-            "max": float(numbers.max()),
-        }

@@ -101,7 +101,7 @@ def report_page(
             *analyses.get(run.id, ()),
             _data(record),
             _environment(record),
-            _repeat(run, record),
+            _repeat(run),
             Block("Spec", code=run.read_resolved().rstrip(), folded="all defaults filled in"),
         ]
         sections.append(Section(run.id if len(runs) > 1 else "", blocks))
@@ -256,7 +256,7 @@ def _environment(record: RunRecord) -> Block:
     return Block("Environment", tables=[Table(["", ""], rows, words=True)])
 
 
-def _repeat(run: RunDirectory, record: RunRecord) -> Block:
+def _repeat(run: RunDirectory) -> Block:
     path = shlex.quote(str(run.path))
     return Block(
         "Repeat it",

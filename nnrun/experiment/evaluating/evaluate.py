@@ -33,9 +33,9 @@ from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.average_outputs import Combination, Combined, combine
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.unknown_rows import tables_of
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
+from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.cautions import not_better
 from nnrun.records import MemberType, RunDirectory, RunRecord, WeightsChoice, member_of_folder

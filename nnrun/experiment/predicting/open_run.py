@@ -18,8 +18,8 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.predicting.unknown_rows import unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.unknown_rows import unknown_in_test_set
 from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
 from nnrun.spec import schema

@@ -27,8 +27,8 @@ from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
 from nnrun.experiment.predicting.outputs import OutputFunction, output_function
-from nnrun.experiment.predicting.unknown_rows import tables_of
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device

@@ -14,8 +14,8 @@ import torch
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown_values import Unknown
 from nnrun.experiment.finished.load_run import refuse_changed_data
-from nnrun.experiment.predicting.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.load_data import load_data

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from nnrun.control_groups import control_groups, read_text
 from nnrun.errors import NnrunError
 
 _UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -74,7 +75,7 @@ def free_memory() -> int | None:
 
 def of_machine(root: Path = _ROOT) -> int | None:
     """What the system can give away without swapping, and the swap space that is free."""
-    text = _read(root / "proc/meminfo")
+    text = read_text(root / "proc/meminfo")
     found = {name: int(kb) * 1024 for name, kb in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
     if "MemAvailable" not in found:
         return None
@@ -86,29 +87,22 @@ def of_control_group(root: Path = _ROOT) -> int | None:
 
     A limit holds for all groups below. What files take in the page cache is given back when it is wanted.
     """
-    left = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers not in ("", "memory"):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        names = ("memory.max", "memory.current", "inactive_file")
-        if controllers:
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        own = top / path.lstrip("/")
-        for group in (own, *own.parents):  # within a container the path may be the one outside it
-            left.append(_left_of_group(group, *names))
-            if group == top:
-                break
+    left = [_left_of_group(group, *_NAMES[version]) for version, group in control_groups("memory", root)]
     return min((bytes_ for bytes_ in left if bytes_ is not None), default=None)
 
 
+_NAMES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+"""Version of control groups → the files of a limit and of what is used, and what the page cache is called."""
+
+
 def _left_of_group(group: Path, limit: str, used: str, cached: str) -> int | None:
-    most, taken = _read(group / limit).strip(), _read(group / used).strip()
+    most, taken = read_text(group / limit).strip(), read_text(group / used).strip()
     if not (most.isdecimal() and taken.isdecimal()) or int(most) >= 2**62:  # `max`, or as good as that
         return None
-    found = re.search(rf"^{cached} (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
+    found = re.search(rf"^{cached} (\d+)$", read_text(group / "memory.stat"), re.MULTILINE)
     return max(0, int(most) - int(taken) + (int(found[1]) if found else 0))
 
 
@@ -119,14 +113,7 @@ def _of_process() -> int | None:
     import resource
 
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    size = _read(_ROOT / "proc/self/statm").split()
+    size = read_text(_ROOT / "proc/self/statm").split()
     if most == resource.RLIM_INFINITY or not size:
         return None
     return max(0, most - int(size[0]) * resource.getpagesize())
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

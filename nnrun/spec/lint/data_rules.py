@@ -266,15 +266,6 @@ def _rows_trained_on(spec: schema.ExperimentSpec, facts: DatasetFacts) -> int | 
     return rows
 
 
-def nesterov_has_momentum(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Nesterov's method looks ahead along the momentum."""
-    if isinstance(spec.optimizer, schema.Sgd) and spec.optimizer.nesterov and spec.optimizer.momentum == 0:
-        yield Finding(
-            ("optimizer", "sgd", "nesterov"),
-            "nesterov needs momentum above 0, and it is 0; add momentum: 0.9",
-        )
-
-
 RULES: tuple[Rule, ...] = (
     each_column_has_one_part,
     test_rows_are_told_in_one_way,
@@ -286,5 +277,4 @@ RULES: tuple[Rule, ...] = (
     time_series_is_possible,
     columns_have_names,
     batches_are_smaller_than_the_data,
-    nesterov_has_momentum,
 )

@@ -1,4 +1,4 @@
-"""Metrics, early stopping, learning-rate schedules, gradient clipping and class weights."""
+"""Metrics, the optimizer, early stopping, learning-rate schedules, gradient clipping and class weights."""
 
 from __future__ import annotations
 
@@ -216,6 +216,15 @@ def class_weights_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
         yield Finding(("class_weight",), "all classes have the weight 0, so nothing would be learned")
 
 
+def nesterov_has_momentum(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Nesterov's method looks ahead along the momentum."""
+    if isinstance(spec.optimizer, schema.Sgd) and spec.optimizer.nesterov and spec.optimizer.momentum == 0:
+        yield Finding(
+            ("optimizer", "sgd", "nesterov"),
+            "nesterov needs momentum above 0, and it is 0; add momentum: 0.9",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     metrics_differ,
     class_metrics_are_for_classes,
@@ -226,4 +235,5 @@ RULES: tuple[Rule, ...] = (
     schedule_does_something,
     clip_has_one_limit,
     class_weights_are_for_classes,
+    nesterov_has_momentum,
 )

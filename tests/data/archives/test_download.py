@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnrun.cache_folder import cache_dir
 from nnrun.data.archives import download
 from nnrun.data.archives.download import RemoteFile, cached_tokens, fetch, find, is_published
 from nnrun.data.cache_entry import folder_beside, keep_entry
@@ -49,9 +50,9 @@ def test_the_order_of_the_search(tmp_path: Path, empty_cache: Path) -> None:
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNRUN_CACHE_DIR", "~/elsewhere")
-    assert download.cache_dir() == Path(os.environ["HOME"]) / "elsewhere"
+    assert cache_dir() == Path(os.environ["HOME"]) / "elsewhere"
     monkeypatch.delenv("NNRUN_CACHE_DIR")
-    assert "nnrun" in str(download.cache_dir())
+    assert "nnrun" in str(cache_dir())
 
 
 def test_without_network_the_message_says_all_that_is_needed(tmp_path: Path, empty_cache: Path) -> None:

@@ -137,6 +137,13 @@ def test_long_fields_are_read(tmp_path: Path) -> None:
     assert csv.field_size_limit() == before
 
 
+def test_long_fields_of_a_first_row_that_is_no_header_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, f"1,{'x' * 200_000}\n2,y\n3,z\n")
+    reader = CsvReader(path, header=False)
+    file = read_table(reader, "0" * 64, {"path": str(path)}, reader.names, {})
+    assert values(file, "c1") == ["x" * 200_000, "y", "z"]
+
+
 @pytest.mark.parametrize("size", [8, 16, 40, 1000])
 @pytest.mark.parametrize("quoted", [False, True])
 def test_blocks_end_where_rows_do(
@@ -253,3 +260,11 @@ def test_what_stands_before_the_header(before: str, sentence: str, tmp_path: Pat
     with pytest.raises(DataError) as error:
         read(written(tmp_path, before + "a,b,y\n1,2,3\n"))
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(("header", "what"), [(True, "the header"), (False, "the first row")])
+def test_a_first_row_is_called_a_header_where_it_is_one(header: bool, what: str, tmp_path: Path) -> None:
+    path = written(tmp_path, '"a"b,2\n1,2\n')
+    with pytest.raises(DataError) as caught:
+        CsvReader(path, header=header)
+    assert str(caught.value).startswith(f"{path}, line 1: {what} is not a valid CSV row: ")

@@ -80,7 +80,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ),
         ("a,b,c,a\n1,2,3,4\n", NAMES, "names a more than once"),
         ("x,y\n1,2\n", None, "has 2 columns, but the network takes 3"),
-        ('"a"b,2\n1,2,3\n', NAMES, "line 1: the header is not a valid CSV row"),
+        ('"a"b,2\n1,2,3\n', NAMES, "line 1: the first row is not a valid CSV row"),
         ("", NAMES, "holds no rows"),
         ("a,b,c\n", NAMES, "holds no rows"),
     ],
@@ -122,6 +122,15 @@ def test_without_a_line_of_names_positions_are_told() -> None:
         reason("1,x,3\n", names=None) == "row 0 (line 1) has 'x' in column 1 (from 0), which is not a number"
     )
     assert reason("1,2\n") == "row 0 (line 1) has 2 fields; the network takes 3"
+
+
+@pytest.mark.parametrize(("names", "column"), [(None, "2 (from 0)"), (NAMES, "c")])
+def test_bytes_that_are_no_text_are_told_by_what_the_columns_are_called(
+    names: tuple[str, ...] | None, column: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"1,2,3\n4,5,\xe9\n")
+    (batch,) = input_batches(source_of(tmp_path / "rows.csv"), PositionalDecoder(3, names))
+    assert list(map(str, batch.bad)) == [f"row 1 (line 2) is not UTF-8 in column {column}"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import load_networks
-from nnrun.experiment.predicting.unknown_rows import tables_of
+from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 
 SPEC: dict[str, Any] = {
