@@ -60,7 +60,7 @@ def test_without_network_the_message_says_all_that_is_needed(tmp_path: Path, emp
     start = time.perf_counter()
     with pytest.raises(DataError) as error:
         fetch(REMOTE, tmp_path / "mine", said.append, base_url="https://127.0.0.1:9/", timeout=1)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 120  # it does not try for ever
     home = os.environ["HOME"]
     assert str(error.value) == (
         "some.npz is not on this machine, and the download failed: the server cannot be reached.\n"
