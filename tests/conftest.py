@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from nnrun.limits import usable_cpus
 
 # OpenMP's threads spin while they wait for each other, which takes the CPU from other tests: beside them, a
-# training of 2 s of processor time took 25 s. Threads that sleep compute the same numbers. The variable is read
-# when torch is imported, here and in the processes that tests start.
+# training of 2 s of processor time took 25 s. Threads that sleep compute the same numbers. The variable is
+# read when torch is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Time says nothing about a law, and these machines are shared.
