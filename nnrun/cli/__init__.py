@@ -83,7 +83,7 @@ def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
         )
         return 1
     from nnrun.cli.output import report_error
-    from nnrun.experiment.setup.out_of_memory import out_of_memory
+    from nnrun.limits import out_of_memory
 
     if isinstance(error, NnrunError):
         report_error(_with_commands(error, args), as_json=as_json)

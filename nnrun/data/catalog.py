@@ -23,6 +23,7 @@ from nnrun.data.sources import load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
 from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import UsageError
+from nnrun.paths import cache_dir
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts
 from nnrun.spec.wording import listing, nearest, quoted
