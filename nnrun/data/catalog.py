@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.cache_folder import cache_dir
 from nnrun.data.archives.download import (
     IMDB,
     IMDB_WORDS,

@@ -247,7 +247,8 @@ class CsvReader:
     def _has_row_names(self, text: bytes, *, whole: bool) -> bool:
         """Whether the first rows, two or more, are one field longer than the header, and begin with names.
 
-        Names of rows are all different. A last field that is empty in all rows is what a delimiter at the end of each line leaves.
+        Names of rows are all different. A last field that is empty in all rows is what a delimiter at the end
+        of each line leaves.
 
         Args:
             text: the first bytes, from the header on.
