@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.cache_folder import cache_dir
 from nnrun.data.archives.download import RemoteFile, fetch, find, is_published
 from nnrun.data.files.open_file import refuse_workbook
 from nnrun.data.sources import SOURCES, NamedSet, load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
 from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import UsageError
+from nnrun.paths import cache_dir
 from nnrun.spec import schema
 from nnrun.spec.wording import listing, nearest, quoted
 

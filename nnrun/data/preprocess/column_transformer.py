@@ -30,6 +30,8 @@ from nnrun.spec.wording import quoted
 Part = npt.NDArray[np.float64] | SparseRows | TokenRows
 _Value = Column | Part
 _BLOCK_VALUES = 1 << 20  # values of all dense columns that are put in their place at once
+# Of an array: so few, computed at once, that they stay in the CPU's caches from step to step.
+_ARRAY_BLOCK_VALUES = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class FittedTable:
         if self.numbers is None:
             return None
         x_NF = np.empty((len(x_NC), self.width), np.float32)
-        block = max(_BLOCK_VALUES // max(self.width, 1), 1)
+        block = max(_ARRAY_BLOCK_VALUES // max(self.width, 1), 1)
         for start in range(0, len(x_NC), block):
             part = x_NC[start : start + block].astype(np.float64)
             with np.errstate(all="ignore"):

@@ -60,7 +60,7 @@ class RecurrentLayer(Layer[T], Generic[T]):
         return (self.input_shape[1] + self.spec.units) * self.gates * self.spec.units
 
     @property
-    def numbers(self) -> int:
+    def activations_per_row(self) -> int:
         """The gates of all steps."""
         return self.input_shape[0] * self.gates * self.spec.units
 

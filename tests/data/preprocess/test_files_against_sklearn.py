@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 import zlib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -24,6 +26,7 @@ from sklearn.preprocessing import (
 from nnrun.data import load_dataset
 from nnrun.data.preprocess import fit_preprocessing
 from nnrun.data.table import Table
+from nnrun.errors import DataError
 from nnrun.spec.reading.load import load_spec
 
 SPEC = """
@@ -55,6 +58,12 @@ ROW = st.tuples(NUMBER, NUMBER, st.one_of(GAP, st.floats(0, 100, width=32)), NUM
     st.integers(1, 3),
     st.randoms(use_true_random=False),
 )
+@example(  # trained on the rows 2 and 3 alone, in which the first column varies by less than float32 can hold
+    [(value, 1.0, 1.0, 1.0, "a", "a", "a") for value in (0.0, 0.0, 0.0, 2.0**-126, 0.0, 0.0, 0.0)],
+    "mean",
+    1,
+    Random(49),
+)
 def test_every_step(rows: list[Any], strategy: str, count: int, random: Any) -> None:
     frame = pd.DataFrame(rows, columns=list("ablmokh")).assign(y=np.arange(len(rows)) / 7)
     # No column may be constant: both ends stand in the file, and not always among the training rows.
@@ -66,17 +75,19 @@ def test_every_step(rows: list[Any], strategy: str, count: int, random: Any) -> 
     of = {name: frame[name].to_numpy(np.float64)[:, None] for name in "ablm"}
     if any(np.isnan(of[name][trained]).all() for name in "ablm"):
         return  # what no training row holds has no mean: nnrun takes 0, scikit-learn leaves the column out
+    imputed = {name: _imputed(name, strategy) for name in "ablm"}
+    if any(_beyond_float32(name, imputed[name], of[name], trained) for name in "abl"):
+        with pytest.raises(DataError, match="which is not a finite 32-bit number"):
+            _ours(frame, trained, strategy, count)
+        return
     found = _ours(frame, trained, strategy, count)
     start = 0
     for name in "ablm":
-        steps: list[Any] = [
-            SimpleImputer(strategy=strategy, fill_value=7.5 if strategy == "constant" else None)
-        ]
-        if name == "l":
-            steps.insert(0, FunctionTransformer(np.log1p))
-        steps += {"a": [StandardScaler()], "l": [StandardScaler()], "b": [MinMaxScaler()], "m": []}[name]
-        theirs = make_pipeline(*steps).fit(of[name][trained]).transform(of[name])
-        hardly_varies = _constant(make_pipeline(*steps[: 2 if name == "l" else 1]), of[name], trained)
+        scaler: list[Any] = {"a": [StandardScaler()], "l": [StandardScaler()], "b": [MinMaxScaler()]}.get(
+            name, []
+        )
+        theirs = make_pipeline(imputed[name], *scaler).fit(of[name][trained]).transform(of[name])
+        hardly_varies = _constant(imputed[name], of[name], trained)
         if not hardly_varies:
             np.testing.assert_allclose(found[:, start], theirs[:, 0], rtol=1e-4, atol=1e-4)
         start += 1
@@ -126,6 +137,20 @@ def _ours(frame: pd.DataFrame, trained: list[int], strategy: str, count: int) ->
         fitted = fit_preprocessing(spec.preprocessing, dataset, np.array(trained), n_outputs=1)
         assert isinstance(dataset.train.inputs, Table)
         return fitted.transform_inputs(dataset.train.inputs).x_NF  # type: ignore[union-attr]
+
+
+def _imputed(column: str, strategy: str) -> Any:
+    """The steps of a column of numbers before it is scaled."""
+    impute = SimpleImputer(strategy=strategy, fill_value=7.5 if strategy == "constant" else None)
+    return make_pipeline(*[FunctionTransformer(np.log1p)] * (column == "l"), impute)
+
+
+def _beyond_float32(column: str, before: Any, values: Any, trained: list[int]) -> bool:
+    """Whether the training rows vary so little that another row is scaled to more than float32 can hold."""
+    known = before.fit(values[trained]).transform(values[trained])
+    centre, spread = (known.min(), np.ptp(known)) if column == "b" else (known.mean(), known.std())
+    away = np.abs(before.transform(values) - centre).max()
+    return bool(spread > 0 and away > spread * float(np.finfo(np.float32).max))
 
 
 def _constant(before: Any, values: Any, trained: list[int]) -> bool:

@@ -159,7 +159,7 @@ def test_large_inputs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     x = np.random.RandomState(0).normal(3, 2, (100, 3))
     fitted = fit(table(x, np.zeros(100)), "standardize")
     whole = dense(fitted, x)
-    monkeypatch.setattr("nnrun.data.preprocess.column_transformer._BLOCK_VALUES", 21)
+    monkeypatch.setattr("nnrun.data.preprocess.column_transformer._ARRAY_BLOCK_VALUES", 21)
     assert np.array_equal(dense(fitted, x), whole)
 
 
