@@ -475,8 +475,7 @@ def _data_dir(path: PathLike | None) -> Path | None:
 
 
 def _listener(verbose: bool) -> Listener:
-    from nnrun.experiment.running.listener import Listener
-    from nnrun.experiment.running.progress import LineListener
+    from nnrun.experiment.running.listener import LineListener, Listener
 
     return LineListener(_write_line) if verbose else Listener()
 

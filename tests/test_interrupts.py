@@ -206,7 +206,7 @@ def test_a_request_that_something_swallows_ends_the_command_all_the_same(
     script = f"""
 import os, sys
 import nnrun.experiment.describing.learning_curves as curves, nnrun.experiment.describing.report as report
-import nnrun.experiment.describing.report_analysis
+import nnrun.experiment.describing.report
 report.analysis_blocks = lambda *_: []
 made = curves.make_panels
 def swallowing(*args, **kwargs):

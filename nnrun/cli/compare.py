@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.differences_table import check_format, differences_table, print_csv, print_differences
+from nnrun.cli.diff import check_format, differences_table, print_csv, print_differences
 from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 from nnrun.spec.wording import with_std

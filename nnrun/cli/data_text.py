@@ -223,7 +223,7 @@ def _values(values: dict[str, float | str | None]) -> str:
     }
     width = text_width()
     if len(shown) == 1 and any(isinstance(value, str) for value in values.values()):
-        return paragraph(next(iter(shown.values())), width)
+        return paragraph("".join(shown.values()), width)
     room = max(20, width - max(map(len, shown)) - 2)
     short = {name: text for name, text in shown.items() if len(text) <= room and "\n" not in text}
     right = () if any(isinstance(values[name], str) for name in short) else (1,)

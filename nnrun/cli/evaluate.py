@@ -212,7 +212,7 @@ def _look(evaluation: Evaluation) -> str:
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
     from nnrun.cli.analysis_tables import analysis_text
-    from nnrun.experiment.predicting.average_outputs import combination_text
+    from nnrun.experiment.predicting.outputs import combination_text
 
     analysis, width = evaluation.analysis, text_width()
     if analysis is None:

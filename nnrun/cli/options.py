@@ -88,7 +88,7 @@ AllowCustom = Annotated[
 
 
 def _compute_with(threads: int | None) -> int | None:
-    from nnrun.threads import ask_for
+    from nnrun.limits import ask_for
 
     ask_for(threads)
     return threads

@@ -263,7 +263,7 @@ def _head(predictor: Predictor | SplitPredictions) -> dict[str, Any]:
 def _write_file(
     path: Path, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
 ) -> int:
-    from nnrun.records.atomic_files import replace_file
+    from nnrun.atomic_files import replace_file
 
     rows = 0
 
@@ -280,7 +280,7 @@ def _write(
     file: TextIO, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
 ) -> int:
     """Write predictions as they come; give their number."""
-    from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
+    from nnrun.experiment.predicting.output_decoder import CsvLines, JsonLines
 
     rows = 0
     if form.format is Format.jsonl:

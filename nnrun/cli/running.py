@@ -152,8 +152,7 @@ def _refuse_another_command(run: RunDirectory, command: str) -> None:
 
 def listener_for(*, quiet: bool, verbose: bool) -> Listener:
     """The listener that shows progress: a live table on a terminal, plain lines elsewhere, none if quiet."""
-    from nnrun.experiment.running.listener import Listener
-    from nnrun.experiment.running.progress import LineListener
+    from nnrun.experiment.running.listener import LineListener, Listener
 
     if quiet:
         return Listener()
@@ -176,7 +175,7 @@ def _sweep_listener(options: Training) -> SweepListener:
         return SweepLines(message, details=options.verbose)
     from rich.console import Console
 
-    from nnrun.cli.sweep_live import LiveBoard
+    from nnrun.cli.live import LiveBoard
 
     return LiveBoard(Console(stderr=True), details=options.verbose)
 

@@ -12,8 +12,7 @@ from nnrun.cli.output import aligned, message, print_result, shortened, terminal
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.describing.column_plan import PlannedColumn
-    from nnrun.experiment.describing.describe_spec import Description
+    from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
     from nnrun.records import RunDirectory, RunRecord
     from nnrun.spec.reading.load import LoadedSpec
 
@@ -78,7 +77,7 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
-    from nnrun.experiment.describing.schedule_text import rates_in_words
+    from nnrun.experiment.describing.describe_spec import rates_in_words
     from nnrun.spec.writing.dump import dump_spec
 
     width = terminal_width()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from nnrun.cache_folder import distrust_entry, make_private, private_place
+from nnrun.paths import distrust_entry, make_private, private_place
 
 OnMessage = Callable[[str], None]
 T = TypeVar("T")

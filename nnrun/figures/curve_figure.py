@@ -21,10 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nnrun.atomic_files import write_whole
 from nnrun.errors import NnrunError
 from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
 from nnrun.interrupts import stop_if_leaving
-from nnrun.unfinished import write_whole
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]

@@ -178,16 +178,6 @@ class Network:
         }
 
     @cached_property
-    def dropouts(self) -> tuple[DropoutLayer, ...]:
-        """The layers that draw dropout masks."""
-        return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))
-
-    @cached_property
-    def customs(self) -> tuple[CustomLayer, ...]:
-        """The layers of a person's own, which may draw random numbers."""
-        return tuple(layer for layer in self.layers if isinstance(layer, CustomLayer))
-
-    @cached_property
     def sparse_kernels(self) -> Mapping[str, Port]:
         """The kernels that meet sparse rows of an input as they are, and nothing else."""
         met: dict[str, list[Port]] = {}
@@ -231,22 +221,9 @@ class Network:
                     given.pop(source, None)
         return logits
 
-    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng | None:
-        """The random numbers of one epoch for these replicas; None where nothing needs any."""
-        if not (self.dropouts or self.customs):
-            return None
-        keys = {
-            layer.path: torch.tensor(
-                [s.derive(epoch=epoch, purpose=f"dropout of layer {layer.path}") for s in sources],
-                device=device,
-            )
-            for layer in self.dropouts
-        }
-        seeds = {
-            layer.path: [s.derive(epoch=epoch, purpose=f"custom layer {layer.path}") for s in sources]
-            for layer in self.customs
-        }
-        return BatchRng(keys, seeds=seeds)
+    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng:
+        """The random numbers of one epoch for these replicas."""
+        return BatchRng(sources, epoch, device)
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """The activation of an output: logits → predictions."""

@@ -13,9 +13,17 @@ from nnrun.records.index import (
     runs_of_sweep,
 )
 from nnrun.records.lock import locked
-from nnrun.records.member import MEMBER_TYPES, Member, MemberType, member_of_folder, member_type_of
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
-from nnrun.records.run_record import SHUFFLED, RunRecord, now
+from nnrun.records.run_record import (
+    MEMBER_TYPES,
+    SHUFFLED,
+    Member,
+    MemberType,
+    RunRecord,
+    member_of_folder,
+    member_type_of,
+    now,
+)
 from nnrun.records.sweep_directory import (
     OpenSweep,
     SweepDirectory,

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnrun.atomic_files import read_json_object
 from nnrun.errors import DataError, NnrunError
-from nnrun.records.atomic_files import read_json_object
 
 if TYPE_CHECKING:
     import numpy as np

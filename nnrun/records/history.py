@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nnrun.atomic_files import read_text, write_text
 from nnrun.errors import DataError, NnrunError
-from nnrun.records.atomic_files import read_text, write_text
-from nnrun.records.member import MEMBER_TYPES, MemberType
+from nnrun.records.run_record import MEMBER_TYPES, MemberType
 
 if TYPE_CHECKING:
     import pandas as pd

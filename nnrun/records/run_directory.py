@@ -27,8 +27,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnrun.atomic_files import (
+    make_folder,
+    read_json_object,
+    read_text,
+    refuse_newer,
+    remove_abandoned,
+    write_text,
+)
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.atomic_files import make_folder, read_json_object, read_text, refuse_newer, write_text
 from nnrun.records.checkpoint import (
     Arrays,
     Checkpoint,
@@ -39,8 +46,7 @@ from nnrun.records.checkpoint import (
 )
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.lock import is_held, locked
-from nnrun.records.member import Member, member_of_folder
-from nnrun.records.run_record import VERSION, RunRecord
+from nnrun.records.run_record import VERSION, Member, RunRecord, member_of_folder
 from nnrun.records.weights import (
     KeptWeights,
     WeightsChoice,
@@ -48,7 +54,6 @@ from nnrun.records.weights import (
     read_kept_weights,
     write_weights_file,
 )
-from nnrun.unfinished import remove_abandoned
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,11 @@ a field's type, as if it had never been written, and so never fails on a JSON ob
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -24,8 +26,48 @@ from pydantic import (
     model_validator,
 )
 
-from nnrun.records.atomic_files import plain
-from nnrun.records.member import Member, MemberType, member_of_folder
+from nnrun.atomic_files import plain
+
+MemberType = Literal["fold", "seed"]
+MEMBER_TYPES: tuple[MemberType, ...] = get_args(MemberType)
+
+_FOLDER = re.compile(rf"({'|'.join(MEMBER_TYPES)})-(0|[1-9][0-9]*)")
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """`fold 2`, `seed 7`.
+
+    Attributes:
+        type: also the first column of the run's history.
+        id: the fold's index, or the seed.
+    """
+
+    type: MemberType
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in the run's."""
+        return f"{self.type}-{self.id}"
+
+
+def member_of_folder(name: str) -> Member | None:
+    """The member whose folder has this name, or None."""
+    match = _FOLDER.fullmatch(name)
+    if match is None:
+        return None
+    return Member("fold" if match[1] == "fold" else "seed", int(match[2]))
+
+
+def member_type_of(columns: Iterable[object]) -> MemberType | None:
+    """What tells apart the networks of a history with these columns; None where there is one network."""
+    names = set(columns)
+    return next((member_type for member_type in MEMBER_TYPES if member_type in names), None)
+
 
 VERSION = 1
 """Of the format of run.json. A file of a higher version is not read."""

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnrun.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text
 from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
 from nnrun.records.sweep_record import VERSION, DamagedRecord, SweepRecord, read_sweep_record

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from nnrun.atomic_files import replace_file
 from nnrun.errors import DataError, NnrunError, printable
-from nnrun.records.atomic_files import replace_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse
 from nnrun.spec.ports import INPUT, Port
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from nnrun.errors import NnrunError, UsageError
-from nnrun.threads import usable_cpus, wanted_threads
+from nnrun.limits import usable_cpus, wanted_threads
 
 
 def resolve_device(wanted: str) -> torch.device:

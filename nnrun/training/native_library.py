@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nnrun.cache_folder import cache_dir, distrust, private_folder
 from nnrun.errors import NnrunError
 from nnrun.interrupts import stopping_at_once
+from nnrun.paths import cache_dir, distrust, private_folder
 from nnrun.training.compiler import cxx_compiler
 
 SOURCE = Path(__file__).parent / "backends" / "cpp" / "steps.cpp"

@@ -76,14 +76,12 @@ def stratified_held_out_groups(
     return part if smaller == fraction else np.setdiff1d(np.arange(len(groups)), part)
 
 
-def refuse_a_split_group(key: str, groups: Groups | None, cut: int) -> None:
+def refuse_a_split_group(key: str, groups: Groups, cut: int) -> None:
     """Rows before and from `cut` on must not share a group.
 
     Raises:
         DataError: they do.
     """
-    if groups is None:
-        return
     both = np.intersect1d(groups[:cut], groups[cut:])
     if len(both):
         row = int(np.flatnonzero(groups[cut:] == both[0])[0]) + cut

@@ -116,7 +116,8 @@ def _holdout_rows(
                 f"validation.holdout.first is {holdout.first}, but there are {n_rows} training rows: "
                 "at least one row must be left to train on."
             )
-        refuse_a_split_group("first", groups, holdout.first)
+        if groups is not None:
+            refuse_a_split_group("first", groups, holdout.first)
         return np.arange(holdout.first)
     fraction = schema.DEFAULT_HOLDOUT_FRACTION if holdout.fraction is None else holdout.fraction
     n_validation = math.ceil(fraction * n_rows)  # as train_test_split rounds
@@ -132,7 +133,8 @@ def _holdout_rows(
             return stratified_held_out_groups(fraction, classes, groups, random)
         return _stratified_rows(classes, n_validation, random)
     if not holdout.shuffle:
-        refuse_a_split_group("fraction", groups, n_rows - n_validation)
+        if groups is not None:
+            refuse_a_split_group("fraction", groups, n_rows - n_validation)
         return np.arange(n_rows - n_validation, n_rows)
     if groups is not None:
         return held_out_groups(fraction, groups, random)

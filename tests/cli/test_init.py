@@ -496,16 +496,11 @@ def test_a_real_file_trains_well(
 
 
 @pytest.mark.slow
-def test_newswires_train_well_and_fast(real_file: Callable[[str], Path], tmp_path: Path) -> None:
-    """From a cold start in less than 10 s of computing time, whatever else the machine does."""
-    resource = pytest.importorskip("resource", reason="Windows counts otherwise")
+def test_newswires_train_well(real_file: Callable[[str], Path], tmp_path: Path) -> None:
     path = real_file("text/reuters.csv")
     assert nnrun_command("init", str(path), "--yes", "-o", "first.yaml", cwd=tmp_path).returncode == 0
     assert "    target: topic" in Path("first.yaml").read_text()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert nnrun_command("train", "first.yaml", "-q", cwd=tmp_path).returncode == 0
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
     assert record_of(only_run(tmp_path / "runs"))["best"]["val_accuracy"] >= 0.80
 
 

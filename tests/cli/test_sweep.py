@@ -13,7 +13,7 @@ from rich.console import Console
 
 import nnrun
 from nnrun.cli import main
-from nnrun.cli.sweep_live import LiveBoard
+from nnrun.cli.live import LiveBoard
 from nnrun.cli.sweep_report import closing_text
 from nnrun.experiment.running.listener import Start
 from nnrun.records import RunDirectory, SweepDirectory, SweepRecord, TrialRecord, list_sweeps, locked

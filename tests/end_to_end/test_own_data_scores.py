@@ -5,7 +5,6 @@ The networks' scores are those of the last epoch: no epoch is chosen by the rows
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,11 +96,7 @@ def test_numbers_of_a_table_in_their_own_units(real_file: RealFile, tmp_path: Pa
 @pytest.mark.slow
 def test_topics_of_raw_texts(real_file: RealFile, tmp_path: Path) -> None:
     path = real_file("text/reuters.csv")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     (found,) = trained("reuters", path, tmp_path)["val_accuracy"]
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # From the start of Python to its end. Processor time, since the wall's depends on who else computes.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
     assert found >= 0.80
     spec = load_spec(SPECS / "reuters.yaml").spec
     rows = pd.read_csv(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrun.experiment.setup.out_of_memory import free_memory, of_control_group, of_machine, out_of_memory
+from nnrun.limits import free_memory, of_control_group, of_machine, out_of_memory
 from nnrun.records import RunDirectory
 from tests.support.provoke import Server
 from tests.support.small_experiments import REGRESSION, numbers, only_run, record_of, write_small

@@ -51,7 +51,6 @@ def test_the_shapes_of_a_network() -> None:
     ]
     assert (made.inputs, made.outputs) == ({INPUT: (5,)}, {OUTPUT: 2})
     assert (made.widest_activation, made.parameter_count) == (6, 57)
-    assert [layer.path for layer in made.dropouts] == ["1"]
 
 
 def test_the_network_of_the_book_s_reviews() -> None:

@@ -23,10 +23,10 @@ from urllib.parse import urljoin
 
 import numpy as np
 
-from nnrun.cache_folder import cache_dir, distrust_entry, make_private
 from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
 from nnrun.data.dataset import TokenRows
 from nnrun.errors import DataError
+from nnrun.paths import cache_dir, distrust_entry, make_private
 
 if TYPE_CHECKING:
     import requests

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnrun.cache_folder import cache_dir
 from nnrun.data.cache_entry import folder_beside, keep_entry, load_entry
 from nnrun.data.files.open_file import sha256_of
+from nnrun.paths import cache_dir
 
 LARGE = 64 * 2**20
 """Bytes of a file from which on its keys are kept."""

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.cache_folder import cache_dir
 from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.files.row_reader import LineNumbers
+from nnrun.paths import cache_dir
 
 _VERSION = 5
 _TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}

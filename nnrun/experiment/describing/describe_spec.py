@@ -1,13 +1,13 @@
-"""What a spec describes, before it is trained: layers and their shapes, rows and bytes."""
+"""What a spec describes, before it is trained: columns, layers, shapes, learning rates, rows and bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data import SparseRows
+from nnrun.data import Dataset, FittedPreprocessing, SparseRows
+from nnrun.data.preprocess import column_plans
 from nnrun.errors import DataError
-from nnrun.experiment.describing.column_plan import PlannedColumn, column_plan
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
@@ -17,10 +17,12 @@ from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
-from nnrun.spec.dataset_facts import dataset_facts
 from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.ports import INPUT
 from nnrun.spec.shapes import row_shapes
+from nnrun.spec.wording import counted
+from nnrun.spec.writing.dump import flow_text
+from nnrun.training.learning_rate import LearningRate
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = dataset_facts(spec.dataset)
+    facts = spec.dataset.facts
     graph, ((features,),) = graph_of(spec), row_shapes(spec, facts).values()
     words = facts.num_words
     for first in (graph.layers[index] for index in graph.takers.get(INPUT, ())):
@@ -149,3 +151,73 @@ def _replicas(validation: schema.Validation, selection: Selection) -> int:
     if selection.seeds is not None:
         return selection.seeds
     return validation.number_of_folds if selection.only_fold is None else 1
+
+
+def rates_in_words(spec: schema.ExperimentSpec) -> str | None:
+    """The rates of the first epoch, of the first with the highest, and of the last; None without a schedule.
+
+    What a plateau will do is not known before; it is said when it would.
+    """
+    schedule = spec.learning_rate_schedule
+    plateau = next((part for part in schedule if isinstance(part, schema.ReduceOnPlateau)), None)
+    if not schedule:
+        return None
+    rates = LearningRate(spec.optimizer.learning_rate, schedule)
+    by_epoch = {epoch: rates.of(epoch) for epoch in range(1, spec.epochs + 1)}
+    highest = max(by_epoch, key=lambda epoch: by_epoch[epoch])
+    told = sorted({1, highest} | ({spec.epochs} if plateau is None else set()))
+    text = "learning rate " + ", ".join(f"{by_epoch[epoch]:.4g} in epoch {epoch}" for epoch in told)
+    if plateau is None:
+        return text
+    waited = counted(max(plateau.patience, 1), "epoch")
+    return f"{text}; then times {plateau.factor:g} whenever {plateau.monitor} has not improved for {waited}"
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """A column of the inputs.
+
+    Attributes:
+        name, kind: as the data set has them.
+        steps: that the column passes, as a spec would have them, without their columns.
+        default: whether no step of the spec took the column, so that these are the default.
+        features: how many it gives.
+        sparse: whether they are kept sparse.
+    """
+
+    name: str
+    kind: str
+    steps: tuple[str, ...]
+    default: bool
+    features: int
+    sparse: bool
+
+
+def column_plan(
+    spec: schema.ExperimentSpec, dataset: Dataset, fitted: FittedPreprocessing
+) -> tuple[PlannedColumn, ...]:
+    """The plan of each column, its features as one network's training rows gave them; empty for no table."""
+    if fitted.table is None or not fitted.of_table:
+        return ()
+    steps = spec.preprocessing.inputs  # the last ones may take the row as a whole
+    after = [_step(step) for step in steps if isinstance(step, schema.Custom) or step.takes == ("tokens",)]
+    return tuple(
+        PlannedColumn(
+            plan.name,
+            plan.kind,
+            (*(_step(step) for step in plan.steps), *after),
+            plan.by_default,
+            fitted.width if fitted.tokens is not None else column.width,
+            column.sparse or fitted.tokens is not None,
+        )
+        for plan, column in zip(column_plans(spec.preprocessing, dataset), fitted.table.columns, strict=True)
+    )
+
+
+def _step(step: schema.Component) -> str:
+    """`impute: {strategy: median, indicator: true}`."""
+    alone: dict[str, object] = {
+        name: None for name in ("columns", "column") if name in type(step).model_fields
+    }
+    text = flow_text(step.model_copy(update=alone))
+    return text[1:-1] if text.startswith("{") else text

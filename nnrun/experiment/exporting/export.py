@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nnrun.atomic_files import replace_file
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
@@ -36,7 +37,6 @@ from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_outpu
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory, WeightsChoice
-from nnrun.records.atomic_files import replace_file
 from nnrun.spec import schema
 from nnrun.spec.wording import listing
 from nnrun.version import __version__

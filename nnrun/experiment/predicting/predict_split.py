@@ -16,9 +16,9 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.average_outputs import Combined, combination_text, combine
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
+from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory, WeightsChoice
 from nnrun.spec import schema

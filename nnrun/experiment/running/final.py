@@ -11,17 +11,12 @@ from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.finished.verdict import chosen_epoch
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.schedule_replay import (
-    refuse_without_validation,
-    replayed_schedule,
-    watched_by_schedule,
-)
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.kfold_spec import with_validation
-from nnrun.records import RunDirectory, RunRecord
+from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.spec import schema
-from nnrun.spec.reading.load import LoadedSpec
+from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
 
 Epochs = int | Literal["best"]
@@ -149,3 +144,56 @@ def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
         raise UsageError(f"The file of test rows {printable(str(test))} does not exist.")
     changed = dataset.model_copy(update={"test": schema.TestRows(path=str(test.absolute()))})
     return replace(loaded, spec=loaded.spec.model_copy(update={"dataset": changed}))
+
+
+def watched_by_schedule(spec: schema.ExperimentSpec) -> str | None:
+    """The validated column that decides the learning rates; None where no validation does."""
+    monitors = [p.monitor for p in spec.learning_rate_schedule if isinstance(p, schema.ReduceOnPlateau)]
+    return next((monitor for monitor in monitors if monitor.startswith("val_")), None)
+
+
+def refuse_without_validation(spec: schema.ExperimentSpec) -> None:
+    """Raise UsageError where the learning rates follow from a validation that there is not."""
+    column = watched_by_schedule(spec)
+    if column is not None:
+        raise UsageError(
+            f"reduce_on_plateau watches {column}, and a final run validates nothing. Name a run of this spec "
+            "instead of the spec, and the learning rates of its epochs are reused; or set "
+            "learning_rate_schedule, such as --set learning_rate_schedule=[]."
+        )
+
+
+def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tuple[schema.Rates, str]:
+    """The learning rate of each of a run's epochs, to be taken again, and a sentence about it.
+
+    Of several folds or seeds an epoch has the median over those that reached it; of an even number the lower
+    of the two in the middle, so that it is a rate that one of them had.
+
+    Args:
+        parent: the run.
+        spec: what the final run is about to train: the run's spec, perhaps with changes.
+
+    Raises:
+        UsageError: the spec's learning rate is another one than the run's.
+        DataError: the run's history is missing or damaged.
+    """
+    column = watched_by_schedule(spec)
+    then, now = (
+        read_kept_spec(parent.read_resolved(), file=f"the spec of {parent.id}").optimizer.learning_rate,
+        spec.optimizer.learning_rate,
+    )
+    if then != now:
+        raise UsageError(
+            f"The learning rates of {parent.id} follow from its {column} and start at {then:g}, so they do "
+            f"not apply to a learning rate of {now:g}. Leave it as it was, or set learning_rate_schedule as "
+            "well."
+        )
+    history = parent.read_history()
+    member_type = member_type_of(history.columns)
+    rates = history.groupby("epoch")["learning_rate"].quantile(0.5, interpolation="lower")
+    networks = "" if member_type is None else f", the median over its {member_type}s"
+    sentence = (
+        "there is no validation here, so each epoch has the learning rate that it had in "
+        f"{parent.id}{networks}"
+    )
+    return schema.Rates(rates=[float(rate) for rate in rates]), sentence

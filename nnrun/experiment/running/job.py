@@ -13,21 +13,21 @@ import torch
 
 from nnrun.data import Dataset
 from nnrun.data.preprocess.unknown_values import Unknown
+from nnrun.data.table import Table
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.setup.baseline import baseline, mean_of
+from nnrun.experiment.setup.class_weights import rare_class_warning
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
-from nnrun.experiment.setup.out_of_memory import in_words
-from nnrun.experiment.setup.rare_classes import rare_class_warning
+from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import ChosenFrom, TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.dataset_facts import dataset_facts
 from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
@@ -247,6 +247,8 @@ def _tell_of_rows(
         warning = rare_class_warning(spec, dataset)
         if warning is not None:
             listener.message(f"warning: {warning}")
+    if not isinstance(dataset.train.inputs, Table):
+        return ()
     members = [member for group in groups for member in group.members]
     report_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
     if not settings.use_test_set or dataset.test is None:
@@ -260,7 +262,7 @@ def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
     """The spec's data. Our own C++ is compiled meanwhile, where it looks as if the run will want it."""
-    rows = None if settings.smoke else dataset_facts(spec.dataset).train_rows
+    rows = None if settings.smoke else spec.dataset.facts.train_rows
     if rows is not None:
         begin_compiling(settings.compile, spec, rows, device)
     dataset = load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)

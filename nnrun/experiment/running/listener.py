@@ -1,12 +1,20 @@
-"""Who is told what happens while an experiment runs."""
+"""Who is told what happens while an experiment runs, and training as plain lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nnrun.records import MemberType, RunDirectory
+import numpy as np
+
+from nnrun.records import MemberType, RunDirectory, member_type_of
+from nnrun.spec.wording import counted
 from nnrun.training.loop import EpochRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -64,3 +72,100 @@ class Listener:
 
     def ended(self) -> None:
         """Training is over, however it ended."""
+
+
+class LineListener(Listener):
+    """Writes messages, and one line when training starts and after each epoch.
+
+    Args:
+        write: takes a line, without its end.
+        details: whether to write those too.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, details: bool = False) -> None:
+        self._write = write
+        self._details = details
+        self._start: Start | None = None
+
+    def message(self, text: str) -> None:
+        """Write it as it is."""
+        self._write(text)
+
+    def detail(self, text: str) -> None:
+        """Write it where details are wanted."""
+        if self._details:
+            self._write(text)
+
+    def started(self, start: Start) -> None:
+        """Say what is trained, on what, where."""
+        self._start = start
+        self._write(start_line(start))
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Write the epoch's line."""
+        assert self._start is not None, "an epoch ends after the start"
+        self._write(epoch_line(record, self._start))
+
+
+def start_line(start: Start) -> str:
+    """`reuters: a network of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu`."""
+    networks = (
+        f"{counted(len(start.member_ids), start.member_type)} of" if start.member_type else "a network of"
+    )
+    rows = f"{start.train_rows:,} training"
+    rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
+    rows = start.rows or rows
+    each = " each" if start.member_type and len(start.member_ids) > 1 else ""
+    return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"
+
+
+def epoch_line(record: EpochRecord, start: Start) -> str:
+    """`epoch  3/20  loss 0.5312  accuracy 0.8891  0.35 s`; of several networks mean ± deviation."""
+    width = len(str(start.epochs))
+    parts = [f"epoch {record.epoch:>{width}}/{start.epochs}"]
+    if len(record.rows) < len(start.member_ids):
+        parts[0] += f" ({members_in_words(record.rows, start.member_type)})"
+    for name, (mean, std) in means(record).items():
+        parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
+    return "  ".join([*parts, f"{record.seconds:.2f} s"])
+
+
+def members_in_words(member_ids: Collection[int], member_type: str | None) -> str:
+    """`fold 2`, or `folds 0, 1, 3`."""
+    return f"{member_type}{'s' if len(member_ids) > 1 else ''} {', '.join(map(str, member_ids))}"
+
+
+def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
+    """The epochs of a history, as they were told when they ended (without weights)."""
+    member_type = member_type_of(history.columns)
+    columns = [str(c) for c in history.columns if c not in (member_type, "epoch", "learning_rate", "seconds")]
+    epochs = []
+    for epoch, rows in history.groupby("epoch"):
+        ids = [0] * len(rows) if member_type is None else rows[member_type].astype(int).tolist()
+        table = rows[columns].astype(float)
+        values = {
+            member_id: dict(zip(columns, row, strict=True))
+            for member_id, row in zip(ids, table.to_numpy().tolist(), strict=True)
+        }
+        rates = dict(zip(ids, rows["learning_rate"].astype(float).tolist(), strict=True))
+        epochs.append(EpochRecord(int(str(epoch)), values, rates, float(rows["seconds"].max())))
+    return epochs
+
+
+def number_text(value: float) -> str:
+    """A measure's value: four decimals, and five digits of what is too large or too small for that."""
+    size = abs(value)
+    fits = size == 0 or 0.001 <= size < 1e5 or not math.isfinite(size)
+    return f"{value:.4f}" if fits else f"{value:.4e}"
+
+
+def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
+    """Column → mean over the replicas and their standard deviation (None for a single replica)."""
+    rows = list(record.rows.values())
+    result: dict[str, tuple[float, float | None]] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
+            std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            result[name] = (float(np.mean(values)), std)
+    return result

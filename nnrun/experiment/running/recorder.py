@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TypeVar
 
 from torch import Tensor
@@ -16,13 +19,11 @@ from nnrun.experiment.finished.saved_labels import keep_names
 from nnrun.experiment.finished.verdict import not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
-from nnrun.experiment.running.listener import Start, StopTraining
-from nnrun.experiment.running.progress import epochs_of_history
+from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history
 from nnrun.experiment.setup.cautions import cautions
-from nnrun.experiment.setup.environment import git_commit, versions
 from nnrun.experiment.setup.groups import Group
-from nnrun.experiment.setup.out_of_memory import out_of_memory
 from nnrun.interrupts import uninterrupted
+from nnrun.limits import out_of_memory
 from nnrun.records import (
     HistoryWriter,
     RunDirectory,
@@ -40,6 +41,7 @@ from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
 from nnrun.validation.splits import Fold
 from nnrun.validation.summary import history_mean, monitor_mode
+from nnrun.version import __version__
 
 T = TypeVar("T")
 
@@ -328,3 +330,29 @@ def _settle(run: ActiveRun, seconds: float) -> None:
         record.verdict = None
     if job.member_type is not None:
         run.directory.write_history_mean(history_mean(table))
+
+
+_PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Versions of nnrun, of Python, and of the packages that compute."""
+    return {
+        "nnrun": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def git_commit() -> str | None:
+    """The working folder's commit, `+` behind it where files differ from it; None outside a repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + "+" if _git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=5)
+    return result.stdout.strip()

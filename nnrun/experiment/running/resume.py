@@ -15,11 +15,11 @@ from nnrun.experiment.finished.verdict import verdict
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
 from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end
+from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
-from nnrun.experiment.setup.environment import versions
 from nnrun.interrupts import uninterrupted
+from nnrun.limits import wanted_threads
 from nnrun.records import RunDirectory, RunRecord, now
 from nnrun.records.run_record import Resumption
 from nnrun.spec import schema
@@ -29,7 +29,6 @@ from nnrun.spec.reading.load import read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import dump_spec
-from nnrun.threads import wanted_threads
 from nnrun.training.device import exact_on, resolve_device
 
 

@@ -18,7 +18,7 @@ from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_r
 from nnrun.experiment.running.score import known_targets, score
 from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group, training_problem
-from nnrun.experiment.setup.smoke_spec import smoke_spec
+from nnrun.experiment.setup.load_data import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
 from nnrun.spec import schema

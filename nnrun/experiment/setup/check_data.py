@@ -14,7 +14,7 @@ import numpy as np
 
 from nnrun.data import Dataset, fit_preprocessing
 from nnrun.errors import DataError, Problem
-from nnrun.experiment.setup.class_weights import class_weight_of_rows
+from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warning
 from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
@@ -23,7 +23,6 @@ from nnrun.experiment.setup.load_data import (
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
-from nnrun.experiment.setup.rare_classes import rare_class_warning
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 
@@ -80,7 +79,8 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
     """
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))
+    if spec.class_weight is not None:
+        class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))
     folds = folds_of(spec, dataset, spec.seed)
     for fold in folds:
         refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)

@@ -1,8 +1,10 @@
-"""The weight that the class of each row has while training, as `class_weight` says."""
+"""Uneven classes: weights for the rows of each (`class_weight`), and a warning where accuracy hides some."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,10 @@ import numpy.typing as npt
 from nnrun.data import Dataset
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError
+from nnrun.experiment.init.sizes import UNEVEN
+from nnrun.experiment.setup.fold_splits import labels_of
 from nnrun.spec import schema
-from nnrun.spec.wording import listing, nearest, quoted
+from nnrun.spec.wording import counted, listing, nearest, quoted
 
 _SHOWN = 60
 """More names than this in one message help nobody."""
@@ -19,7 +23,7 @@ _SHOWN = 60
 
 def class_weight_of_rows(
     spec: schema.ExperimentSpec, dataset: Dataset, train_rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32] | None:
+) -> npt.NDArray[np.float32]:
     """(N,): the weight that each row's class has, where the network trains on `train_rows`.
 
     `balanced` is scikit-learn's: n / (k * count), of the training rows only and the k classes among them. A
@@ -28,9 +32,7 @@ def class_weight_of_rows(
     Raises:
         DataError: the rows have no single class each, or a name is not a class of the data.
     """
-    if spec.class_weight is None:
-        return None
-    labels = _labels(dataset)
+    labels = _one_class_each(dataset)
     if isinstance(spec.class_weight, Mapping):
         weights = _given(spec.class_weight, dataset, labels)
     else:
@@ -83,7 +85,7 @@ def _unknown(name: str, dataset: Dataset, known: Sequence[str]) -> str:
     return f"class_weight: {dataset.name} has no class called {quoted(name)}.{hint} Its classes: {named}."
 
 
-def _labels(dataset: Dataset) -> Array:
+def _one_class_each(dataset: Dataset) -> Array:
     """(N,): the class of each training row."""
     targets = dataset.train.targets
     if targets.ndim == 2 and targets.shape[1] == 1:
@@ -100,3 +102,52 @@ def _labels(dataset: Dataset) -> Array:
             f"single 1. The targets of {dataset.name} are something else; remove class_weight."
         )
     return targets.astype(np.int64)
+
+
+_HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
+_OWN_DATA: Final = (schema.RowFile, schema.Npz, schema.TextFolder)
+
+
+def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
+    """One sentence where accuracy is the only measure of uneven classes; None where there is no doubt.
+
+    The rule is that of `nnrun init` (the largest class has `UNEVEN` times as many rows as the rarest), so the
+    specs that it writes cause no warning. Built-in data sets are not checked: their classes are known.
+    """
+    shows = (schema.ClassMetric, schema.CustomMetric)
+    hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
+    shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
+    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, _OWN_DATA):
+        return None
+    labels = _labels(spec, dataset)
+    if labels is None:
+        return None
+    counts = np.bincount(labels)
+    present = np.flatnonzero(counts)
+    rarest, largest = present[counts[present].argmin()], present[counts[present].argmax()]
+    if counts[largest] < UNEVEN * counts[rarest]:
+        return None
+    names = dataset.class_names
+    most, fewest = (quoted(str(n) if names is None else names[int(n)]) for n in (largest, rarest))
+    rows = int(counts.sum())
+    return (
+        f"class {fewest} has only {int(counts[rarest]):,} of {counted(rows, 'row')} "
+        f"({_percent(counts[rarest], rows)}): always predicting {most} gets an accuracy of "
+        f"{_percent(counts[largest], rows)}; write `metrics: [accuracy, f1, average_precision]` and "
+        "`class_weight: balanced`"
+    )
+
+
+def _labels(spec: schema.ExperimentSpec, dataset: Dataset) -> Array | None:
+    """The class of each training row, as an index; None where the targets are not classes."""
+    targets = dataset.train.targets
+    if isinstance(spec.loss, schema.CategoricalCrossentropy) and targets.ndim == 2 and targets.shape[1] > 1:
+        return np.asarray(targets.argmax(axis=1))
+    labels = labels_of(dataset)
+    return None if labels is None or not len(labels) else np.asarray(labels.astype(np.int64))
+
+
+def _percent(part: int, whole: int) -> str:
+    """Rounded down, so that no class seems to have every row."""
+    share = math.floor(1000 * int(part) / whole) / 10
+    return f"{share:g} %" if share else "less than 0.1 %"

@@ -135,7 +135,8 @@ def prepare_groups(
     plans = column_plans(preprocessing, dataset)
     by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
-        class_weights = class_weight_of_rows(spec, dataset, fold.train_rows)
+        weighted = spec.class_weight is not None
+        class_weights = class_weight_of_rows(spec, dataset, fold.train_rows) if weighted else None
         refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
         fitted = fit_preprocessing(
             preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans

@@ -12,12 +12,13 @@ import numpy.typing as npt
 from nnrun.data import Dataset, Samples, load_dataset
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess import loss_of_digits
+from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
 from nnrun.spec.ports import OUTPUT
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
 
 
@@ -240,3 +241,17 @@ def outputs_of(spec: schema.ExperimentSpec) -> int:
     last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units
+
+
+EPOCHS = 2
+
+
+def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
+    """The spec with two epochs and a validation that a few hundred rows can bear."""
+    validation = spec.validation
+    if isinstance(validation, schema.Holdout) and validation.first is not None:
+        first = min(validation.first, TRAIN_ROWS // 4)
+        validation = validation.model_copy(update={"first": first})
+    if isinstance(validation, (schema.KFold, schema.TimeSeries)):
+        validation = validation.model_copy(update={"k": min(validation.k, TRAIN_ROWS // 4)})
+    return spec.model_copy(update={"epochs": min(spec.epochs, EPOCHS), "validation": validation})

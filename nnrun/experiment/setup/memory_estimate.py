@@ -13,7 +13,7 @@ from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
 from nnrun.experiment.setup.groups import Group, share_rows
-from nnrun.experiment.setup.out_of_memory import ADVICE, free_memory, in_words
+from nnrun.limits import ADVICE, free_memory, in_words
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import BLOCK_ELEMENTS

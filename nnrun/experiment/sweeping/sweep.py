@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nnrun.atomic_files import plain
 from nnrun.data import Dataset
 from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener, Start, StopTraining
-from nnrun.experiment.running.progress import means
-from nnrun.experiment.running.recorder import RunInterrupted
+from nnrun.experiment.running.listener import Listener, Start, StopTraining, means
+from nnrun.experiment.running.recorder import RunInterrupted, versions
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.running.train import run_experiment
-from nnrun.experiment.setup.environment import versions
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     load_data,
@@ -46,7 +45,6 @@ from nnrun.records import (
     refuse_unwritable,
     runs_of_sweep,
 )
-from nnrun.records.atomic_files import plain
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nnrun.experiment.running.listener import Start
-from nnrun.experiment.running.progress import epoch_line, start_line
+from nnrun.experiment.running.listener import Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.value_labels import values_label

@@ -102,6 +102,9 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
             default = field.get_default(call_default_factory=True)
             if key not in _KNOWN[type(part)] and getattr(part, key) != default:
                 return f"`{key}`" if name is None else f"`{key}` of `{name}`"
+        activation = getattr(part, "activation", native_job.ACTIVATIONS[0])
+        if activation not in native_job.ACTIVATIONS:
+            return f"the activation `{activation}`"
     return None
 
 
@@ -185,8 +188,8 @@ class NativeBackend:
         segment = data.segment
         job, logits, layers = self._job(data, state.forward_parameters, state.slots, segment.batch_size)
         for layer, node in zip(layers, graph_of(self._spec).nodes, strict=True):
-            if rng is not None and node.path in rng.keys:
-                layer.keys = address(rng.keys[node.path])
+            if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
+                layer.keys = address(rng.key(node.path))
             if not (layer.l1 or layer.l2):  # a penalty changes every row of a kernel at every step
                 layer.seen = address(state.last_update.get(f"{node.weights_path}.weight"))
         rates_R = state.learning_rates_of_each(self._problem.optimizer.learning_rate)

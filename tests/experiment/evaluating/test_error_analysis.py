@@ -15,7 +15,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     analyse,
     calibrate,
 )
-from nnrun.experiment.predicting.average_outputs import combine
+from nnrun.experiment.predicting.outputs import combine
 
 NAMES = ("ant", "bee", "cow")
 

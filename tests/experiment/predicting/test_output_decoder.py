@@ -15,8 +15,13 @@ from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder, plain_floats
-from nnrun.experiment.predicting.prediction_writers import CsvLines, JsonLines
+from nnrun.experiment.predicting.output_decoder import (
+    CsvLines,
+    JsonLines,
+    OutputDecoder,
+    make_output_decoder,
+    plain_floats,
+)
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
 
 SOFTMAX = {

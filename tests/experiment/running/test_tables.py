@@ -14,7 +14,7 @@ import pytest
 from nnrun.data import FittedPreprocessing
 from nnrun.data.table import Table
 from nnrun.errors import DataError
-from nnrun.experiment.describing.column_plan import column_plan
+from nnrun.experiment.describing.describe_spec import column_plan
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run, generated_rows
 from nnrun.experiment.finished.load_run import load_networks, load_run_spec

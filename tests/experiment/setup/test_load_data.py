@@ -1,5 +1,7 @@
 """Targets that a loss cannot compare with are refused once the data are known; all other forms are taken."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,18 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.data import Dataset
+from nnrun.data import Dataset, load_dataset
 from nnrun.errors import DataError
-from nnrun.experiment.setup.load_data import load_data, refuse_unknown_classes, refuse_unsuitable_targets
+from nnrun.experiment.setup.groups import prepare_groups
+from nnrun.experiment.setup.load_data import (
+    load_data,
+    refuse_unknown_classes,
+    refuse_unsuitable_targets,
+    smoke_spec,
+)
+from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
+from tests.support.small_experiments import spec_text
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 ONE = {"dense": {"units": 1, "activation": "sigmoid"}}
@@ -222,3 +232,38 @@ def test_scores_are_of_the_targets_before_they_are_rounded(mean: float, tmp_path
     baseline = nnrun.train(path, overrides=changes, runs_dir=tmp_path / "runs").baseline
     assert baseline["mae"] == pytest.approx(np.abs(y - np.median(y)).mean(), rel=1e-6)
     assert baseline["r2"] == pytest.approx(0, abs=1e-9)
+
+
+SPECS = sorted(path.name for path in (Path(__file__).parents[3] / "specs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("validation", "changed"),
+    [
+        ({"holdout": {"first": 10_000}}, {"holdout": {"first": 64}}),
+        ({"holdout": {"first": 63}}, {"holdout": {"first": 63}}),
+        ({"holdout": {"fraction": 0.3}}, {"holdout": {"fraction": 0.3}}),
+        ({"kfold": {"k": 100, "shuffle": True}}, {"kfold": {"k": 64, "shuffle": True}}),
+        ({"kfold": {"k": 4}}, {"kfold": {"k": 4}}),
+        ("none", "none"),
+    ],
+)
+def test_validation_shrinks_to_what_256_rows_can_bear(validation: Any, changed: Any) -> None:
+    found = smoke_spec(spec_text(validation=validation, epochs=500).spec)
+    assert found == spec_text(validation=changed, epochs=2).spec
+
+
+def test_an_epoch_stays_one_epoch() -> None:
+    spec = spec_text(epochs=1).spec
+    assert smoke_spec(spec) == spec
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_generated_rows_suit_every_spec_of_the_book(name: str, specs_dir: Path) -> None:
+    spec = smoke_spec(load_spec(specs_dir / name).spec)
+    dataset = load_dataset(spec.dataset, smoke=True)
+    groups = prepare_groups(spec, dataset)
+    folds = [fold for group in groups for fold in group.folds]
+    assert all(len(fold.train_rows) + len(fold.validation_rows) == 256 for fold in folds)
+    assert all(len(fold.validation_rows) > 0 for fold in folds)
+    assert len(folds) == (spec.validation.k if isinstance(spec.validation, schema.KFold) else 1)

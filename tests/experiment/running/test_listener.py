@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from nnrun.experiment.running.listener import Listener, Start
-from nnrun.experiment.running.progress import LineListener, epoch_line, means, start_line
+from nnrun.experiment.running.listener import LineListener, Listener, Start, epoch_line, means, start_line
 from nnrun.records import RunDirectory
 from nnrun.training.loop import EpochRecord
 

@@ -15,7 +15,7 @@ import sklearn
 import torch
 
 import nnrun
-from nnrun.experiment.setup.environment import git_commit, versions
+from nnrun.experiment.running.recorder import git_commit, versions
 
 
 def test_the_versions_are_those_of_what_computes_here() -> None:

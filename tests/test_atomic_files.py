@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from nnrun.atomic_files import remove_abandoned, unfinished, write_text
 from nnrun.errors import DataError
 from nnrun.figures.curve_figure import save
 from nnrun.records import RunDirectory
-from nnrun.records.atomic_files import write_text
-from nnrun.unfinished import remove_abandoned, unfinished
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnrun.data import load_dataset
-from nnrun.experiment.evaluating.comparable_runs import other_data, other_validation_rows, overlap
+from nnrun.experiment.evaluating.compare import other_data, other_validation_rows, overlap
 from nnrun.experiment.finished.run_scores import RunScores, read_run_scores
 from nnrun.experiment.setup.groups import folds_of
 from nnrun.spec.comparing.comparable_scores import other_measure

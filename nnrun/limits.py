@@ -1,16 +1,90 @@
-"""Out of memory, as a sentence: what was asked for, what is free, what to lower.
+"""What this process may use: CPU threads and memory, as the machine, its container and its own limits allow.
 
-Free is what the machine, its container and the process's own limit leave.
+Sums over several threads are rounded differently (gradients of convolutions, large sums): their
+number belongs to what a result depends on. It is recorded, taken again by `--resume` and `reproduce`, and
+follows from what the machine and its container allow, never from how busy the machine happens to be.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
-from nnrun.control_groups import control_groups, read_text
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError, printable
+
+VARIABLE = "NNRUN_THREADS"
+_asked: ContextVar[int | None] = ContextVar("CPU threads", default=None)
+
+
+def ask_for(threads: int | None) -> None:
+    """Compute with so many threads from now on; None for what the variable or the machine says."""
+    _asked.set(threads)
+
+
+def wanted_threads() -> int | None:
+    """How many threads were asked for, by `--threads` or by the variable.
+
+    Raises:
+        UsageError: the variable is no whole number from 1.
+    """
+    if (asked := _asked.get()) is not None:
+        return asked
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    if not (text.isdecimal() and len(text) < 6 and int(text) > 0):
+        raise UsageError(f"{VARIABLE} is {printable(text)!r}; it must be a whole number from 1.")
+    return int(text)
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """How many CPUs this process may use: of the machine, of its affinity, of its container's quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [_quota(version, group) for version, group in control_groups("cpu", root)]
+    return max(1, min([affinity, *(int(quota) for quota in quotas if quota is not None)]))
+
+
+def _quota(version: int, group: Path) -> float | None:
+    """The CPUs that a control group around this process is given, version 2 or 1; None unlimited."""
+    names = ["cpu.max"] if version == 2 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    written = " ".join(read_text(group / name) for name in names).split()  # both in microseconds
+    if len(written) != 2 or not all(text.isdecimal() for text in written) or int(written[1]) == 0:
+        return None  # `max`, -1, or nothing
+    return int(written[0]) / int(written[1])
+
+
+def control_groups(controller: str, root: Path) -> Iterator[tuple[Literal[1, 2], Path]]:
+    """Version and folder of each group in which a controller limits this process, the innermost first.
+
+    Args:
+        controller: `cpu` or `memory`.
+        root: where the file system begins.
+    """
+    for line in read_text(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        own = top / path.lstrip("/")
+        for group in (own, *own.parents):  # within a container the path may be the one outside it
+            yield 1 if controllers else 2, group
+            if group == top:
+                break
+
+
+def read_text(path: Path) -> str:
+    """A file that the system writes; empty where there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
 
 _UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 # PyTorch on a CPU and on a GPU, and NumPy: "you tried to allocate 4000000000 bytes", "Tried to allocate
