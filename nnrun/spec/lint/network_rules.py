@@ -92,7 +92,6 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
         )
 
 
-_SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
 _SOFTMAX_KINDS = ("softmax", "log_softmax", "sparsemax")
 _BOUNDED = {
     "sigmoid": "0 to 1",
@@ -163,10 +162,10 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
             ("loss", spec.loss.kind),
             f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
         )
-    if facts.task == "multiclass" and isinstance(spec.loss, schema.BinaryCrossentropy):
+    if facts.task == "multiclass" and schema.last_activation_of(spec.loss) == "sigmoid":
         yield Finding(
             ("loss", spec.loss.kind),
-            f"binary_crossentropy is for two classes, and {name} has {facts.classes}; use "
+            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use "
             "categorical_crossentropy "
             f"with {facts.classes} softmax units",
         )
@@ -214,9 +213,10 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         return
     if output.layer.activation in _SOFTMAX_KINDS and output.layer.units == 1:
         return  # a finding of its own
-    if isinstance(spec.loss, _SOFTMAX_LOSSES):
+    needed = schema.last_activation_of(spec.loss)
+    if needed == "softmax":
         yield from _softmax_output(spec, facts, output)
-    elif isinstance(spec.loss, schema.BinaryCrossentropy):
+    elif needed == "sigmoid":
         yield from _sigmoid_output(spec, facts, output)
     elif facts.task == "regression":
         yield from _number_output(spec, facts, output)
@@ -256,13 +256,13 @@ def _sigmoid_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Ou
         instead = " (softmax goes with categorical_crossentropy)" if activation == "softmax" else ""
         yield Finding(
             output.at("activation"),
-            f"binary_crossentropy takes a probability, and {activation} does not give one; "
+            f"{spec.loss.kind} takes a probability, and {activation} does not give one; "
             f"use activation: sigmoid{instead}",
         )
     if facts.task == "binary" and units != 1:
         yield Finding(
             output.at("units"),
-            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with binary_crossentropy; "
+            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {spec.loss.kind}; "
             f"found {units}",
         )
 
@@ -329,22 +329,22 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         yield Finding(
             at, f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
         )
-    elif isinstance(loss, schema.CategoricalCrossentropy) and (
+    elif schema.target_step_of(loss) == "one_hot" and (
         kind == "class_index" or (kind == "none" and facts.task is not None)
     ):
         yield Finding(
             at,
-            f"categorical_crossentropy compares with one-hot rows, and {kind} leaves one label for each row; "
+            f"{loss.kind} compares with one-hot rows, and {kind} leaves one label for each row; "
             "use targets: one_hot, or loss: sparse_categorical_crossentropy",
         )
-    elif isinstance(loss, schema.SparseCategoricalCrossentropy) and kind == "one_hot":
+    elif schema.target_step_of(loss) == "class_index" and kind == "one_hot":
         yield Finding(
             at,
-            "sparse_categorical_crossentropy compares with class indices; use targets: class_index, "
+            f"{loss.kind} compares with class indices; use targets: class_index, "
             "or loss: categorical_crossentropy",
         )
     elif (
-        isinstance(loss, schema.BinaryCrossentropy)
+        schema.last_activation_of(loss) == "sigmoid"
         and kind == "one_hot"
         and output
         and output.layer.units == 1
