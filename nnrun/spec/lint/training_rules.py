@@ -48,16 +48,16 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
                 f"{metric.kind} is for classes, and {dataset_name(spec)} has a number to predict; "
                 "use mae, mse, rmse or r2",
             )
-        elif output is not None and output.layer.activation not in ("sigmoid", "softmax"):
+        elif output is not None and output.activation not in ("sigmoid", "softmax"):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
-                f"{output.layer.activation}; "
+                f"{output.activation}; "
                 "use sigmoid or softmax there, or a metric such as mae",
             )
         elif isinstance(metric, schema.TopK):
             yield from _top_k(spec, facts, position, metric)
-        elif isinstance(metric, schema.Auc) and output is not None and output.layer.activation == "softmax":
+        elif isinstance(metric, schema.Auc) and output is not None and output.activation == "softmax":
             yield Finding(
                 _at(position, metric),
                 "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
@@ -71,13 +71,13 @@ def _top_k(
     output = output_of(spec)
     if output is None:
         return
-    if output.layer.units == 1:
+    if output.units == 1:
         yield Finding(
             _at(position, metric),
             "top_k needs one unit for each class, and the last layer has 1; use accuracy",
         )
         return
-    classes = facts.classes or output.layer.units
+    classes = facts.classes or output.units
     if metric.k >= classes:
         yield Finding(
             _at(position, metric, "k"),
@@ -89,7 +89,7 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
     """Distances mean nothing between class indices, and r2 and rmse belong to regression."""
     output = output_of(spec)
     indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
-        targets_kind(spec) == "class_index" and output is not None and output.layer.units > 1
+        targets_kind(spec) == "class_index" and output is not None and output.units > 1
     )
     for position, metric in enumerate(spec.metrics):
         if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, schema.ClassLoss):
