@@ -14,6 +14,7 @@ from torch import Tensor
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec import schema
 from nnrun.training.losses import LOSSES, build_loss
+from tests.support.example_tables import line_for
 
 KINDS = schema.components(schema.Loss)
 REPLICAS, ROWS, OUTPUTS = 3, 5, 4
@@ -118,7 +119,7 @@ def chosen(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.take_along_axis(probabilities, targets[..., None], -1)[..., 0]
 
 
-# Keras 3 (keras/src/losses), from outputs and targets in float64. A new loss needs its line here.
+# Keras 3 (keras/src/losses), from outputs and targets in float64.
 FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "binary_crossentropy": lambda p, t: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1),
     "categorical_crossentropy": lambda p, t: -(t * np.log(p)).sum(-1),
@@ -134,7 +135,7 @@ FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def test_the_values_are_keras_s(kind: str, seed: int) -> None:
     z, targets = logits(seed), targets_for(kind, np.random.default_rng(seed))
     outputs = ACTIVATIONS[ACTIVATION.get(kind, "linear")](z.double()).numpy()
-    expected = FORMULAS[kind](
+    expected = line_for(FORMULAS, kind, "FORMULAS of tests/training/test_losses.py")(
         outputs, targets.numpy().astype(float) if targets.dim() == 3 else targets.numpy()
     )
     found = row_losses(example(kind), z, targets).double().numpy()

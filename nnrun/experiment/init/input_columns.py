@@ -132,6 +132,8 @@ def _why_useless(
     if name in roles.members:
         same = "" if name == group else f", like {quoted(str(group))}"
         return f"is an id with {inferred.distinct:,} values, each in several rows{same}"
+    if (no_dates := next((w.text for w in inferred.warnings if w.kind == "dates"), None)) is not None:
+        return no_dates
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
         return f"has a value in only {counted(present, 'row')}"

@@ -5,6 +5,7 @@ What it says of the target is in `target_names`."""
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 
@@ -42,11 +43,13 @@ _LABEL_PREFIX: Final = re.compile(r"(?i)(target|label|labels|tag|class|y|out|out
 _YEAR_DUMMY: Final = re.compile(r"(?i)(d|y|yr|year|t|yd|dy)[ _.]?(19|20)?\d\d")
 
 
+@cache
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case: `customerID`, `CUSTOMER_ID` and `Customer Id` are (customer, id)."""
     return tuple(word.lower() for word in _WORD.findall(name))
 
 
+@cache
 def folded(name: str) -> str:
     """The letters and digits of a name, in lower case."""
     return "".join(words_of(name))

@@ -15,8 +15,8 @@ from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint import lint
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
 
 

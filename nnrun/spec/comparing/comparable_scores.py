@@ -12,12 +12,6 @@ from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.score_columns import metric_column
 
-_ELEMENTWISE = ("mae", "mse", "rmse", "r2")
-"""Metrics of the outputs as numbers: of one-hot targets they are means over the classes."""
-
-_PER_CLASS = ("precision", "recall", "f1", "auc", "average_precision")
-"""Metrics of the positive class where there is one output, and means over the classes of several."""
-
 
 def other_rows(
     first: schema.ExperimentSpec, second: schema.ExperimentSpec, *, same_files: bool = False
@@ -54,9 +48,11 @@ def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, m
     metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (first, second)]
     if metrics[0] != metrics[1]:
         return "the metric's parameters differ"
-    if measure in _ELEMENTWISE and _one_hot(first) != _one_hot(second):
+    metric = metrics[0][0] if metrics[0] else None
+    if isinstance(metric, schema.NumberMetric) and _one_hot(first) != _one_hot(second):
         return "only one of the two has one-hot targets, and the metric is a mean over their columns"
-    if measure in _PER_CLASS and {_single_output(first), _single_output(second)} == {True, False}:
+    outputs = {_single_output(first), _single_output(second)}
+    if isinstance(metric, schema.ClassMetric) and metric.mean_over_classes and outputs == {True, False}:
         return (
             "with one output the metric is that of the positive class, with several a mean over the classes"
         )

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import listing, quoted
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from nnrun.errors import printable
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import image_size
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
 from nnrun.spec.shapes import row_shape, trace
 from nnrun.spec.wording import counted

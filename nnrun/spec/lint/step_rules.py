@@ -8,10 +8,10 @@ from typing import TypeGuard
 
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_parts, is_custom_name
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import quoted
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
@@ -65,18 +65,20 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
 
 
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Distances mean nothing between class indices, and r2 and rmse belong to regression."""
+    """Distances mean nothing between class indices, and some metrics belong to regression."""
     output = output_of(spec)
     indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
         targets_kind(spec) == "class_index" and output is not None and output.units > 1
     )
     for position, metric in enumerate(spec.metrics):
-        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, schema.ClassLoss):
+        if not isinstance(metric, schema.NumberMetric):
+            continue
+        if metric.for_regression and isinstance(spec.loss, schema.ClassLoss):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
             )
-        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and indices:
+        elif indices:
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} measures distances, and the targets are class indices; use accuracy",

@@ -116,19 +116,32 @@ class BuiltInMetric(Component):
     """Base of the metrics, but for the custom ones.
 
     Class attributes:
-        for_classes: whether it compares classes or labels, and so needs a sigmoid or softmax output.
         higher_is_better: whether the best epoch is that of the highest value.
     """
 
-    for_classes: ClassVar[bool] = False
     higher_is_better: ClassVar[bool] = False
 
 
 class ClassMetric(BuiltInMetric):
-    """Base of the metrics of classes and labels."""
+    """Base of the metrics of classes and labels, which need a sigmoid or softmax output.
 
-    for_classes = True
+    Class attributes:
+        mean_over_classes: whether it is the positive class's where there is one output, and a mean over the
+            classes where there are several, so that the two are different measures.
+    """
+
     higher_is_better = True
+    mean_over_classes: ClassVar[bool] = False
+
+
+class NumberMetric(BuiltInMetric):
+    """Base of the metrics of outputs as numbers. Of several columns, one-hot ones too, they are means.
+
+    Class attributes:
+        for_regression: whether it says nothing of classes, so that lint refuses it beside a loss of classes.
+    """
+
+    for_regression: ClassVar[bool] = False
 
 
 class Accuracy(ClassMetric):
@@ -157,6 +170,7 @@ class Precision(ClassMetric):
     """
 
     kind = "precision"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -170,6 +184,7 @@ class Recall(ClassMetric):
     """
 
     kind = "recall"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -181,6 +196,7 @@ class Auc(ClassMetric):
     """
 
     kind = "auc"
+    mean_over_classes = True
 
 
 class F1(ClassMetric):
@@ -190,6 +206,7 @@ class F1(ClassMetric):
     """
 
     kind = "f1"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -202,30 +219,33 @@ class AveragePrecision(ClassMetric):
     """
 
     kind = "average_precision"
+    mean_over_classes = True
 
 
-class MaeMetric(BuiltInMetric):
+class MaeMetric(NumberMetric):
     """Mean absolute error."""
 
     kind = "mae"
 
 
-class MseMetric(BuiltInMetric):
+class MseMetric(NumberMetric):
     """Mean squared error."""
 
     kind = "mse"
 
 
-class Rmse(BuiltInMetric):
+class Rmse(NumberMetric):
     """Root of the mean squared error."""
 
     kind = "rmse"
+    for_regression = True
 
 
-class R2(BuiltInMetric):
+class R2(NumberMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
+    for_regression = True
     higher_is_better = True
 
 
