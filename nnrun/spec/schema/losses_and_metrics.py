@@ -26,9 +26,11 @@ class ClassLoss(Component):
 
     Class attributes:
         target_step: the step that gives labels the form which the loss compares with; the default of a spec.
+        last_activation: the activation of the last layer that gives the probabilities which it compares.
     """
 
     target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
+    last_activation: ClassVar[Literal["sigmoid", "softmax"]] = "sigmoid"
 
 
 class BinaryCrossentropy(ClassLoss):
@@ -49,6 +51,7 @@ class CategoricalCrossentropy(ClassLoss):
 
     kind = "categorical_crossentropy"
     target_step = "one_hot"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -60,6 +63,7 @@ class SparseCategoricalCrossentropy(ClassLoss):
 
     kind = "sparse_categorical_crossentropy"
     target_step = "class_index"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -95,6 +99,16 @@ Loss = Annotated[
     ],
     COMPONENT,
 ]
+
+
+def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
+    """The step that the targets of a loss of classes go through; None for any other loss."""
+    return loss.target_step if isinstance(loss, ClassLoss) else None
+
+
+def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
+    """The last activation that a loss of classes needs; None for any other loss."""
+    return loss.last_activation if isinstance(loss, ClassLoss) else None
 
 
 BALANCED = "balanced"
