@@ -113,16 +113,6 @@ class Network:
         }
 
     @cached_property
-    def dropouts(self) -> tuple[DropoutLayer, ...]:
-        """The layers that draw dropout masks."""
-        return tuple(layer for layer in self.layers if isinstance(layer, DropoutLayer))
-
-    @cached_property
-    def customs(self) -> tuple[CustomLayer, ...]:
-        """The layers of a person's own, which may draw random numbers."""
-        return tuple(layer for layer in self.layers if isinstance(layer, CustomLayer))
-
-    @cached_property
     def sparse_kernel(self) -> str | None:
         """The kernel that sparse rows meet as they are; None where a layer before it makes them dense."""
         first = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
@@ -150,22 +140,9 @@ class Network:
             h = layer.forward(parameters, h, rng, new_buffers)
         return {OUTPUT: self.last.linear(parameters, h)}
 
-    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng | None:
-        """The random numbers of one epoch for these replicas; None where nothing needs any."""
-        if not (self.dropouts or self.customs):
-            return None
-        keys = {
-            layer.position: torch.tensor(
-                [s.derive(epoch=epoch, purpose=f"dropout of layer {layer.position}") for s in sources],
-                device=device,
-            )
-            for layer in self.dropouts
-        }
-        seeds = {
-            layer.position: [s.derive(epoch=epoch, purpose=f"custom layer {layer.position}") for s in sources]
-            for layer in self.customs
-        }
-        return BatchRng(keys, seeds=seeds)
+    def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng:
+        """The random numbers of one epoch for these replicas."""
+        return BatchRng(sources, epoch, device)
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """The activation of an output: logits → predictions."""

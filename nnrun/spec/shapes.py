@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError
 
 

@@ -23,12 +23,13 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from tests.support.example_tables import line_for
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)
 FEATURES, REPLICAS, ROWS, WORDS = 5, 3, 4, 9
 
-# What a layer is given, and what a spec says of it, where that is not a row of numbers and nothing at all.
+# What a layer is given, where that is not a row of six numbers; its parameters, where some are required.
 TAKES: dict[str, list[int]] = {
     "lstm": [4, 3],
     "gru": [4, 3],
@@ -80,6 +81,8 @@ def inputs(*shape: int, seed: int = 1) -> torch.Tensor:
 
 def between(case: str) -> tuple[Network, torch.Tensor]:
     """The layer as the second of several, its own parameters and those around it; and rows for them."""
+    if case in KINDS and any(field.is_required() for field in KINDS[case].model_fields.values()):
+        line_for(SAYS, case, "SAYS of tests/model/test_layers.py")
     value = VARIANTS.get(case, {case: SAYS.get(case)})
     (kind,) = value
     last: list[Any] = ["flatten", {"dense": 2}]
@@ -110,7 +113,7 @@ def lively(network: Network) -> dict[str, torch.Tensor]:
 
 
 def test_every_layer_of_the_schema_has_its_class() -> None:
-    assert set(LAYERS) == set(KINDS.values())
+    assert set(LAYERS) == set(KINDS.values()), "a layer needs its line in nnrun.model.layers.LAYERS"
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -267,7 +270,7 @@ def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> Non
 
 # --- dropout -----------------------------------------------------------------------------------------------
 
-KEYS = BatchRng({1: torch.tensor([11, 12])})
+KEYS = BatchRng(keys={1: torch.tensor([11, 12])})
 
 
 def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:

@@ -49,7 +49,6 @@ def test_the_shapes_of_a_network() -> None:
         LayerShape(2, "dense, softmax", (3,), 21),
     ]
     assert (made.inputs, made.outputs, made.widest_activation, made.parameter_count) == (5, 3, 6, 57)
-    assert [layer.position for layer in made.dropouts] == [1]
 
 
 def test_the_network_of_the_book_s_reviews() -> None:

@@ -60,7 +60,6 @@ def test_it_is_the_published_generator() -> None:
 
 def test_the_numbers_are_uniform_and_their_neighbours_know_nothing_of_each_other() -> None:
     rng = network().rng(sources_of(0, [0, 1]), epoch=1, device=CPU)
-    assert rng is not None
     numbers = rng.dense(0, torch.empty(2, 20_000, 5)).double().numpy()
     # Of 200,000 numbers in 20 equal bins: chi² with 19 degrees of freedom is above 43.8 once in a thousand.
     counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
@@ -85,7 +84,7 @@ def test_every_batch_layout_gives_the_same_numbers(
     replica_keys: list[int], first: int, rows: int, units: int, data: st.DataObject
 ) -> None:
     """The rng of an epoch's row does not depend on the batch in which the row comes."""
-    rng = BatchRng({3: torch.tensor(replica_keys)})
+    rng = BatchRng(keys={3: torch.tensor(replica_keys)})
     together = rng.starting_at(first).dense(3, torch.empty(len(replica_keys), rows, units))
     cut = data.draw(st.integers(0, rows))
     parts = [
@@ -94,7 +93,7 @@ def test_every_batch_layout_gives_the_same_numbers(
     ]
     assert torch.equal(together, torch.cat(parts, 1))
     for place, key in enumerate(replica_keys):
-        alone = BatchRng({3: torch.tensor([key])}, first).dense(3, torch.empty(1, rows, units))
+        alone = BatchRng(first_row=first, keys={3: torch.tensor([key])}).dense(3, torch.empty(1, rows, units))
         assert torch.equal(alone[0], together[place])
 
 
@@ -117,7 +116,7 @@ def test_sparse_noise_is_dense_noise_at_the_non_zeros(
     rng = np.random.default_rng(seed)
     x_NF = rng.integers(0, 2, (7, features)).astype(np.float32)
     rows_GB = rng.integers(0, 7, (len(replica_keys), rows))
-    rng = BatchRng({0: torch.tensor(replica_keys)}, first)
+    rng = BatchRng(first_row=first, keys={0: torch.tensor(replica_keys)})
     dense = rng.dense(0, torch.empty(len(replica_keys), rows, features)).numpy()
     found = rng.sparse(0, sparse_batch(x_NF, rows_GB)).numpy()
     # The non-zeros of a sparse batch come replica by replica, row by row, column by column.
@@ -134,10 +133,8 @@ def test_a_replica_s_noise_does_not_depend_on_who_trains_beside_it(
     seed: int, epoch: int, numbers: list[int]
 ) -> None:
     together = network().rng(sources_of(seed, numbers), epoch, CPU)
-    assert together is not None
     for place, number in enumerate(numbers):
         alone = network().rng(sources_of(seed, [number]), epoch, CPU)
-        assert alone is not None
         for position in (0, 2):
             x = torch.empty(len(numbers), 3, 4)
             assert torch.equal(together.dense(position, x)[place], alone.dense(position, x[:1])[0])
@@ -145,7 +142,6 @@ def test_a_replica_s_noise_does_not_depend_on_who_trains_beside_it(
 
 def numbers_of(seed: int, replicas: Sequence[int], epoch: int, position: int) -> list[float]:
     rng = network().rng(sources_of(seed, replicas), epoch, CPU)
-    assert rng is not None
     found: list[float] = rng.dense(position, torch.empty(len(replicas), 2, 3)).flatten().tolist()
     return found
 
@@ -161,5 +157,9 @@ def test_seed_replica_epoch_and_layer_each_change_every_number(changed: dict[str
     assert not set(numbers_of(**usual)) & set(numbers_of(**usual | changed))
 
 
-def test_without_dropout_there_is_no_noise() -> None:
-    assert build_network([schema.Dense(units=1)], 3).rng(sources_of(0, [0]), 1, CPU) is None
+def test_a_layer_s_keys_are_derived_when_it_first_asks_and_kept_for_the_epoch() -> None:
+    rng = build_network([schema.Dense(units=1)], 3).rng(sources_of(0, [0]), 1, CPU)
+    assert rng.keys == {}
+    key = rng.starting_at(5).key(0)
+    assert rng.key(0) is key
+    assert list(rng.keys) == [0]

@@ -17,7 +17,6 @@ from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
-from nnrun.spec.dataset_facts import dataset_facts
 from nnrun.spec.shapes import row_shape
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
@@ -121,7 +120,7 @@ def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = dataset_facts(spec.dataset)
+    facts = spec.dataset.facts
     (features,) = row_shape(spec, facts)
     words, first = facts.num_words, spec.layers[0]
     if isinstance(first, schema.Embedding):

@@ -158,7 +158,7 @@ def make_output_decoder(
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
     of_classes = fitted.targets.classes is not None
-    binary_loss = isinstance(spec.loss, schema.BinaryCrossentropy)
+    binary_loss = schema.last_activation_of(spec.loss) == "sigmoid"
     if outputs == 1:
         if last.activation == "sigmoid" and (binary_loss or labels.task == "binary"):
             return OutputDecoder("binary", _named(names, 2))

@@ -184,8 +184,8 @@ class NativeBackend:
         segment = data.segment
         job, logits, layers = self._job(data, state.forward_parameters, state.slots, segment.batch_size)
         for position, layer in enumerate(layers):
-            if rng is not None and position in rng.keys:
-                layer.keys = address(rng.keys[position])
+            if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
+                layer.keys = address(rng.key(position))
             if not (layer.l1 or layer.l2):  # a penalty changes every row of a kernel at every step
                 layer.seen = address(state.last_update.get(f"{position}.weight"))
         rates_R = state.learning_rates_of_each(self._problem.optimizer.learning_rate)
