@@ -15,8 +15,8 @@ from nnrun.spec import schema
 
 # The kind of data set, as a spec names it → the module in this folder that loads it.
 LOADERS: Mapping[str, str] = {
-    "imdb": "imdb",
-    "reuters": "reuters",
+    "imdb": "keras_tokens",
+    "reuters": "keras_tokens",
     "boston_housing": "boston_housing",
     "sklearn": "sklearn_sets",
     "npz": "npz",
