@@ -394,8 +394,8 @@ def _complete_rows(source: _Source, file: ReadTable) -> Rows:
         said = f"{counted(int(incomplete.sum()), 'row')} of {file.n_rows:,} "
         if not len(left):
             raise DataError(
-                f"{file.name}: {said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and drop_missing "
-                f"leaves none. Leave such a column out of `inputs`, or use impute instead."
+                f"{file.name}: {said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and "
+                f"drop_missing leaves none. Leave such a column out of `inputs`, or use impute instead."
             )
         source.say(f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})")
     return left
