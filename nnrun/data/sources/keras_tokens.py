@@ -16,7 +16,7 @@ from nnrun.data.sources.generated_rows import generated
 from nnrun.data.vocabulary import OFFSET, SENTIMENTS, START, TOPICS, within_limits
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
+
 
 SEED = 113
 _Part = tuple[TokenRows, Array]
@@ -29,7 +29,7 @@ def load(spec: schema.Imdb | schema.Reuters, context: LoadContext) -> Dataset:
     Of IMDB 25,000 rows to train on and 25,000 to test with, as in its file; of Reuters the last fifth of its
     11,228 rows is the test set.
     """
-    facts, class_names = dataset_facts(spec), SENTIMENTS if isinstance(spec, schema.Imdb) else TOPICS
+    facts, class_names = spec.facts, SENTIMENTS if isinstance(spec, schema.Imdb) else TOPICS
     if context.smoke:
         return generated(spec.kind, facts, class_names=class_names)
     if isinstance(spec, schema.Imdb):
