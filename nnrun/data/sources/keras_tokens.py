@@ -17,7 +17,6 @@ from nnrun.data.vocabulary import OFFSET, SENTIMENTS, START, TOPICS, within_limi
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
-
 SEED = 113
 _Part = tuple[TokenRows, Array]
 """Rows and their labels."""
