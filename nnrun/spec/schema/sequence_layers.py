@@ -7,6 +7,16 @@ from typing import Union
 from nnrun.spec.schema.component import Count
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
+from nnrun.spec.schema.weight_options import (
+    BiasInitializer,
+    Constraint,
+    GlorotUniform,
+    Initializer,
+    Orthogonal,
+    RandomUniform,
+    Regularizer,
+    Zeros,
+)
 
 
 class Embedding(NetworkLayer):
@@ -18,8 +28,12 @@ class Embedding(NetworkLayer):
 
     kind = "embedding"
     bare = "output_dim"
+    ranks = {"embeddings": 2}
     output_dim: Count
     input_dim: Count | None = None
+    embeddings_initializer: Initializer = RandomUniform()
+    embeddings_regularizer: Regularizer | None = None
+    embeddings_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """A vector for each index."""
@@ -41,12 +55,23 @@ class Lstm(NetworkLayer):
 
     kind = "lstm"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
     use_bias: bool = True
     unit_forget_bias: bool = True
     return_sequences: bool = False
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step."""
@@ -64,12 +89,23 @@ class Gru(NetworkLayer):
 
     kind = "gru"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 2}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
     use_bias: bool = True
     reset_after: bool = True
     return_sequences: bool = False
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step."""
