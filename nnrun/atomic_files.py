@@ -12,7 +12,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,23 +95,26 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
-    make_folder(path.parent)
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where a file cannot be written, raise NnrunError with a sentence that says so."""
     try:
-        write_whole(path, write)
+        yield
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
+    make_folder(path.parent)
+    with writing(path):
+        write_whole(path, write)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all; its line ends stay as they are."""
     data = text.encode("utf-8")
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    replace_file(path, write)
+    replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def read_text(path: Path) -> str:

@@ -78,10 +78,12 @@ def _headline(record: RunRecord) -> str:
         text += f" in {record.training_seconds:.1f} s"
     if record.rows.train:
         text += f"; {rows_in_words(record.rows, ', ')}{_of_members(record)}"
-    if stopped := record.stopped_early:
-        each = ", ".join(f"{record.member_type} {n} at epoch {epoch}" for n, epoch in stopped.items())
-        alone = f" at epoch {next(iter(stopped.values()))}"
-        text += f"\nStopped early{alone if record.member_type is None else f': {each}'}."
+    stopped = [(member.id, member.stopped_early) for member in record.members if member.stopped_early]
+    if stopped:
+        each = ", ".join(f"{record.member_type} {n} at epoch {epoch}" for n, epoch in stopped)
+        text += f"\nStopped early: {each}."
+    elif record.stopped_early:
+        text += f"\nStopped early at epoch {record.stopped_early}."
     unfinished = unfinished_text(record)
     text += f"\n{unfinished}" if unfinished else ""
     return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,16 +35,13 @@ _LINES = 30
 _BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (1, 0, 0))
 
 
-class Split(str, Enum):
-    """The rows that a run can be evaluated on."""
-
-    test = "test"
-    validation = "validation"
+Split = Literal["test", "validation"]
+"""The rows that a run can be evaluated on."""
 
 
 def evaluate(
     run: options.Run,
-    split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = Split.test,
+    split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = "test",
     mistakes: Annotated[
         int | None,
         typer.Option(
@@ -55,7 +51,7 @@ def evaluate(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
     ] = True,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
@@ -77,8 +73,8 @@ def evaluate(
 
     evaluation = evaluate_run(
         find_run(run, runs_dir),
-        split="test" if split is Split.test else "validation",
-        weights=weights.value,
+        split=split,
+        weights=weights,
         overrides=set_ or (),
         data_dir=data_dir,
         device=device,

@@ -35,12 +35,13 @@ _NOTEBOOK_VARIABLES = (
 def message(text: str) -> None:
     """A message for the person at the terminal, on stderr. Where nobody reads it, the work continues."""
     with contextlib.suppress(OSError):
-        print(_sentences_wrapped(printable(text), _stderr_width()), file=sys.stderr, flush=True)
-
-
-def _sentences_wrapped(text: str, width: int | None) -> str:
-    """`wrapped`, but source lines, carets, commands and rows of a table stay as they are."""
-    return "\n".join(line if _AS_IT_IS.search(line) else wrapped(line, width) for line in text.split("\n"))
+        lines, width = printable(text).split("\n"), _stderr_width()
+        print(
+            *(line if _AS_IT_IS.search(line) else wrapped(line, width) for line in lines),
+            sep="\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _stderr_width() -> int | None:
@@ -123,19 +124,23 @@ def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
     return f"This is the {ordinal(look)} look at the {data} test set by {whose}"
 
 
-def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
-    """Rows of text, indented: the first column to the left (or right), the others to the right.
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
 
-    A name of several lines stands in one.
-    """
-    table = [[one_line(cell) for cell in row] for row in table]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = []
-    for row in table:
-        first = row[0].rjust(widths[0]) if right_first else row[0].ljust(widths[0])
-        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append(f"  {'  '.join([first, *cells])}".rstrip())
-    return "\n".join(lines)
+
+def aligned(rows: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
+    """`table`, indented: the first column to the left (or right), the others to the right."""
+    right = range(0 if right_first else 1, len(rows[0]))
+    return textwrap.indent(table(rows, right), "  ")
 
 
 def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:

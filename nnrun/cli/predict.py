@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import typer
 
@@ -29,19 +28,12 @@ _STDIN = "-"
 _LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
 
 
-class Split(str, Enum):
-    """Rows of a run's data set."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
+Split = Literal["train", "validation", "test"]
+"""Rows of a run's data set."""
 
 
-class Format(str, Enum):
-    """How predictions are written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
+Format = Literal["csv", "jsonl"]
+"""How predictions are written."""
 
 
 Input = Annotated[
@@ -95,7 +87,7 @@ def predict(
     format_: AsFormat = None,
     skip_bad: SkipBad = False,
     member: OfMember = None,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     set_: options.SetPaths = None,
     allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
@@ -125,7 +117,7 @@ def predict(
     found = find_run(run, runs_dir)
     asked: dict[str, Any] = {
         "member": member,
-        "weights": weights.value,
+        "weights": weights,
         "data_dir": data_dir,
         "device": device,
         "listener": listener_for(quiet=quiet, verbose=False),
@@ -153,7 +145,7 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
 def _predict_split(run: RunDirectory, split: Split, form: _Form, asked: dict[str, Any], quiet: bool) -> None:
     from nnrun.experiment.predicting.predict_split import predict_split
 
-    found = predict_split(run, split.value, **asked)
+    found = predict_split(run, split, **asked)
     opened = found.opened
     if found.look is not None and not quiet:
         message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
@@ -197,7 +189,7 @@ def _give(
     output_decoder, targets = asked.output_decoder, bool(told)
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
-        to_file = replace(form, format=form.format or (Format.jsonl if is_jsonl else Format.csv))
+        to_file = replace(form, format=form.format or ("jsonl" if is_jsonl else "csv"))
         rows = _write_file(form.output, predicted, output_decoder, to_file, targets)
         if form.as_json:
             print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
@@ -283,7 +275,7 @@ def _write(
     from nnrun.experiment.predicting.output_decoder import CsvLines, JsonLines
 
     rows = 0
-    if form.format is Format.jsonl:
+    if form.format == "jsonl":
         json_lines = JsonLines(output_decoder, probabilities=form.probabilities)
         for block in predicted:
             file.write(json_for(json_lines.lines(block), file.encoding))

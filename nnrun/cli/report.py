@@ -16,7 +16,7 @@ def report(
         Path | None,
         options.output_file("FILE.html", "Default: in the first run's folder."),
     ] = None,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -34,5 +34,5 @@ def report(
 
     found = find_runs(runs, runs_dir)
     listener = listener_for(quiet=quiet, verbose=False)
-    path = write_report(found, output, data_dir, listener, weights.value, overrides=set_ or ())
+    path = write_report(found, output, data_dir, listener, weights, overrides=set_ or ())
     print_result(as_json, lambda: {"report": str(path)}, lambda: str(path))

@@ -11,7 +11,7 @@ from nnrun.spec.wording import counted
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
-    from nnrun.records import SweepDirectory, SweepRecord, TrialRecord
+    from nnrun.records import SweepDirectory, SweepRecord
 
 MOST_SHOWN = 10
 _WITHOUT_SCORE = ("pruned", "diverged", "failed", "interrupted", "running", "waiting")
@@ -61,17 +61,13 @@ def _headline(record: SweepRecord) -> str:
 def _failures(record: SweepRecord) -> str:
     """The trials that went wrong, each with its error."""
     wrong = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
-    lines = [f"trial {t.number} {t.status}{_in_run(t)}: {_first_line(t)}" for t in wrong[:MOST_SHOWN]]
+    lines = []
+    for trial in wrong[:MOST_SHOWN]:
+        in_run = f" in {trial.run}" if trial.run else ""
+        first_line, _, _ = (trial.error or "").partition("\n")
+        lines.append(f"trial {trial.number} {trial.status}{in_run}: {first_line}")
     more = [f"... and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
     return "\n".join([*lines, *more])
-
-
-def _in_run(trial: TrialRecord) -> str:
-    return f" in {trial.run}" if trial.run else ""
-
-
-def _first_line(trial: TrialRecord) -> str:
-    return (trial.error or "").partition("\n")[0]
 
 
 def _warning(record: SweepRecord) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text
+from nnrun.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text, writing
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.lock import locked
@@ -142,12 +142,10 @@ class SweepDirectory:
     def study_file(self) -> Path:
         """The file of Optuna's study. A last line that a kill has torn is cut off: nobody could read it."""
         path = self.path / _STUDY
-        try:
+        with writing(path):
             if path.exists():
                 text = path.read_bytes()
                 os.truncate(path, text.rfind(b"\n") + 1)
-        except OSError as error:
-            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
         return path.absolute()
 
 

@@ -313,9 +313,8 @@ def _analysis(
 
 def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
     record.test = evaluation.scores
-    pairs = zip(evaluation.weights.members, evaluation.weights.epochs, strict=True)
-    record.test_epoch = {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
-    record.test_members = {m.member: m.scores for m in evaluation.members if m.member is not None} or None
+    for member, scored in zip(evaluation.weights.members, evaluation.members, strict=True):
+        record.tell(member, test=scored.scores, test_epoch=scored.epoch)
     record.test_ensemble = evaluation.ensemble
     if evaluation.std:
         record.test_std = evaluation.std

@@ -66,19 +66,14 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path |
 
 
 def load_networks(
-    run: RunDirectory, which: WeightsChoice = "last"
-) -> tuple[list[TrainedNetwork], UsedWeights]:
-    """The networks that a run kept, fold by fold or seed by seed, and of which epochs their weights are."""
-    return _load_networks(run, list(run.members()) or [None], which)
-
-
-def _load_networks(
-    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
-) -> tuple[list[TrainedNetwork], UsedWeights]:
+    run: RunDirectory, which: WeightsChoice = "last", members: Sequence[Member | None] = ()
+) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
+    """Networks that a run kept, by default all, ascending; and of which epochs their weights are."""
+    members = members or run.members() or [None]
     fitted = [FittedPreprocessing.from_json(run.read_preprocessing(member)) for member in members]
     kept, used = read_used_weights(run, members, which)
-    made = [TrainedNetwork(m, f, k.arrays) for m, f, k in zip(members, fitted, kept, strict=True)]
-    return made, used
+    made = zip(members, fitted, kept, strict=True)
+    return tuple(TrainedNetwork(member, f, k.arrays) for member, f, k in made), used
 
 
 def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | None) -> LoadedSpec:
@@ -107,8 +102,7 @@ def choose_networks(
     """All networks of a run, or the one whose folder has this name."""
     members = run.members()
     if member is None:
-        networks, used = load_networks(run, which)
-        return tuple(networks), used
+        return load_networks(run, which)
     wanted = member_of_folder(member)
     if not members:
         raise UsageError(
@@ -117,8 +111,7 @@ def choose_networks(
     if wanted not in members:
         there = listing([m.folder for m in members], "and")
         raise UsageError(f"--member {member}: {run.id} has {there}.")
-    networks, used = _load_networks(run, [wanted], which)
-    return tuple(networks), used
+    return load_networks(run, which, [wanted])
 
 
 def load_run_data(

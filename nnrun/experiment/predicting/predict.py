@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
@@ -228,12 +227,8 @@ def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Arr
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
         reason = "gives outputs that are not finite numbers: the row is far outside the training data"
-        bad += _bad_rows(batch, without, reason)
+        bad += [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(without)]
     return rows[finite].tolist(), outputs[finite], sorted(bad)
-
-
-def _bad_rows(batch: InputBatch, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
-    return [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(which)]
 
 
 def _token_decoder(

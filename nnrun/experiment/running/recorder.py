@@ -225,11 +225,10 @@ class Recorder:
     def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record, directory = self.run.record, self.run.directory
-        going_on = self.own({m.id: True for m in group.members}).keys() - stopped.keys()
-        before = {n: epoch for n, epoch in record.stopped_early.items() if n not in going_on}
-        record.stopped_early = dict(sorted({**before, **stopped}.items()))
-        if not record.stopped_early:
-            record.unset("stopped_early")
+        for member_id in self.own({m.id: True for m in group.members}):
+            record.network(self.run.job.member(member_id)).unset("stopped_early")
+        for member_id, epoch in stopped.items():
+            record.tell(self.run.job.member(member_id), stopped_early=epoch)
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             directory.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
@@ -238,12 +237,12 @@ class Recorder:
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 directory.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
-        # What was kept before stays as it is where no epoch has ended since.
-        epochs = {n: ending.epoch.epoch for n, ending in endings.items()}
-        record.weights_epoch = {**record.weights_epoch, **epochs}
-        bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
-        if bests:
-            record.best_weights_epoch = {**record.best_weights_epoch, **bests}
+        # Once all are written: what was kept before stays as it is where no epoch has ended since.
+        for member_id, ending in endings.items():
+            member = self.run.job.member(member_id)
+            record.tell(member, weights_epoch=ending.epoch.epoch)
+            if ending.best is not None:
+                record.tell(member, best_weights_epoch=ending.best.epoch)
 
     def diverged(self, reason: str) -> None:
         """Keep that the run's only network diverged, while others that train with it continue."""

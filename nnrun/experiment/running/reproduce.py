@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrun.data.dataset import Array
 from nnrun.errors import UsageError
 from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
 from nnrun.experiment.running.job import Settings
@@ -188,19 +187,15 @@ def compare_weights(then: RunDirectory, now: RunDirectory) -> WeightsComparison:
     for member, old, new in pairs:
         for name in sorted(old.keys() | new.keys()):
             was, is_ = old.get(name), new.get(name)
-            same_shape = was is not None and is_ is not None and was.shape == is_.shape
-            if same_shape and was.tobytes() == is_.tobytes():  # type: ignore[union-attr]
-                continue
-            first = first or (name if member is None else f"{name} of {member}")
-            if not same_shape:
+            if was is not None and is_ is not None and was.shape == is_.shape:
+                if was.tobytes() == is_.tobytes():
+                    continue
+                distance = float(np.max(np.abs(was.astype(np.float64) - is_)))
+                largest = None if largest is None else max(largest, distance)
+            else:
                 largest = None
-            elif largest is not None:
-                largest = max(largest, _distance(was, is_))  # type: ignore[arg-type]
+            first = first or (name if member is None else f"{name} of {member}")
     return WeightsComparison(arrays, first is None, first, largest)
-
-
-def _distance(was: Array, is_: Array) -> float:
-    return float(np.max(np.abs(was.astype(np.float64) - is_.astype(np.float64))))
 
 
 def changed_conditions(then: RunRecord, now: RunRecord) -> dict[str, tuple[Any, Any]]:

@@ -124,14 +124,10 @@ def _record_of_resumption(
     found = first_record(run, job, plan.threads)
     rows, parameters = found.rows, found.parameters
     record.unset(*(name for name in record.model_fields_set if getattr(record, name) is None))
+    found.take(state.record)
     found.take(record)
     found.rows, found.parameters, found.epochs_run = rows, parameters, state.record.epochs_run
     found.unset("error", "not_trained")
-    for name in ("stopped_early", "weights_epoch", "best_weights_epoch"):
-        known = {**getattr(state.record, name), **getattr(record, name)}
-        found.unset(name)
-        if known:
-            setattr(found, name, known)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
@@ -249,8 +245,9 @@ def _refuse_more_epochs(
 
 
 def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
-    """Whether a run that completed would train on: epochs are left, and not all was stopped early."""
-    return 0 < record.epochs_run < wanted.epochs and not record.stopped_early
+    """Whether a run that completed would train on: epochs are left, and nothing was stopped early."""
+    stopped = any(network.stopped_early for network in record.networks)
+    return 0 < record.epochs_run < wanted.epochs and not stopped
 
 
 def _settings(

@@ -20,7 +20,7 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, RunRecord, WeightsEpoch
 from tests.support.runs_on_disk import write_record
-from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, record_of
+from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, of_members, record_of
 
 # A learning rate at which the best epoch comes early, and others are worse.
 WILD: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 1.0}}, "epochs": 12}
@@ -71,8 +71,8 @@ def test_each_fold_or_seed_keeps_those_of_its_own_best_epoch(members: str, tmp_p
     for number, table in history.groupby(members):
         best[str(number)] = int(table["val_loss"].to_numpy().argmin()) + 1
     record = record_of(run.path)
-    assert record["best_weights_epoch"] == best
-    assert set(record["weights_epoch"].values()) == {12}
+    assert of_members(run.path, "best_weights_epoch") == best
+    assert set(of_members(run.path, "weights_epoch").values()) == {12}
     evaluation = evaluate_run(run, split="validation", weights="best")
     assert evaluation.kept is not None
     means = np.mean([table["val_loss"].min() for _, table in history.groupby(members)])
@@ -89,8 +89,9 @@ def test_folds_with_restored_weights_are_scored_by_one_epoch_of_all(tmp_path: Pa
     stopping = {"monitor": "val_loss", "patience": 3, "restore_best": True}
     run = train(tmp_path, **WILD | {"validation": KFOLD, "early_stopping": stopping, "epochs": 40})
     record = record_of(run.path)
-    assert len(set(record["weights_epoch"].values())) > 1, "the case is of no use otherwise"
-    assert record["best_weights_epoch"] == record["weights_epoch"]
+    kept = of_members(run.path, "weights_epoch")
+    assert len(set(kept.values())) > 1, "the case is of no use otherwise"
+    assert of_members(run.path, "best_weights_epoch") == kept
     assert list(run.path.rglob(BEST)) == []  # the same are not kept twice
     evaluation = evaluate_run(run, split="validation")
     assert evaluation.scores == pytest.approx({n: record["best"][f"val_{n}"] for n in ("loss", "mae")})

@@ -490,7 +490,7 @@ def test_any_number_that_json_can_hold_is_refused_in_a_sentence(tmp_path: Path, 
             if key == "threads":
                 document["conditions"]["threads"] = value
             elif key in ("epochs_run", "stopped_early"):
-                document["record"][key] = {"0": value} if key == "stopped_early" else value
+                document["record"][key] = value
             else:
                 document[key] = value
 
