@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import scipy.sparse
 from torch import Tensor
 
 from nnrun.model.inputs import SparseInputs
-from nnrun.spec import schema
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
@@ -46,7 +45,7 @@ OPTIMIZERS: list[Any] = [
     {"adamw": {"amsgrad": True, "weight_decay": 0.1}},
     {"adagrad": {"initial_accumulator_value": 0.5, "learning_rate": 0.1}},
 ]
-ACTIVATIONS = get_args(schema.ActivationName)
+ACTIVATIONS = native_job.ACTIVATIONS
 SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
 SOFTMAX = {"dense": {"units": 3, "activation": "softmax"}}
 CLASSES = np.random.default_rng(5).integers(0, 3, (1, N))

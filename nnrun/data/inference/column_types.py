@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
-from nnrun.data.inference.dates import guess_dates, is_ambiguous
+from nnrun.data.inference.dates import guess_dates, is_ambiguous, no_such_days
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, as_categories, number_column
@@ -83,11 +83,11 @@ class ColumnWarning:
     Attributes:
         kind: `names` for values that a network cannot generalize from; `spelling` for numbers that are
             read as a category and need not be; `codes` for numbers that are read as a category since they
-            are codes.
+            are codes; `dates` for dates among which some name no day.
         text: a sentence without its subject, which is the column.
     """
 
-    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names", "codes"]
+    kind: Literal["missing", "constant", "mixed", "spelling", "infinite", "names", "codes", "dates"]
     text: str
 
 
@@ -167,7 +167,7 @@ def _of_texts(
         return _numbers(NumberColumn(name, np.full(len(raw.codes), np.nan)), declared)
     if is_truth(raw.levels) and declared in (None, "category"):
         return _category(name, _truth(raw), counts, "all values are true or false", declared)
-    numbers = np.array([spelling.number(level) for level in raw.levels], np.float64)
+    numbers = spelling.numbers(raw.levels)
     is_number = ~np.isnan(numbers)
     good = int(counts[is_number].sum())
     typed = typed and not raw.numeric
@@ -381,6 +381,8 @@ def _category(
     elif wrong is not None:
         numbers = f"has numbers in {wrong.numbers:,} of {wrong.of:,} values"
         warnings.append(ColumnWarning("mixed", f"{numbers}, and {quoted(wrong.value)} is not a number"))
+    elif declared is None and (wrong_days := no_such_days(raw.levels, counts)):
+        warnings.append(_no_such_days(name, wrong_days))
     elif declared is None and is_ambiguous(raw.levels):
         example = quoted(raw.levels[0])
         warnings.append(
@@ -408,9 +410,19 @@ def _dates(
     name: str, raw: RawTexts, counts: npt.NDArray[np.integer], declared: ColumnType | None
 ) -> ColumnInference:
     inferred = _category(name, raw, counts, "the values are dates", "date" if declared else None)
-    warnings = tuple(warning for warning in inferred.warnings if warning.kind in ("missing", "constant"))
+    warnings = tuple(w for w in inferred.warnings if w.kind in ("missing", "constant", "dates"))
     column = CategoryColumn(name, raw.codes, raw.levels, dates=True)
     return replace(inferred, column=column, type="date", warnings=warnings)
+
+
+def _no_such_days(name: str, texts: Sequence[str]) -> ColumnWarning:
+    example = quoted(texts[0])
+    more = "" if len(texts) == 1 else f" and {counted(len(texts) - 1, 'other text')}"
+    return ColumnWarning(
+        "dates",
+        f"holds dates, but {example}{more} {'names' if len(texts) == 1 else 'name'} no day that exists: "
+        f"correct the file, or list such texts in `missing` and say `types: {{{printable(name)}: date}}`",
+    )
 
 
 def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) -> ColumnInference:

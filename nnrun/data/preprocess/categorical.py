@@ -167,7 +167,8 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
         if step.order is None:
             return cls(tuple(held), strict)
         order = tuple(value_name(level) or "" for level in step.order)
-        lacking = [level for level in held if level not in order]
+        known = set(order)
+        lacking = [level for level in held if level not in known]
         if lacking and strict:
             raise DataError(
                 f"ordinal: column {quoted(column.name)} holds {quoted(lacking[0])}, which is not "

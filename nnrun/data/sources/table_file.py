@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -191,12 +192,14 @@ def roles_of(spec: schema.RowFile, reader: RowReader, split_columns: Sequence[st
     named += [("validation", name) for name in split_columns]
     further = (("group", spec.group), ("weight", spec.weight), ("test", test))
     named += [(role, name) for role, name in further if name is not None]
+    there = set(reader.names)
     for role, name in named:
-        _refuse_unknown(reader, role, name)
-    special = {*spec.target, spec.group, spec.weight, test}
+        if name not in there:
+            _refuse_unknown(reader, role, name)
+    special = {*spec.target, spec.group, spec.weight, test, *split_columns}
     inputs = spec.inputs
     if inputs is None:
-        inputs = [name for name in reader.names if name not in special and name not in split_columns]
+        inputs = [name for name in reader.names if name not in special]
     if not inputs:
         names = listing([quoted(name) for name in reader.names], "and")
         have = "has" if len(reader.names) == 1 else "have"
@@ -206,7 +209,7 @@ def roles_of(spec: schema.RowFile, reader: RowReader, split_columns: Sequence[st
     return ColumnRoles(
         tuple(inputs),
         tuple(spec.target),
-        tuple(name for name in dict.fromkeys(split_columns)),
+        tuple(dict.fromkeys(split_columns)),
         spec.group,
         spec.weight,
         test,
@@ -275,15 +278,12 @@ def _refuse_infinite(file: ReadTable, roles: ColumnRoles) -> None:
         )
 
 
-def _refuse_unknown(reader: RowReader, role: str, name: str) -> None:
-    if name in reader.names:
-        return
+def _refuse_unknown(reader: RowReader, role: str, name: str) -> NoReturn:
     match = nearest(name, reader.names)
     hint = f" Did you mean {quoted(match)}?" if match else ""
     more = len(reader.names) - _MOST_NAMES
-    columns = listing([quoted(n) for n in reader.names[:_MOST_NAMES]], "and" if more <= 0 else ",")
-    if more > 0:
-        columns = ", ".join(quoted(n) for n in reader.names[:_MOST_NAMES]) + f" and {more:,} more"
+    shown = [quoted(n) for n in reader.names[:_MOST_NAMES]]
+    columns = f"{', '.join(shown)} and {more:,} more" if more > 0 else listing(shown, "and")
     if len(reader.names) == 1:
         has = f"It has a single column, {columns}."
         if reader.delimiter is not None:
@@ -312,7 +312,7 @@ def _refuse_useless_inputs(file: ReadTable, roles: ColumnRoles, context: LoadCon
                 context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
     for name in roles.all:
         for warning in file.columns[name].warnings:
-            if warning.kind == "codes":
+            if warning.kind in ("codes", "dates"):
                 context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nnrun.spec import schema
@@ -27,15 +28,18 @@ def other_rows(
         first, second: resolved specs.
         same_files: the files are known to hold the same, wherever they lie.
     """
-    pair = [_rows_of(spec.dataset, same_files) for spec in (first, second)]
-    differences = spec_differences(pair)
-    return f"{_below('dataset', differences[0].path)} differs" if differences else None
+    return _first_difference("dataset", [_rows_of(spec.dataset, same_files) for spec in (first, second)])
 
 
 def other_split(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
     """Why two specs do not split the same rows into the same validation rows, their seeds apart."""
-    differences = spec_differences([_without_repeats(spec.validation) for spec in (first, second)])
-    return f"{_below('validation', differences[0].path)} differs" if differences else None
+    return _first_difference("validation", [_without_repeats(spec.validation) for spec in (first, second)])
+
+
+def _first_difference(key: str, parts: Sequence[schema.Component]) -> str | None:
+    differences = spec_differences(parts)
+    path = differences[0].path if differences else ""
+    return f"{f'{key}.{path}' if path else key} differs" if differences else None
 
 
 def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str) -> str | None:
@@ -72,7 +76,7 @@ def _other_loss(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> 
         if None in scales and any(isinstance(scale, schema.StandardizeTargets) for scale in scales):
             return "only one of the two standardizes the targets, so that the units of the loss differ"
         return "the targets are scaled differently, so that the units of the loss differ"
-    if _row_weight(first) != _row_weight(second):
+    if getattr(first.dataset, "weight", None) != getattr(second.dataset, "weight", None):
         return "the loss counts rows by their weights, and the weights differ"
     return None
 
@@ -108,10 +112,6 @@ def _single_output(spec: schema.ExperimentSpec) -> bool | None:
     return None if last is None else last.units == 1
 
 
-def _row_weight(spec: schema.ExperimentSpec) -> str | None:
-    return getattr(spec.dataset, "weight", None)
-
-
 def _rows_of(dataset: Any, same_files: bool) -> Any:
     """A data set without what changes what its rows hold, and not which rows there are."""
     neutral: dict[str, Any] = {}
@@ -137,7 +137,3 @@ def _without_repeats(validation: schema.Component) -> schema.Component:
 def scored_on_rows_of_its_own(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> bool:
     """Whether the seeds of two specs draw different validation rows."""
     return first.seed != second.seed and any(s.validation.drawn_by_seed for s in (first, second))
-
-
-def _below(key: str, path: str) -> str:
-    return f"{key}.{path}" if path else key

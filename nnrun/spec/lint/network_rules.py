@@ -93,7 +93,20 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
 
 
 _SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
-_BOUNDED = {"sigmoid": "0 to 1", "softmax": "0 to 1", "tanh": "-1 to 1"}
+_SOFTMAX_KINDS = ("softmax", "log_softmax", "sparsemax")
+_BOUNDED = {
+    "sigmoid": "0 to 1",
+    "softmax": "0 to 1",
+    "hard_sigmoid": "0 to 1",
+    "sparse_sigmoid": "0 to 1",
+    "sparsemax": "0 to 1",
+    "tanh": "-1 to 1",
+    "hard_tanh": "-1 to 1",
+    "softsign": "-1 to 1",
+    "relu6": "0 to 6",
+    "log_sigmoid": "numbers up to 0",
+    "log_softmax": "numbers up to 0",
+}
 
 
 @dataclass(frozen=True)
@@ -162,19 +175,36 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
 def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A softmax shares 1 out among its units."""
     for position, layer in enumerate(spec.layers):
-        if not isinstance(layer, schema.Dense) or layer.activation != "softmax":
+        if not isinstance(layer, schema.Dense) or layer.activation not in _SOFTMAX_KINDS:
             continue
         if position < len(spec.layers) - 1:
             yield Finding(
                 ("layers", position, "dense", "activation"),
-                "softmax in a hidden layer makes its units compete for a sum of 1; use relu there",
+                f"{layer.activation} in a hidden layer makes its units compete for a sum of 1; use relu "
+                "there",
                 "warning",
             )
         elif layer.units == 1:
+            always = 0 if layer.activation == "log_softmax" else 1
             yield Finding(
                 ("layers", position, "dense", "activation"),
-                "softmax over 1 unit is always 1; use sigmoid for two classes, linear for a number",
+                f"{layer.activation} over 1 unit is always {always}; use sigmoid for two classes, linear for "
+                "a number",
             )
+
+
+def glu_is_a_layer_of_its_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`glu` halves the last axis, so no layer that promises a number of units can apply it."""
+    for position, layer in enumerate(spec.layers):
+        if isinstance(layer, schema.ActivationLayer):
+            continue
+        for key in (name for name in type(layer).model_fields if name.endswith("activation")):
+            if getattr(layer, key) == "glu":
+                yield Finding(
+                    ("layers", position, layer.kind, key),
+                    f"glu halves the last axis, and {layer.kind} gives as many units as it says; remove the "
+                    "key, and put a layer `activation: glu` after it",
+                )
 
 
 def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -182,7 +212,7 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     output = output_of(spec)
     if output is None or any(loss_suits_the_task(spec, facts)):
         return
-    if output.layer.activation == "softmax" and output.layer.units == 1:
+    if output.layer.activation in _SOFTMAX_KINDS and output.layer.units == 1:
         return  # a finding of its own
     if isinstance(spec.loss, _SOFTMAX_LOSSES):
         yield from _softmax_output(spec, facts, output)
@@ -371,6 +401,7 @@ RULES: tuple[Rule, ...] = (
     last_layer_is_dense,
     loss_suits_the_task,
     softmax_has_something_to_choose,
+    glu_is_a_layer_of_its_own,
     output_suits_the_loss,
     targets_suit_the_loss,
     hidden_layers_are_wide_enough,

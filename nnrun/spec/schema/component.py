@@ -73,6 +73,7 @@ ALIASES: Mapping[str, str] = {
     "f1_score": "f1",
     "average_precision_score": "average_precision",
     "silu": "swish",
+    "hard_swish": "hard_silu",
     "boston": "boston_housing",
     "tsv": "csv",
 }

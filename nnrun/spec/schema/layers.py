@@ -33,8 +33,11 @@ from nnrun.spec.schema.layer_shapes import (
 )
 
 ActivationName = Literal[
-    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu"
-]
+    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu",
+    "relu6", "celu", "mish", "glu", "exponential", "softsign", "squareplus", "hard_sigmoid", "hard_silu",
+    "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "log_softmax", "sparse_plus",
+    "sparse_sigmoid", "sparsemax",
+]  # fmt: skip
 Activation = Annotated[
     ActivationName,
     BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
@@ -328,11 +331,27 @@ class LayerNormalization(NetworkLayer):
 
 
 class ActivationLayer(NetworkLayer):
-    """An activation function on its own: `activation: relu`."""
+    """An activation function on its own: `activation: relu`.
+
+    `glu` (gated linear unit, Dauphin et al. 2017) is possible only here, because it halves the last axis: the
+    first half times the sigmoid of the second.
+    """
 
     kind = "activation"
     bare = "activation"
     activation: Activation
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it; with `glu` half of the last axis."""
+        if self.activation != "glu":
+            return taken.shape
+        *others, last = taken.shape
+        if last is not None and last % 2:
+            raise ShapeError(
+                f"glu halves the last axis, so its size must be even; {taken}; use an even number of units",
+                "activation",
+            )
+        return (*others, None if last is None else last // 2)
 
 
 Layer = Annotated[

@@ -98,6 +98,9 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
             default = field.get_default(call_default_factory=True)
             if key not in _KNOWN[type(part)] and getattr(part, key) != default:
                 return f"`{key}`" if name is None else f"`{key}` of `{name}`"
+        activation = getattr(part, "activation", native_job.ACTIVATIONS[0])
+        if activation not in native_job.ACTIVATIONS:
+            return f"the activation `{activation}`"
     return None
 
 

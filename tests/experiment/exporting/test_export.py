@@ -27,7 +27,12 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers
 
-HIDDEN = [{"dense": {"units": 5, "activation": name}} for name in get_args(schema.ActivationName)]
+# Normalized first, so that no activation carries the values away.
+HIDDEN = [
+    layer
+    for name in get_args(schema.ActivationName)
+    for layer in ({"dense": 6}, "layer_normalization", {"activation": name})
+]
 
 
 def train(

@@ -1,7 +1,7 @@
 """Steps made in C++ compute what PyTorch's do, for everything that a spec can say of them."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -273,11 +273,20 @@ def names_in_c(text: str, structure: str) -> list[str]:
 
 def test_what_cpp_names_is_in_the_schema() -> None:
     """The rest of the schema is not supported, so that PyTorch trains."""
-    assert set(native_job.ACTIVATIONS) <= set(ACTIVATIONS)
+    assert set(native_job.ACTIVATIONS) <= set(get_args(schema.ActivationName))
     assert set(native_job.LOSSES) <= set(schema.components(schema.Loss))
     assert set(native_job.OPTIMIZERS) <= set(schema.components(schema.Optimizer))
     known = {cls.kind for cls in native._KNOWN if issubclass(cls, schema.Component)}
     assert known >= {*native_job.KINDS, *native_job.LOSSES, *native_job.OPTIMIZERS}
+
+
+@pytest.mark.parametrize(
+    "activation", [name for name in get_args(schema.ActivationName) if name not in native_job.ACTIVATIONS]
+)
+def test_other_activations_are_not_supported(activation: str) -> None:
+    layers = [schema.Dense(units=4, activation=activation), schema.Dense(units=1, activation="sigmoid")]
+    reason = f"C++ does not support the activation `{activation}`"
+    assert NativeBackend.unsupported(with_spec(layers=layers)) == reason
 
 
 @pytest.mark.parametrize(

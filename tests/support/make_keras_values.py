@@ -1,0 +1,45 @@
+"""Compute `keras_values.json` with Keras. Needed only when a case is added or changed.
+
+pip install keras tensorflow-cpu
+KERAS_BACKEND=tensorflow python -m tests.support.make_keras_values
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from tests.support.keras_values import ANSWERS, activation_inputs
+
+# Keras's `threshold` has no defaults, so that a name alone does not say what it is.
+WITHOUT_DEFAULTS = {"threshold"}
+
+
+def rounded(values: Any) -> Any:
+    """Nested lists of nine digits."""
+    return [rounded(v) for v in values] if np.ndim(values) else float(f"{float(values):.9g}")
+
+
+def activations() -> dict[str, Any]:
+    """The values of every activation that a layer can name."""
+    names = sorted(set(keras.src.activations.ALL_OBJECTS_DICT) - WITHOUT_DEFAULTS)
+    x = keras.ops.convert_to_tensor(activation_inputs())
+    return {name: rounded(np.asarray(keras.activations.get(name)(x))) for name in names}
+
+
+def main() -> None:
+    """Write all answers."""
+    families = {"activations": activations()}
+    lines = []
+    for family, answers in families.items():
+        entries = [f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers.items()]
+        lines.append(f"{json.dumps(family)}: {{\n" + ",\n".join(entries) + "\n}")
+    version = f'"keras": "{keras.version()}"'
+    ANSWERS.write_text(f"{{{version},\n" + ",\n".join(lines) + "}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
