@@ -20,7 +20,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.unknown_rows import unknown_in_test_set
-from nnrun.experiment.setup.fold_splits import folds_of
+from nnrun.experiment.setup.load_data import folds_of
 from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed

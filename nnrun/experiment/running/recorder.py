@@ -16,11 +16,10 @@ from torch import Tensor
 from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.finished.record_text import rows_in_words
 from nnrun.experiment.finished.saved_labels import keep_names
-from nnrun.experiment.finished.verdict import not_trained, verdict
+from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history
-from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import out_of_memory

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
-from nnrun.experiment.finished.verdict import min_delta_of_best
+from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, score
-from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group, training_problem
 from nnrun.experiment.setup.load_data import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted

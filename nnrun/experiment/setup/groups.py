@@ -20,9 +20,9 @@ from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
-from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    folds_of,
     outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
