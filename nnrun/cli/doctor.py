@@ -100,7 +100,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _resume_facts(device: str) -> dict[str, Any]:
-    from nnrun.experiment.running.verify_resume import EPOCHS, STOPPED_AFTER, verify_resume
+    from nnrun.experiment.running.reproduce import EPOCHS, STOPPED_AFTER, verify_resume
 
     found = verify_resume(device)
     what = f"{EPOCHS} epochs, stopped after {STOPPED_AFTER}, on {found.device}"
