@@ -71,7 +71,7 @@ def sweep_and_report(
     Returns:
         0; 1 where no trial has a score; 130 where the user interrupted it.
     """
-    from nnrun.cli.sweep_report import closing_text, sweep_document
+    from nnrun.cli.closing import sweep_closing_text, sweep_document
     from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     _show_warnings(warnings, options)
@@ -82,7 +82,7 @@ def sweep_and_report(
     record = sweep.read_record()
     with _perhaps_unread(interrupted):
         print_result(
-            options.as_json, lambda: sweep_document(sweep, record), lambda: closing_text(sweep, record)
+            options.as_json, lambda: sweep_document(sweep, record), lambda: sweep_closing_text(sweep, record)
         )
     return EXIT_INTERRUPTED if interrupted else 0 if record.ranked() else 1
 

@@ -25,13 +25,16 @@ from nnrun.records.run_record import (
     now,
 )
 from nnrun.records.sweep_directory import (
+    FINISHED,
     OpenSweep,
     SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    TrialStatus,
     find_sweep,
     list_sweeps,
     open_sweep,
 )
-from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
 from nnrun.records.test_set_uses import Look, Looks, all_looks, look_at_test_set, looks_of_record
 from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 

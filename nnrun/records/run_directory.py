@@ -231,15 +231,14 @@ class RunDirectory:
         tensors: Mapping[str, np.ndarray[Any, Any]],
         member: Member | None = None,
         epoch: WeightsEpoch | None = None,
+        which: WeightsChoice = "last",
     ) -> None:
-        """Keep the weights that the run's network, or one fold's or seed's, ended with."""
-        write_weights_file(self._of_member(_WEIGHTS, member), tensors, epoch)
+        """Keep weights of the run's network, or of one fold's or seed's: those that it ended with.
 
-    def write_best_weights(
-        self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None, epoch: WeightsEpoch
-    ) -> None:
-        """Keep the weights of the best epoch in addition to those that the network ended with."""
-        write_weights_file(self._of_member(_BEST_WEIGHTS, member), tensors, epoch)
+        In addition those of its best epoch (`which`), where it is another one.
+        """
+        name = _BEST_WEIGHTS if which == "best" else _WEIGHTS
+        write_weights_file(self._of_member(name, member), tensors, epoch)
 
     def remove_best_weights(self, member: Member | None) -> None:
         """Keep the best weights no longer: the network ended with them, and an earlier ending kept others."""

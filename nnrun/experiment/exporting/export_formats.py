@@ -101,13 +101,11 @@ class Format:
     """A kind of file.
 
     Attributes:
-        suffix: the ending of its name.
         program: whether it computes; else it holds numbers to compute with.
         write: fills a file.
         ask: what the network in a file says of rows of a data set, (N, K).
     """
 
-    suffix: str
     program: bool
     write: Callable[[Export, Path], None]
     ask: Callable[[Export, Path, RawInputs], Array]
@@ -251,9 +249,9 @@ def _quiet() -> Iterator[None]:
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
-    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
-    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+    "safetensors": Format(False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(True, _write_pt2, _ask_pt2),
+    "onnx": Format(True, _write_onnx, _ask_onnx),
 }
 
 

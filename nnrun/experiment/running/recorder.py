@@ -151,15 +151,11 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if own := directions(spec):
         record.directions = dict(own)
     if custom_parts(spec):
-        record.custom = custom_code(spec)
+        used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
+        record.custom = [CodeRecord(**code) for code in used]
     if settings.use_test_set:
         record.unknown = [asdict(found) for found in job.unknown]
     return record
-
-
-def custom_code(spec: schema.ExperimentSpec) -> list[CodeRecord]:
-    """The user's own modules that a spec names, with the hashes of their files."""
-    return [CodeRecord(**{**asdict(code), "objects": list(code.objects)}) for code in code_used(spec)]
 
 
 def _row_counts(job: Job) -> RowCounts:
@@ -235,7 +231,7 @@ class Recorder:
                 directory.remove_best_weights(member)
             else:
                 best = group.network.unstack(ending.best.weights, 0)
-                directory.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
+                directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
         # Once all are written: what was kept before stays as it is where no epoch has ended since.
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)

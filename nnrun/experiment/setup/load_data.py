@@ -1,4 +1,4 @@
-"""The data of a spec: loaded, with targets as its loss takes them, and split into folds."""
+"""The data of a spec: loaded, with targets as its loss takes them, split into its own folds or others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
+from nnrun.data.sources.table_file import default_inputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
 from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint import lint
+from nnrun.spec.reading.load import LoadedSpec, load_with_folds
+from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import counted, quoted
 from nnrun.validation.splits import Fold, make_folds
 
@@ -323,3 +326,33 @@ def _groups_of(column: Column) -> Array:
             "(from 0), and each row needs a group. Leave out such rows, or name another column."
         )
     return np.unique(_values(column), return_inverse=True)[1].astype(np.int64)
+
+
+def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) -> schema.ExperimentSpec:
+    """The spec validated otherwise, on the same inputs: what was set apart to split by does not become one.
+
+    Raises:
+        DataError: the file's columns must be looked up for that, and it is not there or not readable.
+    """
+    changed = spec.model_copy(update={"validation": validation})
+    dataset = spec.dataset
+    if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
+        return changed
+    split_columns = split_columns_of(spec.validation)
+    if set(split_columns) <= set(split_columns_of(validation)):
+        return changed
+    update = {"inputs": default_inputs(dataset, split_columns)}
+    return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
+
+
+def load_for_kfold(
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
+) -> LoadedSpec:
+    """A spec to be trained by k-fold (`load_with_folds`), on the inputs that it has by its own validation."""
+    own, folded = load_with_folds(path, overrides, k=k, repeats=repeats, prefix=prefix)
+    return replace(folded, spec=with_validation(own.spec, folded.spec.validation))

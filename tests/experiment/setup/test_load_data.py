@@ -20,10 +20,10 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
-from nnrun.experiment.setup.kfold_spec import load_for_kfold
 from nnrun.experiment.setup.load_data import (
     folds_of,
     load_data,
+    load_for_kfold,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
     smoke_spec,
