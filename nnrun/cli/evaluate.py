@@ -69,19 +69,19 @@ def evaluate(
     """
     from nnrun.cli.running import listener_for
     from nnrun.experiment.evaluating.evaluate import evaluate_run, write_figures
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    evaluation = evaluate_run(
-        find_run(run, runs_dir),
-        split=split,
+    access = Access(
         weights=weights,
         overrides=set_ or (),
         data_dir=data_dir,
         device=device,
-        mistakes=_MISTAKES if mistakes is None else mistakes,
         allow_unknown=allow_unknown,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
+    number = _MISTAKES if mistakes is None else mistakes
+    evaluation = evaluate_run(find_run(run, runs_dir), access, split=split, mistakes=number)
     paths = write_figures(evaluation) if figures else []
     print_result(
         as_json,

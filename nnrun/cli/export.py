@@ -49,16 +49,16 @@ def export(
         raise UsageError(f"-o {output} is not a regular file.")
 
     from nnrun.experiment.exporting.export import export_run
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
+    access = Access(member, weights, data_dir=data_dir)
     exported = export_run(
         find_run(run, runs_dir),
         output,
         chosen,  # type: ignore[arg-type]  # one of the names, as was just looked at
-        member=member,
-        weights=weights,
+        access,
         float64=float64,
-        data_dir=data_dir,
     )
     print_result(as_json, lambda: _document(exported), lambda: _text(exported))
 

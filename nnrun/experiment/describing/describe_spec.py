@@ -15,7 +15,7 @@ from nnrun.data.preprocess import column_plans
 from nnrun.data.preprocess.column_transformer import rows_by_line
 from nnrun.data.summaries.describe_data import Split, describe_row, overview
 from nnrun.errors import DataError
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
@@ -73,7 +73,7 @@ class Description:
 def describe_spec(
     spec: schema.ExperimentSpec,
     data_dir: Path | None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
     *,
     smoke: bool = False,
     selection: Selection = EVERYTHING,
@@ -87,7 +87,6 @@ def describe_spec(
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """
-    listener = listener or Listener()
     missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
     if missing:
         options = " ".join(f"{OPTION} {module}" for module in missing)

@@ -74,6 +74,9 @@ class Listener:
         """Training is over, however it ended."""
 
 
+SILENT = Listener()
+
+
 class Lines:
     """Writes what a listener is told in words.
 

@@ -14,7 +14,7 @@ from nnrun.data import load_dataset
 from nnrun.errors import UsageError
 from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener, Start, StopTraining
+from nnrun.experiment.running.listener import SILENT, Listener, Start, StopTraining
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
@@ -110,7 +110,7 @@ def reproduce_run(
     device: str | None = None,
     compile_: Policy | None = None,
     overrides: Overrides = (),
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> Reproduction:
     """Train a run's resolved spec again, the same folds or seeds, into a new run; then compare.
 

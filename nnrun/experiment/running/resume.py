@@ -14,7 +14,7 @@ from nnrun.experiment.finished.load_run import load_run_spec, selection_of
 from nnrun.experiment.finished.verdict import verdict
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
 from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
@@ -40,7 +40,7 @@ def resume_run(
     data_dir: Path | None = None,
     device: str | None = None,
     allow_inexact: bool = False,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
 
@@ -65,7 +65,6 @@ def resume_run(
         UsageError: the run or the changes are such that it cannot go on.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
-    listener = listener or Listener()
     with run.owned():
         record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
