@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnrun.data.rows import gather_ragged
 from nnrun.data.table import Table
-from nnrun.spec.dataset_facts import Task
+from nnrun.spec.schema import Task
 
 Array = npt.NDArray[Any]
 Rows = Sequence[int] | Array

@@ -14,16 +14,13 @@ from torch import Tensor
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec import schema
 from nnrun.training.losses import LOSSES, build_loss
+from tests.support.example_tables import line_for
 
 KINDS = schema.components(schema.Loss)
 REPLICAS, ROWS, OUTPUTS = 3, 5, 4
 
-# The last activation that a loss is made for; any other is made for numbers.
-ACTIVATION = {
-    "binary_crossentropy": "sigmoid",
-    "categorical_crossentropy": "softmax",
-    "sparse_categorical_crossentropy": "softmax",
-}
+# The last activation that a loss is made for; one that is not here is made for numbers.
+ACTIVATION = {kind: cls.last_activation for kind, cls in KINDS.items() if issubclass(cls, schema.ClassLoss)}
 
 
 def example(kind: str) -> schema.Component:
@@ -37,7 +34,7 @@ def example(kind: str) -> schema.Component:
 def targets_for(kind: str, rng: np.random.Generator) -> Tensor:
     """(R, B) class indices, or (R, B, K) of the kind that the last activation gives."""
     classes = rng.integers(0, OUTPUTS, (REPLICAS, ROWS))
-    if kind.startswith("sparse"):
+    if schema.target_step_of(example(kind)) == "class_index":
         return torch.from_numpy(classes)
     match ACTIVATION.get(kind):
         case "softmax":
@@ -118,7 +115,7 @@ def chosen(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.take_along_axis(probabilities, targets[..., None], -1)[..., 0]
 
 
-# Keras 3 (keras/src/losses), from outputs and targets in float64. A new loss needs its line here.
+# Keras 3 (keras/src/losses), from outputs and targets in float64.
 FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "binary_crossentropy": lambda p, t: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1),
     "categorical_crossentropy": lambda p, t: -(t * np.log(p)).sum(-1),
@@ -134,7 +131,7 @@ FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def test_the_values_are_keras_s(kind: str, seed: int) -> None:
     z, targets = logits(seed), targets_for(kind, np.random.default_rng(seed))
     outputs = ACTIVATIONS[ACTIVATION.get(kind, "linear")](z.double()).numpy()
-    expected = FORMULAS[kind](
+    expected = line_for(FORMULAS, kind, "FORMULAS of tests/training/test_losses.py")(
         outputs, targets.numpy().astype(float) if targets.dim() == 3 else targets.numpy()
     )
     found = row_losses(example(kind), z, targets).double().numpy()

@@ -13,7 +13,7 @@ from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.table import CategoryColumn, NumberColumn, as_categories
 from nnrun.data.value_names import TRUTH, in_order, number_name
 from nnrun.errors import DataError
-from nnrun.spec.dataset_facts import Task
+from nnrun.spec.schema import Task
 from nnrun.spec.wording import listing, quoted
 
 _ENOUGH_ROWS = 20

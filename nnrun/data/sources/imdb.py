@@ -19,13 +19,12 @@ from nnrun.data.sources.keras_tokens import (
 )
 from nnrun.data.vocabulary import SENTIMENTS
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
 
 
 def load(spec: schema.Imdb, context: LoadContext) -> Dataset:
     """The reviews as `keras.datasets.imdb.load_data` gives them."""
     if context.smoke:
-        return generated("imdb", dataset_facts(spec), class_names=SENTIMENTS)
+        return generated("imdb", spec.facts, class_names=SENTIMENTS)
     parts, source = read_published(IMDB, (("x_train", "y_train"), ("x_test", "y_test")), 2, context)
     rng = np.random.RandomState(SEED)
     parts = [shorter_than(numbered(shuffled(part, rng)), spec.maxlen) for part in parts]

@@ -19,13 +19,12 @@ from nnrun.data.sources.keras_tokens import (
 )
 from nnrun.data.vocabulary import TOPICS
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
 
 
 def load(spec: schema.Reuters, context: LoadContext) -> Dataset:
     """The newswires as `keras.datasets.reuters.load_data` gives them."""
     if context.smoke:
-        return generated("reuters", dataset_facts(spec), class_names=TOPICS)
+        return generated("reuters", spec.facts, class_names=TOPICS)
     (wires,), source = read_published(REUTERS, (("x", "y"),), len(TOPICS), context)
     wires = shorter_than(numbered(shuffled(wires, np.random.RandomState(SEED))), spec.maxlen)
     first_test = int(len(wires) * (1 - spec.test_fraction))

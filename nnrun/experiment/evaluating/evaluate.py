@@ -39,6 +39,8 @@ from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import OUTPUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,7 +277,7 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
 
 
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
-    dataset, last = opened.dataset, opened.spec.layers[-1]
+    dataset, last = opened.dataset, graph_of(opened.spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return analyse(
         combined.outputs,

@@ -17,6 +17,7 @@ from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
+from nnrun.spec.graph import all_layers
 from nnrun.spec.score_columns import chooser, directions, metric_column
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
@@ -259,7 +260,7 @@ def not_better(
     which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
     """
     own, worse = directions(spec), {}
-    penalized = any(getattr(layer, "kernel_regularizer", None) is not None for layer in spec.layers)
+    penalized = any(getattr(layer, "kernel_regularizer", None) is not None for _, layer in all_layers(spec))
     for name, value in scores.items():
         constant = baseline.get(name)
         if value is None or constant is None or name == SHUFFLED or (name == "loss" and penalized):

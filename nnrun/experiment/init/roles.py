@@ -22,9 +22,16 @@ _ROWS_OF_A_MEMBER: Final = 1.5  # on average; an id of fewer names rows
 _ROWS_OF_A_SERIES: Final = 10
 _EVEN_STEPS: Final = 3  # the longest step is at most so many times as long as the usual one
 _MOST_PARTS: Final = 20
-_TRAIN: Final = word_set("train training tr learn learning")
-_VALIDATION: Final = word_set("validation valid validate val dev development holdout tune")
-_TEST: Final = word_set("test testing te eval evaluation score prediction")
+_PARTS: Final = {
+    "train": word_set("train training tr learn learning"),
+    "validation": word_set("validation valid validate val dev development holdout tune"),
+    "test": word_set("test testing te eval evaluation score prediction"),
+}
+_LETTERS: Final = {
+    "t": "train",
+    "v": "validation",
+    "s": "test",
+}  # of a column that is called split or the like
 _SHARE_OF_TRAINING: Final = (0.5, 0.95)
 _NAMES_OF_DAYS_AND_MONTHS: Final = word_set("weekday dayofweek dow wday dayweek month mon")
 _TRUE: Final = word_set("true t 1 yes")
@@ -148,21 +155,12 @@ def _numbers_parts(inferred: ColumnInference) -> bool:
 def _by_words(name: str, inferred: ColumnInference) -> SplitMark | None:
     column = inferred.column
     assert isinstance(column, CategoryColumn)
-    parts: dict[str, str] = {}
-    single = names.marks_split(name)
+    parts: dict[str | None, str] = {}
+    letters = _LETTERS if names.marks_split(name) else {}
     for level in counts_of_values(column):
         word = level.lower().strip()
-        for part, known, letter in (
-            ("train", _TRAIN, "t"),
-            ("validation", _VALIDATION, "v"),
-            ("test", _TEST, "s"),
-        ):
-            if word in known or (single and word == letter):
-                parts[part] = level
-                break
-        else:
-            return None
-    if "train" not in parts or len(parts) < 2 or len(parts) != inferred.distinct:
+        parts[next((part for part, known in _PARTS.items() if word in known), letters.get(word))] = level
+    if None in parts or "train" not in parts or len(parts) < 2 or len(parts) != inferred.distinct:
         return None
     return SplitMark(name, test=parts.get("test"), validation=parts.get("validation"))
 

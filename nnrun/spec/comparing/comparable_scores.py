@@ -10,13 +10,9 @@ from typing import Any
 
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
+from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.score_columns import metric_column
-
-_ELEMENTWISE = ("mae", "mse", "rmse", "r2")
-"""Metrics of the outputs as numbers: of one-hot targets they are means over the classes."""
-
-_PER_CLASS = ("precision", "recall", "f1", "auc", "average_precision")
-"""Metrics of the positive class where there is one output, and means over the classes of several."""
 
 
 def other_rows(
@@ -54,9 +50,11 @@ def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, m
     metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (first, second)]
     if metrics[0] != metrics[1]:
         return "the metric's parameters differ"
-    if measure in _ELEMENTWISE and _one_hot(first) != _one_hot(second):
+    metric = metrics[0][0] if metrics[0] else None
+    if isinstance(metric, schema.NumberMetric) and _one_hot(first) != _one_hot(second):
         return "only one of the two has one-hot targets, and the metric is a mean over their columns"
-    if measure in _PER_CLASS and {_single_output(first), _single_output(second)} == {True, False}:
+    outputs = {_single_output(first), _single_output(second)}
+    if isinstance(metric, schema.ClassMetric) and metric.mean_over_classes and outputs == {True, False}:
         return (
             "with one output the metric is that of the positive class, with several a mean over the classes"
         )
@@ -90,7 +88,7 @@ def _loss_of_classes(loss: schema.Component) -> tuple[Any, ...] | None:
 
 def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
     penalties: list[schema.Component | None] = [
-        regularizer for layer in spec.layers for regularizer in schema.regularizers(layer).values()
+        regularizer for _, layer in all_layers(spec) for regularizer in schema.regularizers(layer).values()
     ]
     return penalties if any(penalties) else []
 
@@ -108,8 +106,8 @@ def _one_hot(spec: schema.ExperimentSpec) -> bool:
 
 def _single_output(spec: schema.ExperimentSpec) -> bool | None:
     """Whether the network has one output; None where the spec alone does not tell."""
-    last = next((layer for layer in reversed(spec.layers) if isinstance(layer, schema.Dense)), None)
-    return None if last is None else last.units == 1
+    last = graph_of(spec).output_layer(OUTPUT)
+    return last.units == 1 if isinstance(last, schema.Dense) else None
 
 
 def _rows_of(dataset: Any, same_files: bool) -> Any:

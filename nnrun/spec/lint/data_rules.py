@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import listing, quoted
 
 
@@ -23,27 +23,28 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     parts: list[tuple[Location, str, str]] = [
         ((*at, "target", i), name, "the target") for i, name in enumerate(file.target)
     ]
-    further = (("group", file.group), ("weight", file.weight))
-    parts += [((*at, key), name, f"the {key}") for key, name in further if name is not None]
-    if test is not None:
-        parts.append(((*at, "test", "column"), test, "the column that marks the test rows"))
+    further = [
+        ((*at, "group"), file.group, "the group"),
+        ((*at, "weight"), file.weight, "the weight"),
+        ((*at, "test", "column"), test, "the column that marks the test rows"),
+    ]
+    parts += [(location, name, part) for location, name, part in further if name is not None]
     taken: dict[str, str] = {}
     for location, name, part in parts:
         if name in taken and {part, taken[name]} != {"the group", "the column that marks the test rows"}:
             again = "twice among the targets" if part == taken[name] else f"{taken[name]} already"
             yield Finding(location, f"{quoted(name)} is {again}; name another column, or remove it")
         taken.setdefault(name, part)
+    inputs = file.inputs or []
     if file.inputs == []:
         yield Finding((*at, "inputs"), "an empty list leaves no inputs; remove it for all other columns")
-    for i, name in enumerate(file.inputs or ()):
+    for i, name in enumerate(inputs):
         if name in taken:
-            why = (
-                "the network would see the answer" if taken[name] == "the target" else "it cannot be an input"
-            )
-            yield Finding(
-                (*at, "inputs", i), f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
-            )
-        elif name in (file.inputs or ())[:i]:
+            answer = taken[name] == "the target"
+            why = "the network would see the answer" if answer else "it cannot be an input"
+            said = f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
+            yield Finding((*at, "inputs", i), said)
+        elif name in inputs[:i]:
             yield Finding((*at, "inputs", i), f"{quoted(name)} is in the list twice")
 
 
@@ -60,9 +61,8 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
         allowed = ["fraction", "path"] if folder else ["fraction", "path", "column and value"]
         yield Finding(at, f"test must say which rows: {listing(allowed)}")
     elif len(ways) > 1:
-        yield Finding(
-            (*at, ways[1]), f"{listing(ways, 'and')} each say which rows are the test set; keep one of them"
-        )
+        said = f"{listing(ways, 'and')} each say which rows are the test set; keep one of them"
+        yield Finding((*at, ways[1]), said)
     if test.column is not None and test.value is None:
         yield Finding((*at, "column"), "column needs the value that test rows have there; add `value: ...`")
     if test.value is not None and test.column is None:
@@ -75,9 +75,8 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
     elif test.stratify and not test.shuffle:
         yield Finding((*at, "stratify"), _STRATIFIED_AND_NOT_SHUFFLED)
     elif test.stratify and getattr(spec.dataset, "group", None) is not None:
-        yield Finding(
-            (*at, "stratify"), "whole groups are drawn, which cannot be stratified; remove stratify or group"
-        )
+        said = "whole groups are drawn, which cannot be stratified; remove stratify or group"
+        yield Finding((*at, "stratify"), said)
 
 
 _STRATIFIED_AND_NOT_SHUFFLED = (
@@ -114,16 +113,12 @@ def marks_of_numbers_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
 
 def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`skip_top` drops the most frequent words, and `num_words` the rare ones."""
-    match spec.dataset:
-        case (
-            schema.Imdb(num_words=int(words), skip_top=skip)
-            | schema.Reuters(num_words=int(words), skip_top=skip)
-        ):
-            if skip >= words:
-                yield Finding(
-                    ("dataset", spec.dataset.kind, "skip_top"),
-                    f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top",
-                )
+    dataset = spec.dataset
+    if isinstance(dataset, (schema.Imdb, schema.Reuters)) and dataset.num_words is not None:
+        skip, words = dataset.skip_top, dataset.num_words
+        if skip >= words:
+            said = f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top"
+            yield Finding(("dataset", dataset.kind, "skip_top"), said)
 
 
 def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -207,15 +202,12 @@ def time_series_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
 
 def columns_have_names(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Only rows of a file with named columns can be split by one."""
-    if isinstance(spec.dataset, schema.RowFile):
-        return
     for key in ("column", "group"):
         name = getattr(spec.validation, key, None)
-        if name is not None:
-            yield Finding(
-                ("validation", spec.validation.kind, key),
-                f"{dataset_name(spec)} has no columns with names, so {quoted(name)} cannot be one; remove it",
-            )
+        if name is not None and not isinstance(spec.dataset, schema.RowFile):
+            no_names = f"{dataset_name(spec)} has no columns with names"
+            said = f"{no_names}, so {quoted(name)} cannot be one; remove it"
+            yield Finding(("validation", spec.validation.kind, key), said)
 
 
 def batches_are_smaller_than_the_data(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

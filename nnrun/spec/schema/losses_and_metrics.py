@@ -9,6 +9,8 @@ from pydantic import Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    MAP,
+    WORD,
     Component,
     Count,
     Custom,
@@ -24,9 +26,11 @@ class ClassLoss(Component):
 
     Class attributes:
         target_step: the step that gives labels the form which the loss compares with; the default of a spec.
+        last_activation: the activation of the last layer that gives the probabilities which it compares.
     """
 
     target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
+    last_activation: ClassVar[Literal["sigmoid", "softmax"]] = "sigmoid"
 
 
 class BinaryCrossentropy(ClassLoss):
@@ -47,6 +51,7 @@ class CategoricalCrossentropy(ClassLoss):
 
     kind = "categorical_crossentropy"
     target_step = "one_hot"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -58,6 +63,7 @@ class SparseCategoricalCrossentropy(ClassLoss):
 
     kind = "sparse_categorical_crossentropy"
     target_step = "class_index"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -95,19 +101,26 @@ Loss = Annotated[
 ]
 
 
+def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
+    """The step that the targets of a loss of classes go through; None for any other loss."""
+    return loss.target_step if isinstance(loss, ClassLoss) else None
+
+
+def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
+    """The last activation that a loss of classes needs; None for any other loss."""
+    return loss.last_activation if isinstance(loss, ClassLoss) else None
+
+
 BALANCED = "balanced"
 """The word that stands for the weights that make all classes count alike."""
 
-TAGS = ("(word)", "(map)")
-"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
-
 ClassWeight = Annotated[
     Union[
-        Annotated[Literal["balanced"], Tag(TAGS[0])],
-        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+        Annotated[Literal["balanced"], Tag(WORD)],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(MAP)],
     ],
     Discriminator(
-        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+        lambda value: MAP if isinstance(value, Mapping) else WORD if isinstance(value, str) else None
     ),
 ]
 
@@ -116,19 +129,32 @@ class BuiltInMetric(Component):
     """Base of the metrics, but for the custom ones.
 
     Class attributes:
-        for_classes: whether it compares classes or labels, and so needs a sigmoid or softmax output.
         higher_is_better: whether the best epoch is that of the highest value.
     """
 
-    for_classes: ClassVar[bool] = False
     higher_is_better: ClassVar[bool] = False
 
 
 class ClassMetric(BuiltInMetric):
-    """Base of the metrics of classes and labels."""
+    """Base of the metrics of classes and labels, which need a sigmoid or softmax output.
 
-    for_classes = True
+    Class attributes:
+        mean_over_classes: whether it is the positive class's where there is one output, and a mean over the
+            classes where there are several, so that the two are different measures.
+    """
+
     higher_is_better = True
+    mean_over_classes: ClassVar[bool] = False
+
+
+class NumberMetric(BuiltInMetric):
+    """Base of the metrics of outputs as numbers. Of several columns, one-hot ones too, they are means.
+
+    Class attributes:
+        for_regression: whether it says nothing of classes, so that lint refuses it beside a loss of classes.
+    """
+
+    for_regression: ClassVar[bool] = False
 
 
 class Accuracy(ClassMetric):
@@ -157,6 +183,7 @@ class Precision(ClassMetric):
     """
 
     kind = "precision"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -170,6 +197,7 @@ class Recall(ClassMetric):
     """
 
     kind = "recall"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -181,6 +209,7 @@ class Auc(ClassMetric):
     """
 
     kind = "auc"
+    mean_over_classes = True
 
 
 class F1(ClassMetric):
@@ -190,6 +219,7 @@ class F1(ClassMetric):
     """
 
     kind = "f1"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -202,30 +232,33 @@ class AveragePrecision(ClassMetric):
     """
 
     kind = "average_precision"
+    mean_over_classes = True
 
 
-class MaeMetric(BuiltInMetric):
+class MaeMetric(NumberMetric):
     """Mean absolute error."""
 
     kind = "mae"
 
 
-class MseMetric(BuiltInMetric):
+class MseMetric(NumberMetric):
     """Mean squared error."""
 
     kind = "mse"
 
 
-class Rmse(BuiltInMetric):
+class Rmse(NumberMetric):
     """Root of the mean squared error."""
 
     kind = "rmse"
+    for_regression = True
 
 
-class R2(BuiltInMetric):
+class R2(NumberMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
+    for_regression = True
     higher_is_better = True
 
 
