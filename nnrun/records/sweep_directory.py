@@ -24,10 +24,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from nnrun.atomic_files import make_folder, plain, read_json_object, refuse_newer, write_text, writing
+from nnrun.atomic_files import locked, make_folder, plain, read_json_object, refuse_newer, write_text, writing
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.lock import locked
 from nnrun.records.run_directory import new_id
 from nnrun.spec.wording import listing
 

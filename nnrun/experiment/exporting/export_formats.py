@@ -23,7 +23,7 @@ from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema

@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidati
 
 from nnrun.errors import DataError
 from nnrun.records import HistoryWriter, RunDirectory, RunRecord, member_type_of, parse_history
-from nnrun.records.checkpoint import Checkpoint
 from nnrun.records.run_record import OF_NETWORK
+from nnrun.records.weights import Checkpoint
 from nnrun.training.loop import Trainer, TrainerState
 
 EVERY_SECONDS = 1.0
