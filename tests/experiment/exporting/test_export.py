@@ -169,7 +169,7 @@ def test_a_file_that_says_something_else_is_not_kept(
 ) -> None:
     run = train(tmp_path)
     kind = FORMATS[format_]
-    path = tmp_path / f"m{kind.suffix}"
+    path = tmp_path / f"m.{format_}"
     path.write_text("as it was")
     before = sorted(tmp_path.iterdir())
 
