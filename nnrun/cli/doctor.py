@@ -51,7 +51,7 @@ def doctor(
 def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
     """What was found, and under `problems` a sentence for each thing that keeps nnrun from working."""
     from nnrun.data.archives.download import search_folders
-    from nnrun.training.compiler import cxx_compiler
+    from nnrun.limits import cxx_compiler
 
     versions = {"nnrun": __version__, "python": platform.python_version(), **_package_versions()}
     problems = [f"{name} is not installed." for name in _PACKAGES if versions[name] is None]

@@ -21,10 +21,10 @@ from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.limits import cxx_compiler
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.eager import EagerBackend
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
 from tests.support.runs_on_disk import write_record
