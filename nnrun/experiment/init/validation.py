@@ -22,7 +22,7 @@ from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
 _PARTS_OF_A_SERIES: Final = 4
-_TEST: Final = "only for `nnrun final`, once everything is decided"
+FOR_FINAL: Final = "only for `nnrun final`, once everything is decided"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
         usual = usual_split(sizes)
         validation, why, said = usual.validation, usual.why, usual.said["validation"]
     told = "none" if test is None else f"the rows with {quoted(str(mark.test))} in {quoted(mark.name)}"
-    why_test = f"{marks}; {_TEST}" if test else _no_test(sizes)
+    why_test = f"{marks}; {FOR_FINAL}" if test else _no_test(sizes)
     return Split(test, why_test, validation, why, None, (mark.name,), {"test set": told, "validation": said})
 
 
@@ -124,7 +124,7 @@ def split_by_time(name: str, file: ReadTable, target: str, sizes: Sizes) -> Spli
         return Split(None, _no_test(sizes), validation, why, said={"test set": "none", "validation": said})
     test = {"fraction": HELD_BACK, "shuffle": False}
     told = {"test set": "the last 20 %", "validation": said}
-    return Split(test, f"the last rows, {_TEST}", validation, why, said=told)
+    return Split(test, f"the last rows, {FOR_FINAL}", validation, why, said=told)
 
 
 def time_ranks(column: Column) -> npt.NDArray[np.int64]:
@@ -154,7 +154,7 @@ def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Sp
     why = f"no {quoted(group)} is split between folds: the score is for ones that the network has not seen"
     test, why_test, told = None, _no_test(sizes), "none"
     if sizes.holds_back and not sizes.classes and n_groups >= 2 * FOLDS:
-        test, why_test = {"fraction": HELD_BACK}, f"whole groups, {_TEST}"
+        test, why_test = {"fraction": HELD_BACK}, f"whole groups, {FOR_FINAL}"
         told = f"{HELD_BACK:.0%} of the groups"
     elif sizes.rows > TEST_ROWS:
         why_test = "none, since there are few groups and the folds use all of them"
@@ -175,7 +175,7 @@ def usual_split(sizes: Sizes) -> Split:
     if sizes.own_test:
         test, why_test, told = None, "", "its own"
     elif sizes.holds_back:
-        test, why_test = {"fraction": HELD_BACK, **stratify}, _TEST
+        test, why_test = {"fraction": HELD_BACK, **stratify}, FOR_FINAL
         told = f"{sizes.rows - sizes.train_rows:,} rows"
     else:
         test, why_test, told = None, _no_test(sizes), "none"
