@@ -86,16 +86,8 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
     if mark.folds is not None:
         validation: Mapping[str, Any] = {"kfold": {"k": mark.folds, "group": mark.name}}
         said = f"{mark.folds} folds, taken from {quoted(mark.name)}"
-        return Split(
-            test,
-            _no_test(sizes),
-            validation,
-            f"{quoted(mark.name)} numbers the folds",
-            None,
-            (mark.name,),
-            {"test set": "none", "validation": said},
-        )
-    if mark.validation is not None:
+        why = f"{quoted(mark.name)} numbers the folds"
+    elif mark.validation is not None:
         validation = {"holdout": {"column": mark.name, "value": mark.validation}}
         said = f"the rows with {quoted(str(mark.validation))} in {quoted(mark.name)}"
         why = marks
@@ -118,13 +110,12 @@ def split_by_time(name: str, file: ReadTable, target: str, sizes: Sizes) -> Spli
             return None
     validation = {"time_series": {"k": k, "column": name}}
     why = f"each fold validates on rows later than those it trains on, ordered by {quoted(name)}"
-    said = f"{k} folds in the order of {quoted(name)}"
-    in_order = bool((np.diff(ranks[present]) >= 0).all())
-    if sizes.rows <= TEST_ROWS or not in_order:
-        return Split(None, _no_test(sizes), validation, why, said={"test set": "none", "validation": said})
-    test = {"fraction": HELD_BACK, "shuffle": False}
-    told = {"test set": "the last 20 %", "validation": said}
-    return Split(test, f"the last rows, {FOR_FINAL}", validation, why, said=told)
+    test, why_test, told = None, _no_test(sizes), "none"
+    if sizes.rows > TEST_ROWS and (np.diff(ranks[present]) >= 0).all():
+        test, told = {"fraction": HELD_BACK, "shuffle": False}, "the last 20 %"
+        why_test = f"the last rows, {FOR_FINAL}"
+    said = {"test set": told, "validation": f"{k} folds in the order of {quoted(name)}"}
+    return Split(test, why_test, validation, why, said=said)
 
 
 def time_ranks(column: Column) -> npt.NDArray[np.int64]:
@@ -158,15 +149,8 @@ def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Sp
         told = f"{HELD_BACK:.0%} of the groups"
     elif sizes.rows > TEST_ROWS:
         why_test = "none, since there are few groups and the folds use all of them"
-    return Split(
-        test,
-        why_test,
-        validation,
-        why,
-        group,
-        (),
-        {"test set": told, "validation": f"{k} folds of whole groups by {quoted(group)}"},
-    )
+    said = {"test set": told, "validation": f"{k} folds of whole groups by {quoted(group)}"}
+    return Split(test, why_test, validation, why, group, said=said)
 
 
 def usual_split(sizes: Sizes) -> Split:
@@ -179,12 +163,12 @@ def usual_split(sizes: Sizes) -> Split:
         told = f"{sizes.rows - sizes.train_rows:,} rows"
     else:
         test, why_test, told = None, _no_test(sizes), "none"
+    validation: Mapping[str, Any] = {"holdout": {"fraction": HELD_BACK, **stratify}}
+    why, said = "", f"{HELD_BACK:.0%} of the training rows"
     if sizes.folds is not None:
-        kfold = {"k": sizes.folds, "shuffle": True, **stratify}
-        said = {"test set": told, "validation": f"{sizes.folds} folds"}
-        return Split(test, why_test, {"kfold": kfold}, "each row is validated once", said=said)
-    said = {"test set": told, "validation": f"{HELD_BACK:.0%} of the training rows"}
-    return Split(test, why_test, {"holdout": {"fraction": HELD_BACK, **stratify}}, "", said=said)
+        validation = {"kfold": {"k": sizes.folds, "shuffle": True, **stratify}}
+        why, said = "each row is validated once", f"{sizes.folds} folds"
+    return Split(test, why_test, validation, why, said={"test set": told, "validation": said})
 
 
 def _no_test(sizes: Sizes) -> str:
