@@ -19,12 +19,8 @@ from tests.support.example_tables import line_for
 KINDS = schema.components(schema.Loss)
 REPLICAS, ROWS, OUTPUTS = 3, 5, 4
 
-# The last activation that a loss is made for; any other is made for numbers.
-ACTIVATION = {
-    "binary_crossentropy": "sigmoid",
-    "categorical_crossentropy": "softmax",
-    "sparse_categorical_crossentropy": "softmax",
-}
+# The last activation that a loss is made for; one that is not here is made for numbers.
+ACTIVATION = {kind: cls.last_activation for kind, cls in KINDS.items() if issubclass(cls, schema.ClassLoss)}
 
 
 def example(kind: str) -> schema.Component:
@@ -38,7 +34,7 @@ def example(kind: str) -> schema.Component:
 def targets_for(kind: str, rng: np.random.Generator) -> Tensor:
     """(R, B) class indices, or (R, B, K) of the kind that the last activation gives."""
     classes = rng.integers(0, OUTPUTS, (REPLICAS, ROWS))
-    if kind.startswith("sparse"):
+    if schema.target_step_of(example(kind)) == "class_index":
         return torch.from_numpy(classes)
     match ACTIVATION.get(kind):
         case "softmax":

@@ -62,9 +62,9 @@ def preprocessing_lines(
     if "text" in types and not tags:
         lines.append(TEXT_STEP if texts else _SMALL_TEXT)
     elif "text" in types:
-        step: dict[str, Any] = {"num_words": 10_000 if texts else _WORDS_BESIDE, "weighting": "tf_idf"}
+        weighed: dict[str, Any] = {"num_words": 10_000 if texts else _WORDS_BESIDE, "weighting": "tf_idf"}
         own = [name for name in inputs if file.columns[name].type == "text" and name not in tags]
-        lines += [f"    - {flow({'text': {'column': name, **step}})}" for name in own]
+        lines += [f"    - {flow({'text': {'column': name, **weighed}})}" for name in own]
     if task == "regression":
         lines += target_lines(file, targets)
     return lines

@@ -17,6 +17,8 @@ from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import OUTPUT
 
 Kind = Literal["binary", "class", "labels", "numbers"]
 THRESHOLD = 0.5
@@ -154,11 +156,11 @@ def make_output_decoder(
     The loss and the targets decide: probabilities are what a cross-entropy or class targets ask for, or what
     a data set of classes has.
     """
-    last = spec.layers[-1]
+    last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
     of_classes = fitted.targets.classes is not None
-    binary_loss = isinstance(spec.loss, schema.BinaryCrossentropy)
+    binary_loss = schema.last_activation_of(spec.loss) == "sigmoid"
     if outputs == 1:
         if last.activation == "sigmoid" and (binary_loss or labels.task == "binary"):
             return OutputDecoder("binary", _named(names, 2))

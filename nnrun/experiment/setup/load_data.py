@@ -15,7 +15,9 @@ from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
 
@@ -70,7 +72,7 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     """
     step, targets = spec.preprocessing.targets, dataset.train.targets
     units = outputs_of(spec)
-    sparse = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    sparse = schema.target_step_of(spec.loss) == "class_index"
     wanted = step
     if isinstance(step, schema.NoTargetStep) and sparse:
         wanted = schema.ClassIndexTargets()
@@ -169,9 +171,9 @@ def refuse_unsuitable_targets(
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
-        if isinstance(spec.loss, schema.BinaryCrossentropy):
+        if schema.last_activation_of(spec.loss) == "sigmoid":
             _refuse_outside_of_0_and_1(samples.targets, part)
-        elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
+        elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
             _refuse_what_is_no_share(samples.targets, part)
         elif not isinstance(spec.loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
@@ -236,7 +238,7 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
 
 def outputs_of(spec: schema.ExperimentSpec) -> int:
     """K, the units of the last layer."""
-    last = spec.layers[-1]
+    last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units
 

@@ -67,7 +67,7 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Distances mean nothing between class indices, and some metrics belong to regression."""
     output = output_of(spec)
-    indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
+    indices = schema.target_step_of(spec.loss) == "class_index" or (
         targets_kind(spec) == "class_index" and output is not None and output.units > 1
     )
     for position, metric in enumerate(spec.metrics):

@@ -20,7 +20,6 @@ from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     DEFAULT_HOLDOUT_FRACTION,
-    ClassLoss,
     Component,
     Cosine,
     ExperimentSpec,
@@ -29,11 +28,9 @@ from nnrun.spec.schema import (
     LearningRateSchedule,
     Npz,
     RowFile,
-    TargetStep,
     TextFolder,
     TimeSeries,
     Warmup,
-    components,
 )
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -299,7 +296,7 @@ def _filled_in_holdout(holdout: Holdout) -> Holdout:
 
 def _targets_for(loss: Component) -> Component:
     """The step of the targets where the spec names none: what the loss compares with."""
-    return components(TargetStep)[loss.target_step if isinstance(loss, ClassLoss) else "none"]()
+    return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
 def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:

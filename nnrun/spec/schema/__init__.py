@@ -21,6 +21,7 @@ from nnrun.spec.schema.component import *
 from nnrun.spec.schema.experiment import *
 from nnrun.spec.schema.layers import *
 from nnrun.spec.schema.losses_and_metrics import *
+from nnrun.spec.schema.merges import *
 from nnrun.spec.schema.optimizers_and_schedules import *
 from nnrun.spec.schema.preprocessing_steps import *
 from nnrun.spec.schema.sources import *

@@ -24,12 +24,11 @@ class ShapeError(Exception):
 
     Attributes:
         key: the parameter that is to blame; empty for the layer itself.
-        position: which layer; `nnrun.spec.shapes.trace` sets it.
     """
 
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
-        self.key, self.position = key, 0
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,17 @@ class LayerInput:
 
     Attributes:
         shape: of a row.
-        before: the layer that gives it; None where it is the network's input.
+        before: the layer that gives it; None where it is an input.
+        name: of the input or chain that it comes from; empty where it is the layer before.
     """
 
     shape: Shape
     before: Component | None
+    name: str = ""
 
     def __str__(self) -> str:
-        giver = "the inputs give" if self.before is None else f"{self.before.kind} gives"
-        return f"{giver} {shape_text(self.shape)}"
+        giver = self.name or ("the inputs" if self.before is None else self.before.kind)
+        return f"{giver} {'give' if giver == 'the inputs' else 'gives'} {shape_text(self.shape)}"
 
 
 def shape_text(shape: Shape) -> str:
@@ -107,6 +108,31 @@ def window_counts(
 def needs(layer: Component, wanted: str, advice: str, taken: LayerInput) -> ShapeError:
     """The error of a layer that takes rows of another form."""
     return ShapeError(f"{layer.kind} needs {wanted} per row; {taken}; {advice}")
+
+
+def listed(taken: Sequence[LayerInput]) -> str:
+    """What several give, each by its name: `left gives (16), right gives (8)`."""
+    return ", ".join(map(str, taken))
+
+
+def merged_sizes(merge: Component, taken: Sequence[LayerInput]) -> Shape:
+    """The shape of rows that are merged number by number; a size of 1 is stretched to the others' size.
+
+    Raises:
+        ShapeError: the shapes differ otherwise.
+    """
+    if len({len(t.shape) for t in taken}) > 1:
+        raise ShapeError(f"{merge.kind} takes rows with equally many axes; {listed(taken)}")
+    merged: list[int | None] = []
+    for sizes in zip(*(t.shape for t in taken), strict=True):
+        known = {size for size in sizes if size is not None and size != 1}
+        if len(known) > 1:
+            raise ShapeError(
+                f"{merge.kind} takes rows of one shape; {listed(taken)}; give the layers before it as many "
+                "units or filters, or use concatenate"
+            )
+        merged.append(next(iter(known)) if known else None if None in sizes else 1)
+    return tuple(merged)
 
 
 def image_advice(taken: Shape) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Union
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
     ALIASES,
+    CHAIN,
+    CHAINS,
     COMPONENT,
     ONE_SIZE_IS_ENOUGH,
     Component,
@@ -30,6 +33,19 @@ from nnrun.spec.schema.layer_shapes import (
     shape_text,
     size_of,
     window_counts,
+)
+from nnrun.spec.schema.merges import (
+    Add,
+    AnyMerge,
+    Average,
+    Concatenate,
+    Dot,
+    From,
+    Maximum,
+    Merging,
+    Minimum,
+    Multiply,
+    Subtract,
 )
 
 ActivationName = Literal[
@@ -354,25 +370,102 @@ class ActivationLayer(NetworkLayer):
         return (*others, None if last is None else last // 2)
 
 
-Layer = Annotated[
+class Use(Component):
+    """All layers of a shared chain, here. Wherever a chain is used, it has the same weights."""
+
+    kind = "use"
+    bare = "chain"
+    chain: str
+
+
+class Residual(Merging):
+    """What comes in, added to what these layers make of it (He et al. 2015). They must keep its shape."""
+
+    kind = "residual"
+    bare = "layers"
+    layers: Annotated[list[ChainItem], Field(min_length=1)]
+
+    def output_shape(self, taken: Sequence[LayerInput]) -> Shape:
+        """The shape that comes in."""
+        into, given = (t.shape for t in taken)
+        pairs = zip(into, given, strict=False)
+        if len(into) != len(given) or any(None not in sizes and len(set(sizes)) > 1 for sizes in pairs):
+            raise ShapeError(
+                f"residual adds what comes in, {shape_text(into)}, to what its layers give, "
+                f"{shape_text(given)}; they must keep the shape: give the last of them as many units or "
+                "filters, and padding: same"
+            )
+        return into
+
+
+class Parallel(Merging):
+    """What comes in goes through every branch, and what they give is merged, as in an inception block.
+
+    An empty branch gives what comes in.
+    """
+
+    kind = "parallel"
+    bare = "branches"
+    branches: Annotated[list[list[ChainItem]], Field(min_length=2)]
+    merge: AnyMerge = Concatenate()
+
+    def output_shape(self, taken: Sequence[LayerInput]) -> Shape:
+        """What the merge gives."""
+        try:
+            return self.merge.output_shape(taken)
+        except ShapeError as error:
+            raise ShapeError(f"parallel: {error}", "merge") from None
+
+
+_AnyLayer = Union[
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Reshape,
+    GlobalAveragePooling,
+    MaxPooling,
+    Conv1D,
+    Conv2D,
+    Lstm,
+    Gru,
+    BatchNormalization,
+    LayerNormalization,
+    ActivationLayer,
+    Custom,
+]
+Layer = Annotated[_AnyLayer, COMPONENT]
+
+ChainItem = Annotated[
     Union[
-        Dense,
-        Dropout,
-        Embedding,
-        Flatten,
-        Reshape,
-        GlobalAveragePooling,
-        MaxPooling,
-        Conv1D,
-        Conv2D,
-        Lstm,
-        Gru,
-        BatchNormalization,
-        LayerNormalization,
-        ActivationLayer,
-        Custom,
+        _AnyLayer,
+        Use,
+        Residual,
+        Parallel,
+        From,
+        Concatenate,
+        Add,
+        Subtract,
+        Multiply,
+        Average,
+        Maximum,
+        Minimum,
+        Dot,
     ],
     COMPONENT,
+]
+"""What stands in a chain: layers, what contains layers, and, as its first item, where it begins."""
+Residual.model_rebuild()
+Parallel.model_rebuild()
+
+Chain = Annotated[list[ChainItem], Field(min_length=1)]
+
+Layers = Annotated[
+    Union[
+        Annotated[Chain, Tag(CHAIN)],
+        Annotated[dict[str, Chain], Field(min_length=1), Tag(CHAINS)],
+    ],
+    Discriminator(lambda value: CHAINS if isinstance(value, Mapping) else CHAIN),
 ]
 
 

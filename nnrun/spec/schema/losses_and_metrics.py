@@ -9,6 +9,8 @@ from pydantic import Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    MAP,
+    WORD,
     Component,
     Count,
     Custom,
@@ -24,9 +26,11 @@ class ClassLoss(Component):
 
     Class attributes:
         target_step: the step that gives labels the form which the loss compares with; the default of a spec.
+        last_activation: the activation of the last layer that gives the probabilities which it compares.
     """
 
     target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
+    last_activation: ClassVar[Literal["sigmoid", "softmax"]] = "sigmoid"
 
 
 class BinaryCrossentropy(ClassLoss):
@@ -47,6 +51,7 @@ class CategoricalCrossentropy(ClassLoss):
 
     kind = "categorical_crossentropy"
     target_step = "one_hot"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -58,6 +63,7 @@ class SparseCategoricalCrossentropy(ClassLoss):
 
     kind = "sparse_categorical_crossentropy"
     target_step = "class_index"
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -95,19 +101,26 @@ Loss = Annotated[
 ]
 
 
+def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
+    """The step that the targets of a loss of classes go through; None for any other loss."""
+    return loss.target_step if isinstance(loss, ClassLoss) else None
+
+
+def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
+    """The last activation that a loss of classes needs; None for any other loss."""
+    return loss.last_activation if isinstance(loss, ClassLoss) else None
+
+
 BALANCED = "balanced"
 """The word that stands for the weights that make all classes count alike."""
 
-TAGS = ("(word)", "(map)")
-"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
-
 ClassWeight = Annotated[
     Union[
-        Annotated[Literal["balanced"], Tag(TAGS[0])],
-        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+        Annotated[Literal["balanced"], Tag(WORD)],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(MAP)],
     ],
     Discriminator(
-        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+        lambda value: MAP if isinstance(value, Mapping) else WORD if isinstance(value, str) else None
     ),
 ]
 
