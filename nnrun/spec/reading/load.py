@@ -28,9 +28,12 @@ from nnrun.spec.schema import (
     LearningRateSchedule,
     Npz,
     RowFile,
+    TargetStep,
     TextFolder,
     TimeSeries,
     Warmup,
+    components,
+    target_step_of,
 )
 from nnrun.spec.wording import listing, nearest, quoted
 
