@@ -298,6 +298,8 @@ def _analysis(
 ) -> Analysis | None:
     dataset, last = opened.dataset, opened.spec.layers[-1]
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    if schema.decision_activation(opened.spec.loss, last.activation) != last.activation:
+        return None  # scores are neither probabilities to calibrate nor numbers to subtract
     return analyse(
         combined.outputs,
         samples.targets[combined.rows],

@@ -216,12 +216,13 @@ def make_problem(
     """
     last = network.last
     weights = weights_on_device(samples.weights, device)
+    decides_as = schema.decision_activation(spec.loss, last.activation)
     head = Head(
         num_outputs=last.units,
-        activation=last.activation,
+        activation=decides_as,
         loss=build_loss(spec.loss),
         targets=_targets(fitted, samples, device),
-        metrics=build_metrics(spec.metrics, last.activation),
+        metrics=build_metrics(spec.metrics, decides_as),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
         weights=weights,

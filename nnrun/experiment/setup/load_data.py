@@ -169,12 +169,12 @@ def refuse_unsuitable_targets(
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
-        if isinstance(spec.loss, schema.BinaryCrossentropy):
-            _refuse_outside_of_0_and_1(samples.targets, part)
-        elif isinstance(spec.loss, schema.CategoricalCrossentropy) and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(samples.targets, part)
-        elif not isinstance(spec.loss, schema.ClassLoss):
+        if isinstance(spec.loss, schema.ClassLoss):
+            _refuse_no_labels(spec.loss, samples.targets, part)
+        else:
             _refuse_what_float32_rounds_away(samples.targets, part)
+        if isinstance(spec.loss, schema.Poisson | schema.Msle):
+            _refuse_negative(spec.loss, samples.targets, part)
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
@@ -192,7 +192,24 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
-def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
+def _refuse_no_labels(loss: schema.ClassLoss, targets: Array, part: str) -> None:
+    if loss.target_step == "none":
+        _refuse_outside_of_0_and_1(loss, targets, part)
+    elif loss.target_step == "one_hot" and targets.ndim == 2:
+        _refuse_what_is_no_share(loss, targets, part)
+
+
+def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
+    negative = np.argwhere(targets < 0)
+    if len(negative):
+        value = targets[tuple(negative[0])].item()
+        raise DataError(
+            f"Row {int(negative[0][0])} of the {part} rows has the target {value}, but {loss.kind} is for "
+            "numbers of 0 and more. Use mse, mae or huber."
+        )
+
+
+def _refuse_outside_of_0_and_1(loss: schema.ClassLoss, targets: Array, part: str) -> None:
     outside = np.argwhere((targets < 0) | (targets > 1))
     if not len(outside):
         return
@@ -206,7 +223,7 @@ def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
         "number to predict use mse."
     )
     raise DataError(
-        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
+        f"Row {row} of the {part} rows has the target {value}, but {loss.kind} expects values from "
         f"0 to 1. {advice}"
     )
 
@@ -221,7 +238,7 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         )
 
 
-def _refuse_what_is_no_share(targets: Array, part: str) -> None:
+def _refuse_what_is_no_share(loss: schema.ClassLoss, targets: Array, part: str) -> None:
     sums = targets.sum(axis=1)
     wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
     if len(wrong):
@@ -229,7 +246,7 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
         low, high = targets[row].min(), targets[row].max()
         raise DataError(
             f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
-            "but categorical_crossentropy expects shares: none negative, summing to 1. For several labels "
+            f"but {loss.kind} expects shares: none negative, summing to 1. For several labels "
             "per row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
         )
 

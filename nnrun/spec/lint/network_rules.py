@@ -92,7 +92,6 @@ def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFac
         )
 
 
-_SOFTMAX_LOSSES = (schema.CategoricalCrossentropy, schema.SparseCategoricalCrossentropy)
 _SOFTMAX_KINDS = ("softmax", "log_softmax", "sparsemax")
 _BOUNDED = {
     "sigmoid": "0 to 1",
@@ -163,13 +162,26 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
             ("loss", spec.loss.kind),
             f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
         )
-    if facts.task == "multiclass" and isinstance(spec.loss, schema.BinaryCrossentropy):
+    if facts.task == "multiclass" and isinstance(spec.loss, schema.ClassLoss) and _is_binary(spec.loss):
+        instead, activation = _FOR_SEVERAL[spec.loss.kind]
         yield Finding(
             ("loss", spec.loss.kind),
-            f"binary_crossentropy is for two classes, and {name} has {facts.classes}; use "
-            "categorical_crossentropy "
-            f"with {facts.classes} softmax units",
+            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use {instead} "
+            f"with {facts.classes} {activation} units",
         )
+
+
+_FOR_SEVERAL = {
+    "binary_crossentropy": ("categorical_crossentropy", "softmax"),
+    "binary_focal_crossentropy": ("categorical_focal_crossentropy", "softmax"),
+    "hinge": ("categorical_hinge", "linear"),
+    "squared_hinge": ("categorical_hinge", "linear"),
+}
+
+
+def _is_binary(loss: schema.ClassLoss) -> bool:
+    """Whether each unit is compared with a 0 or a 1 of its own."""
+    return loss.kind in _FOR_SEVERAL
 
 
 def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -214,57 +226,88 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         return
     if output.layer.activation in _SOFTMAX_KINDS and output.layer.units == 1:
         return  # a finding of its own
-    if isinstance(spec.loss, _SOFTMAX_LOSSES):
-        yield from _softmax_output(spec, facts, output)
-    elif isinstance(spec.loss, schema.BinaryCrossentropy):
-        yield from _sigmoid_output(spec, facts, output)
+    if isinstance(spec.loss, schema.Dice | schema.Tversky):
+        yield from _overlap_output(spec, facts, output)
+    elif isinstance(spec.loss, schema.ClassLoss):
+        yield from (_binary_output if _is_binary(spec.loss) else _class_output)(
+            spec, spec.loss, facts, output
+        )
     elif facts.task == "regression":
         yield from _number_output(spec, facts, output)
     elif facts.task is not None:
         yield from _squared_class_output(spec, facts, output)
 
 
-def _softmax_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+def _class_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: Output
+) -> Iterator[Finding]:
+    """A unit for each class: probabilities of a softmax, or scores."""
     units, activation = output.layer.units, output.layer.activation
-    if activation != "softmax":
+    usual, what = loss.activations[0], "score" if loss.decides_as else "probability"
+    if activation not in loss.activations:
         instead = (
             " (for one sigmoid unit: binary_crossentropy)" if activation == "sigmoid" and units == 1 else ""
         )
+        taken = "scores of any size" if loss.decides_as else "probabilities that add up to 1"
         yield Finding(
             output.at("activation"),
-            f"{spec.loss.kind} takes probabilities that add up to 1, and {activation} does not give them; "
-            f"use activation: softmax{instead}",
+            f"{loss.kind} takes {taken}, and {activation} does not give them; use activation: {usual}"
+            f"{instead}",
         )
     if facts.classes is not None and units != facts.classes:
         yield Finding(
             output.at("units"),
-            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability "
+            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one {what} "
             "for each: "
             f"units must be {facts.classes}; found {units}",
         )
     elif units == 1:
         yield Finding(
             output.at("units"),
-            f"{spec.loss.kind} needs one unit for each class, so at least 2; for one unit use "
-            "binary_crossentropy",
+            f"{loss.kind} needs one unit for each class, so at least 2; for one unit use "
+            f"{'hinge' if loss.decides_as else 'binary_crossentropy'}",
         )
 
 
-def _sigmoid_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+def _binary_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: Output
+) -> Iterator[Finding]:
+    """A probability or a score for each 0 or 1."""
     units, activation = output.layer.units, output.layer.activation
-    if activation != "sigmoid":
-        instead = " (softmax goes with categorical_crossentropy)" if activation == "softmax" else ""
+    if activation not in loss.activations:
+        several, theirs = _FOR_SEVERAL[loss.kind]
+        instead = f" ({activation} goes with {several})" if activation == theirs else ""
+        taken = "a score of any size" if loss.decides_as else "a probability"
         yield Finding(
             output.at("activation"),
-            f"binary_crossentropy takes a probability, and {activation} does not give one; "
-            f"use activation: sigmoid{instead}",
+            f"{loss.kind} takes {taken}, and {activation} does not give one; "
+            f"use activation: {loss.activations[0]}{instead}",
         )
     if facts.task == "binary" and units != 1:
         yield Finding(
             output.at("units"),
-            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with binary_crossentropy; "
+            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {loss.kind}; "
             f"found {units}",
         )
+
+
+def _overlap_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
+    """`dice` and `tversky`: the labels of a row, of which there are several."""
+    units, activation, kind = output.layer.units, output.layer.activation, spec.loss.kind
+    if activation not in ("sigmoid", "softmax"):
+        yield Finding(
+            output.at("activation"),
+            f"{kind} takes probabilities, and {activation} does not give them; use sigmoid for several "
+            "labels, softmax for one of several classes",
+        )
+    if units == 1:
+        yield Finding(
+            output.at("units"),
+            f"{kind} compares the labels of a row, and of a single one with the target 0 it is always 1; use "
+            "binary_crossentropy or binary_focal_crossentropy",
+        )
+    elif facts.task in ("binary", "multiclass"):
+        yield from _squared_class_output(spec, facts, output)
 
 
 def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Output) -> Iterator[Finding]:
@@ -276,7 +319,7 @@ def _number_output(spec: schema.ExperimentSpec, facts: DatasetFacts, output: Out
             f"{activation} gives only {_BOUNDED[activation]}, and {name} has numbers of any size to predict; "
             "use activation: linear",
         )
-    elif activation != "linear":
+    elif activation != "linear" and not (isinstance(spec.loss, schema.Poisson) and activation in _POSITIVE):
         yield Finding(
             output.at("activation"),
             f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
@@ -329,13 +372,17 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         yield Finding(
             at, f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
         )
-    elif isinstance(loss, schema.CategoricalCrossentropy) and (
-        kind == "class_index" or (kind == "none" and facts.task is not None)
+    elif (
+        isinstance(loss, schema.ClassLoss)
+        and loss.target_step == "one_hot"
+        and (kind == "class_index" or (kind == "none" and facts.task is not None))
     ):
+        sparse = isinstance(loss, schema.CategoricalCrossentropy)
+        instead = ", or loss: sparse_categorical_crossentropy" if sparse else ""
         yield Finding(
             at,
-            f"categorical_crossentropy compares with one-hot rows, and {kind} leaves one label for each row; "
-            "use targets: one_hot, or loss: sparse_categorical_crossentropy",
+            f"{loss.kind} compares with one-hot rows, and {kind} leaves one label for each row; "
+            f"use targets: one_hot{instead}",
         )
     elif isinstance(loss, schema.SparseCategoricalCrossentropy) and kind == "one_hot":
         yield Finding(
@@ -344,7 +391,8 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
             "or loss: categorical_crossentropy",
         )
     elif (
-        isinstance(loss, schema.BinaryCrossentropy)
+        isinstance(loss, schema.ClassLoss)
+        and _is_binary(loss)
         and kind == "one_hot"
         and output
         and output.layer.units == 1
@@ -353,13 +401,48 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
             at,
             "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for "
             "0/1 targets, "
-            "or use categorical_crossentropy with one softmax unit for each class",
+            "or use {} with one {} unit for each class".format(*_FOR_SEVERAL[loss.kind]),
         )
     elif facts.task == "regression" and kind in ("one_hot", "class_index"):
         yield Finding(
             at,
             f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize, "
             "log1p or none",
+        )
+
+
+_POSITIVE = ("exponential", "softplus", "squareplus", "relu")
+
+
+def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Losses of counts, ratios and directions need outputs and targets that have them."""
+    loss, output, kind = spec.loss, output_of(spec), targets_kind(spec)
+    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
+        yield Finding(
+            ("preprocessing", "targets", kind),
+            f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the "
+            "key, or use mse",
+        )
+    if output is None:
+        return
+    units, activation = output.layer.units, output.layer.activation
+    if isinstance(loss, schema.Poisson) and activation not in _POSITIVE:
+        yield Finding(
+            output.at("activation"),
+            f"poisson takes the logarithm of the output, and {activation} does not keep it above 0; use "
+            "activation: exponential or softplus",
+        )
+    elif isinstance(loss, schema.CosineSimilarity) and units == 1:
+        yield Finding(
+            ("loss", loss.kind),
+            "cosine_similarity is about the direction of several numbers, and the last layer has 1 unit; use "
+            "mse, mae or huber",
+        )
+    elif isinstance(loss, schema.Quantile) and len(loss.quantile) not in (1, units):
+        yield Finding(
+            ("loss", loss.kind, "quantile"),
+            f"there are {len(loss.quantile)} quantiles and {counted(units, 'unit')} in the last layer; give "
+            "one quantile for all of them, or one for each",
         )
 
 
@@ -404,6 +487,7 @@ RULES: tuple[Rule, ...] = (
     glu_is_a_layer_of_its_own,
     output_suits_the_loss,
     targets_suit_the_loss,
+    loss_suits_the_numbers,
     hidden_layers_are_wide_enough,
     regularizers_do_something,
 )

@@ -48,12 +48,21 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
                 f"{metric.kind} is for classes, and {dataset_name(spec)} has a number to predict; "
                 "use mae, mse, rmse or r2",
             )
-        elif output is not None and output.layer.activation not in ("sigmoid", "softmax"):
+        elif output is not None and schema.decision_activation(spec.loss, output.layer.activation) not in (
+            "sigmoid",
+            "softmax",
+        ):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
                 f"{output.layer.activation}; "
                 "use sigmoid or softmax there, or a metric such as mae",
+            )
+        elif _of_scores(spec.loss) and getattr(metric, "threshold", 0.5) != 0.5:
+            yield Finding(
+                _at(position, metric, "threshold"),
+                f"the threshold is a probability, and {spec.loss.kind} learns scores, whose sign decides; "
+                "remove it",
             )
         elif isinstance(metric, schema.TopK):
             yield from _top_k(spec, facts, position, metric)
@@ -102,6 +111,17 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
                 _at(position, metric),
                 f"{metric.kind} measures distances, and the targets are class indices; use accuracy",
             )
+        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and _of_scores(spec.loss):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} compares numbers, and {spec.loss.kind} learns scores of 0/1 labels; use "
+                "accuracy",
+            )
+
+
+def _of_scores(loss: schema.Component) -> bool:
+    """Whether the loss learns scores, which are no probabilities."""
+    return isinstance(loss, schema.ClassLoss) and loss.decides_as is not None
 
 
 def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
