@@ -1,4 +1,4 @@
-"""The real files, where they are, and a cache that is nobody's."""
+"""How the tests share the CPUs; the real files, where they are, and a cache that is nobody's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from nnrun.limits import usable_cpus
+
+# OpenMP's threads spin while they wait for each other, which takes the CPU from other tests: beside them, a
+# training of 2 s of processor time took 25 s. Threads that sleep compute the same numbers. The variable is
+# read when torch is imported, here and in the processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Time says nothing about a law, and these machines are shared.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +30,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.pop("COLUMNS", None)
 
 _REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`pytest` alone takes all CPUs. Where tests are named, starting workers costs more than it saves."""
+    asked = any(argument.startswith(("-n", "--numprocesses")) for argument in config.invocation_params.args)
+    alone = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return usable_cpus() if asked or alone else 0
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import gc
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from typing import TextIO, cast
 
@@ -61,8 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _clock_is_off() -> bool:
+    """Whether this machine's clock is beyond the year 2262, up to which Python counts nanoseconds."""
+    try:
+        time.time()
+    except OverflowError:
+        return True
+    return False
+
+
 def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
     """Say what went wrong in a command, and give its exit code."""
+    if isinstance(error, OverflowError) and _clock_is_off():
+        _say(
+            "error: the clock of this machine shows a year after 2262, beyond which Python cannot tell the "
+            "time. Set the clock (`date` shows it), and run the command again.",
+            "NnrunError",
+            1,
+            as_json,
+        )
+        return 1
     from nnrun.cli.output import report_error
     from nnrun.limits import out_of_memory
 

@@ -16,7 +16,7 @@ from nnrun.cli.output import message, print_json, print_result
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.data.catalog import Entry
+    from nnrun.data.sources import NamedSet
     from nnrun.spec import schema
 
 data = typer.Typer(
@@ -207,7 +207,7 @@ def _show_file(name: str, row: int | None, split: Split, num_words: int | None, 
     print_result(as_json, lambda: document, lambda: (file_text if row is None else row_text)(document))
 
 
-def _limited(entry: Entry, num_words: int | None) -> schema.Component:
+def _limited(entry: NamedSet, num_words: int | None) -> schema.Component:
     """The entry's data set, with a limit to its words if one was asked for."""
     from nnrun.spec import schema
 
@@ -218,7 +218,7 @@ def _limited(entry: Entry, num_words: int | None) -> schema.Component:
     return entry.dataset.model_copy(update={"num_words": num_words})
 
 
-def _entry_document(entry: Entry, place: Path | None) -> dict[str, Any]:
+def _entry_document(entry: NamedSet, place: Path | None) -> dict[str, Any]:
     facts = entry.facts
     return {
         "name": entry.name,

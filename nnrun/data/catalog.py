@@ -7,50 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.archives.download import (
-    IMDB,
-    IMDB_WORDS,
-    REUTERS,
-    REUTERS_WORDS,
-    RemoteFile,
-    fetch,
-    find,
-    is_published,
-)
+from nnrun.data.archives.download import RemoteFile, fetch, find, is_published
 from nnrun.data.files.open_file import refuse_workbook
-from nnrun.data.sources import load_dataset
+from nnrun.data.sources import SOURCES, NamedSet, load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
 from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import UsageError
 from nnrun.paths import cache_dir
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts
 from nnrun.spec.wording import listing, nearest, quoted
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A data set that `nnrun data` knows by name.
-
-    Attributes:
-        name: as the command line takes it.
-        dataset: as a spec declares it.
-        what: a line about it.
-        archive, words: its published files, or None.
-        home: what it comes with, where it has no file of its own.
-    """
-
-    name: str
-    dataset: schema.Component
-    what: str
-    archive: RemoteFile | None = None
-    words: RemoteFile | None = None
-    home: str | None = None
-
-    @property
-    def facts(self) -> DatasetFacts:
-        """What is known without loading it."""
-        return dataset_facts(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -70,27 +35,7 @@ class FetchedFile:
     downloaded: bool
 
 
-_NNRUN, _SKLEARN = "nnrun", "scikit-learn"
-CATALOG: Mapping[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        Entry("imdb", schema.Imdb(), "film reviews, positive or negative", IMDB, IMDB_WORDS),
-        Entry("reuters", schema.Reuters(), "newswires in 46 topics", REUTERS, REUTERS_WORDS),
-        Entry("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home=_NNRUN),
-        Entry(
-            "breast_cancer",
-            schema.Sklearn(name="breast_cancer"),
-            "tumours, malignant or benign",
-            home=_SKLEARN,
-        ),
-        Entry("digits", schema.Sklearn(name="digits"), "handwritten digits, 8 by 8 pixels", home=_SKLEARN),
-        Entry("wine", schema.Sklearn(name="wine"), "wines of 3 growers, by chemistry", home=_SKLEARN),
-        Entry("iris", schema.Sklearn(name="iris"), "irises of 3 species, by 4 lengths", home=_SKLEARN),
-        Entry(
-            "diabetes", schema.Sklearn(name="diabetes"), "progression of a disease in a year", home=_SKLEARN
-        ),
-    )
-}
+CATALOG: Mapping[str, NamedSet] = {named.name: named for source in SOURCES.values() for named in source.named}
 
 
 def path_of(name: str, data_dir: Path | None) -> str:
@@ -102,7 +47,7 @@ def path_of(name: str, data_dir: Path | None) -> str:
     return str(there) if there.exists() else name
 
 
-def entry_for(name: str) -> Entry:
+def entry_for(name: str) -> NamedSet:
     """The data set of this name, or the archive (.npz) or folder of texts at this path.
 
     Raises:
@@ -110,12 +55,12 @@ def entry_for(name: str) -> Entry:
     """
     if name.lower().endswith(".npz"):
         path = str(Path(name).expanduser().absolute())
-        return Entry(name, schema.Npz(path=path), "a NumPy archive")
+        return NamedSet(name, schema.Npz(path=path), "a NumPy archive")
     refuse_workbook(Path(name).expanduser())
     known = CATALOG.get(str(schema.component_name(name)))
     if known is None and Path(name).expanduser().is_dir():
         path = str(Path(name).expanduser().absolute())
-        return Entry(name, schema.TextFolder(path=path), "a folder of texts")
+        return NamedSet(name, schema.TextFolder(path=path), "a folder of texts")
     if known is None:
         match = nearest(name, CATALOG)
         hint = f" Did you mean {match}?" if match else ""
@@ -141,7 +86,7 @@ def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
 
 
 def fetch_entry(
-    entry: Entry, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
+    entry: NamedSet, data_dir: Path | None, on_message: Callable[[str], None] = lambda text: None
 ) -> tuple[FetchedFile, ...]:
     """Bring all files of a data set to this machine, read them once, and so make the next start fast.
 

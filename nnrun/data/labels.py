@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from nnrun.data.dataset import Dataset
 from nnrun.errors import DataError
-from nnrun.spec.dataset_facts import Task
+from nnrun.spec.schema import Task
 
 _JSON_VERSION = 1
 

@@ -31,25 +31,18 @@ def number_column(
         exact: where they came as texts, those of each row; None for a missing one.
     """
     if values.dtype.kind in "iub":
-        wide = values.dtype.kind != "b" and len(values) and _beyond(values)
-        return NumberColumn(name, values if wide else values.astype(np.float64))
+        return NumberColumn(name, values if is_wide(values) else values.astype(np.float64))
     if exact is None:
         return NumberColumn(name, values)
     if not any(text is not None and wide_whole_number(text) is not None for text in exact):
         return NumberColumn(name, values)
-    return NumberColumn(name, values, _by_digits(name, exact))
+    digits = [None if text is None else number_name(exact_number(text)) for text in exact]
+    return NumberColumn(name, values, category_column(name, digits))
 
 
-def _beyond(values: npt.NDArray[Any]) -> bool:
-    return int(values.max()) > EXACT or int(values.min()) < -EXACT
-
-
-def _by_digits(name: str, exact: Sequence[str | None]) -> CategoryColumn:
-    names = [None if text is None else number_name(exact_number(text)) for text in exact]
-    levels = in_order({name for name in names if name is not None})
-    places = {level: code for code, level in enumerate(levels)}
-    codes = np.array([-1 if name is None else places[name] for name in names], np.int32)
-    return CategoryColumn(name, codes, tuple(levels))
+def is_wide(values: npt.NDArray[Any]) -> bool:
+    """Whether these are whole numbers, and some beyond 2**53."""
+    return bool(values.dtype.kind in "iu" and len(values) and (values.max() > EXACT or values.min() < -EXACT))
 
 
 def exact_number(text: str) -> int | float:
@@ -168,6 +161,14 @@ class TextColumn:
 
 
 Column: TypeAlias = NumberColumn | CategoryColumn | TextColumn
+
+
+def category_column(name: str, values: Sequence[str | None], *, dates: bool = False) -> CategoryColumn:
+    """Names as a category, None where one is missing."""
+    levels = in_order({value for value in values if value is not None})
+    places: dict[str | None, int] = {level: code for code, level in enumerate(levels)}
+    codes = np.array([places.get(value, -1) for value in values], np.int32)
+    return CategoryColumn(name, codes, tuple(levels), dates)
 
 
 def kind_of(column: Column) -> schema.ColumnType:

@@ -23,6 +23,7 @@ EXACT: Final = 2**53
 TRUTH: Final = ("False", "True")
 _TRUTH_OF: Final = {name.lower(): name for name in TRUTH}
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]\d+)?", re.ASCII)
+_BEGINS_A_NUMBER: Final = "+-0123456789"
 _WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _LEADING_ZERO: Final = re.compile(r"0\d+", re.ASCII)
 _LETTER_E: Final = re.compile(r"\d+E\d+", re.ASCII)
@@ -119,6 +120,8 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def _place(name: str) -> tuple[int, float | int, str]:
+    if name[:1] not in _BEGINS_A_NUMBER:
+        return 1, 0, name
     if (whole := whole_number(name)) is not None:
         return 0, whole, name
     if _PLAIN_NUMBER.fullmatch(name) and math.isfinite(value := float(name)):

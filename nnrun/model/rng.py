@@ -1,4 +1,4 @@
-"""Dropout's random numbers, as a function of (key, row of the epoch, unit) and of nothing else.
+"""Random numbers of layers while they train, as a function of (key, row of the epoch, unit) alone.
 
 A counter-based generator (SplitMix64: Steele, Lea & Flood 2014) has no state to carry. So the numbers are the
 same on every device, in every batch layout, and whoever trains beside this replica.
@@ -7,14 +7,14 @@ same on every device, in every batch layout, and whoever trains beside this repl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from nnrun.model.inputs import SparseBatch
-from nnrun.spec.random_streams import derive_seed
+from nnrun.spec.random_streams import RandomSource, derive_seed
 
 # SplitMix64's constants as signed 64-bit numbers; int64 tensors wrap around as unsigned ones do.
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -25,34 +25,48 @@ _TOP_BITS = 24  # a float32 in [0, 1) has 24 bits
 
 @dataclass(frozen=True)
 class BatchRng:
-    """Random numbers of one batch of all replicas.
+    """Random numbers of one batch of all replicas. Any layer may ask for some, by its path.
 
     Attributes:
-        keys: for each dropout layer's position, (R,) int64 keys: one for each replica and epoch.
+        sources: of the replicas' random streams, R of them.
+        epoch: from 1.
+        device: where the numbers are made; None for the CPU.
         first_row: where in the epoch's order the batch starts.
-        seeds: for each custom layer's position, one seed for each replica and epoch, for PyTorch's generator.
+        keys: the keys of the layers that have asked so far, by path; batches of an epoch share them.
     """
 
-    keys: Mapping[int, Tensor]
+    sources: Sequence[RandomSource] = ()
+    epoch: int = 1
+    device: torch.device | None = None
     first_row: int = 0
-    seeds: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    keys: dict[str, Tensor] = field(default_factory=dict)
 
     def starting_at(self, first_row: int) -> BatchRng:
         """Those of a batch of the same epoch that starts at another row of its order."""
-        return replace(self, first_row=first_row)
+        return BatchRng(self.sources, self.epoch, self.device, first_row, self.keys)
 
-    def dense(self, position: int, x: Tensor) -> Tensor:
+    def key(self, path: str) -> Tensor:
+        """(R,) int64 keys of the layer at `path`: one for each replica, other ones in each epoch."""
+        if path not in self.keys:
+            # The purpose is older than other layers that draw; another one would change histories.
+            purpose = f"dropout of layer {path}"
+            derived = [source.derive(epoch=self.epoch, purpose=purpose) for source in self.sources]
+            self.keys[path] = torch.tensor(derived, device=self.device)
+        return self.keys[path]
+
+    def dense(self, path: str, x: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of the shape of `x`, (R, B, ...)."""
         rows, units = x.shape[1], math.prod(x.shape[2:])
         places_BU = torch.arange(rows * units, device=x.device).view(rows, units)
         counter_BU = places_BU + self.first_row * units
-        return uniform(self.keys[position][:, None, None], counter_BU).view(x.shape)
+        return uniform(self.key(path)[:, None, None], counter_BU).view(x.shape)
 
-    def seed(self, position: int, replica: int) -> int:
-        """The seed for what a custom layer draws in this batch of one replica."""
-        return derive_seed(self.seeds[position][replica], purpose=f"rows from {self.first_row}")
+    def seed(self, path: str, replica: int) -> int:
+        """A seed of PyTorch's generator, for what a custom layer draws in this batch of one replica."""
+        of_epoch = self.sources[replica].derive(epoch=self.epoch, purpose=f"custom layer {path}")
+        return derive_seed(of_epoch, purpose=f"rows from {self.first_row}")
 
-    def sparse(self, position: int, batch: SparseBatch) -> Tensor:
+    def sparse(self, path: str, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""
         lengths = batch.row_starts.diff()
         row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
@@ -60,7 +74,7 @@ class BatchRng:
         counter = (
             (self.first_row + row % batch.rows) * batch.features + batch.columns - replica * batch.features
         )
-        return uniform(self.keys[position][replica], counter)
+        return uniform(self.key(path)[replica], counter)
 
 
 def uniform(key: Tensor, counter: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from nnrun.spec import schema
 from nnrun.spec.comparing.sweep_scores import incomparable_trials, not_comparable
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.reading.load import LoadedSpec, SpecTree, check_tree, in_file_order, read_spec
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.locate import Location, locate
 from nnrun.spec.reading.nodes import Entry, ListNode, MapNode, Node, Place, SourceText, from_plain, plain
 from nnrun.spec.reading.overrides import (
     Override,
@@ -100,14 +100,8 @@ class SweepPlan:
         if self._first is not None:
             reason = not_comparable(self._first.loaded.spec, trial.loaded.spec, self.monitor)
             if reason is not None:
-                place = self._tree.root.entries["sweep"].key_place
-                raise SpecError(
-                    [
-                        place.problem(
-                            f"its {self.monitor} cannot be compared with that of other trials: {reason}"
-                        )
-                    ]
-                )
+                message = f"its {self.monitor} cannot be compared with that of other trials: {reason}"
+                raise SpecError([_at_sweep(self._tree).problem(message)])
         return trial
 
 
@@ -148,7 +142,7 @@ def load_sweep(
             for key, value in (changes or {}).items()
         ]
         tree = tree.with_overrides(options)
-    base = check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
+    base = _checked_base(tree, overrides)
     if base.spec.sweep is None:
         raise UsageError(
             f"{path} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
@@ -160,8 +154,12 @@ def load_sweep(
 def check_sweep(path: Path | str, overrides: Overrides = ()) -> tuple[Problem, ...]:
     """The warnings of a spec and, where it has a sweep, of its trials; raises as `load_sweep`."""
     tree = read_spec(path, overrides)
-    base = check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
+    base = _checked_base(tree, overrides)
     return base.warnings if base.spec.sweep is None else _plan(tree, base).warnings
+
+
+def _checked_base(tree: SpecTree, overrides: Overrides) -> LoadedSpec:
+    return check_tree(replace(tree, problems=(*tree.problems, *_overlaps(tree, overrides))))
 
 
 def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
@@ -223,27 +221,25 @@ def _with_over(tree: SpecTree, over: Over, prefix: str) -> SpecTree:
 
 def _overlaps(tree: SpecTree, overrides: Overrides) -> list[Problem]:
     """Swept keys of which one contains another, and overrides that no trial would have."""
-    section = tree.root.entries.get("sweep")
-    over = section.value.entries.get("over") if section and isinstance(section.value, MapNode) else None
-    if over is None or not isinstance(over.value, MapNode):
+    over = locate(tree.root, ("sweep", "over")).node
+    if not isinstance(over, MapNode):
         return []
     problems: list[Problem] = []
     swept: list[tuple[str, Location]] = []
-    for key, entry in over.value.entries.items():
+    for key, entry in over.entries.items():
         location = location_of(tree.root, key)
         if location is None:
             continue
         for other, place in swept:
+            order = ": which of them a trial has would depend on their order; sweep one of them"
             if location == place:
                 message = f"this is the key {other}, which is swept already; keep one of them"
             elif is_inside(location, place):
-                message = f"this is a part of {other}, which is swept as a whole"
+                message = f"this is a part of {other}, which is swept as a whole{order}"
             elif is_inside(place, location):
-                message = f"this is swept as a whole, and {other}, a part of it, is swept as well"
+                message = f"this is swept as a whole, and {other}, a part of it, is swept as well{order}"
             else:
                 continue
-            if location != place:
-                message += ": which of them a trial has would depend on their order; sweep one of them"
             problems.append(entry.key_place.problem(message, path=key))
             break
         swept.append((key, location))
@@ -356,11 +352,13 @@ def _draw(values: schema.SweptValues, rng: random.Random) -> int | float:
 # --- trials ------------------------------------------------------------------------------------------------
 
 
+def _at_sweep(tree: SpecTree) -> Place:
+    return tree.root.entries["sweep"].key_place
+
+
 def _nodes(tree: SpecTree, point: Point) -> dict[str, tuple[Place, Node]]:
     """Key → where it is written, and its value at a point."""
-    section = tree.root.entries["sweep"].value
-    assert isinstance(section, MapNode)
-    over = section.entries["over"].value
+    over = locate(tree.root, ("sweep", "over")).node
     assert isinstance(over, MapNode), "the sweep section is valid"
     found: dict[str, tuple[Place, Node]] = {}
     for key, number in point.items():
@@ -385,9 +383,7 @@ def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
     loaded = check_tree(replace(tree, root=root, problems=tuple(problems)))
     if monitor not in validated_columns(loaded.spec):
         columns = listing(validated_columns(loaded.spec), "and") or "no validated column"
-        raise SpecError(
-            [tree.root.entries["sweep"].key_place.problem(f"{monitor} is compared, and this has {columns}")]
-        )
+        raise SpecError([_at_sweep(tree).problem(f"{monitor} is compared, and this has {columns}")])
     return Trial(number, {key: plain(node) for key, (_, node) in nodes.items()}, loaded)
 
 
@@ -414,8 +410,7 @@ def _each_spec_once(tree: SpecTree, trials: Sequence[Trial]) -> tuple[tuple[Tria
         f"{counted(len(trials), 'combination')} give {counted(len(different), 'different spec')}, each "
         f"trained once: {values_label(second.values)} is the same as {values_label(first.values)}{more}"
     )
-    place = tree.root.entries["sweep"].key_place
-    return tuple(different.values()), [place.problem(message, path="sweep", severity="warning")]
+    return tuple(different.values()), [_at_sweep(tree).problem(message, path="sweep", severity="warning")]
 
 
 def _checked(
@@ -464,10 +459,9 @@ def _compared(
             return None
         return found.loaded.spec
 
-    section = tree.root.entries["sweep"]
     places = {key: place for key, (place, _) in _nodes(tree, points[0]).items()}
     return [
-        places.get(found.key, section.key_place).problem(
+        places.get(found.key, _at_sweep(tree)).problem(
             found.message, path=found.key, severity="warning" if found.is_chance else "error"
         )
         for found in incomparable_trials(

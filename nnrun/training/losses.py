@@ -29,37 +29,40 @@ class RowLoss(Protocol):
         """(R, B) from the values before and after the last activation; targets (R, B, K) or (R, B)."""
 
 
+def smoothed_targets(targets: Tensor, loss: schema.Component) -> Tensor:
+    """What a cross-entropy with label smoothing compares with: a part of each target is for all classes.
+
+    Targets of other losses, and class indices, stay as they are.
+    """
+    if not isinstance(loss, (schema.BinaryCrossentropy, schema.CategoricalCrossentropy)):
+        return targets
+    if not loss.label_smoothing:
+        return targets
+    classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]
+    return targets * (1 - loss.label_smoothing) + loss.label_smoothing / classes
+
+
 def _binary_crossentropy(spec: schema.BinaryCrossentropy) -> RowLoss:
-    smoothing = spec.label_smoothing
-    if smoothing:
-        return lambda z, outputs, targets: _mean_over_outputs(
-            F.binary_cross_entropy_with_logits(z, targets * (1 - smoothing) + smoothing / 2, reduction="none")
-        )
     return lambda z, outputs, targets: _mean_over_outputs(
-        F.binary_cross_entropy_with_logits(z, targets, reduction="none")
+        F.binary_cross_entropy_with_logits(z, smoothed_targets(targets, spec), reduction="none")
     )
 
 
 def _categorical_crossentropy(spec: schema.CategoricalCrossentropy) -> RowLoss:
-    smoothing = spec.label_smoothing
-    if smoothing:
-        return lambda z, outputs, targets: (
-            -((targets * (1 - smoothing) + smoothing / targets.shape[-1]) * torch.log_softmax(z, -1)).sum(-1)
-        )
-    return lambda z, outputs, targets: -(targets * torch.log_softmax(z, -1)).sum(-1)
+    return lambda z, outputs, targets: -(smoothed_targets(targets, spec) * torch.log_softmax(z, -1)).sum(-1)
 
 
 def _sparse_categorical_crossentropy(spec: schema.SparseCategoricalCrossentropy) -> RowLoss:
     smoothing = spec.label_smoothing
-    if smoothing:
 
-        def smoothed(z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
-            logs_RBK = torch.log_softmax(z_RBK, -1)
-            of_class_RB = logs_RBK.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-            return -((1 - smoothing) * of_class_RB + smoothing * logs_RBK.mean(-1))
+    def of_rows(z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+        logs_RBK = torch.log_softmax(z_RBK, -1)
+        of_class_RB = logs_RBK.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        if not smoothing:
+            return -of_class_RB
+        return -((1 - smoothing) * of_class_RB + smoothing * logs_RBK.mean(-1))
 
-        return smoothed
-    return lambda z, outputs, targets: -torch.log_softmax(z, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return of_rows
 
 
 def _mse(spec: schema.Mse) -> RowLoss:

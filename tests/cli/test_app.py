@@ -56,3 +56,17 @@ def test_a_command_imports_no_other() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr == "['nnrun.cli.schema_command']\n"
+
+
+def test_a_clock_beyond_what_python_counts_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the year 2343 nothing that reads the time works, not even the import of Python's `logging`."""
+
+    def beyond() -> float:
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+    monkeypatch.setattr("time.time", beyond)
+    monkeypatch.setattr("nnrun.cli.app._load", lambda name: beyond())
+    assert main(["greet", "you"]) == 1
+    assert capsys.readouterr().err.startswith("error: the clock of this machine shows a year after 2262, ")

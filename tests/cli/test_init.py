@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from nnrun.cli import main
-from tests.support.small_experiments import check_screen, nnrun_command, only_run, record_of
+from tests.support.commands import nnrun_command
+from tests.support.small_experiments import check_screen, only_run, record_of
 
 Capture = pytest.CaptureFixture[str]
 

@@ -14,14 +14,8 @@ import numpy as np
 import pytest
 
 from nnrun.cli import main
-from tests.support.small_experiments import (
-    BINARY,
-    check_screen,
-    nnrun_command,
-    numbers,
-    only_run,
-    write_small,
-)
+from tests.support.commands import nnrun_command
+from tests.support.small_experiments import BINARY, check_screen, numbers, only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
 Stdin = Callable[[bytes], None]
@@ -264,14 +258,7 @@ def test_memory_does_not_grow_with_the_rows(folds: Path) -> None:
 def test_the_installed_command_reads_a_pipe(folds: Path) -> None:
     result = nnrun_command("predict", "@last", "rows.csv", "-q", cwd=folds)
     assert result.returncode == 0
-    piped = subprocess.run(
-        [sys.executable, "-m", "nnrun", "predict", "@last", "-", "-q"],
-        cwd=folds,
-        input=(folds / "rows.csv").read_text(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    piped = nnrun_command("predict", "@last", "-", "-q", cwd=folds, input=(folds / "rows.csv").read_text())
     assert (piped.returncode, piped.stdout, piped.stderr) == (0, result.stdout, "")
 
 

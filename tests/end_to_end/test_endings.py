@@ -1,7 +1,6 @@
 """How a run may end, each brought about in a real process."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+
+from tests.support.commands import start_nnrun
 
 pytestmark = pytest.mark.faults
 
@@ -33,17 +34,6 @@ def spec(tmp_path: Path) -> Path:
     return path
 
 
-def start(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnrun", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def only_run(folder: Path) -> Path:
     (run,) = (folder / "runs").iterdir()
     return run
@@ -58,7 +48,7 @@ def rows_of(folder: Path) -> int:
 def test_an_interrupted_run_can_be_read(
     spec: Path, tmp_path: Path, request_to_stop: signal.Signals, code: int
 ) -> None:
-    process = start("train", str(spec), "--epochs", "100000", "--compile", "off", cwd=tmp_path)
+    process = start_nnrun("train", str(spec), "--epochs", "100000", "--compile", "off", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while rows_of(tmp_path) < 10 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -82,7 +72,7 @@ def test_an_interrupted_run_can_be_read(
 
 
 def test_a_diverged_run_says_where_and_what_to_try(spec: Path, tmp_path: Path) -> None:
-    process = start(
+    process = start_nnrun(
         "train", str(spec), "--epochs", "5", "-q", "--set", "optimizer.rmsprop=1e30", cwd=tmp_path
     )
     out, err = process.communicate(timeout=60)
@@ -101,15 +91,17 @@ def test_a_diverged_run_says_where_and_what_to_try(spec: Path, tmp_path: Path) -
 
 def test_without_network_and_data_it_is_said_what_to_put_where(tmp_path: Path, specs_dir: Path) -> None:
     # Port 9 of this machine answers nobody, so that the test needs no network and reaches none.
-    process = start(
+    process = start_nnrun(
         "train",
         str(specs_dir / "reuters.yaml"),
         cwd=tmp_path,
-        HOME=str(tmp_path),
-        NNRUN_CACHE_DIR=str(tmp_path / "cache"),
-        NNRUN_DATA_DIR=str(tmp_path / "nothing"),
-        HTTPS_PROXY="http://127.0.0.1:9",
-        NO_PROXY="",
+        env={
+            "HOME": str(tmp_path),
+            "NNRUN_CACHE_DIR": str(tmp_path / "cache"),
+            "NNRUN_DATA_DIR": str(tmp_path / "nothing"),
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "",
+        },
     )
     out, err = process.communicate(timeout=60)
     url = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/reuters.npz"
@@ -138,7 +130,7 @@ def test_a_stream_that_is_closed_is_no_fault(spec: Path, tmp_path: Path, closed:
 
 
 def test_whoever_stops_reading_the_progress_does_not_stop_the_training(spec: Path, tmp_path: Path) -> None:
-    process = start("train", str(spec), "--epochs", "30", cwd=tmp_path)
+    process = start_nnrun("train", str(spec), "--epochs", "30", cwd=tmp_path)
     assert process.stderr is not None
     process.stderr.readline()
     process.stderr.close()

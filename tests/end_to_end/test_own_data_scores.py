@@ -22,7 +22,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from nnrun.spec.reading.load import load_spec
 from nnrun.validation.splits import make_folds
-from tests.support.small_experiments import nnrun_command, only_run, record_of
+from tests.support.commands import nnrun_command
+from tests.support.small_experiments import only_run, record_of
 
 SPECS = Path(__file__).parent / "own_data"
 RealFile = Callable[[str], Path]

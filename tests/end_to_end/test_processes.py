@@ -16,10 +16,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import nnrun
+from tests.support.commands import nnrun_command, start_nnrun
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
-    nnrun_command,
     only_run,
     record_of,
     without_seconds,
@@ -67,13 +67,7 @@ def test_ctrl_c_leaves_the_weights_of_the_last_whole_epoch(tmp_path: Path) -> No
     """And with --json a document that says so."""
     path = write_small(tmp_path)
     arguments = ["train", "small.yaml", "--epochs", "1000000", "--compile", "off", "--json", "-q"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nnrun", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_nnrun(*arguments, cwd=tmp_path)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if sum(history.read_bytes().count(b"\n") for history in tmp_path.glob("runs/*/history.csv")) > 5:
@@ -132,13 +126,7 @@ def test_a_runs_folder_that_cannot_be_made_is_exit_code_2(tmp_path: Path) -> Non
 def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
     """`nnrun train small.yaml | head -0`: the run is whole, and nothing is said of a broken pipe."""
     write_small(tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_nnrun("train", "small.yaml", "-q", cwd=tmp_path)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

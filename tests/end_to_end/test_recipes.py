@@ -32,6 +32,14 @@ LAYER_DECLARED = '''class Doubled(NetworkLayer):
         return (*taken.shape[:-1], None if last is None else 2 * last)
 
 
+class Jitter(NetworkLayer):
+    """While training, add uniform numbers from -amount to amount."""
+
+    kind = "jitter"
+    bare = "amount"
+    amount: Annotated[float, Field(ge=0)]
+
+
 '''
 LAYER = """
 from dataclasses import dataclass
@@ -53,6 +61,12 @@ class DoubledLayer(Layer[schema.Doubled]):
 
     def forward(self, parameters, x, rng, new_buffers):
         return torch.cat([x * along_last(parameters[self.name("gain")], x), x], -1)
+
+
+@dataclass(frozen=True)
+class JitterLayer(Layer[schema.Jitter]):
+    def forward(self, parameters, x, rng, new_buffers):
+        return x if rng is None else x + self.spec.amount * (2 * rng.dense(self.path, x) - 1)
 """
 STEPS_DECLARED = '''class Root(PreprocessingStep):
     """The square root of a number, its sign kept, in units of the largest."""
@@ -162,13 +176,18 @@ METRIC = """def _sharpness(spec: schema.Sharpness, activation: str) -> Metric:
 
 
 """
-SOURCE_DECLARED = '''class Moons(Component):
+SOURCE_DECLARED = '''class Moons(DataSource):
     """Two half circles in a plane, drawn anew from `seed`; a class each."""
 
     kind = "moons"
     bare = "rows"
     rows: Count = 200
     seed: Seed = 0
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return DatasetFacts("table", "binary", 2, 2, self.rows, 0)
 
 
 '''
@@ -178,14 +197,22 @@ import hashlib
 import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.sources.generated_rows import generated
 
 
 def load(spec, context):
+    if context.smoke:
+        return generated("moons", spec.facts)
     rng, targets = np.random.default_rng(spec.seed), np.arange(spec.rows) % 2
     angle, side = rng.uniform(0, np.pi, spec.rows), 1 - 2 * targets
     inputs = np.stack([np.cos(angle) * side + targets, np.sin(angle) * side + targets / 2], 1)
     source = SourceFile("moons", hashlib.sha256(inputs.tobytes()).hexdigest(), spec.rows)
     return Dataset("moons", Samples(inputs, targets), None, (source,), "binary", 2)
+"""
+SOURCE_NAMED = """\
+    schema.Moons: Source(
+        "moons", (NamedSet("moons", schema.Moons(), "two half circles, a class each", home="nnrun"),)
+    ),
 """
 COMMAND = """
 from nnrun.cli import options
@@ -201,14 +228,18 @@ def where(run: options.Run, runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR
 SCHEMA = "spec/schema/"
 RECIPES: dict[str, list[tuple[str, str, str]]] = {
     "layer": [
-        (SCHEMA + "layers.py", "Layer = Annotated[\n", LAYER_DECLARED),
-        (SCHEMA + "layers.py", "        Dense,\n", "        Doubled,\n"),
+        (SCHEMA + "basic_layers.py", "BasicLayer = Union[", LAYER_DECLARED),
+        (SCHEMA + "basic_layers.py", "Flatten, Reshape]", "Doubled, Jitter, "),
         ("model/layers/doubled.py", "", LAYER),
-        ("model/layers/__init__.py", "LAYERS: ", "from nnrun.model.layers.doubled import DoubledLayer\n\n"),
+        (
+            "model/layers/__init__.py",
+            "LAYERS: ",
+            "from nnrun.model.layers.doubled import DoubledLayer, JitterLayer\n\n",
+        ),
         (
             "model/layers/__init__.py",
             "    schema.Dense: DenseLayer,\n",
-            "    schema.Doubled: DoubledLayer,\n",
+            "    schema.Doubled: DoubledLayer,\n    schema.Jitter: JitterLayer,\n",
         ),
     ],
     "optimizer": [
@@ -242,7 +273,7 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
         (SCHEMA + "sources.py", "FILES = (", SOURCE_DECLARED),
         (SCHEMA + "sources.py", "        Reuters,\n", "        Moons,\n"),
         ("data/sources/moons.py", "", SOURCE),
-        ("data/sources/__init__.py", '    "npz": "npz",\n', '    "moons": "moons",\n'),
+        ("data/sources/__init__.py", "    schema.Npz: ", SOURCE_NAMED),
     ],
     "preprocessing step": [
         (SCHEMA + "preprocessing_steps.py", "InputStep = Annotated[\n", STEPS_DECLARED),
@@ -277,12 +308,16 @@ epochs: 3
 """
 MOONS = """
 dataset: {moons: 120}
-layers: [{dense: {units: 4, activation: tanh}}, {dense: {units: 1, activation: sigmoid}}]
+layers:
+  - dense: {units: 4, activation: tanh}
+  - dropout: 0.1
+  - jitter: 0.1
+  - dense: {units: 1, activation: sigmoid}
 loss: cauchy
 optimizer: {sign_descent: {learning_rate: 0.01}}
 learning_rate_schedule: {linear_decay: 4}
 metrics: [sharpness]
-early_stopping: {monitor: val_sharpness}
+early_stopping: {monitor: val_sharpness, patience: 3}
 validation: {holdout: {fraction: 0.25}}
 epochs: 3
 """
@@ -350,8 +385,11 @@ def test_new_parts_of_every_kind_train_predict_and_are_exported(package: Path, t
         ["check", "moons.yaml"],
         ["train", "moons.yaml", "-q"],
         ["where", "moons-"],
+        ["data", "ls"],
+        ["train", "moons.yaml", "-q", "--smoke", "--runs-dir", "tried"],
     )
-    assert codes == [0] * 7, errors
+    assert codes == [0] * 9, errors
+    assert re.search(r"moons +two half circles, a class each +200 +- +comes with nnrun", output)
     assert "checked  read again, on 150 training rows" in output
     folder, moons = sorted((tmp_path / "runs").iterdir(), key=lambda run: run.name, reverse=True)
     state = json.loads((folder / "fold-0" / "preprocessing.json").read_text())

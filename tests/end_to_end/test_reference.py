@@ -1,7 +1,5 @@
 """Histories that Keras computed, reproduced by the real command."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +7,15 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from tests.support.commands import nnrun_command
+
 CASES = ("boston-rmsprop", "imdb-rmsprop", "reuters-rmsprop")
-
-
-def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nnrun", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_reference_history_is_reproduced(case: str, reference_dir: Path, tmp_path: Path) -> None:
     folder = reference_dir / case
-    result = command("train", folder / "spec.yaml", "-q", cwd=tmp_path)
+    result = nnrun_command("train", str(folder / "spec.yaml"), "-q", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     (run,) = (tmp_path / "runs").iterdir()
     ours, keras = pd.read_csv(run / "history.csv"), pd.read_csv(folder / "history.csv")

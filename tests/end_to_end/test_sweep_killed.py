@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from nnrun.records import SweepDirectory, list_sweeps
+from tests.support.commands import nnrun_command, start_nnrun
 from tests.support.small_experiments import record_of, write_small
 
 pytestmark = [
@@ -190,20 +191,22 @@ def test_a_sweep_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_kill_from_outside_in_the_middle_of_a_training(tmp_path: Path) -> None:
     write_small(tmp_path, epochs=60, sweep={"over": {**GRID["over"], UNITS: [4, 8, 12]}})
-    command = [sys.executable, "-m", "nnrun", "sweep", "small.yaml", "-q", "--json"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    command = ["sweep", "small.yaml", "-q", "--json"]
+    process = start_nnrun(*command, cwd=tmp_path)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if sum(history.read_bytes().count(b"\n") for history in tmp_path.glob("runs/*/history.csv")) > 150:
             break
         time.sleep(0.01)
     process.kill()
-    assert process.wait(timeout=30) == -9
+    process.communicate(timeout=30)
+    assert process.returncode == -9
     sweep = the_sweep(tmp_path / "runs")
     before = sweep.read_record()
     assert before.status == "running"
     assert {trial.status for trial in before.trials} >= {"completed", "waiting"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = nnrun_command(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     after = json.loads(done.stdout)
     finished = [trial.number for trial in before.trials if trial.status == "completed"]
     for trial in after["trials"]:

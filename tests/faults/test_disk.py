@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.commands import nnrun_command
 from tests.support.provoke import Server
-from tests.support.small_experiments import nnrun_command, only_run, record_of, write_small
+from tests.support.small_experiments import only_run, record_of, write_small
 from tests.support.whole_runs import check_files
 
 TRAIN = ["train", "small.yaml", "-q", "--epochs", "2"]

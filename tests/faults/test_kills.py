@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.commands import start_nnrun
 from tests.support.provoke import KILLED, Fault, Server
 from tests.support.small_experiments import BINARY, numbers, only_run, record_of, write_small
 from tests.support.whole_runs import check_files
@@ -118,8 +117,8 @@ def test_predictions_killed_at_any_moment_are_whole_or_not_there(faulty: Server,
 def test_a_run_that_is_killed_from_outside(tmp_path: Path) -> None:
     """While it goes on a list says `running`; once it is dead, `interrupted`, with the epochs it had."""
     write_small(tmp_path)
-    command = [sys.executable, "-m", "nnrun", "train", "small.yaml", "-q", "--epochs", "1000000"]
-    process = subprocess.Popen([*command, "--compile", "off"], cwd=tmp_path)
+    command = ["train", "small.yaml", "-q", "--epochs", "1000000", "--compile", "off"]
+    process = start_nnrun(*command, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -131,7 +130,8 @@ def test_a_run_that_is_killed_from_outside(tmp_path: Path) -> None:
         assert summary.epochs
     finally:
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=30) == KILLED
+        process.communicate(timeout=30)
+    assert process.returncode == KILLED
     (summary,) = list_runs(tmp_path / "runs")
     assert (summary.status, summary.problem) == ("interrupted", None)
     assert summary.epochs == len(summary.run.read_history())

@@ -18,16 +18,10 @@ import numpy as np
 import pytest
 
 from nnrun.records import RunDirectory, list_runs
+from tests.support.commands import Command, nnrun_command, start_new_nnrun, start_nnrun
 from tests.support.provoke import Server
 from tests.support.runs_on_disk import make_run
-from tests.support.small_experiments import (
-    BINARY,
-    nnrun_command,
-    only_run,
-    record_of,
-    without_seconds,
-    write_small,
-)
+from tests.support.small_experiments import BINARY, only_run, record_of, without_seconds, write_small
 from tests.support.whole_runs import check_files
 
 PATIENCE = 180
@@ -39,16 +33,6 @@ COMMANDS = {
     "kfold": ["kfold", "small.yaml", "--k", "2", *ENDLESS],
     "final": ["final", "small.yaml", *ENDLESS],
 }
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnrun", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -66,7 +50,7 @@ def has_rows(runs_dir: Path) -> bool:
     return any(history.stat().st_size > 300 for history in runs_dir.glob("*/history.csv"))
 
 
-def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+def end(process: Command | subprocess.Popen[str]) -> tuple[str, str]:
     try:
         return process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -141,7 +125,7 @@ def test_a_request_within_a_long_epoch(
 ) -> None:
     """The first epoch is far from its end: the batch is not."""
     write_long(tmp_path)
-    process = start(tmp_path, "train", "small.yaml", "-q", "--epochs", "1000", *engine)
+    process = start_nnrun("train", "small.yaml", "-q", "--epochs", "1000", *engine, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/*/checkpoint-*/manifest.json")))
     time.sleep(0.3)
     for number in requests:
@@ -161,7 +145,7 @@ def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -
     assert whole.returncode == 0, whole.stderr
     command = ["train", "small.yaml", "-q", "--compile", "on"]
     for epochs_before, request_to_stop in enumerate([signal.SIGINT, signal.SIGTERM]):
-        process = start(tmp_path, *command)
+        process = start_nnrun(*command, cwd=tmp_path)
         wait_for(lambda: any(tmp_path.glob("runs/*/checkpoint-*/manifest.json")))
         wait_for(lambda: epochs_in(tmp_path) == epochs_before)  # noqa: B023 - called at once
         time.sleep(0.3)
@@ -180,7 +164,7 @@ def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -
 
 def test_a_request_ends_a_sweep_and_its_trial(tmp_path: Path) -> None:
     write_small(tmp_path, sweep={"over": {"layers[0].dense.units": [4, 8]}, "together": 1})
-    process = start(tmp_path, "sweep", "small.yaml", "-q", *ENDLESS)
+    process = start_nnrun("sweep", "small.yaml", "-q", *ENDLESS, cwd=tmp_path)
     wait_for(lambda: epochs_in(tmp_path) > 3)
     process.send_signal(signal.SIGINT)
     out, err = end(process)
@@ -226,7 +210,7 @@ def test_a_request_while_nnrun_starts(request_to_stop: signal.Signals, code: int
     write_small(tmp_path)
     for number, pause in enumerate([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.9, 1.3]):
         runs_dir = f"runs-{number}"
-        process = start(tmp_path, "train", "small.yaml", *ENDLESS, "--runs-dir", runs_dir, "-q")
+        process = start_new_nnrun("train", "small.yaml", *ENDLESS, "--runs-dir", runs_dir, "-q", cwd=tmp_path)
         wait_for(partial(answers, process, signal.SIGTERM))
         time.sleep(pause)
         process.send_signal(request_to_stop)

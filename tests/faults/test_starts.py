@@ -20,8 +20,9 @@ from nnrun.errors import LockedError
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
 from nnrun.records.lock import is_held, locked
 from nnrun.records.run_record import now
+from tests.support.commands import nnrun_command
 from tests.support.runs_on_disk import make_run, scored_run, scores_of
-from tests.support.small_experiments import nnrun_command, only_run, record_of, write_small
+from tests.support.small_experiments import only_run, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
 

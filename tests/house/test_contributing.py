@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nnrun
+from nnrun.spec import schema
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = Path(nnrun.__file__).parent
@@ -46,6 +47,27 @@ def test_the_files_that_the_readme_names_are_there() -> None:
     paths = re.findall(r"(?<![\w./])(?:nnrun|tests|specs)/[\w/.]*\w", readme)
     assert len(paths) > 5
     assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+KEYS = {
+    "dataset": schema.Dataset,
+    "preprocessing.inputs": schema.InputStep,
+    "preprocessing.targets": schema.TargetStep,
+    "layers": schema.Layer,
+    "loss": schema.Loss,
+    "optimizer": schema.Optimizer,
+    "learning_rate_schedule": schema.LearningRateSchedule,
+    "metrics": schema.Metric,
+    "validation": schema.Validation,
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_readme_names_every_component_in_the_row_of_its_key(key: str) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith(f"| `{key}` |"))
+    missing = set(schema.components(KEYS[key])) - set(re.findall(r"\w+", row))
+    assert missing == set(), f"name these in the row `{key}` of the table in README.md"
 
 
 def test_the_names_are_found_at_all() -> None:

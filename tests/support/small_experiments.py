@@ -6,8 +6,6 @@ import difflib
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,20 +114,6 @@ def without_seconds(run: Path) -> bytes:
 def files_of(folder: Path) -> list[str]:
     """Every file below a folder, by its path from there."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def nnrun_command(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The command itself, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "nnrun", *arguments],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 # --- screens -----------------------------------------------------------------------------------------------

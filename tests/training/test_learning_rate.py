@@ -59,7 +59,8 @@ def test_the_rates_of_the_first_epochs(schedule: list[dict[str, Any]], expected:
 
 
 def test_every_schedule_has_a_curve() -> None:
-    assert {kind for schedule, _ in CURVES for part in schedule for kind in part} == set(KINDS)
+    have = {kind for schedule, _ in CURVES for part in schedule for kind in part}
+    assert have == set(KINDS), "each schedule needs its first rates in CURVES, above"
 
 
 def test_without_a_schedule_the_rate_is_the_same_to_the_last_bit() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec import schema
 from nnrun.training.losses import LOSSES, build_loss
+from tests.support.example_tables import line_for
 from tests.support.keras_values import LOSS_CASES, LossCase, keras_values
 
 KINDS = schema.components(schema.Loss)
@@ -23,7 +24,11 @@ REPLICAS, ROWS, OUTPUTS = 3, 5, 4
 ACTIVATION = {
     "poisson": "exponential",
     "msle": "softplus",
-    **{kind: cls.activations[0] for kind, cls in KINDS.items() if issubclass(cls, schema.ClassLoss)},
+    **{
+        kind: (cls.score_activations or (cls.last_activation,))[0]
+        for kind, cls in KINDS.items()
+        if issubclass(cls, schema.ClassLoss)
+    },
 }
 MAY_BE_ZERO = ("hinge", "squared_hinge", "categorical_hinge")
 MAY_BE_NEGATIVE = ("poisson", "cosine_similarity")
@@ -175,7 +180,7 @@ FORMULAS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def test_the_values_are_keras_s(kind: str, seed: int) -> None:
     z, targets = logits(seed), targets_for(kind, np.random.default_rng(seed))
     outputs = ACTIVATIONS[ACTIVATION.get(kind, "linear")](z.double()).numpy()
-    expected = FORMULAS[kind](
+    expected = line_for(FORMULAS, kind, "FORMULAS of tests/training/test_losses.py")(
         outputs, targets.numpy().astype(float) if targets.dim() == 3 else targets.numpy()
     )
     found = row_losses(example(kind), z, targets).double().numpy()

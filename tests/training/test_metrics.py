@@ -19,6 +19,7 @@ from nnrun.spec import schema
 from nnrun.spec.lint import lint
 from nnrun.training.metrics import METRICS, MetricTotals, Scored, area_under_roc, build_metrics, log_odds
 from nnrun.validation.summary import monitor_mode
+from tests.support.example_tables import line_for
 
 KINDS = schema.components(schema.Metric)
 CLASSES = 7  # more than the five of `top_k`
@@ -114,6 +115,12 @@ def test_every_metric_of_the_schema_has_its_function_and_a_network_to_measure() 
     assert {kind for kind, _ in ALLOWED} == set(KINDS)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_metric_is_one_of_classes_or_one_of_numbers(kind: str) -> None:
+    """Lint and the comparison of runs ask for one of the two; a `BuiltInMetric` alone would escape both."""
+    assert issubclass(KINDS[kind], (schema.ClassMetric, schema.NumberMetric))
+
+
 @pytest.mark.parametrize(("kind", "form"), ALLOWED, ids=str)
 def test_a_metric_is_a_finite_number_under_its_own_name(kind: str, form: Form) -> None:
     outputs, targets = form.draw(np.random.default_rng(1), 40)
@@ -184,7 +191,7 @@ def test_several_metrics_are_columns_in_the_order_of_the_spec() -> None:
 
 
 def sklearn_says(spec: Any, form: Form, z: np.ndarray, targets: np.ndarray) -> float:
-    """The same metric by scikit-learn, in float64. A new metric needs its line here."""
+    """The same metric by scikit-learn, in float64."""
     outputs, z = form.outputs(z).astype(float), z.astype(float)
     targets = targets.astype(float) if targets.dtype == np.float32 else targets
     match spec.kind:
@@ -222,13 +229,14 @@ def sklearn_says(spec: Any, form: Form, z: np.ndarray, targets: np.ndarray) -> f
     # One label, or several of a row, each counted for itself (micro).
     true, threshold = targets.ravel(), getattr(spec, "threshold", 0.5)
     chosen = (z.astype(np.float32) > np.float32(logit(threshold))).ravel().astype(float)
-    score = {
+    scores = {
         "average_precision": lambda t, _: sklearn.average_precision_score(t, z.ravel()),
         "f1": lambda t, c: sklearn.f1_score(t, c, zero_division=0),
         "accuracy": sklearn.accuracy_score,
         "precision": lambda t, c: sklearn.precision_score(t, c, zero_division=0),
         "recall": lambda t, c: sklearn.recall_score(t, c, zero_division=0),
-    }[spec.kind]
+    }
+    score = line_for(scores, spec.kind, "`sklearn_says` of tests/training/test_metrics.py")
     return float(score(true, chosen))
 
 

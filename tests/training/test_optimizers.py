@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nnrun.spec import schema
 from nnrun.training.optimizers import OPTIMIZERS, Slots, build_clip, build_optimizer
+from tests.support.example_tables import line_for
 
 KINDS = schema.components(schema.Optimizer)
 REPLICAS = 3
@@ -237,7 +238,6 @@ def keras_adagrad(spec: schema.Adagrad, w: np.ndarray, gradients: Arrays) -> np.
 
 
 # keras/src/optimizers, `update_step`, for one replica that made `steps` updates before.
-# A new optimizer needs its line here.
 RULES: Mapping[str, Callable[[Any, np.ndarray, Arrays, float], np.ndarray]] = {
     "rmsprop": lambda spec, w, gradients, steps: keras_rmsprop(spec, w, gradients),
     "sgd": lambda spec, w, gradients, steps: keras_sgd(spec, w, gradients),
@@ -266,7 +266,10 @@ PARAMETERS: Mapping[str, st.SearchStrategy[Any]] = {
     data=st.data(), seed=st.integers(0, 2**32), steps=st.lists(st.integers(0, 2000), min_size=1, max_size=4)
 )
 def test_the_rule_is_keras_s(kind: str, data: st.DataObject, seed: int, steps: list[int]) -> None:
-    drawn = {name: data.draw(PARAMETERS[name], name) for name in KINDS[kind].model_fields}
+    drawn = {
+        name: data.draw(line_for(PARAMETERS, name, "PARAMETERS of tests/training/test_optimizers.py"), name)
+        for name in KINDS[kind].model_fields
+    }
     if drawn.get("momentum") == 0:
         drawn["nesterov" if kind == "sgd" else "momentum"] = 0 if kind != "sgd" else False
     spec = KINDS[kind].model_validate(drawn)
@@ -275,7 +278,9 @@ def test_the_rule_is_keras_s(kind: str, data: st.DataObject, seed: int, steps: l
     gradients = [numbers(replicas, 3, seed=seed + i) for i in range(1, 6)]
     found = follow(spec, start, gradients, [float(s) for s in steps])
     for r in range(replicas):
-        expected = RULES[kind](spec, start[r].numpy(), [g[r].numpy() for g in gradients], steps[r])
+        expected = line_for(RULES, kind, "RULES of tests/training/test_optimizers.py")(
+            spec, start[r].numpy(), [g[r].numpy() for g in gradients], steps[r]
+        )
         np.testing.assert_allclose(found[r].numpy(), expected, rtol=1e-9, atol=1e-12)
 
 

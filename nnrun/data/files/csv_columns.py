@@ -101,8 +101,10 @@ def _is_as_written(series: Any) -> bool:
     """
     if hasattr(series, "cat"):
         return all(isinstance(level, str) for level in series.cat.categories)
+    if series.dtype.kind in "iuf":
+        return True
     first = series.first_valid_index()
-    return series.dtype.kind in "iuf" or first is None or not isinstance(series[first], (bool, np.bool_))
+    return first is None or not isinstance(series[first], (bool, np.bool_))
 
 
 def _is_rounded(series: Any) -> bool:

@@ -11,8 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from nnrun.data.files.columns import RawTexts, TableBuilder
-from nnrun.data.files.csv_reader import MISSING, CsvReader, names_by_position
-from nnrun.data.files.row_reader import ColumnBatch, Texts
+from nnrun.data.files.csv_reader import MISSING, CsvReader
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings
 
@@ -31,11 +30,10 @@ def lacks_header(path: Path) -> bool:
     """
     reader = CsvReader(path, missing=(), reports=_ROWS_OF_HEADER_GUESS)
     first = [field.strip() for field in reader.first_row]
-    names = names_by_position(len(first))
-    below = next(reader.named(names, header=True).batches(names, set(names)), None) if names else None
-    if below is None or len(below.problems) >= below.n_rows or first == list(map(str, range(len(first)))):
+    rows = reader.first_rows(_ROWS_OF_HEADER_GUESS) if first else []
+    if not rows or first == list(map(str, range(len(first)))):
         return False  # pandas names the columns of an array so
-    columns = [_texts_of(below, name) for name in names]
+    columns = ([field.strip() for field in column] for column in zip(*rows, strict=True))
     explained = [_is_value(value, column) for value, column in zip(first, columns, strict=True)]
     named = [(name, known) for name, known in zip(first, explained, strict=True) if name]
     if not named:
@@ -142,13 +140,6 @@ def _all_texts(reader: CsvReader) -> dict[str, RawTexts]:
         if batch.n_rows:
             builder.add(batch)
     return {name: raw for name, raw in builder.built().items() if isinstance(raw, RawTexts)}
-
-
-def _texts_of(batch: ColumnBatch, name: str) -> list[str]:
-    """The values of a column that was asked for as texts; none where a row has no value."""
-    texts = batch.columns[name]
-    assert isinstance(texts, Texts), "asked for as texts"
-    return [texts.levels[code].strip() for code in texts.codes if code >= 0]
 
 
 def _is_value(name: str, below: Sequence[str]) -> bool:

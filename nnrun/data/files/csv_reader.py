@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -45,6 +47,8 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 _DECIMAL_COMMA: Final = re.compile(r"(?<=\d),(?=\d)")
 
 UNNAMED_FIRST: Final = "the first column has no name, as when R or pandas write row names"
+ROW_NAMES: Final = "the header has one field fewer than the rows, as when R's write.table writes row names"
+_ROWS_TO_COMPARE: Final = 5  # with the header, as R's read.table does
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +167,9 @@ class CsvReader:
         usual = usual_delimiter if usual_delimiter and usual_delimiter in shown else None
         self.delimiter: str = delimiter or usual or _guessed(path, shown)
         self.first_row, self._header_lines = self._parsed_head(text)
+        self._row_names = header and self._has_row_names(head.lstrip(b"\r\n"), whole=file.at_end)
+        if self._row_names:
+            self.first_row.insert(0, "")
         self.names = named_columns(self.first_row) if header else names_by_position(len(self.first_row))
         if header and reports is None:
             self._check_names()
@@ -237,6 +244,33 @@ class CsvReader:
         self._first_line += before
         return fields, reader.line_num - before
 
+    def _has_row_names(self, text: bytes, *, whole: bool) -> bool:
+        """Whether the first rows, two or more, are one field longer than the header, and begin with names.
+
+        Names of rows are all different. A last field that is empty in all rows is what a delimiter at the end
+        of each line leaves.
+
+        Args:
+            text: the first bytes, from the header on.
+            whole: whether the file ends where these end.
+        """
+        lines = _split_at_newlines(text.replace(b"\r", b""))
+        lines = lines if whole or text.endswith(b"\n") else lines[:-1]
+        texts = (line.decode("utf-8", "surrogateescape") for line in lines)
+        reader = filter(None, csv.reader(texts, delimiter=self.delimiter))
+        try:
+            with _longest_field(MAX_LINE):
+                rows = list(islice(reader, self._separators + 1, self._separators + 1 + _ROWS_TO_COMPARE))
+        except csv.Error:
+            return False  # what reads the rows says what is wrong
+        names = {row[0] for row in rows}
+        return (
+            all(self.first_row)
+            and 1 < len(rows) == len(names)
+            and {len(row) for row in rows} == {len(self.first_row) + 1}
+            and any(row[-1] for row in rows)
+        )
+
     def _check_names(self) -> None:
         """Refuse names that are the same or only numbers; note columns without one as an index."""
         where, names = f"{self.name}, line {self._first_line}", self.names
@@ -246,8 +280,9 @@ class CsvReader:
                 f"{where} is {quoted(line)}, which tells only Excel the delimiter. Delete the line, so that "
                 "the first one names the columns."
             )
+        first = ROW_NAMES if self._row_names else UNNAMED_FIRST
         self.index = {
-            name: UNNAMED_FIRST if number == 1 else f"column {number} has no name"
+            name: f"column {number} has no name" if number > 1 else first
             for number, (name, field) in enumerate(zip(names, self.first_row, strict=True), start=1)
             if not field.strip()
         }
@@ -265,6 +300,17 @@ class CsvReader:
                 f"{where} holds numbers only, so the file seems to lack a header. Set `header: false`, which "
                 "calls the columns c0, c1, ..., or add a first line that names them."
             )
+
+    def first_rows(self, most: int) -> list[list[str]]:
+        """The fields of the first rows after the header, of at most so many; without rows that are wrong."""
+        with self._opened() as file:
+            found = next(self._rows(file, range(len(self.names))), None)
+        if found is None:
+            return []
+        part = next(found.parts(most))
+        rows = csv.reader(io.StringIO(part.data.decode(), newline=""), delimiter=self.delimiter)
+        with _longest_field(MAX_LINE):
+            return [fields for row, fields in enumerate(rows) if row not in part.problems]
 
     # --- batches ---
 

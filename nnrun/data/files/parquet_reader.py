@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -48,13 +49,11 @@ class ParquetReader:
         self._batch_rows = batch_rows
         self.name = shown_path(path)
         file = self._open()
-        names = [str(name) for name in file.schema_arrow.names]
-        for name in names:
-            if names.count(name) > 1:
+        self.names: tuple[str, ...] = tuple(str(name) for name in file.schema_arrow.names)
+        for name, columns in Counter(self.names).items():
+            if columns > 1:
                 raise DataError(f"{self.name} has two columns called {quoted(name)}.")
-        self.names: tuple[str, ...] = tuple(names)
         self.index: Mapping[str, str] = _pandas_index(file.schema_arrow)
-
         self.types: Mapping[str, ColumnType] = _declared_types(file.schema_arrow)
 
     def batches(self, columns: Sequence[str], as_text: Set[str]) -> Iterator[ColumnBatch]:

@@ -21,6 +21,7 @@ Dates = npt.NDArray[np.datetime64]
 """(N,) datetime64[s]; NaT where there is none."""
 
 _MOSTLY: Final = 0.95
+_SAMPLE: Final = 8
 _TIME: Final = (
     r"(?:[T ,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,]\d+)?)?\s*(?P<half>[AaPp][Mm])?"
     r"\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?"
@@ -42,6 +43,7 @@ _MONTHS_ONLY: Final = tuple(
 _TWO_NUMBERS: Final = re.compile(
     rf"(?P<a>\d{{1,2}})(?P<mark>[-/.])(?P<b>\d{{1,2}})(?P=mark){_YEAR}" + _TIME, re.ASCII
 )
+_EVERY_FORM: Final = (*_FORMS, *_MONTHS_ONLY, _TWO_NUMBERS)
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
     *("october", "november", "december"),
@@ -60,7 +62,7 @@ def parse_dates(texts: Sequence[str], day_first: bool | None) -> Dates:
         texts: N of them.
         day_first: whether 3/4/2026 is the third of April; None: it is no date.
     """
-    return np.array([_parsed(text.strip(), day_first) for text in texts], "datetime64[s]").reshape(len(texts))
+    return np.array([_parsed(text, day_first) for text in texts], "datetime64[s]").reshape(len(texts))
 
 
 def iso_texts(levels: Sequence[str]) -> list[str]:
@@ -95,6 +97,26 @@ def guess_dates(levels: Sequence[str], counts: npt.NDArray[np.integer]) -> tuple
     return (day_first,)
 
 
+def no_such_days(levels: Sequence[str], counts: npt.NDArray[np.integer]) -> list[str]:
+    """The texts of a column of dates that are written as dates and name no day, such as 2023-02-30.
+
+    Empty where fewer than half of the values are dates, or fewer than 95 % are written as such.
+
+    Args:
+        levels: the different texts.
+        counts: how often each occurs.
+    """
+    sample = levels[:: max(1, len(levels) // _SAMPLE)]
+    if 2 * sum(map(_looks_like_one, sample)) < len(sample):
+        return []
+    dates = ~np.isnat(parse_dates(levels, bool(days_come_first(levels))))
+    total, known = int(counts.sum()), int(counts[dates].sum())
+    wrong = [i for i in np.flatnonzero(~dates).tolist() if _form_of(levels[i]) is not None]
+    if 2 * known < total or known + int(counts[wrong].sum()) < _MOSTLY * total:
+        return []
+    return [levels[i] for i in wrong]
+
+
 def days_come_first(texts: Iterable[str]) -> bool | None:
     """Whether 24/11/2026 or 11/24/2026 is written; None where no text tells. Points always follow days."""
     first = second = False
@@ -108,11 +130,11 @@ def days_come_first(texts: Iterable[str]) -> bool | None:
 
 def is_ambiguous(levels: Sequence[str]) -> bool:
     """Whether texts look like dates in which day and month cannot be told apart."""
-    return bool(levels) and days_come_first(levels) is None and all(map(_is_two_sided, levels))
+    return bool(levels) and all(map(_is_two_sided, levels)) and days_come_first(levels) is None
 
 
 def _looks_like_one(text: str) -> bool:
-    return not np.isnat(_parsed(text.strip(), True)) or not np.isnat(_parsed(text.strip(), False))
+    return not np.isnat(_parsed(text, True)) or not np.isnat(_parsed(text, False))
 
 
 def _is_two_sided(text: str) -> bool:
@@ -120,22 +142,23 @@ def _is_two_sided(text: str) -> bool:
     return found is not None and found["mark"] != "."
 
 
+def _form_of(text: str) -> re.Match[str] | None:
+    """How a text is written as a date; None where it is not."""
+    text = text.strip()
+    for form in _EVERY_FORM:
+        if (found := form.fullmatch(text)) is not None:
+            return found
+    return None
+
+
 def _parsed(text: str, day_first: bool | None) -> np.datetime64:
-    nothing = np.datetime64("NaT", "s")
-    for form in _FORMS:
-        if (found := form.fullmatch(text)) is not None:
-            return _date(found, _month(found), found["d"])
-    for form in _MONTHS_ONLY:
-        if (found := form.fullmatch(text)) is not None:
-            return _date(found, _month(found), "1")
-    found = _TWO_NUMBERS.fullmatch(text)
-    if found is None:
-        return nothing
-    if found["mark"] == ".":
-        day_first = True
-    if day_first is None:
-        return nothing
-    day, month = (found["a"], found["b"]) if day_first else (found["b"], found["a"])
+    found = _form_of(text)
+    if found is not None and found.re is not _TWO_NUMBERS:
+        return _date(found, _month(found), found.groupdict().get("d") or "1")
+    if found is None or (day_first is None and found["mark"] != "."):
+        return np.datetime64("NaT", "s")
+    days_first = day_first or found["mark"] == "."
+    day, month = (found["a"], found["b"]) if days_first else (found["b"], found["a"])
     return _date(found, int(month), day)
 
 

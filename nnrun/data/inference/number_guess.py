@@ -10,13 +10,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.inference.number_spelling import PLAIN, Spelling, guesses, is_marked, mark_of
+from nnrun.data.inference.number_spelling import (
+    PLAIN,
+    Spelling,
+    guesses,
+    is_marked,
+    mark_of,
+    may_be_number,
+)
 
 _MOST_NUMBERS: Final = 0.8
 _FEWEST_VALUES: Final = 5
 _SAMPLE: Final = 500
 _FEWEST_OF_SAMPLE: Final = 0.5
 _MOST_MARKS: Final = 3
+_BLOCK: Final = 10_000
 _WORDS_FOR_MISSING: Final = frozenset(
     [
         *("na", "n.a.", "n.a", "n/a", "nan", "nil", "none", "null", "missing", "unknown", "unk"),
@@ -58,30 +66,26 @@ def means_missing(text: str) -> bool:
     return marks_only or text.casefold() in _WORDS_FOR_MISSING
 
 
-def guess_numbers(
-    levels: Sequence[str], counts: npt.NDArray[np.integer[Any]], among: Sequence[Spelling] | None = None
-) -> NumberGuess | None:
-    """The spelling in which most values are numbers; None where fewer than 80 % are in any.
+def guess_numbers(levels: Sequence[str], counts: npt.NDArray[np.integer[Any]]) -> NumberGuess | None:
+    """The spelling in which most values are numbers, of several the likeliest; None where fewer than 80 % are
+    in any.
 
     Args:
         levels: the different texts.
         counts: how often each occurs.
-        among: spellings to choose from, the likelier first; default: all that are usual.
     """
     total = int(counts.sum())
     if total < _FEWEST_VALUES or not _worth_a_look(levels):
         return None
-    best: tuple[int, Spelling, npt.NDArray[np.bool_]] | None = None
-    for spelling in guesses() if among is None else among:
-        numbers_of = np.array([spelling.number(level) for level in levels], np.float64)
-        is_number = np.asarray(~np.isnan(numbers_of))
-        numbers = int(counts[is_number].sum())
-        if best is None or numbers > best[0]:
-            best = numbers, spelling, is_number
+    if counts[list(map(may_be_number, levels))].sum() < _MOST_NUMBERS * total:
+        return None
+    numbers, spelling, is_number = 0, PLAIN, np.zeros(len(levels), bool)
+    for tried in guesses():
+        found = _which_are_numbers(tried, levels, counts, total)
+        if int(counts[found].sum()) > numbers:
+            numbers, spelling, is_number = int(counts[found].sum()), tried, found
         if numbers == total:
             break
-    assert best is not None, "there is some spelling to try"
-    numbers, spelling, is_number = best
     if numbers < _MOST_NUMBERS * total or not one_unit(
         [levels[i] for i in np.flatnonzero(is_number).tolist()]
     ):
@@ -91,6 +95,21 @@ def guess_numbers(
     unlike = (levels[i] for i in order if is_number[i] and counts[i] and np.isnan(_plain_number(levels[i])))
     example = next(unlike, next((levels[i] for i in order if is_number[i]), ""))
     return NumberGuess(spelling, numbers, total, example, others)
+
+
+def _which_are_numbers(
+    spelling: Spelling, levels: Sequence[str], counts: npt.NDArray[np.integer[Any]], total: int
+) -> npt.NDArray[np.bool_]:
+    """Which texts are numbers; once too many are none for this spelling to be meant, the rest is False."""
+    is_number = np.zeros(len(levels), bool)
+    others = 0
+    for start in range(0, len(levels), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        is_number[part] = ~np.isnan(spelling.numbers(levels[part]))
+        others += int(counts[part][~is_number[part]].sum())
+        if others > (1 - _MOST_NUMBERS) * total:
+            break
+    return is_number
 
 
 def one_unit(numbers: Sequence[str]) -> bool:

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from nnrun.data.value_names import number_of
 from nnrun.spec import schema
 
 _MINUS: Final = "\u2212"
 _NAMES_OF_MARKS: Final = {",": "a comma", ".": "a point", " ": "a space", "'": "an apostrophe"}
 _EXACT_BELOW: Final = 1e15  # a float writes all digits of a number below
+_LETTER: Final = re.compile(r"[^\W\d_eE]")
 _BLANKS: Final = " \u00a0\u202f\u2009"
 _CURRENCY: Final = "$€£¥₹₽₩₺₫₴₪฿¢"
 _MARKED: Final = re.compile(
@@ -38,12 +42,18 @@ class Spelling:
     @property
     def plain(self) -> bool:
         """As Python, pandas and JSON write numbers."""
-        return self == PLAIN
+        return self.decimal == "." and self.thousands is None
 
     def keys(self) -> dict[str, str]:
         """What differs from the default, as a spec says it."""
         decimal = {} if self.decimal == "." else {"decimal": self.decimal}
         return {**decimal, **({} if self.thousands is None else {"thousands": self.thousands})}
+
+    def numbers(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(N,) the finite numbers that texts are; NaN where one is none."""
+        return np.array(
+            [self.number(text) if may_be_number(text) else math.nan for text in texts], np.float64
+        )
 
     def number(self, text: str) -> float:
         """The finite number that a text is; NaN where it is none."""
@@ -116,6 +126,11 @@ class Spellings:
         """What differs from the default, as a spec says it."""
         own = {name: spelling.keys() for name, spelling in self.own.items()}
         return {**self.usual.keys(), **({"number_formats": own} if own else {})}
+
+
+def may_be_number(text: str) -> bool:
+    """False where a text holds a letter that no number in any spelling does: quick, and mostly decides."""
+    return _LETTER.search(text) is None
 
 
 def mark_of(text: str) -> str:

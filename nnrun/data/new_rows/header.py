@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from nnrun.errors import DataError, printable
@@ -30,17 +31,20 @@ def places_of(
     Raises:
         DataError: a name is not there, or stands there twice.
     """
-    lacking = [name for name in names if name not in header]
+    found = Counter(header)
+    lacking = [name for name in names if name not in found]
     if lacking:
         raise DataError(
             f"{where} lacks {counted(len(lacking), 'column')} that the network takes: "
             f"{listed_names(lacking)}. {holder} has: {listed_names(header)}."
         )
-    twice = [name for name in names if header.count(name) > 1]
+    twice = [name for name in names if found[name] > 1]
     if twice:
         raise DataError(f"{where} names {listed_names(twice)} more than once.")
-    say_unused([name for name in header if name not in names], where, on_message)
-    return [header.index(name) for name in names]
+    place = {name: place for place, name in enumerate(header)}
+    wanted = set(names)
+    say_unused([name for name in header if name not in wanted], where, on_message)
+    return [place[name] for name in names]
 
 
 def say_unused(names: Sequence[str], where: str, on_message: Callable[[str], None]) -> None:

@@ -128,7 +128,7 @@ def _chosen(step: schema.PreprocessingStep, opened: Sequence[_Open], dataset: st
             )
         return found
     by_name = {column.name: column for column in opened}
-    chosen: list[_Open] = []
+    chosen: dict[str, _Open] = {}
     for name in names:
         if isinstance(name, int) and name < len(opened):
             column = opened[name]
@@ -136,10 +136,10 @@ def _chosen(step: schema.PreprocessingStep, opened: Sequence[_Open], dataset: st
             column = by_name[name]
         else:
             raise DataError(f"{step.kind}: {no_such_column(name, dataset, list(by_name))}")
-        if column in chosen:
+        if column.name in chosen:
             raise DataError(f"{step.kind}: columns {names} name {column.name} twice.")
-        chosen.append(column)
-    return chosen
+        chosen[column.name] = column
+    return list(chosen.values())
 
 
 _KINDS = {

@@ -6,24 +6,87 @@ A module is imported when a spec asks for its kind, and not before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
+from nnrun.data.archives.download import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
 
-# The kind of data set, as a spec names it → the module in this folder that loads it.
-LOADERS: Mapping[str, str] = {
-    "imdb": "imdb",
-    "reuters": "reuters",
-    "boston_housing": "boston_housing",
-    "sklearn": "sklearn_sets",
-    "npz": "npz",
-    "csv": "table_file",
-    "parquet": "table_file",
-    "jsonl": "table_file",
-    "text_folder": "text_folder",
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A data set that `nnrun data` knows by name.
+
+    Attributes:
+        name: as the command line takes it.
+        dataset: as a spec declares it.
+        what: a line about it.
+        archive, words: its published files, or None.
+        home: what it comes with, where it has no file of its own.
+    """
+
+    name: str
+    dataset: schema.DataSource
+    what: str
+    archive: RemoteFile | None = None
+    words: RemoteFile | None = None
+    home: str | None = None
+
+    @property
+    def facts(self) -> schema.DatasetFacts:
+        """What is known without loading it."""
+        return self.dataset.facts
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one kind of data set is loaded.
+
+    Attributes:
+        module: the module in this folder whose `load` does it.
+        named: the sets that `nnrun data` lists; none where a spec must say which file is meant.
+    """
+
+    module: str
+    named: tuple[NamedSet, ...] = ()
+
+
+def _of_sklearn(name: Literal["breast_cancer", "digits", "wine", "iris", "diabetes"], what: str) -> NamedSet:
+    return NamedSet(name, schema.Sklearn(name=name), what, home="scikit-learn")
+
+
+SOURCES: Mapping[type[schema.Component], Source] = {
+    schema.Imdb: Source(
+        "keras_tokens",
+        (NamedSet("imdb", schema.Imdb(), "film reviews, positive or negative", IMDB, IMDB_WORDS),),
+    ),
+    schema.Reuters: Source(
+        "keras_tokens",
+        (NamedSet("reuters", schema.Reuters(), "newswires in 46 topics", REUTERS, REUTERS_WORDS),),
+    ),
+    schema.BostonHousing: Source(
+        "boston_housing",
+        (NamedSet("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home="nnrun"),),
+    ),
+    schema.Sklearn: Source(
+        "sklearn_sets",
+        (
+            _of_sklearn("breast_cancer", "tumours, malignant or benign"),
+            _of_sklearn("digits", "handwritten digits, 8 by 8 pixels"),
+            _of_sklearn("wine", "wines of 3 growers, by chemistry"),
+            _of_sklearn("iris", "irises of 3 species, by 4 lengths"),
+            _of_sklearn("diabetes", "progression of a disease in a year"),
+        ),
+    ),
+    schema.Npz: Source("npz"),
+    schema.Csv: Source("table_file"),
+    schema.Parquet: Source("table_file"),
+    schema.Jsonl: Source("table_file"),
+    schema.TextFolder: Source("text_folder"),
 }
 
 
@@ -47,7 +110,7 @@ def load_dataset(
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
-    module = import_module(f"{__name__}.{LOADERS[dataset.kind]}")
+    module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
     loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
     assert isinstance(loaded, Dataset)
     return loaded

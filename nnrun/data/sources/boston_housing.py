@@ -14,7 +14,6 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import generated
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
 
 FILE = "boston_house_prices.csv"
 SHA256 = "d98212636026544fc9b9c0f372e5f819872e6fa6fa757ab025efdda22180f2d6"
@@ -25,7 +24,7 @@ SEED = 113
 def load(spec: schema.BostonHousing, context: LoadContext) -> Dataset:
     """The districts as `keras.datasets.boston_housing.load_data` gives them: by default 404 and 102."""
     if context.smoke:
-        return generated("boston_housing", dataset_facts(spec), feature_names=FEATURES)
+        return generated("boston_housing", spec.facts, feature_names=FEATURES)
     content = (files("nnrun.data.sources") / "bundled" / FILE).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:

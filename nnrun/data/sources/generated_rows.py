@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile, TokenRows
-from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.schema import DatasetFacts
 
 TRAIN_ROWS, TEST_ROWS = 256, 64
 _DEFAULT_WORDS = 10_000

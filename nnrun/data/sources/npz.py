@@ -22,7 +22,7 @@ from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import Task
+from nnrun.spec.schema import Task
 
 _SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
 

@@ -11,12 +11,11 @@ from nnrun.data.dataset import Dataset, Samples, SourceFile
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import generated
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
 
 
 def load(spec: schema.Sklearn, context: LoadContext) -> Dataset:
     """The data set as `sklearn.datasets.load_<name>` gives it."""
-    facts = dataset_facts(spec)
+    facts = spec.facts
     if context.smoke:
         return generated(spec.name, facts)
     from sklearn import datasets

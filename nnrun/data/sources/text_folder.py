@@ -19,7 +19,7 @@ from nnrun.data.table import Table, TextColumn
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import Task
+from nnrun.spec.schema import Task
 from nnrun.spec.wording import counted, listing, quoted
 
 COLUMN = "text"

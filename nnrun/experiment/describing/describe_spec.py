@@ -12,13 +12,14 @@ from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
-from nnrun.model.network import LayerShape, build_network
+from nnrun.model.network import LayerShape, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
-from nnrun.spec.dataset_facts import dataset_facts
-from nnrun.spec.shapes import row_shape
+from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.ports import INPUT
+from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 from nnrun.training.learning_rate import LearningRate
@@ -96,7 +97,7 @@ def describe_spec(
     fold = group.folds[0]
     rows = group.fitted[0].transform_inputs(dataset.train.inputs)
     return Description(
-        features=group.network.inputs,
+        features=group.fitted[0].width,
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -116,21 +117,22 @@ def describe_spec(
 
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
     """The modules of the custom code that decides what shape the rows and the layers have."""
-    parts = [*spec.preprocessing.inputs, *spec.layers]
+    parts = [*spec.preprocessing.inputs, *(layer for _, layer in all_layers(spec))]
     return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = dataset_facts(spec.dataset)
-    (features,) = row_shape(spec, facts)
-    words, first = facts.num_words, spec.layers[0]
-    if isinstance(first, schema.Embedding):
-        words = first.input_dim or words
-        features = None if words is None else features
+    facts = spec.dataset.facts
+    graph, ((features,),) = graph_of(spec), row_shapes(spec, facts).values()
+    words = facts.num_words
+    for first in (graph.layers[index] for index in graph.takers.get(INPUT, ())):
+        if isinstance(first, schema.Embedding):
+            words = first.input_dim or words
+            features = None if words is None else features
     steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
     if steps or not all(map(is_allowed, _modules_that_shape(spec))):
         features = None
-    network = None if features is None else build_network(spec.layers, features, words)
+    network = None if features is None else build_network(graph, {INPUT: RowShape((features,), words)})
     return Description(
         features=features,
         layers=() if network is None else tuple(network.summary()),

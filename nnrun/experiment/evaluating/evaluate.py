@@ -40,6 +40,8 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.cautions import not_better
 from nnrun.records import MemberType, RunDirectory, RunRecord, WeightsChoice, member_of_folder
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.reading.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -296,9 +298,9 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
 def _analysis(
     opened: OpenRun, samples: Samples, combined: Combined, data_dir: Path | None, mistakes: int
 ) -> Analysis | None:
-    dataset, last = opened.dataset, opened.spec.layers[-1]
+    dataset, last = opened.dataset, graph_of(opened.spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    if schema.decision_activation(opened.spec.loss, last.activation) != last.activation:
+    if schema.is_of_scores(opened.spec.loss):
         return None  # scores are neither probabilities to calibrate nor numbers to subtract
     return analyse(
         combined.outputs,

@@ -54,15 +54,14 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
     labels = outputs > 1 and targets.dtype.kind in "biu" and set(np.unique(targets).tolist()) <= {0, 1}
     sizes = Sizes(len(targets), classes, own_test=has_test, outputs=outputs, labels=labels)
     split = usual_split(sizes)
-    test = "    # x_test and y_test are the test set: `nnrun final` uses it, and counts the uses"
     text = spec_text(
         "y_train",
         path.name,
         class_lines(sizes, "rows") if classes else [],
         dataset_lines("npz", path, spec_path),
-        [test] if has_test else [],
+        split.test_lines(own="x_test and y_test are the test set") if has_test else [],
         _preprocessing(inputs, sizes),
-        _layers(inputs, sizes),
+        network_lines(sizes, _image(inputs)),
         split.validation_lines(),
     )
     task_text = "labels" if labels else "regression"
@@ -130,22 +129,3 @@ def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
     if not sizes.classes and not sizes.labels:
         lines.append("  targets: standardize  # trains better; mae is still in the target's own units")
     return lines
-
-
-def _layers(inputs: Any, sizes: Sizes) -> list[str]:
-    lines = network_lines(sizes)
-    image = _image(inputs)
-    if image is None:
-        return lines
-    end = next(i for i, line in enumerate(lines) if line.startswith("loss:"))
-    convolutions = [
-        "layers:",
-        f"  - reshape: {list(image)}  # height, width, channels",
-        "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
-        "  - max_pooling",
-        "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
-        "  - max_pooling",
-        "  - flatten",
-        "  - dropout: 0.3  # against overfitting; lower it if the training loss stays high",
-    ]
-    return [*convolutions, lines[end - 1], *lines[end:]]

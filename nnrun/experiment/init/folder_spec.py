@@ -11,10 +11,9 @@ from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import HEAD, TEXT_STEP
 from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.table_spec import InitialSpec, class_lines
-from nnrun.experiment.init.validation import Split, usual_split
-from nnrun.experiment.init.writing import comments, dataset_lines, remarked, spec_text
+from nnrun.experiment.init.validation import usual_split
+from nnrun.experiment.init.writing import dataset_lines, spec_text
 from nnrun.spec.wording import counted, quoted
-from nnrun.spec.writing.dump import flow
 
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _LOOKED_AT: Final = 2_000
@@ -45,7 +44,7 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
         path.resolve().name,
         class_lines(sizes, "texts"),
         dataset_lines("text_folder", path, spec_path),
-        _test_lines(sizes, split),
+        split.test_lines(own="its folder test/ is the test set" if sizes.own_test else ""),
         [*HEAD, TEXT_STEP],
         network_lines(sizes),
         split.validation_lines(),
@@ -60,14 +59,6 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     if sizes.own_test:
         chosen["test set"] = "the folder test/"
     return InitialSpec(text, chosen)
-
-
-def _test_lines(sizes: Sizes, split: Split) -> list[str]:
-    if sizes.own_test:
-        return ["    # its folder test/ is the test set: `nnrun final` uses it, and counts the uses"]
-    if split.test is None:
-        return comments(f"test: {split.why_test}", "    ")
-    return remarked(f"    test: {flow(dict(split.test))}", split.why_test, "    ")
 
 
 def _refuse_images(path: Path) -> None:

@@ -83,7 +83,7 @@ def choose_inputs(
         for target in targets:
             leak = leak_of(inferred.column, file.columns[target].column, task == "classification")
             if leak is not None and not (name in roles.times and not leak.copy):
-                into = giveaways if leak.copy and not _is_time(name) else suspects
+                into = giveaways if leak.copy and not names.names_time(name) else suspects
                 into.setdefault(name, leak.how)
     kept = tuple(name for name in others if name not in left_out and name not in giveaways)
     if kept:
@@ -105,10 +105,6 @@ def group_of(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str | Non
     """The id whose rows belong together: of several the one with the most values, which is the finest."""
     able = [name for name in roles.members if name not in targets]
     return max(able, key=lambda name: (file.columns[name].distinct or 0, name), default=None)
-
-
-def _is_time(name: str) -> bool:
-    return names.names_time(name)
 
 
 def _why_useless(
@@ -136,6 +132,8 @@ def _why_useless(
     if name in roles.members:
         same = "" if name == group else f", like {quoted(str(group))}"
         return f"is an id with {inferred.distinct:,} values, each in several rows{same}"
+    if (no_dates := next((w.text for w in inferred.warnings if w.kind == "dates"), None)) is not None:
+        return no_dates
     present = n_rows - inferred.missing
     if inferred.missing > _NEARLY_EMPTY * n_rows or (inferred.missing and present < _FEWEST_VALUES):
         return f"has a value in only {counted(present, 'row')}"

@@ -17,46 +17,9 @@ from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.target import MOST_CLASSES, default_task, why_no_target
 from nnrun.spec.wording import quoted
 
-# How much each sign counts, in points. The surest names are above all else; a position never outweighs one.
-_USUAL_NAME: Final = 10_000
-_NEXT_USUAL_NAME: Final = 200
-_FILE_NAME: Final = 800
-_OUTCOME_NAME: Final = 65
-_OUTCOME_WORD: Final = 40
-_COMPOUND: Final = 30
-_MEDIUM_WORD: Final = 35
-_WEAK_WORD: Final = 24
-_FORECAST: Final = 60
-_Y_OF_X: Final = 60
-_SHARED_LETTER: Final = 10
-_MOST_SHARED: Final = 50
-_TIME_TO_EVENT: Final = 40
-_LAST: Final = 28
-_FIRST: Final = 25
-_NEXT_TO_LAST: Final = 8  # the last of those that could be one, and so for the first
-_NEXT_TO_FIRST: Final = 14
-_EXPLAINED: Final = 15
 _CLEARLY: Final = 0.15  # of the variance
-_FEW_COLUMNS: Final = 2
 _FEW: Final = 10  # values
 _FEWEST_NUMBERED: Final = 3
-_SHARED_BY_KNOWN: Final = 0.3
-_ONLY_CLASSES: Final = 17
-
-_TEXT: Final = -10
-_FEW_VALUES: Final = -10
-_DUMMY: Final = -25
-_NAMED_DUMMY: Final = -10
-_BALANCED: Final = -20
-_SORTED: Final = -25
-_STEPS: Final = -20
-_NUMBERED: Final = -30
-_COMPUTED: Final = -60
-_BEFORE: Final = -40
-_CONTEXT: Final = -35
-_PRICE_OF_DEMAND: Final = -45
-_NAME: Final = -60
-_GAPS: Final = -40
 
 
 @dataclass(frozen=True)
@@ -118,12 +81,8 @@ class _Table:
     @cached_property
     def events(self) -> list[str]:
         """Those that say whether something has happened."""
-        few = (2, 3)
-        return [
-            name
-            for name in self.able
-            if target_names.names_event(name) and self.file.columns[name].distinct in few
-        ]
+        columns, events = self.file.columns, target_names.EVENTS
+        return [n for n in self.able if names.folded(n) in events and columns[n].distinct in (2, 3)]
 
     @cached_property
     def main_series(self) -> frozenset[str]:
@@ -181,29 +140,34 @@ class _Column:
         return names.folded(self.name)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        return names.words_of(target_names.without_unit(self.name))
+    def is_dummy(self) -> bool:
+        return is_dummy(self.inferred)
 
     @property
     def is_balanced(self) -> bool:
         return value_patterns.is_balanced(self.inferred)
 
     @property
-    def at_end(self) -> bool:
-        return self.name in self.table.ends
-
-    @property
     def is_only_dummy(self) -> bool:
         """Whether it is the only column of 0 and 1, and at an end."""
-        return self.table.dummies == [self.name] and self.at_end
+        return self.table.dummies == [self.name] and self.name in self.table.ends
 
+    @property
+    def ends_in_outcome(self) -> bool:
+        return target_names.ends_in_outcome(self.name)
+
+    @property
+    def has_few_values(self) -> bool:
+        return self.inferred.distinct is not None and self.inferred.distinct <= _FEW
+
+
+# --- what speaks for a column: points, and why -------------------------------------------------------------
 
 _Sign = tuple[float, str]
 
-# --- what speaks for a column ------------------------------------------------------------------------------
-
 
 def _usual_name(column: _Column) -> _Sign | None:
+    """The surest names are above all else; a position never outweighs one."""
     if column.folded not in target_names.TARGET_NAMES:
         return None
     if column.folded == "y" and {"x", "z"} <= column.table.folded:
@@ -212,152 +176,107 @@ def _usual_name(column: _Column) -> _Sign | None:
     if names.names_classes(column.name) and (distinct is None or distinct > MOST_CLASSES):
         return None
     place = target_names.TARGET_NAMES.index(column.folded)
-    return _USUAL_NAME - _NEXT_USUAL_NAME * place, "a common name for a target"
-
-
-def _file_name(column: _Column) -> _Sign | None:
-    if column.folded and column.folded == names.folded(column.table.stem) and not column.is_balanced:
-        return _FILE_NAME, "it has the same name as the file"
-    return None
+    return 10_000 - 200 * place, "a common name for a target"
 
 
 def _outcome_word(column: _Column) -> _Sign | None:
-    ends = set(column.words[:1] + column.words[-1:])
-    if column.folded in target_names.OUTCOME_WORDS:
-        share = target_names.OUTCOME_WORDS.index(column.folded) / len(target_names.OUTCOME_WORDS)
-        return _OUTCOME_NAME - share, "often the name of a target"
-    if word := next((word for word in column.words[::-1] if word in ends & _OUTCOMES), None):
-        return _OUTCOME_WORD, f"'{word}' is often part of a target's name"
+    words, outcomes = names.words_of(target_names.without_unit(column.name)), target_names.OUTCOME_WORDS
+    ends = {*words[:1], *words[-1:]}
+    if column.folded in outcomes:
+        return 65 - outcomes.index(column.folded) / len(outcomes), "often the name of a target"
+    if word := next((word for word in words[::-1] if word in ends and word in outcomes), None):
+        return 40, f"'{word}' is often part of a target's name"
     if (word := target_names.ends_like_outcome(column.name)) is not None:
-        return _COMPOUND, f"'{word}' is often part of a target's name"
+        return 30, f"'{word}' is often part of a target's name"
     if ends & target_names.MEDIUM_WORDS:
-        return _MEDIUM_WORD, "often the name of a target"
-    if target_names.WEAK_WORDS & set(column.words):
-        return _WEAK_WORD, "sometimes the name of a target"
-    return None
-
-
-_OUTCOMES: Final = frozenset(target_names.OUTCOME_WORDS)
+        return 35, "often the name of a target"
+    return (24, "sometimes the name of a target") if target_names.WEAK_WORDS & set(words) else None
 
 
 def _shared_with_file(column: _Column) -> _Sign | None:
     shared = target_names.shared_with(column.name, column.table.stem)
-    points: float = min(_MOST_SHARED, _SHARED_LETTER * shared)
+    points: float = min(50, 10 * shared)
     if column.is_balanced or target_names.is_context(column.name):
-        points *= _SHARED_BY_KNOWN  # the schools in schooldays.csv
+        points *= 0.3  # the schools in schooldays.csv
     return (points, "its name resembles the file's") if shared else None
-
-
-def _later_or_y(column: _Column) -> _Sign | None:
-    if target_names.is_forecast(column.name):
-        return _FORECAST, "its name says that it is of a later time"
-    if target_names.is_y_of_x1(column.name, column.table.folded):
-        return _Y_OF_X, "its name begins with y, and others' with x"
-    return None
-
-
-def _time_to_event(column: _Column) -> _Sign | None:
-    timed = target_names.times_event(column.name) and not is_dummy(column.inferred)
-    others = [name for name in column.table.events if name != column.name]
-    return (_TIME_TO_EVENT, "the time until an event") if timed and others else None
 
 
 def _place(column: _Column) -> _Sign | None:
     table, name = column.table, column.name
     (first, last), (own_first, own_last) = table.ends, table.own_ends
     if name == last == own_last:
-        return _LAST, "the last column"
+        return 28, "the last column"
+    if name == first == own_first and table.explains_first:
+        return 40, "the first column, which the others predict better than they predict the last"
     if name == first == own_first:
-        if table.explains_first:
-            return (
-                _FIRST + _EXPLAINED,
-                "the first column, which the others predict better than they predict the last",
-            )
-        return _FIRST, "the first column"
+        return 25, "the first column"
     if name == own_last:
-        return _NEXT_TO_LAST, "the last column that could be a target"
-    if name == own_first:
-        return _NEXT_TO_FIRST, "the first column that could be a target"
-    return None
-
-
-def _only_classes(column: _Column) -> _Sign | None:
-    alone = column.table.classes == [column.name] and len(column.table.able) > _FEW_COLUMNS
-    if alone and column.at_end and not column.is_balanced:
-        return _ONLY_CLASSES, "the only column that could be classes"
-    return None
+        return 8, "the last column that could be a target"
+    return (14, "the first column that could be a target") if name == own_first else None
 
 
 _SIGNS: Final[tuple[Callable[[_Column], _Sign | None], ...]] = (
     _usual_name,
-    _file_name,
     _outcome_word,
     _shared_with_file,
-    _later_or_y,
-    _time_to_event,
     _place,
-    _only_classes,
+)
+
+_PLAIN_SIGNS: Final[tuple[tuple[float, str, Callable[[_Column], bool]], ...]] = (
+    (
+        800,
+        "it has the same name as the file",
+        lambda c: bool(c.folded) and c.folded == names.folded(c.table.stem) and not c.is_balanced,
+    ),
+    (60, "its name says that it is of a later time", lambda c: target_names.is_forecast(c.name)),
+    (
+        60,
+        "its name begins with y, and others' with x",
+        lambda c: target_names.is_y_of_x1(c.name, c.table.folded) and not target_names.is_forecast(c.name),
+    ),
+    (
+        40,
+        "the time until an event",
+        lambda c: (
+            c.folded in target_names.TIMES_TO_EVENT and not c.is_dummy and bool({*c.table.events} - {c.name})
+        ),
+    ),
+    (
+        17,
+        "the only column that could be classes",
+        lambda c: (
+            c.table.classes == [c.name]
+            and len(c.table.able) > 2
+            and c.name in c.table.ends
+            and not c.is_balanced
+        ),
+    ),
 )
 
 # --- what speaks against it --------------------------------------------------------------------------------
 
-
-def _one_of_dummies(column: _Column) -> float:
-    if not is_dummy(column.inferred) or column.is_only_dummy:
-        return 0
-    return _NAMED_DUMMY if target_names.ends_in_outcome(column.name) else _DUMMY
-
-
-def _no_measurement(column: _Column) -> float:
-    """Texts, and numbers of few values: what is predicted is more often a measurement or 0 and 1."""
-    if column.inferred.type != "number":
-        return _TEXT
-    distinct = column.inferred.distinct
-    few = distinct is not None and distinct <= _FEW and not is_dummy(column.inferred)
-    return _FEW_VALUES if few else 0
-
-
-def _numbered(column: _Column) -> float:
-    """One of numbered columns, such as V1 to V100, that are half of all or more."""
-    return _NUMBERED if target_names.series_of(column.name) in column.table.main_series else 0
-
-
-def _set_by_somebody(column: _Column) -> float:
-    """The groups or doses of an experiment, or what a file is sorted by."""
-    named = column.folded in target_names.TARGET_NAMES
-    balanced = column.is_balanced and not named and not column.is_only_dummy
-    steps = value_patterns.has_steps(column.inferred)
-    ordered = value_patterns.is_sorted(column.inferred)
-    return balanced * _BALANCED + steps * _STEPS + ordered * _SORTED
-
-
-def _computed_or_known(column: _Column) -> float:
-    """Computed from another column, known beforehand, or the value of an earlier time."""
-    others = column.table.folded
-    computed = target_names.transformed(column.name, others) is not None
-    before = target_names.is_before(column.name, others)
-    context = target_names.is_context(column.name)
-    return computed * _COMPUTED + before * _BEFORE + context * _CONTEXT
-
-
-def _price_of_demand(column: _Column) -> float:
-    return _PRICE_OF_DEMAND if target_names.is_price_of_demand(column.name, column.table.folded) else 0
-
-
-def _name_or_gaps(column: _Column) -> float:
-    """Names of persons or things, or no value in most rows."""
-    gaps = 2 * column.inferred.missing > column.table.file.n_rows
-    return names.names_name(column.name) * _NAME + gaps * _GAPS
-
-
-_DOUBTS: Final[tuple[Callable[[_Column], float], ...]] = (
-    _one_of_dummies,
-    _no_measurement,
-    _numbered,
-    _set_by_somebody,
-    _computed_or_known,
-    _price_of_demand,
-    _name_or_gaps,
+_DOUBTS: Final[tuple[tuple[float, Callable[[_Column], bool]], ...]] = (
+    # One of several columns of 0 and 1.
+    (-25, lambda c: c.is_dummy and not c.is_only_dummy and not c.ends_in_outcome),
+    (-10, lambda c: c.is_dummy and not c.is_only_dummy and c.ends_in_outcome),
+    # Texts, and numbers of few values: what is predicted is more often a measurement or 0 and 1.
+    (-10, lambda c: c.inferred.type != "number"),
+    (-10, lambda c: c.inferred.type == "number" and c.has_few_values and not c.is_dummy),
+    # One of numbered columns, such as V1 to V100, that are half of all or more.
+    (-30, lambda c: target_names.series_of(c.name) in c.table.main_series),
+    # The groups or doses of an experiment, or what a file is sorted by.
+    (-20, lambda c: c.is_balanced and not c.is_only_dummy and c.folded not in target_names.TARGET_NAMES),
+    (-20, lambda c: value_patterns.has_steps(c.inferred)),
+    (-25, lambda c: value_patterns.is_sorted(c.inferred)),
+    # Computed from another column, the value of an earlier time, or known beforehand.
+    (-60, lambda c: target_names.transformed(c.name, c.table.folded) is not None),
+    (-40, lambda c: target_names.is_before(c.name, c.table.folded)),
+    (-35, lambda c: target_names.is_context(c.name)),
+    # A price, where the demand at that price is to be explained.
+    (-45, lambda c: target_names.is_price_of_demand(c.name, c.table.folded)),
+    # Names of persons or things, or no value in most rows.
+    (-60, lambda c: names.names_name(c.name)),
+    (-40, lambda c: 2 * c.inferred.missing > c.table.file.n_rows),
 )
 
 # --- the choice --------------------------------------------------------------------------------------------
@@ -366,7 +285,7 @@ _DOUBTS: Final[tuple[Callable[[_Column], float], ...]] = (
 def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[Candidate, ...]:
     """The columns that could be the target, the likeliest first.
 
-    Each rule above gives points for or against a column. The surest signs are a usual name
+    Each sign and doubt above gives points. The surest signs are a usual name
     (`target_names.TARGET_NAMES`) and the file's own name (mpg in mpg.csv); then words that targets often
     have (price, salary, score), and letters that the column's name shares with the file's; then the place:
     the last column, or the first where the others explain it better. What is 0 or 1 beside others of its
@@ -386,9 +305,9 @@ def candidates(file: ReadTable, stem: str, roles: Roles | None = None) -> tuple[
 
 def _candidate(column: _Column) -> Candidate:
     signs = [sign for rule in _SIGNS if (sign := rule(column)) is not None]
-    why = max(signs, default=(0.0, ""))[1]
-    points = sum(points for points, _ in signs) + sum(rule(column) for rule in _DOUBTS)
-    return Candidate(column.name, why, points)
+    signs += [(points, why) for points, why, applies in _PLAIN_SIGNS if applies(column)]
+    against = sum(points for points, applies in _DOUBTS if applies(column))
+    return Candidate(column.name, max(signs, default=(0.0, ""))[1], sum(p for p, _ in signs) + against)
 
 
 def require_candidates(file: ReadTable, stem: str) -> tuple[Candidate, ...]:

@@ -5,16 +5,18 @@ What it says of the target is in `target_names`."""
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 
-def _set(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(words.split())
 
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
-_ID_ENDS: Final = _set(
+_ID_ENDS: Final = word_set(
     "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid caseid "
     "code "
     "serial record recno seq sequence case observation number ssn subject subj"
@@ -24,29 +26,30 @@ _ID_SUFFIX: Final = re.compile(
     r"school|sch|sample|record|rec|row|obs|emp|employee|order|trans|item|plot|client|member|student|worker|p|r|u|"
     r"s|m|d|i|n)id"
 )
-_MEMBERS: Final = _set(
+_MEMBERS: Final = word_set(
     "subject subj patient pat person individual individ participant respondent animal rat dog mouse child "
     "pupil "
     "student worker user customer client household family hh hhid firm company employee nr pid litter cow "
     "pig "
     "bird sire donor volunteer player driver rater"
 )
-_SPLIT_NAMES: Final = _set("split set fold partition subset cvfold kfold datasplit dataset testset")
-_TRAIN_NAMES: Final = _set("train training istrain istraining intrain test istest testing intest")
-_CLASS_WORDS: Final = _set(
+_SPLIT_NAMES: Final = word_set("split set fold partition subset cvfold kfold datasplit dataset testset")
+_TRAIN_NAMES: Final = word_set("train training istrain istraining intrain test istest testing intest")
+_CLASS_WORDS: Final = word_set(
     "class classes label labels type species category kind digit letter topic cluster family genus variety"
 )
-_TIME_WORDS: Final = _set("date time year month day datetime timestamp period quarter week yr")
-_WEEKDAY_NAMES: Final = _set("weekday dayofweek dow wday dayweek")
+_TIME_WORDS: Final = word_set("date time year month day datetime timestamp period quarter week yr")
 _LABEL_PREFIX: Final = re.compile(r"(?i)(target|label|labels|tag|class|y|out|output)[ _.-]?(is[ _.-])?.+")
 _YEAR_DUMMY: Final = re.compile(r"(?i)(d|y|yr|year|t|yd|dy)[ _.]?(19|20)?\d\d")
 
 
+@cache
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case: `customerID`, `CUSTOMER_ID` and `Customer Id` are (customer, id)."""
     return tuple(word.lower() for word in _WORD.findall(name))
 
 
+@cache
 def folded(name: str) -> str:
     """The letters and digits of a name, in lower case."""
     return "".join(words_of(name))
@@ -94,11 +97,6 @@ def names_classes(name: str) -> bool:
 def names_time(name: str) -> bool:
     """Whether a name is that of a date or of a time."""
     return bool(_TIME_WORDS & set(words_of(name)))
-
-
-def names_weekday(name: str) -> bool:
-    """Whether a name is that of the day of the week."""
-    return folded(name) in _WEEKDAY_NAMES
 
 
 def is_year_dummy(name: str) -> bool:

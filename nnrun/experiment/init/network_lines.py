@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from nnrun.experiment.init.sizes import Sizes
@@ -10,11 +11,26 @@ from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
 _FEW_CLASSES: Final = 2  # up to which rare classes are weighted from the start
+_OF_DROPOUT: Final = "  # against overfitting; lower it if the training loss stays high"
 
 
-def network_lines(sizes: Sizes) -> list[str]:
+def network_lines(sizes: Sizes, image: Sequence[int] | None = None) -> list[str]:
     """Layers by rows: 16-16 below 500, 32-32 below 2,000, 64-64 below 50,000, else 128-128; for texts one
-    layer, whose first weights are many. No layer is narrower than the classes."""
+    layer, whose first weights are many. No layer is narrower than the classes. For images, of that height,
+    width and channels, two convolutions."""
+    rest = [*_last_layer(sizes), *balance_lines(sizes), *_training_lines(sizes)]
+    if image is not None:
+        return [
+            "layers:",
+            f"  - reshape: {list(image)}  # height, width, channels",
+            "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
+            "  - max_pooling",
+            "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
+            "  - max_pooling",
+            "  - flatten",
+            f"  - dropout: 0.3{_OF_DROPOUT}",
+            *rest,
+        ]
     rows, classes = sizes.train_rows, len(sizes.classes)
     units = 16 if rows < 500 else 32 if rows < 2_000 else 64 if rows < 50_000 else 128
     if classes > 2:
@@ -24,35 +40,26 @@ def network_lines(sizes: Sizes) -> list[str]:
     lines = ["layers:", f"{hidden}  # sized for {counted(rows, 'training row')}"]
     of_classes = bool(classes) or sizes.labels
     if of_classes:
-        lines.append(
-            f"  - dropout: {dropout}  # against overfitting; lower it if the training loss stays high"
-        )
+        lines.append(f"  - dropout: {dropout}{_OF_DROPOUT}")
     if not sizes.texts:
         lines.append(hidden)
         if of_classes:
             lines.append(f"  - dropout: {dropout}")
-    return [*lines, *_last_layer(sizes), *balance_lines(sizes), *_training_lines(sizes)]
+    return [*lines, *rest]
 
 
 def _last_layer(sizes: Sizes) -> list[str]:
     classes, outputs = len(sizes.classes), sizes.outputs
-    if sizes.labels:
-        return [
-            f"  - dense: {{units: {outputs}, activation: sigmoid}}  # the probability of each label",
-            "loss: binary_crossentropy",
-        ]
-    if not classes:
-        what = "a number, of any size" if outputs == 1 else "a number for each target"
-        return [f"  - dense: {outputs}  # {what}", "loss: mse"]
-    if classes == 2:
-        return [
-            "  - dense: {units: 1, activation: sigmoid}  # the probability of the second class",
-            "loss: binary_crossentropy",
-        ]
-    return [
-        f"  - dense: {{units: {classes}, activation: softmax}}  # a probability for each class",
-        "loss: categorical_crossentropy",
-    ]
+    if sizes.labels or classes == 2:
+        units, activation, loss = outputs, "sigmoid", "binary_crossentropy"
+        gives = f"the probability of {'each label' if sizes.labels else 'the second class'}"
+    elif classes:
+        units, activation, loss = classes, "softmax", "categorical_crossentropy"
+        gives = "a probability for each class"
+    else:
+        gives = "a number, of any size" if outputs == 1 else "a number for each target"
+        return [f"  - dense: {outputs}  # {gives}", "loss: mse"]
+    return [f"  - dense: {{units: {units}, activation: {activation}}}  # {gives}", f"loss: {loss}"]
 
 
 def balance_lines(sizes: Sizes) -> list[str]:
@@ -66,23 +73,18 @@ def balance_lines(sizes: Sizes) -> list[str]:
         f"The classes are uneven: {quoted(most)} has {counted(sizes.classes[most], 'row')}, "
         f"{quoted(fewest)} {sizes.classes[fewest]:,}. "
     )
-    if len(sizes.classes) <= _FEW_CLASSES:
-        return [
-            *comments(
-                told
-                + "Weights make both count equally; without them the lowest loss comes from almost never "
-                "predicting the rare one. Weights lower the accuracy: judge by f1 and average_precision, "
-                "which reflect the rare class. For probabilities that match the class frequencies, remove "
-                "the line.",
-                "",
-            ),
-            "class_weight: balanced",
-        ]
-    return comments(
-        told + "`class_weight: balanced` would make them count equally. Accuracy hides how well the rare "
-        "ones are predicted; f1, the mean over the classes, shows it.",
-        "",
+    if len(sizes.classes) > _FEW_CLASSES:
+        told += (
+            "`class_weight: balanced` would make them count equally. Accuracy hides how well the rare "
+            "ones are predicted; f1, the mean over the classes, shows it."
+        )
+        return comments(told, "")
+    told += (
+        "Weights make both count equally; without them the lowest loss comes from almost never predicting "
+        "the rare one. Weights lower the accuracy: judge by f1 and average_precision, which reflect the rare "
+        "class. For probabilities that match the class frequencies, remove the line."
     )
+    return [*comments(told, ""), "class_weight: balanced"]
 
 
 def _training_lines(sizes: Sizes) -> list[str]:

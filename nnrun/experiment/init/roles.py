@@ -15,23 +15,29 @@ from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.experiment.init import names
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
+from nnrun.experiment.init.names import word_set
 
 _FEWEST_MEMBERS: Final = 5
 _ROWS_OF_A_MEMBER: Final = 1.5  # on average; an id of fewer names rows
 _ROWS_OF_A_SERIES: Final = 10
 _EVEN_STEPS: Final = 3  # the longest step is at most so many times as long as the usual one
 _MOST_PARTS: Final = 20
-_TRAIN: Final = _set("train training tr learn learning")
-_VALIDATION: Final = _set("validation valid validate val dev development holdout tune")
-_TEST: Final = _set("test testing te eval evaluation score prediction")
+_PARTS: Final = {
+    "train": word_set("train training tr learn learning"),
+    "validation": word_set("validation valid validate val dev development holdout tune"),
+    "test": word_set("test testing te eval evaluation score prediction"),
+}
+_LETTERS: Final = {
+    "t": "train",
+    "v": "validation",
+    "s": "test",
+}  # of a column that is called split or the like
 _SHARE_OF_TRAINING: Final = (0.5, 0.95)
-_WEEKDAYS: Final = _set("mon tue wed thu fri sat sun")
-_MONTHS: Final = _set("jan feb mar apr may jun jul aug sep oct nov dec")
+_NAMES_OF_DAYS_AND_MONTHS: Final = word_set("weekday dayofweek dow wday dayweek month mon")
+_TRUE: Final = word_set("true t 1 yes")
+_FALSE: Final = word_set("false f 0 no")
+_WEEKDAYS: Final = word_set("mon tue wed thu fri sat sun")
+_MONTHS: Final = word_set("jan feb mar apr may jun jul aug sep oct nov dec")
 
 
 def whole_numbers(inferred: ColumnInference) -> npt.NDArray[Any] | None:
@@ -149,21 +155,12 @@ def _numbers_parts(inferred: ColumnInference) -> bool:
 def _by_words(name: str, inferred: ColumnInference) -> SplitMark | None:
     column = inferred.column
     assert isinstance(column, CategoryColumn)
-    parts: dict[str, str] = {}
-    single = names.marks_split(name)
+    parts: dict[str | None, str] = {}
+    letters = _LETTERS if names.marks_split(name) else {}
     for level in counts_of_values(column):
         word = level.lower().strip()
-        for part, known, letter in (
-            ("train", _TRAIN, "t"),
-            ("validation", _VALIDATION, "v"),
-            ("test", _TEST, "s"),
-        ):
-            if word in known or (single and word == letter):
-                parts[part] = level
-                break
-        else:
-            return None
-    if "train" not in parts or len(parts) < 2 or len(parts) != inferred.distinct:
+        parts[next((part for part, known in _PARTS.items() if word in known), letters.get(word))] = level
+    if None in parts or "train" not in parts or len(parts) < 2 or len(parts) != inferred.distinct:
         return None
     return SplitMark(name, test=parts.get("test"), validation=parts.get("validation"))
 
@@ -171,21 +168,9 @@ def _by_words(name: str, inferred: ColumnInference) -> SplitMark | None:
 def _by_truth(name: str, inferred: ColumnInference) -> SplitMark | None:
     """A column `train` of true and false, or of 0 and 1 with more 1 than 0."""
     counts = counts_of_values(inferred.column)
-    words = {
-        "true": True,
-        "t": True,
-        "1": True,
-        "yes": True,
-        "false": False,
-        "f": False,
-        "0": False,
-        "no": False,
-    }
-    meaning = {level: words.get(level.lower()) for level in counts}
-    if set(meaning.values()) != {True, False} or inferred.missing:
+    yes, no = (next((level for level in counts if level.lower() in words), None) for words in (_TRUE, _FALSE))
+    if yes is None or no is None or inferred.missing:
         return None
-    yes = next(level for level in meaning if meaning[level])
-    no = next(level for level in meaning if not meaning[level])
     train, test = (no, yes) if names.marks_test(name) else (yes, no)
     low, high = _SHARE_OF_TRAINING
     if not low <= counts[train] / sum(counts.values()) <= high:
@@ -199,7 +184,7 @@ def _by_truth(name: str, inferred: ColumnInference) -> SplitMark | None:
 
 def is_weekday_or_month(name: str, inferred: ColumnInference) -> bool:
     """Whether a column holds days of the week or months, by its name or its values."""
-    if names.names_weekday(name) or names.folded(name) in ("month", "mon"):
+    if names.folded(name) in _NAMES_OF_DAYS_AND_MONTHS:
         return True
     if not isinstance(inferred.column, CategoryColumn) or (inferred.distinct or 0) > 12:
         return False
@@ -209,11 +194,6 @@ def is_weekday_or_month(name: str, inferred: ColumnInference) -> bool:
         and len(levels) > 3
         for known in (_WEEKDAYS, _MONTHS)
     )
-
-
-def is_year_dummy(name: str, inferred: ColumnInference) -> bool:
-    """Whether a column is 0 or 1 for a year."""
-    return names.is_year_dummy(name) and is_dummy(inferred)
 
 
 def rises_evenly(inferred: ColumnInference) -> bool:
@@ -268,7 +248,7 @@ def roles_of(file: ReadTable) -> Roles:
         name
         for name, inferred in columns.items()
         if is_weekday_or_month(name, inferred)
-        or is_year_dummy(name, inferred)
+        or (names.is_year_dummy(name) and is_dummy(inferred))
         or names.marks_training(name)
         or (names.names_time(name) and rises_evenly(inferred))
         or names.folded(name) in ("year", "yr", "date", "week", "quarter", "hour")

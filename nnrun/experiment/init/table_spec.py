@@ -310,11 +310,7 @@ def _dataset_lines(decided: _Decided) -> list[str]:
     lines += _input_lines(decided)
     if split.group is not None:
         lines += remarked(f"    group: {flow(split.group)}", split.why, "    ")
-    if split.test is not None:
-        lines += remarked(f"    test: {flow(dict(split.test))}", split.why_test, "    ")
-    else:
-        lines += comments(f"test: {split.why_test}", "    ")
-    return lines
+    return lines + split.test_lines()
 
 
 def _input_lines(decided: _Decided) -> list[str]:
@@ -341,7 +337,7 @@ def _input_lines(decided: _Decided) -> list[str]:
     n_others = len(decided.file.columns) - len(decided.request.targets)
     if len(inputs.names) == n_others and len(inputs.names) > _LISTED_INPUTS:
         return [*lines, comment("inputs: all other columns, by default", "    ")]
-    return [*lines, *flow_list("inputs", inputs.names, "    ")]
+    return lines + flow_list("inputs", inputs.names, "    ")
 
 
 # --- words for a screen ------------------------------------------------------------------------------------

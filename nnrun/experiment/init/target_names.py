@@ -10,15 +10,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from nnrun.experiment.init.names import folded, names_rows, words_of
+from nnrun.experiment.init.names import folded, names_rows, word_set, words_of
 
 
 def _words(words: str) -> tuple[str, ...]:
     return tuple(words.split())
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
 
 
 TARGET_NAMES: Final = (
@@ -55,7 +51,7 @@ OUTCOME_WORDS: Final = _words(
 )
 """Words that the name of a target often has; weaker, since an input may have them too."""
 
-MEDIUM_WORDS: Final = _set(
+MEDIUM_WORDS: Final = word_set(
     # trade, labour and the state
     "duration dur durat spell output productivity inflation unemployment unemploy employment employed "
     "growth returns wealth expenses premium gross msrp turnover migration tariff patents cites citations "
@@ -76,7 +72,7 @@ MEDIUM_WORDS: Final = _set(
 )
 """Words that are more often a target than not; less sure than `OUTCOME_WORDS`."""
 
-WEAK_WORDS: Final = _set(
+WEAK_WORDS: Final = word_set(
     "value status grade risk amount level weight height volume length len speed frequency freq change "
     "difference diff math reading read hours time distance activity bp wt percent pct number days total "
     "final post gas delta low conc concentration trade protein course moved test share mass diameter size "
@@ -87,7 +83,7 @@ WEAK_WORDS: Final = _set(
 _LONG: Final = 5  # letters of a word that is told within a compound
 _COMPOUNDS: Final = ("gpa", "scr", "wage", *(word for word in OUTCOME_WORDS if len(word) >= _LONG))
 
-_CONTEXT_WORDS: Final = _set(
+_CONTEXT_WORDS: Final = word_set(
     # of a person
     "age sex gender race black white hispanic hisp ethnicity married marital mar female fem male man "
     "woman foreign father mother husband wife parity gestation educ education phd exper experience tenure "
@@ -108,19 +104,7 @@ _CONTEXT_WORDS: Final = _set(
 )
 """Words of what is known of somebody or something beforehand, or set by an experiment: rarely a target."""
 
-_CONTEXT_ENDS: Final = (
-    "inc",
-    "income",
-    "educ",
-    "sex",
-    "race",
-    "group",
-    "grp",
-    "popul",
-    "yrs",
-    "married",
-    "born",
-)
+_CONTEXT_ENDS: Final = _words("inc income educ sex race group grp popul yrs married born")
 _COMPUTED_PREFIXES: Final = (
     *(("log", 2), ("ln", 2), ("l", 2), ("c", 3), ("d", 3)),
     *(("diff", 2), ("lag", 2), ("est", 3), ("pred", 3)),
@@ -131,19 +115,23 @@ _BEFORE: Final = re.compile(
     r"(?i)(pre|prev|prior|previous|base|baseline|init|initial|hs|moth|fath|hus|husb|spouse|par|before|past|last"
     r"|start|old|mid|expected|pred|est)[ _.]?(?=[A-Za-z]{2})"
 )
-_TIMES_TO_EVENT: Final = _set(
+TIMES_TO_EVENT: Final = word_set(
     "time times t stime futime survtime survivaltime surv timetoevent days months weeks duration dur durat "
     "followup os spell"
 )
-_EVENTS: Final = _set(
+"""Folded names of a time until something happened."""
+
+EVENTS: Final = word_set(
     "status event cens censor censored censoring delta died dead death failed fail relapse uncensored "
     "survived observed d"
 )
+"""Folded names of whether that has happened."""
+
 _OF_A_YEAR: Final = re.compile(r"([a-z]+)(\d{2}|\d{4})")
 _UNIT: Final = re.compile(r"\s*[(\[][^()\[\]]*[)\]]")
-_LATER: Final = _set("tomorrow next future")
-_PRICES: Final = _set("price prices cost")
-_DEMANDS: Final = _set("sales demand quantity consumption cons units sold packs income")
+_LATER: Final = word_set("tomorrow next future")
+_PRICES: Final = word_set("price prices cost")
+_DEMANDS: Final = word_set("sales demand quantity consumption cons units sold packs income")
 
 
 def without_unit(name: str) -> str:
@@ -230,28 +218,19 @@ def is_price_of_demand(name: str, others: frozenset[str]) -> bool:
     return folded(name) in _PRICES and bool(_DEMANDS & others)
 
 
-def times_event(name: str) -> bool:
-    """Whether a name is that of a time until something happened."""
-    return folded(name) in _TIMES_TO_EVENT
-
-
-def names_event(name: str) -> bool:
-    """Whether a name says if that something has happened."""
-    return folded(name) in _EVENTS
-
-
 def shared_with(name: str, stem: str) -> int:
     """How many letters of a file's name a column's name has: 5 for `bwght.csv` and `bwght`, 4 and more count.
 
     A run of letters counts, so that `Airfares` and `FARE` share four; at the beginning (`sav` in `saving`)
     three are enough.
     """
-    ours, theirs = _letters(name), _letters(stem)
+    ours, theirs = (re.sub(r"\d+", "", folded(text)) for text in (name, stem))
     if (len(ours) >= 4 and ours in theirs) or (len(ours) >= 3 and theirs.startswith(ours)):
         return len(ours)
     if len(theirs) >= 4 and theirs in ours:
         return len(theirs)
-    shared = {word for word in words_of(name) if len(word) >= 4} & set(_parts(stem))
+    parts = {form for word in words_of(stem) for form in (word, word.removesuffix("s"))}
+    shared = {word for word in words_of(name) if len(word) >= 4} & parts
     return max([len(word) for word in shared] + [_shared_beginning(ours, theirs)])
 
 
@@ -260,12 +239,3 @@ def _shared_beginning(ours: str, theirs: str) -> int:
     `happiness`."""
     alike = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
     return alike if alike >= max(4, min(len(ours), len(theirs)) - 2) else 0
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"\d+", "", folded(name))
-
-
-def _parts(stem: str) -> tuple[str, ...]:
-    words = words_of(stem)
-    return (*words, *(word.removesuffix("s") for word in words))

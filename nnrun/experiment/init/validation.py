@@ -17,7 +17,7 @@ from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import Roles, SplitMark, rises_evenly
 from nnrun.experiment.init.sizes import FOLDS, HELD_BACK, TEST_ROWS, Sizes
-from nnrun.experiment.init.writing import remarked
+from nnrun.experiment.init.writing import comments, remarked
 from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
@@ -46,6 +46,14 @@ class Split:
     group: str | None = None
     reserved: tuple[str, ...] = ()
     said: Mapping[str, str] = field(default_factory=dict)
+
+    def test_lines(self, own: str = "") -> list[str]:
+        """The key `test` of the data set, or why there is none. `own` says where data have a test set."""
+        if own:
+            return [f"    # {own}: `nnrun final` uses it, and counts the uses"]
+        if self.test is None:
+            return comments(f"test: {self.why_test}", "    ")
+        return remarked(f"    test: {flow(dict(self.test))}", self.why_test, "    ")
 
     def validation_lines(self) -> list[str]:
         """The key `validation`, its remark where none stands beside the group already."""

@@ -15,16 +15,11 @@ _FEW: Final = 10
 _FEW_STEPS: Final = 6
 
 
-def _is_number(inferred: ColumnInference) -> bool:
-    """Whether a column holds numbers."""
-    return isinstance(inferred.column, NumberColumn)
-
-
 def is_balanced(inferred: ColumnInference) -> bool:
     """Whether each value stands in as many rows as every other: the groups or doses of an experiment."""
     if inferred.missing or inferred.distinct is None:
         return False
-    if _is_number(inferred) and whole_numbers(inferred) is None:
+    if isinstance(inferred.column, NumberColumn) and whole_numbers(inferred) is None:
         return False
     rows_of_each = set(counts_of_values(inferred.column).values())
     return len(rows_of_each) == 1 and rows_of_each != {1}
@@ -48,5 +43,5 @@ def is_sorted(inferred: ColumnInference) -> bool:
 
 def has_steps(inferred: ColumnInference) -> bool:
     """Whether a column is a few numbers that are not whole, such as a dose of 0.5, 1 and 2."""
-    number = _is_number(inferred) and whole_numbers(inferred) is None
+    number = isinstance(inferred.column, NumberColumn) and whole_numbers(inferred) is None
     return number and inferred.distinct is not None and inferred.distinct <= _FEW_STEPS

@@ -17,6 +17,8 @@ from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import OUTPUT
 
 Kind = Literal["binary", "class", "labels", "numbers"]
 THRESHOLD = 0.5
@@ -160,13 +162,13 @@ def make_output_decoder(
     The loss and the targets decide: probabilities are what a cross-entropy or class targets ask for, or what
     a data set of classes has.
     """
-    last = spec.layers[-1]
+    last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
     of_classes = fitted.targets.classes is not None
-    of_labels = isinstance(spec.loss, schema.ClassLoss) and spec.loss.target_step == "none"
+    of_labels = schema.last_activation_of(spec.loss) == "sigmoid"
     decides_as = schema.decision_activation(spec.loss, last.activation)
-    scores = (0.0, True) if decides_as != last.activation else (THRESHOLD, False)
+    scores = (0.0, True) if schema.is_of_scores(spec.loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):
             return OutputDecoder("binary", _named(names, 2), *scores)

@@ -28,7 +28,6 @@ from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import ChosenFrom, TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.dataset_facts import dataset_facts
 from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
@@ -263,7 +262,7 @@ def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
     """The spec's data. Our own C++ is compiled meanwhile, where it looks as if the run will want it."""
-    rows = None if settings.smoke else dataset_facts(spec.dataset).train_rows
+    rows = None if settings.smoke else spec.dataset.facts.train_rows
     if rows is not None:
         begin_compiling(settings.compile, spec, rows, device)
     dataset = load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
@@ -308,7 +307,7 @@ def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
 
 def work_per_step(problem: TrainingProblem, group: Group) -> int:
     """Multiplications of one forward step of all replicas."""
-    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_of_inputs)
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:

@@ -13,6 +13,7 @@ from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.records import SHUFFLED, RunRecord
 from nnrun.records.run_record import NearPerfect
 from nnrun.spec import schema
+from nnrun.spec.graph import all_layers
 from nnrun.spec.score_columns import directions
 from nnrun.validation.summary import monitor_mode
 
@@ -55,7 +56,7 @@ def not_better(
     which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
     """
     own, worse = directions(spec), {}
-    penalized = any(getattr(layer, "kernel_regularizer", None) is not None for layer in spec.layers)
+    penalized = any(getattr(layer, "kernel_regularizer", None) is not None for _, layer in all_layers(spec))
     for name, value in scores.items():
         constant = baseline.get(name)
         if value is None or constant is None or name == SHUFFLED or (name == "loss" and penalized):

@@ -27,8 +27,9 @@ from nnrun.experiment.setup.load_data import (
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
+from nnrun.experiment.setup.networks import network_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
-from nnrun.model.network import Network, build_network
+from nnrun.model.network import Network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
@@ -143,8 +144,8 @@ def prepare_groups(
         group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
-    for (width, tokens, _), members in by_width.items():
-        network = build_network(spec.layers, width, tokens)
+    for members in by_width.values():
+        network = network_of(spec, members[0].fitted)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
         if taken > MOST_BYTES_OF_OWN_ROWS:
@@ -214,7 +215,7 @@ def make_problem(
 
     `inputs` stand in for the rows of `samples`.
     """
-    last = network.last
+    last = network.output_layers[OUTPUT]
     weights = weights_on_device(samples.weights, device)
     decides_as = schema.decision_activation(spec.loss, last.activation)
     head = Head(

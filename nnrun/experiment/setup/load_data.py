@@ -15,8 +15,10 @@ from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
+from nnrun.spec.ports import OUTPUT
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
 
 
@@ -70,7 +72,7 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     """
     step, targets = spec.preprocessing.targets, dataset.train.targets
     units = outputs_of(spec)
-    sparse = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    sparse = schema.target_step_of(spec.loss) == "class_index"
     wanted = step
     if isinstance(step, schema.NoTargetStep) and sparse:
         wanted = schema.ClassIndexTargets()
@@ -169,9 +171,11 @@ def refuse_unsuitable_targets(
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
-        if isinstance(spec.loss, schema.ClassLoss):
-            _refuse_no_labels(spec.loss, samples.targets, part)
-        else:
+        if schema.last_activation_of(spec.loss) == "sigmoid":
+            _refuse_outside_of_0_and_1(spec.loss, samples.targets, part)
+        elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
+            _refuse_what_is_no_share(spec.loss, samples.targets, part)
+        elif not isinstance(spec.loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
         if isinstance(spec.loss, schema.Poisson | schema.Msle):
             _refuse_negative(spec.loss, samples.targets, part)
@@ -192,13 +196,6 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
-def _refuse_no_labels(loss: schema.ClassLoss, targets: Array, part: str) -> None:
-    if loss.target_step == "none":
-        _refuse_outside_of_0_and_1(loss, targets, part)
-    elif loss.target_step == "one_hot" and targets.ndim == 2:
-        _refuse_what_is_no_share(loss, targets, part)
-
-
 def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
     negative = np.argwhere(targets < 0)
     if len(negative):
@@ -209,7 +206,7 @@ def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
         )
 
 
-def _refuse_outside_of_0_and_1(loss: schema.ClassLoss, targets: Array, part: str) -> None:
+def _refuse_outside_of_0_and_1(loss: schema.Component, targets: Array, part: str) -> None:
     outside = np.argwhere((targets < 0) | (targets > 1))
     if not len(outside):
         return
@@ -238,7 +235,7 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         )
 
 
-def _refuse_what_is_no_share(loss: schema.ClassLoss, targets: Array, part: str) -> None:
+def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) -> None:
     sums = targets.sum(axis=1)
     wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
     if len(wrong):
@@ -253,7 +250,7 @@ def _refuse_what_is_no_share(loss: schema.ClassLoss, targets: Array, part: str) 
 
 def outputs_of(spec: schema.ExperimentSpec) -> int:
     """K, the units of the last layer."""
-    last = spec.layers[-1]
+    last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units
 

@@ -13,6 +13,7 @@ from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.convolution import ConvolutionLayer
 from nnrun.model.layers.dense import DenseLayer
 from nnrun.model.layers.embedding import EmbeddingLayer
+from nnrun.model.layers.merging import MergeLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
 from nnrun.model.layers.recurrent import GruLayer, LstmLayer
@@ -42,6 +43,7 @@ __all__ = [
     "DropoutLayer",
     "EmbeddingLayer",
     "Layer",
+    "MergeLayer",
     "Parameters",
     "Weight",
 ]

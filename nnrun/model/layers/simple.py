@@ -35,8 +35,8 @@ class DropoutLayer(Layer[schema.Dropout]):
     def drop(self, x: Batch, rng: BatchRng) -> Batch:
         """`x`, each value set to zero with probability `rate`. A sparse batch stays sparse."""
         if isinstance(x, Tensor):
-            return x * self._factor(rng.dense(self.position, x))
-        factor = self._factor(rng.sparse(self.position, x))
+            return x * self._factor(rng.dense(self.path, x))
+        factor = self._factor(rng.sparse(self.path, x))
         return x.with_values(factor if x.values is None else x.values * factor)
 
     def _factor(self, uniform: Tensor) -> Tensor:

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
+from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.score_columns import metric_column
-
-_ELEMENTWISE = ("mae", "mse", "rmse", "r2")
-"""Metrics of the outputs as numbers: of one-hot targets they are means over the classes."""
-
-_PER_CLASS = ("precision", "recall", "f1", "auc", "average_precision")
-"""Metrics of the positive class where there is one output, and means over the classes of several."""
 
 
 def other_rows(
@@ -27,15 +24,18 @@ def other_rows(
         first, second: resolved specs.
         same_files: the files are known to hold the same, wherever they lie.
     """
-    pair = [_rows_of(spec.dataset, same_files) for spec in (first, second)]
-    differences = spec_differences(pair)
-    return f"{_below('dataset', differences[0].path)} differs" if differences else None
+    return _first_difference("dataset", [_rows_of(spec.dataset, same_files) for spec in (first, second)])
 
 
 def other_split(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
     """Why two specs do not split the same rows into the same validation rows, their seeds apart."""
-    differences = spec_differences([_without_repeats(spec.validation) for spec in (first, second)])
-    return f"{_below('validation', differences[0].path)} differs" if differences else None
+    return _first_difference("validation", [_without_repeats(spec.validation) for spec in (first, second)])
+
+
+def _first_difference(key: str, parts: Sequence[schema.Component]) -> str | None:
+    differences = spec_differences(parts)
+    path = differences[0].path if differences else ""
+    return f"{f'{key}.{path}' if path else key} differs" if differences else None
 
 
 def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str) -> str | None:
@@ -50,9 +50,11 @@ def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, m
     metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (first, second)]
     if metrics[0] != metrics[1]:
         return "the metric's parameters differ"
-    if measure in _ELEMENTWISE and _one_hot(first) != _one_hot(second):
+    metric = metrics[0][0] if metrics[0] else None
+    if isinstance(metric, schema.NumberMetric) and _one_hot(first) != _one_hot(second):
         return "only one of the two has one-hot targets, and the metric is a mean over their columns"
-    if measure in _PER_CLASS and {_single_output(first), _single_output(second)} == {True, False}:
+    outputs = {_single_output(first), _single_output(second)}
+    if isinstance(metric, schema.ClassMetric) and metric.mean_over_classes and outputs == {True, False}:
         return (
             "with one output the metric is that of the positive class, with several a mean over the classes"
         )
@@ -72,7 +74,7 @@ def _other_loss(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> 
         if None in scales and any(isinstance(scale, schema.StandardizeTargets) for scale in scales):
             return "only one of the two standardizes the targets, so that the units of the loss differ"
         return "the targets are scaled differently, so that the units of the loss differ"
-    if _row_weight(first) != _row_weight(second):
+    if getattr(first.dataset, "weight", None) != getattr(second.dataset, "weight", None):
         return "the loss counts rows by their weights, and the weights differ"
     return None
 
@@ -86,7 +88,7 @@ def _loss_of_classes(loss: schema.Component) -> tuple[Any, ...] | None:
 
 def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
     penalties: list[schema.Component | None] = [
-        regularizer for layer in spec.layers for regularizer in schema.regularizers(layer).values()
+        regularizer for _, layer in all_layers(spec) for regularizer in schema.regularizers(layer).values()
     ]
     return penalties if any(penalties) else []
 
@@ -104,12 +106,8 @@ def _one_hot(spec: schema.ExperimentSpec) -> bool:
 
 def _single_output(spec: schema.ExperimentSpec) -> bool | None:
     """Whether the network has one output; None where the spec alone does not tell."""
-    last = next((layer for layer in reversed(spec.layers) if isinstance(layer, schema.Dense)), None)
-    return None if last is None else last.units == 1
-
-
-def _row_weight(spec: schema.ExperimentSpec) -> str | None:
-    return getattr(spec.dataset, "weight", None)
+    last = graph_of(spec).output_layer(OUTPUT)
+    return last.units == 1 if isinstance(last, schema.Dense) else None
 
 
 def _rows_of(dataset: Any, same_files: bool) -> Any:
@@ -137,7 +135,3 @@ def _without_repeats(validation: schema.Component) -> schema.Component:
 def scored_on_rows_of_its_own(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> bool:
     """Whether the seeds of two specs draw different validation rows."""
     return first.seed != second.seed and any(s.validation.drawn_by_seed for s in (first, second))
-
-
-def _below(key: str, path: str) -> str:
-    return f"{key}.{path}" if path else key

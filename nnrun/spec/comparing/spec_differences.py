@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,6 +67,9 @@ def _differences(
         below = (*path, first.kind) if isinstance(first, Component) else path
         for key in type(first).model_fields:
             yield from _differences((*below, key), tuple(getattr(value, key) for value in values), align)
+    elif alike and isinstance(first, Mapping) and all(value.keys() == first.keys() for value in values):
+        for key in first:
+            yield from _differences((*path, key), tuple(value[key] for value in values), align)
     elif alike and isinstance(first, list) and _hold_configs(values):
         for place, entries in (_aligned if align else _by_position)(values):
             yield from _differences((*path, place), entries, align)
@@ -74,14 +77,18 @@ def _differences(
         yield SpecDifference(spell_path(path), values)
 
 
-def _by_position(lists: Sequence[Sequence[Any]]) -> list[tuple[int, tuple[Any, ...]]]:
+_Row = tuple[int, tuple[Any, ...]]
+"""A place, and the entry that each list has there."""
+
+
+def _by_position(lists: Sequence[Sequence[Any]]) -> list[_Row]:
     return [
         (place, tuple(items[place] if place < len(items) else ABSENT for items in lists))
         for place in range(max(map(len, lists)))
     ]
 
 
-def _aligned(lists: Sequence[Sequence[Any]]) -> list[tuple[int, tuple[Any, ...]]]:
+def _aligned(lists: Sequence[Sequence[Any]]) -> list[_Row]:
     """Rows of entries that belong together in lists of components, and where each row's entry stands.
 
     A layer that one network has and another lacks is one difference, and no layer after it becomes another:
@@ -89,52 +96,34 @@ def _aligned(lists: Sequence[Sequence[Any]]) -> list[tuple[int, tuple[Any, ...]]
     kinds, of which the one with the most equal entries). The place is that of the first list that has
     the entry.
     """
-    columns: list[list[Any]] = [[entry] for entry in lists[0]]
-    places = list(range(len(lists[0])))
+    rows: list[_Row] = [(place, (entry,)) for place, entry in enumerate(lists[0])]
     for number, items in enumerate(lists[1:], start=1):
-        matched = dict(_matches([_known(column) for column in columns], items))
-        merged: list[list[Any]] = []
-        merged_places: list[int] = []
-        at = 0
-        for row, column in enumerate(columns):
-            place = matched.get(row)
-            for new in range(at, place if place is not None else at):
-                merged.append([*[ABSENT] * number, items[new]])
-                merged_places.append(new)
-            at = place + 1 if place is not None else at
-            merged.append([*column, ABSENT if place is None else items[place]])
-            merged_places.append(places[row])
-        for new in range(at, len(items)):
-            merged.append([*[ABSENT] * number, items[new]])
-            merged_places.append(new)
-        columns, places = _joined(merged, merged_places)
-    return [(place, tuple(column)) for place, column in zip(places, columns, strict=True)]
+        known = [next(entry for entry in row if entry is not ABSENT) for _, row in rows]
+        merged: list[_Row] = []
+        row, at = 0, 0
+        for matched, place in [*_matches(known, items), (len(rows), len(items))]:
+            merged += [(its_place, (*entries, ABSENT)) for its_place, entries in rows[row:matched]]
+            merged += [(new, (*[ABSENT] * number, items[new])) for new in range(at, place)]
+            merged += [
+                (its_place, (*entries, items[place])) for its_place, entries in rows[matched : matched + 1]
+            ]
+            row, at = matched + 1, place + 1
+        rows = _joined(merged)
+    return rows
 
 
-def _known(column: Sequence[Any]) -> Any:
-    return next(entry for entry in column if entry is not ABSENT)
-
-
-def _matches(first: Sequence[Any], second: Sequence[Any]) -> list[tuple[int, int]]:
+def _matches(first: Sequence[Any], second: Sequence[Any]) -> tuple[tuple[int, int], ...]:
     """Pairs of places, ascending in both, of entries of one kind: as many as can be, as alike as can be."""
-    best = [[0.0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    nothing: tuple[float, tuple[tuple[int, int], ...]] = (0.0, ())
+    best = [[nothing] * (len(second) + 1) for _ in range(len(first) + 1)]  # of what begins at both places
     for i in reversed(range(len(first))):
         for j in reversed(range(len(second))):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1])
+            choices = [best[i + 1][j], best[i][j + 1]]
             if _kind(first[i]) == _kind(second[j]):
-                best[i][j] = max(best[i][j], best[i + 1][j + 1] + _likeness(first[i], second[j]))
-    pairs = []
-    i = j = 0
-    while i < len(first) and j < len(second):
-        taken = best[i + 1][j + 1] + _likeness(first[i], second[j])
-        if _kind(first[i]) == _kind(second[j]) and best[i][j] == taken:
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i + 1][j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
+                points, pairs = best[i + 1][j + 1]
+                choices.insert(0, (points + _likeness(first[i], second[j]), ((i, j), *pairs)))
+            best[i][j] = max(choices, key=lambda choice: choice[0])  # of equals the first
+    return best[0][0][1]
 
 
 def _kind(entry: Any) -> Any:
@@ -148,20 +137,15 @@ def _likeness(first: Any, second: Any) -> float:
     return 1 + (0.5 if first == second else 0.25 * same / max(len(fields), 1)) / _MANY
 
 
-def _joined(columns: list[list[Any]], places: list[int]) -> tuple[list[list[Any]], list[int]]:
+def _joined(rows: Sequence[_Row]) -> list[_Row]:
     """Neighbours of which one ends and the other begins are one row: another layer in the same place."""
-    result: list[list[Any]] = []
-    where: list[int] = []
-    for column, place in zip(columns, places, strict=True):
-        before = result[-1] if result else None
-        if before is not None and all(
-            (a is ABSENT) != (b is ABSENT) for a, b in zip(before, column, strict=True)
-        ):
-            result[-1] = [b if a is ABSENT else a for a, b in zip(before, column, strict=True)]
-            continue
-        result.append(column)
-        where.append(place)
-    return result, where
+    result: list[_Row] = []
+    for place, entries in rows:
+        pairs = list(zip(result[-1][1], entries, strict=True)) if result else []
+        if pairs and all((a is ABSENT) != (b is ABSENT) for a, b in pairs):
+            place, entries = result.pop()[0], tuple(b if a is ABSENT else a for a, b in pairs)
+        result.append((place, entries))
+    return result
 
 
 def _hold_configs(lists: Sequence[list[Any]]) -> bool:

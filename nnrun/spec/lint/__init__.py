@@ -6,10 +6,9 @@ findings. A new rule goes into the module of its subject and into that module's 
 
 from __future__ import annotations
 
-from nnrun.spec.dataset_facts import DatasetFacts, dataset_facts
 from nnrun.spec.lint import data_rules, network_rules, step_rules, sweep_rules, training_rules
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.schema import ExperimentSpec
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
@@ -22,7 +21,7 @@ RULES: tuple[Rule, ...] = (
 
 def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:
     """Every finding of every rule; `facts` are what is known of the data, by default without them."""
-    facts = facts or dataset_facts(spec.dataset)
+    facts = facts or spec.dataset.facts
     return [finding for rule in RULES for finding in rule(spec, facts)]
 
 

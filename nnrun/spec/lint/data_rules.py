@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import listing, quoted
 
 
@@ -23,27 +23,28 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     parts: list[tuple[Location, str, str]] = [
         ((*at, "target", i), name, "the target") for i, name in enumerate(file.target)
     ]
-    further = (("group", file.group), ("weight", file.weight))
-    parts += [((*at, key), name, f"the {key}") for key, name in further if name is not None]
-    if test is not None:
-        parts.append(((*at, "test", "column"), test, "the column that marks the test rows"))
+    further = [
+        ((*at, "group"), file.group, "the group"),
+        ((*at, "weight"), file.weight, "the weight"),
+        ((*at, "test", "column"), test, "the column that marks the test rows"),
+    ]
+    parts += [(location, name, part) for location, name, part in further if name is not None]
     taken: dict[str, str] = {}
     for location, name, part in parts:
         if name in taken and {part, taken[name]} != {"the group", "the column that marks the test rows"}:
             again = "twice among the targets" if part == taken[name] else f"{taken[name]} already"
             yield Finding(location, f"{quoted(name)} is {again}; name another column, or remove it")
         taken.setdefault(name, part)
+    inputs = file.inputs or []
     if file.inputs == []:
         yield Finding((*at, "inputs"), "an empty list leaves no inputs; remove it for all other columns")
-    for i, name in enumerate(file.inputs or ()):
+    for i, name in enumerate(inputs):
         if name in taken:
-            why = (
-                "the network would see the answer" if taken[name] == "the target" else "it cannot be an input"
-            )
-            yield Finding(
-                (*at, "inputs", i), f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
-            )
-        elif name in (file.inputs or ())[:i]:
+            answer = taken[name] == "the target"
+            why = "the network would see the answer" if answer else "it cannot be an input"
+            said = f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
+            yield Finding((*at, "inputs", i), said)
+        elif name in inputs[:i]:
             yield Finding((*at, "inputs", i), f"{quoted(name)} is in the list twice")
 
 
@@ -60,29 +61,27 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
         allowed = ["fraction", "path"] if folder else ["fraction", "path", "column and value"]
         yield Finding(at, f"test must say which rows: {listing(allowed)}")
     elif len(ways) > 1:
-        yield Finding(
-            (*at, ways[1]), f"{listing(ways, 'and')} each say which rows are the test set; keep one of them"
-        )
+        said = f"{listing(ways, 'and')} each say which rows are the test set; keep one of them"
+        yield Finding((*at, ways[1]), said)
     if test.column is not None and test.value is None:
         yield Finding((*at, "column"), "column needs the value that test rows have there; add `value: ...`")
     if test.value is not None and test.column is None:
         yield Finding((*at, "value"), "value needs the column it stands in; add `column: ...`")
     if ways != ["fraction"]:
-        for key in ("shuffle", "stratify", "seed"):
-            if ways and key in test.model_fields_set and getattr(test, key) != _DEFAULTS[key]:
+        given = ways and [key for key in ("shuffle", "stratify", "seed") if key in test.model_fields_set]
+        for key in given:
+            if getattr(test, key) != schema.TestRows.model_fields[key].default:
                 yield Finding((*at, key), f"{key} is for a fraction of the rows; remove it")
     elif test.stratify and not test.shuffle:
-        yield Finding(
-            (*at, "stratify"),
-            "stratify draws rows of each class at random, and shuffle is false; set shuffle: true",
-        )
+        yield Finding((*at, "stratify"), _STRATIFIED_AND_NOT_SHUFFLED)
     elif test.stratify and getattr(spec.dataset, "group", None) is not None:
-        yield Finding(
-            (*at, "stratify"), "whole groups are drawn, which cannot be stratified; remove stratify or group"
-        )
+        said = "whole groups are drawn, which cannot be stratified; remove stratify or group"
+        yield Finding((*at, "stratify"), said)
 
 
-_DEFAULTS = {key: field.default for key, field in schema.TestRows.model_fields.items()}
+_STRATIFIED_AND_NOT_SHUFFLED = (
+    "stratify draws rows of each class at random, and shuffle is false; set shuffle: true"
+)
 
 
 def a_delimiter_is_one_character(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -114,16 +113,12 @@ def marks_of_numbers_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
 
 def some_words_are_left(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`skip_top` drops the most frequent words, and `num_words` the rare ones."""
-    match spec.dataset:
-        case (
-            schema.Imdb(num_words=int(words), skip_top=skip)
-            | schema.Reuters(num_words=int(words), skip_top=skip)
-        ):
-            if skip >= words:
-                yield Finding(
-                    ("dataset", spec.dataset.kind, "skip_top"),
-                    f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top",
-                )
+    dataset = spec.dataset
+    if isinstance(dataset, (schema.Imdb, schema.Reuters)) and dataset.num_words is not None:
+        skip, words = dataset.skip_top, dataset.num_words
+        if skip >= words:
+            said = f"skip_top {skip:,} drops every word below num_words {words:,}; use a smaller skip_top"
+            yield Finding(("dataset", dataset.kind, "skip_top"), said)
 
 
 def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -132,56 +127,50 @@ def holdout_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
     if not isinstance(holdout, schema.Holdout):
         return
     at: Location = ("validation", "holdout")
-    rows, name = facts.train_rows, dataset_name(spec)
+    column, value, stratify = holdout.column, holdout.value, holdout.stratify
     given = [key for key in ("first", "fraction", "column") if getattr(holdout, key) is not None]
+    unused = [key for key in ("shuffle", "stratify") if getattr(holdout, key)]
     if len(given) > 1:
-        yield Finding(
-            (*at, given[-1]),
-            f"{listing(given, 'and')} {'both' if len(given) == 2 else 'all'} say which rows are held out; "
-            "keep one of them",
-        )
-    elif holdout.column is None and holdout.value is not None:
+        both = "both" if len(given) == 2 else "all"
+        said = f"{listing(given, 'and')} {both} say which rows are held out; keep one of them"
+        yield Finding((*at, given[-1]), said)
+    elif column is None and value is not None:
         yield Finding((*at, "value"), "value needs a column; add column, or remove it")
-    elif holdout.column is not None:
-        if holdout.value is None:
-            yield Finding(
-                (*at, "column"), f"column {quoted(holdout.column)} says where; add the value to hold out"
-            )
-        for key in ("shuffle", "stratify"):
-            if getattr(holdout, key):
-                yield Finding(
-                    (*at, key), f"column takes every row with the value, so {key} has no effect; remove it"
-                )
+    elif column is not None:
+        if value is None:
+            yield Finding((*at, "column"), f"column {quoted(column)} says where; add the value to hold out")
+        for key in unused:
+            said = f"column takes every row with the value, so {key} has no effect; remove it"
+            yield Finding((*at, key), said)
     elif holdout.first is not None:
-        if holdout.stratify:
-            yield Finding(
-                (*at, "stratify"),
-                "first takes the rows as they come, so stratify has no effect; use fraction",
-            )
-        if holdout.shuffle:
-            yield Finding(
-                (*at, "shuffle"), "first takes the rows as they come, so shuffle has no effect; use fraction"
-            )
-        if rows is not None and holdout.first >= rows:
-            yield Finding(
-                (*at, "first"),
-                f"{name} has {rows:,} training rows, so first: {holdout.first} leaves none",
-            )
+        for key in reversed(unused):
+            said = f"first takes the rows as they come, so {key} has no effect; use fraction"
+            yield Finding((*at, key), said)
+        yield from _leaves_some(spec, facts, "first", holdout.first)
     else:
-        if holdout.stratify and not holdout.shuffle:
-            yield Finding(
-                (*at, "stratify"),
-                "stratify draws rows of each class at random, and shuffle is false; set shuffle: true",
-            )
-        if rows is not None and holdout.fraction is not None and math.ceil(rows * holdout.fraction) >= rows:
-            yield Finding(
-                (*at, "fraction"),
-                f"{name} has {rows:,} training rows, so fraction: {holdout.fraction} leaves none",
-            )
-    if holdout.stratify and facts.task == "regression":
-        yield Finding(
-            (*at, "stratify"), f"stratify needs classes, and {name} has a number to predict; remove it"
-        )
+        if stratify and not holdout.shuffle:
+            yield Finding((*at, "stratify"), _STRATIFIED_AND_NOT_SHUFFLED)
+        yield from _leaves_some(spec, facts, "fraction", holdout.fraction)
+    yield from _stratify_has_classes(spec, facts, stratify)
+
+
+def _leaves_some(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, key: str, held_out: float | None
+) -> Iterator[Finding]:
+    """Some rows are trained on, after that many, or that share of them, are held out."""
+    left = _rows_trained_on(spec, facts)
+    if left is not None and left <= 0:
+        name, rows = dataset_name(spec), facts.train_rows
+        said = f"{name} has {rows:,} training rows, so {key}: {held_out} leaves none"
+        yield Finding(("validation", "holdout", key), said)
+
+
+def _stratify_has_classes(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, stratify: bool
+) -> Iterator[Finding]:
+    if stratify and facts.task == "regression":
+        said = f"stratify needs classes, and {dataset_name(spec)} has a number to predict; remove it"
+        yield Finding(("validation", spec.validation.kind, "stratify"), said)
 
 
 def kfold_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -189,53 +178,36 @@ def kfold_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
     kfold = spec.validation
     if not isinstance(kfold, schema.KFold):
         return
-    at: Location = ("validation", "kfold")
-    name = dataset_name(spec)
     if facts.train_rows is not None and kfold.k > facts.train_rows:
-        yield Finding(
-            (*at, "k"), f"{name} has {facts.train_rows:,} training rows, too few for {kfold.k:,} folds"
-        )
-    if kfold.stratify and facts.task == "regression":
-        yield Finding(
-            (*at, "stratify"), f"stratify needs classes, and {name} has a number to predict; remove it"
-        )
+        said = f"{dataset_name(spec)} has {facts.train_rows:,} training rows, too few for {kfold.k:,} folds"
+        yield Finding(("validation", "kfold", "k"), said)
+    yield from _stratify_has_classes(spec, facts, kfold.stratify)
     if kfold.repeats > 1 and not kfold.shuffle:
-        yield Finding(
-            (*at, "repeats"),
-            "without shuffle every repeat has the same folds; add shuffle: true, or remove repeats",
-        )
+        said = "without shuffle every repeat has the same folds; add shuffle: true, or remove repeats"
+        yield Finding(("validation", "kfold", "repeats"), said)
 
 
 def time_series_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Each part has a row, and no group is split."""
-    series = spec.validation
+    series, rows = spec.validation, facts.train_rows
     if not isinstance(series, schema.TimeSeries):
         return
-    at: Location = ("validation", "time_series")
-    if facts.train_rows is not None and series.k >= facts.train_rows:
-        yield Finding(
-            (*at, "k"),
-            f"{dataset_name(spec)} has {facts.train_rows:,} training rows, too few for "
-            f"{series.k + 1:,} parts",
-        )
+    if rows is not None and series.k >= rows:
+        said = f"{dataset_name(spec)} has {rows:,} training rows, too few for {series.k + 1:,} parts"
+        yield Finding(("validation", "time_series", "k"), said)
     if isinstance(spec.dataset, schema.RowFile) and spec.dataset.group is not None:
-        yield Finding(
-            ("dataset", spec.dataset.kind, "group"),
-            "time_series cuts by time, which would split groups; remove group, or use kfold",
-        )
+        said = "time_series cuts by time, which would split groups; remove group, or use kfold"
+        yield Finding(("dataset", spec.dataset.kind, "group"), said)
 
 
 def columns_have_names(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Only rows of a file with named columns can be split by one."""
-    if isinstance(spec.dataset, schema.RowFile):
-        return
     for key in ("column", "group"):
         name = getattr(spec.validation, key, None)
-        if name is not None:
-            yield Finding(
-                ("validation", spec.validation.kind, key),
-                f"{dataset_name(spec)} has no columns with names, so {quoted(name)} cannot be one; remove it",
-            )
+        if name is not None and not isinstance(spec.dataset, schema.RowFile):
+            no_names = f"{dataset_name(spec)} has no columns with names"
+            said = f"{no_names}, so {quoted(name)} cannot be one; remove it"
+            yield Finding(("validation", spec.validation.kind, key), said)
 
 
 def batches_are_smaller_than_the_data(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.reading.locate import Location
-from nnrun.spec.schema import ExperimentSpec
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from typing import TypeGuard
 
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_parts, is_custom_name
-from nnrun.spec.dataset_facts import DatasetFacts
+from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import quoted
 
 
@@ -43,61 +45,46 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     steps = spec.preprocessing.inputs
     made = next((i for i, step in enumerate(steps) if isinstance(step, schema.Tokens)), None)
     rows_by: schema.Component | None = None  # the step that made rows of one width of the word indices
+    name, tokens = dataset_name(spec), facts.inputs == "tokens"
     for position, step in enumerate(steps):
+        said = None
         if _of_tokens(step):
-            if rows_by is not None:
-                yield Finding(_at(position, step), _second_rows(rows_by, step))
-            elif facts.inputs == "table" and (made is None or made > position):
-                yield Finding(
-                    _at(position, step),
-                    f"{step.kind} is for lists of word indices, and {dataset_name(spec)} is a table; "
-                    "remove it, or use standardize",
+            if isinstance(rows_by, schema.MultiHot) and isinstance(step, schema.MultiHot):
+                said = "multi_hot is in the list twice; its rows are no longer token lists"
+            elif rows_by is not None:
+                said = (
+                    f"{step.kind} takes lists of word indices, and {rows_by.kind} has already turned them "
+                    "into rows; keep one of the two"
                 )
+            elif facts.inputs == "table" and (made is None or made > position):
+                is_table = f"{name} is a table; remove it, or use standardize"
+                said = f"{step.kind} is for lists of word indices, and {is_table}"
             rows_by = step
         elif isinstance(rows_by, schema.MultiHot) and isinstance(step, schema.Standardize):
-            yield Finding(
-                _at(position, step),
+            said = (
                 "standardize after multi_hot makes every 0 a nonzero number: rows of 0 and 1 need no "
-                "scaling, and would take a hundred times the memory; remove it",
+                "scaling, and would take a hundred times the memory; remove it"
             )
-        elif (facts.inputs == "tokens" or rows_by is not None) and isinstance(step, schema.Standardize):
-            yield Finding(
-                _at(position, step),
-                f"word indices are names, not amounts, so {dataset_name(spec)} cannot be standardized; use "
-                "multi_hot",
-            )
-        elif facts.inputs == "tokens" and _of_columns(step):
-            yield Finding(
-                _at(position, step),
-                f"{step.kind} is for columns of a table, and {dataset_name(spec)} gives lists of word "
-                "indices; use multi_hot",
-            )
-    embedded = isinstance(spec.layers[0], schema.Embedding)
+        elif (tokens or rows_by is not None) and isinstance(step, schema.Standardize):
+            said = f"word indices are names, not amounts, so {name} cannot be standardized; use multi_hot"
+        elif tokens and _of_columns(step):
+            gives = f"{name} gives lists of word indices"
+            said = f"{step.kind} is for columns of a table, and {gives}; use multi_hot"
+        if said is not None:
+            yield Finding(_at(position, step), said)
+    graph, _ = read_graph(spec)
+    embedded = any(isinstance(graph.layers[index], schema.Embedding) for index in graph.takers.get(INPUT, ()))
     layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
     taken = "rows of one length" if embedded else "rows of numbers"
-    if (
-        facts.inputs == "tokens"
-        and rows_by is None
-        and all(isinstance(s, (schema.NoInputStep, schema.Custom)) for s in steps)
-    ):
+    as_they_are = all(isinstance(s, (schema.NoInputStep, schema.Custom)) for s in steps)
+    if tokens and rows_by is None and as_they_are:
         yield Finding(
             ("preprocessing", "inputs"),
-            f"{dataset_name(spec)} gives lists of word indices, and {layer} takes {taken}; "
+            f"{name} gives lists of word indices, and {layer} takes {taken}; "
             f"add `preprocessing: {{inputs: {step_kind}}}`",
         )
-    if made is not None and facts.inputs != "tokens":
+    if made is not None and not tokens:
         yield from _around_tokens(steps, made, step_kind, taken)
-
-
-def _second_rows(first: schema.Component, second: schema.Component) -> str:
-    """Why word indices do not become rows twice."""
-    if isinstance(first, schema.MultiHot) and isinstance(second, schema.MultiHot):
-        return "multi_hot is in the list twice; its rows are no longer token lists"
-    return (
-        f"{second.kind} takes lists of word indices, and {first.kind} has already turned them into rows; "
-        "keep one of "
-        "the two"
-    )
 
 
 def _around_tokens(
@@ -112,11 +99,9 @@ def _around_tokens(
                 "it, or use text instead of tokens",
             )
     if not any(map(_of_tokens, steps[made + 1 :])):
-        yield Finding(
-            _at(made, steps[made]),
-            f"tokens gives word indices, and a layer takes {taken}; put {step_kind} after it"
-            + ("" if step_kind == "pad" else " (or use text alone, which is both)"),
-        )
+        said = f"tokens gives word indices, and a layer takes {taken}; put {step_kind} after it"
+        instead = "" if step_kind == "pad" else " (or use text alone, which is both)"
+        yield Finding(_at(made, steps[made]), said + instead)
 
 
 def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -128,32 +113,29 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
         if not _of_columns(step):
             continue
         yield from _columns_are_there(spec, facts, position, step)
-        for earlier in steps[:position]:
-            if not _of_columns(earlier) or earlier.gives == "tokens":
-                continue
-            found = _clash(earlier, step)
-            if found is not None:
-                yield Finding(_at(position, step), found)
-                break
+        before = [s for s in steps[:position] if _of_columns(s) and s.gives != "tokens"]
+        clash = next((found for earlier in before if (found := _clash(earlier, step))), None)
+        if clash is not None:
+            yield Finding(_at(position, step), clash)
 
 
 def _clash(earlier: schema.PreprocessingStep, step: schema.PreprocessingStep) -> str | None:
     """Why one step cannot follow another on the same columns; None where it can."""
     mine, theirs = step.named_columns, earlier.named_columns
     shared = [c for c in mine if c in theirs] if mine is not None and theirs is not None else []
-    everything = mine is None and theirs is None and type(step) is type(earlier)
-    if earlier.gives == "features":
-        if shared:
-            return (
-                f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
-                "remove one of the two"
-            )
-        if not everything:
-            return None
-        return f"an earlier {earlier.kind} has already processed these columns; remove one of the two"
-    either = mine is None or theirs is None
-    if type(step) is type(earlier) and (shared or (either and step.takes == ("number",)) or everything):
+    same_step, either = type(step) is type(earlier), mine is None or theirs is None
+    everything = same_step and mine is None and theirs is None
+    replaced = earlier.gives == "features"
+    if replaced and shared:
+        return (
+            f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
+            "remove one of the two"
+        )
+    again = same_step and not replaced and (shared or (either and step.takes == ("number",)))
+    if everything or again:
         return f"an earlier {step.kind} has already processed these columns; remove one of the two"
+    if replaced:
+        return None
     if isinstance(step, schema.Log1p) and isinstance(earlier, schema.Standardize) and (shared or either):
         return (
             "log1p takes amounts from 0, and standardized values can be negative; put log1p before "
@@ -204,9 +186,8 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     for position, step in enumerate(spec.preprocessing.inputs):
         if isinstance(step, schema.Impute):
             if step.strategy == "constant" and step.value is None:
-                yield Finding(
-                    _at(position, step), "the strategy constant needs a value; add one, such as `value: 0`"
-                )
+                said = "the strategy constant needs a value; add one, such as `value: 0`"
+                yield Finding(_at(position, step), said)
             elif step.strategy != "constant" and step.value is not None:
                 yield Finding(
                     _at(position, step, "value"),
@@ -216,9 +197,8 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         elif isinstance(step, schema.Ordinal) and step.order is not None:
             for index, value in enumerate(step.order):
                 if value in step.order[:index]:
-                    yield Finding(
-                        _at(position, step, "order", index), f"{quoted(value)} is in the order twice"
-                    )
+                    said = f"{quoted(value)} is in the order twice"
+                    yield Finding(_at(position, step, "order", index), said)
 
 
 def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -231,17 +211,15 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         if facts.num_words is None:
             yield Finding(
                 _at(position, step, "dimension"),
-                f"{dataset_name(spec)} without num_words has word indices above most dimensions, and "
-                "such a row "
-                f"stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
+                f"{dataset_name(spec)} without num_words has word indices above most dimensions, and such a "
+                f"row stops the run; write `{dataset_name(spec)}: {{num_words: {step.dimension}}}` as well",
                 "warning",
             )
         elif step.dimension < facts.num_words:
             yield Finding(
                 _at(position, step, "dimension"),
                 f"dimension {step.dimension:,} has no column for word indices up to num_words "
-                f"{facts.num_words:,}; "
-                "leave the dimension out, or make it that large",
+                f"{facts.num_words:,}; leave the dimension out, or make it that large",
             )
 
 
@@ -252,29 +230,22 @@ def custom_names_are_importable(spec: schema.ExperimentSpec, facts: DatasetFacts
     """`package.module:name`."""
     for place, part in custom_parts(spec):
         if not is_custom_name(part.object):
-            yield Finding(
-                (*place, "custom", "object"),
-                f"found {quoted(part.object)}; write package.module:name, as in my_losses:focal",
-            )
+            said = f"found {quoted(part.object)}; write package.module:name, as in my_losses:focal"
+            yield Finding((*place, "custom", "object"), said)
         named = part.name if isinstance(part, schema.CustomMetric) else None
         if named is not None and not _COLUMN.fullmatch(named):
-            yield Finding(
-                (*place, "custom", "name"),
-                f"{quoted(named)} must be a column name: letters, digits and underscores only",
-            )
+            said = f"{quoted(named)} must be a column name: letters, digits and underscores only"
+            yield Finding((*place, "custom", "name"), said)
 
 
 def custom_preprocessing_is_last(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """It takes the columns once they are numbers."""
     steps = spec.preprocessing.inputs
     for position, step in enumerate(steps):
-        followers = [other for other in steps[position + 1 :] if not isinstance(other, schema.Custom)]
+        followers = [other.kind for other in steps[position + 1 :] if not isinstance(other, schema.Custom)]
         if isinstance(step, schema.Custom) and followers:
-            yield Finding(
-                ("preprocessing", "inputs", position, "custom"),
-                f"a custom step takes rows that are numbers already, and {followers[0].kind} follows; "
-                "put it last",
-            )
+            takes = "a custom step takes rows that are numbers already"
+            yield Finding(_at(position, step), f"{takes}, and {followers[0]} follows; put it last")
 
 
 RULES: tuple[Rule, ...] = (

@@ -7,9 +7,9 @@ from math import inf, prod
 from typing import Any
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import chooser, validated_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -33,13 +33,10 @@ def there_is_something_to_try(spec: schema.ExperimentSpec, facts: DatasetFacts) 
 def ranges_rise(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The first number of a range is below the second."""
     for key, values in spec.sweep.over.items() if spec.sweep else ():
-        if isinstance(values, schema.Component):
+        if isinstance(values, schema.Component) and not values.range[0] < values.range[1]:
             low, high = values.range
-            if not low < high:
-                yield Finding(
-                    _at(key, values.kind, "range"),
-                    f"a range goes from a lower to a higher number; found {low:g} to {high:g}",
-                )
+            said = f"a range goes from a lower to a higher number; found {low:g} to {high:g}"
+            yield Finding(_at(key, values.kind, "range"), said)
 
 
 def values_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -70,10 +67,8 @@ def method_suits(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[F
                     f"[{low:g}, {high:g}], or set `method: random` and `trials`",
                 )
         if sweep.trials is not None:
-            yield Finding(
-                ("sweep", "trials"),
-                "a grid tries every combination; remove trials, or set `method: random`",
-            )
+            said = "a grid tries every combination; remove trials, or set `method: random`"
+            yield Finding(("sweep", "trials"), said)
         elif size > MAX_TRIALS:
             yield Finding(
                 ("sweep", "over"),
@@ -99,11 +94,10 @@ def trials_can_be_compared(spec: schema.ExperimentSpec, facts: DatasetFacts) -> 
         return
     columns = validated_columns(spec)
     if not columns:
-        yield Finding(
-            ("sweep",),
-            "a sweep compares its trials on validation rows, and validation is none; set validation, such "
-            "as `validation: holdout`",
+        said = (
+            "a sweep compares its trials on validation rows, and validation is none; set validation, such as "
         )
+        yield Finding(("sweep",), f"{said}`validation: holdout`")
         return
     monitor = sweep.monitor or chooser(spec)
     if monitor not in columns:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import DatasetFacts
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
+from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
@@ -23,17 +23,17 @@ def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator
     """Each metric is a column of its own."""
     seen: set[str] = set()
     for position, metric in enumerate(spec.metrics):
-        column = metric_column(metric)
-        if isinstance(metric, schema.CustomMetric) and column in _TAKEN:
-            yield Finding(
-                _at(position, metric), f"a column of another kind is called {quoted(column)}; give it a name"
-            )
+        column, custom = metric_column(metric), isinstance(metric, schema.CustomMetric)
+        if custom and column in _TAKEN:
+            said = f"a column of another kind is called {quoted(column)}; give it a name"
+            yield Finding(_at(position, metric), said)
         elif column in seen:
-            advice = "; give one of them a name" if isinstance(metric, schema.CustomMetric) else ""
-            yield Finding(
-                _at(position, metric), f"{column} is in the list twice; each metric is one column{advice}"
-            )
+            said = f"{column} is in the list twice; each metric is one column"
+            yield Finding(_at(position, metric), f"{said}; give one of them a name" if custom else said)
         seen.add(column)
+
+
+_PROBABILITIES = ("sigmoid", "softmax")
 
 
 def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -48,80 +48,53 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
                 f"{metric.kind} is for classes, and {dataset_name(spec)} has a number to predict; "
                 "use mae, mse, rmse or r2",
             )
-        elif output is not None and schema.decision_activation(spec.loss, output.layer.activation) not in (
-            "sigmoid",
-            "softmax",
-        ):
+        elif output is None:
+            continue
+        elif (decides := schema.decision_activation(spec.loss, output.activation)) not in _PROBABILITIES:
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
-                f"{output.layer.activation}; "
-                "use sigmoid or softmax there, or a metric such as mae",
+                f"{output.activation}; use sigmoid or softmax there, or a metric such as mae",
             )
-        elif _of_scores(spec.loss) and getattr(metric, "threshold", 0.5) != 0.5:
-            yield Finding(
-                _at(position, metric, "threshold"),
-                f"the threshold is a probability, and {spec.loss.kind} learns scores, whose sign decides; "
-                "remove it",
-            )
-        elif isinstance(metric, schema.TopK):
-            yield from _top_k(spec, facts, position, metric)
-        elif isinstance(metric, schema.Auc) and output is not None and output.layer.activation == "softmax":
-            yield Finding(
-                _at(position, metric),
-                "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
-                "average_precision",
-            )
-
-
-def _top_k(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, position: int, metric: schema.TopK
-) -> Iterator[Finding]:
-    output = output_of(spec)
-    if output is None:
-        return
-    if output.layer.units == 1:
-        yield Finding(
-            _at(position, metric),
-            "top_k needs one unit for each class, and the last layer has 1; use accuracy",
-        )
-        return
-    classes = facts.classes or output.layer.units
-    if metric.k >= classes:
-        yield Finding(
-            _at(position, metric, "k"),
-            f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}",
-        )
+        elif schema.is_of_scores(spec.loss) and getattr(metric, "threshold", 0.5) != 0.5:
+            said = f"the threshold is a probability, and {spec.loss.kind} learns scores, whose sign decides; "
+            yield Finding(_at(position, metric, "threshold"), f"{said}remove it")
+        elif isinstance(metric, schema.TopK) and output.units == 1:
+            said = "top_k needs one unit for each class, and the last layer has 1; use accuracy"
+            yield Finding(_at(position, metric), said)
+        elif isinstance(metric, schema.TopK) and metric.k >= (classes := facts.classes or output.units):
+            said = f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}"
+            yield Finding(_at(position, metric, "k"), said)
+        elif isinstance(metric, schema.Auc) and decides == "softmax":
+            said = "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
+            yield Finding(_at(position, metric), f"{said}average_precision")
 
 
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Distances mean nothing between class indices, and r2 and rmse belong to regression."""
+    """Distances mean nothing between class indices, and some metrics belong to regression."""
     output = output_of(spec)
-    indices = isinstance(spec.loss, schema.SparseCategoricalCrossentropy) or (
-        targets_kind(spec) == "class_index" and output is not None and output.layer.units > 1
+    indices = schema.target_step_of(spec.loss) == "class_index" or (
+        targets_kind(spec) == "class_index" and output is not None and output.units > 1
     )
     for position, metric in enumerate(spec.metrics):
-        if isinstance(metric, (schema.R2, schema.Rmse)) and isinstance(spec.loss, schema.ClassLoss):
+        if not isinstance(metric, schema.NumberMetric):
+            continue
+        if metric.for_regression and isinstance(spec.loss, schema.ClassLoss):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
             )
-        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and indices:
-            yield Finding(
-                _at(position, metric),
-                f"{metric.kind} measures distances, and the targets are class indices; use accuracy",
-            )
-        elif isinstance(metric, (schema.MaeMetric, schema.MseMetric)) and _of_scores(spec.loss):
+        elif schema.is_of_scores(spec.loss):
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} compares numbers, and {spec.loss.kind} learns scores of 0/1 labels; use "
                 "accuracy",
             )
-
-
-def _of_scores(loss: schema.Component) -> bool:
-    """Whether the loss learns scores, which are no probabilities."""
-    return isinstance(loss, schema.ClassLoss) and loss.decides_as is not None
+        elif indices:
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} measures distances, and the targets are class indices; use accuracy",
+            )
 
 
 def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -159,22 +132,17 @@ def _at_schedule(position: int, part: schema.Component, *key: str) -> Location:
 def schedule_is_a_warmup_and_one_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """One schedule decides the rate of an epoch."""
     for position, part in enumerate(spec.learning_rate_schedule[1:], start=1):
-        first = spec.learning_rate_schedule[0]
         if isinstance(part, schema.Warmup):
-            yield Finding(
-                _at_schedule(position, part), "a warm-up comes first; put it at the beginning, and only once"
-            )
-        elif position > 1 or not isinstance(first, schema.Warmup):
-            yield Finding(
-                _at_schedule(position, part),
-                "only one schedule can set the rate of an epoch; keep one, with or without a warmup "
-                "before it",
+            said = "a warm-up comes first; put it at the beginning, and only once"
+        elif position > 1 or not isinstance(spec.learning_rate_schedule[0], schema.Warmup):
+            said = (
+                "only one schedule can set the rate of an epoch; keep one, with or without a warmup before it"
             )
         elif isinstance(part, schema.Rates):
-            yield Finding(
-                _at_schedule(position, part),
-                "rates sets the rate of every epoch, so a warm-up has no effect; remove one",
-            )
+            said = "rates sets the rate of every epoch, so a warm-up has no effect; remove one"
+        else:
+            continue
+        yield Finding(_at_schedule(position, part), said)
 
 
 def schedule_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -222,16 +190,14 @@ def class_weights_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
         return
     name = dataset_name(spec)
     if facts.task == "regression":
-        yield Finding(
-            ("class_weight",), f"class_weight is for classes, and {name} has a number to predict; remove it"
-        )
+        said = f"class_weight is for classes, and {name} has a number to predict; remove it"
+        yield Finding(("class_weight",), said)
         return
     weights = spec.class_weight if isinstance(spec.class_weight, dict) else {}
     for label in weights:
         if facts.classes is not None and label.isdecimal() and int(label) >= facts.classes:
-            yield Finding(
-                ("class_weight", label), f"{name} has classes 0 to {facts.classes - 1}; found {label}"
-            )
+            said = f"{name} has classes 0 to {facts.classes - 1}; found {label}"
+            yield Finding(("class_weight", label), said)
     if weights and not any(weights.values()) and len(weights) == facts.classes:
         yield Finding(("class_weight",), "all classes have the weight 0, so nothing would be learned")
 

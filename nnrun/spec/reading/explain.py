@@ -12,7 +12,7 @@ from typing import Any
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.locate import Location, Spot, locate
 from nnrun.spec.reading.nodes import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
 from nnrun.spec.reading.yaml_scalars import bool_hint, number_hint
@@ -28,7 +28,7 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
     problems = []
     seen: set[Location] = set()  # of values that may be of several types: pydantic has an error for each
     for error in errors:
-        location: Location = tuple(error["loc"])
+        location: Location = _meant_as_list(root, tuple(error["loc"]))
         if isinstance(locate(root, location[:-1]).form, Scalar):
             location = location[:-1]
             if location in seen:
@@ -49,6 +49,17 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
             message = _wrong_value(spot, spell_path(location))
             problems.append(_wrong_place(spot).problem(message, path=spell_path(location)))
     return problems
+
+
+def _meant_as_list(root: MapNode, location: Location) -> Location:
+    """The place of a list of layers whose dashes were left out, which reads as a map of chains."""
+    form = locate(root, location[:1]).form
+    if not isinstance(form, ListOrMap) or len(location) < 2:
+        return location
+    node = locate(root, location[:2]).node
+    item = form.items.item
+    known = isinstance(item, Choice) and schema.component_name(location[1]) in item.components
+    return location[:1] if known and not isinstance(node, ListNode) else location
 
 
 # --- keys --------------------------------------------------------------------------------------------------
@@ -134,31 +145,32 @@ def _wrong_place(spot: Spot) -> Place:
 
 def _wrong_value(spot: Spot, path: str) -> str:
     form, node = spot.form, spot.node
-    if isinstance(form, Scalar):
-        return f"{path} must be {form.describe()}; found {describe(node)}{_scalar_hint(form, node)}"
-    if isinstance(form, Items):
-        return f"{path} must be {form.describe()}; found {describe(node)}{_list_hint(form, node)}"
-    if isinstance(form, Keys):
-        match = nearest(node.written, [form.word]) if form.word and isinstance(node, ScalarNode) else None
-        hint = f"; did you mean {quoted(match)}?" if match else ""
-        return f"{path} must be {form.describe()}; found {describe(node)}{hint}"
-    if isinstance(form, Choice):
+    if isinstance(form, ListOrMap):
+        form = form.items
+    if form is None:
+        return f"{path} cannot be {describe(node)}"
+    if isinstance(form, Record) and not form.fields:
+        return f"{path} takes no parameters; found {describe(node)}"
+    if isinstance(form, Choice) and (isinstance(node, MapNode) or not form.or_values):
         return _wrong_component(form, node, path)
-    if isinstance(form, Record):
-        if not form.fields:
-            return f"{path} takes no parameters; found {describe(node)}"
-        return f"{path} must be {form.describe()}; found {describe(node)}"
-    return f"{path} cannot be {describe(node)}"
+    hint = _scalar_hint(form, node) if isinstance(node, ScalarNode) else ""
+    if isinstance(form, Items) and isinstance(node, MapNode):
+        hint = "begin each entry with '- '"
+    return f"{path} must be {form.describe()}; found {describe(node)}{f'; {hint}' if hint else ''}"
 
 
-def _scalar_hint(form: Scalar, node: Node | None) -> str:
-    if not isinstance(node, ScalarNode):
-        return ""
+def _scalar_hint(form: Form, node: ScalarNode) -> str | None:
+    """What to write instead of a single value."""
     value, text = node.value, node.written
     hint: str | None = None
-    if form.kind == "enum":
-        match = nearest(text, form.choices)
-        return f"; did you mean {quoted(match)}?" if match else ""
+    if isinstance(form, Keys) or (isinstance(form, Scalar) and form.kind == "enum"):
+        words = form.choices if isinstance(form, Scalar) else [form.word] if form.word else []
+        match = nearest(text, words)
+        return f"did you mean {quoted(match)}?" if match else None
+    if not isinstance(form, Scalar):
+        names_or_numbers = not isinstance(form, Items) or isinstance(form.item, Choice)
+        fits = value is not None and (names_or_numbers or isinstance(value, int))
+        return f"write [{text}]" if fits and not isinstance(form, Record) else None
     if form.kind == "str" and value is not None:
         hint = f"put it in quotes: '{text}'"
     elif form.kind == "bool":
@@ -170,22 +182,10 @@ def _scalar_hint(form: Scalar, node: Node | None) -> str:
         hint = "it must be finite"
     elif form.kind == "int" and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         hint = f"write {int(value)}"
-    return f"; {hint}" if hint else ""
-
-
-def _list_hint(form: Items, node: Node | None) -> str:
-    fits = isinstance(form.item, Choice) or (isinstance(node, ScalarNode) and isinstance(node.value, int))
-    if isinstance(node, ScalarNode) and node.value is not None and fits:
-        return f"; write [{node.written}]"
-    if isinstance(node, MapNode):
-        return "; begin each entry with '- '"
-    return ""
+    return hint
 
 
 def _wrong_component(form: Choice, node: Node | None, path: str) -> str:
-    if form.or_values and not isinstance(node, MapNode):
-        hint = f"; write [{node.written}]" if isinstance(node, ScalarNode) and node.value is not None else ""
-        return f"{path} must be {form.describe()}; found {describe(node)}{hint}"
     allowed = f"Allowed: {form.describe()}"
     if isinstance(node, MapNode) and len(node.entries) > 1:
         return _two_names(form, node, path)
@@ -256,9 +256,7 @@ def _is_empty(node: Node | None) -> bool:
 
 
 def _describe(form: Form | None) -> str:
-    if isinstance(form, Choice):
-        return f"one of {form.describe()}"
-    if isinstance(form, Scalar) and form.kind == "enum":
+    if isinstance(form, Choice) or (isinstance(form, Scalar) and form.kind == "enum"):
         return f"one of {form.describe()}"
     return form.describe() if form is not None else "needed"
 

@@ -142,18 +142,42 @@ class Keys:
     optional: bool = False
     word: str | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether a path leads on through its keys: names, such as those of chains."""
+        return self.word is None and not isinstance(self.value, Choice)
+
     def describe(self) -> str:
         """What is allowed, as it follows on 'must be'."""
         if self.word is not None:
             return f"{self.word}, or a map from classes to their weights"
         if isinstance(self.value, Scalar):
             return f"a map from names to {self.value.describe()}"
+        if isinstance(self.value, Items):
+            return f"a map from names to lists, each {self.value.describe()}"
         if isinstance(self.value, Record):
             return f"a map from names to maps of {listing(self.value.fields, 'and')}"
         return "a map from keys of the spec, spelled as for --set, to the values to try"
 
 
-Form = Scalar | Items | Record | Choice | Keys
+@dataclass(frozen=True)
+class ListOrMap:
+    """A list, or a map from names to such lists."""
+
+    items: Items
+    keys: Keys
+    optional: bool = False
+
+    def of(self, is_map: bool) -> Items | Keys:
+        """The form of a value that is a map, or is none."""
+        return self.keys if is_map else self.items
+
+    def describe(self) -> str:
+        """What is allowed, as it follows on 'must be'."""
+        return f"{self.items.describe()}, or a map from names to such lists"
+
+
+Form = Scalar | Items | Record | Choice | Keys | ListOrMap
 
 ROOT = Record(schema.ExperimentSpec)
 
@@ -191,6 +215,11 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         return _form(wanted, metadata, optional=True)
     if arguments:
         members = [get_args(m)[0] if get_origin(m) is Annotated else m for m in arguments]
+        if [get_origin(member) for member in members] == [list, dict]:
+            items, keys = (_form(argument) for argument in arguments)
+            assert isinstance(items, Items)
+            assert isinstance(keys, Keys)
+            return ListOrMap(items, keys)
         if get_origin(members[0]) is Literal:  # a word, or a map
             (word,), map_form = get_args(members[0]), _form(members[1])
             assert isinstance(map_form, Keys)

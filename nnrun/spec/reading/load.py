@@ -22,7 +22,6 @@ from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     DEFAULT_HOLDOUT_FRACTION,
     ClassIndexTargets,
-    ClassLoss,
     Component,
     Cosine,
     ExperimentSpec,
@@ -37,6 +36,7 @@ from nnrun.spec.schema import (
     TextFolder,
     TimeSeries,
     Warmup,
+    target_step_of,
 )
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -306,7 +306,7 @@ def _filled_in_holdout(holdout: Holdout) -> Holdout:
 
 def _targets_for(loss: Component) -> TargetStep:
     """The step of the targets where the spec names none: what the loss compares with."""
-    kind = loss.target_step if isinstance(loss, ClassLoss) else "none"
+    kind = target_step_of(loss) or "none"
     steps: list[type[TargetStep]] = [OneHotTargets, ClassIndexTargets, NoTargetStep]
     return next(step for step in steps if step.kind == kind)()
 

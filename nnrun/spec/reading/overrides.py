@@ -8,14 +8,14 @@ never exchanges one component for another in passing; that takes an override of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
+from nnrun.spec.reading.locate import Location, locate
 from nnrun.spec.reading.nodes import (
     Entry,
     InvalidNode,
@@ -103,7 +103,7 @@ def apply_overrides(root: MapNode, overrides: Overrides) -> tuple[MapNode, list[
             parts = _parse_path(source.text[:end])
             if value is None and end == len(source.text):
                 raise _Refused("an override is KEY=VALUE, such as epochs=5")
-            location = _location(ROOT, root, parts, 0)
+            location = _location(root, parts)
             if not override.prevails:
                 _refuse_overlap(location, written)
                 written.append((location, override))
@@ -191,7 +191,7 @@ def location_of(root: MapNode, path: str) -> Location | None:
     location begins with the other's.
     """
     try:
-        return _location(ROOT, root, _parse_path(path), 0)
+        return _location(root, _parse_path(path))
     except _Refused:
         return None
 
@@ -206,33 +206,29 @@ def is_inside(location: Location, other: Location) -> bool:
     return location[: len(other)] == other
 
 
-def _location(form: Form, node: Node | None, parts: Sequence[_Part], done: int) -> Location:
-    """Where the rest of a path leads: components by their own names, entries of lists by places from 0."""
-    if done == len(parts):
-        return ()
-    key = parts[done].key
-    rest = spell_path([part.key for part in parts[done:]])
-    if isinstance(form, Items):
-        items = node.items if isinstance(node, ListNode) else (node,) if node is not None else ()
-        if isinstance(key, str) and not form.one_is_enough:
-            return (rest,)
-        if isinstance(key, str):  # a single entry, named without its place
-            return (0, *_location(form.item, items[0] if items else None, parts, done))
-        place = key + len(items) if key < 0 else key
-        item = items[place] if 0 <= place < len(items) else None
-        return (place, *_location(form.item, item, parts, done + 1))
-    if isinstance(form, Choice) and isinstance(key, str):
-        name = str(schema.component_name(key))
-        component = form.components.get(name)
-        if component is None:
-            return (rest,)
-        inner = _parameters(node) if _present_name(node) == name else None
-        return (name, *_location(Record(component), inner, parts, done + 1))
-    if isinstance(form, Record) and isinstance(key, str) and key in form.fields:
-        entries = node.entries if isinstance(node, MapNode) else {}
-        inner = entries[key].value if key in entries else None
-        return (key, *_location(form.form(key), inner, parts, done + 1))
-    return (rest,)
+def _location(root: MapNode, parts: Sequence[_Part]) -> Location:
+    """Where a path leads: components by their own names, entries of lists by places from 0."""
+    found: Location = ()
+    for done, part in enumerate(parts):
+        spot, key = locate(root, found), part.key
+        form, node = spot.form, spot.node
+        if isinstance(form, ListOrMap):
+            form = form.of(isinstance(key, str))
+        if isinstance(form, Items) and form.one_is_enough and isinstance(key, str):
+            found = (*found, 0)  # a single entry, named without its place
+            form = form.item
+        if isinstance(form, Items) and isinstance(key, int):
+            length = len(node.items) if isinstance(node, ListNode) else int(node is not None)
+            found = (*found, key + length if key < 0 else key)
+        elif isinstance(form, Choice) and schema.component_name(key) in form.components:
+            found = (*found, schema.component_name(key))
+        elif isinstance(key, str) and (
+            (isinstance(form, Keys) and form.named) or (isinstance(form, Record) and key in form.fields)
+        ):
+            found = (*found, key)
+        else:
+            return (*found, spell_path([part.key for part in parts[done:]]))
+    return found
 
 
 def _refuse_overlap(location: Location, written: Sequence[tuple[Location, Override]]) -> None:
@@ -288,39 +284,38 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         return _unwrapped(form, value)
     if isinstance(node, InvalidNode):
         return node  # reported when the source was read
-    part, place = parts[done], value.place
-
-    def deeper(inner: Form, current: Node | None) -> Node:
-        return _write(inner, current, parts, done + 1, value)
-
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(node, MapNode))
     if isinstance(form, Items):
         return _write_item(form, node, parts, done, value)
-    if isinstance(form, Keys):
-        here = _behind(parts, done)
-        if form.value == Scalar("value") and isinstance(part.key, str):  # the parameters of custom code
-            return _with_entry(
-                node.entries if isinstance(node, MapNode) else {}, node, part.key, deeper, form.value, place
-            )
+    part, place, here = parts[done], value.place, _behind(parts, done)
+    entries: Mapping[str, Entry] = node.entries if isinstance(node, MapNode) else {}
+    if isinstance(form, Keys) and not (form.named and isinstance(part.key, str)):
         if form.word is not None:
             raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
     if isinstance(part.key, int):
-        raise _Refused(f"{_behind(parts, done)} is not a list, and has no [{part.key}]", part)
+        raise _Refused(f"{here} is not a list, and has no [{part.key}]", part)
     if isinstance(form, Choice):
         component = _component(form, node, parts, done, value)
-        name = schema.component_name(part.key)
-        current = _parameters(node)
+        _, key_place, current = _present(node, place)
         if done + 1 == len(parts):
             _refuse_loss_of_parameters(component, current, parts, value)
-        spelled = next(iter(node.entries)) if isinstance(node, MapNode) and node.entries else name
-        return MapNode({spelled: Entry(_key_place(node, place), deeper(Record(component), current))}, place)
+        new = _write(Record(component), current, parts, done + 1, value)
+        return MapNode({next(iter(entries), component.kind): Entry(key_place, new)}, place)
     if isinstance(form, Record):
         if part.key not in form.fields:
             raise _Refused(_unknown(part.key, form.fields, parts, done), part)
-        return _with_entry(
-            _as_map(form, node, place).entries, node, part.key, deeper, form.form(part.key), place
-        )
-    raise _Refused(f"{_behind(parts, done)} is a single value, and has no key {quoted(part.key)}", part)
+        entries, inner = _entries_of(form, node), form.form(part.key)
+    elif isinstance(form, Keys):  # chains by name, the parameters of custom code
+        inner = form.value
+    else:
+        raise _Refused(f"{here} is a single value, and has no key {quoted(part.key)}", part)
+    old = entries.get(part.key)
+    new = _write(inner, old.value if old else None, parts, done + 1, value)
+    # What stood in the file keeps its place there.
+    key_place = old.key_place if old and new.place.source == old.key_place.source else place
+    return MapNode({**entries, part.key: Entry(key_place, new)}, node.place if node else place)
 
 
 def _unwrapped(form: Form, value: Node) -> Node:
@@ -328,21 +323,6 @@ def _unwrapped(form: Form, value: Node) -> Node:
     if isinstance(form, Scalar) and isinstance(value, ListNode) and value.is_array and len(value.items) == 1:
         return value.items[0]
     return value
-
-
-def _with_entry(
-    entries: Mapping[str, Entry],
-    node: Node | None,
-    key: str,
-    deeper: Callable[[Form, Node | None], Node],
-    inner: Form,
-    place: Place,
-) -> MapNode:
-    """A map with one entry written; one that stood in the file keeps its place there."""
-    old = entries.get(key)
-    new = deeper(inner, old.value if old else None)
-    key_place = old.key_place if old and new.place.source == old.key_place.source else place
-    return MapNode({**entries, key: Entry(key_place, new)}, node.place if node else place)
 
 
 def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: int, value: Node) -> Node:
@@ -376,7 +356,7 @@ def _component(
 ) -> type[schema.Component]:
     """The component that the path names, which must be the one that the spec has there, if it has one."""
     part, here = parts[done], _behind(parts, done)
-    present = _present_name(node)
+    present, _, _ = _present(node, value.place)
     component = form.components.get(schema.component_name(part.key))
     current = form.components.get(present) if present is not None else None
     if component is None:
@@ -397,35 +377,23 @@ def _component(
     return component
 
 
-def _present_name(node: Node | None) -> str | None:
-    if isinstance(node, ScalarNode) and isinstance(node.value, str):
-        return str(schema.component_name(node.value))
+def _present(node: Node | None, default: Place) -> tuple[str | None, Place, Node | None]:
+    """The name of the component that the spec has there, where it is written, and the parameters."""
     if isinstance(node, MapNode) and len(node.entries) == 1:
-        return str(schema.component_name(next(iter(node.entries))))
-    return None
+        ((name, entry),) = node.entries.items()
+        return schema.component_name(name), entry.key_place, entry.value
+    if isinstance(node, ScalarNode) and node.value is not None:
+        name = schema.component_name(node.value)
+        return name if isinstance(name, str) else None, node.place, None
+    return None, default, None
 
 
-def _parameters(node: Node | None) -> Node | None:
-    if isinstance(node, MapNode) and len(node.entries) == 1:
-        return next(iter(node.entries.values())).value
-    return None
-
-
-def _key_place(node: Node | None, default: Place) -> Place:
-    if isinstance(node, MapNode) and len(node.entries) == 1:
-        return next(iter(node.entries.values())).key_place
-    return node.place if isinstance(node, ScalarNode) and node.value is not None else default
-
-
-def _as_map(form: Record, node: Node | None, place: Place) -> MapNode:
+def _entries_of(form: Record, node: Node | None) -> Mapping[str, Entry]:
     """The map form of a record: nothing is an empty map, a bare value stands under its parameter's name."""
     if isinstance(node, MapNode):
-        return node
-    bare = form.model.bare
-    empty = node is None or (isinstance(node, ScalarNode) and node.value is None)
-    if node is None or empty or bare is None:
-        return MapNode({}, place)
-    return MapNode({bare: Entry(node.place, node)}, node.place)
+        return node.entries
+    bare, empty = form.model.bare, isinstance(node, ScalarNode) and node.value is None
+    return {} if node is None or empty or bare is None else {bare: Entry(node.place, node)}
 
 
 def _refuse_loss_of_parameters(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NoReturn
 
 import yaml
 
@@ -111,29 +111,21 @@ def _read(source: SourceText, text: str | None = None) -> tuple[Node | None, lis
         raise SpecError(
             [place.problem(f"{code} is a control character, which a spec may not hold; remove it")]
         )
-    builder = _Builder(source)
     try:
-        builder = _built(source, text)
-    except _StopReading as stop:
-        builder.problems.append(stop.problem)
-        raise SpecError(builder.problems) from None
+        return _built(source, text)
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(source, error))
-        raise SpecError(builder.problems) from None
+        raise SpecError([_syntax_problem(source, error)]) from None
     except (yaml.YAMLError, ValueError, OverflowError):  # such as "\UFFFFFFFF", which chr() refuses
         message = "this is not YAML: an escape or a version number in it is out of range"
-        builder.problems.append(_file_problem(source, message))
-        raise SpecError(builder.problems) from None
-    return builder.document, builder.problems
+        raise SpecError([_file_problem(source, message)]) from None
 
 
-def _built(source: SourceText, text: str) -> _Builder:
+def _built(source: SourceText, text: str) -> tuple[Node | None, list[Problem]]:
     """What the text holds. Tabs that separate are read as blanks, as YAML 1.2 has it and PyYAML has not."""
     for _ in range(text.count("\t") + 1):
-        builder = _Builder(source)
+        builder = _Builder(source, yaml.parse(text, Loader=yaml.SafeLoader))
         try:
-            builder.build(yaml.parse(text, Loader=yaml.SafeLoader))
-            return builder
+            return builder.document(), builder.problems
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             if mark is None or "found character '\\t'" not in (error.problem or ""):
@@ -161,123 +153,100 @@ def _without_separating_tab(text: str, line: int, column: int) -> str | None:
 # --- from events to values ---------------------------------------------------------------------------------
 
 
-class _StopReading(Exception):
-    """Reading cannot continue."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-
-
-@dataclass(frozen=True)
-class _Size:
-    """How much a value holds once aliases are followed."""
-
-    values: int = 1
-    depth: int = 0
-
-
-@dataclass
-class _Open:
-    """A list or map that is being read."""
-
-    place: Place
-    anchor: str | None
-    is_map: bool
-    items: list[Node] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    key: Node | None = None
-    values: int = 1
-    depth: int = 0
-    incomplete: bool = False
-    invalid: bool = False
-
-    def close(self) -> Node:
-        """The complete value."""
-        if self.invalid:
-            return InvalidNode(self.place)
-        if self.is_map:
-            return MapNode(self.entries, self.place, self.incomplete)
-        return ListNode(tuple(self.items), self.place)
-
-
 class _Builder:
-    """Makes values of the parser's events. Open lists and maps are a stack, so depth costs no recursion."""
+    """Makes values of the parser's events. It calls itself for what is inside, at most `MAX_DEPTH` deep."""
 
-    def __init__(self, source: SourceText) -> None:
+    def __init__(self, source: SourceText, events: Iterator[yaml.Event]) -> None:
         self.source = source
         self.problems: list[Problem] = []
-        self.document: Node | None = None
-        self._documents = 0
-        self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, _Size]] = {}
-        self._values = 0
+        self._events = events
+        self._open: list[str | None] = []  # the anchors of the lists and maps that are being read
+        self._anchors: dict[str, tuple[Node, int, int]] = {}  # the node, its values and its depth
+        self._values = 0  # how many there are, once aliases are followed
 
-    def build(self, events: Iterator[yaml.Event]) -> None:
-        for event in events:
-            place = self._place(event)
+    def document(self) -> Node | None:
+        """The value of the only document; None where there is none. SpecError where reading cannot go on."""
+        node, documents = None, 0
+        for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
-                self._documents += 1
-                if self._documents > 1:
-                    raise _StopReading(place.problem("a second document begins here; a spec file holds one"))
-            elif isinstance(event, yaml.AliasEvent):
-                self._alias(event, place)
-            elif isinstance(event, yaml.ScalarEvent):
-                self._finish(self._scalar(event, place), _Size(), event.anchor)
-            elif isinstance(event, yaml.CollectionStartEvent):
-                self._begin(event, place)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                self._end()
+                documents += 1
+                if documents > 1:
+                    self._stop(self._place(event), "a second document begins here; a spec file holds one")
+            elif isinstance(event, yaml.NodeEvent):
+                node, _ = self._node(event)
+        return node
+
+    def _stop(self, place: Place, message: str) -> NoReturn:
+        raise SpecError([place.problem(message)])
 
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         assert mark is not None  # the parser marks every event
         return Place(self.source, mark.line + 1, mark.column + 1)
 
-    def _begin(self, event: yaml.CollectionStartEvent, place: Place) -> None:
-        invalid = self._check_tag(event, place)
-        self._check_size(place, values=1, depth=1)
-        self._values += 1
-        is_map = isinstance(event, yaml.MappingStartEvent)
-        self._open.append(_Open(place, event.anchor, is_map, invalid=invalid))
+    def _node(self, event: yaml.Event) -> tuple[Node, int]:
+        """The value that begins here, and how many lists and maps are inside each other in it."""
+        place = self._place(event)
+        if isinstance(event, yaml.AliasEvent):
+            node, values, depth = self._anchored(event, place)
+            self._count(place, values, depth)
+            return node, depth
+        assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)), "one of them begins a value"
+        before, refused = self._values, self._check_tag(event, place)
+        if isinstance(event, yaml.ScalarEvent):
+            self._count(place, 1, 0)
+            node, depth = InvalidNode(place) if refused else self._scalar(event, place), 0
+        else:
+            self._count(place, 1, 1)
+            self._open.append(event.anchor)
+            is_map = isinstance(event, yaml.MappingStartEvent)
+            node, depth = self._map(place) if is_map else self._list(place)
+            self._open.pop()
+            node = InvalidNode(place) if refused else node
         if event.anchor:
-            self._anchors.pop(
-                event.anchor, None
-            )  # until it is complete, an alias of it is an alias of itself
+            self._anchors[event.anchor] = (node, self._values - before, depth)
+        return node, depth
 
-    def _end(self) -> None:
-        done = self._open.pop()
-        self._values -= done.values
-        self._finish(done.close(), _Size(done.values, done.depth + 1), done.anchor)
+    def _inside(self) -> Iterator[tuple[Node, int]]:
+        """What is in the list or map that has begun, up to its end."""
+        while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
+            yield self._node(event)
 
-    def _alias(self, event: yaml.AliasEvent, place: Place) -> None:
-        if any(part.anchor == event.anchor for part in self._open):
-            raise _StopReading(
-                place.problem(f"*{event.anchor} is inside &{event.anchor}: it would contain itself")
-            )
-        if event.anchor not in self._anchors:
-            raise _StopReading(
-                place.problem(f"*{event.anchor} refers to nothing: no &{event.anchor} comes before")
-            )
-        node, size = self._anchors[event.anchor]
-        self._check_size(place, size.values, size.depth)
-        self._finish(node, size, None)
+    def _list(self, place: Place) -> tuple[Node, int]:
+        items = list(self._inside())
+        depth = 1 + max((depth for _, depth in items), default=0)
+        return ListNode(tuple(node for node, _ in items), place), depth
+
+    def _map(self, place: Place) -> tuple[Node, int]:
+        entries: dict[str, Entry] = {}
+        incomplete, deepest, inside = False, 0, self._inside()
+        for (key, depth_of_key), (value, depth) in zip(inside, inside, strict=True):
+            deepest = max(deepest, depth_of_key, depth)
+            incomplete |= not self._add_entry(entries, key, value)
+        return MapNode(entries, place, incomplete), deepest + 1
+
+    def _anchored(self, event: yaml.AliasEvent, place: Place) -> tuple[Node, int, int]:
+        """What an alias stands for, its number of values and its depth."""
+        name = event.anchor
+        if name in self._open:
+            self._stop(place, f"*{name} is inside &{name}: it would contain itself")
+        if name not in self._anchors:
+            self._stop(place, f"*{name} refers to nothing: no &{name} comes before")
+        return self._anchors[name]
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Node:
-        if self._check_tag(event, place):
-            return InvalidNode(place)
         if event.style is not None:  # quoted, or a block of text: never anything but text
-            if forbidden := FORBIDDEN.search(event.value):
-                code = f"U+{ord(forbidden.group()):04X}"
-                self.problems.append(
-                    place.problem(f"this text holds the control character {code}; remove it")
-                )
-                return InvalidNode(place)
-            return ScalarNode(event.value, place, event.value, quoted=True)
-        try:
-            return ScalarNode(resolve(event.value), place, event.value)
-        except OverflowError as error:
-            self.problems.append(place.problem(f"{quoted(event.value)} is {error}"))
-            return InvalidNode(place)
+            forbidden = FORBIDDEN.search(event.value)
+            if forbidden is None:
+                return ScalarNode(event.value, place, event.value, quoted=True)
+            message = f"this text holds the control character U+{ord(forbidden.group()):04X}; remove it"
+        else:
+            try:
+                return ScalarNode(resolve(event.value), place, event.value)
+            except OverflowError as error:
+                message = f"{quoted(event.value)} is {error}"
+        self.problems.append(place.problem(message))
+        return InvalidNode(place)
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, place: Place) -> bool:
         """Whether a value carries a tag, which is reported."""
@@ -287,68 +256,43 @@ class _Builder:
         self.problems.append(place.problem(f"tag {quoted(tag)}: a spec is plain data; remove the tag"))
         return True
 
-    def _check_size(self, place: Place, values: int, depth: int) -> None:
+    def _count(self, place: Place, values: int, depth: int) -> None:
+        """Take note of values, that many and that deep, before they are read."""
+        self._values += values
         if len(self._open) + depth > MAX_DEPTH:
-            raise _StopReading(
-                place.problem(f"more than {MAX_DEPTH} lists and maps inside each other; a spec needs few")
-            )
-        if self._values + values > MAX_VALUES:
-            raise _StopReading(
-                place.problem(
-                    f"more than {MAX_VALUES:,} values, counting what aliases repeat; a spec is smaller"
-                )
-            )
+            self._stop(place, f"more than {MAX_DEPTH} lists and maps inside each other; a spec needs few")
+        if self._values > MAX_VALUES:
+            more = f"more than {MAX_VALUES:,} values, counting what aliases repeat; a spec is smaller"
+            self._stop(place, more)
 
-    def _finish(self, node: Node, size: _Size, anchor: str | None) -> None:
-        """Hand a complete value to what holds it."""
-        self._check_size(node.place, size.values, 0)
-        self._values += size.values
-        if anchor:
-            self._anchors[anchor] = (node, size)
-        if not self._open:
-            self.document = node
-            return
-        parent = self._open[-1]
-        parent.values += size.values
-        parent.depth = max(parent.depth, size.depth)
-        if not parent.is_map:
-            parent.items.append(node)
-        elif parent.key is None:
-            parent.key = node
-        else:
-            self._add_entry(parent, parent.key, node)
-            parent.key = None
-
-    def _add_entry(self, parent: _Open, key: Node, value: Node) -> None:
-        if isinstance(key, ScalarNode) and isinstance(key.value, str) and (key.value != "<<" or key.quoted):
-            self._add_text_entry(parent, key, key.value, value)
-            return
-        if isinstance(key, ScalarNode) and key.value is not None and key.value != "<<":
-            self._add_text_entry(parent, key, key.written, value)  # a class or column may be called 0 or true
-            return
-        parent.incomplete = True
+    def _add_entry(self, entries: dict[str, Entry], key: Node, value: Node) -> bool:
+        """Put an entry into a map; False where its key is none, which is reported."""
         if isinstance(key, InvalidNode):
-            return
-        if isinstance(key, ScalarNode) and key.value == "<<":
+            return False
+        scalar = key if isinstance(key, ScalarNode) else None
+        if scalar is not None and scalar.value == "<<" and not scalar.quoted:
             message = (
                 "merge keys (<<) are not supported: a merged value has no line of its own; write the keys out"
             )
-        else:
-            found = key.written if isinstance(key, ScalarNode) else "a list or map"
-            hint = f"; put it in quotes: '{found}'" if isinstance(key, ScalarNode) and found else ""
+        elif scalar is None or scalar.value is None:
+            found = scalar.written if scalar is not None else "a list or map"
+            hint = f"; put it in quotes: '{found}'" if scalar is not None and found else ""
             message = f"a key is text, and {found or 'nothing'} is not{hint}"
+        else:
+            # A class or column may be called 0 or true.
+            name = scalar.value if isinstance(scalar.value, str) else scalar.written
+            if name not in entries:
+                entries[name] = Entry(key.place, value)
+                return True
+            first = entries[name].key_place
+            where = f"on line {first.line}: {quoted(first.snippet.strip())}"
+            if first.line == key.place.line:
+                where = f"in column {first.column} of this line"
+            message = f"key {quoted(name)} occurs twice in one map (first {where}); keep one of them"
+            self.problems.append(key.place.problem(message))
+            return True
         self.problems.append(key.place.problem(message))
-
-    def _add_text_entry(self, parent: _Open, key: ScalarNode, name: str, value: Node) -> None:
-        if name not in parent.entries:
-            parent.entries[name] = Entry(key.place, value)
-            return
-        first = parent.entries[name].key_place
-        where = f"on line {first.line}: {quoted(first.snippet.strip())}"
-        if first.line == key.place.line:
-            where = f"in column {first.column} of this line"
-        message = f"key {quoted(name)} occurs twice in one map (first {where}); keep one of them"
-        self.problems.append(key.place.problem(message))
+        return False
 
 
 # --- problems ----------------------------------------------------------------------------------------------

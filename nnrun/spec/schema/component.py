@@ -17,6 +17,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+TAGS = WORD, MAP, CHAIN, CHAINS = "(word)", "(map)", "(chain)", "(chains)"
+"""Of values that may have two forms; pydantic puts them into locations, and messages leave them out."""
+
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -9,7 +9,9 @@ from pydantic import Discriminator, Field, Tag
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    MAP,
     ONE_IS_ENOUGH,
+    WORD,
     Component,
     Count,
     Custom,
@@ -25,19 +27,15 @@ class ClassLoss(Component):
 
     Class attributes:
         target_step: the step that gives labels the form which the loss compares with; the default of a spec.
-        activations: the last activations that it is made for, the usual one first.
-        decides_as: for a loss of scores, which are no probabilities, the activation that decides alike: as
-            before a `sigmoid` the sign decides, as before a `softmax` the largest.
+        last_activation: the activation of the last layer that gives the probabilities which it compares; of
+            scores the one that decides alike, by their sign (`sigmoid`) or by the largest (`softmax`).
+        score_activations: for a loss of scores, which are no probabilities, the last activations that it is
+            made for, the usual one first.
     """
 
     target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
-    activations: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    decides_as: ClassVar[str | None] = None
-
-
-def decision_activation(loss: Component, activation: str) -> str:
-    """The last activation as metrics and predictions take it: the network's, or the loss's `decides_as`."""
-    return (isinstance(loss, ClassLoss) and loss.decides_as) or activation
+    last_activation: ClassVar[Literal["sigmoid", "softmax"]] = "sigmoid"
+    score_activations: ClassVar[tuple[str, ...]] = ()
 
 
 class BinaryCrossentropy(ClassLoss):
@@ -58,7 +56,7 @@ class CategoricalCrossentropy(ClassLoss):
 
     kind = "categorical_crossentropy"
     target_step = "one_hot"
-    activations = ("softmax",)
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -70,7 +68,7 @@ class SparseCategoricalCrossentropy(ClassLoss):
 
     kind = "sparse_categorical_crossentropy"
     target_step = "class_index"
-    activations = ("softmax",)
+    last_activation = "softmax"
     label_smoothing: Decay = 0.0
 
 
@@ -92,7 +90,7 @@ class CategoricalFocalCrossentropy(ClassLoss):
 
     kind = "categorical_focal_crossentropy"
     target_step = "one_hot"
-    activations = ("softmax",)
+    last_activation = "softmax"
     gamma: NonNegative = 2.0
     alpha: Decay = 0.25
     label_smoothing: Decay = 0.0
@@ -107,7 +105,7 @@ class KlDivergence(ClassLoss):
 
     kind = "kl_divergence"
     target_step = "one_hot"
-    activations = ("softmax",)
+    last_activation = "softmax"
 
 
 class Hinge(ClassLoss):
@@ -117,16 +115,14 @@ class Hinge(ClassLoss):
     """
 
     kind = "hinge"
-    activations = ("linear", "tanh")
-    decides_as = "sigmoid"
+    score_activations = ("linear", "tanh")
 
 
 class SquaredHinge(ClassLoss):
     """The square of `hinge`, which punishes scores far on the wrong side more."""
 
     kind = "squared_hinge"
-    activations = ("linear", "tanh")
-    decides_as = "sigmoid"
+    score_activations = ("linear", "tanh")
 
 
 class CategoricalHinge(ClassLoss):
@@ -137,8 +133,8 @@ class CategoricalHinge(ClassLoss):
 
     kind = "categorical_hinge"
     target_step = "one_hot"
-    activations = ("linear", "tanh")
-    decides_as = "softmax"
+    last_activation = "softmax"
+    score_activations = ("linear", "tanh")
 
 
 class Dice(ClassLoss):
@@ -150,7 +146,6 @@ class Dice(ClassLoss):
     """
 
     kind = "dice"
-    activations = ("sigmoid", "softmax")
 
 
 class Tversky(ClassLoss):
@@ -162,7 +157,6 @@ class Tversky(ClassLoss):
     """
 
     kind = "tversky"
-    activations = ("sigmoid", "softmax")
     alpha: NonNegative = 0.5
     beta: NonNegative = 0.5
 
@@ -259,19 +253,36 @@ Loss = Annotated[
 ]
 
 
+def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
+    """The step that the targets of a loss of classes go through; None for any other loss."""
+    return loss.target_step if isinstance(loss, ClassLoss) else None
+
+
+def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
+    """The last activation that a loss of classes needs; None for any other loss."""
+    return loss.last_activation if isinstance(loss, ClassLoss) else None
+
+
+def is_of_scores(loss: Component) -> bool:
+    """Whether a loss of classes learns scores, which are no probabilities."""
+    return isinstance(loss, ClassLoss) and bool(loss.score_activations)
+
+
+def decision_activation(loss: Component, activation: str) -> str:
+    """The last activation as metrics and predictions take it: the network's, but of scores the loss's."""
+    return (is_of_scores(loss) and last_activation_of(loss)) or activation
+
+
 BALANCED = "balanced"
 """The word that stands for the weights that make all classes count alike."""
 
-TAGS = ("(word)", "(map)")
-"""Of the two forms of `ClassWeight`; pydantic puts them into locations, and messages leave them out."""
-
 ClassWeight = Annotated[
     Union[
-        Annotated[Literal["balanced"], Tag(TAGS[0])],
-        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(TAGS[1])],
+        Annotated[Literal["balanced"], Tag(WORD)],
+        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(MAP)],
     ],
     Discriminator(
-        lambda value: TAGS[isinstance(value, Mapping)] if isinstance(value, (str, Mapping)) else None
+        lambda value: MAP if isinstance(value, Mapping) else WORD if isinstance(value, str) else None
     ),
 ]
 
@@ -280,19 +291,32 @@ class BuiltInMetric(Component):
     """Base of the metrics, but for the custom ones.
 
     Class attributes:
-        for_classes: whether it compares classes or labels, and so needs a sigmoid or softmax output.
         higher_is_better: whether the best epoch is that of the highest value.
     """
 
-    for_classes: ClassVar[bool] = False
     higher_is_better: ClassVar[bool] = False
 
 
 class ClassMetric(BuiltInMetric):
-    """Base of the metrics of classes and labels."""
+    """Base of the metrics of classes and labels, which need a sigmoid or softmax output.
 
-    for_classes = True
+    Class attributes:
+        mean_over_classes: whether it is the positive class's where there is one output, and a mean over the
+            classes where there are several, so that the two are different measures.
+    """
+
     higher_is_better = True
+    mean_over_classes: ClassVar[bool] = False
+
+
+class NumberMetric(BuiltInMetric):
+    """Base of the metrics of outputs as numbers. Of several columns, one-hot ones too, they are means.
+
+    Class attributes:
+        for_regression: whether it says nothing of classes, so that lint refuses it beside a loss of classes.
+    """
+
+    for_regression: ClassVar[bool] = False
 
 
 class Accuracy(ClassMetric):
@@ -321,6 +345,7 @@ class Precision(ClassMetric):
     """
 
     kind = "precision"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -334,6 +359,7 @@ class Recall(ClassMetric):
     """
 
     kind = "recall"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -345,6 +371,7 @@ class Auc(ClassMetric):
     """
 
     kind = "auc"
+    mean_over_classes = True
 
 
 class F1(ClassMetric):
@@ -354,6 +381,7 @@ class F1(ClassMetric):
     """
 
     kind = "f1"
+    mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
 
@@ -366,30 +394,33 @@ class AveragePrecision(ClassMetric):
     """
 
     kind = "average_precision"
+    mean_over_classes = True
 
 
-class MaeMetric(BuiltInMetric):
+class MaeMetric(NumberMetric):
     """Mean absolute error."""
 
     kind = "mae"
 
 
-class MseMetric(BuiltInMetric):
+class MseMetric(NumberMetric):
     """Mean squared error."""
 
     kind = "mse"
 
 
-class Rmse(BuiltInMetric):
+class Rmse(NumberMetric):
     """Root of the mean squared error."""
 
     kind = "rmse"
+    for_regression = True
 
 
-class R2(BuiltInMetric):
+class R2(NumberMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
+    for_regression = True
     higher_is_better = True
 
 

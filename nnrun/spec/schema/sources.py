@@ -1,7 +1,8 @@
-"""The data sets that a spec can name."""
+"""The data sets that a spec can name, and what is known of each before it is loaded."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Union
 
 from nnrun.spec.schema.component import (
@@ -17,8 +18,46 @@ from nnrun.spec.schema.component import (
     Value,
 )
 
+_REUTERS_ROWS = 11_228
+_BOSTON_ROWS = 506
 
-class Imdb(Component):
+Task = Literal["binary", "multiclass", "regression"]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set before it is loaded; None where only the data can tell.
+
+    Attributes:
+        inputs: `tokens` (lists of word indices) or `table` (a fixed number of features per row).
+        task: what the targets are.
+        classes: number of classes, for classification.
+        features: features per row, for tables.
+        train_rows, test_rows: rows; a test set of 0 rows means that there is none.
+        num_words: token indices are below this number.
+        numbers: how many numbers a row has to predict, for regression.
+    """
+
+    inputs: Literal["tokens", "table"] | None = None
+    task: Task | None = None
+    classes: int | None = None
+    features: int | None = None
+    train_rows: int | None = None
+    test_rows: int | None = None
+    num_words: int | None = None
+    numbers: int = 1
+
+
+class DataSource(Component):
+    """Base of the data sets."""
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known without loading it, so that a spec can be checked without its data."""
+        return DatasetFacts()
+
+
+class Imdb(DataSource):
     """50,000 film reviews as lists of word indices, half positive (book, section 3.4)."""
 
     kind = "imdb"
@@ -27,8 +66,14 @@ class Imdb(Component):
     skip_top: NonNegativeInt = 0
     maxlen: Count | None = None
 
+    @property
+    def facts(self) -> DatasetFacts:
+        """`maxlen` drops rows, so their number is then unknown."""
+        rows = 25_000 if self.maxlen is None else None
+        return DatasetFacts("tokens", "binary", 2, None, rows, rows, self.num_words)
 
-class Reuters(Component):
+
+class Reuters(DataSource):
     """11,228 newswires as lists of word indices, in 46 topics (book, section 3.5)."""
 
     kind = "reuters"
@@ -38,24 +83,51 @@ class Reuters(Component):
     maxlen: Count | None = None
     test_fraction: Fraction = 0.2
 
+    @property
+    def facts(self) -> DatasetFacts:
+        """`maxlen` drops rows, so their number is then unknown."""
+        train = int(_REUTERS_ROWS * (1 - self.test_fraction)) if self.maxlen is None else None
+        test = None if train is None else _REUTERS_ROWS - train
+        return DatasetFacts("tokens", "multiclass", 46, None, train, test, self.num_words)
 
-class BostonHousing(Component):
+
+class BostonHousing(DataSource):
     """506 districts, 13 features, median house price in 1000 dollars (book, section 3.6)."""
 
     kind = "boston_housing"
     bare = "test_fraction"
     test_fraction: Fraction = 0.2
 
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        train = int(_BOSTON_ROWS * (1 - self.test_fraction))
+        return DatasetFacts("table", "regression", None, 13, train, _BOSTON_ROWS - train)
 
-class Sklearn(Component):
+
+_SKLEARN = {
+    "breast_cancer": DatasetFacts("table", "binary", 2, 30, 569, 0),
+    "digits": DatasetFacts("table", "multiclass", 10, 64, 1797, 0),
+    "wine": DatasetFacts("table", "multiclass", 3, 13, 178, 0),
+    "iris": DatasetFacts("table", "multiclass", 3, 4, 150, 0),
+    "diabetes": DatasetFacts("table", "regression", None, 10, 442, 0),
+}
+
+
+class Sklearn(DataSource):
     """A small data set that ships with scikit-learn. It has no test set of its own."""
 
     kind = "sklearn"
     bare = "name"
     name: Literal["breast_cancer", "digits", "wine", "iris", "diabetes"]
 
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return _SKLEARN[self.name]
 
-class Npz(Component):
+
+class Npz(DataSource):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
     kind = "npz"
@@ -82,7 +154,7 @@ class TestRows(Config):
 ColumnType = Literal["number", "category", "text", "date"]
 
 
-class RowFile(Component):
+class RowFile(DataSource):
     """A file of rows with named columns.
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
@@ -104,6 +176,12 @@ class RowFile(Component):
     group: str | None = None
     weight: str | None = None
     types: dict[str, ColumnType] = {}
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """How many numbers there are to predict, and whether there are no test rows."""
+        test_rows = 0 if self.test is None else None
+        return DatasetFacts("table", test_rows=test_rows, numbers=len(self.target))
 
 
 DecimalMark = Literal[".", ","]
@@ -148,7 +226,7 @@ class Jsonl(RowFile):
     missing: list[str] = []
 
 
-class TextFolder(Component):
+class TextFolder(DataSource):
     """Texts in one folder for each class: `<class>/*.txt`, or train/<class>/ and test/<class>/.
 
     The inputs have one column, `text`. `test` is for a folder without train/ and test/.
@@ -159,6 +237,11 @@ class TextFolder(Component):
     switchable = {"test": None}
     path: str
     test: TestRows | None = None
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """Its one column is text."""
+        return DatasetFacts("table")
 
 
 FILES = (RowFile, TextFolder)

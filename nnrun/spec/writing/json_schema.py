@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.writing.dump import dump_value
 
 _TYPES = {
@@ -76,9 +76,9 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(form, Record):
         document = _record(form, definitions)
         if form.model.bare is not None:
-            document = {
-                "anyOf": [document, _form(replace(form.form(form.model.bare), optional=False), definitions)]
-            }
+            document = {"anyOf": [document, _form(_required(form.form(form.model.bare)), definitions)]}
+    elif isinstance(form, ListOrMap):
+        document = {"anyOf": [_form(part, definitions) for part in (form.items, form.keys)]}
     elif isinstance(form, Keys):
         values = _form(form.value, definitions)
         document = {"type": "object", "minProperties": 1, "additionalProperties": values}
@@ -92,6 +92,10 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
             one = {"type": "array", "items": dict(document), "minItems": 1, "maxItems": 1}
             document = {"anyOf": [*document["anyOf"], one, {"const": list(form.or_steps)}]}
     return {"anyOf": [document, {"type": "null"}]} if form.optional else document
+
+
+def _required(form: Form) -> Form:
+    return form if isinstance(form, ListOrMap) else replace(form, optional=False)
 
 
 def _scalar(form: Scalar) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _define(cls: type[schema.Component], definitions: dict[str, Any]) -> str:
     """Put a component's parameters into the definitions, once, and name them."""
     name = cls.__name__
     if name not in definitions:
-        record = Record(cls)
+        record, definitions[name] = Record(cls), {}  # layers may hold layers
         forms = [_record(record, definitions)]
         if cls.bare is not None:
             forms.append(_form(record.form(cls.bare), definitions))

@@ -54,7 +54,7 @@ class Backend(Protocol):
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment, and update `state`, which holds its G replicas and no others.
 
-        `rng` gives the random numbers of the epoch for these replicas; None where none are needed.
+        `rng` gives the random numbers of the epoch for these replicas; None where no layer draws any.
         """
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:

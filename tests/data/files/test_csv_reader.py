@@ -268,3 +268,50 @@ def test_a_first_row_is_called_a_header_where_it_is_one(header: bool, what: str,
     with pytest.raises(DataError) as caught:
         CsvReader(path, header=header)
     assert str(caught.value).startswith(f"{path}, line 1: {what} is not a valid CSV row: ")
+
+
+R_TABLE = '"age","sex"\n"a",22,"m"\n"b",38,"f"\n"c",26,"f"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        R_TABLE,
+        R_TABLE.rstrip("\n"),
+        R_TABLE.replace("\n", "\r\n"),
+        R_TABLE.replace('"', ""),
+        R_TABLE.replace(",", "\t"),
+    ],
+)
+def test_a_header_one_field_short_names_no_row_names(tmp_path: Path, text: str) -> None:
+    """As R's write.table writes a data frame, and R and pandas read it."""
+    path = tmp_path / "r.csv"
+    path.write_text(text, newline="")
+    reader = CsvReader(path)
+    assert reader.names == ("Unnamed: 0", "age", "sex")
+    assert list(reader.index.values()) == [
+        "the header has one field fewer than the rows, as when R's write.table writes row names"
+    ]
+    (batch,) = reader.batches(["age", "sex"], {"sex"})
+    age = batch.columns["age"]
+    assert isinstance(age, np.ndarray)
+    assert age.tolist() == [22, 38, 26]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a,1,2\na,3,4\n",  # names of rows differ
+        "a,1,2\nb,3\n",
+        "a,1,\nb,2,\n",  # a delimiter at the end of each line
+        "a,1,2\n",  # one row says too little
+        "a,1,2,3\nb,4,5,6\n",
+    ],
+)
+def test_other_rows_that_are_longer_than_the_header_are_refused(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f"age,sex\n{rows}")
+    reader = CsvReader(path)
+    assert reader.names == ("age", "sex")
+    with pytest.raises(DataError, match=r"line 2 has [34] fields, and the header names 2"):
+        list(reader.batches(["age"], set()))

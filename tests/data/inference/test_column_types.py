@@ -108,6 +108,19 @@ def test_dates_are_dates(form: str) -> None:
     assert of(*[form.format(i + 1) for i in range(25)], declared="category").type == "category"
 
 
+@pytest.mark.parametrize(("n_wrong", "type_"), [(1, "date"), (4, "category")])
+def test_dates_that_name_no_day_are_told(n_wrong: int, type_: str) -> None:
+    inferred = of(
+        *[f"2024-01-{i + 1:02d}" for i in range(28)], *[f"2024-{i + 1:02d}-32" for i in range(n_wrong)]
+    )
+    assert inferred.type == type_
+    (text,) = said(inferred)
+    others = "" if n_wrong == 1 else " and 3 other texts"
+    assert text.startswith(
+        f"holds dates, but '2024-01-32'{others} name{'s' * (n_wrong == 1)} no day that exists: "
+    )
+
+
 def test_dates_whose_days_and_months_nothing_tells_apart_are_told() -> None:
     inferred = of(*[f"{i % 12 + 1}/{i % 7 + 1}/2024" for i in range(24)])
     assert inferred.type == "category"

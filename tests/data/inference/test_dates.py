@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data.inference.dates import guess_dates, iso_texts, parse_dates
+from nnrun.data.inference.dates import guess_dates, iso_texts, no_such_days, parse_dates
 
 FORMS = [
     *("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d-%b-%Y", "%d %B %Y", "%B %d, %Y", "%b %d %Y"),
@@ -49,3 +49,23 @@ def test_whether_a_column_holds_dates(texts: list[str], guessed: tuple[bool | No
 
 def test_dates_in_iso_form_sort_by_time() -> None:
     assert iso_texts(["24.11.2026", "1.12.2026"]) == ["2026-11-24", "2026-12-01"]
+
+
+DAYS = [f"2023-01-{day:02d}" for day in range(1, 29)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "wrong"),
+    [
+        ([*DAYS, "2023-02-30"], ["2023-02-30"]),
+        ([*DAYS, "2023-02-29", "2023-13-01", "2023-04-31"], ["2023-02-29", "2023-13-01", "2023-04-31"]),
+        ([*DAYS, *["soon"] * 5, "2023-02-30"], []),  # too few are dates at all
+        (["2023-02-30", "2023-02-31", "2023-01-01"], []),
+        (["12-34-5678", "98-76-5432", "45-67-8901"], []),
+        (DAYS, []),
+        (["Berlin", "Rome"], []),
+    ],
+)
+def test_days_that_do_not_exist(texts: list[str], wrong: list[str]) -> None:
+    levels, counts = np.unique(texts, return_counts=True)
+    assert sorted(no_such_days(levels.tolist(), counts)) == sorted(wrong)

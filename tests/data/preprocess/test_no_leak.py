@@ -16,6 +16,7 @@ from nnrun.data import Dataset, Samples, fit_preprocessing
 from nnrun.data.dataset import TokenRows
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.spec import schema
+from tests.support.example_tables import line_for
 
 TRAIN = np.arange(12)
 ROWS = 20
@@ -82,7 +83,8 @@ def test_input_steps(kind: str, x: Any, c: Any, t: Any, w: Any) -> None:
     targets = np.arange(ROWS) % 3
     calm = inputs_of(kind, [1.0] * 8, [0] * 8, ["good film"] * 8, [[1, 2, 3]] * 8)
     changed = inputs_of(kind, x, c, t, w)
-    found = [fitted(STEPS[kind], "one_hot", inputs, targets) for inputs in (calm, changed)]
+    steps = line_for(STEPS, kind, "STEPS of tests/data/preprocess/test_no_leak.py")
+    found = [fitted(steps, "one_hot", inputs, targets) for inputs in (calm, changed)]
     assert found[0] == found[1]
 
 

@@ -15,7 +15,6 @@ from nnrun.data import Dataset, TokenRows, load_dataset
 from nnrun.data.vocabulary import read_word_index, token_words
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.dataset_facts import dataset_facts
 
 RealFile = Callable[[str], Path]
 
@@ -235,8 +234,8 @@ NAMED: list[schema.Component] = [
 
 
 def check_facts(dataset: Dataset, spec: schema.Component) -> None:
-    """What `dataset_facts` promised before loading is so."""
-    facts = dataset_facts(spec)
+    """What `facts` promised before loading is so."""
+    facts = spec.facts
     assert (dataset.task, dataset.classes) == (facts.task, facts.classes)
     assert (dataset.test is None) == (facts.test_rows == 0)
     for samples in filter(None, (dataset.train, dataset.test)):
@@ -259,7 +258,7 @@ def check_facts(dataset: Dataset, spec: schema.Component) -> None:
 )
 def test_sets_that_need_no_file_are_what_is_known_of_them(spec: schema.Component) -> None:
     dataset = load_dataset(spec)
-    facts = dataset_facts(spec)
+    facts = spec.facts
     check_facts(dataset, spec)
     assert len(dataset.train) == facts.train_rows
     (source,) = dataset.sources

@@ -19,11 +19,11 @@ from nnrun.cli import main
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.experiment.running.resume import resume_run
 from nnrun.records import RunDirectory
+from tests.support.commands import nnrun_command
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
     growing_tokens,
-    nnrun_command,
     only_run,
     record_of,
     without_seconds,

@@ -17,13 +17,13 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.baseline import constant_scores, mean_of
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.network import build_network
 from nnrun.spec.ports import OUTPUT
 from nnrun.spec.schema import decision_activation
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
+from tests.support.networks import stack
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, spec_text, yes_or_no
 
 
@@ -39,7 +39,7 @@ def scores(
     """The constant predictor's scores for targets, (n,) or (n, K), of a network with so many outputs."""
     layers = [{"dense": {"units": outputs, "activation": activation}}]
     spec = spec_text(layers=layers, **changes).spec
-    network = build_network(spec.layers, 3)
+    network = stack(spec.layers, 3)
     unused: Any = None  # it never looks at the inputs
     decides_as = decision_activation(spec.loss, activation)
     metrics = build_metrics(spec.metrics, decides_as)

@@ -1,0 +1,129 @@
+"""A process that has imported what `nnrun` needs, and runs each command in a child that it forks.
+
+`tests.support.commands` starts it as `python fork_server.py FD`, where FD is a Unix socket. Each message
+there is an order: one byte, and four descriptors, of the command's stdin, stdout and stderr, and of a socket
+of its own. From this socket the child reads a line of JSON, [arguments, folder, environment], and answers
+with a line, its process id. When it has ended, the server adds a line with its exit code, as `subprocess` has
+it. The server ends with the socket that it was given.
+
+No thread is started and no parallel region of OpenMP entered before a fork, which neither would survive.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import sys
+
+
+def import_everything() -> None:
+    """All of nnrun, and what commands import from other packages when they first need it."""
+    import nnrun
+
+    for module in pkgutil.walk_packages(nnrun.__path__, "nnrun."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in (
+        *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.font_manager"),
+        *(
+            "pandas",
+            "safetensors.numpy",
+            "safetensors.torch",
+            "scipy.special",
+            "scipy.stats",
+            "sklearn.metrics",
+        ),
+        *("rich.console", "rich.live", "rich.progress", "torch"),
+    ):
+        importlib.import_module(name)
+
+
+def serve(control: socket.socket) -> socket.socket:
+    """Fork a child for each order, and tell how it ended. Returns in children alone, with their socket."""
+    children: dict[int, socket.socket] = {}
+    woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            reap(children)
+        if control not in ready:
+            continue
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
+        if not message:
+            os._exit(0)
+        own = socket.socket(fileno=descriptors[3])
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for other in (control, *children.values()):
+                other.close()
+            os.close(woken)
+            os.close(wakes)
+            for number, descriptor in enumerate(descriptors[:3]):
+                os.dup2(descriptor, number)
+        for descriptor in descriptors[:3]:
+            os.close(descriptor)
+        if pid == 0:
+            return own
+        children[pid] = own
+
+
+def reap(children: dict[int, socket.socket]) -> None:
+    """Tell of the children that have ended."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with children.pop(pid) as own:
+            own.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def become(own: socket.socket) -> None:
+    """Take over an order's arguments, folder, environment and streams, as a process that has just started."""
+    with own, own.makefile("r", encoding="utf-8") as orders:
+        arguments, folder, environment = json.loads(orders.readline())
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        own.sendall(f"{os.getpid()}\n".encode())
+    sys.argv = ["nnrun", *arguments]  # `runpy` puts the module's path in front
+    sys.path[0] = folder
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        before = getattr(sys, f"__{name}__")
+        binary = io.BufferedReader(io.FileIO(0, closefd=False)) if number == 0 else None
+        stream = io.TextIOWrapper(
+            binary or io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
+            encoding=before.encoding,
+            errors=before.errors,
+            line_buffering=number == 2 or os.isatty(number),
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def main() -> None:
+    """Serve; in a child, run `python -m nnrun`."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    import_everything()
+    gc.collect()
+    gc.freeze()  # a child that looks for garbage need not copy what it only looks at
+    become(serve(control))
+    runpy.run_module("nnrun", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
