@@ -84,11 +84,6 @@ def marks_training(name: str) -> bool:
     return folded(name) in _TRAIN_NAMES
 
 
-def marks_test(name: str) -> bool:
-    """Whether a name asks if a row is a test row."""
-    return "test" in folded(name)
-
-
 def names_classes(name: str) -> bool:
     """Whether whole numbers under this name are classes rather than amounts."""
     return bool(_CLASS_WORDS & set(words_of(name)))
