@@ -291,7 +291,7 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
         each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
         )
     matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))
