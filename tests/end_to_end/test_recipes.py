@@ -37,7 +37,7 @@ class Jitter(NetworkLayer):
 
     kind = "jitter"
     bare = "amount"
-    amount: NonNegative
+    amount: Annotated[float, Field(ge=0)]
 
 
 '''
@@ -66,7 +66,7 @@ class DoubledLayer(Layer[schema.Doubled]):
 @dataclass(frozen=True)
 class JitterLayer(Layer[schema.Jitter]):
     def forward(self, parameters, x, rng, new_buffers):
-        return x if rng is None else x + self.spec.amount * (2 * rng.dense(self.position, x) - 1)
+        return x if rng is None else x + self.spec.amount * (2 * rng.dense(self.path, x) - 1)
 """
 STEPS_DECLARED = '''class Root(PreprocessingStep):
     """The square root of a number, its sign kept, in units of the largest."""
@@ -228,8 +228,8 @@ def where(run: options.Run, runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR
 SCHEMA = "spec/schema/"
 RECIPES: dict[str, list[tuple[str, str, str]]] = {
     "layer": [
-        (SCHEMA + "layers.py", "Layer = Annotated[\n", LAYER_DECLARED),
-        (SCHEMA + "layers.py", "        Dense,\n", "        Doubled,\n        Jitter,\n"),
+        (SCHEMA + "basic_layers.py", "BasicLayer = Union[", LAYER_DECLARED),
+        (SCHEMA + "basic_layers.py", "Flatten, Reshape]", "Doubled, Jitter, "),
         ("model/layers/doubled.py", "", LAYER),
         (
             "model/layers/__init__.py",

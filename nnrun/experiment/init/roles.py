@@ -132,12 +132,11 @@ def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark |
         return _by_truth(name, inferred)
     if not names.marks_split(name):
         return None
-    values = whole_numbers(inferred)
     if "fold" in names.folded(name) and distinct >= 2 and not inferred.missing:
         return SplitMark(name, folds=distinct)
-    if values is not None and names.folded(name) in ("split", "partition") and not inferred.missing:
-        return SplitMark(name, folds=distinct, sure=False) if distinct > 3 else SplitMark(name, sure=False)
-    return SplitMark(name, sure=False)
+    called_split = names.folded(name) in ("split", "partition") and not inferred.missing
+    numbers_folds = called_split and distinct > 3 and whole_numbers(inferred) is not None
+    return SplitMark(name, folds=distinct if numbers_folds else None, sure=False)
 
 
 def _numbers_parts(inferred: ColumnInference) -> bool:
