@@ -32,8 +32,8 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     rarest = min(counts, key=counts.__getitem__)
     if len(counts) < 2 or counts[rarest] < 2:
         raise DataError(
-            f"{printable(str(parts.train))}: there must be at least two classes with at least two texts each, "
-            f"but {quoted(rarest)} has {counted(counts[rarest], 'text')}"
+            f"{printable(str(parts.train))}: there must be at least two classes with at least two texts "
+            f"each, but {quoted(rarest)} has {counted(counts[rarest], 'text')}"
             f"{' and is the only one' if len(counts) < 2 else ''}."
         )
     sizes = Sizes(sum(counts.values()), counts, texts=True, own_test=parts.test is not None)
