@@ -191,7 +191,10 @@ def _named(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
 
 
 class CsvLines:
-    """Predictions as lines of CSV; the first block has the names of the columns before it."""
+    """Predictions as lines of CSV, as Python's csv module writes them; the first block has the names above.
+
+    What belongs to a class (its name, escaped and quoted) is made once; then only numbers are left to write.
+    """
 
     def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool, targets: bool = False) -> None:
         self._decoder, self._probabilities, self._targets = output_decoder, probabilities, targets

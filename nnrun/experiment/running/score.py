@@ -12,8 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT
