@@ -1,9 +1,9 @@
-"""The stack of layers, its shapes, its parameters and its replicas."""
+"""The graph of layers, its shapes, its parameters and its replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,14 +13,16 @@ from torch import Tensor
 
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
-from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, Parameters, Weight
-from nnrun.model.layers.base import NORMS, strength_name
+from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
+from nnrun.model.layers.base import NORMS, Shape, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, Port
+from nnrun.spec.graph import Graph, GraphNode, Source
+from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
-from nnrun.spec.schema.layer_shapes import Shape, ShapeError, shape_text
+from nnrun.spec.reading.nodes import spell_path
+from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.shapes import trace
 
 
@@ -28,29 +30,86 @@ from nnrun.spec.shapes import trace
 class LayerShape:
     """One row of a network's summary: what the layer is, the shape it gives, the numbers it has.
 
-    `parameters` counts trained values, `state` those of buffers, such as moving means.
+    Attributes:
+        position: its place: an index, or in a graph a path such as `words.2`.
+        description: what it is, in a few words.
+        outputs: the shape of a row that it gives.
+        parameters: trained values; of a shared layer where it stands first.
+        state: values of buffers, such as moving means.
+        takes: the inputs and layers that it takes; empty in a list of layers.
     """
 
-    position: int
+    position: int | str
     description: str
     outputs: tuple[int, ...]
     parameters: int
     state: int = 0
+    takes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """A row of an input.
+
+    Attributes:
+        shape: of a row.
+        tokens: where these are word indices, the number that they are below; None for other numbers.
+    """
+
+    shape: Shape
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkNode:
+    """A layer or a merge, and what it takes: an input by its name, an earlier node by its place."""
+
+    layer: Layer[Any] | MergeLayer
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of layers that ends in a dense layer. Holds no weights."""
+    """A graph of layers whose outputs are given by dense layers. Holds no weights.
 
-    inputs: int
-    layers: tuple[Layer[Any], ...]
+    Attributes:
+        inputs: the shape of a row of each input.
+        nodes: layers and merges, each behind all that it takes.
+        outputs: for each output the node that gives it.
+    """
+
+    inputs: Mapping[Port, Shape]
+    nodes: tuple[NetworkNode, ...]
+    outputs: Mapping[Port, int]
 
     @cached_property
-    def last(self) -> DenseLayer:
-        """The output layer."""
-        last = self.layers[-1]
-        assert isinstance(last, DenseLayer), "lint lets only a dense layer end the stack"
-        return last
+    def layers(self) -> tuple[Layer[Any], ...]:
+        """The layers, without merges; a shared one as often as it is used."""
+        return tuple(node.layer for node in self.nodes if isinstance(node.layer, Layer))
+
+    @cached_property
+    def _distinct(self) -> tuple[Layer[Any], ...]:
+        """The layers, a shared one once."""
+        return tuple({layer.weights_path: layer for layer in reversed(self.layers)}.values())[::-1]
+
+    @cached_property
+    def output_layers(self) -> Mapping[Port, DenseLayer]:
+        """The layer that gives each output."""
+        found = {}
+        for port, index in self.outputs.items():
+            layer = self.nodes[index].layer
+            assert isinstance(layer, DenseLayer), "lint lets only a dense layer give an output"
+            found[port] = layer
+        return found
+
+    @cached_property
+    def _last_takers(self) -> Mapping[Source, int]:
+        """For each input and node the last node that takes what it gives."""
+        return {source: index for index, node in enumerate(self.nodes) for source in node.sources}
+
+    @cached_property
+    def _output_of(self) -> Mapping[int, Port]:
+        return {index: port for port, index in self.outputs.items()}
 
     @cached_property
     def widest_activation(self) -> int:
@@ -62,46 +121,47 @@ class Network:
         """The numbers that all layers make of one row."""
         return sum(layer.activations_per_row for layer in self.layers)
 
-    @property
-    def outputs(self) -> int:
-        """K, the number of outputs."""
-        return self.last.units
-
     @cached_property
     def weights(self) -> dict[str, Weight]:
         """Name → what one replica has under it: parameters and state, layer by layer."""
         return {name: weight for layer in self.layers for name, weight in layer.weights.items()}
 
     @cached_property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of one replica's parameters, which are trained."""
-        return {name: weight.shape for name, weight in self.weights.items() if weight.trainable}
-
-    @cached_property
     def buffer_names(self) -> frozenset[str]:
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
-    def multiplications(self, elements_per_row: int) -> int:
+    def multiplications(self, elements_per_row: Mapping[Port, int]) -> int:
         """Multiplications of one row, forward, that threads can share, to choose their number by.
 
-        The first kernel meets `elements_per_row` non-zeros.
+        Args:
+            elements_per_row: of each input the non-zeros, which is what a first kernel meets.
         """
         whole = sum(layer.multiplications for layer in self.layers)
-        first = next(layer for layer in self.layers if layer.weights)
-        if isinstance(first, DenseLayer) and len(first.input_shape) == 1:
-            whole += (elements_per_row - first.input_shape[0]) * first.units
+        for port, layer in self._meet_inputs():
+            if len(layer.input_shape) == 1:
+                whole += (elements_per_row[port] - layer.input_shape[0]) * layer.units
         return whole
+
+    def _meet_inputs(self) -> Iterator[tuple[Port, DenseLayer]]:
+        """The dense layers that take an input as it is, or behind dropout, and the input."""
+        as_it_is: dict[Source, Port] = {port: port for port in self.inputs}
+        for index, node in enumerate(self.nodes):
+            port = as_it_is.get(node.sources[0]) if len(node.sources) == 1 else None
+            if port is not None and isinstance(node.layer, DropoutLayer):
+                as_it_is[index] = port
+            elif port is not None and isinstance(node.layer, DenseLayer):
+                yield port, node.layer
 
     @cached_property
     def parameter_count(self) -> int:
         """Numbers to learn in one replica."""
-        return sum(layer.parameters for layer in self.layers)
+        return sum(weight.num_elements for weight in self.weights.values() if weight.trainable)
 
     @cached_property
     def state_count(self) -> int:
         """Numbers that one replica keeps beside them."""
-        return sum(layer.state for layer in self.layers)
+        return sum(weight.num_elements for weight in self.weights.values() if not weight.trainable)
 
     @cached_property
     def strengths(self) -> dict[str, float]:
@@ -113,10 +173,13 @@ class Network:
         }
 
     @cached_property
-    def sparse_kernel(self) -> str | None:
-        """The kernel that sparse rows meet as they are; None where a layer before it makes them dense."""
-        first = next(layer for layer in self.layers if not isinstance(layer, DropoutLayer))
-        return first.name("weight") if isinstance(first, DenseLayer) else None
+    def sparse_kernels(self) -> Mapping[str, Port]:
+        """The kernels that meet sparse rows of an input as they are, and nothing else."""
+        met: dict[str, list[Port]] = {}
+        for port, layer in self._meet_inputs():
+            met.setdefault(layer.name("weight"), []).append(port)
+        used = [layer.name("weight") for layer in self.layers if isinstance(layer, DenseLayer)]
+        return {name: ports[0] for name, ports in met.items() if used.count(name) == 1}
 
     def forward(
         self,
@@ -125,7 +188,7 @@ class Network:
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
     ) -> dict[Port, Tensor]:
-        """Logits by output, (R, B, K): the output layer's values before its activation.
+        """Logits by output, (R, B, K): the output layers' values before their activation.
 
         Args:
             parameters: stacked, (R, ...), with buffers.
@@ -133,12 +196,25 @@ class Network:
             rng: random numbers of a training step; None otherwise.
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
         """
-        h = inputs[INPUT]
-        for layer in self.layers[:-1]:
-            if isinstance(h, SparseBatch) and not layer.takes_sparse:
-                h = h.to_dense()
-            h = layer.forward(parameters, h, rng, new_buffers)
-        return {OUTPUT: self.last.linear(parameters, h)}
+        given: dict[Any, Batch] = dict(inputs)  # by `Source`
+        logits: dict[Port, Tensor] = {}
+        for index, node in enumerate(self.nodes):
+            layer, port = node.layer, self._output_of.get(index)
+            if isinstance(layer, MergeLayer):
+                given[index] = layer.forward([_dense(given[source]) for source in node.sources])
+            elif port is None:
+                x = given[node.sources[0]]
+                x = x if layer.takes_sparse else _dense(x)
+                given[index] = layer.forward(parameters, x, rng, new_buffers)
+            else:
+                output = self.output_layers[port]
+                logits[port] = output.linear(parameters, given[node.sources[0]])
+                if index in self._last_takers:
+                    given[index] = output.activate(logits[port])
+            for source in node.sources:
+                if self._last_takers[source] == index:
+                    given.pop(source, None)
+        return logits
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng:
         """The random numbers of one epoch for these replicas."""
@@ -146,31 +222,51 @@ class Network:
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """The activation of an output: logits → predictions."""
-        assert port == OUTPUT, "a chain of layers has one output"
-        return self.last.activate(z_RBK)
+        return self.output_layers[port].activate(z_RBK)
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """(R,): the sum of the layers' regularization terms, or None where there are none."""
         strengths = self.strengths
         if not any(strengths.values()) and strengths.keys().isdisjoint(parameters):
             return None  # at once: a small step takes little longer than asking every weight
-        terms = [layer.penalty(parameters) for layer in self.layers]
+        terms = [layer.penalty(parameters) for layer in self._distinct]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
 
     def summary(self) -> list[LayerShape]:
         """What `nnrun show` prints of each layer."""
-        return [
-            LayerShape(layer.position, layer.description, layer.output_shape, layer.parameters, layer.state)
-            for layer in self.layers
-        ]
+        paths = [node.layer.path for node in self.nodes]
+        in_a_row = all(path.isdigit() for path in paths)
+        counted: set[str] = set()
+        rows = []
+        for node in self.nodes:
+            layer, own = node.layer, {}
+            if isinstance(layer, Layer):
+                own = {name: weight for name, weight in layer.weights.items() if name not in counted}
+                counted |= own.keys()
+            numbers = {
+                trainable: sum(w.num_elements for w in own.values() if w.trainable is trainable)
+                for trainable in (True, False)
+            }
+            takes = tuple(paths[s] if isinstance(s, int) else s for s in node.sources)
+            rows.append(
+                LayerShape(
+                    int(layer.path) if in_a_row else layer.path,
+                    layer.description,
+                    layer.output_shape,
+                    numbers[True],
+                    numbers[False],
+                    () if in_a_row else takes,
+                )
+            )
+        return rows
 
     def initial_parameters(
         self, sources: Sequence[RandomSource], given: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Tensor]:
         """Stacked first weights and state of replicas, on the CPU.
 
-        Each replica's weights depend on (its source, the layer's position) alone.
+        Each replica's weights depend on (its source, where the layer is declared) alone.
 
         Args:
             sources: of the replicas' random streams.
@@ -180,10 +276,10 @@ class Network:
             return self.stack([given] * len(sources))
         stacks: dict[str, list[np.ndarray]] = {}
         for source in sources:
-            for layer in self.layers:
+            for layer in self._distinct:
                 if not layer.weights:
                     continue
-                purpose = f"initial weights of layer {layer.position}"
+                purpose = f"initial weights of layer {layer.weights_path}"
                 rng = np.random.default_rng(source.derive(purpose=purpose))
                 for name, value in layer.initial(rng).items():
                     stacks.setdefault(name, []).append(value)
@@ -220,62 +316,81 @@ class Network:
         }
 
 
-def build_network(layers: Sequence[schema.Component], inputs: int, tokens: int | None = None) -> Network:
-    """The network that a spec's `layers` declare.
+def _dense(x: Batch) -> Tensor:
+    return x.to_dense() if isinstance(x, SparseBatch) else x
+
+
+def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
+    """The network that a spec's layers declare.
 
     Args:
-        layers: the spec's.
-        inputs: F, the numbers of a row.
-        tokens: where these are word indices, the number that they are below.
+        graph: the spec's.
+        inputs: a row of each input.
 
     Raises:
         DataError: a layer cannot take what it is given, which only the data could tell.
         UsageError: a layer is custom code that may not be run, or that is not there.
         NnrunError: the code of a custom layer failed, or gave what no layer may give.
     """
-    known = [_with_input_dim(layer, tokens) for layer in layers]
-    patterns: dict[int, Pattern] = {}
+    known = Graph(
+        graph.inputs, tuple(_with_input_dim(node, inputs) for node in graph.nodes), graph.outputs, graph.uses
+    )
+    patterns: dict[str, Pattern] = {}
 
-    def of_custom(position: int, taken: Shape) -> Shape:
-        layer = known[position]
-        assert isinstance(layer, schema.Custom), "no other layer is asked"
-        patterns[position] = pattern_of(layer, tuple(size for size in taken if size is not None))
-        return patterns[position].output_shape
+    def of_custom(node: GraphNode, taken: Sequence[int | None]) -> Shape:
+        assert isinstance(node.layer, schema.Custom), "no other layer is asked"
+        patterns[node.path] = pattern_of(node.layer, tuple(size for size in taken if size is not None))
+        return patterns[node.path].output_shape
 
-    try:
-        shapes: list[tuple[int, ...]] = [(inputs,), *trace(known, (inputs,), of_custom)]  # type: ignore[list-item]  # all known
-    except ShapeError as error:
-        raise DataError(f"layers[{error.position}] does not fit the data: {error}.") from None
-    if len(shapes[-1]) > 1:
-        raise DataError(
-            f"The last layer gives {shape_text(shapes[-1])} per row, and predictions are one row of numbers: "
-            f"it takes {shape_text(shapes[-2])}. Add flatten or global_average_pooling before it."
-        )
-    built: list[Layer[Any]] = []
-    for position, layer in enumerate(known):
-        shape = (shapes[position], shapes[position + 1])
-        if isinstance(layer, schema.Custom):
-            built.append(CustomLayer(layer, position, *shape, patterns[position]))
+    input_shapes = {port: row.shape for port, row in inputs.items()}
+    shapes, problems = trace(known, input_shapes, of_custom)
+    if problems:
+        where = spell_path(problems[0].layer or problems[0].location)
+        raise DataError(f"{where} does not fit the data: {problems[0].message}.")
+    built: list[NetworkNode] = []
+    given: dict[Any, Any] = dict(input_shapes)  # by `Source`
+    for index, (node, shape) in enumerate(zip(known.nodes, shapes, strict=True)):
+        given[index] = shape
+        layer = node.layer
+        sources = tuple(source for source in node.sources if source is not None)
+        made: Layer[Any] | MergeLayer
+        if isinstance(layer, schema.Merging):
+            made = MergeLayer(layer, node.path, given[index])
         else:
-            built.append(LAYERS[type(layer)](layer, position, *shape))
-    return Network(inputs, tuple(built))
+            place = (node.path, node.weights_path, given[sources[0]], given[index])
+            if isinstance(layer, schema.Custom):
+                made = CustomLayer(layer, *place, patterns[node.path])
+            else:
+                made = LAYERS[type(layer)](layer, *place)
+        built.append(NetworkNode(made, sources))
+    network = Network(input_shapes, tuple(built), known.outputs)
+    for output in network.output_layers.values():
+        if len(output.output_shape) > 1:
+            raise DataError(
+                f"The last layer gives {shape_text(output.output_shape)} per row, and predictions are one "
+                f"row of numbers: it takes {shape_text(output.input_shape)}. Add flatten or "
+                "global_average_pooling before it."
+            )
+    return network
 
 
-def _with_input_dim(layer: schema.Component, tokens: int | None) -> schema.Component:
+def _with_input_dim(node: GraphNode, inputs: Mapping[Port, RowShape]) -> GraphNode:
     """An embedding for all word indices that there are."""
-    if not isinstance(layer, schema.Embedding):
-        return layer
+    layer, source = node.layer, node.sources[0]
+    if not isinstance(layer, schema.Embedding) or not isinstance(source, Port):
+        return node
+    tokens = inputs[source].tokens
     if tokens is None:
         raise DataError(
             "embedding looks up word indices, and the inputs are a table of numbers; it follows "
             "preprocessing.inputs: pad."
         )
     if layer.input_dim is None:
-        return layer.model_copy(update={"input_dim": tokens})
+        return replace(node, layer=layer.model_copy(update={"input_dim": tokens}))
     if layer.input_dim < tokens:
         raise DataError(
             f"embedding: the training rows hold tokens up to {tokens - 1:,}, but input_dim is "
             f"{layer.input_dim:,}; every token must be below it. Set input_dim to {tokens:,} at least, or "
             "leave it out."
         )
-    return layer
+    return node

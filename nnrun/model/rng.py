@@ -25,48 +25,48 @@ _TOP_BITS = 24  # a float32 in [0, 1) has 24 bits
 
 @dataclass(frozen=True)
 class BatchRng:
-    """Random numbers of one batch of all replicas. Any layer may ask for some, by its position.
+    """Random numbers of one batch of all replicas. Any layer may ask for some, by its path.
 
     Attributes:
         sources: of the replicas' random streams, R of them.
         epoch: from 1.
         device: where the numbers are made; None for the CPU.
         first_row: where in the epoch's order the batch starts.
-        keys: the keys of the layers that have asked so far, by position; batches of an epoch share them.
+        keys: the keys of the layers that have asked so far, by path; batches of an epoch share them.
     """
 
     sources: Sequence[RandomSource] = ()
     epoch: int = 1
     device: torch.device | None = None
     first_row: int = 0
-    keys: dict[int, Tensor] = field(default_factory=dict)
+    keys: dict[str, Tensor] = field(default_factory=dict)
 
     def starting_at(self, first_row: int) -> BatchRng:
         """Those of a batch of the same epoch that starts at another row of its order."""
         return BatchRng(self.sources, self.epoch, self.device, first_row, self.keys)
 
-    def key(self, position: int) -> Tensor:
-        """(R,) int64 keys of the layer at `position`: one for each replica, other ones in each epoch."""
-        if position not in self.keys:
+    def key(self, path: str) -> Tensor:
+        """(R,) int64 keys of the layer at `path`: one for each replica, other ones in each epoch."""
+        if path not in self.keys:
             # The purpose is older than other layers that draw; another one would change histories.
-            purpose = f"dropout of layer {position}"
+            purpose = f"dropout of layer {path}"
             derived = [source.derive(epoch=self.epoch, purpose=purpose) for source in self.sources]
-            self.keys[position] = torch.tensor(derived, device=self.device)
-        return self.keys[position]
+            self.keys[path] = torch.tensor(derived, device=self.device)
+        return self.keys[path]
 
-    def dense(self, position: int, x: Tensor) -> Tensor:
+    def dense(self, path: str, x: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of the shape of `x`, (R, B, ...)."""
         rows, units = x.shape[1], math.prod(x.shape[2:])
         places_BU = torch.arange(rows * units, device=x.device).view(rows, units)
         counter_BU = places_BU + self.first_row * units
-        return uniform(self.key(position)[:, None, None], counter_BU).view(x.shape)
+        return uniform(self.key(path)[:, None, None], counter_BU).view(x.shape)
 
-    def seed(self, position: int, replica: int) -> int:
+    def seed(self, path: str, replica: int) -> int:
         """A seed of PyTorch's generator, for what a custom layer draws in this batch of one replica."""
-        of_epoch = self.sources[replica].derive(epoch=self.epoch, purpose=f"custom layer {position}")
+        of_epoch = self.sources[replica].derive(epoch=self.epoch, purpose=f"custom layer {path}")
         return derive_seed(of_epoch, purpose=f"rows from {self.first_row}")
 
-    def sparse(self, position: int, batch: SparseBatch) -> Tensor:
+    def sparse(self, path: str, batch: SparseBatch) -> Tensor:
         """(nnz,): the numbers that `dense` would give at the non-zeros of the batch."""
         lengths = batch.row_starts.diff()
         row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
@@ -74,7 +74,7 @@ class BatchRng:
         counter = (
             (self.first_row + row % batch.rows) * batch.features + batch.columns - replica * batch.features
         )
-        return uniform(self.key(position)[replica], counter)
+        return uniform(self.key(path)[replica], counter)
 
 
 def uniform(key: Tensor, counter: Tensor) -> Tensor:
@@ -84,6 +84,11 @@ def uniform(key: Tensor, counter: Tensor) -> Tensor:
     z = (z ^ _shift_right(z, 27)) * _MIX_2
     z = z ^ _shift_right(z, 31)
     return _shift_right(z, 64 - _TOP_BITS).to(torch.float32) * 2.0**-_TOP_BITS
+
+
+def dropout_factors(uniform: Tensor, rate: float) -> Tensor:
+    """What dropout multiplies by: 0 with probability `rate`, else 1 / (1 - rate)."""
+    return (uniform >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

@@ -45,6 +45,7 @@ from typing import Any
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
+from nnrun.spec.graph import all_layers
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.wording import listing
@@ -84,7 +85,7 @@ def custom_parts(spec: schema.ExperimentSpec) -> list[tuple[Location, schema.Cus
     """Every custom component of a spec with its place: `("loss",)`, `("metrics", 0)`."""
     places: list[tuple[Location, schema.Component]] = [
         *((("preprocessing", "inputs", i), step) for i, step in enumerate(spec.preprocessing.inputs)),
-        *((("layers", i), layer) for i, layer in enumerate(spec.layers)),
+        *all_layers(spec),
         (("loss",), spec.loss),
         *((("metrics", i), metric) for i, metric in enumerate(spec.metrics)),
     ]

@@ -1,51 +1,104 @@
 """Shapes of rows from the data to the last layer: each step's and each layer's own rule, in order.
 
-The rules are `width_after` of a preprocessing step and `output_shape` of a layer, in `nnrun.spec.schema`.
+The rules are `width_after` of a preprocessing step and `output_shape` of a layer or a merge, in
+`nnrun.spec.schema`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nnrun.spec import schema
+from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse
+from nnrun.spec.ports import INPUT, Port
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError
+from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text
 
 
-def row_shape(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Shape:
-    """What the preprocessing gives to the first layer, as far as it is known before the data are loaded."""
+def row_shapes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> dict[Port, Shape]:
+    """What the preprocessing gives to the layers, as far as it is known before the data are loaded."""
     width = facts.features
     for step in spec.preprocessing.inputs:
         width = None if isinstance(step, schema.Custom) else step.width_after(width, facts.num_words)
-    return (width,)
+    return {INPUT: (width,)}
 
 
 def trace(
-    layers: Sequence[schema.Component],
-    inputs: Shape,
-    of_custom: Callable[[int, Shape], Shape] | None = None,
-) -> list[Shape]:
-    """What each layer gives, up to a custom one where nobody may ask its code.
+    graph: Graph,
+    inputs: Mapping[Port, Shape],
+    of_custom: Callable[[GraphNode, Shape], Shape] | None = None,
+) -> tuple[list[Shape | None], list[GraphProblem]]:
+    """What each node gives, and what cannot take what it is given.
 
     Args:
-        layers: the spec's.
-        inputs: what the first of them takes.
-        of_custom: the position of a custom layer and what it takes → what it gives.
+        graph: the layers.
+        inputs: the shape of a row of each input.
+        of_custom: a node of a custom layer and what it takes → what it gives; by default its code is not run.
 
-    Raises:
-        ShapeError: a layer cannot take what the one before it gives.
+    Returns:
+        the shape of each node, None where it is not known: behind a custom layer, or behind a problem.
     """
-    shapes: list[Shape] = []
-    for position, layer in enumerate(layers):
-        taken = LayerInput(shapes[-1] if shapes else inputs, layers[position - 1] if position else None)
+    shapes: list[Shape | None] = []
+    problems: list[GraphProblem] = []
+    begins = _by_first_node(graph.uses)
+    used: dict[str, Shape] = {}
+    skipped: set[int] = set()
+    for index in range(len(graph.nodes)):
+        for use in begins.get(index, ()):
+            taken = None if use.source is None else _shape_of(use.source, inputs, shapes)
+            if taken is not None and used.setdefault(use.name, taken) != taken:
+                skipped.update(use.nodes)
+                problems.append(
+                    GraphProblem(
+                        (*use.location, "use"),
+                        f"{use.name} takes {shape_text(taken)} here and {shape_text(used[use.name])} where "
+                        "it is used first; the weights of a shared chain fit one shape: make both alike, or "
+                        "write a chain of its own",
+                    )
+                )
+        shape = None if index in skipped else _given(graph, index, inputs, shapes, problems, of_custom)
+        shapes.append(shape)
+    return shapes, list(dict.fromkeys(problems))
+
+
+def _by_first_node(uses: Sequence[SharedUse]) -> dict[int, list[SharedUse]]:
+    found: dict[int, list[SharedUse]] = {}
+    for use in uses:
+        found.setdefault(use.nodes.start, []).append(use)
+    return found
+
+
+def _shape_of(
+    source: int | Port, inputs: Mapping[Port, Shape], shapes: Sequence[Shape | None]
+) -> Shape | None:
+    return shapes[source] if isinstance(source, int) else inputs.get(source)
+
+
+def _given(
+    graph: Graph,
+    index: int,
+    inputs: Mapping[Port, Shape],
+    shapes: Sequence[Shape | None],
+    problems: list[GraphProblem],
+    of_custom: Callable[[GraphNode, Shape], Shape] | None,
+) -> Shape | None:
+    """What a node gives; a problem where it cannot take what it is given."""
+    node = graph.nodes[index]
+    taken = []
+    for source, name in zip(node.sources, node.names, strict=True):
+        shape = None if source is None else _shape_of(source, inputs, shapes)
+        if shape is None:
+            return None
+        before = graph.nodes[source].layer if isinstance(source, int) else None
+        taken.append(LayerInput(shape, before, name))
+    layer = node.layer
+    try:
+        if isinstance(layer, schema.Merging):
+            return layer.output_shape(taken) if len(taken) > 1 else taken[0].shape
         if isinstance(layer, schema.NetworkLayer):
-            try:
-                shapes.append(layer.output_shape(taken))
-            except ShapeError as error:
-                error.position = position
-                raise
-        elif of_custom is not None:
-            shapes.append(of_custom(position, taken.shape))
-        else:
-            break
-    return shapes
+            return layer.output_shape(taken[0])
+    except ShapeError as error:
+        key = (error.key,) if error.key else ()
+        problems.append(GraphProblem((*node.location, layer.kind, *key), str(error), node.location))
+        return None
+    return None if of_custom is None else of_custom(node, taken[0].shape)

@@ -40,8 +40,8 @@ class Network(Protocol):
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
 
     @property
-    def sparse_kernel(self) -> str | None:
-        """The kernel that sparse rows are multiplied with directly, or None."""
+    def sparse_kernels(self) -> Mapping[str, Port]:
+        """The kernels that sparse rows of an input are multiplied with directly, and the input."""
 
     def forward(
         self,
@@ -112,7 +112,7 @@ class Head:
 
     Attributes:
         num_outputs: K.
-        activation: the name of the output's activation.
+        activation: the name of the output's activation; of a loss of scores the one that decides alike.
         loss: the loss of each row.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         metrics: computed in the targets' own units.
@@ -224,9 +224,14 @@ class TrainingProblem:
         return next(iter(self.heads.values())).targets.device
 
     @property
+    def elements_of_inputs(self) -> Mapping[Port, int]:
+        """How many numbers a row of each input takes in memory."""
+        return {port: rows.elements_per_row for port, rows in self.inputs.items()}
+
+    @property
     def elements_per_row(self) -> int:
         """How many numbers the inputs of a row take in memory."""
-        return sum(rows.elements_per_row for rows in self.inputs.values())
+        return sum(self.elements_of_inputs.values())
 
     @property
     def bytes_per_network(self) -> int:

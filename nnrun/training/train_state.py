@@ -185,12 +185,12 @@ def initial_state(
 
 
 def _deferred_rows(problem: TrainingProblem, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Zeros for the kernel of sparse rows, where a batch meets few of its rows and the others can wait."""
-    name = problem.network.sparse_kernel
-    if name is None or all(rows.dense for rows in problem.inputs.values()):
+    """Zeros for each kernel of sparse rows, where a batch meets few of its rows and the others can wait."""
+    if problem.optimizer.idle_decay is None:
         return {}
-    kernel = parameters[name]
-    few = problem.batch_size * problem.elements_per_row < kernel.shape[1]
-    if not few or problem.optimizer.idle_decay is None:
-        return {}
-    return {name: torch.zeros(kernel.shape[:2], device=problem.device)}
+    deferred = {}
+    for name, port in problem.network.sparse_kernels.items():
+        rows, kernel = problem.inputs[port], parameters[name]
+        if not rows.dense and problem.batch_size * rows.elements_per_row < kernel.shape[1]:
+            deferred[name] = torch.zeros(kernel.shape[:2], device=problem.device)
+    return deferred

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from nnrun.model.inputs import DenseInputs
-from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
@@ -28,6 +27,7 @@ from nnrun.training.metrics import build_metrics
 from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
+from tests.support.networks import stack
 
 STEPS, REPEATS = 20, 7
 SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]
@@ -39,7 +39,7 @@ def make_problem(features: int, units: int, batch_size: int) -> TrainingProblem:
     spec = schema.ExperimentSpec.model_validate(
         {"dataset": {"npz": "unread.npz"}, "layers": [hidden, hidden, {"dense": 1}], "loss": "mse"}
     )
-    network = build_network(spec.layers, features)
+    network = stack(spec.layers, features)
     rng = np.random.default_rng(0)
     rows = STEPS * batch_size
     x = DenseInputs(torch.from_numpy(rng.normal(size=(1, rows, features)).astype(np.float32)))

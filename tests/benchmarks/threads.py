@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from nnrun.model.inputs import DenseInputs
-from nnrun.model.network import build_network
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
@@ -23,6 +22,7 @@ from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
+from tests.support.networks import stack
 
 ROWS, FEATURES, BATCH = 2048, 256, 256
 
@@ -30,7 +30,7 @@ ROWS, FEATURES, BATCH = 2048, 256, 256
 def seconds_per_step(width: int, threads: int) -> float:
     torch.set_num_threads(threads)
     layers = [schema.Dense(units=width, activation="relu"), schema.Dense(units=width, activation="relu")]
-    network = build_network([*layers, schema.Dense(units=1)], FEATURES)
+    network = stack([*layers, schema.Dense(units=1)], FEATURES)
     inputs = DenseInputs(torch.randn(1, ROWS, FEATURES))
     head = Head(1, "linear", build_loss(schema.Mse()), torch.randn(1, ROWS, 1))
     optimizer = build_optimizer(schema.RmsProp())

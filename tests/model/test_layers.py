@@ -17,13 +17,14 @@ from safetensors.numpy import load_file, save_file
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
-from nnrun.model.network import Network, build_network
+from nnrun.model.network import Network
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 from tests.support.example_tables import line_for
+from tests.support.networks import last_of, stack
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)
@@ -33,6 +34,7 @@ FEATURES, REPLICAS, ROWS, WORDS = 5, 3, 4, 9
 TAKES: dict[str, list[int]] = {
     "lstm": [4, 3],
     "gru": [4, 3],
+    "simple_rnn": [4, 3],
     "conv1d": [4, 3],
     "conv2d": [3, 4, 2],
     "max_pooling": [4, 4, 2],
@@ -44,7 +46,7 @@ SAYS: dict[str, Any] = {
     "conv2d": {"filters": 6, "kernel_size": [2, 3]},
     "reshape": [2, -1],
     "activation": "tanh",
-    **dict.fromkeys(("dense", "embedding", "lstm", "gru"), 6),
+    **dict.fromkeys(("dense", "embedding", "lstm", "gru", "simple_rnn"), 6),
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "custom": {"custom": {"object": "torch.nn:Linear", "parameters": {"in_features": 3, "out_features": 5}}},
@@ -55,6 +57,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout_of_steps": {"dropout": 0.25},
     "gru_reset_before": {"gru": {"units": 5, "reset_after": False, "return_sequences": True}},
     "lstm_of_all_steps": {"lstm": {"units": 5, "return_sequences": True, "use_bias": False}},
+    "lstm_of_both_directions": {
+        "lstm": {"units": 5, "bidirectional": True, "dropout": 0.25, "recurrent_dropout": 0.25}
+    },
+    "gru_backwards": {
+        "gru": {"units": 5, "go_backwards": True, "reset_after": False, "recurrent_dropout": 0.25}
+    },
+    "simple_rnn_of_both_directions": {
+        "simple_rnn": {
+            "units": 5,
+            "bidirectional": True,
+            "return_sequences": True,
+            "dropout": 0.25,
+            "recurrent_dropout": 0.25,
+        }
+    },
     "batch_normalization_of_steps": {"batch_normalization": {"scale": False}},
     "layer_normalization_of_steps": {"layer_normalization": {"center": False}},
 }
@@ -88,10 +105,10 @@ def between(case: str) -> tuple[Network, torch.Tensor]:
     last: list[Any] = ["flatten", {"dense": 2}]
     if kind == "embedding":
         x = torch.from_numpy(np.random.default_rng(1).integers(0, WORDS, (REPLICAS, ROWS, 7)))
-        return build_network([layer_of(v) for v in ({"embedding": 6}, *last)], 7, WORDS), x.float()
+        return stack([layer_of(v) for v in ({"embedding": 6}, *last)], 7, WORDS), x.float()
     takes = TAKES.get(kind, [4, 3] if case in VARIANTS else [6])
     first = [{"dense": int(np.prod(takes))}, {"reshape": takes}]
-    made = build_network([layer_of(v) for v in (*first, value, *last)], 3)
+    made = stack([layer_of(v) for v in (*first, value, *last)], 3)
     return made, inputs(REPLICAS, ROWS, 3)
 
 
@@ -193,11 +210,11 @@ def test_a_layer_computes_each_replica_apart_from_the_others(case: str, training
 
 def dense_layer(position: int, activation: Any, use_bias: bool) -> DenseLayer:
     spec = schema.Dense(units=6, activation=activation, use_bias=use_bias)
-    return DenseLayer(spec, position, (FEATURES,), (6,))
+    return DenseLayer(spec, str(position), str(position), (FEATURES,), (6,))
 
 
 def dropout_layer(rate: float, units: int = FEATURES) -> DropoutLayer:
-    return DropoutLayer(schema.Dropout(rate=rate), 1, (units,), (units,))
+    return DropoutLayer(schema.Dropout(rate=rate), "1", "1", (units,), (units,))
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -226,7 +243,7 @@ def test_dense_takes_sparse_rows_as_it_takes_dense_ones(use_bias: bool) -> None:
 
 
 def test_the_first_kernel_is_glorot_uniform_and_the_first_bias_zero() -> None:
-    layer = build_network([schema.Dense(units=200, activation="relu")], 300).last
+    layer = last_of(stack([schema.Dense(units=200, activation="relu")], 300))
     weights = layer.initial(np.random.default_rng(5))
     kernel, limit = weights["0.weight"], np.sqrt(6 / 500)
     assert {k: (v.shape, v.dtype.name) for k, v in weights.items()} == {
@@ -252,7 +269,7 @@ def test_the_first_kernel_is_glorot_uniform_and_the_first_bias_zero() -> None:
 )
 def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float, l2: float) -> None:
     spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
-    layer = build_network([spec], FEATURES).last
+    layer = last_of(stack([spec], FEATURES))
     parameters = {"0.weight": inputs(REPLICAS, FEATURES, 6), "0.bias": torch.full((REPLICAS, 1, 6), 1e6)}
     kernel = parameters["0.weight"].double()
     expected = l1 * kernel.abs().sum((1, 2)) + l2 * kernel.square().sum((1, 2))
@@ -264,13 +281,13 @@ def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float,
 @pytest.mark.parametrize("regularizer", [None, {"l2": 0.0}, "l1_l2"])
 def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> None:
     spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
-    layer = build_network([spec], FEATURES).last
+    layer = last_of(stack([spec], FEATURES))
     assert layer.penalty({"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
 
 
 # --- dropout -----------------------------------------------------------------------------------------------
 
-KEYS = BatchRng(keys={1: torch.tensor([11, 12])})
+KEYS = BatchRng(keys={"1": torch.tensor([11, 12])})
 
 
 def sparse_and_dense(values: bool = True) -> tuple[SparseBatch, torch.Tensor]:
@@ -328,8 +345,8 @@ def test_dropout_of_sparse_rows_is_that_of_dense_ones(rate: float, values: bool)
 
 
 def test_dropout_is_for_training_alone() -> None:
-    network = build_network([schema.Dropout(rate=0.9), schema.Dense(units=2)], FEATURES)
-    plain = build_network([schema.Dense(units=2)], FEATURES)
+    network = stack([schema.Dropout(rate=0.9), schema.Dense(units=2)], FEATURES)
+    plain = stack([schema.Dense(units=2)], FEATURES)
     parameters = network.initial_parameters(sources_of(0, [0]))
     x = inputs(1, ROWS, FEATURES)
     of_plain = {"0.weight": parameters["1.weight"], "0.bias": parameters["1.bias"]}
@@ -344,7 +361,7 @@ def test_dropout_is_for_training_alone() -> None:
 
 
 def first(layers: list[Any], width: int, tokens: int | None = None) -> dict[str, np.ndarray]:
-    network = build_network([layer_of(value) for value in layers], width, tokens)
+    network = stack([layer_of(value) for value in layers], width, tokens)
     return network.unstack(network.initial_parameters(sources_of(0, [0])), 0)
 
 
@@ -363,7 +380,7 @@ def test_recurrent_kernels_are_orthogonal_and_kernels_glorot_uniform_over_all_ga
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
 def test_a_recurrent_layer_holds_the_gates_of_all_steps(kind: str, gates: int) -> None:
     """Though it gives the last step alone: memory and the rows of a block are reckoned by it."""
-    network = build_network([layer_of(v) for v in ({"reshape": [50, 3]}, {kind: 20}, {"dense": 1})], 150)
+    network = stack([layer_of(v) for v in ({"reshape": [50, 3]}, {kind: 20}, {"dense": 1})], 150)
     assert network.widest_activation == 50 * gates * 20
 
 
@@ -390,7 +407,7 @@ def test_an_embedding_begins_within_a_twentieth() -> None:
 
 
 def test_words_are_looked_up_as_they_are_numbered() -> None:
-    network = build_network([layer_of(v) for v in ({"embedding": 2}, "flatten", {"dense": 1})], 3, 5)
+    network = stack([layer_of(v) for v in ({"embedding": 2}, "flatten", {"dense": 1})], 3, 5)
     tables = torch.arange(20, dtype=torch.float32).view(2, 5, 2)
     words = torch.tensor([[[0.0, 4.0, 1.0]], [[2.0, 2.0, 3.0]]])
     found = network.layers[0].forward({"0.weight": tables}, words, None, None)

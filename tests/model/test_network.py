@@ -11,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.errors import DataError
-from nnrun.model.network import LayerShape, Network, build_network
+from nnrun.model.network import LayerShape, Network
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from tests.support.networks import stack
 
 CPU = torch.device("cpu")
 Weights = dict[str, np.ndarray]
 
 
 def network(*layers: schema.Component, inputs: int = 5) -> Network:
-    return build_network(layers or (dense(6, "relu"), schema.Dropout(rate=0.5), dense(3, "softmax")), inputs)
+    return stack(layers or (dense(6, "relu"), schema.Dropout(rate=0.5), dense(3, "softmax")), inputs)
 
 
 def dense(units: int, activation: str = "linear", **params: object) -> schema.Dense:
@@ -37,7 +38,7 @@ def rows(*shape: int) -> torch.Tensor:
 
 def test_the_shapes_of_a_network() -> None:
     made = network()
-    assert made.parameter_shapes == {
+    assert {name: weight.shape for name, weight in made.weights.items()} == {
         "0.weight": (5, 6),
         "0.bias": (1, 6),
         "2.weight": (6, 3),
@@ -48,7 +49,8 @@ def test_the_shapes_of_a_network() -> None:
         LayerShape(1, "dropout 0.5", (6,), 0),
         LayerShape(2, "dense, softmax", (3,), 21),
     ]
-    assert (made.inputs, made.outputs, made.widest_activation, made.parameter_count) == (5, 3, 6, 57)
+    assert (made.inputs, made.outputs) == ({INPUT: (5,)}, {OUTPUT: 2})
+    assert (made.widest_activation, made.parameter_count) == (6, 57)
 
 
 def test_the_network_of_the_book_s_reviews() -> None:
@@ -60,8 +62,8 @@ def test_the_network_of_the_book_s_reviews() -> None:
 
 def test_a_row_s_multiplications_are_those_of_its_non_zeros_and_of_the_later_kernels() -> None:
     made = network(schema.Dropout(rate=0.5), dense(16), dense(8, use_bias=False), dense(3), inputs=10_000)
-    assert made.multiplications(130) == 130 * 16 + 16 * 8 + 8 * 3
-    assert network(dense(1), inputs=13).multiplications(13) == 13
+    assert made.multiplications({INPUT: 130}) == 130 * 16 + 16 * 8 + 8 * 3
+    assert network(dense(1), inputs=13).multiplications({INPUT: 13}) == 13
 
 
 # --- values ------------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def test_a_replica_s_first_weights_do_not_depend_on_who_trains_beside_it(
     together = network().initial_parameters(sources_of(seed, numbers))
     for place, number in enumerate(numbers):
         alone = network().initial_parameters(sources_of(seed, [number]))
-        assert list(alone) == list(together) == list(network().parameter_shapes)
+        assert list(alone) == list(together) == list(network().weights)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][place]), name
 
@@ -173,8 +175,8 @@ def stacks(draw: st.DrawFn) -> tuple[Network, dict[str, torch.Tensor], int]:
     return (
         made,
         {
-            name: torch.from_numpy(rng.normal(size=(replicas, *shape)).astype(np.float32))
-            for name, shape in made.parameter_shapes.items()
+            name: torch.from_numpy(rng.normal(size=(replicas, *weight.shape)).astype(np.float32))
+            for name, weight in made.weights.items()
         },
         replicas,
     )

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.model.inputs import SparseBatch, SparseInputs
-from nnrun.model.network import Network, build_network
+from nnrun.model.network import Network
 from nnrun.model.rng import BatchRng, uniform
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
+from tests.support.networks import stack
 
 CPU = torch.device("cpu")
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -30,7 +31,7 @@ def network(inputs: int = 6) -> Network:
         schema.Dropout(rate=0.5),
         schema.Dense(units=2),
     ]
-    return build_network(layers, inputs)
+    return stack(layers, inputs)
 
 
 def splitmix64(key: int, counter: int) -> float:
@@ -60,7 +61,7 @@ def test_it_is_the_published_generator() -> None:
 
 def test_the_numbers_are_uniform_and_their_neighbours_know_nothing_of_each_other() -> None:
     rng = network().rng(sources_of(0, [0, 1]), epoch=1, device=CPU)
-    numbers = rng.dense(0, torch.empty(2, 20_000, 5)).double().numpy()
+    numbers = rng.dense("0", torch.empty(2, 20_000, 5)).double().numpy()
     # Of 200,000 numbers in 20 equal bins: chi² with 19 degrees of freedom is above 43.8 once in a thousand.
     counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 43.8
@@ -84,16 +85,18 @@ def test_every_batch_layout_gives_the_same_numbers(
     replica_keys: list[int], first: int, rows: int, units: int, data: st.DataObject
 ) -> None:
     """The rng of an epoch's row does not depend on the batch in which the row comes."""
-    rng = BatchRng(keys={3: torch.tensor(replica_keys)})
-    together = rng.starting_at(first).dense(3, torch.empty(len(replica_keys), rows, units))
+    rng = BatchRng(keys={"3": torch.tensor(replica_keys)})
+    together = rng.starting_at(first).dense("3", torch.empty(len(replica_keys), rows, units))
     cut = data.draw(st.integers(0, rows))
     parts = [
-        rng.starting_at(first + start).dense(3, torch.empty(len(replica_keys), end - start, units))
+        rng.starting_at(first + start).dense("3", torch.empty(len(replica_keys), end - start, units))
         for start, end in [(0, cut), (cut, rows)]
     ]
     assert torch.equal(together, torch.cat(parts, 1))
     for place, key in enumerate(replica_keys):
-        alone = BatchRng(first_row=first, keys={3: torch.tensor([key])}).dense(3, torch.empty(1, rows, units))
+        alone = BatchRng(first_row=first, keys={"3": torch.tensor([key])}).dense(
+            "3", torch.empty(1, rows, units)
+        )
         assert torch.equal(alone[0], together[place])
 
 
@@ -116,9 +119,9 @@ def test_sparse_noise_is_dense_noise_at_the_non_zeros(
     rng = np.random.default_rng(seed)
     x_NF = rng.integers(0, 2, (7, features)).astype(np.float32)
     rows_GB = rng.integers(0, 7, (len(replica_keys), rows))
-    rng = BatchRng(first_row=first, keys={0: torch.tensor(replica_keys)})
-    dense = rng.dense(0, torch.empty(len(replica_keys), rows, features)).numpy()
-    found = rng.sparse(0, sparse_batch(x_NF, rows_GB)).numpy()
+    rng = BatchRng(first_row=first, keys={"0": torch.tensor(replica_keys)})
+    dense = rng.dense("0", torch.empty(len(replica_keys), rows, features)).numpy()
+    found = rng.sparse("0", sparse_batch(x_NF, rows_GB)).numpy()
     # The non-zeros of a sparse batch come replica by replica, row by row, column by column.
     np.testing.assert_array_equal(found, dense[x_NF[rows_GB] != 0])
 
@@ -135,31 +138,31 @@ def test_a_replica_s_noise_does_not_depend_on_who_trains_beside_it(
     together = network().rng(sources_of(seed, numbers), epoch, CPU)
     for place, number in enumerate(numbers):
         alone = network().rng(sources_of(seed, [number]), epoch, CPU)
-        for position in (0, 2):
+        for path in ("0", "2"):
             x = torch.empty(len(numbers), 3, 4)
-            assert torch.equal(together.dense(position, x)[place], alone.dense(position, x[:1])[0])
+            assert torch.equal(together.dense(path, x)[place], alone.dense(path, x[:1])[0])
 
 
-def numbers_of(seed: int, replicas: Sequence[int], epoch: int, position: int) -> list[float]:
+def numbers_of(seed: int, replicas: Sequence[int], epoch: int, path: str) -> list[float]:
     rng = network().rng(sources_of(seed, replicas), epoch, CPU)
-    found: list[float] = rng.dense(position, torch.empty(len(replicas), 2, 3)).flatten().tolist()
+    found: list[float] = rng.dense(path, torch.empty(len(replicas), 2, 3)).flatten().tolist()
     return found
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seed": 8}, {"replicas": [3]}, {"epoch": 2}, {"position": 2}],
+    [{"seed": 8}, {"replicas": [3]}, {"epoch": 2}, {"path": "2"}],
     ids=lambda change: next(iter(change)),
 )
 def test_seed_replica_epoch_and_layer_each_change_every_number(changed: dict[str, int]) -> None:
-    usual = {"seed": 7, "replicas": [0], "epoch": 1, "position": 0}
+    usual = {"seed": 7, "replicas": [0], "epoch": 1, "path": "0"}
     assert numbers_of(**usual) == numbers_of(**usual)
     assert not set(numbers_of(**usual)) & set(numbers_of(**usual | changed))
 
 
 def test_a_layer_s_keys_are_derived_when_it_first_asks_and_kept_for_the_epoch() -> None:
-    rng = build_network([schema.Dense(units=1)], 3).rng(sources_of(0, [0]), 1, CPU)
+    rng = stack([schema.Dense(units=1)], 3).rng(sources_of(0, [0]), 1, CPU)
     assert rng.keys == {}
-    key = rng.starting_at(5).key(0)
-    assert rng.key(0) is key
-    assert list(rng.keys) == [0]
+    key = rng.starting_at(5).key("0")
+    assert rng.key("0") is key
+    assert list(rng.keys) == ["0"]

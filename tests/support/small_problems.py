@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.inputs import DenseInputs, SparseInputs
-from nnrun.model.network import Network, build_network
+from nnrun.model.network import Network
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
@@ -24,6 +24,7 @@ from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
+from tests.support.networks import last_of, stack
 
 CPU = torch.device("cpu")
 N, F = 60, 6
@@ -69,9 +70,9 @@ def make_problem(
     )
     x_SNF = rows(1, N, F) if x_SNF is None else x_SNF
     targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
-    network = build_network(spec.layers, x_SNF.shape[2])
+    network = stack(spec.layers, x_SNF.shape[2])
     dense = DenseInputs(torch.from_numpy(x_SNF))
-    last = network.last
+    last = last_of(network)
     head = Head(
         num_outputs=last.units,
         activation=last.activation,

@@ -7,7 +7,8 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec import schema
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.nodes import FORBIDDEN
 
 # What a list of values to try may hold: anything that YAML has a word for.
@@ -60,12 +61,21 @@ def values(form: Form) -> st.SearchStrategy[Any]:
         required = {key: values(form.form(key)) for key in form.required}
         optional = {key: values(form.form(key)) for key in form.fields if key not in required}
         strategy = st.fixed_dictionaries(required, optional=optional)
+    elif isinstance(form, ListOrMap):
+        strategy = values(form.items) | values(form.keys)
     elif isinstance(form, Keys):
         strategy = st.dictionaries(TEXT, values(form.value), min_size=1, max_size=3)
         if form.word is not None:
             strategy |= st.just(form.word)
     else:
-        strategy = st.one_of([_component(kind, Record(cls)) for kind, cls in form.kinds])
+        # Layers may hold layers: those are made when they are drawn, and seldom.
+        plain = [_component(kind, Record(cls)) for kind, cls in form.kinds if not _holds_layers(cls)]
+        nested = [
+            st.deferred(lambda kind=kind, cls=cls: _component(kind, Record(cls)))  # type: ignore[misc]
+            for kind, cls in form.kinds
+            if _holds_layers(cls)
+        ]
+        strategy = st.one_of(*plain, *nested)
         if form.or_values:
             strategy |= st.lists(ANYTHING, min_size=1, max_size=4)
     return st.none() | strategy if form.optional else strategy
@@ -76,15 +86,22 @@ def _component(kind: str, record: Record) -> st.SearchStrategy[Any]:
     return as_map if record.required else st.just(kind) | as_map
 
 
+def _holds_layers(cls: type[schema.Component]) -> bool:
+    return cls in (schema.Residual, schema.Parallel)
+
+
 SPECS = values(ROOT)
 
 
 def every_choice(form: Form = ROOT, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Choice]]:
-    """Every union of the grammar with the path to it."""
+    """Every union of the grammar with the path to it; of layers within layers once."""
+    if isinstance(form, ListOrMap):
+        return every_choice(form.items, path)
     if isinstance(form, Items):
         return every_choice(form.item, path)
     if isinstance(form, Choice):
-        inner = [c for kind, cls in form.kinds for c in every_choice(Record(cls), (*path, kind))]
+        kinds = [(kind, cls) for kind, cls in form.kinds if kind not in path]
+        inner = [c for kind, cls in kinds for c in every_choice(Record(cls), (*path, kind))]
         return [(path, form), *inner]
     if isinstance(form, Keys):
         return every_choice(form.value, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ class TwoHeads:
     """A network of three outputs, of which the first two are `price` and the last is `sold`."""
 
     network: Network
+    sparse_kernels: ClassVar[Mapping[str, str]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)

@@ -23,10 +23,11 @@ from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.model.network import build_network
+from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
+from nnrun.spec.graph import all_layers
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.wording import listing
 
@@ -66,7 +67,7 @@ class Export:
     def module(self) -> StandaloneNetwork:
         """The network with its preprocessing inside."""
         fitted = self.network.fitted
-        network = build_network(self.spec.layers, fitted.width, fitted.tokens)
+        network = network_of(self.spec, fitted)
         numbers = None if fitted.table is None else fitted.table.numbers
         preprocess = None if numbers is None else partial(numbers.map(torch.from_numpy).compute, xp=torch)
         module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.target_scale)
@@ -101,13 +102,11 @@ class Format:
     """A kind of file.
 
     Attributes:
-        suffix: the ending of its name.
         program: whether it computes; else it holds numbers to compute with.
         write: fills a file.
         ask: what the network in a file says of rows of a data set, (N, K).
     """
 
-    suffix: str
     program: bool
     write: Callable[[Export, Path], None]
     ask: Callable[[Export, Path, RawInputs], Array]
@@ -222,7 +221,8 @@ def _ask_onnx(export: Export, path: Path, inputs: RawInputs) -> Array:
 @contextmanager
 def _traced(export: Export) -> Iterator[None]:
     """Of a network with custom layers, say which could not be traced; whatever went wrong is theirs."""
-    names = [printable(layer.object) for layer in export.spec.layers if isinstance(layer, schema.Custom)]
+    layers = [layer for _, layer in all_layers(export.spec)]
+    names = [printable(layer.object) for layer in layers if isinstance(layer, schema.Custom)]
     try:
         yield
     except Exception as error:
@@ -251,9 +251,9 @@ def _quiet() -> Iterator[None]:
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
-    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
-    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+    "safetensors": Format(False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(True, _write_pt2, _ask_pt2),
+    "onnx": Format(True, _write_onnx, _ask_onnx),
 }
 
 

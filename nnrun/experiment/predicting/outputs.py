@@ -11,8 +11,7 @@ import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.experiment.setup.groups import make_inputs
-from nnrun.model.network import build_network
+from nnrun.experiment.setup.groups import make_inputs, network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.training.device import cpu_setup, threads_for
@@ -50,25 +49,30 @@ def output_function(
     device: torch.device,
 ) -> OutputFunction:
     """`network_outputs` for rows that come in several blocks: the network is built once."""
-    network = build_network(spec.layers, fitted.width, fitted.tokens)
+    network = network_of(spec, fitted)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    output = network.output_layers[OUTPUT]
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
     def outputs(inputs: RawInputs) -> Array:
         rows = make_inputs([fitted], inputs, device)
         blocks = []
-        threads = threads_for(at_once * network.multiplications(rows.elements_per_row))
+        threads = threads_for(at_once * network.multiplications({INPUT: rows.elements_per_row}))
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, len(inputs), at_once):
                 numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
                 (batch,) = rows.batches([0], numbers, numbers.shape[1])
                 z_NK = network.forward(parameters, {INPUT: batch})[OUTPUT][0]
                 # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
-                ranked = z_NK.double() if has_logits(network.last.activation) else z_NK
+                ranked = z_NK.double() if has_logits(output.activation) else z_NK
                 outputs_NK = network.activate(OUTPUT, ranked)
                 blocks.append(outputs_NK.cpu().numpy())
-        return np.concatenate(blocks) if blocks else np.empty((0, network.outputs), np.float32)
+        return (
+            np.concatenate(blocks)
+            if blocks
+            else np.empty((0, network.output_layers[OUTPUT].units), np.float32)
+        )
 
     return outputs
 

@@ -307,7 +307,7 @@ def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
 
 def work_per_step(problem: TrainingProblem, group: Group) -> int:
     """Multiplications of one forward step of all replicas."""
-    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_per_row)
+    return len(group.folds) * problem.batch_size * group.network.multiplications(problem.elements_of_inputs)
 
 
 def given_weights(spec: schema.ExperimentSpec, groups: tuple[Group, ...]) -> Weights | None:

@@ -12,10 +12,10 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
+from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
-from nnrun.model.network import build_network
 from nnrun.spec import schema
+from nnrun.spec.ports import OUTPUT
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.engine import evaluate
@@ -67,12 +67,12 @@ def score(
         known: of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = build_network(spec.layers, fitted.width, fitted.tokens)
+    network = network_of(spec, fitted)
     network.check_weights(weights, "the run")
     problem = make_problem(spec, network, [fitted], samples, device)
     rows = np.arange(len(samples))
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    work = problem.rows_at_once * network.multiplications(problem.elements_per_row)
+    work = problem.rows_at_once * network.multiplications(problem.elements_of_inputs)
     with cpu_setup(threads_for(work)), stopping_between_batches():
         blocks = problem.blocks([rows], [0])
         found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
@@ -106,8 +106,8 @@ def score_ensemble(
     activation = ""
     with torch.inference_mode():
         for fitted, weights in networks:
-            network = build_network(spec.layers, fitted.width, fitted.tokens)
-            activation = network.last.activation
+            network = network_of(spec, fitted)
+            activation = network.output_layers[OUTPUT].activation
             scale = fitted.target_scale
             scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
@@ -120,7 +120,7 @@ def score_ensemble(
         true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, activation):
+        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))

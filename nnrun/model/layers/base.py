@@ -127,12 +127,15 @@ class Layer(ABC, Generic[S]):
 
     Attributes:
         spec: what the experiment says of it.
-        position: its place among the layers, from 0.
+        path: its place in the network, `2` or `words.2`, which its random numbers are derived from.
+        weights_path: what its weights are named by: `path`, or of a shared layer its place where it is
+            declared.
         input_shape, output_shape: of one row.
     """
 
     spec: S
-    position: int
+    path: str
+    weights_path: str
     input_shape: Shape
     output_shape: Shape
 
@@ -141,7 +144,7 @@ class Layer(ABC, Generic[S]):
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
-        """Its arrays by their names in a weights file, `<position>.<name>`."""
+        """Its arrays by their names in a weights file, `<weights_path>.<name>`."""
         return {}
 
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
@@ -157,7 +160,7 @@ class Layer(ABC, Generic[S]):
         Args:
             parameters: stacked weights of all layers.
             x: (R, B, *input_shape); a sparse batch where the layer takes such.
-            rng: random numbers of a training step, drawn by `position`; None outside training.
+            rng: random numbers of a training step, drawn by `path`; None outside training.
             new_buffers: in a training step, takes the new values of the layer's buffers; None otherwise.
 
         Raises:
@@ -191,7 +194,7 @@ class Layer(ABC, Generic[S]):
 
     def name(self, name: str) -> str:
         """The full name of one of its arrays."""
-        return f"{self.position}.{name}"
+        return f"{self.weights_path}.{name}"
 
     def penalty(self, parameters: Parameters) -> Tensor | None:
         """(R,): the regularization term of each replica, or None where there is none."""

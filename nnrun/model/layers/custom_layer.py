@@ -80,7 +80,7 @@ def pattern_of(spec: schema.Custom, input_shape: Shape) -> Pattern:
 
 @dataclass(frozen=True)
 class CustomLayer(Layer[schema.Custom]):
-    """What a person's own module computes. Its weights keep PyTorch's names: `<position>.linear.weight`."""
+    """What a person's own module computes. Its weights keep PyTorch's names: `<path>.linear.weight`."""
 
     pattern: Pattern = field(compare=False, repr=False)
 
@@ -127,7 +127,7 @@ class CustomLayer(Layer[schema.Custom]):
                 for name, weight in pattern.weights.items()
             }
             own |= {name: own[name].clone() for name in pattern.buffers}
-            seed = 0 if rng is None else rng.seed(self.position, replica)
+            seed = 0 if rng is None else rng.seed(self.path, replica)
             outputs.append(self._output(own, rows, seed, training))
             for name in pattern.buffers if training else ():
                 buffers[name].append(self._buffer(name, own[name]))

@@ -58,7 +58,7 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
             axes = tuple(range(1, x.dim() - 1))
             variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
             for name, batch in zip(names, (mean, variance), strict=True):
-                moving = parameters[name]
+                moving = new_buffers.get(name, parameters[name])  # a shared layer moves it each time
                 step = (batch.detach().reshape(moving.shape) - moving) * (1 - self.spec.momentum)
                 new_buffers[name] = moving + step
         return _scaled(self, parameters, (x - mean) * torch.rsqrt(variance + self.spec.epsilon))

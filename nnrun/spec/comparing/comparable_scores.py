@@ -10,6 +10,8 @@ from typing import Any
 
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
+from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.score_columns import metric_column
 
 
@@ -86,7 +88,7 @@ def _loss_of_classes(loss: schema.Component) -> tuple[Any, ...] | None:
 
 def _penalties(spec: schema.ExperimentSpec) -> list[schema.Component | None]:
     penalties: list[schema.Component | None] = [
-        regularizer for layer in spec.layers for regularizer in schema.regularizers(layer).values()
+        regularizer for _, layer in all_layers(spec) for regularizer in schema.regularizers(layer).values()
     ]
     return penalties if any(penalties) else []
 
@@ -104,8 +106,8 @@ def _one_hot(spec: schema.ExperimentSpec) -> bool:
 
 def _single_output(spec: schema.ExperimentSpec) -> bool | None:
     """Whether the network has one output; None where the spec alone does not tell."""
-    last = next((layer for layer in reversed(spec.layers) if isinstance(layer, schema.Dense)), None)
-    return None if last is None else last.units == 1
+    last = graph_of(spec).output_layer(OUTPUT)
+    return last.units == 1 if isinstance(last, schema.Dense) else None
 
 
 def _rows_of(dataset: Any, same_files: bool) -> Any:

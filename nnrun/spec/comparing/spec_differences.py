@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,6 +67,9 @@ def _differences(
         below = (*path, first.kind) if isinstance(first, Component) else path
         for key in type(first).model_fields:
             yield from _differences((*below, key), tuple(getattr(value, key) for value in values), align)
+    elif alike and isinstance(first, Mapping) and all(value.keys() == first.keys() for value in values):
+        for key in first:
+            yield from _differences((*path, key), tuple(value[key] for value in values), align)
     elif alike and isinstance(first, list) and _hold_configs(values):
         for place, entries in (_aligned if align else _by_position)(values):
             yield from _differences((*path, place), entries, align)

@@ -7,66 +7,74 @@ from collections.abc import Iterator
 
 from nnrun.errors import printable
 from nnrun.spec import schema
+from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import image_size
+from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, ShapeError, shape_text
-from nnrun.spec.shapes import row_shape, trace
+from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, shape_text
+from nnrun.spec.shapes import row_shapes, trace
 from nnrun.spec.wording import counted
 
 
 def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Each layer takes what the one before it gives, as far as sizes are known without the data."""
-    try:
-        shapes = trace(spec.layers, row_shape(spec, facts))
-    except ShapeError as error:
-        key = (error.key,) if error.key else ()
-        text = str(error)
+    """Chains have names, sources and no circle, and each layer takes what it is given, as far as sizes are
+    known without the data."""
+    graph, problems = read_graph(spec)
+    shapes, misfits = trace(graph, row_shapes(spec, facts))
+    for problem in (*problems, *misfits):
+        text = problem.message
         if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
             size = image_size(spec.dataset.path)
             text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
-        yield Finding(("layers", error.position, spec.layers[error.position].kind, *key), text)
-    else:
-        yield from _one_row_at_the_end(spec, shapes)
+        yield Finding(problem.location, text)
+    for index in graph.outputs.values():
+        shape = shapes[index]
+        if shape is not None:
+            yield from _one_row_at_the_end(graph, index, shape)
 
 
-def _one_row_at_the_end(spec: schema.ExperimentSpec, shapes: list[Shape]) -> Iterator[Finding]:
-    last = spec.layers[-1]
-    if len(shapes) < len(spec.layers):  # only the code of a custom layer tells
+def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Finding]:
+    last, before = graph.nodes[index].layer, graph.before(index)
+    if len(shape) == 1 or not isinstance(last, schema.Dense):
         return
-    if len(shapes[-1]) == 1 or not isinstance(last, schema.Dense):
-        return
-    before = spec.layers[-2]
     instead = (
         f", or set return_sequences: false in {before.kind}"
-        if isinstance(before, (schema.Lstm, schema.Gru))
+        if isinstance(before, (schema.SimpleRnn, schema.Lstm, schema.Gru))
         else ""
     )
     yield Finding(
-        _at_output(spec),
-        f"the last layer gives {shape_text(shapes[-1])} per row, and predictions are ({last.units}); "
+        (*graph.nodes[index].location, "dense"),
+        f"the last layer gives {shape_text(shape)} per row, and predictions are ({last.units}); "
         f"add flatten or global_average_pooling before it{instead}",
     )
 
 
 def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
-    first, steps = spec.layers[0], spec.preprocessing.inputs
+    graph, _ = read_graph(spec)
+    for index in graph.takers.get(INPUT, ()):
+        yield from _takes_words(spec, facts, graph, index)
+
+
+def _takes_words(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, graph: Graph, index: int
+) -> Iterator[Finding]:
+    node, steps = graph.nodes[index], spec.preprocessing.inputs
+    first, at = node.layer, (*node.location, node.layer.kind)
     padded = any(isinstance(step, schema.Pad) for step in steps)
     made = any(isinstance(step, schema.Tokens) for step in steps)
     is_table = facts.inputs == "table" and not made
     if isinstance(first, schema.Custom):  # it may be an embedding
         return
     if not isinstance(first, schema.Embedding):
-        later = any(isinstance(layer, schema.Embedding) for layer in spec.layers)  # a finding of its own
+        later = any(isinstance(layer, schema.Embedding) for layer in graph.layers)  # a finding of its own
         if padded and not is_table and not later:
             yield Finding(
-                ("layers", 0, first.kind),
-                "pad gives word indices, which are names, not amounts; begin the layers with embedding",
+                at, "pad gives word indices, which are names, not amounts; begin the layers with embedding"
             )
         return
-    at = ("layers", 0, "embedding")
     other = next((step.kind for step in steps if not isinstance(step, schema.NoInputStep)), None)
     looks_up = "embedding looks up word indices"
     if is_table:
@@ -101,12 +109,16 @@ _BOUNDED = {
 
 def output_of(spec: schema.ExperimentSpec) -> schema.Dense | None:
     """The last layer, or None where it is not dense."""
-    last = spec.layers[-1]
-    return last if isinstance(last, schema.Dense) else None
+    graph, _ = read_graph(spec)
+    last = [graph.layers[index] for index in graph.outputs.values()]
+    return next((layer for layer in last if isinstance(layer, schema.Dense)), None)
 
 
 def _at_output(spec: schema.ExperimentSpec, *key: str) -> Location:
-    return ("layers", len(spec.layers) - 1, spec.layers[-1].kind, *key)
+    """The location of the last layer, or of one of its parameters."""
+    graph, _ = read_graph(spec)
+    node = graph.nodes[next(iter(graph.outputs.values()))]
+    return (*node.location, node.layer.kind, *key)
 
 
 def dataset_name(spec: schema.ExperimentSpec) -> str:
@@ -125,14 +137,17 @@ def targets_kind(spec: schema.ExperimentSpec) -> str:
 
 def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Predictions come from a dense layer."""
-    last = spec.layers[-1]
-    if not isinstance(last, schema.Dense):
+    graph, _ = read_graph(spec)
+    for node in (graph.nodes[index] for index in graph.outputs.values()):
+        last = node.layer
+        if isinstance(last, schema.Dense):
+            continue
         reason, instead = "predictions come from dense", "end the layers with a dense layer"
         if isinstance(last, schema.Dropout):
             reason = "it would drop predictions"
         if isinstance(last, schema.ActivationLayer):
             instead = f"write `activation: {last.activation}` in the dense layer before it"
-        yield Finding(_at_output(spec), f"the last layer is {last.kind}: {reason}; {instead}")
+        yield Finding((*node.location, last.kind), f"the last layer is {last.kind}: {reason}; {instead}")
 
 
 def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -143,22 +158,33 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
             ("loss", spec.loss.kind),
             f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
         )
-    if facts.task == "multiclass" and schema.last_activation_of(spec.loss) == "sigmoid":
+    if facts.task == "multiclass" and spec.loss.kind in _FOR_SEVERAL:
+        instead, activation = _FOR_SEVERAL[spec.loss.kind]
         yield Finding(
             ("loss", spec.loss.kind),
-            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use "
-            f"categorical_crossentropy with {facts.classes} softmax units",
+            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use {instead} with "
+            f"{facts.classes} {activation} units",
         )
+
+
+# Losses of a 0 or 1 for each unit: what to use for one of several classes, and its last activation.
+_FOR_SEVERAL = {
+    "binary_crossentropy": ("categorical_crossentropy", "softmax"),
+    "binary_focal_crossentropy": ("categorical_focal_crossentropy", "softmax"),
+    "hinge": ("categorical_hinge", "linear"),
+    "squared_hinge": ("categorical_hinge", "linear"),
+}
 
 
 def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A softmax shares 1 out among its units."""
-    for position, layer in enumerate(spec.layers):
-        at: Location = ("layers", position, "dense", "activation")
+    graph, _ = read_graph(spec)
+    for index, node in enumerate(graph.nodes):
+        layer, at = node.layer, (*node.location, "dense", "activation")
         if not isinstance(layer, schema.Dense) or layer.activation not in _SOFTMAX_KINDS:
             continue
         name = layer.activation
-        if position < len(spec.layers) - 1:
+        if index not in graph.outputs.values():
             said = f"{name} in a hidden layer makes its units compete for a sum of 1; use relu there"
             yield Finding(at, said, "warning")
         elif layer.units == 1:
@@ -169,13 +195,13 @@ def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetF
 
 def glu_is_a_layer_of_its_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`glu` halves the last axis, so no layer that promises a number of units can apply it."""
-    for position, layer in enumerate(spec.layers):
+    for location, layer in all_layers(spec):
         if isinstance(layer, schema.ActivationLayer):
             continue
         for key in (name for name in type(layer).model_fields if name.endswith("activation")):
             if getattr(layer, key) == "glu":
                 yield Finding(
-                    ("layers", position, layer.kind, key),
+                    (*location, layer.kind, key),
                     f"glu halves the last axis, and {layer.kind} gives as many units as it says; remove the "
                     "key, and put a layer `activation: glu` after it",
                 )
@@ -188,56 +214,83 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         return
     if output.activation in _SOFTMAX_KINDS and output.units == 1:
         return  # a finding of its own
-    needed = schema.last_activation_of(spec.loss)
-    if needed == "softmax":
-        yield from _softmax_output(spec, facts, output)
-    elif needed == "sigmoid":
-        yield from _sigmoid_output(spec, facts, output)
+    if isinstance(spec.loss, schema.Dice | schema.Tversky):
+        yield from _overlap_output(spec, facts, output)
+    elif isinstance(spec.loss, schema.ClassLoss):
+        of_classes = spec.loss.last_activation == "softmax"
+        yield from (_class_output if of_classes else _binary_output)(spec, spec.loss, facts, output)
     elif facts.task == "regression":
         yield from _number_output(spec, facts, output)
     elif facts.task is not None:
         yield from _squared_class_output(spec, facts, output)
 
 
-def _softmax_output(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+def _class_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: schema.Dense
 ) -> Iterator[Finding]:
-    loss, units, activation = spec.loss.kind, output.units, output.activation
-    if activation != "softmax":
+    """A unit for each class: probabilities of a softmax, or scores."""
+    units, activation, scores = output.units, output.activation, loss.score_activations
+    suitable = scores or ("softmax",)
+    if activation not in suitable:
+        taken = "scores of any size" if scores else "probabilities that add up to 1"
         said = (
-            f"{loss} takes probabilities that add up to 1, and {activation} does not give them; use "
-            "activation: softmax"
+            f"{loss.kind} takes {taken}, and {activation} does not give them; use activation: {suitable[0]}"
         )
         if activation == "sigmoid" and units == 1:
             said += " (for one sigmoid unit: binary_crossentropy)"
         yield Finding(_at_output(spec, "activation"), said)
     if facts.classes is not None and units != facts.classes:
         said = (
-            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability for "
-            f"each: units must be {facts.classes}; found {units}"
+            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one "
+            f"{'score' if scores else 'probability'} for each: units must be {facts.classes}; found {units}"
         )
         yield Finding(_at_output(spec, "units"), said)
     elif units == 1:
-        said = f"{loss} needs one unit for each class, so at least 2; for one unit use binary_crossentropy"
+        instead = "hinge" if scores else "binary_crossentropy"
+        said = f"{loss.kind} needs one unit for each class, so at least 2; for one unit use {instead}"
         yield Finding(_at_output(spec, "units"), said)
 
 
-def _sigmoid_output(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+def _binary_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: schema.Dense
 ) -> Iterator[Finding]:
+    """A probability or a score for each 0 or 1."""
     units, activation = output.units, output.activation
-    if activation != "sigmoid":
-        said = (
-            f"{spec.loss.kind} takes a probability, and {activation} does not give one; use activation: "
-            f"sigmoid{' (softmax goes with categorical_crossentropy)' if activation == 'softmax' else ''}"
-        )
+    suitable = loss.score_activations or ("sigmoid",)
+    if activation not in suitable:
+        several, theirs = _FOR_SEVERAL[loss.kind]
+        taken = "a score of any size" if loss.score_activations else "a probability"
+        said = f"{loss.kind} takes {taken}, and {activation} does not give one; use activation: {suitable[0]}"
+        if activation == theirs:
+            said += f" ({activation} goes with {several})"
         yield Finding(_at_output(spec, "activation"), said)
     if facts.task == "binary" and units != 1:
         said = (
-            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {spec.loss.kind}; "
+            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {loss.kind}; "
             f"found {units}"
         )
         yield Finding(_at_output(spec, "units"), said)
+
+
+def _overlap_output(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+) -> Iterator[Finding]:
+    """`dice` and `tversky`: the labels of a row, of which there are several."""
+    kind = spec.loss.kind
+    if output.activation not in ("sigmoid", "softmax"):
+        said = (
+            f"{kind} takes probabilities, and {output.activation} does not give them; use sigmoid for "
+            "several labels, softmax for one of several classes"
+        )
+        yield Finding(_at_output(spec, "activation"), said)
+    if output.units == 1:
+        said = (
+            f"{kind} compares the labels of a row, and of a single one with the target 0 it is always 1; use "
+            "binary_crossentropy or binary_focal_crossentropy"
+        )
+        yield Finding(_at_output(spec, "units"), said)
+    elif facts.task in ("binary", "multiclass"):
+        yield from _squared_class_output(spec, facts, output)
 
 
 def _number_output(
@@ -250,7 +303,7 @@ def _number_output(
             "use activation: linear"
         )
         yield Finding(_at_output(spec, "activation"), said)
-    elif activation != "linear":
+    elif activation != "linear" and not (isinstance(spec.loss, schema.Poisson) and activation in _POSITIVE):
         said = (
             f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
             "regression"
@@ -301,9 +354,10 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
         return f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
     labels = kind == "class_index" or (kind == "none" and facts.task is not None)
     if schema.target_step_of(loss) == "one_hot" and labels:
+        sparse = isinstance(loss, schema.CategoricalCrossentropy)
         return (
             f"{loss.kind} compares with one-hot rows, and {kind} leaves one label for each row; "
-            "use targets: one_hot, or loss: sparse_categorical_crossentropy"
+            f"use targets: one_hot{', or loss: sparse_categorical_crossentropy' if sparse else ''}"
         )
     if schema.target_step_of(loss) == "class_index" and kind == "one_hot":
         return (
@@ -311,10 +365,11 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
             "or loss: categorical_crossentropy"
         )
     one_unit = output is not None and output.units == 1
-    if schema.last_activation_of(loss) == "sigmoid" and kind == "one_hot" and one_unit:
+    if loss.kind in _FOR_SEVERAL and kind == "one_hot" and one_unit:
+        several, theirs = _FOR_SEVERAL[loss.kind]
         return (
             "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for 0/1 "
-            "targets, or use categorical_crossentropy with one softmax unit for each class"
+            f"targets, or use {several} with one {theirs} unit for each class"
         )
     if facts.task == "regression" and kind in ("one_hot", "class_index"):
         return (
@@ -324,20 +379,55 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
     return None
 
 
+_POSITIVE = ("exponential", "softplus", "squareplus", "relu")
+
+
+def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Losses of counts, ratios and directions need outputs and targets that have them."""
+    loss, output, kind = spec.loss, output_of(spec), targets_kind(spec)
+    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
+        said = (
+            f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the key, "
+            "or use mse"
+        )
+        yield Finding(("preprocessing", "targets", kind), said)
+    if output is None:
+        return
+    if isinstance(loss, schema.Poisson) and output.activation not in _POSITIVE:
+        said = (
+            f"poisson takes the logarithm of the output, and {output.activation} does not keep it above 0; "
+            "use activation: exponential or softplus"
+        )
+        yield Finding(_at_output(spec, "activation"), said)
+    elif isinstance(loss, schema.CosineSimilarity) and output.units == 1:
+        said = (
+            "cosine_similarity is about the direction of several numbers, and the last layer has 1 unit; use "
+            "mse, mae or huber"
+        )
+        yield Finding(("loss", loss.kind), said)
+    elif isinstance(loss, schema.Quantile) and len(loss.quantile) not in (1, output.units):
+        said = (
+            f"there are {len(loss.quantile)} quantiles and {counted(output.units, 'unit')} in the last "
+            "layer; give one quantile for all of them, or one for each"
+        )
+        yield Finding(("loss", loss.kind, "quantile"), said)
+
+
 def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A hidden layer narrower than the classes is an information bottleneck (book, section 3.5.7)."""
     output = output_of(spec)
     if output is None or output.activation != "softmax" or output.units <= 2:
         return
     classes = facts.classes or output.units
-    try:
-        shapes = trace(spec.layers, row_shape(spec, facts))
-    except ShapeError:
-        return  # a finding of its own
-    for position, (layer, shape) in enumerate(zip(spec.layers[:-1], shapes, strict=False)):
-        if isinstance(layer, schema.Dense) and layer.units < classes and len(shape) == 1:
+    graph, _ = read_graph(spec)
+    shapes, problems = trace(graph, row_shapes(spec, facts))
+    if problems or not graph.is_chain:
+        return  # a finding of its own; in a graph other branches may carry what one drops
+    for node, shape in list(zip(graph.nodes, shapes, strict=True))[:-1]:
+        layer, is_flat = node.layer, shape is not None and len(shape) == 1
+        if isinstance(layer, schema.Dense) and layer.units < classes and is_flat:
             yield Finding(
-                ("layers", position, "dense", "units"),
+                (*node.location, "dense", "units"),
                 f"{counted(layer.units, 'unit')} before {classes} classes: an information bottleneck; "
                 f"later layers cannot recover what this layer drops (use {classes} or more)",
                 "warning",
@@ -346,11 +436,11 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`l1_l2` is 0 and 0 unless it is told otherwise."""
-    for position, layer in enumerate(spec.layers):
+    for location, layer in all_layers(spec):
         for name, regularizer in schema.regularizers(layer).items():
             if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
                 yield Finding(
-                    ("layers", position, layer.kind, name, "l1_l2"),
+                    (*location, layer.kind, name, "l1_l2"),
                     "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
                     "warning",
                 )
@@ -365,6 +455,7 @@ RULES: tuple[Rule, ...] = (
     glu_is_a_layer_of_its_own,
     output_suits_the_loss,
     targets_suit_the_loss,
+    loss_suits_the_numbers,
     hidden_layers_are_wide_enough,
     regularizers_do_something,
 )

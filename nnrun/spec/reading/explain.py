@@ -12,7 +12,7 @@ from typing import Any
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, SCALARS, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.locate import Location, Spot, locate
 from nnrun.spec.reading.nodes import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
 from nnrun.spec.reading.yaml_scalars import bool_hint, number_hint
@@ -28,7 +28,7 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
     problems = []
     seen: set[Location] = set()  # of values that may be of several types: pydantic has an error for each
     for error in errors:
-        location: Location = tuple(error["loc"])
+        location: Location = _meant_as_list(root, tuple(error["loc"]))
         if isinstance(locate(root, location[:-1]).form, Scalar):
             location = location[:-1]
             if location in seen:
@@ -49,6 +49,17 @@ def explain(root: MapNode, errors: Iterable[Mapping[str, Any]]) -> list[Problem]
             message = _wrong_value(spot, spell_path(location))
             problems.append(_wrong_place(spot).problem(message, path=spell_path(location)))
     return problems
+
+
+def _meant_as_list(root: MapNode, location: Location) -> Location:
+    """The place of a list of layers whose dashes were left out, which reads as a map of chains."""
+    form = locate(root, location[:1]).form
+    if not isinstance(form, ListOrMap) or len(location) < 2:
+        return location
+    node = locate(root, location[:2]).node
+    item = form.items.item
+    known = isinstance(item, Choice) and schema.component_name(location[1]) in item.components
+    return location[:1] if known and not isinstance(node, ListNode) else location
 
 
 # --- keys --------------------------------------------------------------------------------------------------
@@ -134,6 +145,8 @@ def _wrong_place(spot: Spot) -> Place:
 
 def _wrong_value(spot: Spot, path: str) -> str:
     form, node = spot.form, spot.node
+    if isinstance(form, ListOrMap):
+        form = form.items
     if form is None:
         return f"{path} cannot be {describe(node)}"
     if isinstance(form, Record) and not form.fields:
@@ -249,14 +262,6 @@ def _describe(form: Form | None) -> str:
 
 
 def _example(form: Form | None) -> str:
-    if isinstance(form, Scalar):
-        return {
-            "int": "64",
-            "float": "0.5",
-            "bool": "true",
-            "str": "FILE",
-            "column": "NAME",
-            "value": "1",
-            "enum": (form.choices or ("",))[0],
-        }[form.kind]
-    return "..."
+    if not isinstance(form, Scalar):
+        return "..."
+    return form.choices[0] if form.kind == "enum" else SCALARS[form.kind].example

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, spell_path
 
 Location = tuple[str | int, ...]
@@ -48,6 +48,8 @@ def locate(root: MapNode, location: Location) -> Spot:
 
 def _step(spot: Spot, part: str | int) -> Spot:
     form, node = spot.form, spot.node
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(part, str))
     if isinstance(form, Items) and isinstance(part, int):
         if isinstance(node, ListNode) and part < len(node.items):
             return Spot(form.item, node.items[part], node.items[part].place)
@@ -84,6 +86,8 @@ def empty_values(root: MapNode) -> list[Problem]:
 
 
 def _empty(form: Form, node: Node | None, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(node, MapNode))
     if isinstance(form, Choice) and isinstance(node, MapNode) and len(node.entries) == 1:
         ((name, entry),) = node.entries.items()
         component = form.components.get(str(schema.component_name(name)))
@@ -92,6 +96,9 @@ def _empty(form: Form, node: Node | None, path: tuple[str | int, ...]) -> Iterat
     elif isinstance(form, Items) and isinstance(node, ListNode):
         for place, item in enumerate(node.items):
             yield from _empty(form.item, item, (*path, place))
+    elif isinstance(form, Keys) and isinstance(node, MapNode):
+        for key, entry in node.entries.items():
+            yield from _empty(form.value, entry.value, (*path, key))
     elif isinstance(form, Record) and isinstance(node, MapNode):
         for key, entry in node.entries.items():
             if key not in form.fields:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.locate import Location, locate
 from nnrun.spec.reading.nodes import (
     Entry,
@@ -212,6 +212,8 @@ def _location(root: MapNode, parts: Sequence[_Part]) -> Location:
     for done, part in enumerate(parts):
         spot, key = locate(root, found), part.key
         form, node = spot.form, spot.node
+        if isinstance(form, ListOrMap):
+            form = form.of(isinstance(key, str))
         if isinstance(form, Items) and form.one_is_enough and isinstance(key, str):
             found = (*found, 0)  # a single entry, named without its place
             form = form.item
@@ -220,7 +222,9 @@ def _location(root: MapNode, parts: Sequence[_Part]) -> Location:
             found = (*found, key + length if key < 0 else key)
         elif isinstance(form, Choice) and schema.component_name(key) in form.components:
             found = (*found, schema.component_name(key))
-        elif isinstance(form, Record) and key in form.fields:
+        elif isinstance(key, str) and (
+            (isinstance(form, Keys) and form.named) or (isinstance(form, Record) and key in form.fields)
+        ):
             found = (*found, key)
         else:
             return (*found, spell_path([part.key for part in parts[done:]]))
@@ -280,11 +284,13 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         return _unwrapped(form, value)
     if isinstance(node, InvalidNode):
         return node  # reported when the source was read
+    if isinstance(form, ListOrMap):
+        form = form.of(isinstance(node, MapNode))
     if isinstance(form, Items):
         return _write_item(form, node, parts, done, value)
     part, place, here = parts[done], value.place, _behind(parts, done)
     entries: Mapping[str, Entry] = node.entries if isinstance(node, MapNode) else {}
-    if isinstance(form, Keys) and not (form.value == Scalar("value") and isinstance(part.key, str)):
+    if isinstance(form, Keys) and not (form.named and isinstance(part.key, str)):
         if form.word is not None:
             raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
@@ -301,7 +307,7 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         if part.key not in form.fields:
             raise _Refused(_unknown(part.key, form.fields, parts, done), part)
         entries, inner = _entries_of(form, node), form.form(part.key)
-    elif isinstance(form, Keys):  # the parameters of custom code
+    elif isinstance(form, Keys):  # chains by name, the parameters of custom code
         inner = form.value
     else:
         raise _Refused(f"{here} is a single value, and has no key {quoted(part.key)}", part)

@@ -17,6 +17,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+TAGS = WORD, MAP, CHAIN, CHAINS = "(word)", "(map)", "(chain)", "(chains)"
+"""Of values that may have two forms; pydantic puts them into locations, and messages leave them out."""
+
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,6 +66,12 @@ ALIASES: Mapping[str, str] = {
     "mean_squared_error": "mse",
     "mean_absolute_error": "mae",
     "root_mean_squared_error": "rmse",
+    "mean_absolute_percentage_error": "mape",
+    "mean_squared_logarithmic_error": "msle",
+    "kullback_leibler_divergence": "kl_divergence",
+    "kld": "kl_divergence",
+    "logcosh": "log_cosh",
+    "pinball": "quantile",
     "acc": "accuracy",
     "binary_accuracy": "accuracy",
     "categorical_accuracy": "accuracy",

@@ -16,7 +16,7 @@ from nnrun.spec.schema.component import (
     Seed,
     component_tag,
 )
-from nnrun.spec.schema.layers import Layer
+from nnrun.spec.schema.layers import Chain, Layers
 from nnrun.spec.schema.losses_and_metrics import ClassWeight, Loss, Metric
 from nnrun.spec.schema.optimizers_and_schedules import GradientClip, LearningRateSchedule, Optimizer, RmsProp
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
@@ -86,6 +86,10 @@ class ExperimentSpec(Config):
 
     `name` defaults to the file's stem; paths are absolute after loading.
 
+    `layers` is one list of layers, or a map of named lists, chains, which take what inputs or other chains
+    give; the chain that no other takes is the output. `shared` are chains whose weights are the same wherever
+    a chain uses them.
+
     `learning_rate_schedule` is one schedule, or `warmup` and one that follows it. `class_weight` multiplies
     the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
     a map from classes, by name or label, to weights; a class that is not in it has 1.
@@ -104,7 +108,8 @@ class ExperimentSpec(Config):
     seed: Seed = 0
     dataset: Dataset
     preprocessing: Preprocessing = Preprocessing()
-    layers: Annotated[list[Layer], Field(min_length=1)]
+    shared: dict[str, Chain] = {}
+    layers: Layers
     init_weights: str | None = None
     loss: Loss
     class_weight: ClassWeight | None = None

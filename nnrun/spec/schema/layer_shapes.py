@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from nnrun.spec.schema.component import Component
+from pydantic import Field
+
+from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Component, Count
 
 Shape = tuple[int | None, ...]
+Padding = Literal["valid", "same"]
+Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
 
 SOME_RESHAPE = "reshape: [8, 8, 1]"
 STEPS, IMAGE = "(steps, features)", "(height, width, channels)"
@@ -24,12 +28,11 @@ class ShapeError(Exception):
 
     Attributes:
         key: the parameter that is to blame; empty for the layer itself.
-        position: which layer; `nnrun.spec.shapes.trace` sets it.
     """
 
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
-        self.key, self.position = key, 0
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,17 @@ class LayerInput:
 
     Attributes:
         shape: of a row.
-        before: the layer that gives it; None where it is the network's input.
+        before: the layer that gives it; None where it is an input.
+        name: of the input or chain that it comes from; empty where it is the layer before.
     """
 
     shape: Shape
     before: Component | None
+    name: str = ""
 
     def __str__(self) -> str:
-        giver = "the inputs give" if self.before is None else f"{self.before.kind} gives"
-        return f"{giver} {shape_text(self.shape)}"
+        giver = self.name or ("the inputs" if self.before is None else self.before.kind)
+        return f"{giver} {'give' if giver == 'the inputs' else 'gives'} {shape_text(self.shape)}"
 
 
 def shape_text(shape: Shape) -> str:
@@ -109,6 +114,31 @@ def needs(layer: Component, wanted: str, advice: str, taken: LayerInput) -> Shap
     return ShapeError(f"{layer.kind} needs {wanted} per row; {taken}; {advice}")
 
 
+def listed(taken: Sequence[LayerInput]) -> str:
+    """What several give, each by its name: `left gives (16), right gives (8)`."""
+    return ", ".join(map(str, taken))
+
+
+def merged_sizes(merge: Component, taken: Sequence[LayerInput]) -> Shape:
+    """The shape of rows that are merged number by number; a size of 1 is stretched to the others' size.
+
+    Raises:
+        ShapeError: the shapes differ otherwise.
+    """
+    if len({len(t.shape) for t in taken}) > 1:
+        raise ShapeError(f"{merge.kind} takes rows with equally many axes; {listed(taken)}")
+    merged: list[int | None] = []
+    for sizes in zip(*(t.shape for t in taken), strict=True):
+        known = {size for size in sizes if size is not None and size != 1}
+        if len(known) > 1:
+            raise ShapeError(
+                f"{merge.kind} takes rows of one shape; {listed(taken)}; give the layers before it as many "
+                "units or filters, or use concatenate"
+            )
+        merged.append(next(iter(known)) if known else None if None in sizes else 1)
+    return tuple(merged)
+
+
 def image_advice(taken: Shape) -> str:
     """How to make (height, width, channels) of rows of another shape."""
     numbers = size_of(taken)
@@ -123,3 +153,21 @@ def image_advice(taken: Shape) -> str:
     if len(taken) == 2:
         return "use conv1d for steps, or put reshape before it"
     return f"put reshape before it, such as {SOME_RESHAPE}"
+
+
+def steps_of(layer: Component, taken: LayerInput) -> Shape:
+    """Steps and features; ShapeError, with what to do, for rows of another form."""
+    before = taken.before
+    if len(taken.shape) == 2:
+        return taken.shape
+    if len(taken.shape) > 2:
+        advice = "reshape makes (steps, features) of them"
+    elif before is not None and getattr(before, "return_sequences", None) is False:
+        advice = f"set return_sequences: true in the {before.kind} before it"
+    elif before is not None and getattr(before, "flattens", False):
+        advice = f"remove {before.kind}, or put it after {layer.kind}"
+    elif before is None:
+        advice = "for words put embedding before it, for a table reshape, such as reshape: [-1, 1]"
+    else:
+        advice = f"put {before.kind} after it, or reshape before it, such as reshape: [-1, 1]"
+    raise needs(layer, STEPS, advice, taken)

@@ -27,8 +27,9 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
     Lines are no longer than `width` where a value can stand below its key.
     """
     values = dump_value(spec)
-    if spec.sweep is None:
-        del values["sweep"]
+    for part in ("sweep", "shared"):
+        if not values[part]:
+            del values[part]
     return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 

@@ -10,22 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, SCALARS, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.writing.dump import dump_value
-
-_TYPES = {
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "str": "string",
-    "column": ["integer", "string"],
-    "value": ["number", "string", "boolean"],
-}
-_BOUNDS = {Gt: "exclusiveMinimum", Ge: "minimum", Lt: "exclusiveMaximum", Le: "maximum"}
 
 
 def json_schema() -> dict[str, Any]:
@@ -76,9 +65,9 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
     elif isinstance(form, Record):
         document = _record(form, definitions)
         if form.model.bare is not None:
-            document = {
-                "anyOf": [document, _form(replace(form.form(form.model.bare), optional=False), definitions)]
-            }
+            document = {"anyOf": [document, _form(_required(form.form(form.model.bare)), definitions)]}
+    elif isinstance(form, ListOrMap):
+        document = {"anyOf": [_form(part, definitions) for part in (form.items, form.keys)]}
     elif isinstance(form, Keys):
         values = _form(form.value, definitions)
         document = {"type": "object", "minProperties": 1, "additionalProperties": values}
@@ -94,17 +83,16 @@ def _form(form: Form, definitions: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [document, {"type": "null"}]} if form.optional else document
 
 
+def _required(form: Form) -> Form:
+    return form if isinstance(form, ListOrMap) else replace(form, optional=False)
+
+
 def _scalar(form: Scalar) -> dict[str, Any]:
     if form.kind == "enum":
         aliases = [alias for alias, name in schema.ALIASES.items() if name in form.choices]
         return {"enum": [*form.choices, *aliases]}
-    bounds = {_BOUNDS[type(bound)]: _limit(bound) for bound in form.bounds}
-    return {"type": _TYPES[form.kind], **bounds}
-
-
-def _limit(bound: Any) -> Any:
-    (limit,) = (getattr(bound, name) for name in ("gt", "ge", "lt", "le") if hasattr(bound, name))
-    return limit
+    bounds = {words.keyword: limit for words, limit in form.limits}
+    return {"type": SCALARS[form.kind].json_types, **bounds}
 
 
 def _component(form: Choice, cls: type[schema.Component], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +116,7 @@ def _define(cls: type[schema.Component], definitions: dict[str, Any]) -> str:
     """Put a component's parameters into the definitions, once, and name them."""
     name = cls.__name__
     if name not in definitions:
-        record = Record(cls)
+        record, definitions[name] = Record(cls), {}  # layers may hold layers
         forms = [_record(record, definitions)]
         if cls.bare is not None:
             forms.append(_form(record.form(cls.bare), definitions))

@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.limits import cxx_compiler
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
-from nnrun.training.compiler import cxx_compiler
+from nnrun.training.losses import smoothed_targets
 from nnrun.training.native_library import load_library
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
@@ -89,8 +91,11 @@ _EVALUATED_AT_ONCE = 256
 
 def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     """What a spec has that the C++ code does not know; None where it knows all."""
-    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in spec.layers]
-    for part in (spec, *spec.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
+    graph = graph_of(spec)
+    if not graph.is_chain:
+        return "branches, merges and shared layers"
+    regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
+    for part in (spec, *graph.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
         name = getattr(part, "kind", None)
         if type(part) not in _KNOWN:
             return f"`{name}`"
@@ -183,11 +188,11 @@ class NativeBackend:
         """Make the steps of a segment."""
         segment = data.segment
         job, logits, layers = self._job(data, state.forward_parameters, state.slots, segment.batch_size)
-        for position, layer in enumerate(layers):
+        for layer, node in zip(layers, graph_of(self._spec).nodes, strict=True):
             if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
-                layer.keys = address(rng.key(position))
+                layer.keys = address(rng.key(node.path))
             if not (layer.l1 or layer.l2):  # a penalty changes every row of a kernel at every step
-                layer.seen = address(state.last_update.get(f"{position}.weight"))
+                layer.seen = address(state.last_update.get(f"{node.weights_path}.weight"))
         rates_R = state.learning_rates_of_each(self._problem.optimizer.learning_rate)
         losses = torch.empty(len(segment.replicas), segment.steps)
         job.rates, job.updates, job.losses = address(rates_R), address(state.steps_R), address(losses)
@@ -221,7 +226,7 @@ class NativeBackend:
         rows, spec = data.targets[self._port], self._spec
         replicas, count = data.segment.rows_GN.shape
         logits = torch.empty(replicas, count, self._head.num_outputs)
-        targets = _smoothed(rows.targets, spec.loss)
+        targets = smoothed_targets(rows.targets, spec.loss)
         classes = targets.dtype == torch.int64
         held: list[Any] = [targets]  # C++ knows addresses alone, and these tensors have no other owner
         layers = self._layers(parameters, slots, held)
@@ -265,9 +270,11 @@ class NativeBackend:
         self, parameters: Mapping[str, Tensor], slots: Mapping[str, Sequence[Tensor]], held: list[Any]
     ) -> ctypes.Array[native_job.Layer]:
         """The layers of all replicas. What is made for them is added to `held`."""
-        layers = (native_job.Layer * len(self._spec.layers))()
+        nodes = graph_of(self._spec).nodes
+        layers = (native_job.Layer * len(nodes))()
         width = next(iter(parameters.values())).shape[1]
-        for position, (layer, spec) in enumerate(zip(layers, self._spec.layers, strict=True)):
+        for layer, node in zip(layers, nodes, strict=True):
+            spec, path = node.layer, node.weights_path
             layer.inputs, layer.kind = width, native_job.KINDS.index(spec.kind)
             if isinstance(spec, schema.Dropout):
                 layer.rate, layer.scale = spec.rate, 1.0 / (1.0 - spec.rate)
@@ -276,14 +283,14 @@ class NativeBackend:
                 width = spec.units
                 layer.activation = native_job.ACTIVATIONS.index(spec.activation)
                 for name, array in (("weight", "kernel"), ("bias", "bias")):
-                    full = f"{position}.{name}"
+                    full = f"{path}.{name}"
                     if full in parameters:
                         setattr(layer, array, native_job.parameter(parameters[full], slots.get(full, ())))
                 for name in ("l1", "l2"):
-                    strength_R = parameters.get(f"{position}.weight.{name}")
+                    strength_R = parameters.get(f"{path}.weight.{name}")
                     strength = getattr(spec.kernel_regularizer, name, 0.0)
                     if strength_R is None and strength:
-                        strength_R = torch.full((len(parameters[f"{position}.weight"]),), strength)
+                        strength_R = torch.full((len(parameters[f"{path}.weight"]),), strength)
                         held.append(strength_R)
                     setattr(layer, name, address(strength_R))
             layer.units = width
@@ -302,18 +309,7 @@ def _unknown_field(part: TrainingProblem | Head) -> str | None:
 
 def _multiplications(spec: schema.ExperimentSpec, problem: TrainingProblem) -> int:
     """Multiply-accumulates per row of a forward pass, in layers whose inputs are dense."""
-    units = [layer.units for layer in spec.layers if isinstance(layer, schema.Dense)]
+    units = [layer.units for layer in graph_of(spec).layers if isinstance(layer, schema.Dense)]
     dense = all(rows.dense for rows in problem.inputs.values())
     inputs = [problem.elements_per_row if dense else 0, *units]
     return sum(a * b for a, b in zip(inputs, units, strict=False))
-
-
-def _smoothed(targets: Tensor, loss: schema.Component) -> Tensor:
-    """The targets that a cross-entropy with label smoothing is computed with, as in losses.py."""
-    if not isinstance(loss, (schema.BinaryCrossentropy, schema.CategoricalCrossentropy)):
-        return targets
-    smoothing = loss.label_smoothing
-    if not smoothing:
-        return targets
-    classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]
-    return targets * (1 - smoothing) + smoothing / classes

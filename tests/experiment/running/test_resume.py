@@ -21,10 +21,10 @@ from nnrun.experiment.running.listener import Listener, StopTraining
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.limits import cxx_compiler
 from nnrun.records import RunDirectory, member_type_of
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.device import exact_on
 from nnrun.training.loop import EpochRecord
 from tests.support.runs_on_disk import write_record
@@ -490,7 +490,7 @@ def test_any_number_that_json_can_hold_is_refused_in_a_sentence(tmp_path: Path, 
             if key == "threads":
                 document["conditions"]["threads"] = value
             elif key in ("epochs_run", "stopped_early"):
-                document["record"][key] = {"0": value} if key == "stopped_early" else value
+                document["record"][key] = value
             else:
                 document[key] = value
 

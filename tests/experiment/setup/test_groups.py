@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.setup.fold_splits import labels_of
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, outputs_of, prepare_groups
+from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
@@ -60,7 +60,7 @@ def test_a_holdout_is_one_fold() -> None:
     (fold,) = group.folds
     assert fold.validation_rows.tolist() == list(range(16))
     assert fold.train_rows.tolist() == list(range(16, 48))
-    assert (group.network.inputs, group.network.outputs, group.network.parameter_count) == (3, 1, 41)
+    assert (group.network.inputs, group.network.parameter_count) == ({INPUT: (3,)}, 41)
 
 
 def test_folds_of_one_width_train_as_one_group() -> None:
@@ -79,9 +79,9 @@ def test_folds_of_different_vocabularies_form_groups() -> None:
     dataset = token_rows(list(arrays["x_train"]))
     groups = prepare_groups(spec_text(TOKENS).spec, dataset)
     assert [[fold.index for fold in group.folds] for group in groups] == [[0, 1], [2]]
-    assert [group.network.inputs for group in groups] == [34, 26]
+    assert [group.network.inputs for group in groups] == [{INPUT: (34,)}, {INPUT: (26,)}]
     for group in groups:
-        assert all(fitted.width == group.network.inputs for fitted in group.fitted)
+        assert all((fitted.width,) == group.network.inputs[INPUT] for fitted in group.fitted)
 
 
 def test_one_fold_alone_is_that_fold_of_the_whole() -> None:

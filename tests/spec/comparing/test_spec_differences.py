@@ -154,7 +154,7 @@ def test_set_turns_one_spec_into_the_other(values: dict[str, Any], other: dict[s
     for key in ("layers", "metrics", "learning_rate_schedule"):
         length = min(len(values.get(key) or []), len(other.get(key) or []))
         for held in (values, other):
-            if key in held:
+            if isinstance(held.get(key), list):
                 held[key] = held[key][:length]
     for held in (values, other):
         held.pop("preprocessing", None)

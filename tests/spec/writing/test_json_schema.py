@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 import nnrun.spec
-from nnrun.spec.reading.grammar import ROOT, Choice, Items
+from nnrun.spec.reading.grammar import ROOT, Choice, Items, Keys, ListOrMap
 from nnrun.spec.reading.nodes import SourceText, plain
 from nnrun.spec.reading.yaml_reader import read_yaml
 from nnrun.spec.schema import ExperimentSpec
@@ -52,10 +52,12 @@ TOP_LEVEL = [(path[0], form) for path, form in every_choice() if len(path) == 1]
 
 @pytest.mark.parametrize(("key", "form"), TOP_LEVEL, ids=[key for key, _ in TOP_LEVEL])
 def test_every_form_of_a_component(key: str, form: Choice) -> None:
-    in_list = isinstance(ROOT.form(key), Items)
+    whole = ROOT.form(key)
+    in_list = isinstance(whole, (Items, ListOrMap))
 
     def accepts(component: Any) -> bool:
-        return VALIDATOR.is_valid({**GOOD, key: [component] if in_list else component})
+        value = {"chain": [component]} if isinstance(whole, Keys) else [component] if in_list else component
+        return VALIDATOR.is_valid({**GOOD, key: value})
 
     for kind, cls in form.kinds:
         required = any(info.is_required() for info in cls.model_fields.values())

@@ -1,0 +1,87 @@
+"""Merges: one row of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.model.layers.base import Shape
+from nnrun.spec import schema
+
+_SMALLEST_SQUARE = 1e-12  # Keras's, of a vector that is divided by its length
+
+
+@dataclass(frozen=True)
+class MergeLayer:
+    """A function of several tensors (R, B, *shape). It learns nothing.
+
+    Attributes:
+        spec: what the experiment says of it.
+        path: its place in the network.
+        output_shape: of one row.
+    """
+
+    spec: schema.Component
+    path: str
+    output_shape: Shape
+
+    def forward(self, taken: Sequence[Tensor]) -> Tensor:
+        """(R, B, *output_shape)."""
+        return MERGES[type(self.spec)](self.spec, taken)
+
+    @property
+    def description(self) -> str:
+        """Its name."""
+        return self.spec.kind
+
+
+def _concatenate(spec: Any, taken: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(taken), _dim(spec.axis))
+
+
+def _dim(axis: int) -> int:
+    """The dimension of a stacked batch that is an axis of a row."""
+    return axis if axis < 0 else axis + 2
+
+
+def _each(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Sequence[Tensor]], Tensor]:
+    return lambda spec, taken: reduce(function, taken)
+
+
+def _average(spec: Any, taken: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.add, taken) / len(taken)
+
+
+def _dot(spec: Any, taken: Sequence[Tensor]) -> Tensor:
+    first, second = (tensor.movedim(_dim(spec.axis), -1) for tensor in taken)
+    if spec.normalize:
+        first, second = (
+            x * torch.rsqrt(x.square().sum(-1, keepdim=True).clamp(min=_SMALLEST_SQUARE))
+            for x in (first, second)
+        )
+    if first.dim() == 3:
+        return (first * second).sum(-1, keepdim=True)
+    return first @ second.transpose(-1, -2)
+
+
+def _merge_of(spec: Any, taken: Sequence[Tensor]) -> Tensor:
+    return MERGES[type(spec.merge)](spec.merge, taken)
+
+
+MERGES: Mapping[type[schema.Component], Callable[[Any, Sequence[Tensor]], Tensor]] = {
+    schema.Concatenate: _concatenate,
+    schema.Add: _each(torch.add),
+    schema.Subtract: _each(torch.sub),
+    schema.Multiply: _each(torch.mul),
+    schema.Average: _average,
+    schema.Maximum: _each(torch.maximum),
+    schema.Minimum: _each(torch.minimum),
+    schema.Dot: _dot,
+    schema.Residual: _each(torch.add),
+    schema.Parallel: _merge_of,
+}
