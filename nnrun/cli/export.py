@@ -109,9 +109,10 @@ def _input(exported: Exported) -> str:
 
 def _output(exported: Exported) -> str:
     shape, last = f"(N, {exported.outputs}) float32", exported.meaning.classes[-1]
+    what = "score" if exported.meaning.of_scores else "probability"
     return {
-        "binary": f"{shape}: the probability of {last if isinstance(last, str) else f'class {last}'}",
-        "class": f"{shape}: the probability of each class",
-        "labels": f"{shape}: the probability of each label",
+        "binary": f"{shape}: the {what} of {last if isinstance(last, str) else f'class {last}'}",
+        "class": f"{shape}: the {what} of each class",
+        "labels": f"{shape}: the {what} of each label",
         "numbers": f"{shape}: in the target's own units",
     }[exported.meaning.kind]

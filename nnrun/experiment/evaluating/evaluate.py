@@ -279,6 +279,8 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
     dataset, last = opened.dataset, graph_of(opened.spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    if schema.is_of_scores(opened.spec.loss):
+        return None  # scores are neither probabilities to calibrate nor numbers to subtract
     return analyse(
         combined.outputs,
         samples.targets[combined.rows],

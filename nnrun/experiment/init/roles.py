@@ -170,7 +170,7 @@ def _by_truth(name: str, inferred: ColumnInference) -> SplitMark | None:
     yes, no = (next((level for level in counts if level.lower() in words), None) for words in (_TRUE, _FALSE))
     if yes is None or no is None or inferred.missing:
         return None
-    train, test = (no, yes) if names.marks_test(name) else (yes, no)
+    train, test = (no, yes) if "test" in names.folded(name) else (yes, no)
     low, high = _SHARE_OF_TRAINING
     if not low <= counts[train] / sum(counts.values()) <= high:
         return None

@@ -120,7 +120,7 @@ def score_ensemble(
         true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, activation):
+        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))

@@ -217,12 +217,13 @@ def make_problem(
     """
     last = network.output_layers[OUTPUT]
     weights = weights_on_device(samples.weights, device)
+    decides_as = schema.decision_activation(spec.loss, last.activation)
     head = Head(
         num_outputs=last.units,
-        activation=last.activation,
+        activation=decides_as,
         loss=build_loss(spec.loss),
         targets=_targets(fitted, samples, device),
-        metrics=build_metrics(spec.metrics, last.activation),
+        metrics=build_metrics(spec.metrics, decides_as),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
         weights=weights,
@@ -291,7 +292,7 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
         each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
         )
     matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))

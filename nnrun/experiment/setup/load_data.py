@@ -178,11 +178,13 @@ def refuse_unsuitable_targets(
         if samples is None:
             continue
         if schema.last_activation_of(spec.loss) == "sigmoid":
-            _refuse_outside_of_0_and_1(samples.targets, part)
+            _refuse_outside_of_0_and_1(spec.loss, samples.targets, part)
         elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(samples.targets, part)
+            _refuse_what_is_no_share(spec.loss, samples.targets, part)
         elif not isinstance(spec.loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
+        if isinstance(spec.loss, schema.Poisson | schema.Msle):
+            _refuse_negative(spec.loss, samples.targets, part)
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
@@ -200,7 +202,17 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
-def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
+def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
+    negative = np.argwhere(targets < 0)
+    if len(negative):
+        value = targets[tuple(negative[0])].item()
+        raise DataError(
+            f"Row {int(negative[0][0])} of the {part} rows has the target {value}, but {loss.kind} is for "
+            "numbers of 0 and more. Use mse, mae or huber."
+        )
+
+
+def _refuse_outside_of_0_and_1(loss: schema.Component, targets: Array, part: str) -> None:
     outside = np.argwhere((targets < 0) | (targets > 1))
     if not len(outside):
         return
@@ -214,7 +226,7 @@ def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
         "number to predict use mse."
     )
     raise DataError(
-        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
+        f"Row {row} of the {part} rows has the target {value}, but {loss.kind} expects values from "
         f"0 to 1. {advice}"
     )
 
@@ -229,7 +241,7 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         )
 
 
-def _refuse_what_is_no_share(targets: Array, part: str) -> None:
+def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) -> None:
     sums = targets.sum(axis=1)
     wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
     if len(wrong):
@@ -237,7 +249,7 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
         low, high = targets[row].min(), targets[row].max()
         raise DataError(
             f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
-            "but categorical_crossentropy expects shares: none negative, summing to 1. For several labels "
+            f"but {loss.kind} expects shares: none negative, summing to 1. For several labels "
             "per row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
         )
 
