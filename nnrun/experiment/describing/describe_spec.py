@@ -95,9 +95,9 @@ def describe_spec(
     groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
-    rows = group.fitted[0].transform_inputs(dataset.train.inputs)
+    rows = group.fitted[0].input.transform(dataset.train.inputs)
     return Description(
-        features=group.fitted[0].width,
+        features=group.fitted[0].input.width,
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -197,7 +197,7 @@ def column_plan(
     spec: schema.ExperimentSpec, dataset: Dataset, fitted: FittedPreprocessing
 ) -> tuple[PlannedColumn, ...]:
     """The plan of each column, its features as one network's training rows gave them; empty for no table."""
-    if fitted.table is None or not fitted.of_table:
+    if fitted.input.table is None or not fitted.input.of_table:
         return ()
     steps = spec.preprocessing.inputs  # the last ones may take the row as a whole
     after = [_step(step) for step in steps if isinstance(step, schema.Custom) or step.takes == ("tokens",)]
@@ -207,10 +207,12 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.width if fitted.tokens is not None else column.width,
-            column.sparse or fitted.tokens is not None,
+            fitted.input.width if fitted.input.tokens is not None else column.width,
+            column.sparse or fitted.input.tokens is not None,
         )
-        for plan, column in zip(column_plans(spec.preprocessing, dataset), fitted.table.columns, strict=True)
+        for plan, column in zip(
+            column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True
+        )
     )
 
 
