@@ -127,11 +127,6 @@ class Network:
         return {name: weight for layer in self.layers for name, weight in layer.weights.items()}
 
     @cached_property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of one replica's parameters, which are trained."""
-        return {name: weight.shape for name, weight in self.weights.items() if weight.trainable}
-
-    @cached_property
     def buffer_names(self) -> frozenset[str]:
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)

@@ -23,7 +23,7 @@ from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
@@ -102,13 +102,11 @@ class Format:
     """A kind of file.
 
     Attributes:
-        suffix: the ending of its name.
         program: whether it computes; else it holds numbers to compute with.
         write: fills a file.
         ask: what the network in a file says of rows of a data set, (N, K).
     """
 
-    suffix: str
     program: bool
     write: Callable[[Export, Path], None]
     ask: Callable[[Export, Path, RawInputs], Array]
@@ -255,9 +253,9 @@ def _quiet() -> Iterator[None]:
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
-    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
-    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+    "safetensors": Format(False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(True, _write_pt2, _ask_pt2),
+    "onnx": Format(True, _write_onnx, _ask_onnx),
 }
 
 

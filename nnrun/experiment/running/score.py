@@ -12,8 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT
@@ -121,7 +120,7 @@ def score_ensemble(
         true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, activation):
+        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))

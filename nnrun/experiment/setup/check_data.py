@@ -15,9 +15,9 @@ import numpy as np
 from nnrun.data import Dataset, fit_preprocessing
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warning
-from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    folds_of,
     load_data,
     outputs_of,
     refuse_unknown_classes,

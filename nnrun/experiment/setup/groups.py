@@ -20,18 +20,18 @@ from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
-from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    folds_of,
     outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
-from nnrun.experiment.setup.networks import network_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
-from nnrun.model.network import Network
+from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
@@ -217,12 +217,13 @@ def make_problem(
     """
     last = network.output_layers[OUTPUT]
     weights = weights_on_device(samples.weights, device)
+    decides_as = schema.decision_activation(spec.loss, last.activation)
     head = Head(
         num_outputs=last.units,
-        activation=last.activation,
+        activation=decides_as,
         loss=build_loss(spec.loss),
         targets=_targets(fitted, samples, device),
-        metrics=build_metrics(spec.metrics, last.activation),
+        metrics=build_metrics(spec.metrics, decides_as),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
         weights=weights,
@@ -291,7 +292,7 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
         each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
         )
     matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))
@@ -320,3 +321,8 @@ def unscaled_targets(
 def _stacked(arrays: Sequence[Array]) -> Array:
     """(S, ...): a single array is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
+def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
+    """The network that takes what `fitted` gives; errors as of `build_network`."""
+    return build_network(graph_of(spec), {INPUT: RowShape((fitted.input.width,), fitted.input.tokens)})

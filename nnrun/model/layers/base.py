@@ -160,7 +160,7 @@ class Layer(ABC, Generic[S]):
         Args:
             parameters: stacked weights of all layers.
             x: (R, B, *input_shape); a sparse batch where the layer takes such.
-            rng: random numbers of a training step, drawn by `position`; None outside training.
+            rng: random numbers of a training step, drawn by `path`; None outside training.
             new_buffers: in a training step, takes the new values of the layer's buffers; None otherwise.
 
         Raises:

@@ -133,7 +133,7 @@ def test_rows_have_the_width_and_form_that_the_state_says(case: Any) -> None:
     usable = after.take(usable_rows(fitted, after))
     found = fitted.input.transform(usable)
     assert isinstance(found, SparseRows if fitted.input.sparse else DenseRows)
-    assert (found.n_rows, found.n_features) == (len(usable), fitted.input.width)
+    assert (len(found), found.n_features) == (len(usable), fitted.input.width)
     assert fitted.input.feature_names is not None
     assert len(fitted.input.feature_names) == fitted.input.width
     if isinstance(found, SparseRows):
