@@ -16,7 +16,7 @@ from nnrun.model.layers.embedding import EmbeddingLayer
 from nnrun.model.layers.merging import MergeLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
-from nnrun.model.layers.recurrent import GruLayer, LstmLayer
+from nnrun.model.layers.recurrent import GruLayer, LstmLayer, SimpleRnnLayer
 from nnrun.model.layers.simple import ActivationFunction, DropoutLayer, Reshaped
 from nnrun.spec import schema
 
@@ -32,6 +32,7 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.Conv2D: ConvolutionLayer,
     schema.Lstm: LstmLayer,
     schema.Gru: GruLayer,
+    schema.SimpleRnn: SimpleRnnLayer,
     schema.BatchNormalization: BatchNormalizationLayer,
     schema.LayerNormalization: LayerNormalizationLayer,
     schema.ActivationLayer: ActivationFunction,

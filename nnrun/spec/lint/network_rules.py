@@ -41,7 +41,7 @@ def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Find
         return
     instead = (
         f", or set return_sequences: false in {before.kind}"
-        if isinstance(before, (schema.Lstm, schema.Gru))
+        if isinstance(before, (schema.SimpleRnn, schema.Lstm, schema.Gru))
         else ""
     )
     yield Finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Union
 
-from nnrun.spec.schema.component import Count
+from nnrun.spec.schema.component import Count, Decay
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
 
@@ -31,12 +31,40 @@ class Embedding(NetworkLayer):
         return (*taken.shape, self.output_dim)
 
 
+class SimpleRnn(NetworkLayer):
+    """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
+
+    Glorot-uniform kernel, orthogonal recurrent kernel, zero bias. Gives the last step, or with
+    `return_sequences` all. `bidirectional` adds a second layer of as many units that takes the steps from
+    the last to the first, and gives its units behind those of the first (Keras's `Bidirectional` with
+    `concat`). `go_backwards` takes the steps, and gives all of them, from the last to the first. While
+    training `dropout` zeroes a share of a step's features and `recurrent_dropout` of what was given before;
+    for a row the same ones in all steps (Gal & Ghahramani 2016).
+    """
+
+    kind = "simple_rnn"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    use_bias: bool = True
+    return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+
 class Lstm(NetworkLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
 
     Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
     zero bias, but 1 for the forget gate with `unit_forget_bias`. Gives the last step, or with
-    `return_sequences` all. Padding is not masked.
+    `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of `simple_rnn`, but
+    with `recurrent_dropout` each gate sees a choice of its own.
     """
 
     kind = "lstm"
@@ -47,11 +75,14 @@ class Lstm(NetworkLayer):
     use_bias: bool = True
     unit_forget_bias: bool = True
     return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
 
     def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step."""
-        steps, _ = steps_of(self, taken)
-        return (steps, self.units) if self.return_sequences else (self.units,)
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
 
 
 class Gru(NetworkLayer):
@@ -59,7 +90,8 @@ class Gru(NetworkLayer):
 
     Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
     then has its own bias. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
-    last step, or with `return_sequences` all. Padding is not masked.
+    last step, or with `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of
+    `simple_rnn`, but with `recurrent_dropout` each gate sees a choice of its own.
     """
 
     kind = "gru"
@@ -70,11 +102,20 @@ class Gru(NetworkLayer):
     use_bias: bool = True
     reset_after: bool = True
     return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
 
     def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step."""
-        steps, _ = steps_of(self, taken)
-        return (steps, self.units) if self.return_sequences else (self.units,)
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
 
 
-SequenceLayer = Union[Embedding, Lstm, Gru]
+def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
+    steps, _ = steps_of(layer, taken)
+    units = layer.units * (2 if layer.bidirectional else 1)
+    return (steps, units) if layer.return_sequences else (units,)
+
+
+SequenceLayer = Union[Embedding, Lstm, Gru, SimpleRnn]
