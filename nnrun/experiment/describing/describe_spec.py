@@ -101,9 +101,9 @@ def describe_spec(
     groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
-    rows = group.fitted[0].transform_inputs(dataset.train.inputs)
+    rows = group.fitted[0].input.transform(dataset.train.inputs)
     return Description(
-        features=group.fitted[0].width,
+        features=group.fitted[0].input.width,
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -203,7 +203,7 @@ def column_plan(
     spec: schema.ExperimentSpec, dataset: Dataset, fitted: FittedPreprocessing
 ) -> tuple[PlannedColumn, ...]:
     """The plan of each column, its features as one network's training rows gave them; empty for no table."""
-    if fitted.table is None or not fitted.of_table:
+    if fitted.input.table is None or not fitted.input.of_table:
         return ()
     steps = spec.preprocessing.inputs  # the last ones may take the row as a whole
     after = [_step(step) for step in steps if isinstance(step, schema.Custom) or step.takes == ("tokens",)]
@@ -213,10 +213,12 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.width if fitted.tokens is not None else column.width,
-            column.sparse or fitted.tokens is not None,
+            fitted.input.width if fitted.input.tokens is not None else column.width,
+            column.sparse or fitted.input.tokens is not None,
         )
-        for plan, column in zip(column_plans(spec.preprocessing, dataset), fitted.table.columns, strict=True)
+        for plan, column in zip(
+            column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True
+        )
     )
 
 
@@ -267,14 +269,14 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
     fitted = member.fitted
     with rows_by_line(samples.lines):
         one = samples.take(np.array([row]))
-        rows = fitted.transform_inputs(one.inputs)
+        rows = fitted.input.transform(one.inputs)
     member_type = EVERYTHING.member_type(spec)
     found: dict[str, Any] = {
         "fitted_on": len(member.fold.train_rows),
         "fitted_in": None if member_type is None else f"{member_type} {member.id}",
         "features": rows.n_features,
         "names": _names(fitted, dataset),
-        "target": fitted.transform_targets(one.targets)[0].tolist(),
+        "target": fitted.output.transform(one.targets)[0].tolist(),
     }
     if not isinstance(rows, SparseRows):
         return found | {"sparse": False, "values": rows.x_NF[0].tolist()}
@@ -284,5 +286,7 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
 
 
 def _names(fitted: FittedPreprocessing, dataset: Dataset) -> list[str] | None:
-    names = fitted.feature_names or (None if fitted.custom or fitted.tokens else dataset.feature_names)
-    return list(names) if names is not None and len(names) == fitted.width else None
+    names = fitted.input.feature_names or (
+        None if fitted.input.custom or fitted.input.tokens else dataset.feature_names
+    )
+    return list(names) if names is not None and len(names) == fitted.input.width else None

@@ -128,7 +128,9 @@ def export_run(
     narrow = kind.program and raw and dtype == torch.float32
     export = Export(spec, network, metadata, dtype)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
-    own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    own = fitted.output.in_own_units(
+        network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu"))
+    )
     difference = _write_and_compare(export, kind, path, inputs, own, narrow=narrow)
     return Exported(
         path=path,
@@ -140,7 +142,7 @@ def export_run(
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
         rows_of=export.rows_of,
         columns=export.columns,
-        outputs=fitted.n_outputs,
+        outputs=fitted.output.n_outputs,
         meaning=make_output_decoder(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
@@ -211,14 +213,14 @@ def _rows_to_compare(
     run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
 ) -> tuple[RawInputs, str]:
     """Some training rows where the data are here, else generated rows of their shape."""
-    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
+    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.input.width))
     record = run.read_record()
     try:
         if record.smoke or is_at_hand(spec.dataset, data_dir):
             dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke)
             refuse_changed_data(dataset, record.data_hashes, run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
-            fitted.transform_inputs(chosen.inputs)
+            fitted.input.transform(chosen.inputs)
             return chosen.inputs, "training"
     except DataError:
         pass  # other rows show the same
@@ -228,11 +230,13 @@ def _rows_to_compare(
 def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     """Random rows that a network's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
-    if fitted.table is not None:
-        table = Table(tuple(_generated_column(column, rng, rows) for column in fitted.table.columns), rows)
-        return table if fitted.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
+    if fitted.input.table is not None:
+        table = Table(
+            tuple(_generated_column(column, rng, rows) for column in fitted.input.table.columns), rows
+        )
+        return table if fitted.input.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
     lengths = rng.integers(1, 200, rows)
-    return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
+    return TokenRows.from_lists([rng.integers(0, fitted.input.tokens or 1, n).tolist() for n in lengths])
 
 
 def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:

@@ -60,7 +60,7 @@ class OpenRun:
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): a network's outputs, numbers in the target's own units."""
         outputs = network_outputs(self.spec, network.fitted, network.weights, samples.inputs, self.device)
-        return network.fitted.in_own_units(outputs)
+        return network.fitted.output.in_own_units(outputs)
 
     def count_look(self, command: str) -> tuple[list[Unknown], int | None]:
         """Write a look at the test set into the run's record, before its rows are used.

@@ -164,8 +164,8 @@ def make_output_decoder(
     """
     last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
-    of_classes = fitted.targets.classes is not None
+    outputs, names, columns = fitted.output.n_outputs, labels.class_names or (), labels.target_names or ()
+    of_classes = fitted.output.classes is not None
     of_labels = schema.last_activation_of(spec.loss) == "sigmoid"
     decides_as = schema.decision_activation(spec.loss, last.activation)
     scores = (0.0, True) if schema.is_of_scores(spec.loss) else (THRESHOLD, False)

@@ -67,7 +67,7 @@ class Predictor:
     def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
         each = [
-            network.fitted.in_own_units(function(inputs))
+            network.fitted.output.in_own_units(function(inputs))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
         return np.asarray(np.mean(each, axis=0))
@@ -76,7 +76,7 @@ class Predictor:
         """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
         found: dict[int, str] = {}
         for network in self.networks:
-            for row, reason in network.fitted.problems(inputs).items():
+            for row, reason in network.fitted.input.problems(inputs).items():
                 found.setdefault(row, reason)
         return found
 
@@ -106,16 +106,18 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
     labels = load_labels(run)
     fitted = networks[0].fitted
     decoder: RowDecoder
-    if fitted.table is not None and fitted.of_table:
-        decoder = NamedColumnDecoder.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
-    elif fitted.n_features is None:
+    if fitted.input.table is not None and fitted.input.of_table:
+        decoder = NamedColumnDecoder.of_run(
+            fitted.input.table, spec.dataset, labels.file_columns, listener.message
+        )
+    elif fitted.input.n_features is None:
         decoder = _token_decoder(
-            run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), access.data_dir, listener
+            run, spec.dataset, max(n.fitted.input.tokens or 0 for n in networks), access.data_dir, listener
         )
     else:
         names = labels.feature_names
-        known = names if names is not None and len(names) == fitted.n_features else None
-        decoder = PositionalDecoder(fitted.n_features, known, listener.message)
+        known = names if names is not None and len(names) == fitted.input.n_features else None
+        decoder = PositionalDecoder(fitted.input.n_features, known, listener.message)
     return Predictor(
         run,
         networks,

@@ -108,16 +108,16 @@ def score_ensemble(
         for fitted, weights in networks:
             network = network_of(spec, fitted)
             activation = network.output_layers[OUTPUT].activation
-            scale = fitted.target_scale
+            scale = fitted.output.scale
             scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
-            targets = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+            targets = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
             found = mean_loss(loss(z, outputs, targets).double(), row_weights)
             penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
             losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
         fitted, _ = networks[0]
         own = unscaled_targets(fitted, samples.targets, device)
-        true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+        true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
         for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
@@ -141,7 +141,7 @@ def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor,
 
 
 def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
-    targets = torch.from_numpy(fitted.transform_targets(known.targets))[None].to(device)
+    targets = torch.from_numpy(fitted.output.transform(known.targets))[None].to(device)
     own = unscaled_targets(fitted, known.targets, device)
     weights = weights_on_device(known.weights, device)
     return TargetRows(targets, targets if own is None else own, weights)

@@ -88,4 +88,4 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
     if fit and not custom:
         fitted = fit_preprocessing(preprocessing, dataset, folds[0].train_rows, n_outputs=outputs_of(spec))
         some = np.arange(min(len(dataset.train), 100))
-        fitted.transform_inputs(dataset.train.take(some).inputs)
+        fitted.input.transform(dataset.train.take(some).inputs)

@@ -293,7 +293,7 @@ def test_the_ensemble_of_numbers_is_scored_by_its_mean_prediction(targets: str, 
     assert found["mae"] == pytest.approx(np.abs(predicted - true).mean(), rel=1e-6)
     spread = ((true - true.mean()) ** 2).sum()
     assert found["r2"] == pytest.approx(1 - ((predicted - true) ** 2).sum() / spread, rel=1e-6)
-    scales = [network.fitted.target_scale for network in load_networks(run)[0]]
+    scales = [network.fitted.output.scale for network in load_networks(run)[0]]
     losses = [
         ((predicted - true) ** 2).mean()
         if scale is None

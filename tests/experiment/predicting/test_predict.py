@@ -182,7 +182,7 @@ def test_folds_of_different_vocabularies_are_averaged_too(tmp_path: Path) -> Non
     )
     run = run_experiment(loaded, settings(tmp_path))
     predictor = load_predictor(run)
-    assert len({network.fitted.width for network in predictor.networks}) > 1
+    assert len({network.fitted.input.width for network in predictor.networks}) > 1
     assert predictor.decoder.kind_of_lines == "jsonl"
     assert len(ask(predictor, "[1, 5, 33, 5000]\n", "jsonl")) == 1
     with pytest.raises(DataError, match="lists of tokens whose words nnrun does not know"):

@@ -30,10 +30,12 @@ from nnrun.training.loop import EpochRecord
 from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import (
     BINARY,
+    KFOLD,
     REGRESSION,
     growing_tokens,
     load_small,
     numbers,
+    record_of,
     without_seconds,
     write_small,
 )
@@ -476,6 +478,21 @@ def rewrite(run: RunDirectory, change: Any) -> None:
     data = state.read_bytes()
     written["files"]["state.json"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     manifest.write_text(json.dumps(written))
+
+
+def test_a_record_and_a_checkpoint_with_maps_of_folds_are_resumed(tmp_path: Path) -> None:
+    """As version 1 of run.json had them, and checkpoints beside it."""
+    loaded = load_small(tmp_path, validation=KFOLD, epochs=3)
+    whole = run_experiment(loaded, Settings("train", tmp_path / "whole"))
+    run = stopped(loaded, tmp_path, 2)
+    record = record_of(run.path)
+    epochs = {m["member"].removeprefix("fold-"): m.pop("weights_epoch") for m in record["members"]}
+    assert set(epochs.values()) == {2}
+    write_record(run, record | {"version": 1, "weights_epoch": epochs})
+    rewrite(run, lambda document: document.update(record={"epochs_run": 2, "weights_epoch": epochs}))
+    assert resume_run(run)
+    check_same(run, whole)
+    assert record_of(run.path)["members"] == record_of(whole.path)["members"]
 
 
 @pytest.mark.parametrize("key", ["group", "epoch", "seconds", "threads", "epochs_run", "stopped_early"])

@@ -87,7 +87,7 @@ def test_folds_together_compute_what_each_computes_alone(kind: str, file: Path, 
     spec = loaded(file, **changes).spec
     (group,) = prepare_groups(spec, load_data(spec))
     assert len(group.members) == 3
-    assert group.fitted[0].sparse is (kind != "dense")
+    assert group.fitted[0].input.sparse is (kind != "dense")
     for fold in range(3):
         alone = train(file, tmp_path / f"{fold}", Selection(only_fold=fold), **changes)
         own = together.read_history()
@@ -151,7 +151,7 @@ def test_several_targets_have_a_scale_each(file: Path, tmp_path: Path) -> None:
     errors = np.abs(outputs - dataset.train.targets[rows])
     last = run.read_history().iloc[-1]
     assert last["val_mae"] == pytest.approx(errors.mean(), rel=1e-4)
-    assert network.fitted.target_scale is not None
+    assert network.fitted.output.scale is not None
 
 
 def test_predictions_by_name_are_those_of_the_training_rows(file: Path, tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_generated_rows_suit_the_preprocessing(kind: str, file: Path) -> None:
     fitted: FittedPreprocessing = prepare_groups(spec, load_data(spec))[0].fitted[0]
     rows = generated_rows(fitted, 30)
     assert isinstance(rows, Table)
-    assert fitted.problems(rows) == {}
-    assert len(fitted.transform_inputs(rows)) == 30
+    assert fitted.input.problems(rows) == {}
+    assert len(fitted.input.transform(rows)) == 30
 
 
 def test_the_plan_of_each_column(file: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_plan_of_each_column(file: Path) -> None:
     assert plan["a"].steps == ("impute: {strategy: median, indicator: true}", "standardize")
     assert (plan["a"].default, plan["a"].features) == (True, 1)
     assert (plan["note"].features, plan["note"].sparse) == (len(WORDS), True)
-    assert sum(column.features for column in plan.values()) == fitted.width
+    assert sum(column.features for column in plan.values()) == fitted.input.width
 
 
 @pytest.mark.parametrize("wrong", [3, 18], ids=["a row to train on", "a row to validate on"])
