@@ -17,7 +17,8 @@ import numpy.typing as npt
 from nnrun.data.value_names import EXACT, in_order, number_name, whole_number, wide_whole_number
 from nnrun.spec import schema
 
-Positions = Sequence[int] | npt.NDArray[Any]
+Positions = Sequence[int] | npt.NDArray[Any] | slice
+"""Of rows; what a slice takes is not copied."""
 
 
 def number_column(
@@ -77,15 +78,12 @@ class NumberColumn:
 
     def take(self, rows: Positions) -> NumberColumn:
         """The rows at these positions, in this order."""
-        names = None if self.names is None else self.names.take(rows)
-        taken = NumberColumn(self.name, self.values[np.asarray(rows)], names)
-        leave_memory(self.values)
+        taken = NumberColumn(
+            self.name, self.values[rows], None if self.names is None else self.names.take(rows)
+        )
+        if not isinstance(rows, slice):
+            leave_memory(self.values)
         return taken
-
-    def between(self, start: int, stop: int) -> NumberColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        names = None if self.names is None else self.names.between(start, stop)
-        return NumberColumn(self.name, self.values[start:stop], names)
 
     def identities(self) -> npt.NDArray[Any]:
         """(N,) values that are equal where the numbers are, exactly: numbers, or ints with None for missing.
@@ -122,11 +120,7 @@ class CategoryColumn:
 
     def take(self, rows: Positions) -> CategoryColumn:
         """The rows at these positions, in this order."""
-        return CategoryColumn(self.name, self.codes[np.asarray(rows)], self.levels, self.dates)
-
-    def between(self, start: int, stop: int) -> CategoryColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        return CategoryColumn(self.name, self.codes[start:stop], self.levels, self.dates)
+        return CategoryColumn(self.name, self.codes[rows], self.levels, self.dates)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -148,11 +142,7 @@ class TextColumn:
 
     def take(self, rows: Positions) -> TextColumn:
         """The rows at these positions, in this order."""
-        return TextColumn(self.name, self.values[np.asarray(rows)])
-
-    def between(self, start: int, stop: int) -> TextColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        return TextColumn(self.name, self.values[start:stop])
+        return TextColumn(self.name, self.values[rows])
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -229,7 +219,7 @@ class Table:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
-    def take(self, rows: Positions) -> Table:
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> Table:
         """The rows at these positions (or of a mask), in this order."""
         rows = np.asarray(rows)
         if rows.dtype == bool:

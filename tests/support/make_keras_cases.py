@@ -4,7 +4,8 @@
     KERAS_BACKEND=tensorflow python -m tests.support.make_keras_cases
     KERAS_BACKEND=jax python -m tests.support.make_keras_cases
 
-With names of cases, these alone are computed; the answers of the others stay.
+With names of cases behind it, it computes these alone.
+
 Parameters that a spec leaves out are left to Keras, so that nnrun's defaults are tested too.
 """
 
@@ -38,6 +39,7 @@ BARE = {
     "embedding": "output_dim",
     "lstm": "units",
     "gru": "units",
+    "simple_rnn": "units",
     "activation": "activation",
     "pad": "length",
 }
@@ -73,6 +75,8 @@ LAYERS = {
     "conv2d": keras.layers.Conv2D,
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
+    "masking": keras.layers.Masking,
     "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization,
     "activation": keras.layers.Activation,
@@ -108,7 +112,11 @@ def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
         if name == "embedding":
             model.add(keras.layers.Embedding(**{"input_dim": words, **params}))
         elif name in LAYERS:
-            model.add(LAYERS[name](**params))
+            both, first = params.pop("bidirectional", False), LAYERS[name](**params)
+            if both:
+                turned = {"go_backwards": not params.get("go_backwards", False), "name": "turned"}
+                first = keras.layers.Bidirectional(first, backward_layer=LAYERS[name](**params | turned))
+            model.add(first)
         else:
             model.add(POOLING[name, len(model.output_shape)](**params))
     return model
@@ -142,8 +150,11 @@ def names_and_axes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...] | None
         learned = [("weight", layer.scale), ("bias", layer.center)]
         moving = ["running_mean", "running_var"] if isinstance(layer, KINDS_OF_NORM[0]) else []
         return [(name, None) for name in [n for n, there in learned if there] + moving]
-    if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
-        return [("weight_ih", (1, 0)), ("weight_hh", (1, 0)), ("bias", None)]
+    if isinstance(layer, keras.layers.Bidirectional):
+        own = names_and_axes(layer.forward_layer)
+        return [(f"{name}{suffix}", axes) for suffix in ("", "_reverse") for name, axes in own]
+    if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)):
+        return [("weight_ih", (1, 0)), ("weight_hh", (1, 0)), ("bias", None)][: 3 if layer.use_bias else 2]
     axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
     return [("weight", axes[layer.weights[0].ndim]), ("bias", None)]
 
@@ -284,8 +295,9 @@ def _rounded(values: list[float]) -> list[float]:
 def main() -> None:
     present = keras.backend.backend()
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
+    wanted = sys.argv[1:] or [case.name for case in ALL_CASES]
     for case in ALL_CASES:
-        if case.backend == present and (not sys.argv[1:] or case.name in sys.argv[1:]):
+        if case.backend == present and case.name in wanted:
             answers[case.name] = answer(case)
     names = [case.name for case in ALL_CASES]
     lines = [f"  {json.dumps(name)}: {json.dumps(answers[name])}" for name in names]

@@ -27,6 +27,7 @@ class Dense(NetworkLayer):
     """
 
     kind = "dense"
+    mask = "keeps"
     ranks = {"kernel": 2, "bias": 1}
     bare = "units"
     units: Count
@@ -53,6 +54,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    mask = "keeps"
     bare = "activation"
     activation: Activation
 

@@ -25,13 +25,18 @@ Activation = Annotated[
 class NetworkLayer(Component):
     """Base of the layers: how the shape of a row changes, so that a spec can be checked without its data.
 
+    A mask says of each step of a row whether it counts, as padding does not. The rules are those of Keras.
+
     Class attributes:
         flattens: whether it gives rows of one axis, whatever it takes.
+        mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
+            without one; or `uses` it.
         ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
             `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` it is `kernel`.
     """
 
     flattens: ClassVar[bool] = False
+    mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
     ranks: ClassVar[Mapping[str, int]] = {}
 
     @classmethod
@@ -49,3 +54,13 @@ class NetworkLayer(Component):
             ShapeError: the layer cannot take such rows.
         """
         return taken.shape
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether what it gives has a mask, whatever it takes."""
+        return False
+
+    @property
+    def passes_mask(self) -> bool:
+        """Whether what it gives has the mask of what it takes."""
+        return self.mask != "drops"

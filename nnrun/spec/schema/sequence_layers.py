@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Union
 
-from nnrun.spec.schema.component import Count
+from nnrun.spec.schema.component import Count, Decay, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
 from nnrun.spec.schema.weight_options import (
@@ -23,7 +23,8 @@ class Embedding(NetworkLayer):
     """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
 
     Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
-    Uniform from -0.05 to 0.05 at first. Padding is a word like any other (Keras's mask_zero: false).
+    Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
+    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out.
     """
 
     kind = "embedding"
@@ -31,6 +32,7 @@ class Embedding(NetworkLayer):
     ranks = {"embeddings": 2}
     output_dim: Count
     input_dim: Count | None = None
+    mask_zero: bool = False
     embeddings_initializer: Initializer = RandomUniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None
@@ -44,16 +46,85 @@ class Embedding(NetworkLayer):
             )
         return (*taken.shape, self.output_dim)
 
+    @property
+    def makes_mask(self) -> bool:
+        """With `mask_zero`."""
+        return self.mask_zero
+
+
+class Masking(NetworkLayer):
+    """Mask the steps whose features all are `mask_value`, and give zeros for them."""
+
+    kind = "masking"
+    bare = "mask_value"
+    mask_value: Finite = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        return steps_of(self, taken)
+
+    @property
+    def makes_mask(self) -> bool:
+        """Always."""
+        return True
+
+
+class SimpleRnn(NetworkLayer):
+    """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
+
+    Glorot-uniform kernel, orthogonal recurrent kernel, zero bias. Gives the last step, or with
+    `return_sequences` all. `bidirectional` adds a second layer of as many units that takes the steps from
+    the last to the first, and gives its units behind those of the first (Keras's `Bidirectional` with
+    `concat`). `go_backwards` takes the steps, and gives all of them, from the last to the first. While
+    training `dropout` zeroes a share of a step's features and `recurrent_dropout` of what was given before;
+    for a row the same ones in all steps (Gal & Ghahramani 2016). Masked steps are skipped: what was given
+    before them is given again, or with `bidirectional` and `return_sequences` zeros.
+    """
+
+    kind = "simple_rnn"
+    mask = "uses"
+    bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
+    units: Count
+    activation: Activation = "tanh"
+    use_bias: bool = True
+    return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
 
 class Lstm(NetworkLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
 
     Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
     zero bias, but 1 for the forget gate with `unit_forget_bias`. Gives the last step, or with
-    `return_sequences` all. Padding is not masked.
+    `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of `simple_rnn`, but
+    with `recurrent_dropout` each gate sees a choice of its own.
     """
 
     kind = "lstm"
+    mask = "uses"
     bare = "units"
     ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
@@ -62,6 +133,10 @@ class Lstm(NetworkLayer):
     use_bias: bool = True
     unit_forget_bias: bool = True
     return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
     bias_initializer: BiasInitializer = Zeros()
@@ -74,9 +149,13 @@ class Lstm(NetworkLayer):
     bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step."""
-        steps, _ = steps_of(self, taken)
-        return (steps, self.units) if self.return_sequences else (self.units,)
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
 
 
 class Gru(NetworkLayer):
@@ -84,10 +163,12 @@ class Gru(NetworkLayer):
 
     Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
     then has its own bias. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
-    last step, or with `return_sequences` all. Padding is not masked.
+    last step, or with `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of
+    `simple_rnn`, but with `recurrent_dropout` each gate sees a choice of its own.
     """
 
     kind = "gru"
+    mask = "uses"
     bare = "units"
     ranks = {"kernel": 2, "recurrent": 2, "bias": 2}
     units: Count
@@ -96,6 +177,10 @@ class Gru(NetworkLayer):
     use_bias: bool = True
     reset_after: bool = True
     return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
     bias_initializer: BiasInitializer = Zeros()
@@ -108,9 +193,19 @@ class Gru(NetworkLayer):
     bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step."""
-        steps, _ = steps_of(self, taken)
-        return (steps, self.units) if self.return_sequences else (self.units,)
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
 
 
-SequenceLayer = Union[Embedding, Lstm, Gru]
+def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
+    steps, _ = steps_of(layer, taken)
+    units = layer.units * (2 if layer.bidirectional else 1)
+    return (steps, units) if layer.return_sequences else (units,)
+
+
+SequenceLayer = Union[Embedding, Masking, Lstm, Gru, SimpleRnn]

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.limits import cxx_compiler
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.losses import smoothed_targets
 from nnrun.training.native_library import load_library
 from nnrun.training.objective import TOTAL
