@@ -72,6 +72,7 @@ LAYERS = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
     "simple_rnn": keras.layers.SimpleRNN,
+    "masking": keras.layers.Masking,
     "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization,
     "activation": keras.layers.Activation,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.inputs import Batch
 from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform, orthogonal
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
@@ -122,21 +123,61 @@ class RecurrentLayer(Layer[T], Generic[T]):
 
         With `bidirectional` twice as many units: those of the second direction behind those of the first.
         """
+        return self._computed(parameters, x, None, rng)
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """A step that does not count changes nothing: what was given before is given again.
+
+        With `bidirectional` and `return_sequences` zeros are given for it.
+        """
+        return self._computed(parameters, x, mask, rng)
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """That of the steps, where all are given, in the order in which they are given.
+
+        (Keras leaves it in the order in which they were taken, also with `go_backwards`.)
+        """
+        kept = super().mask_of(x, mask)
+        return kept.flip(2) if kept is not None and self.spec.go_backwards else kept
+
+    def _computed(
+        self, parameters: Parameters, x: Tensor, mask: Tensor | None, rng: BatchRng | None
+    ) -> Tensor:
         bias = self._stacked(parameters, "bias") if self.spec.use_bias else None
         of_steps = self._projected(parameters, self._in_order(x), self.input_bias(bias), rng)
         factors = self._factors(rng, "recurrent_dropout", x, self.spec.recurrent_dropout, self.spec.units)
         recurrence = Recurrence(self._stacked(parameters, "weight_hh"), self.recurrent_bias(bias), factors)
-        return self._joined(self._run(recurrence, of_steps))
+        counts = None if mask is None else self._in_order(mask).movedim(2, 0).unsqueeze(-1)
+        return self._joined(self._run(recurrence, of_steps, counts))
 
-    def _run(self, recurrence: Recurrence, of_steps: Tensor) -> Tensor:
-        """What is given for the last step, (Q, B, units), or for each, (T, Q, B, units)."""
+    def _run(self, recurrence: Recurrence, of_steps: Tensor, counts: Tensor | None) -> Tensor:
+        """What is given for the last step, (Q, B, units), or for each, (T, Q, B, units).
+
+        Args:
+            recurrence: what all steps share.
+            of_steps: each step's part in the gates, (T, Q, B, gates * units).
+            counts: (T, Q, B, 1), False for what a mask leaves out; None for nothing.
+        """
         state: State = self.start(of_steps)
         outputs = []
-        for of_step in of_steps.unbind():
-            state = self.step(recurrence, of_step, state)
+        for index, of_step in enumerate(of_steps.unbind()):
+            new = self.step(recurrence, of_step, state)
+            if counts is not None:
+                new = tuple(torch.where(counts[index], *pair) for pair in zip(new, state, strict=True))
+            state = new
             if self.spec.return_sequences:
                 outputs.append(state[0])
-        return torch.stack(outputs) if outputs else state[0]
+        if not outputs:
+            return state[0]
+        given = torch.stack(outputs)
+        return torch.where(counts, given, 0.0) if counts is not None and self.directions == 2 else given
 
     def _stacked(self, parameters: Parameters, name: str) -> Tensor:
         """(Q, ...): a weight of all directions, one behind the other along the replicas."""

@@ -20,6 +20,7 @@ class Dense(NetworkLayer):
     """
 
     kind = "dense"
+    mask = "keeps"
     switchable = {"kernel_regularizer": None}
     bare = "units"
     units: Count
@@ -40,6 +41,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    mask = "keeps"
     bare = "activation"
     activation: Activation
 

@@ -24,11 +24,16 @@ Activation = Annotated[
 class NetworkLayer(Component):
     """Base of the layers: how the shape of a row changes, so that a spec can be checked without its data.
 
+    A mask says of each step of a row whether it counts, as padding does not. The rules are those of Keras.
+
     Class attributes:
         flattens: whether it gives rows of one axis, whatever it takes.
+        mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
+            without one; or `uses` it.
     """
 
     flattens: ClassVar[bool] = False
+    mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The shape of a row that the layer gives.
@@ -37,3 +42,13 @@ class NetworkLayer(Component):
             ShapeError: the layer cannot take such rows.
         """
         return taken.shape
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether what it gives has a mask, whatever it takes."""
+        return False
+
+    @property
+    def passes_mask(self) -> bool:
+        """Whether what it gives has the mask of what it takes."""
+        return self.mask != "drops"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Union
 
-from nnrun.spec.schema.component import Count, Decay
+from nnrun.spec.schema.component import Count, Decay, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
 
@@ -13,13 +13,15 @@ class Embedding(NetworkLayer):
     """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
 
     Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
-    Uniform from -0.05 to 0.05 at first. Padding is a word like any other (Keras's mask_zero: false).
+    Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
+    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out.
     """
 
     kind = "embedding"
     bare = "output_dim"
     output_dim: Count
     input_dim: Count | None = None
+    mask_zero: bool = False
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """A vector for each index."""
@@ -30,6 +32,28 @@ class Embedding(NetworkLayer):
             )
         return (*taken.shape, self.output_dim)
 
+    @property
+    def makes_mask(self) -> bool:
+        """With `mask_zero`."""
+        return self.mask_zero
+
+
+class Masking(NetworkLayer):
+    """Mask the steps whose features all are `mask_value`, and give zeros for them."""
+
+    kind = "masking"
+    bare = "mask_value"
+    mask_value: Finite = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        return steps_of(self, taken)
+
+    @property
+    def makes_mask(self) -> bool:
+        """Always."""
+        return True
+
 
 class SimpleRnn(NetworkLayer):
     """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
@@ -39,10 +63,12 @@ class SimpleRnn(NetworkLayer):
     the last to the first, and gives its units behind those of the first (Keras's `Bidirectional` with
     `concat`). `go_backwards` takes the steps, and gives all of them, from the last to the first. While
     training `dropout` zeroes a share of a step's features and `recurrent_dropout` of what was given before;
-    for a row the same ones in all steps (Gal & Ghahramani 2016).
+    for a row the same ones in all steps (Gal & Ghahramani 2016). Masked steps are skipped: what was given
+    before them is given again, or with `bidirectional` and `return_sequences` zeros.
     """
 
     kind = "simple_rnn"
+    mask = "uses"
     bare = "units"
     units: Count
     activation: Activation = "tanh"
@@ -57,6 +83,11 @@ class SimpleRnn(NetworkLayer):
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
 
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
 
 class Lstm(NetworkLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
@@ -68,6 +99,7 @@ class Lstm(NetworkLayer):
     """
 
     kind = "lstm"
+    mask = "uses"
     bare = "units"
     units: Count
     activation: Activation = "tanh"
@@ -84,6 +116,11 @@ class Lstm(NetworkLayer):
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
 
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
 
 class Gru(NetworkLayer):
     """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
@@ -95,6 +132,7 @@ class Gru(NetworkLayer):
     """
 
     kind = "gru"
+    mask = "uses"
     bare = "units"
     units: Count
     activation: Activation = "tanh"
@@ -111,6 +149,11 @@ class Gru(NetworkLayer):
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
 
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
 
 def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
     steps, _ = steps_of(layer, taken)
@@ -118,4 +161,4 @@ def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
     return (steps, units) if layer.return_sequences else (units,)
 
 
-SequenceLayer = Union[Embedding, Lstm, Gru, SimpleRnn]
+SequenceLayer = Union[Embedding, Masking, Lstm, Gru, SimpleRnn]
