@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import INPUT
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
@@ -30,8 +32,8 @@ class Description:
     """A spec, worked out.
 
     Attributes:
-        features: F, the width of a row; None where only missing data could tell.
-        layers: what each layer gives and learns; empty where `features` is None.
+        row_shape: of a row as the layers take it; None where only missing data could tell.
+        layers: what each layer gives and learns; empty where `row_shape` is None.
         parameters: numbers to learn in one network, or None.
         replicas: networks that train side by side.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
@@ -46,7 +48,7 @@ class Description:
         all_ones: whether every entry of sparse rows is 1.
     """
 
-    features: int | None
+    row_shape: tuple[int, ...] | None
     layers: tuple[LayerShape, ...]
     parameters: int | None
     replicas: int
@@ -62,6 +64,11 @@ class Description:
     missing: str | None = None
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
+
+    @property
+    def features(self) -> int | None:
+        """F, the numbers of a row; None where only missing data could tell."""
+        return None if self.row_shape is None else math.prod(self.row_shape)
 
 
 def describe_spec(
@@ -97,7 +104,7 @@ def describe_spec(
     fold = group.folds[0]
     rows = group.fitted[0].transform_inputs(dataset.train.inputs)
     return Description(
-        features=group.fitted[0].width,
+        row_shape=group.fitted[0].shape,
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -122,19 +129,20 @@ def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = spec.dataset.facts
-    graph, ((features,),) = graph_of(spec), row_shapes(spec, facts).values()
+    facts = facts_with_header(spec.dataset)
+    graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
     words = facts.num_words
     for first in (graph.layers[index] for index in graph.takers.get(INPUT, ())):
         if isinstance(first, schema.Embedding):
             words = first.input_dim or words
-            features = None if words is None else features
+            row = (None,) if words is None else row
     steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
     if steps or not all(map(is_allowed, _modules_that_shape(spec))):
-        features = None
-    network = None if features is None else build_network(graph, {INPUT: RowShape((features,), words)})
+        row = (None,)
+    known = tuple(size for size in row if size is not None)
+    network = build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
     return Description(
-        features=features,
+        row_shape=None if network is None else known,
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,

@@ -61,7 +61,7 @@ class Exported:
         run: the run.
         member: which of its networks, as its folder is named; None where there is one.
         weights: of which epoch they are.
-        features: F, the width of a row.
+        row_shape: of a row that a program takes: (F,), or with more axes.
         dtype: the type of the rows that a program takes; None for a file that is none.
         rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
         columns: the names of raw features of a table, in order.
@@ -77,7 +77,7 @@ class Exported:
     run: RunDirectory
     member: str | None
     weights: UsedWeights
-    features: int
+    row_shape: tuple[int, ...]
     dtype: str | None
     rows_of: str
     columns: tuple[str, ...]
@@ -138,7 +138,7 @@ def export_run(
         run=run,
         member=metadata.get("member"),
         weights=used,
-        features=export.features,
+        row_shape=export.row_shape,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
         rows_of=export.rows_of,
         columns=export.columns,
@@ -233,8 +233,13 @@ def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     """Random rows that a network's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
     if fitted.table is not None:
-        table = Table(tuple(_generated_column(column, rng, rows) for column in fitted.table.columns), rows)
-        return table if fitted.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
+        values = rows * (fitted.n_features or 1) // len(fitted.table.columns)  # more of rows with more axes
+        columns = tuple(_generated_column(column, rng, values) for column in fitted.table.columns)
+        table = Table(columns, values)
+        if fitted.of_table:
+            return table
+        x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
+        return x_NC.reshape(rows, *(fitted.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)
     return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
 

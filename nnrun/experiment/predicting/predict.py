@@ -123,7 +123,7 @@ def load_predictor(
     else:
         names = labels.feature_names
         known = names if names is not None and len(names) == fitted.n_features else None
-        decoder = PositionalDecoder(fitted.n_features, known, listener.message)
+        decoder = PositionalDecoder(fitted.raw_shape or (fitted.n_features,), known, listener.message)
     return Predictor(
         run,
         networks,

@@ -133,7 +133,7 @@ def prepare_groups(
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     plans = column_plans(preprocessing, dataset)
-    by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
+    by_shape: dict[tuple[tuple[int, ...], int | None, bool], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
         weighted = spec.class_weight is not None
         class_weights = class_weight_of_rows(spec, dataset, fold.train_rows) if weighted else None
@@ -141,10 +141,10 @@ def prepare_groups(
         fitted = fit_preprocessing(
             preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
         )
-        group = by_width.setdefault((fitted.width, fitted.tokens, fitted.sparse), [])
+        group = by_shape.setdefault((fitted.shape, fitted.tokens, fitted.sparse), [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
-    for members in by_width.values():
+    for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)

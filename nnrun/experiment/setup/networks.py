@@ -11,4 +11,4 @@ from nnrun.spec.ports import INPUT
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    return build_network(graph_of(spec), {INPUT: RowShape((fitted.width,), fitted.tokens)})
+    return build_network(graph_of(spec), {INPUT: RowShape(fitted.shape, fitted.tokens)})
