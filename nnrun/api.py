@@ -278,7 +278,7 @@ def kfold(
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
-    from nnrun.experiment.setup.kfold_spec import load_for_kfold
+    from nnrun.experiment.setup.load_data import load_for_kfold
 
     loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)
@@ -367,16 +367,13 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
+    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
+            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             split=split,
-            weights=weights,
-            overrides=_changes(overrides),
-            data_dir=_data_dir(data_dir),
-            device=device,
-            allow_unknown=allow_unknown,
         )
 
 
@@ -417,23 +414,18 @@ def predict(
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
         the true one; the index is the row's number in the training or the test set.
     """
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    asked: dict[str, Any] = {
-        "member": member,
-        "weights": weights,
-        "data_dir": _data_dir(data_dir),
-        "device": device,
-    }
+    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            return predict_values(load_predictor(directory, **asked), inputs)
-        found = predict_split(directory, split, overrides=overrides, allow_unknown=allow_unknown, **asked)
-        return found.table()
+            return predict_values(load_predictor(directory, access), inputs)
+        return predict_split(directory, split, access).table()
 
 
 def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:

@@ -1,22 +1,27 @@
-"""Files that appear whole or not at all, and sentences for those that cannot be read or written.
+"""Files and folders that several processes use: written whole or not at all, locked, and errors in sentences.
 
 A hidden file is written first and then renamed. A process that is killed leaves one behind; its name tells
-whose it was, so that the next writer in the same folder can remove it.
+whose it was, so that the next writer in the same folder can remove it. A lock goes with its process, however
+that ends: there is nothing to clean up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.errors import DataError, LockedError, NnrunError, UsageError
 
 _NAME = re.compile(r"\..+\.(?P<process>\d+)\.[0-9a-f]{4}\.tmp", re.DOTALL)
 
@@ -95,23 +100,26 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from error
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
-    make_folder(path.parent)
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where a file cannot be written, raise NnrunError with a sentence that says so."""
     try:
-        write_whole(path, write)
+        yield
     except OSError as error:
         raise NnrunError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file next to `path`, flush it to disk, and rename it to `path`."""
+    make_folder(path.parent)
+    with writing(path):
+        write_whole(path, write)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all; its line ends stay as they are."""
     data = text.encode("utf-8")
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    replace_file(path, write)
+    replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def read_text(path: Path) -> str:
@@ -147,3 +155,85 @@ def refuse_newer(path: Path, version: int, known: int) -> None:
             f"{path} was written by a newer nnrun: its format has version {version}, and this nnrun reads "
             f"version {known}."
         )
+
+
+_WITHOUT_LOCKS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOTSUP", "EOPNOTSUPP", "ENOLCK", "ENOSYS", "EINVAL", "EBADF")
+    if hasattr(errno, name)
+)
+"""What flock says on file systems that have no locks, or none for folders (NFS)."""
+
+_PATIENCE_SECONDS = 0.2
+"""`is_held` takes the lock for a moment to see whether it can, and must not be mistaken for an owner."""
+
+
+@contextmanager
+def locked(folder: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock of a folder (flock, on the folder itself).
+
+    Windows and some network file systems have none, and go without.
+
+    Args:
+        folder: it exists.
+        busy: what to say where another process holds the lock; None: wait until it is free.
+
+    Raises:
+        LockedError: another process holds the lock, and `busy` was given.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = _opened(folder)
+    try:
+        _lock(handle, folder, busy)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether some process holds the lock of a folder; None where that cannot be known."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        handle = _opened(folder)
+    except NnrunError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return False
+
+
+def _opened(folder: Path) -> int:
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise NnrunError(f"Cannot open {folder}: {error.strerror}.") from error
+
+
+def _lock(handle: int, folder: Path, busy: str | None) -> None:
+    import fcntl
+
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if busy is None else fcntl.LOCK_NB))
+        except BlockingIOError:
+            if time.monotonic() > patience:
+                raise LockedError(busy or "") from None
+            time.sleep(0.01)
+        except OSError as error:
+            if error.errno in _WITHOUT_LOCKS:
+                return
+            raise NnrunError(f"Cannot lock {folder}: {error.strerror}.") from error
+        else:
+            return

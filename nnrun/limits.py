@@ -1,14 +1,16 @@
-"""What this process may use: CPU threads and memory, as the machine, its container and its own limits allow.
+"""What this process may use: CPU threads, memory, a C++ compiler; as machine, container and limits allow.
 
 Sums over several threads are rounded differently (gradients of convolutions, large sums): their
 number belongs to what a result depends on. It is recorded, taken again by `--resume` and `reproduce`, and
 follows from what the machine and its container allow, never from how busy the machine happens to be.
+Nothing here imports torch: `nnrun doctor` asks even where that fails.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -191,3 +193,9 @@ def _of_process() -> int | None:
     if most == resource.RLIM_INFINITY or not size:
         return None
     return max(0, most - int(size[0]) * resource.getpagesize())
+
+
+def cxx_compiler() -> str | None:
+    """The path of this machine's C++ compiler, CXX first; None where there is none."""
+    wanted = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    return next((path for name in wanted if name and (path := shutil.which(name))), None)

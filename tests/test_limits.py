@@ -14,8 +14,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
-from nnrun.limits import ask_for, usable_cpus, wanted_threads
-from nnrun.training.compiler import cxx_compiler
+from nnrun.limits import ask_for, cxx_compiler, usable_cpus, wanted_threads
 from nnrun.training.device import threads_for
 from tests.support.small_experiments import load_small, only_run, record_of, without_seconds, write_small
 

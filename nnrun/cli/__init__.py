@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO, cast
 
-from nnrun.cli.streams import Unheard, readable_streams, replace_closed_streams, write_to_nobody
+from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, write_to_nobody
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
 from nnrun.spec.allowed_modules import allowing

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.data_text import file_text, number, overview_text, row_text, table
-from nnrun.cli.output import message, print_json, print_result
+from nnrun.cli.data_text import file_text, number, overview_text, row_text
+from nnrun.cli.output import message, print_json, print_result, table
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -48,11 +47,8 @@ NameOrSpec = Annotated[
 _SPEC_ENDINGS = (".yaml", ".yml")
 
 
-class Split(str, Enum):
-    """The two sets that a row can be shown from."""
-
-    train = "train"
-    test = "test"
+Split = Literal["train", "test"]
+"""The two sets that a row can be shown from."""
 
 
 @data.command()
@@ -105,7 +101,7 @@ def fetch(name: Name, data_dir: options.DataDir = None, as_json: options.Json = 
 def show(
     name: NameOrSpec,
     row: Annotated[int | None, typer.Option("--row", min=0, help="Show this row, counted from 0.")] = None,
-    split: Annotated[Split, typer.Option("--split", help="The set that the row is in.")] = Split.train,
+    split: Annotated[Split, typer.Option("--split", help="The set that the row is in.")] = "train",
     num_words: Annotated[
         int | None,
         typer.Option("--num-words", min=1, help="imdb, reuters: keep only the most frequent words."),
@@ -157,7 +153,7 @@ def show(
         document = overview(dataset)
         text: Callable[[dict[str, Any]], str] = overview_text
     else:
-        document = describe_row(dataset, split.value, row, token_words_of(entry.dataset, data_dir, message))
+        document = describe_row(dataset, split, row, token_words_of(entry.dataset, data_dir, message))
         _refuse_integers(integers, document)
         text = partial(row_text, integers=integers)
     print_result(as_json, lambda: document, lambda: text(document))
@@ -179,12 +175,12 @@ def _show_of_spec(
 ) -> None:
     """Show the data of a spec, or one row, also as the network gets it."""
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.describing.prepared_row import describe_row_of_spec
+    from nnrun.experiment.describing.describe_spec import describe_row_of_spec
     from nnrun.spec.reading.load import load_spec
 
     document = describe_row_of_spec(
         load_spec(name).spec,
-        "test" if split is Split.test else "train",
+        split,
         row,
         prepared=prepared,
         data_dir=data_dir,
@@ -198,7 +194,7 @@ def _show_of_spec(
 def _show_file(name: str, row: int | None, split: Split, num_words: int | None, as_json: bool) -> None:
     from nnrun.data.summaries.describe_file import file_overview, file_row, read_file
 
-    if num_words is not None or split is not Split.train:
+    if num_words is not None or split != "train":
         option = "--split" if num_words is None else "--num-words"
         raise UsageError(f"{option} is for data sets; a file of rows is shown as it is.")
     path = Path(name).expanduser()

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from nnrun.cli.output import paragraph, shortened, text_width
+from nnrun.cli.output import paragraph, shortened, table, text_width
 from nnrun.errors import one_line
 from nnrun.spec.wording import counted
 
@@ -266,16 +266,3 @@ def picture(image: Sequence[Sequence[Any]]) -> str:
 def number(count: int | None) -> str:
     """A count; a dash where there is none."""
     return f"{count:,}" if count else "-"
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -51,7 +51,7 @@ def doctor(
 def examine(runs_dir: Path, data_dir: Path | None) -> dict[str, Any]:
     """What was found, and under `problems` a sentence for each thing that keeps nnrun from working."""
     from nnrun.data.archives.download import search_folders
-    from nnrun.training.compiler import cxx_compiler
+    from nnrun.limits import cxx_compiler
 
     versions = {"nnrun": __version__, "python": platform.python_version(), **_package_versions()}
     problems = [f"{name} is not installed." for name in _PACKAGES if versions[name] is None]
@@ -100,7 +100,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _resume_facts(device: str) -> dict[str, Any]:
-    from nnrun.experiment.running.verify_resume import EPOCHS, STOPPED_AFTER, verify_resume
+    from nnrun.experiment.running.reproduce import EPOCHS, STOPPED_AFTER, verify_resume
 
     found = verify_resume(device)
     what = f"{EPOCHS} epochs, stopped after {STOPPED_AFTER}, on {found.device}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,16 +35,13 @@ _LINES = 30
 _BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (1, 0, 0))
 
 
-class Split(str, Enum):
-    """The rows that a run can be evaluated on."""
-
-    test = "test"
-    validation = "validation"
+Split = Literal["test", "validation"]
+"""The rows that a run can be evaluated on."""
 
 
 def evaluate(
     run: options.Run,
-    split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = Split.test,
+    split: Annotated[Split, typer.Option("--split", help="The rows to evaluate on.")] = "test",
     mistakes: Annotated[
         int | None,
         typer.Option(
@@ -55,7 +51,7 @@ def evaluate(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
     ] = True,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     allow_unknown: options.AllowUnknown = False,
     set_: options.SetPaths = None,
     device: options.Device = "auto",
@@ -73,19 +69,19 @@ def evaluate(
     """
     from nnrun.cli.running import listener_for
     from nnrun.experiment.evaluating.evaluate import evaluate_run, write_figures
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    evaluation = evaluate_run(
-        find_run(run, runs_dir),
-        split="test" if split is Split.test else "validation",
-        weights=weights.value,
+    access = Access(
+        weights=weights,
         overrides=set_ or (),
         data_dir=data_dir,
         device=device,
-        mistakes=_MISTAKES if mistakes is None else mistakes,
         allow_unknown=allow_unknown,
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
+    number = _MISTAKES if mistakes is None else mistakes
+    evaluation = evaluate_run(find_run(run, runs_dir), access, split=split, mistakes=number)
     paths = write_figures(evaluation) if figures else []
     print_result(
         as_json,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -16,12 +15,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.exporting.export import Exported
 
 
-class ExportFormat(str, Enum):
-    """The kinds of files."""
-
-    safetensors = "safetensors"
-    pt2 = "pt2"
-    onnx = "onnx"
+ExportFormat = Literal["safetensors", "pt2", "onnx"]
 
 
 def export(
@@ -38,7 +32,7 @@ def export(
         str | None,
         typer.Option("--member", metavar="NAME", help="Which of several networks to export: fold-2, seed-7."),
     ] = None,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     float64: Annotated[
         bool, typer.Option("--float64", help="Export a program that takes float64 tables, not float32.")
     ] = False,
@@ -48,23 +42,23 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Export a run's network for other programs (weights, a PyTorch program, or ONNX), and check the file."""
-    chosen = format_.value if format_ is not None else output.suffix.lower().removeprefix(".")
-    if chosen not in [known.value for known in ExportFormat]:
+    chosen = format_ or output.suffix.lower().removeprefix(".")
+    if chosen not in get_args(ExportFormat):
         raise UsageError(f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or give --format.")
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file.")
 
     from nnrun.experiment.exporting.export import export_run
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
+    access = Access(member, weights, data_dir=data_dir)
     exported = export_run(
         find_run(run, runs_dir),
         output,
         chosen,  # type: ignore[arg-type]  # one of the names, as was just looked at
-        member=member,
-        weights=weights.value,
+        access,
         float64=float64,
-        data_dir=data_dir,
     )
     print_result(as_json, lambda: _document(exported), lambda: _text(exported))
 
@@ -116,9 +110,10 @@ def _input(exported: Exported) -> str:
 
 def _output(exported: Exported) -> str:
     shape, last = f"(N, {exported.outputs}) float32", exported.meaning.classes[-1]
+    what = "score" if exported.meaning.of_scores else "probability"
     return {
-        "binary": f"{shape}: the probability of {last if isinstance(last, str) else f'class {last}'}",
-        "class": f"{shape}: the probability of each class",
-        "labels": f"{shape}: the probability of each label",
+        "binary": f"{shape}: the {what} of {last if isinstance(last, str) else f'class {last}'}",
+        "class": f"{shape}: the {what} of each class",
+        "labels": f"{shape}: the {what} of each label",
         "numbers": f"{shape}: in the target's own units",
     }[exported.meaning.kind]

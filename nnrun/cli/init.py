@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 60
 
 
-class Task(str, Enum):
-    """What to predict of the target."""
-
-    classification = "classification"
-    regression = "regression"
+Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def init(
         return
     assert file is not None, "else it is an example"
     path = _place(output, file.resolve().name.split(".")[0] or "spec", force)
-    asked = _Asked(tuple(target or ()), None if task is None else task.value, yes, test)
+    asked = _Asked(tuple(target or ()), task, yes, test)
     spec = _initial_spec(file, path, asked)
     path.write_text(spec.text, encoding="utf-8")
     again = None

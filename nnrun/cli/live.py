@@ -14,9 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nnrun.cli.sweep_report import board
+from nnrun.cli.closing import board
 from nnrun.errors import printable
-from nnrun.experiment.running.listener import Listener, Start, means, members_in_words, start_line
+from nnrun.experiment.running.listener import Lines, Listener, Start, means, members_in_words, start_line
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, sweep_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.spec.writing.value_labels import values_label
@@ -29,22 +29,16 @@ _BAR_WIDTH = 30
 _WITH_STD = " ±"
 
 
-class LiveScreen:
+class LiveScreen(Lines):
     """A picture on a terminal that is drawn again and again, and messages above it."""
 
     def __init__(self, console: Console, *, details: bool = False) -> None:
+        super().__init__(self._print, details=details)
         self._console = console
-        self._details = details
         self._live: Live | None = None
 
-    def message(self, text: str) -> None:
-        """Print it above the picture."""
+    def _print(self, text: str) -> None:
         self._console.print(printable(text), markup=False, highlight=False)
-
-    def detail(self, text: str) -> None:
-        """Print it where details are wanted."""
-        if self._details:
-            self.message(text)
 
     def begin(self, screen: Callable[[], RenderableType]) -> None:
         """Begin to draw what `screen` gives."""
@@ -68,7 +62,6 @@ class LiveListener(LiveScreen, Listener):
 
     def __init__(self, console: Console, *, details: bool = False) -> None:
         super().__init__(console, details=details)
-        self._start: Start | None = None
         self._records: list[EpochRecord] = []
         self._best: EpochRecord | None = None
         self._began = 0.0

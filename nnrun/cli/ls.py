@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import message, ordinal, paragraph, print_json, shortened, size_text, terminal_width
+from nnrun.cli.output import (
+    message,
+    ordinal,
+    paragraph,
+    print_json,
+    shortened,
+    size_text,
+    table,
+    terminal_width,
+)
 from nnrun.errors import printable
 
 if TYPE_CHECKING:
@@ -230,11 +239,7 @@ def _ordered(row: Mapping[str, str]) -> dict[str, str]:
 def _lines(rows: Sequence[Mapping[str, str]], without: Sequence[str]) -> str:
     """Rows under their headings, without columns that hold no text."""
     headings = [name for name in rows[0] if name not in without and any(row[name] for row in rows)]
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in headings}
-    lines = [{name: name for name in headings}, *rows]
-    return "\n".join(
-        "  ".join(f"{line[name]:<{widths[name]}}" for name in headings).rstrip() for line in lines
-    )
+    return table([headings, *([row[name] for name in headings] for row in rows)])
 
 
 def shortest_beginnings(ids: Sequence[str], beside: Sequence[str], shortest: int = 16) -> list[str]:

@@ -7,9 +7,8 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -107,12 +106,7 @@ Threads = Annotated[
 ]
 
 
-class CompilePolicy(str, Enum):
-    """Whether training steps are compiled."""
-
-    auto = "auto"
-    on = "on"
-    off = "off"
+CompilePolicy = Literal["auto", "on", "off"]
 
 
 Compile = Annotated[
@@ -128,11 +122,7 @@ AllowUnknown = Annotated[
 ]
 
 
-class WeightsName(str, Enum):
-    """Which weights of a run are used."""
-
-    last = "last"
-    best = "best"
+WeightsName = Literal["last", "best"]
 
 
 Weights = Annotated[
@@ -249,7 +239,7 @@ class Training:
 
     device: Device = "auto"
     threads: Threads = None
-    compile_: Compile = CompilePolicy.auto
+    compile_: Compile = "auto"
     allow_custom: AllowCustom = None
     runs_dir: RunsDir = DEFAULT_RUNS_DIR
     data_dir: DataDir = None
@@ -261,9 +251,7 @@ class Training:
         """The settings of the run or sweep that a command makes."""
         from nnrun.experiment.running.job import Settings
 
-        return Settings(
-            command, self.runs_dir, self.data_dir, self.device, compile=self.compile_.value, **others
-        )
+        return Settings(command, self.runs_dir, self.data_dir, self.device, compile=self.compile_, **others)
 
 
 def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:

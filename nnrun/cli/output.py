@@ -1,7 +1,12 @@
-"""Where a command's words go: results to stdout, messages to stderr, JSON where it is asked for."""
+"""Where a command's words go: results to stdout, messages to stderr, JSON where it is asked for.
+
+Both streams may be closed, their reader may go away, or they cannot hold every character. None of this is a
+fault of the work, or changes an exit code.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import re
@@ -10,7 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
 
 from nnrun.cells import json_for, json_text
 from nnrun.errors import NnrunError, SpecError, folder_of, one_line, printable
@@ -35,12 +40,13 @@ _NOTEBOOK_VARIABLES = (
 def message(text: str) -> None:
     """A message for the person at the terminal, on stderr. Where nobody reads it, the work continues."""
     with contextlib.suppress(OSError):
-        print(_sentences_wrapped(printable(text), _stderr_width()), file=sys.stderr, flush=True)
-
-
-def _sentences_wrapped(text: str, width: int | None) -> str:
-    """`wrapped`, but source lines, carets, commands and rows of a table stay as they are."""
-    return "\n".join(line if _AS_IT_IS.search(line) else wrapped(line, width) for line in text.split("\n"))
+        lines, width = printable(text).split("\n"), _stderr_width()
+        print(
+            *(line if _AS_IT_IS.search(line) else wrapped(line, width) for line in lines),
+            sep="\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _stderr_width() -> int | None:
@@ -123,19 +129,23 @@ def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
     return f"This is the {ordinal(look)} look at the {data} test set by {whose}"
 
 
-def aligned(table: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
-    """Rows of text, indented: the first column to the left (or right), the others to the right.
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
 
-    A name of several lines stands in one.
-    """
-    table = [[one_line(cell) for cell in row] for row in table]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = []
-    for row in table:
-        first = row[0].rjust(widths[0]) if right_first else row[0].ljust(widths[0])
-        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append(f"  {'  '.join([first, *cells])}".rstrip())
-    return "\n".join(lines)
+
+def aligned(rows: Sequence[Sequence[str]], *, right_first: bool = False) -> str:
+    """`table`, indented: the first column to the left (or right), the others to the right."""
+    right = range(0 if right_first else 1, len(rows[0]))
+    return textwrap.indent(table(rows, right), "  ")
 
 
 def in_blocks(table: Sequence[Sequence[str]], width: int | None) -> str:
@@ -209,3 +219,98 @@ def shortened(text: str, longest: int) -> str:
 def text_width() -> int:
     """Columns for running text: those of the terminal, and no more than can be read."""
     return min(shutil.get_terminal_size().columns, _WIDEST) if sys.stdout.isatty() else _WIDEST
+
+
+# What a screen that knows ASCII only, or one code page, shows instead.
+_INSTEAD: Final = {
+    **dict.fromkeys("−–—─━⠒", "-"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    **dict.fromkeys("│┃", "|"),
+    **dict.fromkeys("⠿█", "#"),
+    **dict.fromkeys("●•", "*"),
+    "±": "+-",
+    "×": "x",
+    "·": ".",
+    "…": "...",
+    "²": "^2",
+    "→": "->",
+    "←": "<-",
+    "≥": ">=",
+    "≤": "<=",
+    "≈": "~",
+    "○": "o",
+}
+_HANDLER: Final = "nnrun-readable"
+
+
+def readable_streams() -> None:
+    """Let stdout and stderr write a readable substitute for what their encoding cannot hold."""
+    codecs.register_error(_HANDLER, _readable)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and not encoding.startswith("utf"):
+            reconfigure(errors=_HANDLER)
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """`+-` for ±; what has no such substitute as an escape, in the form that JSON has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_substitute(c) for c in error.object[error.start : error.end]), error.end
+
+
+def _substitute(character: str) -> str:
+    if (instead := _INSTEAD.get(character)) is not None:
+        return instead
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def replace_closed_streams() -> None:
+    """A stream that was closed before nnrun began (`2>&-`) is None; what is written to it goes nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it is open as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def write_to_nobody() -> None:
+    """The reader went away (`nnrun ls | head -1`): what is left to write is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _drop(stream)
+
+
+class Unheard:
+    """A stream that goes on into nowhere once its terminal or its reader is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _drop(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        try:
+            self._stream.flush()
+        except OSError:
+            _drop(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _drop(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,14 +15,10 @@ from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.experiment.describing.learning_curves import Panels
-    from nnrun.figures.curve_figure import Phase
 
 
-class Only(str, Enum):
-    """The curves that can be drawn without the other."""
-
-    validation = "validation"
-    training = "training"
+Only = Literal["validation", "training"]
+"""The curves that can be drawn without the other."""
 
 
 def plot(
@@ -58,8 +53,7 @@ def plot(
     from nnrun.records import find_runs
 
     found = find_runs(runs, runs_dir)
-    phases: dict[Only | None, Phase] = {Only.training: "training", Only.validation: "validation"}
-    panels = make_panels(found, metric=metric, only=phases.get(only), smooth=smooth, skip=skip, log=log)
+    panels = make_panels(found, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
     left_out = panels.left_out_text([run.id for run in found])
     if not panels.curves:
         raise UsageError(f"No figure of {', '.join(run.id for run in found)}. {left_out}")
@@ -82,7 +76,7 @@ def plot(
 def _suffix(only: Only | None, smooth: float, skip: int, log: bool) -> str:
     """What a file's name says about its figure, so that one of another kind does not overwrite it."""
     how = "-smoothed" if smooth else f"-from-{skip + 1}" if skip else ""
-    return (f"-{only.value}" if only is not None else "") + how + ("-log" if log else "")
+    return (f"-{only}" if only is not None else "") + how + ("-log" if log else "")
 
 
 def _as_text(panels: Panels) -> str:

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import typer
 
@@ -20,6 +19,7 @@ from nnrun.spec.wording import counted
 
 if TYPE_CHECKING:
     from nnrun.data.new_rows.row_source import RowSource
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
     from nnrun.experiment.predicting.predict import Predictor
     from nnrun.experiment.predicting.predict_split import SplitPredictions
@@ -29,19 +29,12 @@ _STDIN = "-"
 _LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
 
 
-class Split(str, Enum):
-    """Rows of a run's data set."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
+Split = Literal["train", "validation", "test"]
+"""Rows of a run's data set."""
 
 
-class Format(str, Enum):
-    """How predictions are written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
+Format = Literal["csv", "jsonl"]
+"""How predictions are written."""
 
 
 Input = Annotated[
@@ -95,7 +88,7 @@ def predict(
     format_: AsFormat = None,
     skip_bad: SkipBad = False,
     member: OfMember = None,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     set_: options.SetPaths = None,
     allow_unknown: options.AllowUnknown = False,
     device: options.Device = "auto",
@@ -120,22 +113,17 @@ def predict(
         raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
 
     from nnrun.cli.running import listener_for
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
     found = find_run(run, runs_dir)
-    asked: dict[str, Any] = {
-        "member": member,
-        "weights": weights.value,
-        "data_dir": data_dir,
-        "device": device,
-        "listener": listener_for(quiet=quiet, verbose=False),
-    }
+    listener = listener_for(quiet=quiet, verbose=False)
+    access = Access(member, weights, set_ or (), data_dir, device, allow_unknown, listener)
     if split is not None:
-        asked |= {"overrides": set_ or (), "allow_unknown": allow_unknown, "probabilities": probabilities}
-        _predict_split(found, split, form, asked, quiet)
+        _predict_split(found, split, form, access, quiet)
         return
     assert input_ is not None, "one of the two is given"
-    _predict_input(found, input_, form, asked, skip_bad)
+    _predict_input(found, input_, form, access, skip_bad)
 
 
 def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None) -> None:
@@ -150,10 +138,10 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
         _refuse_target(form.output, input_)
 
 
-def _predict_split(run: RunDirectory, split: Split, form: _Form, asked: dict[str, Any], quiet: bool) -> None:
+def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
     from nnrun.experiment.predicting.predict_split import predict_split
 
-    found = predict_split(run, split.value, **asked)
+    found = predict_split(run, split, access, probabilities=form.probabilities)
     opened = found.opened
     if found.look is not None and not quiet:
         message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
@@ -161,19 +149,17 @@ def _predict_split(run: RunDirectory, split: Split, form: _Form, asked: dict[str
     _give(found, found.blocks(), form, told, dict)
 
 
-def _predict_input(
-    run: RunDirectory, input_: str, form: _Form, asked: dict[str, Any], skip_bad: bool
-) -> None:
+def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, skip_bad: bool) -> None:
     from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
     from nnrun.experiment.predicting.predict_split import refuse_without_probabilities
 
-    predictor = load_predictor(run, **asked)
+    predictor = load_predictor(run, access)
     if form.probabilities:
         refuse_without_probabilities(predictor.run, predictor.output_decoder)
     source = _source(input_, predictor)
     unknown = unknown_counts(predictor)
     predicted = predict_source(
-        predictor, source, skip_bad=skip_bad, unknown=unknown, listener=asked["listener"]
+        predictor, source, skip_bad=skip_bad, unknown=unknown, listener=access.listener
     )
     _give(predictor, predicted, form, {}, lambda: {"unknown": [vars(found) for found in unknown.found]})
 
@@ -197,7 +183,7 @@ def _give(
     output_decoder, targets = asked.output_decoder, bool(told)
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
-        to_file = replace(form, format=form.format or (Format.jsonl if is_jsonl else Format.csv))
+        to_file = replace(form, format=form.format or ("jsonl" if is_jsonl else "csv"))
         rows = _write_file(form.output, predicted, output_decoder, to_file, targets)
         if form.as_json:
             print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
@@ -283,7 +269,7 @@ def _write(
     from nnrun.experiment.predicting.output_decoder import CsvLines, JsonLines
 
     rows = 0
-    if form.format is Format.jsonl:
+    if form.format == "jsonl":
         json_lines = JsonLines(output_decoder, probabilities=form.probabilities)
         for block in predicted:
             file.write(json_for(json_lines.lines(block), file.encoding))

@@ -16,7 +16,7 @@ def report(
         Path | None,
         options.output_file("FILE.html", "Default: in the first run's folder."),
     ] = None,
-    weights: options.Weights = options.WeightsName.last,
+    weights: options.Weights = "last",
     set_: options.SetPaths = None,
     allow_custom: options.AllowCustom = None,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -30,9 +30,11 @@ def report(
 
     from nnrun.cli.running import listener_for
     from nnrun.experiment.describing.report import write_report
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_runs
 
     found = find_runs(runs, runs_dir)
     listener = listener_for(quiet=quiet, verbose=False)
-    path = write_report(found, output, data_dir, listener, weights.value, overrides=set_ or ())
+    access = Access(weights=weights, overrides=set_ or (), data_dir=data_dir, listener=listener)
+    path = write_report(found, output, access)
     print_result(as_json, lambda: {"report": str(path)}, lambda: str(path))

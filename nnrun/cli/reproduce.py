@@ -46,7 +46,7 @@ def reproduce(
             overrides=set_ or (),
             data_dir=data_dir,
             device=device,
-            compile_=None if compile_ is None else compile_.value,
+            compile_=compile_,
             listener=listener_for(quiet=quiet, verbose=verbose),
         )
     except RunInterrupted as interruption:

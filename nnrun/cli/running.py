@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nnrun.cli.options import Resuming, Training
@@ -32,29 +32,30 @@ def train_and_report(
     Returns:
         0, or 130 where the user interrupted it.
     """
+    from nnrun.cli.closing import closing_text
     from nnrun.experiment.running.recorder import RunInterrupted
 
     _show_warnings(warnings, options)
     try:
-        run = start(listener_for(quiet=options.quiet, verbose=options.verbose))
+        run, interrupted = start(listener_for(quiet=options.quiet, verbose=options.verbose)), False
     except RunInterrupted as interruption:
-        with contextlib.suppress(OSError):  # a terminal that was closed asked for the end, and reads nothing
-            _report(interruption.run, options)
-        return EXIT_INTERRUPTED
-    _report(run, options)
-    return 0
-
-
-def _report(run: RunDirectory, options: Training) -> None:
-    from nnrun.cli.closing import closing_text
-
+        run, interrupted = interruption.run, True
     record = run.read_record()
-    print_result(
-        options.as_json,
-        lambda: {**record.to_json(), "path": str(run.path)},
-        lambda: closing_text(run, record, verbose=options.verbose),
-    )
-    sys.stdout.flush()
+    with _perhaps_unread(interrupted):
+        print_result(
+            options.as_json,
+            lambda: {**record.to_json(), "path": str(run.path)},
+            lambda: closing_text(run, record, verbose=options.verbose),
+        )
+    return EXIT_INTERRUPTED if interrupted else 0
+
+
+@contextlib.contextmanager
+def _perhaps_unread(interrupted: bool) -> Iterator[None]:
+    """Print to the end. A terminal that was closed asked for the end, and reads nothing."""
+    with contextlib.suppress(*([OSError] if interrupted else [])):
+        yield
+        sys.stdout.flush()
 
 
 def sweep_and_report(
@@ -70,7 +71,7 @@ def sweep_and_report(
     Returns:
         0; 1 where no trial has a score; 130 where the user interrupted it.
     """
-    from nnrun.cli.sweep_report import closing_text, sweep_document
+    from nnrun.cli.closing import sweep_closing_text, sweep_document
     from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     _show_warnings(warnings, options)
@@ -79,12 +80,10 @@ def sweep_and_report(
     except SweepInterrupted as interruption:
         sweep, interrupted = interruption.sweep, True
     record = sweep.read_record()
-    # A terminal that was closed asked for the end, and reads nothing.
-    with contextlib.suppress(*([OSError] if interrupted else [])):
+    with _perhaps_unread(interrupted):
         print_result(
-            options.as_json, lambda: sweep_document(sweep, record), lambda: closing_text(sweep, record)
+            options.as_json, lambda: sweep_document(sweep, record), lambda: sweep_closing_text(sweep, record)
         )
-        sys.stdout.flush()
     return EXIT_INTERRUPTED if interrupted else 0 if record.ranked() else 1
 
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from nnrun.cli import options
 from nnrun.errors import UsageError
 
-
-class Method(str, Enum):
-    """How trials are chosen."""
-
-    grid = "grid"
-    random = "random"
-    tpe = "tpe"
+Method = Literal["grid", "random", "tpe"]
 
 
 Over = Annotated[
@@ -64,7 +57,7 @@ def sweep(
     """
     from nnrun.spec.sweep_plan import load_sweep
 
-    asked = {"method": method and method.value, "trials": trials, "monitor": monitor}
+    asked = {"method": method, "trials": trials, "monitor": monitor}
     given = {key: value for key, value in asked.items() if value is not None}
     begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
     of_spec = changes.overrides()

@@ -85,8 +85,7 @@ class Samples:
             shape: (F,) numbers, (steps, features), (height, width), (height, width, channels).
         targets: (N,) or (N, K). Class labels are integers from 0.
         weights: (N,) float64, none negative: what the loss of each row counts, in training and wherever the
-            loss is measured; metrics do not know them. None where all count 1. `nnrun.data.row_weights`
-            checks them.
+            loss is measured; metrics do not know them. None where all count 1.
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
         split_columns: columns that the validation needs; None where there are none.
         lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.

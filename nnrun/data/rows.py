@@ -52,11 +52,6 @@ class DenseRows:
         return len(self.x_NF)
 
     @property
-    def n_rows(self) -> int:
-        """N."""
-        return int(self.x_NF.shape[0])
-
-    @property
     def n_features(self) -> int:
         """F, the numbers of a row."""
         return math.prod(self.x_NF.shape[1:])
@@ -91,11 +86,6 @@ class SparseRows:
         return len(self.indptr) - 1
 
     @property
-    def n_rows(self) -> int:
-        """N."""
-        return len(self.indptr) - 1
-
-    @property
     def nnz(self) -> int:
         """Entries that are kept: those that are not zero."""
         return len(self.indices)
@@ -108,7 +98,7 @@ class SparseRows:
     @property
     def dense_nbytes(self) -> int:
         """Bytes that the same rows would take as DenseRows."""
-        return self.n_rows * self.n_features * 4
+        return len(self) * self.n_features * 4
 
     def take(self, rows: npt.ArrayLike) -> SparseRows:
         """The rows at these positions, in this order."""
@@ -121,7 +111,12 @@ class SparseRows:
     def to_dense(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
         """All rows, or those at these positions, as an array (N, F)."""
         chosen = self if rows is None else self.take(rows)
-        x_NF = np.zeros((chosen.n_rows, chosen.n_features), np.float32)
-        row_of_entry = np.repeat(np.arange(chosen.n_rows), np.diff(chosen.indptr))
-        x_NF[row_of_entry, chosen.indices] = 1 if chosen.values is None else chosen.values
+        x_NF: npt.NDArray[np.float32] = chosen.matrix().toarray()
         return x_NF
+
+    def matrix(self) -> Any:
+        """The same rows as SciPy's CSR matrix of float32."""
+        from scipy.sparse import csr_array
+
+        values = np.ones(self.nnz, np.float32) if self.values is None else self.values
+        return csr_array((values, self.indices, self.indptr), shape=(len(self), self.n_features))

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from nnrun.data.value_names import EXACT, in_order, number_name, whole_number, wide_whole_number
 from nnrun.spec import schema
 
-Positions = Sequence[int] | npt.NDArray[Any]
+Positions = Sequence[int] | npt.NDArray[Any] | slice
+"""Of rows; what a slice takes is not copied."""
 
 
 def number_column(
@@ -31,25 +32,18 @@ def number_column(
         exact: where they came as texts, those of each row; None for a missing one.
     """
     if values.dtype.kind in "iub":
-        wide = values.dtype.kind != "b" and len(values) and _beyond(values)
-        return NumberColumn(name, values if wide else values.astype(np.float64))
+        return NumberColumn(name, values if is_wide(values) else values.astype(np.float64))
     if exact is None:
         return NumberColumn(name, values)
     if not any(text is not None and wide_whole_number(text) is not None for text in exact):
         return NumberColumn(name, values)
-    return NumberColumn(name, values, _by_digits(name, exact))
+    digits = [None if text is None else number_name(exact_number(text)) for text in exact]
+    return NumberColumn(name, values, category_column(name, digits))
 
 
-def _beyond(values: npt.NDArray[Any]) -> bool:
-    return int(values.max()) > EXACT or int(values.min()) < -EXACT
-
-
-def _by_digits(name: str, exact: Sequence[str | None]) -> CategoryColumn:
-    names = [None if text is None else number_name(exact_number(text)) for text in exact]
-    levels = in_order({name for name in names if name is not None})
-    places = {level: code for code, level in enumerate(levels)}
-    codes = np.array([-1 if name is None else places[name] for name in names], np.int32)
-    return CategoryColumn(name, codes, tuple(levels))
+def is_wide(values: npt.NDArray[Any]) -> bool:
+    """Whether these are whole numbers, and some beyond 2**53."""
+    return bool(values.dtype.kind in "iu" and len(values) and (values.max() > EXACT or values.min() < -EXACT))
 
 
 def exact_number(text: str) -> int | float:
@@ -84,15 +78,12 @@ class NumberColumn:
 
     def take(self, rows: Positions) -> NumberColumn:
         """The rows at these positions, in this order."""
-        names = None if self.names is None else self.names.take(rows)
-        taken = NumberColumn(self.name, self.values[np.asarray(rows)], names)
-        leave_memory(self.values)
+        taken = NumberColumn(
+            self.name, self.values[rows], None if self.names is None else self.names.take(rows)
+        )
+        if not isinstance(rows, slice):
+            leave_memory(self.values)
         return taken
-
-    def between(self, start: int, stop: int) -> NumberColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        names = None if self.names is None else self.names.between(start, stop)
-        return NumberColumn(self.name, self.values[start:stop], names)
 
     def identities(self) -> npt.NDArray[Any]:
         """(N,) values that are equal where the numbers are, exactly: numbers, or ints with None for missing.
@@ -129,11 +120,7 @@ class CategoryColumn:
 
     def take(self, rows: Positions) -> CategoryColumn:
         """The rows at these positions, in this order."""
-        return CategoryColumn(self.name, self.codes[np.asarray(rows)], self.levels, self.dates)
-
-    def between(self, start: int, stop: int) -> CategoryColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        return CategoryColumn(self.name, self.codes[start:stop], self.levels, self.dates)
+        return CategoryColumn(self.name, self.codes[rows], self.levels, self.dates)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -155,11 +142,7 @@ class TextColumn:
 
     def take(self, rows: Positions) -> TextColumn:
         """The rows at these positions, in this order."""
-        return TextColumn(self.name, self.values[np.asarray(rows)])
-
-    def between(self, start: int, stop: int) -> TextColumn:
-        """The rows from `start` to before `stop`, not copied."""
-        return TextColumn(self.name, self.values[start:stop])
+        return TextColumn(self.name, self.values[rows])
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -168,6 +151,14 @@ class TextColumn:
 
 
 Column: TypeAlias = NumberColumn | CategoryColumn | TextColumn
+
+
+def category_column(name: str, values: Sequence[str | None], *, dates: bool = False) -> CategoryColumn:
+    """Names as a category, None where one is missing."""
+    levels = in_order({value for value in values if value is not None})
+    places: dict[str | None, int] = {level: code for code, level in enumerate(levels)}
+    codes = np.array([places.get(value, -1) for value in values], np.int32)
+    return CategoryColumn(name, codes, tuple(levels), dates)
 
 
 def kind_of(column: Column) -> schema.ColumnType:
@@ -228,7 +219,7 @@ class Table:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
-    def take(self, rows: Positions) -> Table:
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> Table:
         """The rows at these positions (or of a mask), in this order."""
         rows = np.asarray(rows)
         if rows.dtype == bool:

@@ -21,8 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nnrun.atomic_files import write_whole
-from nnrun.errors import NnrunError
+from nnrun.atomic_files import write_whole, writing
 from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
 from nnrun.interrupts import stop_if_leaving
 
@@ -164,10 +163,8 @@ def save(figure: Figure, path: Path) -> None:
     with rc_context({"svg.hashsalt": "nnrun"}), any_script():
         figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else None)
     stop_if_leaving()  # a request to stop that Matplotlib swallowed
-    try:
+    with writing(path):
         write_whole(path, lambda temporary: temporary.write_bytes(drawn.getvalue()))
-    except OSError as error:
-        raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def title_of(measure: str, curves: Sequence[Curve]) -> str:

@@ -103,6 +103,11 @@ class Network:
         return found
 
     @cached_property
+    def masks(self) -> bool:
+        """Whether any layer makes a mask."""
+        return any(getattr(layer.spec, "makes_mask", False) for layer in self.layers)
+
+    @cached_property
     def _last_takers(self) -> Mapping[Source, int]:
         """For each input and node the last node that takes what it gives."""
         return {source: index for index, node in enumerate(self.nodes) for source in node.sources}
@@ -125,11 +130,6 @@ class Network:
     def weights(self) -> dict[str, Weight]:
         """Name → what one replica has under it: parameters and state, layer by layer."""
         return {name: weight for layer in self.layers for name, weight in layer.weights.items()}
-
-    @cached_property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of one replica's parameters, which are trained."""
-        return {name: weight.shape for name, weight in self.weights.items() if weight.trainable}
 
     @cached_property
     def buffer_names(self) -> frozenset[str]:
@@ -202,20 +202,31 @@ class Network:
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
+        masks: dict[Any, Tensor | None] = {}
         logits: dict[Port, Tensor] = {}
         for index, node in enumerate(self.nodes):
             layer, port = node.layer, self._output_of.get(index)
             if isinstance(layer, MergeLayer):
-                given[index] = layer.forward([_dense(given[source]) for source in node.sources])
+                taken = [_dense(given[source]) for source in node.sources]
+                given[index] = layer.forward(taken)
+                if self.masks:
+                    masks[index] = layer.mask_of(taken, [masks.get(source) for source in node.sources])
             elif port is None:
                 x = given[node.sources[0]]
                 x = x if layer.takes_sparse else _dense(x)
-                given[index] = layer.forward(parameters, x, rng, new_buffers)
+                mask = masks.get(node.sources[0])
+                if mask is None:
+                    given[index] = layer.forward(parameters, x, rng, new_buffers)
+                else:
+                    given[index] = layer.forward_masked(parameters, _dense(x), mask, rng, new_buffers)
+                if self.masks:
+                    masks[index] = layer.mask_of(x, mask)
             else:
                 output = self.output_layers[port]
                 logits[port] = output.linear(parameters, given[node.sources[0]])
                 if index in self._last_takers:
                     given[index] = output.activate(logits[port])
+                    masks[index] = masks.get(node.sources[0])
             for source in node.sources:
                 if self._last_takers[source] == index:
                     given.pop(source, None)

@@ -86,6 +86,11 @@ def uniform(key: Tensor, counter: Tensor) -> Tensor:
     return _shift_right(z, 64 - _TOP_BITS).to(torch.float32) * 2.0**-_TOP_BITS
 
 
+def dropout_factors(uniform: Tensor, rate: float) -> Tensor:
+    """What dropout multiplies by: 0 with probability `rate`, else 1 / (1 - rate)."""
+    return (uniform >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
+
+
 def _shift_right(z: Tensor, bits: int) -> Tensor:
     """A logical shift: PyTorch's own keeps the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,5 +1,6 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
+from nnrun.atomic_files import locked
 from nnrun.records.delete_run import delete_run, refuse_to_delete
 from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
@@ -12,7 +13,6 @@ from nnrun.records.index import (
     list_runs,
     runs_of_sweep,
 )
-from nnrun.records.lock import locked
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
     MEMBER_TYPES,
@@ -25,13 +25,16 @@ from nnrun.records.run_record import (
     now,
 )
 from nnrun.records.sweep_directory import (
+    FINISHED,
     OpenSweep,
     SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    TrialStatus,
     find_sweep,
     list_sweeps,
     open_sweep,
 )
-from nnrun.records.sweep_record import FINISHED, SweepRecord, TrialRecord, TrialStatus
 from nnrun.records.test_set_uses import Look, Looks, all_looks, look_at_test_set, looks_of_record
 from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 

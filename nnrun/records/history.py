@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nnrun.atomic_files import read_text, write_text
-from nnrun.errors import DataError, NnrunError
+from nnrun.atomic_files import read_text, write_text, writing
+from nnrun.errors import DataError
 from nnrun.records.run_record import MEMBER_TYPES, MemberType
 
 if TYPE_CHECKING:
@@ -103,11 +103,9 @@ class HistoryWriter:
                 self._held_back = resumed
             else:
                 write_text(path, resumed)
-        try:
+        with writing(path):
             # Unbuffered: a line that failed is not tried again when it closes.
             self._file = path.open("xb" if resumed is None else "ab", buffering=0)
-        except OSError as error:
-            raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
         self._synced = time.monotonic()
         if resumed is None:
             self._write_line(",".join(self.columns))
@@ -147,30 +145,23 @@ class HistoryWriter:
         self.close()
         write_text(self.path, self._held_back)
         self._held_back = ""
-        try:
+        with writing(self.path):
             self._file = self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:
         """Flush everything to disk and close the file. Closing twice does no harm."""
         if self._file.closed:
             return
-        try:
-            with self._file:
-                self._sync()
-        except OSError as error:
-            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
+        with writing(self.path), self._file:
+            self._sync()
 
     def _write_line(self, line: str) -> None:
-        try:
+        with writing(self.path):
             data = f"{line}\n".encode()
             while data:
                 data = data[self._file.write(data) :]
             if time.monotonic() - self._synced >= FSYNC_EVERY_SECONDS:
                 self._sync()
-        except OSError as error:
-            raise NnrunError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())

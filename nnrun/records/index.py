@@ -25,6 +25,8 @@ BROKEN = "broken"
 
 LAST = "@last"
 
+_STAMP = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}$")  # what follows an experiment's name in an id
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -133,7 +135,7 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
         by_age = sorted(
             (_summary(RunDirectory(runs_dir / id_)) for id_ in matches), key=_age_key, reverse=True
         )
-        called = [found for found in by_age if _name_of(found.id) == reference.removesuffix("-")]
+        called = [found for found in by_age if _STAMP.sub("", found.id) == reference.removesuffix("-")]
         if called and newest:
             return called[0].run
         ids = [found.id for found in by_age]
@@ -141,11 +143,6 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
             f"'{reference}' matches {len(ids)} runs; name one:\n{_listed(ids)}", reference, ids
         )
     raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
-
-
-def _name_of(id_: str) -> str:
-    """The name of the experiment that an id begins with."""
-    return re.sub(r"-\d{8}T\d{6}Z-[0-9a-f]{4}$", "", id_)
 
 
 def find_runs(references: Sequence[str], runs_dir: Path, *, newest: bool = True) -> list[RunDirectory]:
@@ -214,11 +211,11 @@ def _run_directories(runs_dir: Path) -> list[RunDirectory]:
     except OSError as error:
         raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
     visible = (RunDirectory(entry) for entry in entries if not entry.name.startswith("."))
-    return [run for run in visible if run.is_run() or (RUN_ID.fullmatch(run.id) and not _is_sweep(run))]
+    return [run for run in visible if run.is_run() or _lacks_its_record(run)]
 
 
-def _is_sweep(folder: RunDirectory) -> bool:
-    return SweepDirectory(folder.path).is_sweep()
+def _lacks_its_record(folder: RunDirectory) -> bool:
+    return bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
 
 
 def _last_run(runs_dir: Path) -> RunDirectory:

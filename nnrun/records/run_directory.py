@@ -6,7 +6,7 @@
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
         plots/  report.html
-        checkpoint-000012/                              (see nnrun/records/checkpoint.py)
+        checkpoint-000012/                              (see nnrun/records/weights.py)
 
 Files appear whole or not at all, except the history, which grows by whole lines.
 """
@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.atomic_files import (
+    is_held,
+    locked,
     make_folder,
     read_json_object,
     read_text,
@@ -36,22 +38,19 @@ from nnrun.atomic_files import (
     write_text,
 )
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.checkpoint import (
-    Arrays,
-    Checkpoint,
-    has_checkpoint,
-    read_checkpoint,
-    remove_unfinished,
-    write_checkpoint,
-)
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
-from nnrun.records.lock import is_held, locked
 from nnrun.records.run_record import VERSION, Member, RunRecord, member_of_folder
 from nnrun.records.weights import (
+    Arrays,
+    Checkpoint,
     KeptWeights,
     WeightsChoice,
     WeightsEpoch,
+    has_checkpoint,
+    read_checkpoint,
     read_kept_weights,
+    remove_unfinished,
+    write_checkpoint,
     write_weights_file,
 )
 
@@ -231,15 +230,14 @@ class RunDirectory:
         tensors: Mapping[str, np.ndarray[Any, Any]],
         member: Member | None = None,
         epoch: WeightsEpoch | None = None,
+        which: WeightsChoice = "last",
     ) -> None:
-        """Keep the weights that the run's network, or one fold's or seed's, ended with."""
-        write_weights_file(self._of_member(_WEIGHTS, member), tensors, epoch)
+        """Keep weights of the run's network, or of one fold's or seed's: those that it ended with.
 
-    def write_best_weights(
-        self, tensors: Mapping[str, np.ndarray[Any, Any]], member: Member | None, epoch: WeightsEpoch
-    ) -> None:
-        """Keep the weights of the best epoch in addition to those that the network ended with."""
-        write_weights_file(self._of_member(_BEST_WEIGHTS, member), tensors, epoch)
+        In addition those of its best epoch (`which`), where it is another one.
+        """
+        name = _BEST_WEIGHTS if which == "best" else _WEIGHTS
+        write_weights_file(self._of_member(name, member), tensors, epoch)
 
     def remove_best_weights(self, member: Member | None) -> None:
         """Keep the best weights no longer: the network ended with them, and an earlier ending kept others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -69,8 +69,14 @@ def member_type_of(columns: Iterable[object]) -> MemberType | None:
     return next((member_type for member_type in MEMBER_TYPES if member_type in names), None)
 
 
-VERSION = 1
-"""Of the format of run.json. A file of a higher version is not read."""
+VERSION = 2
+"""Of the format of run.json. A file of a higher version is not read.
+
+Version 1 had what `OF_NETWORK` names, and `test_members`, as maps from a fold or seed.
+"""
+
+OF_NETWORK = ("stopped_early", "weights_epoch", "best_weights_epoch", "test_epoch")
+"""Fields of a record that has one network; of several each member has its own."""
 
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
@@ -99,18 +105,30 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float)
 
 
-def _by_member(value: object) -> object:
-    """Member id → epoch. The file has the epoch alone for a run of one network, and JSON makes keys texts."""
-    if isinstance(value, Mapping):
-        return {int(member_id): epoch for member_id, epoch in value.items() if epoch is not None}
-    return {} if value is None else {0: value}
+def _with_members(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A file of any version as the present one has it."""
+    maps = {n: found[n] for n in (*OF_NETWORK, "test_members") if isinstance(found.get(n), Mapping)}
+    rest = {name: value for name, value in found.items() if name not in maps}
+    kind = "fold" if found.get("folds") else "seed" if found.get("seeds") else None
+    if not maps or kind is None:  # the only network had the id 0
+        return rest | {name: epochs["0"] for name, epochs in maps.items() if "0" in epochs}
+    listed = found.get("members")
+    members = {
+        member["member"]: dict(member)
+        for member in (listed if isinstance(listed, list) else ())
+        if isinstance(member, Mapping) and isinstance(member.get("member"), str)
+    }
+    for name, of_members in maps.items():
+        for key, value in of_members.items():
+            folder, field = (key, "test") if name == "test_members" else (f"{kind}-{key}", name)
+            if member_of_folder(folder) is not None:
+                members.setdefault(folder, {"member": folder})[field] = value
+    return rest | {"members": list(members.values())}
 
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Scores = Annotated[Mapping[str, float | None], BeforeValidator(_finite_scores)]
 """Column of the history, or measure → value; None for one that is not finite."""
-MemberEpochs = Annotated[Mapping[int, Count], BeforeValidator(_by_member)]
-"""Fold index or seed → epoch; the only network of a run has the id 0."""
 Pairs = Mapping[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
 
 T = TypeVar("T")
@@ -138,6 +156,12 @@ class _Record(BaseModel):
     @classmethod
     def _read(cls, value: Any, handler: Callable[[Any], Any], info: ValidationInfo) -> Any:
         return _skip_malformed(value, handler, info)
+
+    def unset(self, *names: str) -> None:
+        """Leave fields out of the file, as if they had never been set."""
+        for name in names:
+            setattr(self, name, type(self).model_fields[name].get_default(call_default_factory=True))
+            self.model_fields_set.discard(name)
 
 
 Item = TypeVar("Item", bound=_Record)
@@ -208,12 +232,25 @@ class TestUse(_Record):
 
 
 class MemberRecord(_Record):
-    """A fold or a seed: its scores at the best epoch of all and at its own last epoch, and its epochs."""
+    """A fold or a seed.
+
+    Attributes:
+        member: the name of its folder.
+        best, last: its scores at the best epoch of all, and at its own last epoch.
+        epochs: that were trained.
+        stopped_early, weights_epoch, best_weights_epoch, test_epoch: as `RunRecord` has them for one network.
+        test: its scores on the test set.
+    """
 
     member: str
     best: Scores = {}
     last: Scores = {}
     epochs: Count | None = None
+    stopped_early: Count | None = None
+    weights_epoch: Count | None = None
+    best_weights_epoch: Count | None = None
+    test: Scores = {}
+    test_epoch: Count | None = None
 
     @property
     def id(self) -> int | None:
@@ -259,9 +296,9 @@ class RunRecord(_Record):
         directions: custom metric → whether it is better the higher it is.
         unknown: what the test rows hold that training never saw.
         baseline: measure → score of the best constant, on the rows that `baseline_on` names.
-        stopped_early: the epoch at which early stopping ended each network.
-        weights_epoch, best_weights_epoch, test_epoch: of the weights that were kept, of those of each
-            network's own best epoch, and of those that were tested.
+        stopped_early: the epoch at which early stopping ended the only network; `members` have their own.
+        weights_epoch, best_weights_epoch, test_epoch: of the weights that it kept, of those of its best
+            epoch, and of those that were tested.
         best, last: scores at the best and at the last epoch, of several networks their mean; `*_std` the
             deviation over them, `best_interval` the 95 % interval of the mean.
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
@@ -305,9 +342,9 @@ class RunRecord(_Record):
     unknown: list[dict[str, Any]] = []
     baseline: Scores = {}
     baseline_on: str | None = None
-    stopped_early: MemberEpochs = {}
-    weights_epoch: MemberEpochs = {}
-    best_weights_epoch: MemberEpochs = {}
+    stopped_early: Count | None = None
+    weights_epoch: Count | None = None
+    best_weights_epoch: Count | None = None
     training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     best_epoch: Count | None = None
     best: Scores = {}
@@ -323,8 +360,7 @@ class RunRecord(_Record):
     not_better_than_baseline: Pairs = {}
     near_perfect: NearPerfect | None = None
     test: Scores = {}
-    test_epoch: MemberEpochs = {}
-    test_members: Mapping[str, Scores] | None = None
+    test_epoch: Count | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
     resumed: Records[Resumption] = []
@@ -334,30 +370,45 @@ class RunRecord(_Record):
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> RunRecord:
         """The fields of a JSON object that are what nnrun writes there."""
-        record = cls.model_validate(dict(found), context=_SKIP_MALFORMED)
+        found = _with_members(found)
+        record = cls.model_validate(found, context=_SKIP_MALFORMED)
         unread = found.keys() & cls.model_fields.keys() - record.model_fields_set
         record._malformed = {name: of for name, of in found.items() if name in unread}
         return record
 
     def to_json(self) -> dict[str, Any]:
         """The fields that were set, as run.json has them; what was malformed there stays as it was found."""
-        found = self.model_dump(exclude_unset=True)
-        for name in ("weights_epoch", "best_weights_epoch", "test_epoch"):
-            if name in found and self.member_type is None:
-                found[name] = next(iter(found[name].values()), None)
+        found = self.model_dump(exclude_unset=True, exclude={"version"})
         document: dict[str, Any] = plain({"version": VERSION, **found})
         return {**document, **{name: of for name, of in self._malformed.items() if name not in found}}
 
     def take(self, other: RunRecord) -> None:
-        """Set every field that `other` has set."""
-        for name in other.model_fields_set | set(other.model_extra or {}):
+        """Set every field that `other` has set, member by member."""
+        for name in (other.model_fields_set | set(other.model_extra or {})) - {"members"}:
             setattr(self, name, getattr(other, name))
+        for member in other.members:
+            if named := member_of_folder(member.member):
+                self.tell(named, **{n: getattr(member, n) for n in member.model_fields_set - {"member"}})
 
-    def unset(self, *names: str) -> None:
-        """Leave fields out of the file, as if they had never been set."""
-        for name in names:
-            setattr(self, name, type(self).model_fields[name].get_default(call_default_factory=True))
-            self.model_fields_set.discard(name)
+    def network(self, member: Member | None) -> RunRecord | MemberRecord:
+        """What is known of one network: this very record where it is the only one."""
+        if member is None:
+            return self
+        known = (found for found in self.members if found.member == member.folder)
+        return next(known, MemberRecord(member=member.folder))
+
+    def tell(self, member: Member | None, **known: object) -> None:
+        """Set fields of one network."""
+        found = self.network(member)
+        for name, value in known.items():
+            setattr(found, name, value)
+        if isinstance(found, MemberRecord) and found not in self.members:
+            self.members = sorted([*self.members, found], key=lambda each: each.id or 0)
+
+    @property
+    def networks(self) -> Sequence[RunRecord | MemberRecord]:
+        """What is known of each network."""
+        return [self] if self.member_type is None else self.members
 
     @property
     def malformed(self) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from nnrun.atomic_files import writing
 from nnrun.errors import NnrunError
 from nnrun.records.index import RunSummary, list_runs
 from nnrun.records.run_directory import RunDirectory
@@ -211,18 +212,15 @@ def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
     """
     path = runs_dir / LEDGER
     lines = "".join(json.dumps(asdict(look), ensure_ascii=False) + "\n" for look in looks).encode()
-    try:
-        with path.open("a+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a crash left the last line unfinished
-                    lines = b"\n" + lines
-            while lines:
-                lines = lines[file.write(lines) :]
-            end = file.tell()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise NnrunError(f"Cannot write {path}: {error.strerror}.") from error
+    with writing(path), path.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a crash left the last line unfinished
+                lines = b"\n" + lines
+        while lines:
+            lines = lines[file.write(lines) :]
+        end = file.tell()
+        os.fsync(file.fileno())
     return end
 
 

@@ -173,9 +173,8 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
         _grid(sweep) if sweep.method == "grid" else _variations(sweep) if tpe else _drawn(sweep, seed)
     )
     trials, problems = _checked(tree, monitor, points, known=base.warnings)
-    if any(problem.severity == "error" for problem in problems):
-        raise SpecError(problems)
-    problems += _compared(tree, monitor, points, trials)
+    if len(trials) == len(points):
+        problems += _compared(tree, monitor, points, trials)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     different, same = (tuple(trials), []) if tpe else _each_spec_once(tree, trials)

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from nnrun.errors import NnrunError
 from nnrun.interrupts import stopping_at_once
+from nnrun.limits import cxx_compiler
 from nnrun.paths import cache_dir, distrust, private_folder
-from nnrun.training.compiler import cxx_compiler
 
 SOURCE = Path(__file__).parent / "backends" / "cpp" / "steps.cpp"
 

@@ -112,7 +112,7 @@ class Head:
 
     Attributes:
         num_outputs: K.
-        activation: the name of the output's activation.
+        activation: the name of the output's activation; of a loss of scores the one that decides alike.
         loss: the loss of each row.
         targets: (S, N, K) float32 or (S, N) int64 class indices; S is 1 where replicas share them, else R.
         metrics: computed in the targets' own units.

@@ -260,12 +260,8 @@ def overfitting_sentence(
 def _losses(history: pd.DataFrame, column: str, mode: Mode) -> Values:
     """A column (or its mean over the folds) turned so that lower is better."""
     name = column if column in history.columns else f"{column}_mean"
-    return _as_losses(history[name], mode)
-
-
-def _as_losses(values: pd.Series[float] | Values, mode: Mode) -> Values:
-    array = np.asarray(values, dtype=float)
-    return -array if mode == "max" else array
+    values = history[name].to_numpy(dtype=float)
+    return -values if mode == "max" else values
 
 
 def _end(values: Values) -> float:

@@ -86,9 +86,9 @@ def write_dense(work: Work, folder: Path) -> None:
     dataset = load_dataset(spec.dataset, data_dir=data_dir())
     (group,) = prepare_groups(spec, dataset)
     for fold, fitted in zip(group.folds, group.fitted, strict=True):
-        rows = fitted.transform_inputs(dataset.train.inputs)
+        rows = fitted.input.transform(dataset.train.inputs)
         x_NF = rows.x_NF if isinstance(rows, DenseRows) else rows.to_dense()
-        y_NK = fitted.transform_targets(dataset.train.targets)
+        y_NK = fitted.output.transform(dataset.train.targets)
         for name, chosen in (("train", fold.train_rows), ("validation", fold.validation_rows)):
             np.save(folder / f"x_{name}_{fold.index}.npy", x_NF[chosen])
             np.save(folder / f"y_{name}_{fold.index}.npy", y_NK[chosen])

@@ -13,8 +13,8 @@ from rich.console import Console
 
 import nnrun
 from nnrun.cli import main
+from nnrun.cli.closing import sweep_closing_text
 from nnrun.cli.live import LiveBoard
-from nnrun.cli.sweep_report import closing_text
 from nnrun.experiment.running.listener import Start
 from nnrun.records import RunDirectory, SweepDirectory, SweepRecord, TrialRecord, list_sweeps, locked
 from nnrun.training.loop import EpochRecord
@@ -363,14 +363,14 @@ def test_the_closing_screen_escapes_what_a_file_says() -> None:
     made = record(
         TrialRecord(number=1, values={"x": "\x1b[31mred"}, status="failed", error="bad \x1b[0m"), total=1
     )
-    assert "\x1b" not in closing_text(SweepDirectory(Path("runs/x")), made)
+    assert "\x1b" not in sweep_closing_text(SweepDirectory(Path("runs/x")), made)
 
 
 def test_the_closing_screen_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     failed = TrialRecord(number=3, values={"x": 3}, status="failed", error="a long reason " * 12)
-    blocks = closing_text(
+    blocks = sweep_closing_text(
         SweepDirectory(Path("runs/s")), record(completed(1, 0.8), completed(2, 0.7), failed)
     ).split("\n\n")
     assert blocks[-2].splitlines() == [

@@ -56,7 +56,7 @@ def test_sparse_rows(values: bool, case: tuple[Lists, list[int]]) -> None:
     lists, rows = case
     x = sparse(lists, values)
     dense = x.to_dense()
-    assert dense.shape == (len(x), 10) == (x.n_rows, x.n_features)
+    assert dense.shape == (len(x), 10) == (len(x), x.n_features)
     assert int((dense != 0).sum()) == x.nnz
     if not values:
         assert [np.flatnonzero(row).tolist() for row in dense] == [sorted(set(row)) for row in lists]
@@ -78,7 +78,7 @@ def test_a_row_beyond_the_end() -> None:
 
 def test_dense_rows() -> None:
     x = DenseRows(np.arange(6, dtype=np.float32).reshape(3, 2))
-    assert (x.n_rows, x.n_features, x.nbytes, len(x)) == (3, 2, 24, 3)
+    assert (x.n_features, x.nbytes, len(x)) == (2, 24, 3)
     assert x.take([2, 0]).x_NF.tolist() == [[4, 5], [0, 1]]
     assert x.take([2, 0]).x_NF.flags.c_contiguous
 

@@ -8,6 +8,7 @@ import pytest
 
 from nnrun.experiment.evaluating import evaluate as evaluate_module
 from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
@@ -77,5 +78,5 @@ def test_who_listens_hears_of_a_number_that_may_be_too_low(tmp_path: Path) -> No
         def message(self, text: str) -> None:
             heard.append(text)
 
-    assert evaluate_run(run, listener=Hears()).look == 2
+    assert evaluate_run(run, Access(listener=Hears())).look == 2
     assert [text.partition(":")[0] for text in heard] == [f"{tmp_path}/runs/{LEDGER} is missing"]

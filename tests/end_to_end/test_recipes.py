@@ -37,7 +37,7 @@ class Jitter(NetworkLayer):
 
     kind = "jitter"
     bare = "amount"
-    amount: NonNegative
+    amount: Annotated[float, Field(ge=0)]
 
 
 '''
@@ -66,7 +66,7 @@ class DoubledLayer(Layer[schema.Doubled]):
 @dataclass(frozen=True)
 class JitterLayer(Layer[schema.Jitter]):
     def forward(self, parameters, x, rng, new_buffers):
-        return x if rng is None else x + self.spec.amount * (2 * rng.dense(self.position, x) - 1)
+        return x if rng is None else x + self.spec.amount * (2 * rng.dense(self.path, x) - 1)
 """
 STEPS_DECLARED = '''class Root(PreprocessingStep):
     """The square root of a number, its sign kept, in units of the largest."""
@@ -117,17 +117,17 @@ class FittedRank(FittedStep, spec=schema.Rank, form="number"):
     def transform(self, values, problems):
         return np.searchsorted(self.ordered, values) / len(self.ordered)
 """
-OPTIMIZER_DECLARED = '''class Lion(Component):
+OPTIMIZER_DECLARED = '''class SignDescent(Component):
     """The sign of a mixture of the gradient and its moving mean (Chen et al. 2023)."""
 
-    kind = "lion"
+    kind = "sign_descent"
     learning_rate: Positive = 0.001
     beta_1: Decay = 0.9
     beta_2: Decay = 0.99
 
 
 '''
-OPTIMIZER = """def _lion(spec: schema.Lion) -> Optimizer:
+OPTIMIZER = """def _sign_descent(spec: schema.SignDescent) -> Optimizer:
     def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         (mean,) = slots
         _add(w, mean.lerp(g, 1 - spec.beta_1).sign_(), -lr)
@@ -149,15 +149,15 @@ SCHEDULE_DECLARED = '''class LinearDecay(Component):
 SCHEDULE = """        case schema.LinearDecay(epochs=epochs):
             return rate * max(0.0, 1 - done / epochs)
 """
-LOSS_DECLARED = '''class LogCosh(Component):
-    """The logarithm of the hyperbolic cosine of the error."""
+LOSS_DECLARED = '''class Cauchy(Component):
+    """log(1 + error^2)."""
 
-    kind = "log_cosh"
+    kind = "cauchy"
 
 
 '''
-LOSS = """def _log_cosh(spec: schema.LogCosh) -> RowLoss:
-    return lambda z, outputs, targets: _mean_over_outputs((outputs - targets).cosh().log())
+LOSS = """def _cauchy(spec: schema.Cauchy) -> RowLoss:
+    return lambda z, outputs, targets: _mean_over_outputs((outputs - targets).square().log1p())
 
 
 """
@@ -228,8 +228,8 @@ def where(run: options.Run, runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR
 SCHEMA = "spec/schema/"
 RECIPES: dict[str, list[tuple[str, str, str]]] = {
     "layer": [
-        (SCHEMA + "layers.py", "Layer = Annotated[\n", LAYER_DECLARED),
-        (SCHEMA + "layers.py", "        Dense,\n", "        Doubled,\n        Jitter,\n"),
+        (SCHEMA + "basic_layers.py", "BasicLayer = Union[", LAYER_DECLARED),
+        (SCHEMA + "basic_layers.py", "Flatten, Reshape]", "Doubled, Jitter, "),
         ("model/layers/doubled.py", "", LAYER),
         (
             "model/layers/__init__.py",
@@ -244,9 +244,13 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
     ],
     "optimizer": [
         (SCHEMA + "optimizers_and_schedules.py", "Optimizer = Annotated[\n", OPTIMIZER_DECLARED),
-        (SCHEMA + "optimizers_and_schedules.py", "        Adagrad,\n", "        Lion,\n"),
+        (SCHEMA + "optimizers_and_schedules.py", "        Adagrad,\n", "        SignDescent,\n"),
         ("training/optimizers.py", "OPTIMIZERS: ", OPTIMIZER),
-        ("training/optimizers.py", "    schema.Adagrad: _adagrad,\n", "    schema.Lion: _lion,\n"),
+        (
+            "training/optimizers.py",
+            "    schema.Adagrad: _adagrad,\n",
+            "    schema.SignDescent: _sign_descent,\n",
+        ),
     ],
     "learning-rate schedule": [
         (SCHEMA + "optimizers_and_schedules.py", "LearningRateSchedule = Annotated[\n", SCHEDULE_DECLARED),
@@ -254,14 +258,14 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
         ("training/learning_rate.py", "        case schema.Rates(", SCHEDULE),
     ],
     "loss": [
-        (SCHEMA + "losses_and_metrics.py", "Loss = Annotated[\n", LOSS_DECLARED),
-        (SCHEMA + "losses_and_metrics.py", "        Huber,\n", "        LogCosh,\n"),
+        (SCHEMA + "loss_components.py", "Loss = Annotated[\n", LOSS_DECLARED),
+        (SCHEMA + "loss_components.py", "        Huber,\n", "        Cauchy,\n"),
         ("training/losses.py", "LOSSES: ", LOSS),
-        ("training/losses.py", "    schema.Huber: _huber,\n", "    schema.LogCosh: _log_cosh,\n"),
+        ("training/losses.py", "    schema.Huber: _huber,\n", "    schema.Cauchy: _cauchy,\n"),
     ],
     "metric": [
-        (SCHEMA + "losses_and_metrics.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
-        (SCHEMA + "losses_and_metrics.py", "        Accuracy,\n", "        Sharpness,\n"),
+        (SCHEMA + "metric_components.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
+        (SCHEMA + "metric_components.py", "        Accuracy,\n", "        Sharpness,\n"),
         ("training/metrics.py", "METRICS: ", METRIC),
         ("training/metrics.py", "    schema.R2: _r2,\n", "    schema.Sharpness: _sharpness,\n"),
     ],
@@ -309,8 +313,8 @@ layers:
   - dropout: 0.1
   - jitter: 0.1
   - dense: {units: 1, activation: sigmoid}
-loss: log_cosh
-optimizer: {lion: {learning_rate: 0.01}}
+loss: cauchy
+optimizer: {sign_descent: {learning_rate: 0.01}}
 learning_rate_schedule: {linear_decay: 4}
 metrics: [sharpness]
 early_stopping: {monitor: val_sharpness, patience: 3}

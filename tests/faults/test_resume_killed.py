@@ -137,7 +137,15 @@ def test_it_ends_as_one_that_never_was_killed(
         assert weights_of(run) == weights_of(whole)
         record = run.read_record().to_json()
         assert record["status"] == "completed"
-        keys = ("best_epoch", "best", "test", "stopped_early", "weights_epoch", "best_weights_epoch")
+        keys = (
+            "best_epoch",
+            "best",
+            "test",
+            "stopped_early",
+            "weights_epoch",
+            "best_weights_epoch",
+            "members",
+        )
         for key in (*keys, "epochs_run", "verdict"):
             assert record.get(key) == expected.get(key), key
         assert len(record["test_uses"]) == len(expected["test_uses"])

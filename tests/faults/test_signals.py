@@ -91,9 +91,9 @@ LONG_EPOCHS = {
 }
 
 
-def write_long(folder: Path) -> None:
+def write_long(folder: Path, rows: int = 200_000) -> None:
     """An epoch of some minutes in steps by PyTorch, of some seconds in C++; rows as of texts, sparse."""
-    rng, rows = np.random.RandomState(0), 200_000
+    rng = np.random.RandomState(0)
     lists = np.empty(rows, object)
     lists[:] = list(rng.randint(1, 1000, (rows, 20)).tolist())
     layers = [{"dense": {"units": 128, "activation": "relu"}}] * 2
@@ -140,7 +140,7 @@ def test_a_request_within_a_long_epoch(
 
 @pytest.mark.slow
 def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -> None:
-    write_long(tmp_path)
+    write_long(tmp_path, rows=50_000)  # an epoch of a second or more: four are trained to their end
     whole = nnrun_command("train", "small.yaml", "-q", "--compile", "on", "--runs-dir", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     command = ["train", "small.yaml", "-q", "--compile", "on"]

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from nnrun.atomic_files import is_held, locked
 from nnrun.cli import main
 from nnrun.errors import LockedError
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
-from nnrun.records.lock import is_held, locked
 from nnrun.records.run_record import now
 from tests.support.commands import nnrun_command
 from tests.support.runs_on_disk import make_run, scored_run, scores_of

@@ -34,6 +34,8 @@ FEATURES, REPLICAS, ROWS, WORDS = 5, 3, 4, 9
 TAKES: dict[str, list[int]] = {
     "lstm": [4, 3],
     "gru": [4, 3],
+    "simple_rnn": [4, 3],
+    "masking": [4, 3],
     "conv1d": [4, 3],
     "conv2d": [3, 4, 2],
     "max_pooling": [4, 4, 2],
@@ -45,7 +47,7 @@ SAYS: dict[str, Any] = {
     "conv2d": {"filters": 6, "kernel_size": [2, 3]},
     "reshape": [2, -1],
     "activation": "tanh",
-    **dict.fromkeys(("dense", "embedding", "lstm", "gru"), 6),
+    **dict.fromkeys(("dense", "embedding", "lstm", "gru", "simple_rnn"), 6),
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "custom": {"custom": {"object": "torch.nn:Linear", "parameters": {"in_features": 3, "out_features": 5}}},
@@ -56,6 +58,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout_of_steps": {"dropout": 0.25},
     "gru_reset_before": {"gru": {"units": 5, "reset_after": False, "return_sequences": True}},
     "lstm_of_all_steps": {"lstm": {"units": 5, "return_sequences": True, "use_bias": False}},
+    "embedding_masked": {"embedding": {"output_dim": 6, "mask_zero": True}},
+    "lstm_of_both_directions": {
+        "lstm": {"units": 5, "bidirectional": True, "dropout": 0.25, "recurrent_dropout": 0.25}
+    },
+    "gru_backwards": {
+        "gru": {"units": 5, "go_backwards": True, "reset_after": False, "recurrent_dropout": 0.25}
+    },
+    "simple_rnn_of_both_directions": {
+        "simple_rnn": {
+            "units": 5,
+            "bidirectional": True,
+            "return_sequences": True,
+            "dropout": 0.25,
+            "recurrent_dropout": 0.25,
+        }
+    },
     "batch_normalization_of_steps": {"batch_normalization": {"scale": False}},
     "layer_normalization_of_steps": {"layer_normalization": {"center": False}},
 }
@@ -89,7 +107,7 @@ def between(case: str) -> tuple[Network, torch.Tensor]:
     last: list[Any] = ["flatten", {"dense": 2}]
     if kind == "embedding":
         x = torch.from_numpy(np.random.default_rng(1).integers(0, WORDS, (REPLICAS, ROWS, 7)))
-        return stack([layer_of(v) for v in ({"embedding": 6}, *last)], 7, WORDS), x.float()
+        return stack([layer_of(v) for v in (value, *last)], 7, WORDS), x.float()
     takes = TAKES.get(kind, [4, 3] if case in VARIANTS else [6])
     first = [{"dense": int(np.prod(takes))}, {"reshape": takes}]
     made = stack([layer_of(v) for v in (*first, value, *last)], 3)
@@ -97,7 +115,7 @@ def between(case: str) -> tuple[Network, torch.Tensor]:
 
 
 def place_of(case: str) -> int:
-    return 0 if case == "embedding" else 2
+    return 0 if case.startswith("embedding") else 2
 
 
 def lively(network: Network) -> dict[str, torch.Tensor]:

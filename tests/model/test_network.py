@@ -38,7 +38,7 @@ def rows(*shape: int) -> torch.Tensor:
 
 def test_the_shapes_of_a_network() -> None:
     made = network()
-    assert made.parameter_shapes == {
+    assert {name: weight.shape for name, weight in made.weights.items()} == {
         "0.weight": (5, 6),
         "0.bias": (1, 6),
         "2.weight": (6, 3),
@@ -128,7 +128,7 @@ def test_a_replica_s_first_weights_do_not_depend_on_who_trains_beside_it(
     together = network().initial_parameters(sources_of(seed, numbers))
     for place, number in enumerate(numbers):
         alone = network().initial_parameters(sources_of(seed, [number]))
-        assert list(alone) == list(together) == list(network().parameter_shapes)
+        assert list(alone) == list(together) == list(network().weights)
         for name, value in alone.items():
             assert torch.equal(value[0], together[name][place]), name
 
@@ -175,8 +175,8 @@ def stacks(draw: st.DrawFn) -> tuple[Network, dict[str, torch.Tensor], int]:
     return (
         made,
         {
-            name: torch.from_numpy(rng.normal(size=(replicas, *shape)).astype(np.float32))
-            for name, shape in made.parameter_shapes.items()
+            name: torch.from_numpy(rng.normal(size=(replicas, *weight.shape)).astype(np.float32))
+            for name, weight in made.weights.items()
         },
         replicas,
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records import Member, RunDirectory, RunRecord, create_run, run_directory
 from nnrun.records.run_directory import slug
+from nnrun.records.run_record import VERSION
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -135,7 +136,7 @@ def test_a_record_is_strict_json_and_reads_back(
 ) -> None:
     run = RunDirectory(tmp_path_factory.mktemp("run"))
     run.write_record(RunRecord.read(record))
-    assert run.read_record().to_json() == {"version": 1, **without_nan(record)}  # type: ignore[dict-item]
+    assert run.read_record().to_json() == {"version": VERSION, **without_nan(record)}  # type: ignore[dict-item]
     text = (run.path / "run.json").read_text(encoding="utf-8")
 
     def refuse(word: str) -> None:
@@ -148,7 +149,7 @@ def test_a_record_takes_numpy_values_and_paths(run: RunDirectory) -> None:
     values = {"a": np.float32(0.5), "b": np.arange(2), "c": np.float64("nan"), "d": Path("x"), "e": (1,)}
     run.write_record(RunRecord(**values))
     found = run.read_record().to_json()
-    assert found == {"version": 1, "a": 0.5, "b": [0, 1], "c": None, "d": "x", "e": [1]}
+    assert found == {"version": VERSION, "a": 0.5, "b": [0, 1], "c": None, "d": "x", "e": [1]}
 
 
 def test_a_failed_write_leaves_the_old_record_and_nothing_else(

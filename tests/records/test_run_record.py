@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError
 from nnrun.records import MEMBER_TYPES, Member, MemberType, RunDirectory, RunRecord, member_type_of
-from nnrun.records.run_record import VERSION, MemberRecord, member_of_folder
+from nnrun.records.run_record import OF_NETWORK, VERSION, MemberRecord, member_of_folder
 from tests.support.runs_on_disk import write_record
 
 ANYTHING = st.recursive(
@@ -26,10 +26,10 @@ ANYTHING = st.recursive(
 def test_any_json_object_is_read_and_no_key_is_lost(found: dict[str, Any]) -> None:
     record = RunRecord.read(json.loads(json.dumps(found)))
     written = record.to_json()
-    assert set(written) == {"version", *found}
+    assert {"version", *found} - set(written) <= {*OF_NETWORK, "test_members"}, "these moved to the members"
     json.dumps(written, allow_nan=False) if not record.malformed else None
     assert isinstance(record.epochs_run, int)
-    assert all(isinstance(epoch, int) for epoch in record.weights_epoch.values())
+    assert all(isinstance(network.weights_epoch, int | None) for network in record.networks)
     assert isinstance(record.named_members, list)
 
 
@@ -50,10 +50,9 @@ def test_any_json_object_is_read_and_no_key_is_lost(found: dict[str, Any]) -> No
         ("status", "done", None),
         ("smoke", "yes", False),
         ("folds", [0, "1"], None),
-        ("weights_epoch", 7, {0: 7}),
-        ("weights_epoch", {"2": 7, "3": None}, {2: 7}),
-        ("weights_epoch", {"x": 7}, {}),
-        ("stopped_early", {"0": 4}, {0: 4}),
+        ("weights_epoch", 7, 7),
+        ("weights_epoch", {"x": 7}, None),
+        ("stopped_early", {"0": 4}, 4),
         ("best_interval", {"val_loss": [1.0]}, {}),
         ("not_better_than_baseline", {"loss": [1, 2.0]}, {"loss": [1.0, 2.0]}),
         ("near_perfect", {"score": "r2", "value": 1.0}, None),
@@ -85,20 +84,51 @@ def test_the_networks_of_a_run() -> None:
     assert (alone.member_type, alone.member_ids, alone.named_members) == (None, [], [None])
 
 
-def test_epochs_of_one_network_stand_alone_and_those_of_several_by_their_ids() -> None:
-    assert RunRecord(weights_epoch={0: 5}).to_json()["weights_epoch"] == 5
-    assert RunRecord(weights_epoch={}).to_json()["weights_epoch"] is None
-    several = RunRecord(folds=[0, 1], weights_epoch={0: 5, 1: 6}).to_json()
-    assert several["weights_epoch"] == {"0": 5, "1": 6}
+def test_what_is_known_of_each_network() -> None:
+    alone = RunRecord(weights_epoch=5)
+    alone.tell(None, stopped_early=7)
+    assert (alone.networks, alone.network(None)) == ([alone], alone)
+    assert alone.to_json() == {"version": VERSION, "weights_epoch": 5, "stopped_early": 7}
+    several = RunRecord(folds=[0, 1])
+    assert several.network(Member("fold", 1)).weights_epoch is None
+    several.tell(Member("fold", 1), weights_epoch=6)
+    several.tell(Member("fold", 0), weights_epoch=5)
+    several.take(RunRecord(members=[MemberRecord(member="fold-0", last={"loss": 0.5})], best_epoch=3))
+    assert several.to_json()["members"] == [
+        {"member": "fold-0", "last": {"loss": 0.5}, "weights_epoch": 5},
+        {"member": "fold-1", "weights_epoch": 6},
+    ]
+
+
+@pytest.mark.parametrize("kind", MEMBER_TYPES)
+def test_a_file_of_version_1_has_maps_from_a_fold_or_seed(kind: MemberType) -> None:
+    record = RunRecord.read(
+        {
+            "version": 1,
+            f"{kind}s": [2, 3],
+            "stopped_early": {"3": 9},
+            "weights_epoch": {"2": 7, "3": None, "x": 1},
+            "members": [{"member": f"{kind}-2", "epochs": 8}],
+            "test_members": {f"{kind}-3": {"loss": 0.5}},
+        }
+    )
+    assert record.to_json() == {
+        "version": VERSION,
+        f"{kind}s": [2, 3],
+        "members": [
+            {"member": f"{kind}-2", "epochs": 8, "weights_epoch": 7},
+            {"member": f"{kind}-3", "stopped_early": 9, "weights_epoch": None, "test": {"loss": 0.5}},
+        ],
+    }
 
 
 def test_a_newer_format_is_told_of(tmp_path: Path) -> None:
-    write_record(RunDirectory(tmp_path), {"version": 2, "id": "a", "status": "completed"})
+    write_record(RunDirectory(tmp_path), {"version": VERSION + 1, "id": "a", "status": "completed"})
     with pytest.raises(DataError) as caught:
         RunDirectory(tmp_path).read_record()
     assert str(caught.value) == (
-        f"{tmp_path / 'run.json'} was written by a newer nnrun: its format has version 2, and this nnrun "
-        "reads version 1."
+        f"{tmp_path / 'run.json'} was written by a newer nnrun: its format has version 3, and this nnrun "
+        "reads version 2."
     )
 
 

@@ -53,5 +53,5 @@ def fit(
 
 def rows_of(fitted: FittedPreprocessing, inputs: Table) -> np.ndarray:
     """All rows as an array, whether they are kept dense or sparse."""
-    rows = fitted.transform_inputs(inputs)
+    rows = fitted.input.transform(inputs)
     return rows.x_NF if isinstance(rows, DenseRows) else rows.to_dense()

@@ -40,7 +40,7 @@ from nnrun.data import load_dataset
 from nnrun.data.archives.token_pickle import read_token_pickle
 from nnrun.data.new_rows.row_source import RowSource, source_of
 from nnrun.errors import NnrunError
-from nnrun.experiment.finished.load_run import selection_of
+from nnrun.experiment.finished.load_run import Access, selection_of
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
@@ -203,7 +203,7 @@ class Corpus:
         }
         loaded = load_spec_text(json.dumps(spec), file=name, base=self.folder, default_name=name)
         run = run_experiment(loaded, Settings("train", self.folder / f"{name}-runs", device="cpu"))
-        return load_predictor(run, device="cpu")
+        return load_predictor(run, Access(device="cpu"))
 
 
 def spec_text(rng: random.Random, corpus: Corpus) -> None:

@@ -7,6 +7,7 @@ Their arguments come from closed formulas, so that only Keras's answers are stor
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,79 @@ def activation_inputs() -> Array:
     values = 6 * np.sin(1 + 2.3 * np.arange(54))
     values[:12] = [0, -1, 1, 0.5, -0.5, 3, -3, 6, -6, 2, 0.25, -0.25]
     return values.reshape(9, 6).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss, the last activation that its outputs come from, and its parameters in nnrun and in Keras.
+
+    Attributes:
+        kind: its name here; Keras's function has the same, or `function`.
+        activation: `sigmoid`, `softmax` or `linear`.
+        targets: `labels` (0 and 1), `shares` (that sum to 1), `one_hot`, or `positive` or any `numbers`.
+    """
+
+    kind: str
+    activation: str
+    targets: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    function: str = ""
+    keras: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name among the answers."""
+        return " ".join(
+            [self.kind, self.targets, *(f"{key}={value}" for key, value in self.parameters.items())]
+        )
+
+    def arrays(self) -> tuple[Array, Array]:
+        """Targets and outputs, (7, 4) each."""
+        places = np.arange(28).reshape(7, 4)
+        z = 3 * np.sin(2 + 1.7 * places)
+        outputs = {
+            "sigmoid": 1 / (1 + np.exp(-z)),
+            "softmax": np.exp(z) / np.exp(z).sum(-1, keepdims=True),
+            "linear": np.abs(z) + 0.1 if self.targets == "positive" else z,
+        }[self.activation]
+        numbers = 2 * np.cos(3 * places)
+        targets = {
+            "labels": (places * places + places // 4) % 3 == 1,
+            "one_hot": np.eye(4)[places[:, 0] % 3],
+            "shares": np.abs(numbers) / np.abs(numbers).sum(-1, keepdims=True),
+            "positive": np.round(np.abs(numbers)) + 1,
+            "numbers": numbers,
+        }[self.targets]
+        return targets.astype(np.float32), outputs.astype(np.float32)
+
+
+ROW_BY_ROW = {"axis": -1}  # instead of over the whole batch
+LOSS_CASES = (
+    LossCase("binary_focal_crossentropy", "sigmoid", "labels"),
+    LossCase(
+        "binary_focal_crossentropy",
+        "sigmoid",
+        "labels",
+        {"gamma": 1.5, "apply_class_balancing": True, "alpha": 0.3, "label_smoothing": 0.1},
+    ),
+    LossCase("categorical_focal_crossentropy", "softmax", "one_hot"),
+    LossCase(
+        "categorical_focal_crossentropy",
+        "softmax",
+        "one_hot",
+        {"gamma": 3.0, "alpha": 0.6, "label_smoothing": 0.2},
+    ),
+    LossCase("kl_divergence", "softmax", "one_hot"),
+    LossCase("kl_divergence", "softmax", "shares"),
+    LossCase("hinge", "linear", "labels"),
+    LossCase("squared_hinge", "linear", "labels"),
+    LossCase("categorical_hinge", "linear", "one_hot"),
+    LossCase("dice", "sigmoid", "labels", keras=ROW_BY_ROW),
+    LossCase("tversky", "sigmoid", "labels", keras=ROW_BY_ROW),
+    LossCase("tversky", "sigmoid", "labels", {"alpha": 0.3, "beta": 0.8}, keras=ROW_BY_ROW),
+    LossCase("log_cosh", "linear", "numbers"),
+    LossCase("mape", "linear", "positive", function="mean_absolute_percentage_error"),
+    LossCase("msle", "linear", "positive", function="mean_squared_logarithmic_error"),
+    LossCase("poisson", "linear", "positive"),
+    LossCase("cosine_similarity", "linear", "numbers"),
+)

@@ -4,12 +4,15 @@
     KERAS_BACKEND=tensorflow python tests/support/make_keras_cases.py
     KERAS_BACKEND=jax python tests/support/make_keras_cases.py
 
+With names of cases behind it, it computes these alone.
+
 Parameters that a spec leaves out are left to Keras, so that nnrun's defaults are tested too.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import keras
@@ -17,6 +20,9 @@ import numpy as np
 
 from tests.support.keras_cases import ANSWERS, CASES, Case, Spec, case_data, full_spec, marks
 from tests.support.keras_layer_cases import LAYER_CASES
+from tests.support.keras_sequence_cases import SEQUENCE_CASES
+
+ALL_CASES = (*CASES, *LAYER_CASES, *SEQUENCE_CASES)
 
 BARE = {
     "dense": "units",
@@ -34,6 +40,7 @@ BARE = {
     "embedding": "output_dim",
     "lstm": "units",
     "gru": "units",
+    "simple_rnn": "units",
     "activation": "activation",
     "pad": "length",
 }
@@ -64,6 +71,8 @@ LAYERS = {
     "conv2d": keras.layers.Conv2D,
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
+    "masking": keras.layers.Masking,
     "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization,
     "activation": keras.layers.Activation,
@@ -97,7 +106,11 @@ def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
         if name == "embedding":
             model.add(keras.layers.Embedding(**{"input_dim": words, **params}))
         elif name in LAYERS:
-            model.add(LAYERS[name](**params))
+            both, first = params.pop("bidirectional", False), LAYERS[name](**params)
+            if both:
+                turned = {"go_backwards": not params.get("go_backwards", False), "name": "turned"}
+                first = keras.layers.Bidirectional(first, backward_layer=LAYERS[name](**params | turned))
+            model.add(first)
         else:
             model.add(POOLING[name, len(model.output_shape)](**params))
     return model
@@ -131,8 +144,11 @@ def names_and_axes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...] | None
         learned = [("weight", layer.scale), ("bias", layer.center)]
         moving = ["running_mean", "running_var"] if isinstance(layer, KINDS_OF_NORM[0]) else []
         return [(name, None) for name in [n for n, there in learned if there] + moving]
-    if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
-        return [("weight_ih", (1, 0)), ("weight_hh", (1, 0)), ("bias", None)]
+    if isinstance(layer, keras.layers.Bidirectional):
+        own = names_and_axes(layer.forward_layer)
+        return [(f"{name}{suffix}", axes) for suffix in ("", "_reverse") for name, axes in own]
+    if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)):
+        return [("weight_ih", (1, 0)), ("weight_hh", (1, 0)), ("bias", None)][: 3 if layer.use_bias else 2]
     axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
     return [("weight", axes[layer.weights[0].ndim]), ("bias", None)]
 
@@ -273,10 +289,11 @@ def _rounded(values: list[float]) -> list[float]:
 def main() -> None:
     present = keras.backend.backend()
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
-    for case in (*CASES, *LAYER_CASES):
-        if case.backend == present:
+    wanted = sys.argv[1:] or [case.name for case in ALL_CASES]
+    for case in ALL_CASES:
+        if case.backend == present and case.name in wanted:
             answers[case.name] = answer(case)
-    names = [case.name for case in (*CASES, *LAYER_CASES)]
+    names = [case.name for case in ALL_CASES]
     lines = [f"  {json.dumps(name)}: {json.dumps(answers[name])}" for name in names]
     version = f'"keras": "{keras.version()}"'
     ANSWERS.write_text(f'{{{version}, "cases": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.support.keras_values import ANSWERS, activation_inputs
+from tests.support.keras_values import ANSWERS, LOSS_CASES, activation_inputs
 
 # Keras's `threshold` has no defaults, so that a name alone does not say what it is.
 WITHOUT_DEFAULTS = {"threshold"}
@@ -30,9 +30,19 @@ def activations() -> dict[str, Any]:
     return {name: rounded(np.asarray(keras.activations.get(name)(x))) for name in names}
 
 
+def losses() -> dict[str, Any]:
+    """The loss of each row."""
+    found = {}
+    for case in LOSS_CASES:
+        targets, outputs = case.arrays()
+        function = getattr(keras.losses, case.function or case.kind)
+        found[case.name] = rounded(np.asarray(function(targets, outputs, **case.parameters, **case.keras)))
+    return found
+
+
 def main() -> None:
     """Write all answers."""
-    families = {"activations": activations()}
+    families = {"activations": activations(), "losses": losses()}
     lines = []
     for family, answers in families.items():
         entries = [f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers.items()]

@@ -10,12 +10,12 @@ import pytest
 import scipy.sparse
 from torch import Tensor
 
+from nnrun.limits import cxx_compiler
 from nnrun.model.inputs import SparseInputs
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import NativeBackend
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.native_library import THIS_CPU, load_library

@@ -104,6 +104,11 @@ def record_of(run: Path) -> dict[str, Any]:
     return record
 
 
+def of_members(run: Path, key: str) -> dict[str, Any]:
+    """The number of each fold or seed → what run.json holds of it."""
+    return {m["member"].split("-")[1]: m[key] for m in record_of(run)["members"] if key in m}
+
+
 def without_seconds(run: Path) -> bytes:
     """history.csv, but for its last column, which is the time that each epoch took."""
     lines = (run / "history.csv").read_bytes().split(b"\n")

@@ -27,6 +27,9 @@ from tests.support.keras_cases import (
     write_case,
 )
 from tests.support.keras_layer_cases import LAYER_CASES
+from tests.support.keras_sequence_cases import SEQUENCE_CASES
+
+ALL_CASES = (*CASES, *LAYER_CASES, *SEQUENCE_CASES)
 
 # Not Keras's columns: the epoch's number, its settings and its time.
 OURS = {"epoch", "learning_rate", "seconds"}
@@ -38,7 +41,7 @@ def has_denormal_numbers() -> bool:
 
 def test_every_case_has_its_answers() -> None:
     answers = json.loads(ANSWERS.read_text(encoding="utf-8"))["cases"]
-    assert list(answers) == [case.name for case in (*CASES, *LAYER_CASES)]
+    assert list(answers) == [case.name for case in ALL_CASES]
 
 
 def train(case: Case, folder: Path) -> nnrun.Run:
@@ -49,7 +52,7 @@ def train(case: Case, folder: Path) -> nnrun.Run:
     return nnrun.Run(run_experiment(loaded, settings, dataset=replace(dataset, train=train)).path)
 
 
-@pytest.mark.parametrize("case", [*CASES, *LAYER_CASES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)
 def test_a_run_computes_what_keras_computed(case: Case, tmp_path: Path) -> None:
     run = train(case, tmp_path)
 

@@ -12,9 +12,9 @@ from safetensors.numpy import save_file
 
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
+from nnrun.limits import cxx_compiler
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
-from nnrun.training.compiler import cxx_compiler
 
 ROWS = 12
 LOSSES: list[tuple[Any, str, int]] = [

@@ -33,6 +33,13 @@ STACKS: dict[str, list[Any]] = {
     "batch_normalization": NORMALIZED,
     "layer_normalization": [{"dense": 5}, "layer_normalization", SIGMOID],
     "lstm": [STEPS, {"lstm": {"units": 4, "return_sequences": True}}, {"lstm": 3}, SIGMOID],
+    "both_directions": [
+        STEPS,
+        {"lstm": {"units": 4, "bidirectional": True, "return_sequences": True, "dropout": 0.2}},
+        {"gru": {"units": 3, "bidirectional": True, "recurrent_dropout": 0.2}},
+        SIGMOID,
+    ],
+    "simple_rnn": [STEPS, {"simple_rnn": {"units": 4, "recurrent_dropout": 0.2}}, SIGMOID],
     "gru": [STEPS, {"gru": {"units": 4, "return_sequences": True}}, {"gru": 3}, SIGMOID],
     "conv1d": [STEPS, {"conv1d": {"filters": 4, "kernel_size": 2, "activation": "tanh"}}, "flatten", SIGMOID],
     "conv2d": [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nnrun.limits import cxx_compiler
 from nnrun.training import native_library
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.native_library import NotCompiledError, library_path, load_library
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")

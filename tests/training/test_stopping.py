@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from nnrun.interrupts import stopping_between_batches
+from nnrun.limits import cxx_compiler
 from nnrun.spec.random_streams import sources_of
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import native

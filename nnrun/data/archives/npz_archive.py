@@ -27,6 +27,7 @@ from nnrun.errors import DataError, printable
 MAX_COMPRESSED_TOTAL = 2 * 2**30  # bytes that an archive's compressed members may unpack to, all together
 MAX_TOKEN_MEMBER = 512 * 2**20  # bytes of one member of token lists
 _MAX_HEADER = 2000
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BLOCK = 1 << 20
 _READABLE_KINDS = "biufcSU"
 
@@ -196,16 +197,9 @@ def _header(member: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype[An
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers that Python 2 wrote: they are read all the same
             version = np.lib.format.read_magic(member)
-            if version == (1, 0):
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(
-                    member, max_header_size=_MAX_HEADER
-                )
-            elif version == (2, 0):
-                shape, fortran, dtype = np.lib.format.read_array_header_2_0(
-                    member, max_header_size=_MAX_HEADER
-                )
-            else:
+            if version not in _HEADERS:
                 raise DataError(f"{where} has a header of version {version}; only simple types are read.")
+            shape, fortran, dtype = _HEADERS[version](member, max_header_size=_MAX_HEADER)
     except (
         ValueError,
         TypeError,

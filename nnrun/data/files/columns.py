@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
-from nnrun.data.value_names import EXACT, in_order, text_name
+from nnrun.data.table import is_wide
+from nnrun.data.value_names import in_order, text_name
 
 LARGE: Final = 50_000_000
 """Numbers of a table from which on they are in files, not in memory."""
@@ -127,11 +128,6 @@ class NumberBuilder:
             return RawNumbers(np.memmap(self._path, self._type, "r", shape=(self._rows,)))
         kind = np.int64 if self._wide else np.float64
         return RawNumbers(np.concatenate(self._parts, dtype=kind) if self._parts else np.zeros(0))
-
-
-def is_wide(values: npt.NDArray[Any]) -> bool:
-    """Whether these are whole numbers, and some beyond 2**53."""
-    return bool(values.dtype.kind == "i" and len(values) and (values.max() > EXACT or values.min() < -EXACT))
 
 
 _TYPES: Final[Sequence[type[np.generic]]] = (np.float32, np.float64, np.int64)

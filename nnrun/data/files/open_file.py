@@ -30,6 +30,15 @@ def shown_path(path: Path) -> str:
     return printable(str(path))
 
 
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What the system does not let be read becomes a DataError: `rows.csv cannot be read: ...`."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+
+
 def refuse_what_is_no_file(path: Path, kind: str) -> None:
     """Raise DataError where there is no file to read at this path.
 
@@ -38,12 +47,11 @@ def refuse_what_is_no_file(path: Path, kind: str) -> None:
         kind: the data set's, as a spec names it.
     """
     name = shown_path(path)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise DataError(f"{name} does not exist.{_like(path)}") from None
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
+    with reading(name):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise DataError(f"{name} does not exist.{_like(path)}") from None
     refuse_workbook(path)
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
@@ -84,12 +92,9 @@ def sha256_of(path: Path) -> str:
         DataError: it cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{shown_path(path)} cannot be read: {error.strerror or error}.") from None
+    with reading(shown_path(path)), path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -191,10 +196,8 @@ def opened(path: Path) -> Iterator[Opened]:
         DataError: it cannot be opened, or its name says the contrary of its bytes about gzip.
     """
     name = shown_path(path)
-    try:
+    with reading(name):
         file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     with file:
         head = file.read(2)
         file.seek(0)

@@ -211,7 +211,8 @@ def _hint(
     if guess is None:
         return None
     if typed and raw.some_numeric and guess.others:
-        return _hint_of_mixed(guess)
+        way = f"`missing: {_marks(guess)}` reads the column as numbers" if guess.missing else _CORRECT
+        return ColumnWarning("mixed", f"{_numbers_and_others(guess)}: {way}")
     if typed:
         names = not raw.some_numeric and _are_names(raw.levels, guess)
         return None if names else _hint_of_texts(name, guess)
@@ -246,20 +247,13 @@ def _hint_of_texts(name: str, guess: NumberGuess) -> ColumnWarning:
         holds += (
             f", in {guess.numbers:,} of {guess.of:,} values, and others, such as {quoted(guess.others[0])}"
         )
-    types = f"`types: {{{printable(name)}: number}}`"
+    ways = f"`types: {{{printable(name)}: number}}` reads"
     if not guess.spelling.plain:
-        rule = "write them with a decimal point and without thousands separators"
-        return ColumnWarning("spelling", f"{holds}: {rule}, and {types} reads the column as numbers")
-    if guess.missing:
-        marks = f"`missing: {_marks(guess)}` (JSON lines only; in other files write null)"
-        return ColumnWarning("spelling", f"{holds}: {marks} and {types} read the column as numbers")
-    return ColumnWarning("spelling", f"{holds}: {types} reads the column as numbers")
-
-
-def _hint_of_mixed(guess: NumberGuess) -> ColumnWarning:
-    """The same where JSON has numbers and texts in a column."""
-    way = f"`missing: {_marks(guess)}` reads the column as numbers" if guess.missing else _CORRECT
-    return ColumnWarning("mixed", f"{_numbers_and_others(guess)}: {way}")
+        ways = f"write them with a decimal point and without thousands separators, and {ways}"
+    elif guess.missing:
+        ways = ways.removesuffix("s")
+        ways = f"`missing: {_marks(guess)}` (JSON lines only; in other files write null) and {ways}"
+    return ColumnWarning("spelling", f"{holds}: {ways} the column as numbers")
 
 
 def _numbers_and_others(guess: NumberGuess, example: str = "") -> str:
@@ -296,20 +290,33 @@ def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "
         warnings.append(
             ColumnWarning("infinite", f"holds an infinite number in {rows}, counted as missing here")
         )
-    if not present:
-        warnings.append(ColumnWarning("constant", "has no value in any row"))
-    elif missing:
-        warnings.append(ColumnWarning("missing", f"lacks a value in {_share(missing, len(values))}"))
     usual = "all values are numbers" if present else "the column has no values"
     why = (_declared(declared) or usual) + written
-    same = bool(present) and not missing and values.min() == values.max() and distinct in (None, 1)
-    if same:
+    only = None
+    if present and not missing and values.min() == values.max() and distinct in (None, 1):
         only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
-        warnings.append(ColumnWarning("constant", f"is {only} in every row"))
-    constant = same or not present
+    constant, of_values = _gaps_and_sameness(len(values), missing, only)
     return ColumnInference(
-        column, "number", why, missing, distinct, tuple(warnings), None, constant, infinite
+        column, "number", why, missing, distinct, (*warnings, *of_values), None, constant, infinite
     )
+
+
+def _gaps_and_sameness(
+    rows: int, missing: int, only: str | None, value: str = "value"
+) -> tuple[bool, list[ColumnWarning]]:
+    """Whether all rows have the same value, or none, and what to say of that or of gaps.
+
+    Args:
+        rows: of the column.
+        missing: rows without a value.
+        only: the single value that the column holds, as a message writes it; None where it holds others.
+        value: what messages call a value.
+    """
+    if missing == rows:
+        return True, [ColumnWarning("constant", f"has no {value} in any row")]
+    if missing:
+        return False, [ColumnWarning("missing", f"lacks a {value} in {_share(missing, rows)}")]
+    return only is not None, [] if only is None else [ColumnWarning("constant", f"is {only} in every row")]
 
 
 def _exact_column(name: str, raw: RawTexts, numbers: npt.NDArray[np.float64]) -> NumberColumn:
@@ -368,14 +375,7 @@ def _category(
 ) -> ColumnInference:
     total = int(counts.sum())
     missing, distinct = len(raw.codes) - total, len(raw.levels)
-    warnings: list[ColumnWarning] = []
-    if missing:
-        warnings.append(ColumnWarning("missing", f"lacks a value in {_share(missing, len(raw.codes))}"))
-    constant = distinct == 1 and not missing
-    if constant:
-        warnings.append(ColumnWarning("constant", f"is {quoted(raw.levels[0])} in every row"))
-    elif not distinct:
-        constant, warnings = True, [ColumnWarning("constant", "has no value in any row")]
+    constant, warnings = _gaps_and_sameness(len(raw.codes), missing, _only(raw))
     if hint is not None:
         warnings.append(hint)
     elif wrong is not None:
@@ -430,16 +430,14 @@ def _texts(name: str, raw: RawTexts, declared: ColumnType | None, words: float) 
     levels = np.empty(len(raw.levels) + 1, object)
     levels[:-1] = raw.levels
     levels[-1] = None
-    warnings: list[ColumnWarning] = []
-    if missing:
-        warnings.append(ColumnWarning("missing", f"lacks a text in {_share(missing, len(raw.codes))}"))
     why = _declared(declared) or f"{words:.0f} words a value, many of them different"
-    constant = not raw.levels or (len(raw.levels) == 1 and not missing)
-    if constant:
-        said = f"is {quoted(raw.levels[0])} in every row" if raw.levels else "has no text in any row"
-        warnings = [ColumnWarning("constant", said)]
+    constant, warnings = _gaps_and_sameness(len(raw.codes), missing, _only(raw), "text")
     column = TextColumn(name, levels[raw.codes])
     return ColumnInference(column, "text", why, missing, len(raw.levels), tuple(warnings), None, constant)
+
+
+def _only(raw: RawTexts) -> str | None:
+    return quoted(raw.levels[0]) if len(raw.levels) == 1 else None
 
 
 def _as_texts(raw: RawNumbers) -> RawTexts:

@@ -92,7 +92,11 @@ def guess_numbers(levels: Sequence[str], counts: npt.NDArray[np.integer[Any]]) -
         return None
     order = np.argsort(-counts, kind="stable").tolist()
     others = tuple(levels[i] for i in order if not is_number[i] and counts[i])
-    unlike = (levels[i] for i in order if is_number[i] and counts[i] and np.isnan(_plain_number(levels[i])))
+    unlike = (
+        levels[i]
+        for i in order
+        if is_number[i] and counts[i] and (is_marked(levels[i]) or np.isnan(PLAIN.number(levels[i])))
+    )
     example = next(unlike, next((levels[i] for i in order if is_number[i]), ""))
     return NumberGuess(spelling, numbers, total, example, others)
 
@@ -114,7 +118,7 @@ def _which_are_numbers(
 
 def one_unit(numbers: Sequence[str]) -> bool:
     """Whether numbers are in one unit: all of them percentages or none; of one currency."""
-    marks = {mark_of(text) for text in numbers if not _is_zero(text)}
+    marks = {mark_of(text) for text in numbers if any(digit in text for digit in "123456789")}  # 0 is 0 %
     return len(marks - {""}) <= 1 and not ("%" in marks and "" in marks)
 
 
@@ -124,11 +128,3 @@ def _worth_a_look(levels: Sequence[str]) -> bool:
     sample = levels[::step]
     like = sum(len(text) <= 32 and _DIGIT.search(text) is not None for text in sample)
     return like >= _FEWEST_OF_SAMPLE * len(sample) or (len(levels) <= 12 and like > 0)
-
-
-def _plain_number(text: str) -> float:
-    return np.nan if is_marked(text) else PLAIN.number(text)
-
-
-def _is_zero(text: str) -> bool:
-    return not any(digit in text for digit in "123456789")

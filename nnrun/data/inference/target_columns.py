@@ -10,8 +10,8 @@ import numpy as np
 from nnrun.data.dataset import Array
 from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
-from nnrun.data.table import CategoryColumn, NumberColumn, as_categories
-from nnrun.data.value_names import TRUTH, in_order, number_name
+from nnrun.data.table import CategoryColumn, NumberColumn, as_categories, category_column
+from nnrun.data.value_names import TRUTH, number_name
 from nnrun.errors import DataError
 from nnrun.spec.schema import Task
 from nnrun.spec.wording import listing, quoted
@@ -168,10 +168,7 @@ def _as_category(inferred: ColumnInference) -> CategoryColumn:
         return column
     if isinstance(column, NumberColumn):
         return as_categories(column)
-    levels = in_order({value for value in column.values if value is not None})
-    places = {level: code for code, level in enumerate(levels)}
-    codes = np.array([-1 if value is None else places[value] for value in column.values], np.int32)
-    return CategoryColumn(column.name, codes, tuple(levels))
+    return category_column(column.name, column.values.tolist())
 
 
 def _refuse_missing(file: ReadTable, name: str, marks_of: Callable[[str], str]) -> None:

@@ -22,11 +22,10 @@ from nnrun.data.new_rows.header import listed_names, places_of
 from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_batches
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, number_column
+from nnrun.data.table import Column, NumberColumn, Table, TextColumn, category_column, number_column
 from nnrun.data.value_names import (
     EXACT,
     TRUTH,
-    in_order,
     number_name,
     number_of,
     text_name,
@@ -109,10 +108,7 @@ class NamedColumn:
                     problems.setdefault(row, value.reason)
                 values[place] = None
         if self.kind in ("category", "date"):
-            names = in_order({value for value in values if value is not None})
-            place_of = {name: place for place, name in enumerate(names)}
-            places = np.array([*(place_of.get(value, -1) for value in values), -1], np.int32)
-            return CategoryColumn(self.name, places[codes], tuple(names), self.kind == "date")
+            return category_column(self.name, [*values, None], dates=self.kind == "date").take(codes)
         if self.kind == "text":
             texts = np.empty(len(values) + 1, object)
             texts[:] = [*values, None]
@@ -224,14 +220,9 @@ class NamedColumnDecoder:
         return len(self.columns) == 1 and self.columns[0].kind == "text"
 
     @cached_property
-    def names(self) -> list[str]:
+    def keys(self) -> list[str]:
         """The columns' names."""
         return [column.name for column in self.columns]
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """The columns' names."""
-        return self.names
 
     def refuse_texts(self, name: str) -> None:
         """Texts are rows only where the network takes a single text."""
@@ -255,10 +246,10 @@ class NamedColumnDecoder:
             DataError: one is not there.
         """
         holder = "It" if reader.unit == "row" else "Its first line"
-        places_of(self.names, reader.names, reader.name, self.on_message, holder=holder)
+        places_of(self.keys, reader.names, reader.name, self.on_message, holder=holder)
         as_text = {c.name for c in self.columns if c.kind != "number" or not c.spelling.plain}
         missing = self.own_missing if reader.typed else self.missing
-        for first, batch in numbered(reader, self.names, as_text, self.on_message):
+        for first, batch in numbered(reader, self.keys, as_text, self.on_message):
             problems = dict(batch.problems)
             columns = [c.decoded(batch.columns[c.name], missing, problems) for c in self.columns]
             yield InputBatch.of(Table(tuple(columns), batch.n_rows), first, batch.lines, problems)
@@ -282,12 +273,12 @@ class NamedColumnDecoder:
             return [value]
         if not isinstance(value, Mapping):
             return Unreadable(f"is {shown(value)}, which is not an object with the columns' names")
-        lacking = [name for name in self.names if name not in value]
+        lacking = [name for name in self.keys if name not in value]
         if lacking:
             say(f"lacks {listed_names(lacking)}; a missing key counts as a missing value")
-        if len(lacking) == len(self.names):
+        if len(lacking) == len(self.keys):
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
-        return [value.get(name) for name in self.names]
+        return [value.get(name) for name in self.keys]
 
     def built(self, fields: Sequence[list[Any] | None]) -> tuple[Table, dict[int, str]]:
         """The columns, and the values that do not fit."""
@@ -314,13 +305,13 @@ class NamedColumnDecoder:
             raise DataError(f"{where} is an array, but this network takes {self._needed()}.")
         if hasattr(inputs, "columns"):
             header = [str(name) for name in inputs.columns]
-            places_of(self.names, header, where, self.on_message, holder="Its first line")
-            columns = [_plain(inputs[name]) for name in self.names]
-            inputs = (dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True))
+            places_of(self.keys, header, where, self.on_message, holder="Its first line")
+            columns = [_plain(inputs[name]) for name in self.keys]
+            inputs = (dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True))
         return python_batches(self, inputs, where)
 
     def _needed(self) -> str:
-        return f"{counted(len(self.columns), 'named column')}: {listed_names(self.names)}"
+        return f"{counted(len(self.columns), 'named column')}: {listed_names(self.keys)}"
 
 
 def _plain(series: Any) -> list[Any]:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.files.columns import is_wide
 from nnrun.data.files.csv_reader import CsvReader, names_by_position
 from nnrun.data.files.row_reader import Numbers, RowReader, Texts
 from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
@@ -26,7 +25,7 @@ from nnrun.data.new_rows.input_batches import (
     rows_at_once,
 )
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
-from nnrun.data.table import exact_number
+from nnrun.data.table import exact_number, is_wide
 from nnrun.errors import DataError, printable
 from nnrun.spec.wording import counted
 
@@ -45,6 +44,8 @@ class PositionalDecoder:
     row_shape: tuple[int, ...]
     names: tuple[str, ...] | None
     on_message: OnMessage = lambda text: None
+    kind_of_lines: ClassVar[Kind] = "csv"
+    missing: ClassVar[Set[str]] = frozenset()  # every number must be there
 
     @property
     def features(self) -> int:
@@ -66,16 +67,6 @@ class PositionalDecoder:
     def numbers_per_row(self) -> int:
         """F."""
         return self.features
-
-    @property
-    def kind_of_lines(self) -> Kind:
-        """CSV."""
-        return "csv"
-
-    @property
-    def missing(self) -> Set[str]:
-        """None: every number must be there."""
-        return frozenset()
 
     def refuse_texts(self, name: str) -> None:
         """Texts are never rows of numbers."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, whole_lines
+from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, reading, whole_lines
 from nnrun.data.files.utf8 import BOM, is_utf8
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.wording import listing
@@ -141,10 +141,8 @@ def _text(line: bytes) -> str:
 
 def _text_files(folder: Path, name: str) -> Iterator[list[RawRow]]:
     """Each text of a folder, and of its folders, as a row; in the order of their paths."""
-    try:
+    with reading(name):
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == _TEXT and path.is_file())
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     if not files:
         raise DataError(f"{name} is a folder and holds no file that ends in {_TEXT}.")
     for first in range(0, len(files), _FILES_AT_ONCE):
@@ -153,10 +151,8 @@ def _text_files(folder: Path, name: str) -> Iterator[list[RawRow]]:
 
 def _text_of(path: Path, folder: Path, name: str) -> str | Unreadable:
     shown_file = printable(path.relative_to(folder).as_posix())
-    try:
+    with reading(f"{name}: {shown_file}"):
         data = path.read_bytes() if path.stat().st_size <= MAX_LINE else None
-    except OSError as error:
-        raise DataError(f"{name}: {shown_file} cannot be read: {error.strerror or error}.") from None
     if data is None:
         return Unreadable(f"({shown_file}) is longer than {MAX_LINE:,} bytes")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,6 @@ from nnrun.errors import DataError, UsageError
 from nnrun.spec.wording import counted
 
 TEXT = "text"  # the column, or key, that holds the text
-_TYPICAL_LENGTH = 512
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,17 @@ class TokenDecoder:
     num_words: int | None = None
     skip_top: int = 0
     on_message: OnMessage = lambda text: None
-
-    @property
-    def numbers_per_row(self) -> int:
-        """A few hundred."""
-        return _TYPICAL_LENGTH
+    numbers_per_row: ClassVar[int] = 512  # as texts mostly have
+    missing: ClassVar[Set[str]] = frozenset()  # a text that says so is a text
+    keys: ClassVar[None] = None  # objects may hold more than a text
 
     @property
     def kind_of_lines(self) -> Kind:
         """Texts, or lists of tokens where no words are known."""
         return "txt" if self.knows_words else "jsonl"
 
-    @property
-    def missing(self) -> Set[str]:
-        """None: a text that says so is a text."""
-        return frozenset()
-
     def refuse_texts(self, name: str) -> None:
         """Texts are rows; where no vocabulary is known, that is said of the first."""
-
-    @property
-    def keys(self) -> None:
-        """Objects may hold more than a text."""
 
     def fields_of(self, value: Any, say: Callable[[str], None]) -> list[int] | Unreadable:
         """The tokens of a text, of a list of tokens, or of an object that holds a text."""

@@ -13,15 +13,23 @@ This package imports the rest of `nnrun.data` but its sources, and no torch.
 
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, rows_by_line
-from nnrun.data.preprocess.pipeline import FittedPreprocessing, column_plans, fit_preprocessing
+from nnrun.data.preprocess.pipeline import (
+    FittedInputs,
+    FittedPreprocessing,
+    column_plans,
+    fit_inputs,
+    fit_preprocessing,
+)
 from nnrun.data.preprocess.target_encoding import loss_of_digits
 
 __all__ = [
     "ColumnPlan",
     "FittedColumn",
+    "FittedInputs",
     "FittedPreprocessing",
     "FittedTable",
     "column_plans",
+    "fit_inputs",
     "fit_preprocessing",
     "loss_of_digits",
     "plan_columns",

@@ -18,9 +18,6 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
-MOST_DENSE = 64
-"""A column that becomes more columns than this becomes sparse."""
-
 Codes = npt.NDArray[np.int64]
 Encoded = Floats | SparseRows
 
@@ -87,7 +84,9 @@ class FittedImputeCategory(
 
 
 @dataclass(frozen=True)
-class FittedOneHot(FittedStep, spec=schema.OneHot, form="category", program="outside"):
+class FittedOneHot(
+    FittedStep, spec=schema.OneHot, form="category", program="outside", known="levels", rows="wide"
+):
     """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
 
     Attributes:
@@ -118,11 +117,6 @@ class FittedOneHot(FittedStep, spec=schema.OneHot, form="category", program="out
         """One for each level, and one for missing values."""
         return len(self.levels) + self.missing
 
-    @property
-    def sparse(self) -> bool:
-        """Where they are too many to be kept dense."""
-        return self.width > MOST_DENSE
-
     def feature_names(self, column: str) -> list[str]:
         """`column=level`."""
         return [f"{column}={level}" for level in self.levels] + [f"{column} is missing"] * self.missing
@@ -135,11 +129,6 @@ class FittedOneHot(FittedStep, spec=schema.OneHot, form="category", program="out
             _report_unknown(values, (places < 0) & ~known, problems)
         return ones_at(places, self.width, sparse=self.sparse)
 
-    @property
-    def known_levels(self) -> Sequence[str]:
-        """Those with a column."""
-        return self.levels
-
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
         return _positions(column, (*self.levels, *self.rare), 0) < 0
@@ -151,7 +140,7 @@ class FittedOneHot(FittedStep, spec=schema.OneHot, form="category", program="out
 
 
 @dataclass(frozen=True)
-class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="outside"):
+class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="outside", known="levels"):
     """The position of each value among the levels; a missing value stays missing.
 
     With `strict` other values are errors; else they are -1.
@@ -183,18 +172,13 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
             _report_unknown(values, (places < 0) & ~values.missing, problems)
         return NumberColumn(values.name, np.where(values.missing, np.nan, places.astype(np.float64)))
 
-    @property
-    def known_levels(self) -> Sequence[str]:
-        """All."""
-        return self.levels
-
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are no level."""
         return _positions(column, self.levels, 0) < 0
 
 
 @dataclass(frozen=True)
-class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="outside"):
+class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="outside", rows="wide"):
     """A 1 in one of `buckets` columns: the CRC-32 of the value's UTF-8 bytes, modulo `buckets`.
 
     That is the same on every machine. A missing value is all 0.
@@ -217,11 +201,6 @@ class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="o
     def width(self) -> int:
         """The buckets."""
         return self.buckets
-
-    @property
-    def sparse(self) -> bool:
-        """Where they are too many to be kept dense."""
-        return self.buckets > MOST_DENSE
 
     def feature_names(self, column: str) -> list[str]:
         """`column#bucket`."""

@@ -336,7 +336,7 @@ class FittedTable:
         if column.name not in table.by_name:
             raise DataError(f"The inputs lack column {quoted(column.name)}, which the network takes.")
         problems: dict[int, str] = {}
-        part = column.transform(table.by_name[column.name].between(start, stop), problems)
+        part = column.transform(table.by_name[column.name].take(slice(start, stop)), problems)
         if isinstance(part, np.ndarray):
             with np.errstate(over="ignore", invalid="ignore"):
                 wrong = ~np.isfinite(part.astype(np.float32)).all(axis=1)
@@ -401,11 +401,8 @@ def _side_by_side(x_ND: npt.NDArray[np.float32] | None, sparse: Sequence[SparseR
         return sparse[0]
     from scipy.sparse import csr_array, hstack
 
-    blocks = [] if x_ND is None else [csr_array(x_ND)]
-    for rows in sparse:
-        values = np.ones(rows.nnz, np.float32) if rows.values is None else rows.values
-        blocks.append(csr_array((values, rows.indices, rows.indptr), shape=(rows.n_rows, rows.n_features)))
-    whole = hstack(blocks, format="csr")
+    dense = [] if x_ND is None else [csr_array(x_ND)]
+    whole = hstack([*dense, *(rows.matrix() for rows in sparse)], format="csr")
     values = whole.data.astype(np.float32, copy=False)
     return SparseRows(
         whole.indptr.astype(np.int64),

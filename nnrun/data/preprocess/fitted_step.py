@@ -21,6 +21,9 @@ from nnrun.data.table import Column, NumberColumn, as_categories, as_texts
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
+MOST_DENSE = 64
+"""A column of categories that becomes more columns than this becomes sparse."""
+
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Problems = MutableMapping[int, str]
@@ -67,6 +70,9 @@ class FittedStep(ABC):
             program takes rows that this step has already made; None, it is refused.
         kind: its name in preprocessing.json; default: the declared step's.
         fills_gaps: whether the step only replaces missing values, so that the next one sees the values.
+        known: the field that holds the values, or the words, that the step knows; None where it knows none.
+        rows: whether its features are kept as sparse rows: `dense`, `sparse`, or `wide`: sparse where they
+            are more than `MOST_DENSE`.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
@@ -75,6 +81,8 @@ class FittedStep(ABC):
     form: ClassVar[Form]
     program: ClassVar[Program | None]
     fills_gaps: ClassVar[bool]
+    known: ClassVar[str | None]
+    rows: ClassVar[Literal["dense", "sparse", "wide"]]
 
     def __init_subclass__(
         cls,
@@ -83,9 +91,11 @@ class FittedStep(ABC):
         program: Program | None = None,
         kind: str | None = None,
         fills_gaps: bool = False,
+        known: str | None = None,
+        rows: Literal["dense", "sparse", "wide"] = "dense",
     ) -> None:
         cls.spec, cls.form, cls.program, cls.fills_gaps = spec, form, program, fills_gaps
-        cls.kind = kind or spec.kind
+        cls.kind, cls.known, cls.rows = kind or spec.kind, known, rows
 
     @classmethod
     @abstractmethod
@@ -131,7 +141,7 @@ class FittedStep(ABC):
     @property
     def sparse(self) -> bool:
         """Whether they are kept as sparse rows."""
-        return False
+        return self.rows == "sparse" or (self.rows == "wide" and self.width > MOST_DENSE)
 
     @property
     def tokens_below(self) -> int | None:
@@ -150,7 +160,7 @@ class FittedStep(ABC):
     @property
     def known_levels(self) -> Sequence[str]:
         """The values, or the words, that the step knows; empty where it knows none."""
-        return ()
+        return () if self.known is None else getattr(self, self.known)
 
     def unseen(self, column: Any) -> Mask | None:
         """(N,) which rows hold a value that no training row had; None where the step takes every value."""

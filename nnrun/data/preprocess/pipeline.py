@@ -29,40 +29,33 @@ from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
-    loss_of_digits,
-    target_columns,
 )
 from nnrun.data.rows import DenseRows, SparseRows
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.wording import listing
-from nnrun.target_scale import TargetScale
+from nnrun.spec.ports import INPUT, OUTPUT, Port
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
-_WITH_ROW_SHAPE = 3  # of arrays whose rows keep more than one axis; before, such rows were flattened
-_VERSIONS = (_WITHOUT_TABLE, _WITH_TABLE, _WITH_ROW_SHAPE)
+_WITH_PORTS = 3  # of several inputs or outputs, each with a document of its own
+_WITH_ROW_SHAPE = 4  # of arrays whose rows keep more than one axis; before, such rows were flattened
+_VERSIONS_OF_INPUT = (_WITHOUT_TABLE, _WITH_TABLE, _WITH_ROW_SHAPE)
 _SIZE: TypeAdapter[int] = TypeAdapter(Size, config=ConfigDict(strict=True))
 _PLACE: TypeAdapter[int] = TypeAdapter(NonNegativeInt, config=ConfigDict(strict=True))
-_FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 
 
 @dataclass(frozen=True)
-class FittedPreprocessing:
-    """What was learned from training rows, ready to transform any rows.
+class FittedInputs:
+    """What was learned from the training rows of one input, ready to transform any rows.
 
     Attributes:
-        targets: the fitted target step.
-        n_outputs: units of the last layer.
         table: the fitted steps of each column of a table or an array; None for token rows.
         token_step: the step that makes rows of numbers of token rows, a data set's or those that `table`
             makes; None where there are none.
         custom: steps of a person's own, on the rows that the others make.
     """
 
-    targets: FittedTargets
-    n_outputs: int
     table: FittedTable | None = None
     token_step: FittedStep | None = None
     custom: tuple[FittedCustom, ...] = ()
@@ -125,12 +118,7 @@ class FittedPreprocessing:
         only_places = self.table.of_array and names == array_columns(None, len(names))
         return None if only_places else names
 
-    def does_the_same_to_inputs(self, other: FittedPreprocessing) -> bool:
-        """Whether another one gives the same rows."""
-        mine, theirs = ((each.table, each.token_step, each.custom) for each in (self, other))
-        return mine == theirs
-
-    def transform_inputs(self, inputs: RawInputs) -> DenseRows | SparseRows:
+    def transform(self, inputs: RawInputs) -> DenseRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
 
         Raises:
@@ -167,51 +155,23 @@ class FittedPreprocessing:
             raise DataError("These inputs are a table, but token lists are needed.")
         elif inputs.shape[1:] != self.raw_shape:
             assert self.raw_shape is not None, "an array was fitted"
-            if len(self.raw_shape) == 1 and math.prod(inputs.shape[1:]) == n_features and inputs.ndim > 2:
+            flat = len(self.raw_shape) == 1
+            if flat and math.prod(inputs.shape[1:]) == n_features and inputs.ndim > 2:
                 return inputs.reshape(len(inputs), n_features)
-            needed = (
-                f"{n_features} columns are"
-                if len(self.raw_shape) == 1
-                else f"rows of shape {self.raw_shape} are"
-            )
-            raise DataError(f"These inputs have shape {inputs.shape}, but {needed} needed.")
+            needed = f"{n_features} columns" if flat else f"rows of shape {self.raw_shape}"
+            raise DataError(f"These inputs have shape {inputs.shape}, but {needed} are needed.")
         return inputs
 
     def problems(self, inputs: RawInputs) -> dict[int, str]:
-        """Which rows `transform_inputs` cannot take, and why: the end of a sentence about the row."""
+        """Which rows `transform` cannot take, and why: the end of a sentence about the row."""
         inputs = self._laid_out(inputs)
         if self.table is None or isinstance(inputs, TokenRows):
             return {}
         return self.table.problems(inputs)
 
-    def transform_targets(self, targets: Array) -> Array:
-        """Targets as the loss takes them: float32 (N, K), or int64 (N,) for class indices."""
-        return self.targets.transform(np.asarray(targets), self.n_outputs)
-
-    @property
-    def target_scale(self) -> TargetScale | None:
-        """What numbers to predict were divided by and centred by; None where they are as they were."""
-        return self.targets.scale
-
-    def in_own_units(self, outputs_NK: Array) -> Array:
-        """Outputs of the network in float64; of scaled targets in the units that these had before."""
-        scale = self.target_scale
-        return outputs_NK.astype(np.float64) if scale is None else scale.invert(outputs_NK)
-
-    def own_targets(self, targets: Array) -> Array | None:
-        """(N, K) float64: targets in their own units, where the loss compares others; else None.
-
-        Others are scaled ones, and those that float32 noticeably rounds.
-        """
-        if self.target_scale is None and (
-            self.targets.kind != "none" or loss_of_digits(np.asarray(targets)) <= _FEW_DIGITS
-        ):
-            return None
-        return target_columns(np.asarray(targets), self.n_outputs).astype(np.float64)
-
     @property
     def _version(self) -> int:
-        """The lowest version of nnrun's file that can say all of this: older ones read on."""
+        """The lowest version of the document that can say all of this, so that older versions read on."""
         if self.table is None:
             return _WITHOUT_TABLE
         return _WITH_TABLE if self.table.row_shape is None else _WITH_ROW_SHAPE
@@ -222,13 +182,75 @@ class FittedPreprocessing:
         document = {
             "version": self._version,
             "n_features": self.n_features,
-            "n_outputs": self.n_outputs,
             "inputs": [] if step is None else [{step.kind: step.to_json()}],
-            "targets": self.targets.to_json(),
         }
         if self.custom:
             document["custom"] = [step.to_json() for step in self.custom]
         return document if self.table is None else {**document, "table": self.table.to_json()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> FittedInputs:
+        """The state that `to_json` wrote; KeyError, TypeError, ValueError and others for anything else."""
+        version = document["version"]
+        if version not in _VERSIONS_OF_INPUT:
+            raise DataError(
+                f"The preprocessing has version {version}; {_WITHOUT_TABLE} to {_WITH_ROW_SHAPE} are read."
+            )
+        n_features = document["n_features"]
+        steps = list(document["inputs"])
+        table = None if version == _WITHOUT_TABLE else FittedTable.from_json(document["table"])
+        if table is None and n_features is not None:
+            table, steps = _array_of_version_1(steps, _SIZE.validate_python(n_features)), []
+        makes_tokens = table is None or table.tokens is not None
+        token_steps = list(map(read_step, steps))
+        if len(steps) != makes_tokens:
+            raise ValueError(document)
+        if any(step.form != "tokens" for step in token_steps):
+            raise ValueError(token_steps)
+        custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
+        fitted = cls(table, next(iter(token_steps), None), custom)
+        if n_features != fitted.n_features or version not in (fitted._version, _WITHOUT_TABLE):
+            raise ValueError(document)
+        return fitted
+
+
+@dataclass(frozen=True)
+class FittedPreprocessing:
+    """What was learned from training rows, for each input and for each output.
+
+    Attributes:
+        inputs: how the rows of each input are transformed.
+        outputs: how the targets of each output are.
+    """
+
+    inputs: Mapping[Port, FittedInputs]
+    outputs: Mapping[Port, FittedTargets]
+
+    @property
+    def input(self) -> FittedInputs:
+        """Of the only input."""
+        (only,) = self.inputs.values()
+        return only
+
+    @property
+    def output(self) -> FittedTargets:
+        """Of the only output."""
+        (only,) = self.outputs.values()
+        return only
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values. Floats keep every bit through the json module."""
+        if list(self.inputs) == [INPUT] and list(self.outputs) == [OUTPUT]:
+            target = {"n_outputs": self.output.n_outputs, "targets": self.output.to_json()}
+            return {**self.input.to_json(), **target}
+        return {
+            "version": _WITH_PORTS,
+            "inputs": {port: fitted.to_json() for port, fitted in self.inputs.items()},
+            "outputs": {
+                port: {"n_outputs": fitted.n_outputs, "targets": fitted.to_json()}
+                for port, fitted in self.outputs.items()
+            },
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedPreprocessing:
@@ -238,29 +260,19 @@ class FittedPreprocessing:
             DataError: the document is something else.
         """
         try:
-            version = document["version"]
-            if version not in _VERSIONS:
-                read = listing(map(str, _VERSIONS), "and")
-                raise DataError(f"The preprocessing has version {version}; {read} are read.")
-            n_features, n_outputs = document["n_features"], _SIZE.validate_python(document["n_outputs"])
-            steps = list(document["inputs"])
-            table = None if version == _WITHOUT_TABLE else FittedTable.from_json(document["table"])
-            if table is None and n_features is not None:
-                table, steps = _array_of_version_1(steps, _SIZE.validate_python(n_features)), []
-            makes_tokens = table is None or table.tokens is not None
-            token_steps = list(map(read_step, steps))
-            if len(steps) != makes_tokens:
-                raise ValueError(document)
-            if any(step.form != "tokens" for step in token_steps):
-                raise ValueError(token_steps)
-            targets = FittedTargets.from_json(document["targets"], n_outputs)
-            custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
-            fitted = cls(targets, n_outputs, table, next(iter(token_steps), None), custom)
-            if n_features != fitted.n_features or version not in (fitted._version, _WITHOUT_TABLE):
-                raise ValueError(document)
-            return fitted
+            single = document["version"] != _WITH_PORTS
+            inputs = {INPUT: document} if single else document["inputs"]
+            outputs = {OUTPUT: document} if single else document["outputs"]
+            return cls(
+                {port: FittedInputs.from_json(own) for port, own in inputs.items()},
+                {port: _targets_of(own) for port, own in outputs.items()},
+            )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError):
             raise DataError("The preprocessing's JSON is damaged.") from None
+
+
+def _targets_of(document: Mapping[str, Any]) -> FittedTargets:
+    return FittedTargets.from_json(document["targets"], _SIZE.validate_python(document["n_outputs"]))
 
 
 def _array_of_version_1(documents: Sequence[Mapping[str, Any]], n_features: int) -> FittedTable:
@@ -297,15 +309,23 @@ def fit_preprocessing(
         DataError: a step does not apply to this data; says to which row.
         UsageError: a step is custom code that may not be run, or that is not there.
     """
-    chosen = None if rows is None else np.asarray(rows)
-    if chosen is not None and chosen.dtype == bool:
-        chosen = np.flatnonzero(chosen)
+    chosen = _chosen(dataset, rows)
+    labels = dataset.train.targets if chosen is None else dataset.train.targets[chosen]
+    targets = fit_targets(spec.targets, labels, chosen, n_outputs)
+    return FittedPreprocessing({INPUT: fit_inputs(spec, dataset, rows, plans=plans)}, {OUTPUT: targets})
+
+
+def fit_inputs(
+    spec: schema.Preprocessing,
+    dataset: Dataset,
+    rows: npt.ArrayLike | None = None,
+    *,
+    plans: Sequence[ColumnPlan] | None = None,
+) -> FittedInputs:
+    """The part of `fit_preprocessing` that is of the inputs."""
+    chosen = _chosen(dataset, rows)
     samples, inputs = dataset.train, dataset.train.inputs
-    if not (len(samples) if chosen is None else len(chosen)):
-        raise DataError("There are no training rows to fit the preprocessing on.")
-    labels = samples.targets if chosen is None else samples.targets[chosen]
-    fitted = FittedPreprocessing(fit_targets(spec.targets, labels, chosen, n_outputs), n_outputs)
-    steps, num_words = _own_steps(spec), dataset.num_words
+    fitted, steps, num_words = FittedInputs(), _own_steps(spec), dataset.num_words
     if not isinstance(inputs, TokenRows):
         plans = column_plans(spec, dataset) if plans is None else plans
         with rows_by_line(samples.lines):
@@ -329,8 +349,18 @@ def fit_preprocessing(
     custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
     if not custom:
         return fitted
-    rows_before = fitted.transform_inputs(_training_inputs(samples, chosen))
+    rows_before = fitted.transform(_training_inputs(samples, chosen))
     return replace(fitted, custom=fit_custom(custom, rows_before))
+
+
+def _chosen(dataset: Dataset, rows: npt.ArrayLike | None) -> Array | None:
+    """Positions among the training rows; None for all."""
+    chosen = None if rows is None else np.asarray(rows)
+    if chosen is not None and chosen.dtype == bool:
+        chosen = np.flatnonzero(chosen)
+    if not (len(dataset.train) if chosen is None else len(chosen)):
+        raise DataError("There are no training rows to fit the preprocessing on.")
+    return chosen
 
 
 def _training_inputs(samples: Samples, rows: Array | None) -> RawInputs:

@@ -22,6 +22,7 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
+_FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 _STRICT = ConfigDict(strict=True)
 _CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
 _MEANS: TypeAdapter[list[float]] = TypeAdapter(list[Finite], config=_STRICT)
@@ -33,17 +34,20 @@ class FittedTargets:
     """The fitted target step.
 
     Attributes:
+        n_outputs: K, units of the layer that gives the output.
         kind: its name in a spec and in preprocessing.json.
         classes: of targets that are classes, how many; None for numbers.
         scale: what numbers were divided by and centred by; None where they are as they were.
     """
 
+    n_outputs: int
     kind: str = "none"
     classes: int | None = None
     scale: TargetScale | None = None
 
-    def transform(self, targets: Array, n_outputs: int) -> Array:
+    def transform(self, targets: Array) -> Array:
         """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices."""
+        targets = np.asarray(targets)
         if self.classes is not None:
             labels = _labels(targets, self.classes)
             if self.kind == "class_index":
@@ -51,10 +55,24 @@ class FittedTargets:
             one_hot_NK = np.zeros((len(labels), self.classes), np.float32)
             one_hot_NK[np.arange(len(labels)), labels] = 1
             return one_hot_NK
-        y_NK = target_columns(targets, n_outputs)
+        y_NK = target_columns(targets, self.n_outputs)
         if self.scale is not None and self.scale.log1p:
             _refuse_what_has_no_logarithm(y_NK)
         return check_float32(y_NK if self.scale is None else self.scale.apply(y_NK), "The target in")
+
+    def in_own_units(self, outputs_NK: Array) -> Array:
+        """Outputs of the network in float64; of scaled targets in the units that these had before."""
+        return outputs_NK.astype(np.float64) if self.scale is None else self.scale.invert(outputs_NK)
+
+    def own_targets(self, targets: Array) -> Array | None:
+        """(N, K) float64: targets in their own units, where the loss compares others; else None.
+
+        Others are scaled ones, and those that float32 noticeably rounds.
+        """
+        targets = np.asarray(targets)
+        if self.scale is None and (self.kind != "none" or loss_of_digits(targets) <= _FEW_DIGITS):
+            return None
+        return target_columns(targets, self.n_outputs).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -68,13 +86,13 @@ class FittedTargets:
         """What `to_json` gave; ValueError or KeyError for anything else."""
         ((kind, state),) = document.items()
         if kind in ("one_hot", "class_index"):
-            return cls(kind, _CLASSES.validate_python(state["classes"]))
+            return cls(n_outputs, kind, _CLASSES.validate_python(state["classes"]))
         if kind == "none":
-            return cls()
+            return cls(n_outputs)
         mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
         if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
             raise ValueError(document)
-        return cls(kind, scale=TargetScale(tuple(mean), tuple(std), kind == "log1p"))
+        return cls(n_outputs, kind, scale=TargetScale(tuple(mean), tuple(std), kind == "log1p"))
 
 
 def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
@@ -134,18 +152,16 @@ def fit_targets(
     """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
     if isinstance(step, (schema.OneHotTargets, schema.ClassIndexTargets)):
         _labels(targets, n_outputs, rows)
-        return FittedTargets(
-            "one_hot" if isinstance(step, schema.OneHotTargets) else "class_index", n_outputs
-        )
+        return FittedTargets(n_outputs, step.kind, n_outputs)
     y_NK = target_columns(targets, n_outputs)
     if isinstance(step, schema.StandardizeTargets):
-        return FittedTargets(step.kind, scale=_scale(y_NK.astype(np.float64)))
+        return FittedTargets(n_outputs, step.kind, scale=_scale(y_NK.astype(np.float64)))
     if isinstance(step, schema.Log1pTargets):
         _refuse_what_has_no_logarithm(y_NK, rows)
         plain = TargetScale((0.0,) * n_outputs, (1.0,) * n_outputs, log1p=True)
         scale = replace(_scale(plain.apply(y_NK)), log1p=True) if step.standardize else plain
-        return FittedTargets(step.kind, scale=scale)
-    return FittedTargets()
+        return FittedTargets(n_outputs, step.kind, scale=scale)
+    return FittedTargets(n_outputs)
 
 
 def _scale(y_NK: npt.NDArray[np.float64]) -> TargetScale:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +25,7 @@ FIRST_WORD = 2
 
 
 @dataclass(frozen=True)
-class FittedText(FittedStep, spec=schema.Text, form="text", program="outside"):
+class FittedText(FittedStep, spec=schema.Text, form="text", program="outside", known="words", rows="sparse"):
     """Texts to sparse rows with a column for each of some words.
 
     Attributes:
@@ -67,11 +66,6 @@ class FittedText(FittedStep, spec=schema.Text, form="text", program="outside"):
         """The words."""
         return len(self.words)
 
-    @property
-    def sparse(self) -> bool:
-        """Always."""
-        return True
-
     def feature_names(self, column: str) -> list[str]:
         """`column:word`."""
         return [f"{column}:{word}" for word in self.words]
@@ -103,14 +97,9 @@ class FittedText(FittedStep, spec=schema.Text, form="text", program="outside"):
         """Texts without a known word."""
         return _without_words(column, self.transform(column, {}).indptr)
 
-    @property
-    def known_levels(self) -> Sequence[str]:
-        """The words."""
-        return self.words
-
 
 @dataclass(frozen=True)
-class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside"):
+class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside", known="words"):
     """Texts to rows of word indices: `words[i]` is i + 2, every other word 1. 0 is left for padding."""
 
     words: Levels
@@ -143,11 +132,6 @@ class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside
         """Texts without a known word."""
         rows = self.transform(column, {})
         return _without_words(column, kept_bounds(rows.indptr, rows.tokens != UNKNOWN))
-
-    @property
-    def known_levels(self) -> Sequence[str]:
-        """The words."""
-        return self.words
 
 
 def _without_words(column: TextColumn, indptr: npt.NDArray[np.int64]) -> Mask:

@@ -23,7 +23,7 @@ End = Literal["pre", "post"]
 
 
 @dataclass(frozen=True)
-class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="outside"):
+class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="outside", rows="sparse"):
     """Token rows to sparse rows of 0 and 1. Tokens from `dimension` on are dropped."""
 
     dimension: Size
@@ -49,11 +49,6 @@ class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="o
     def width(self) -> int:
         """F."""
         return self.dimension
-
-    @property
-    def sparse(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def tokens_below(self) -> int:

@@ -7,7 +7,7 @@ there is, and nothing in its output shows it. Hashing takes every value, and num
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -57,27 +57,24 @@ class Unknown:
         return f"{where}: {of} have a value that no training row has, such as {example}"
 
 
+@dataclass
 class UnknownCounts:
     """What training never saw, of all rows that are added.
 
-    Args:
+    Attributes:
         fitted: the preprocessing of the networks that are asked: what one of them saw is known.
+        found: all that there is to tell so far.
+        rows: how many were added.
     """
 
-    def __init__(self, fitted: Sequence[FittedTable]) -> None:
-        self._fitted = fitted
-        self._found: list[Unknown] = []
-        self._rows = 0
+    fitted: Sequence[FittedTable]
+    found: list[Unknown] = field(default_factory=list)
+    rows: int = 0
 
     def add(self, table: Table) -> None:
         """More rows."""
-        self._rows += len(table)
-        self._found = together([self._found, unknown_values(self._fitted, table)], self._rows)
-
-    @property
-    def found(self) -> list[Unknown]:
-        """All that there is to tell."""
-        return together([self._found], self._rows)
+        self.rows += len(table)
+        self.found = together([self.found, unknown_values(self.fitted, table)], self.rows)
 
 
 def unknown_values(fitted: Sequence[FittedTable], table: Table, *, texts: bool = True) -> list[Unknown]:

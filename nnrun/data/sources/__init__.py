@@ -61,11 +61,11 @@ def _of_sklearn(name: Literal["breast_cancer", "digits", "wine", "iris", "diabet
 
 SOURCES: Mapping[type[schema.Component], Source] = {
     schema.Imdb: Source(
-        "imdb",
+        "keras_tokens",
         (NamedSet("imdb", schema.Imdb(), "film reviews, positive or negative", IMDB, IMDB_WORDS),),
     ),
     schema.Reuters: Source(
-        "reuters",
+        "keras_tokens",
         (NamedSet("reuters", schema.Reuters(), "newswires in 46 topics", REUTERS, REUTERS_WORDS),),
     ),
     schema.BostonHousing: Source(

@@ -1,96 +1,108 @@
-"""What Keras's loaders for IMDB and Reuters have in common.
+"""IMDB and Reuters as Keras publishes them: film reviews and newswires as rows of word indices.
 
-The steps and their order are Keras 3's (keras/src/datasets/imdb.py, reuters.py), so that a row here is the
-row there.
+The steps and their order are those of Keras 3's loaders (keras/src/datasets/imdb.py, reuters.py), so that a
+row here is the row there.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from nnrun.data.archives.download import RemoteFile, fetch, through_cache
+from nnrun.data.archives.download import IMDB, REUTERS, RemoteFile, fetch, through_cache
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.dataset import Samples, SourceFile, TokenRows
+from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
-from nnrun.data.vocabulary import OFFSET, START, within_limits
+from nnrun.data.sources.generated_rows import generated
+from nnrun.data.vocabulary import OFFSET, SENTIMENTS, START, TOPICS, within_limits
 from nnrun.errors import DataError
+from nnrun.spec import schema
 
 SEED = 113
+_Part = tuple[TokenRows, Array]
+"""Rows and their labels."""
 
 
-def read_published(
+def load(spec: schema.Imdb | schema.Reuters, context: LoadContext) -> Dataset:
+    """The rows as `keras.datasets.<name>.load_data` gives them.
+
+    Of IMDB 25,000 rows to train on and 25,000 to test with, as in its file; of Reuters the last fifth of its
+    11,228 rows is the test set.
+    """
+    facts, class_names = spec.facts, SENTIMENTS if isinstance(spec, schema.Imdb) else TOPICS
+    if context.smoke:
+        return generated(spec.kind, facts, class_names=class_names)
+    if isinstance(spec, schema.Imdb):
+        parts, source = _read(IMDB, (("x_train", "y_train"), ("x_test", "y_test")), 2, context)
+    else:
+        parts, source = _read(REUTERS, (("x", "y"),), len(TOPICS), context)
+    rng = np.random.RandomState(SEED)
+    parts = [_of_loader(rows, labels, rng, spec.maxlen) for rows, labels in parts]
+    if isinstance(spec, schema.Reuters):
+        ((rows, labels),) = parts
+        first_test = int(len(rows) * (1 - spec.test_fraction))
+        sides = (np.arange(first_test), np.arange(first_test, len(rows)))
+        parts = [(rows.take(side), labels[side]) for side in sides]
+    if not all(len(rows) for rows, _ in parts):
+        raise DataError(
+            f"{spec.kind}: with maxlen: {spec.maxlen} no row is left to train on or to test with. A row is "
+            "kept when it has fewer than maxlen tokens, including its start token. Raise maxlen."
+        )
+    # Without num_words Keras takes the largest token for it, so that this one word becomes unknown.
+    limit = spec.num_words or max(int(rows.tokens.max(initial=0)) for rows, _ in parts)
+    train, test = (
+        Samples(TokenRows(rows.indptr, within_limits(rows.tokens, limit, spec.skip_top)), labels)
+        for rows, labels in parts
+    )
+    return Dataset(
+        name=spec.kind,
+        train=train,
+        test=test,
+        sources=(source,),
+        task=facts.task,
+        classes=len(class_names),
+        class_names=class_names,
+        num_words=spec.num_words,
+    )
+
+
+def _read(
     remote: RemoteFile, pairs: tuple[tuple[str, str], ...], classes: int, context: LoadContext
-) -> tuple[list[Samples], SourceFile]:
-    """The (inputs, labels) pairs of one of Keras's files, as they lie in it."""
+) -> tuple[list[_Part], SourceFile]:
+    """The (rows, labels) pairs of one of Keras's files, as they lie in it."""
     path = fetch(remote, context.data_dir, context.on_message)
-    samples = []
+    parts = []
     with Archive(path) as archive:
         archive.require(*(name for pair in pairs for name in pair))
-        for inputs_name, labels_name in pairs:
-            inputs = archive.read(inputs_name, tokens=through_cache(archive.sha256, context.on_message))
+        for rows_name, labels_name in pairs:
+            rows = archive.read(rows_name, tokens=through_cache(archive.sha256, context.on_message))
             labels = archive.numbers(labels_name)
-            if not isinstance(inputs, TokenRows):
-                raise DataError(f"{path}: the array {inputs_name} holds no token lists.")
-            if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu":
+            if not isinstance(rows, TokenRows):
+                raise DataError(f"{path}: the array {rows_name} holds no token lists.")
+            if labels.shape != (len(rows),) or labels.dtype.kind not in "iu":
                 raise DataError(
-                    f"{path}: {labels_name} must hold one whole number for each of the {len(inputs):,} "
-                    "rows of "
-                    f"{inputs_name}, but has shape {labels.shape} and type {labels.dtype}."
+                    f"{path}: {labels_name} must hold one whole number for each of the {len(rows):,} rows of "
+                    f"{rows_name}, but has shape {labels.shape} and type {labels.dtype}."
                 )
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
                 raise DataError(
                     f"{path}: {labels_name} holds labels from {labels.min()} to {labels.max()}; "
                     f"they run from 0 to {classes - 1}."
                 )
-            samples.append(Samples(inputs, labels.astype(np.int64)))
+            parts.append((rows, labels.astype(np.int64)))
         note = "" if archive.sha256 == remote.digest else "not the published file"
-        rows = sum(len(s) for s in samples)
-        return samples, SourceFile(remote.name, archive.sha256, rows, str(path), note)
+        n_rows = sum(len(rows) for rows, _ in parts)
+        return parts, SourceFile(remote.name, archive.sha256, n_rows, str(path), note)
 
 
-def shuffled(samples: Samples, rng: np.random.RandomState) -> Samples:
-    """The samples in the order that `rng` draws next."""
-    order = np.arange(len(samples))
+def _of_loader(rows: TokenRows, labels: Array, rng: np.random.RandomState, maxlen: int | None) -> _Part:
+    """The rows shuffled, each with the start token before it and its words moved up to make room for the
+    special tokens; those with fewer than `maxlen` tokens, the start token counted."""
+    order = np.arange(len(rows))
     rng.shuffle(order)
-    return samples.take(order)
-
-
-def numbered(samples: Samples) -> Samples:
-    """Each row begins with the start token, and words are moved up to make room for the special tokens."""
-    assert isinstance(samples.inputs, TokenRows)
-    indptr = samples.inputs.indptr
-    tokens = np.insert(samples.inputs.tokens + np.int32(OFFSET), indptr[:-1], np.int32(START))
-    return Samples(TokenRows(indptr + np.arange(len(indptr)), tokens), samples.targets)
-
-
-def shorter_than(samples: Samples, maxlen: int | None) -> Samples:
-    """The rows with fewer than `maxlen` tokens, the start token counted."""
+    rows, labels = rows.take(order), labels[order]
+    tokens = np.insert(rows.tokens + np.int32(OFFSET), rows.indptr[:-1], np.int32(START))
+    rows = TokenRows(rows.indptr + np.arange(len(rows.indptr)), tokens)
     if maxlen is None:
-        return samples
-    assert isinstance(samples.inputs, TokenRows)
-    return samples.take(samples.inputs.lengths < maxlen)
-
-
-def within_vocabulary(samples: list[Samples], num_words: int | None, skip_top: int) -> list[Samples]:
-    """Tokens outside [skip_top, num_words) become the unknown token.
-
-    Without num_words Keras takes the largest token for it, so that this one word becomes unknown.
-    """
-    token_arrays = [s.inputs.tokens for s in samples if isinstance(s.inputs, TokenRows)]
-    if num_words is None:
-        num_words = max((int(tokens.max()) for tokens in token_arrays if tokens.size), default=0)
-    result = []
-    for s in samples:
-        assert isinstance(s.inputs, TokenRows)
-        tokens = within_limits(s.inputs.tokens, num_words, skip_top)
-        result.append(Samples(TokenRows(s.inputs.indptr, tokens), s.targets))
-    return result
-
-
-def too_short(name: str, maxlen: int | None) -> DataError:
-    """The error for a `maxlen` that leaves no row of some set."""
-    return DataError(
-        f"{name}: with maxlen: {maxlen} no row is left to train on or to test with. A row is kept when it "
-        "has fewer "
-        "than maxlen tokens, including its start token. Raise maxlen."
-    )
+        return rows, labels
+    short = np.flatnonzero(rows.lengths < maxlen)
+    return rows.take(short), labels[short]

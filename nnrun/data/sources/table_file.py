@@ -31,6 +31,7 @@ from nnrun.spec.wording import counted, listing, nearest, quoted
 _MOST_NAMES = 12
 _LARGE_FILE = 64 * 2**20  # bytes from which on a smoke run reads so many rows only:
 _SMOKE_ROWS = 20_000
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,59 +59,121 @@ class ColumnRoles:
         return tuple(dict.fromkeys((*self.inputs, *(name for name in others if name is not None))))
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file of a data set before it is read: how, what its columns are for, and who hears of it."""
+
+    spec: schema.RowFile
+    path: Path
+    reader: RowReader
+    roles: ColumnRoles
+    context: LoadContext
+
+    def say(self, text: str) -> None:
+        """Tell something about the file."""
+        self.context.on_message(f"{self.reader.name}: {text}")
+
+    def marks(self, column: str) -> str:
+        """What the file has where a value is missing: a sentence, or nothing."""
+        return marks_sentence(missing_marks(self.reader, column))
+
+    def read(self, types: Mapping[str, schema.ColumnType]) -> ReadTable:
+        """The columns that have a role; of a large file only the first rows where any will do."""
+        spec = self.spec
+        options: dict[str, object] = {"kind": spec.kind}
+        if isinstance(spec, schema.Csv):
+            options |= {"delimiter": spec.delimiter}
+        large = self.path.stat().st_size > _LARGE_FILE
+        file = read_table(
+            self.reader,
+            sha256_of(self.path),
+            options,
+            self.roles.all,
+            {name: types[name] for name in self.roles.all if name in types},
+            self.context.on_message,
+            most_rows=_SMOKE_ROWS if self.context.smoke and large else None,
+            needed=spec.target if spec.drop_missing_target else (),
+        )
+        if file.left_out:
+            all_rows = file.n_rows + file.left_out
+            names = listing([quoted(name) for name in spec.target], "or")
+            self.say(f"{counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing")
+            for name in spec.target:
+                if marks := self.marks(name):
+                    self.say(f"column {quoted(name)}: {marks}")
+        return file
+
+    def samples(self, file: ReadTable, targets: Targets) -> Samples:
+        """All rows of the file."""
+        table, roles = file.table, self.roles
+        return Samples(
+            table.select(roles.inputs),
+            targets.values,
+            _weights(file, roles.weight),
+            _groups(file, roles.group),
+            table.select(roles.split_columns) if roles.split_columns else None,
+            file.lines.of_rows(np.arange(file.n_rows)),
+        )
+
+    def record(self, file: ReadTable, rows: int) -> SourceFile:
+        """What a run's record says of the file, of which so many rows were taken."""
+        path = self.path
+        return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
+
+
 def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     """The file's samples.
 
     A smoke run takes a few hundred of the rows, evenly spread: only the file knows its shape.
     """
-    reader = reader_of(spec, Path(spec.path))
-    roles = roles_of(spec, reader, context.split_columns)
-    file = _read(spec, Path(spec.path), reader, roles.all, spec.types, context)
-    roles = _without_index(spec, roles, file, context)
+    source = _source_of(spec, context)
+    file = source.read(spec.types)
+    source = replace(source, roles=_without_index(source, file))
+    roles = source.roles
     _refuse_infinite(file, roles)
-    targets = targets_of(file, spec.target, marks_of=lambda name: _marks(reader, name))
-    for name in spec.target:
-        for warning in file.columns[name].warnings:
-            if warning.kind in ("spelling", "mixed"):
-                context.on_message(f"{file.name}: the target {quoted(name)} {warning.text}")
-    _refuse_useless_inputs(file, roles, context)
-    test = spec.test
-    weights, groups = _weights(file, roles.weight), _groups(file, roles.group)
-    everything = _samples(file, roles, targets, weights, groups)
-    chosen = _complete_rows(file, roles, spec, context)
+    targets = targets_of(file, spec.target, marks_of=source.marks)
+    _tell_warnings(source, file)
+    everything = source.samples(file, targets)
+    chosen = _complete_rows(source, file)
     left = tuple(name for name in file.index if spec.inputs is None and name not in roles.inputs)
-    sources = [replace(_source(file, Path(spec.path), len(chosen)), index_columns=left)]
-    test_samples: Samples | None = None
+    records = [replace(source.record(file, len(chosen)), index_columns=left)]
+    test: Samples | None = None
     train_rows = chosen
-    if test is not None and test.path is not None:
-        test_samples, source = _test_file(spec, test.path, roles, file, targets, context)
-        sources.append(source)
-    elif test is not None:
-        is_test = _is_test(file, test, chosen, targets, groups)
+    if spec.test is not None and spec.test.path is not None:
+        test, record = _test_file(source, Path(spec.test.path), file, targets)
+        records.append(record)
+    elif spec.test is not None:
+        is_test = _is_test(file, spec.test, chosen, targets, everything.groups)
         train_rows, test_rows = chosen[~is_test], chosen[is_test]
-        _refuse_one_sided(file, test, train_rows, test_rows)
-        _refuse_untrained_class(file, spec.target, targets, train_rows, test_rows)
-        test_samples = everything.take(test_rows)
+        _refuse_one_sided(file, spec.test, train_rows, test_rows)
+        _refuse_untrained_class(file, spec.target[0], targets, train_rows, test_rows)
+        test = everything.take(test_rows)
     train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
     if train.weights is not None and not train.weights.any():
         raise DataError(
             f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
         )
     if context.smoke:
-        train, test_samples, sources = some_rows(train, test_samples, sources, "some rows only")
+        train, test, records = some_rows(train, test, records, "some rows only")
     return Dataset(
         name=Path(spec.path).name.split(".")[0],
         train=train,
-        test=test_samples,
-        sources=tuple(sources),
+        test=test,
+        sources=tuple(records),
         task=targets.task,
         classes=targets.classes,
         class_names=targets.class_names,
         feature_names=roles.inputs,
-        file_columns=reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
+        file_columns=source.reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
         target_names=tuple(spec.target),
         smoke=context.smoke,
     )
+
+
+def _source_of(spec: schema.RowFile, context: LoadContext) -> _Source:
+    path = Path(spec.path)
+    reader = reader_of(spec, path)
+    return _Source(spec, path, reader, roles_of(spec, reader, context.split_columns), context)
 
 
 def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
@@ -135,45 +198,6 @@ def reader_of(spec: schema.RowFile, path: Path) -> RowReader:
             from nnrun.data.files.parquet_reader import ParquetReader
 
             return ParquetReader(path)
-
-
-def _read(
-    spec: schema.RowFile,
-    path: Path,
-    reader: RowReader,
-    columns: Sequence[str],
-    types: Mapping[str, schema.ColumnType],
-    context: LoadContext,
-) -> ReadTable:
-    options: dict[str, object] = {"kind": spec.kind}
-    if isinstance(spec, schema.Csv):
-        options |= {"delimiter": spec.delimiter}
-    large = path.stat().st_size > _LARGE_FILE
-    file = read_table(
-        reader,
-        sha256_of(path),
-        options,
-        columns,
-        {name: type_ for name, type_ in types.items() if name in columns},
-        context.on_message,
-        most_rows=_SMOKE_ROWS if context.smoke and large else None,
-        needed=spec.target if spec.drop_missing_target else (),
-    )
-    if file.left_out:
-        all_rows = file.n_rows + file.left_out
-        names = listing([quoted(name) for name in spec.target], "or")
-        context.on_message(
-            f"{file.name}: {counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing"
-        )
-        for name in spec.target:
-            if marks := _marks(reader, name):
-                context.on_message(f"{file.name}: column {quoted(name)}: {marks}")
-    return file
-
-
-def _marks(reader: RowReader, column: str) -> str:
-    """What the file has where a value is missing: a sentence, or nothing."""
-    return marks_sentence(missing_marks(reader, column))
 
 
 # --- columns -----------------------------------------------------------------------------------------------
@@ -222,18 +246,14 @@ def default_inputs(spec: schema.RowFile, split_columns: Sequence[str]) -> list[s
     Raises:
         DataError: the file is not there or not readable, or no input is left.
     """
-    reader = reader_of(spec, Path(spec.path))
-    roles = roles_of(spec, reader, split_columns)
-    context = LoadContext(None)
-    file = _read(spec, Path(spec.path), reader, roles.all, spec.types, context)
-    return list(_without_index(spec, roles, file, context).inputs)
+    source = _source_of(spec, LoadContext(split_columns=tuple(split_columns)))
+    return list(_without_index(source, source.read(spec.types)).inputs)
 
 
-def _without_index(
-    spec: schema.RowFile, roles: ColumnRoles, file: ReadTable, context: LoadContext
-) -> ColumnRoles:
+def _without_index(source: _Source, file: ReadTable) -> ColumnRoles:
     """The roles without inputs that only number or name the rows, with a message; a spec's `inputs` stay."""
-    if spec.inputs is not None:
+    roles = source.roles
+    if source.spec.inputs is not None:
         return roles
     left = {name: why for name, why in file.index.items() if name in roles.inputs}
     inputs = tuple(name for name in roles.inputs if name not in left)
@@ -247,10 +267,7 @@ def _without_index(
             f"Name it in `inputs` if the network is to learn from it."
         )
     for name, why in left.items():
-        context.on_message(
-            f"{file.name}: column {quoted(name)} is left out as an index: {why}. To keep it, name it in "
-            "`inputs`"
-        )
+        source.say(f"column {quoted(name)} is left out as an index: {why}. To keep it, name it in `inputs`")
     return replace(roles, inputs=inputs)
 
 
@@ -293,7 +310,11 @@ def _refuse_unknown(reader: RowReader, role: str, name: str) -> NoReturn:
     raise DataError(f"{reader.name} has no column {quoted(name)}, which `{role}` names.{hint} {has}")
 
 
-def _refuse_useless_inputs(file: ReadTable, roles: ColumnRoles, context: LoadContext) -> None:
+def _tell_warnings(source: _Source, file: ReadTable) -> None:
+    """What a person should know of the columns that are used; DataError for an input that is useless."""
+    roles = source.roles
+    for name in roles.targets:
+        _tell(source, file, name, ("spelling", "mixed"), f"the target {quoted(name)}")
     for name in roles.inputs:
         inferred = file.columns[name]
         if inferred.wrong is not None:
@@ -307,32 +328,16 @@ def _refuse_useless_inputs(file: ReadTable, roles: ColumnRoles, context: LoadCon
             raise DataError(
                 f"{file.name}, column {quoted(name)} {said}, so nothing can be learned from it. {advice}."
             )
-        for warning in inferred.warnings:
-            if warning.kind in ("names", "spelling", "mixed"):
-                context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
+        _tell(source, file, name, ("names", "spelling", "mixed"))
     for name in roles.all:
-        for warning in file.columns[name].warnings:
-            if warning.kind in ("codes", "dates"):
-                context.on_message(f"{file.name}: column {quoted(name)} {warning.text}")
+        _tell(source, file, name, ("codes", "dates"))
 
 
-def _samples(
-    file: ReadTable,
-    roles: ColumnRoles,
-    targets: Targets,
-    weights: npt.NDArray[np.float64] | None,
-    groups: npt.NDArray[np.int64] | None,
-) -> Samples:
-    table = file.table
-    split_columns = [name for name in roles.split_columns if name in file.columns]
-    return Samples(
-        table.select(roles.inputs),
-        targets.values,
-        weights,
-        groups,
-        table.select(split_columns) if split_columns else None,
-        file.lines.of_rows(np.arange(file.n_rows)),
-    )
+def _tell(source: _Source, file: ReadTable, name: str, kinds: Sequence[str], what: str = "") -> None:
+    """Tell the warnings of these kinds on a column; `what` is what the message calls it."""
+    for warning in file.columns[name].warnings:
+        if warning.kind in kinds:
+            source.say(f"{what or f'column {quoted(name)}'} {warning.text}")
 
 
 def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | None:
@@ -354,7 +359,7 @@ def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | Non
     return np.asarray(values)
 
 
-def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
+def _groups(file: ReadTable, name: str | None) -> Rows | None:
     if name is None:
         return None
     column = file.columns[name].column
@@ -372,40 +377,36 @@ def _groups(file: ReadTable, name: str | None) -> npt.NDArray[np.int64] | None:
 # --- rows --------------------------------------------------------------------------------------------------
 
 
-def _complete_rows(
-    file: ReadTable, roles: ColumnRoles, spec: schema.RowFile, context: LoadContext
-) -> npt.NDArray[np.int64]:
+def _complete_rows(source: _Source, file: ReadTable) -> Rows:
     """All rows; with `drop_missing` those in which no input is missing; the number is reported."""
     rows = np.arange(file.n_rows)
-    if not spec.drop_missing:
+    if not source.spec.drop_missing:
         return rows
     incomplete = np.zeros(file.n_rows, bool)
     lacking = []
-    for name in roles.inputs:
+    for name in source.roles.inputs:
         if file.columns[name].missing:
             incomplete |= file.columns[name].column.missing
             lacking.append(f"{quoted(name)} {file.columns[name].missing:,}")
     left = rows[~incomplete]
     if lacking:
         many = f", and {len(lacking) - _MOST_NAMES:,} more" if len(lacking) > _MOST_NAMES else ""
-        said = f"{file.name}: {counted(int(incomplete.sum()), 'row')} of {file.n_rows:,} "
+        said = f"{counted(int(incomplete.sum()), 'row')} of {file.n_rows:,} "
         if not len(left):
             raise DataError(
-                f"{said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and drop_missing leaves "
-                f"none. Leave such a column out of `inputs`, or use impute instead."
+                f"{file.name}: {said}lack an input ({', '.join(lacking[:_MOST_NAMES])}{many}), and "
+                f"drop_missing leaves none. Leave such a column out of `inputs`, or use impute instead."
             )
-        context.on_message(
-            f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})"
-        )
+        source.say(f"{said}left out, since an input is missing ({', '.join(lacking[:_MOST_NAMES])}{many})")
     return left
 
 
 def _is_test(
     file: ReadTable,
     test: schema.TestRows,
-    chosen: npt.NDArray[np.int64],
+    chosen: Rows,
     targets: Targets,
-    groups: npt.NDArray[np.int64] | None,
+    groups: Rows | None,
 ) -> npt.NDArray[np.bool_]:
     """(len(chosen),) which of the chosen rows are the test set: a fraction of them, or those with a value."""
     if test.fraction is None:
@@ -429,9 +430,7 @@ def _rows_with_value(file: ReadTable, test: schema.TestRows) -> npt.NDArray[np.b
     return np.array([*found, False], bool)[category.codes]
 
 
-def _refuse_one_sided(
-    file: ReadTable, test: schema.TestRows, train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]
-) -> None:
+def _refuse_one_sided(file: ReadTable, test: schema.TestRows, train: Rows, held: Rows) -> None:
     if len(train) and len(held):
         return
     if test.fraction is not None:
@@ -455,13 +454,7 @@ def _refuse_one_sided(
     raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")
 
 
-def _refuse_untrained_class(
-    file: ReadTable,
-    names: Sequence[str],
-    targets: Targets,
-    train: npt.NDArray[np.int64],
-    held: npt.NDArray[np.int64],
-) -> None:
+def _refuse_untrained_class(file: ReadTable, name: str, targets: Targets, train: Rows, held: Rows) -> None:
     if targets.class_names is None:
         return
     trained = np.zeros(len(targets.class_names), bool)
@@ -470,47 +463,35 @@ def _refuse_untrained_class(
     if len(unknown):
         row = int(unknown[0])
         raise DataError(
-            f"{file.at(row, names[0])}: only test rows have the class "
+            f"{file.at(row, name)}: only test rows have the class "
             f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. "
             "Choose the test rows differently (stratify: true draws some of each class), or remove the class."
         )
 
 
 def _test_file(
-    spec: schema.RowFile,
-    written: str,
-    roles: ColumnRoles,
-    file: ReadTable,
-    targets: Targets,
-    context: LoadContext,
+    training: _Source, path: Path, file: ReadTable, targets: Targets
 ) -> tuple[Samples, SourceFile]:
     """The samples of a second file, which has the same columns."""
-    path = Path(written)
-    reader = reader_of(spec, path)
-    roles = replace(roles, split_columns=(), group=None)
-    absent = [name for name in roles.all if name not in reader.names]
+    spec, roles = training.spec, replace(training.roles, split_columns=(), group=None)
+    source = _Source(spec, path, reader_of(spec, path), roles, training.context)
+    there = set(source.reader.names)
+    absent = [name for name in roles.all if name not in there]
     if absent:
         shown = listing([quoted(name) for name in absent[:_MOST_NAMES]], "and")
         raise DataError(
-            f"{reader.name}, the file of test rows, does not have the columns of {file.name}: it lacks "
-            f"{shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
+            f"{source.reader.name}, the file of test rows, does not have the columns of {file.name}: it "
+            f"lacks {shown}{' and more' if len(absent) > _MOST_NAMES else ''}."
         )
-    types = {name: file.columns[name].type for name in roles.all}
-    held = _read(spec, path, reader, roles.all, types, context)
+    held = source.read({name: file.columns[name].type for name in roles.all})
     _refuse_infinite(held, roles)
     for name in roles.inputs:
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
-    known = targets_of(
-        held, spec.target, targets, constant_is_wrong=False, marks_of=lambda name: _marks(reader, name)
-    )
-    samples = _samples(held, roles, known, _weights(held, roles.weight), None)
-    rows = _complete_rows(held, roles, spec, context)
-    source = _source(held, path, len(rows))
-    if path.name == Path(spec.path).name:  # records tell files apart by their names
-        source = replace(source, name=f"{path.parent.name}/{path.name}")
-    return samples.take(rows), source
-
-
-def _source(file: ReadTable, path: Path, rows: int) -> SourceFile:
-    return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
+    known = targets_of(held, spec.target, targets, constant_is_wrong=False, marks_of=source.marks)
+    samples = source.samples(held, known)
+    rows = _complete_rows(source, held)
+    record = source.record(held, len(rows))
+    if path.name == training.path.name:  # records tell files apart by their names
+        record = replace(record, name=f"{path.parent.name}/{path.name}")
+    return samples.take(rows), record

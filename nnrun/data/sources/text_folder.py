@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile
-from nnrun.data.files.open_file import MAX_LINE, shown_path
+from nnrun.data.files.open_file import MAX_LINE, reading, shown_path
 from nnrun.data.files.utf8 import BOM
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import some_rows
@@ -110,15 +110,13 @@ def files_of(root: Path) -> dict[str, list[Path]]:
     """
     name = shown_path(root)
     found: dict[str, list[Path]] = {}
-    try:
+    with reading(name):
         for folder in sorted(root.iterdir(), key=lambda path: path.name):
             if folder.is_dir() and not folder.name.startswith("."):
                 texts = [path for path in folder.iterdir() if path.name.lower().endswith(_SUFFIX)]
                 if texts:
                     of_class = found.setdefault(text_name(folder.name), [])
                     of_class += sorted(texts, key=lambda path: path.name)
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     if not found:
         raise DataError(
             f"{name} has no folder with files that end in {_SUFFIX}. text_folder needs a folder for each "
@@ -129,10 +127,8 @@ def files_of(root: Path) -> dict[str, list[Path]]:
 
 def _refuse_what_is_no_folder(root: Path) -> None:
     name = shown_path(root)
-    try:
+    with reading(name):
         exists, is_folder = root.exists(), root.is_dir()
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     if not exists:
         raise DataError(
             f"{name} does not exist. text_folder needs a folder that holds a folder for each class."
@@ -151,13 +147,11 @@ def _samples(files: dict[str, list[Path]], names: Sequence[str]) -> Samples:
 
 def _text(path: Path) -> str:
     name = shown_path(path)
-    try:
+    with reading(name):
         size = path.stat().st_size
         if size > MAX_LINE:
             raise DataError(f"{name} has {size:,} bytes; a text may have {MAX_LINE:,}.")
         data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
     try:
         return text_name(data.removeprefix(BOM).decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -62,26 +62,21 @@ def read_file(
         refuse_workbook(path)
         raise UsageError(f"{path} must end in one of {', '.join(ENDINGS)}.")
     refuse_what_is_no_file(path, kind.kind)
+
+    def read(keys: Mapping[str, Any]) -> ReadTable:
+        reader = reader_of(_table(kind, path, keys), path)
+        options = {"kind": kind.kind, "delimiter": None}
+        file = read_table(
+            reader, sha256_of(path), options, reader.names, types or {}, on_message, needed=needed
+        )
+        return replace(file, keys=keys)
+
     if keys is not None:
-        return _read(kind, path, keys, types or {}, on_message, needed)
+        return read(keys)
     keys = {"header": False} if kind is schema.Csv and lacks_header(path) else {}
-    file = _read(kind, path, keys, types or {}, on_message, needed)
+    file = read(keys)
     more = _keys_of_numbers(kind, path, keys, file)
-    return _read(kind, path, {**keys, **more}, types or {}, on_message, needed) if more else file
-
-
-def _read(
-    kind: type[schema.RowFile],
-    path: Path,
-    keys: Mapping[str, Any],
-    types: Mapping[str, schema.ColumnType],
-    on_message: Callable[[str], None],
-    needed: Sequence[str],
-) -> ReadTable:
-    reader = reader_of(_table(kind, path, keys), path)
-    options = {"kind": kind.kind, "delimiter": None}
-    file = read_table(reader, sha256_of(path), options, reader.names, types, on_message, needed=needed)
-    return replace(file, keys=keys)
+    return read({**keys, **more}) if more else file
 
 
 def _table(kind: type[schema.RowFile], path: Path, keys: Mapping[str, Any]) -> schema.RowFile:

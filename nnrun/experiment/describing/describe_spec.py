@@ -1,15 +1,22 @@
-"""What a spec describes, before it is trained: columns, layers, shapes, learning rates, rows and bytes."""
+"""What a spec describes, before it is trained: columns, layers, rates, rows and bytes; a row of its data."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
+from nnrun.data.catalog import token_words_of
 from nnrun.data.preprocess import column_plans
+from nnrun.data.preprocess.column_transformer import rows_by_line
+from nnrun.data.summaries.describe_data import Split, describe_row, overview
 from nnrun.errors import DataError
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
@@ -32,8 +39,8 @@ class Description:
     """A spec, worked out.
 
     Attributes:
-        row_shape: of a row as the layers take it; None where only missing data could tell.
-        layers: what each layer gives and learns; empty where `row_shape` is None.
+        features: F, the width of a row; None where only missing data could tell.
+        layers: what each layer gives and learns; empty where `features` is None.
         parameters: numbers to learn in one network, or None.
         replicas: networks that train side by side.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
@@ -45,10 +52,11 @@ class Description:
         state: numbers that one network keeps in addition to its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
         columns: of a table what becomes of each column; empty for other inputs.
+        row_shape: of a row as the layers take it, where it has more than one axis; else None.
         all_ones: whether every entry of sparse rows is 1.
     """
 
-    row_shape: tuple[int, ...] | None
+    features: int | None
     layers: tuple[LayerShape, ...]
     parameters: int | None
     replicas: int
@@ -64,17 +72,13 @@ class Description:
     missing: str | None = None
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
-
-    @property
-    def features(self) -> int | None:
-        """F, the numbers of a row; None where only missing data could tell."""
-        return None if self.row_shape is None else math.prod(self.row_shape)
+    row_shape: tuple[int, ...] | None = None
 
 
 def describe_spec(
     spec: schema.ExperimentSpec,
     data_dir: Path | None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
     *,
     smoke: bool = False,
     selection: Selection = EVERYTHING,
@@ -88,7 +92,6 @@ def describe_spec(
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """
-    listener = listener or Listener()
     missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
     if missing:
         options = " ".join(f"{OPTION} {module}" for module in missing)
@@ -102,9 +105,10 @@ def describe_spec(
     groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
-    rows = group.fitted[0].transform_inputs(dataset.train.inputs)
+    rows = group.fitted[0].input.transform(dataset.train.inputs)
     return Description(
-        row_shape=group.fitted[0].shape,
+        features=group.fitted[0].input.width,
+        row_shape=_with_axes(group.fitted[0].input.shape),
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -120,6 +124,10 @@ def describe_spec(
         columns=column_plan(spec, dataset, group.fitted[0]),
         all_ones=not isinstance(rows, SparseRows) or rows.values is None,
     )
+
+
+def _with_axes(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    return shape if len(shape) > 1 else None
 
 
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
@@ -142,7 +150,8 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     known = tuple(size for size in row if size is not None)
     network = build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
     return Description(
-        row_shape=None if network is None else known,
+        features=None if network is None else math.prod(known),
+        row_shape=None if network is None else _with_axes(known),
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
@@ -205,7 +214,7 @@ def column_plan(
     spec: schema.ExperimentSpec, dataset: Dataset, fitted: FittedPreprocessing
 ) -> tuple[PlannedColumn, ...]:
     """The plan of each column, its features as one network's training rows gave them; empty for no table."""
-    if fitted.table is None or not fitted.of_table:
+    if fitted.input.table is None or not fitted.input.of_table:
         return ()
     steps = spec.preprocessing.inputs  # the last ones may take the row as a whole
     after = [_step(step) for step in steps if isinstance(step, schema.Custom) or step.takes == ("tokens",)]
@@ -215,10 +224,12 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.width if fitted.tokens is not None else column.width,
-            column.sparse or fitted.tokens is not None,
+            fitted.input.width if fitted.input.tokens is not None else column.width,
+            column.sparse or fitted.input.tokens is not None,
         )
-        for plan, column in zip(column_plans(spec.preprocessing, dataset), fitted.table.columns, strict=True)
+        for plan, column in zip(
+            column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True
+        )
     )
 
 
@@ -229,3 +240,64 @@ def _step(step: schema.Component) -> str:
     }
     text = flow_text(step.model_copy(update=alone))
     return text[1:-1] if text.startswith("{") else text
+
+
+def describe_row_of_spec(
+    spec: schema.ExperimentSpec,
+    split: Split,
+    row: int | None,
+    *,
+    prepared: bool,
+    data_dir: Path | None,
+    listener: Listener,
+) -> dict[str, Any]:
+    """A row of a spec's data set, or what the data set holds; plain values, ready for JSON.
+
+    Args:
+        spec: the experiment.
+        split: the set that the row is in.
+        row: counted from 0; None for the whole set.
+        prepared: also tell the numbers that the network gets, under `prepared`. What preprocessing learns, it
+            learns as in training: from the training rows of the first network.
+        data_dir: where data files are looked for first.
+        listener: receives progress messages.
+
+    Raises:
+        UsageError: there is no such row.
+        DataError: the data are missing, or do not suit the spec.
+    """
+    dataset = load_data(spec, data_dir=data_dir, on_message=listener.message)
+    if row is None:
+        return overview(dataset)
+    words = token_words_of(spec.dataset, data_dir, listener.message)
+    document = describe_row(dataset, split, row, words)
+    return document | ({"prepared": _prepared(spec, dataset, split, row)} if prepared else {})
+
+
+def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
+    member = prepare_groups(spec, dataset)[0].members[0]
+    samples = dataset.train if split == "train" or dataset.test is None else dataset.test
+    fitted = member.fitted
+    with rows_by_line(samples.lines):
+        one = samples.take(np.array([row]))
+        rows = fitted.input.transform(one.inputs)
+    member_type = EVERYTHING.member_type(spec)
+    found: dict[str, Any] = {
+        "fitted_on": len(member.fold.train_rows),
+        "fitted_in": None if member_type is None else f"{member_type} {member.id}",
+        "features": rows.n_features,
+        "names": _names(fitted, dataset),
+        "target": fitted.output.transform(one.targets)[0].tolist(),
+    }
+    if not isinstance(rows, SparseRows):
+        return found | {"sparse": False, "values": rows.x_NF[0].tolist()}
+    indices: Sequence[int] = rows.indices.tolist()
+    values = [1.0] * len(indices) if rows.values is None else rows.values.tolist()
+    return found | {"sparse": True, "indices": indices, "values": values}
+
+
+def _names(fitted: FittedPreprocessing, dataset: Dataset) -> list[str] | None:
+    names = fitted.input.feature_names or (
+        None if fitted.input.custom or fitted.input.tokens else dataset.feature_names
+    )
+    return list(names) if names is not None and len(names) == fitted.input.width else None

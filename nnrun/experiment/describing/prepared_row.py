@@ -56,14 +56,14 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
     fitted = member.fitted
     with rows_by_line(samples.lines):
         one = samples.take(np.array([row]))
-        rows = fitted.transform_inputs(one.inputs)
+        rows = fitted.input.transform(one.inputs)
     member_type = EVERYTHING.member_type(spec)
     found: dict[str, Any] = {
         "fitted_on": len(member.fold.train_rows),
         "fitted_in": None if member_type is None else f"{member_type} {member.id}",
         "features": rows.n_features,
         "names": _names(fitted, dataset),
-        "target": fitted.transform_targets(one.targets)[0].tolist(),
+        "target": fitted.output.transform(one.targets)[0].tolist(),
     }
     if not isinstance(rows, SparseRows):
         return found | {"sparse": False, "values": rows.x_NF[0].tolist()}
@@ -73,5 +73,7 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
 
 
 def _names(fitted: FittedPreprocessing, dataset: Dataset) -> list[str] | None:
-    names = fitted.feature_names or (None if fitted.custom or fitted.tokens else dataset.feature_names)
-    return list(names) if names is not None and len(names) == fitted.width else None
+    names = fitted.input.feature_names or (
+        None if fitted.input.custom or fitted.input.tokens else dataset.feature_names
+    )
+    return list(names) if names is not None and len(names) == fitted.input.width else None

@@ -11,6 +11,7 @@ from nnrun.errors import DataError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.evaluating.error_analysis import Classification, ClassScores, MultiLabel, Residuals
 from nnrun.experiment.evaluating.evaluate import analysis_figures, evaluate_run
+from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     best_epoch_text,
@@ -23,13 +24,11 @@ from nnrun.experiment.finished.record_text import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.experiment.predicting.outputs import combination_text
-from nnrun.experiment.running.listener import Listener
 from nnrun.figures.curve_figure import curves_figure, name_of, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice
-from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import counted, with_std
 
 _DONE = {
@@ -41,14 +40,7 @@ _DONE = {
 }
 
 
-def write_report(
-    runs: Sequence[RunDirectory],
-    output: Path | None,
-    data_dir: Path | None,
-    listener: Listener,
-    weights: WeightsChoice = "last",
-    overrides: Overrides = (),
-) -> Path:
+def write_report(runs: Sequence[RunDirectory], output: Path | None, access: Access) -> Path:
     """Write the page to a file, or into the first run's folder, and give back its path.
 
     The test set is not looked at.
@@ -56,23 +48,16 @@ def write_report(
     Args:
         runs: one section each.
         output: the file, or None.
-        data_dir: where data files are looked for first.
-        listener: receives progress messages.
-        weights: those that training ended with, or those of the best epoch: scores and predictions are
-            theirs.
-        overrides: where the files of the runs' specs are now, such as `dataset.csv.path=t.csv`.
+        access: how they are opened; scores and predictions are of these weights.
 
     Raises:
         UsageError, DataError: a run has no weights of a best epoch, and they are asked for.
     """
-    if weights == "best":
+    if access.weights == "best":
         for run in runs:
-            read_used_weights(run, list(run.members()) or [None], weights)
-    analyses = {
-        run.id: analysis_blocks(run, data_dir, listener, f"run {place}", weights, overrides)
-        for place, run in enumerate(runs)
-    }
-    text = report_page(runs, analyses, weights)
+            read_used_weights(run, list(run.members()) or [None], access.weights)
+    analyses = {run.id: analysis_blocks(run, access, f"run {place}") for place, run in enumerate(runs)}
+    text = report_page(runs, analyses, access.weights)
     stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
@@ -275,36 +260,19 @@ _READ_ALOUD = {
 }
 
 
-def analysis_blocks(
-    run: RunDirectory,
-    data_dir: Path | None,
-    listener: Listener,
-    salt: str,
-    weights: WeightsChoice = "last",
-    overrides: Overrides = (),
-) -> Sequence[Block]:
+def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Block]:
     """Tables and figures of the validation rows; the test set is not looked at.
 
     Where there are no such rows, or the data or the weights are missing, a sentence says so.
 
     Args:
         run: the run.
-        data_dir: where data files are looked for first.
-        listener: receives progress messages.
+        access: how it is opened.
         salt: different for each run of a page.
-        weights: those that training ended with, or those of the best epoch.
-        overrides: where the files of the run's spec are now.
     """
     title = "Predictions on the validation rows"
     try:
-        evaluation = evaluate_run(
-            run,
-            split="validation",
-            weights=weights,
-            overrides=overrides,
-            data_dir=data_dir,
-            listener=listener,
-        )
+        evaluation = evaluate_run(run, access, split="validation")
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
     analysis = evaluation.analysis

@@ -28,21 +28,19 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
     analyse,
 )
-from nnrun.experiment.finished.load_run import TrainedNetwork
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.finished.verdict import not_better
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
-from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
 from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.experiment.setup.baseline import mean_of
-from nnrun.experiment.setup.cautions import not_better
-from nnrun.records import MemberType, RunDirectory, RunRecord, WeightsChoice, member_of_folder
+from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT
-from nnrun.spec.reading.overrides import Overrides
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,29 +132,15 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: RunDirectory,
-    *,
-    split: Split = "test",
-    weights: WeightsChoice = "last",
-    overrides: Overrides = (),
-    data_dir: Path | None = None,
-    device: str = "auto",
-    mistakes: int = 5,
-    allow_unknown: bool = False,
-    listener: Listener | None = None,
+    run: RunDirectory, access: Access = DEFAULT_ACCESS, *, split: Split = "test", mistakes: int = 5
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
 
     Args:
         run: the run.
+        access: how it is opened.
         split: which rows.
-        weights: those that training ended with (`last`), or those of the best epoch.
-        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
-        data_dir: where data files are looked for first.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         mistakes: how many wrong or worst rows to name.
-        allow_unknown: use the test set even where most of its rows hold values that training never saw.
-        listener: receives progress messages.
 
     Raises:
         UsageError: the data set has no such rows.
@@ -167,8 +151,7 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(run, weights, overrides, data_dir, device, listener or Listener())
-        return _evaluated(opened, split, data_dir, mistakes, allow_unknown)
+        return _evaluated(open_run(run, access), split, mistakes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,15 +171,13 @@ class _Measured:
     unknown: list[Unknown]
 
 
-def _evaluated(
-    opened: OpenRun, split: Split, data_dir: Path | None, mistakes: int, allow_unknown: bool
-) -> Evaluation:
+def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
     samples = _samples_of(opened, split)
     unknown: list[Unknown] = []
     look = None
     if split == "test":
-        unknown, look = opened.count_look("evaluate", allow_unknown=allow_unknown)
+        unknown, look = opened.count_look("evaluate")
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
     members = [
@@ -237,7 +218,7 @@ def _evaluated(
         baseline=baseline,
         test_uses=len(record.test_uses),
         look=look,
-        analysis=_analysis(opened, samples, combined, data_dir, mistakes),
+        analysis=_analysis(opened, samples, combined, mistakes),
         combination=combined.how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
@@ -252,7 +233,7 @@ def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> li
     unknown = together([each.unknown for each in measured], sum(len(each.rows) for each in measured))
     for found in unknown:
         if found.large:
-            opened.listener.message(f"validation rows: {found}")
+            opened.access.listener.message(f"validation rows: {found}")
     return unknown
 
 
@@ -295,11 +276,11 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
     return score_ensemble(opened.spec, parts, asked, combined.outputs, opened.device)
 
 
-def _analysis(
-    opened: OpenRun, samples: Samples, combined: Combined, data_dir: Path | None, mistakes: int
-) -> Analysis | None:
+def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
     dataset, last = opened.dataset, graph_of(opened.spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    if schema.is_of_scores(opened.spec.loss):
+        return None  # scores are neither probabilities to calibrate nor numbers to subtract
     return analyse(
         combined.outputs,
         samples.targets[combined.rows],
@@ -308,16 +289,15 @@ def _analysis(
         class_names=dataset.class_names,
         label_names=dataset.target_names,
         mistakes=mistakes,
-        text_of=_text_of(opened, samples, data_dir),
+        text_of=_text_of(opened, samples),
         lines=samples.lines,
     )
 
 
 def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
     record.test = evaluation.scores
-    pairs = zip(evaluation.weights.members, evaluation.weights.epochs, strict=True)
-    record.test_epoch = {0 if m is None else m.id: of.epoch for m, of in pairs if of is not None}
-    record.test_members = {m.member: m.scores for m in evaluation.members if m.member is not None} or None
+    for member, scored in zip(evaluation.weights.members, evaluation.members, strict=True):
+        record.tell(member, test=scored.scores, test_epoch=scored.epoch)
     record.test_ensemble = evaluation.ensemble
     if evaluation.std:
         record.test_std = evaluation.std
@@ -362,13 +342,16 @@ def analysis_figures(analysis: Analysis, rows: str) -> dict[str, Figure]:
     return {"labels": figures.labels_figure(scores, support, names, rows)}
 
 
-def _text_of(opened: OpenRun, samples: Samples, data_dir: Path | None) -> Callable[[int], str]:
+def _text_of(opened: OpenRun, samples: Samples) -> Callable[[int], str]:
     """The number of a row → the row in one line. The words are read when the first row is asked for."""
+
+    access = opened.access
 
     @cache
     def words() -> Mapping[int, str] | None:
-        tokens = isinstance(samples.inputs, TokenRows)
-        return token_words_of(opened.spec.dataset, data_dir, opened.listener.message) if tokens else None
+        if not isinstance(samples.inputs, TokenRows):
+            return None
+        return token_words_of(opened.spec.dataset, access.data_dir, access.listener.message)
 
     return lambda row: row_in_one_line(samples.inputs, row, opened.dataset.feature_names, words())
 

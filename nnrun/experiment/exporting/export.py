@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from nnrun.experiment.exporting.export_formats import (
     rows_of,
 )
 from nnrun.experiment.finished.load_run import (
+    DEFAULT_ACCESS,
+    Access,
     TrainedNetwork,
     choose_networks,
     load_spec_of_networks,
@@ -36,7 +39,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
-from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.wording import listing
 from nnrun.version import __version__
@@ -61,7 +64,8 @@ class Exported:
         run: the run.
         member: which of its networks, as its folder is named; None where there is one.
         weights: of which epoch they are.
-        row_shape: of a row that a program takes: (F,), or with more axes.
+        features: F, the numbers of a row that a program takes.
+        row_shape: its shape, where it has more axes.
         dtype: the type of the rows that a program takes; None for a file that is none.
         rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
         columns: the names of raw features of a table, in order.
@@ -77,6 +81,7 @@ class Exported:
     run: RunDirectory
     member: str | None
     weights: UsedWeights
+    features: int
     row_shape: tuple[int, ...]
     dtype: str | None
     rows_of: str
@@ -92,11 +97,9 @@ def export_run(
     run: RunDirectory,
     path: Path,
     format_: FormatName,
+    access: Access = DEFAULT_ACCESS,
     *,
-    member: str | None = None,
-    weights: WeightsChoice = "last",
     float64: bool = False,
-    data_dir: Path | None = None,
 ) -> Exported:
     """Write one of a run's networks to a file, read it again, and compare its predictions with the run's.
 
@@ -106,10 +109,8 @@ def export_run(
         run: the run's folder.
         path: the file.
         format_: its kind.
-        member: which of several networks, as its folder is named: `fold-2`, `seed-7`.
-        weights: those that training ended with (`last`), or those of the best epoch.
+        access: which of several networks, with which weights, and where the data lie. Nothing is downloaded.
         float64: whether a program takes rows of float64 instead of float32.
-        data_dir: where data files are looked for first. Nothing is downloaded.
 
     Raises:
         UsageError: the run has several networks and none was named, a package is missing, or a program cannot
@@ -118,8 +119,8 @@ def export_run(
     """
     if format_ == "onnx":
         require_onnx()
-    network, used = _one_network(run, member, weights)
-    spec = load_spec_of_networks(run, data_dir)
+    network, used = _one_network(run, access)
+    spec = load_spec_of_networks(run, access.data_dir)
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
     if kind.program:
@@ -129,8 +130,10 @@ def export_run(
     dtype = torch.float64 if float64 and raw else torch.float32
     narrow = kind.program and raw and dtype == torch.float32
     export = Export(spec, network, metadata, dtype)
-    inputs, rows_from = _rows_to_compare(run, spec, fitted, data_dir)
-    own = fitted.in_own_units(network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu")))
+    inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
+    own = fitted.output.in_own_units(
+        network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu"))
+    )
     difference = _write_and_compare(export, kind, path, inputs, own, narrow=narrow)
     return Exported(
         path=path,
@@ -138,11 +141,12 @@ def export_run(
         run=run,
         member=metadata.get("member"),
         weights=used,
+        features=math.prod(export.row_shape),
         row_shape=export.row_shape,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
         rows_of=export.rows_of,
         columns=export.columns,
-        outputs=fitted.n_outputs,
+        outputs=fitted.output.n_outputs,
         meaning=make_output_decoder(spec, fitted, labels),
         rows=len(own),
         rows_from=rows_from,
@@ -165,10 +169,8 @@ def _metadata(run: RunDirectory, network: TrainedNetwork, used: UsedWeights) -> 
     )
 
 
-def _one_network(
-    run: RunDirectory, member: str | None, which: WeightsChoice
-) -> tuple[TrainedNetwork, UsedWeights]:
-    networks, used = choose_networks(run, member, which)
+def _one_network(run: RunDirectory, access: Access) -> tuple[TrainedNetwork, UsedWeights]:
+    networks, used = choose_networks(run, access.member, access.weights)
     if len(networks) > 1:
         names = listing([n.member.folder for n in networks if n.member is not None])
         raise UsageError(
@@ -215,14 +217,14 @@ def _rows_to_compare(
     run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
 ) -> tuple[RawInputs, str]:
     """Some training rows where the data are here, else generated rows of their shape."""
-    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.width))
+    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.input.width))
     record = run.read_record()
     try:
         if record.smoke or is_at_hand(spec.dataset, data_dir):
             dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke)
             refuse_changed_data(dataset, record.data_hashes, run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
-            fitted.transform_inputs(chosen.inputs)
+            fitted.input.transform(chosen.inputs)
             return chosen.inputs, "training"
     except DataError:
         pass  # other rows show the same
@@ -232,16 +234,16 @@ def _rows_to_compare(
 def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     """Random rows that a network's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
-    if fitted.table is not None:
-        values = rows * (fitted.n_features or 1) // len(fitted.table.columns)  # more of rows with more axes
-        columns = tuple(_generated_column(column, rng, values) for column in fitted.table.columns)
-        table = Table(columns, values)
-        if fitted.of_table:
+    if fitted.input.table is not None:
+        columns = fitted.input.table.columns
+        values = rows * (fitted.input.n_features or 1) // len(columns)  # more where rows have more axes
+        table = Table(tuple(_generated_column(column, rng, values) for column in columns), values)
+        if fitted.input.of_table:
             return table
         x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
-        return x_NC.reshape(rows, *(fitted.raw_shape or ()))
+        return x_NC.reshape(rows, *(fitted.input.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)
-    return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
+    return TokenRows.from_lists([rng.integers(0, fitted.input.tokens or 1, n).tolist() for n in lengths])
 
 
 def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:

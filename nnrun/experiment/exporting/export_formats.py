@@ -23,7 +23,7 @@ from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
@@ -56,7 +56,7 @@ class Export:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of a row as a program takes it: raw features, or a row that is prepared outside."""
-        fitted = self.network.fitted
+        fitted = self.network.fitted.input
         if self.rows_of != "features":
             return fitted.shape
         return fitted.raw_shape or (fitted.n_features or 0,)
@@ -70,12 +70,12 @@ class Export:
         """The network with its preprocessing inside."""
         fitted = self.network.fitted
         network = network_of(self.spec, fitted)
-        numbers = None if fitted.table is None else fitted.table.numbers
+        numbers = None if fitted.input.table is None else fitted.input.table.numbers
         preprocess = None
         if numbers is not None:
             compute = partial(numbers.map(torch.from_numpy).compute, xp=torch)
             preprocess = compute if len(self.row_shape) == 1 else partial(_at_each_position, compute)
-        module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.target_scale)
+        module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.output.scale)
         return module.eval()
 
     def example(self) -> torch.Tensor:
@@ -85,7 +85,7 @@ class Export:
     def program_rows(self, inputs: RawInputs) -> torch.Tensor:
         """Rows of a data set as a program takes them."""
         if self.rows_of != "features":
-            rows = self.network.fitted.transform_inputs(inputs)
+            rows = self.network.fitted.input.transform(inputs)
             return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
         if isinstance(inputs, Table):
             columns = [inputs.by_name[name] for name in self.columns]
@@ -97,9 +97,9 @@ class Export:
     def columns(self) -> tuple[str, ...]:
         """The names of the raw features that a program takes, in order; empty where they are no table."""
         fitted = self.network.fitted
-        if fitted.table is None or not fitted.of_table or self.rows_of != "features":
+        if fitted.input.table is None or not fitted.input.of_table or self.rows_of != "features":
             return ()
-        return tuple(column.name for column in fitted.table.columns)
+        return tuple(column.name for column in fitted.input.table.columns)
 
 
 def _at_each_position(compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -112,13 +112,11 @@ class Format:
     """A kind of file.
 
     Attributes:
-        suffix: the ending of its name.
         program: whether it computes; else it holds numbers to compute with.
         write: fills a file.
         ask: what the network in a file says of rows of a data set, (N, K).
     """
 
-    suffix: str
     program: bool
     write: Callable[[Export, Path], None]
     ask: Callable[[Export, Path, RawInputs], Array]
@@ -130,18 +128,20 @@ def rows_of(fitted: FittedPreprocessing) -> str:
     `features` are raw ones, NaN where one is missing. Other rows are made outside: `multi_hot` or `pad` of a
     data set's tokens, `prepared` of columns of which some hold no numbers.
     """
-    if fitted.table is None:
-        assert fitted.token_step is not None, "token rows have a step"
-        return fitted.token_step.kind
-    return "prepared" if fitted.table.numbers is None else "features"
+    if fitted.input.table is None:
+        assert fitted.input.token_step is not None, "token rows have a step"
+        return fitted.input.token_step.kind
+    return "prepared" if fitted.input.table.numbers is None else "features"
 
 
 def refuse_steps_without_program(fitted: FittedPreprocessing) -> None:
     """Raise UsageError where a step can neither be computed in a program nor be left to those who ask it."""
-    steps = [step for column in fitted.table.columns for step in column.steps] if fitted.table else []
-    steps += [] if fitted.token_step is None else [fitted.token_step]
+    steps = (
+        [step for column in fitted.input.table.columns for step in column.steps] if fitted.input.table else []
+    )
+    steps += [] if fitted.input.token_step is None else [fitted.input.token_step]
     names = [step.kind for step in steps if step.program is None]
-    names += [printable(step.spec.object) for step in fitted.custom]
+    names += [printable(step.spec.object) for step in fitted.input.custom]
     if names:
         raise UsageError(
             "An exported program cannot contain the preprocessing step "
@@ -168,7 +168,7 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
     fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return fitted.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+    return fitted.output.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
 
 
 # --- torch.export ------------------------------------------------------------------------------------------
@@ -263,9 +263,9 @@ def _quiet() -> Iterator[None]:
 
 
 FORMATS: Mapping[FormatName, Format] = {
-    "safetensors": Format(".safetensors", False, _write_safetensors, _ask_safetensors),
-    "pt2": Format(".pt2", True, _write_pt2, _ask_pt2),
-    "onnx": Format(".onnx", True, _write_onnx, _ask_onnx),
+    "safetensors": Format(False, _write_safetensors, _ask_safetensors),
+    "pt2": Format(True, _write_pt2, _ask_pt2),
+    "onnx": Format(True, _write_onnx, _ask_onnx),
 }
 
 

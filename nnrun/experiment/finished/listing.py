@@ -53,7 +53,10 @@ def select_runs(
         if (name is None or fnmatchcase(run.record.name or run.id, name))
         and (status is None or run.status == status)
         and (command is None or run.record.command == command)
-        and (data is None or any(_is_named(source, data) for source in run.data))
+        and (
+            data is None
+            or any(fnmatchcase(of, data) for name in run.data for of in (name, PurePath(name).stem))
+        )
     ]
 
 
@@ -86,10 +89,6 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
     # sorted() keeps the order of equals, with reverse=True as well.
     ordered = sorted(having, key=lambda pair: pair[0], reverse=highest_first != reverse)
     return [run for _, run in ordered] + [run for found, run in known if found is None]
-
-
-def _is_named(source: str, pattern: str) -> bool:
-    return fnmatchcase(source, pattern) or fnmatchcase(PurePath(source).stem, pattern)
 
 
 def _scores(run: RunSummary) -> dict[str, float]:

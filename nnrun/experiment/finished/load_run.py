@@ -13,7 +13,7 @@ import numpy as np
 from nnrun.data import Dataset, FittedPreprocessing
 from nnrun.errors import DataError, SpecError, UsageError
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.data_location import (
     changed_sources,
     located_text,
@@ -27,6 +27,32 @@ from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_spec_text, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import listing
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a run is opened: which of its networks, where its data lie, where to compute.
+
+    Attributes:
+        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
+        weights: those that training ended with (`last`), or those of the best epoch.
+        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
+        data_dir: where data files are looked for first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        allow_unknown: use the test set even where most of its rows hold values that training never saw.
+        listener: receives progress messages.
+    """
+
+    member: str | None = None
+    weights: WeightsChoice = "last"
+    overrides: Overrides = ()
+    data_dir: Path | None = None
+    device: str = "auto"
+    allow_unknown: bool = False
+    listener: Listener = SILENT
+
+
+DEFAULT_ACCESS = Access()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +92,14 @@ def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path |
 
 
 def load_networks(
-    run: RunDirectory, which: WeightsChoice = "last"
-) -> tuple[list[TrainedNetwork], UsedWeights]:
-    """The networks that a run kept, fold by fold or seed by seed, and of which epochs their weights are."""
-    return _load_networks(run, list(run.members()) or [None], which)
-
-
-def _load_networks(
-    run: RunDirectory, members: Sequence[Member | None], which: WeightsChoice
-) -> tuple[list[TrainedNetwork], UsedWeights]:
+    run: RunDirectory, which: WeightsChoice = "last", members: Sequence[Member | None] = ()
+) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
+    """Networks that a run kept, by default all, ascending; and of which epochs their weights are."""
+    members = members or run.members() or [None]
     fitted = [FittedPreprocessing.from_json(run.read_preprocessing(member)) for member in members]
     kept, used = read_used_weights(run, members, which)
-    made = [TrainedNetwork(m, f, k.arrays) for m, f, k in zip(members, fitted, kept, strict=True)]
-    return made, used
+    made = zip(members, fitted, kept, strict=True)
+    return tuple(TrainedNetwork(member, f, k.arrays) for member, f, k in made), used
 
 
 def load_spec_of_data(run: RunDirectory, overrides: Overrides, data_dir: Path | None) -> LoadedSpec:
@@ -107,8 +128,7 @@ def choose_networks(
     """All networks of a run, or the one whose folder has this name."""
     members = run.members()
     if member is None:
-        networks, used = load_networks(run, which)
-        return tuple(networks), used
+        return load_networks(run, which)
     wanted = member_of_folder(member)
     if not members:
         raise UsageError(
@@ -117,20 +137,18 @@ def choose_networks(
     if wanted not in members:
         there = listing([m.folder for m in members], "and")
         raise UsageError(f"--member {member}: {run.id} has {there}.")
-    networks, used = _load_networks(run, [wanted], which)
-    return tuple(networks), used
+    return load_networks(run, which, [wanted])
 
 
-def load_run_data(
-    run: RunDirectory, spec: schema.ExperimentSpec, data_dir: Path | None, listener: Listener
-) -> Dataset:
+def load_run_data(run: RunDirectory, spec: schema.ExperimentSpec, access: Access) -> Dataset:
     """The data of a run, which must be what they were.
 
     Raises:
         DataError: they are missing, or their hash is another one than the run's record says.
     """
     record = run.read_record()
-    dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke, on_message=listener.message)
+    on_message = access.listener.message
+    dataset = load_data(spec, data_dir=access.data_dir, smoke=record.smoke, on_message=on_message)
     refuse_changed_data(dataset, record.data_hashes, run.id)
     return dataset
 

@@ -79,8 +79,7 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         "baseline": {name: with_std(record.baseline.get(name)) for name in names},
     }
     # The test was of these weights, best epoch or not.
-    tested = (record.test_epoch or record.weights_epoch) if record.member_type is None else {}
-    measured = next(iter(tested.values()), None)
+    measured = record.test_epoch or record.weights_epoch  # of several networks each has its own
     last = record.epochs_run if record.last_epoch is None else record.last_epoch
     shown_epoch = record.best_epoch if at_best else last
     if measured not in (None, shown_epoch):
@@ -127,7 +126,7 @@ def _behind(record: RunRecord) -> dict[int, list[int]]:
     behind: dict[int, list[int]] = {}
     for member in record.members if record.status != "completed" else ():
         epochs, member_id = member.epochs, member.id
-        if epochs is None or member_id is None or member_id in record.stopped_early:
+        if epochs is None or member_id is None or member.stopped_early:
             continue
         if epochs < record.epochs_run:
             behind.setdefault(epochs, []).append(member_id)
@@ -150,6 +149,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
     at_best = bool(record.best) and not last_epoch
     scores = [member.best if at_best else member.last for member in members]
     names = [name for name in scores[0] if name.startswith("val_")] or list(scores[0])
+    if not names:  # only their weights are known yet
+        return []
     rows = [[f"each {member_type}", *(member.member.removeprefix(f"{member_type}-") for member in members)]]
     return rows + [[name, *(with_std(of.get(name)) for of in scores)] for name in names]
 

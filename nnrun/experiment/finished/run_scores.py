@@ -60,9 +60,9 @@ class RunScores:
     @property
     def tested_epochs(self) -> tuple[int, ...]:
         """The epochs whose weights were tested, ascending."""
-        record = self.record
-        epochs = (record.test_epoch or record.weights_epoch) if record.test_uses else {}
-        return tuple(sorted(set(epochs.values())))
+        networks = self.record.networks if self.record.test_uses else ()
+        epochs = {network.test_epoch or network.weights_epoch for network in networks}
+        return tuple(sorted(epoch for epoch in epochs if epoch is not None))
 
 
 def read_run_scores(run: RunDirectory) -> RunScores:

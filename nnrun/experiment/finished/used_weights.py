@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -176,7 +176,7 @@ def _used(
     epochs: Sequence[WeightsEpoch | None],
 ) -> UsedWeights:
     best = [
-        None if of is None or of.best else _of_member(record.best_weights_epoch, member)
+        None if of is None or of.best else record.network(member).best_weights_epoch
         for of, member in zip(epochs, members, strict=True)
     ]
     return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best))
@@ -184,13 +184,9 @@ def _used(
 
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
     """What the record says of weights; those of an older nnrun do not say it themselves."""
-    epoch = _of_member(record.weights_epoch, member)
+    known = record.network(member)
+    epoch, ended = known.weights_epoch, known.stopped_early or record.epochs_run
     if epoch is None:
         return None
-    ended = _of_member(record.stopped_early, member) or record.epochs_run
-    best = _of_member(record.best_weights_epoch, member) or (record.best_epoch if member is None else None)
+    best = known.best_weights_epoch or (record.best_epoch if member is None else None)
     return WeightsEpoch(epoch, last=epoch == ended, best=epoch == best, restored=epoch != ended)
-
-
-def _of_member(epochs: Mapping[int, int], member: Member | None) -> int | None:
-    return next(iter(epochs.values()), None) if member is None else epochs.get(member.id)

@@ -118,11 +118,10 @@ def _image(inputs: Any) -> tuple[int, ...] | None:
 def _shown(inputs: Any) -> str:
     if isinstance(inputs, TokenRows):
         return "lists of tokens"
-    if (image := _image(inputs)) is not None:
-        return f"images of {image[0]} x {image[1]} pixels" + (
-            f" in {image[2]} channels" if image[2] > 1 else ""
-        )
-    return f"{int(np.prod(inputs.shape[1:])):,} numbers per row"
+    if (image := _image(inputs)) is None:
+        return f"{int(np.prod(inputs.shape[1:])):,} numbers per row"
+    height, width, channels = image
+    return f"images of {height} x {width} pixels{f' in {channels} channels' if channels > 1 else ''}"
 
 
 def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:

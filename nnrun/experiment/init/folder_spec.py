@@ -33,8 +33,7 @@ def initial_spec_of_folder(path: Path, spec_path: Path) -> InitialSpec:
     if len(counts) < 2 or counts[rarest] < 2:
         raise DataError(
             f"{printable(str(parts.train))}: there must be at least two classes with at least two texts "
-            "each, "
-            f"but {quoted(rarest)} has {counted(counts[rarest], 'text')}"
+            f"each, but {quoted(rarest)} has {counted(counts[rarest], 'text')}"
             f"{' and is the only one' if len(counts) < 2 else ''}."
         )
     sizes = Sizes(sum(counts.values()), counts, texts=True, own_test=parts.test is not None)
@@ -66,10 +65,8 @@ def _refuse_images(path: Path) -> None:
         if file.suffix.lower() in _IMAGES:
             raise UsageError(
                 f"{printable(str(path))} holds images ({printable(file.name)}). nnrun reads images from an "
-                "npz file: "
-                "load them as an array (rows, height, width[, channels]), save it with "
-                "np.savez('images.npz', "
-                "x_train=images, y_train=classes), and call `nnrun init images.npz`."
+                "npz file: load them as an array (rows, height, width[, channels]), save it with "
+                "np.savez('images.npz', x_train=images, y_train=classes), and call `nnrun init images.npz`."
             )
         if number > _LOOKED_AT:
             return

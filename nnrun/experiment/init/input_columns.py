@@ -29,7 +29,6 @@ class Inputs:
         giveaways: column → how it tells the target: copies of it.
         suspects: column → how it tells the target, where that may be a good measurement: they are inputs.
         copies: column → an input that it says the same as.
-        group: the column whose rows belong together, or None.
         kept_giveaways: the giveaways are among `names` after all, since nothing else was left.
     """
 
@@ -38,7 +37,6 @@ class Inputs:
     giveaways: Mapping[str, str]
     suspects: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
-    group: str | None = None
     kept_giveaways: bool = False
 
 
@@ -87,13 +85,13 @@ def choose_inputs(
                 into.setdefault(name, leak.how)
     kept = tuple(name for name in others if name not in left_out and name not in giveaways)
     if kept:
-        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept), group)
+        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept))
     if giveaways:
-        return Inputs(tuple(giveaways), left_out, giveaways, suspects, group=group, kept_giveaways=True)
+        return Inputs(tuple(giveaways), left_out, giveaways, suspects, kept_giveaways=True)
     counting = [name for name in left_out if name in roles.rows | roles.members and name != group]
     if counting:
         rest = {name: why for name, why in left_out.items() if name not in counting}
-        return Inputs(tuple(counting), rest, {}, group=group)
+        return Inputs(tuple(counting), rest, {})
     told = "; ".join(f"{quoted(name)} {why}" for name, why in list(left_out.items())[:4])
     raise DataError(
         f"{file.name}: no column is left to learn {quoted(targets[0])} from"
@@ -122,8 +120,7 @@ def _why_useless(
         texts = ", ".join(inferred.infinite.texts)
         return (
             f"holds an infinite number in {counted(inferred.infinite.rows, 'row')}; to keep it, treat that "
-            "as missing "
-            f"(`missing: [{texts}]`)"
+            f"as missing (`missing: [{texts}]`)"
         )
     if name in roles.rows:
         return "numbers or names the rows, and carries no information about them"

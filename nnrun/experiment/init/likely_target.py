@@ -344,7 +344,9 @@ def _why_never(name: str, roles: Roles) -> str:
 def unable_by_name(file: ReadTable, roles: Roles) -> dict[str, str]:
     """Columns with a usual name of a target that are never chosen, each with the reason, as the end of a
     sentence that begins with it."""
-    called = [name for name in file.columns if names.folded(name) in target_names.TARGET_NAMES]
-    reasons = {name: why_no_target(file.columns[name], file.n_rows) for name in called}
-    reasons |= {name: _why_never(name, roles) for name in called if name in roles.no_targets}
+    reasons = {
+        name: _why_never(name, roles) if name in roles.no_targets else why_no_target(inferred, file.n_rows)
+        for name, inferred in file.columns.items()
+        if names.folded(name) in target_names.TARGET_NAMES
+    }
     return {name: why for name, why in reasons.items() if why is not None}

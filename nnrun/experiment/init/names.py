@@ -17,9 +17,8 @@ def word_set(words: str) -> frozenset[str]:
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 _ID_ENDS: Final = word_set(
-    "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid caseid "
-    "code "
-    "serial record recno seq sequence case observation number ssn subject subj"
+    "id ids idx index uuid guid key nr no num identifier rownames rowname row obs obsno pid studyid "
+    "caseid code serial record recno seq sequence case observation number ssn subject subj"
 )
 _ID_SUFFIX: Final = re.compile(
     r"(study|case|subj|subject|person|pers|cust|customer|user|hh|house|household|firm|comp|company|patient|pat|"
@@ -28,10 +27,8 @@ _ID_SUFFIX: Final = re.compile(
 )
 _MEMBERS: Final = word_set(
     "subject subj patient pat person individual individ participant respondent animal rat dog mouse child "
-    "pupil "
-    "student worker user customer client household family hh hhid firm company employee nr pid litter cow "
-    "pig "
-    "bird sire donor volunteer player driver rater"
+    "pupil student worker user customer client household family hh hhid firm company employee nr pid "
+    "litter cow pig bird sire donor volunteer player driver rater"
 )
 _SPLIT_NAMES: Final = word_set("split set fold partition subset cvfold kfold datasplit dataset testset")
 _TRAIN_NAMES: Final = word_set("train training istrain istraining intrain test istest testing intest")
@@ -82,11 +79,6 @@ def marks_split(name: str) -> bool:
 def marks_training(name: str) -> bool:
     """Whether a name asks if a row is a training row, or a test row."""
     return folded(name) in _TRAIN_NAMES
-
-
-def marks_test(name: str) -> bool:
-    """Whether a name asks if a row is a test row."""
-    return "test" in folded(name)
 
 
 def names_classes(name: str) -> bool:

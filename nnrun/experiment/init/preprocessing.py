@@ -20,10 +20,8 @@ _SKEWED: Final = 1.5
 _ROWS_TO_TELL: Final = 30
 _TAGGED: Final = 0.2
 TEXT_STEP: Final = "    - text: {num_words: 10000, weighting: tf_idf}  # texts: their most frequent words"
-_SMALL_TEXT: Final = (
-    "    - text: {num_words: %d, weighting: tf_idf}  # texts: their most frequent words, next to other inputs"
-)
 _WORDS_BESIDE: Final = 1000
+_SMALL_TEXT: Final = TEXT_STEP.replace("10000", str(_WORDS_BESIDE)) + ", next to other inputs"
 HEAD: Final = ("preprocessing:", "  inputs:  # fitted only on the training rows of each fold")
 
 
@@ -61,16 +59,12 @@ def preprocessing_lines(
     for name in tags:
         step = flow({"text": {"column": name, "num_words": 200}})
         lines.append(f"    - {step}  # tags: a column of 0 and 1 for each")
-    if "text" in types:
+    if "text" in types and not tags:
+        lines.append(TEXT_STEP if texts else _SMALL_TEXT)
+    elif "text" in types:
+        weighed: dict[str, Any] = {"num_words": 10_000 if texts else _WORDS_BESIDE, "weighting": "tf_idf"}
         own = [name for name in inputs if file.columns[name].type == "text" and name not in tags]
-        if not tags:
-            lines.append(TEXT_STEP if texts else _SMALL_TEXT % _WORDS_BESIDE)
-        else:
-            words = 10_000 if texts else _WORDS_BESIDE
-            lines += [
-                f"    - {flow({'text': {'column': name, 'num_words': words, 'weighting': 'tf_idf'}})}"
-                for name in own
-            ]
+        lines += [f"    - {flow({'text': {'column': name, **weighed}})}" for name in own]
     if task == "regression":
         lines += target_lines(file, targets)
     return lines
@@ -122,14 +116,9 @@ def lists_tags(column: Column) -> bool:
 
 
 def _one_hot(file: ReadTable, inputs: Sequence[str]) -> list[str]:
-    many = [
-        name
-        for name in inputs
-        if file.columns[name].type == "category" and (file.columns[name].distinct or 0) > MANY_VALUES
-    ]
-    if any(file.n_rows >= 2 * RARE * (file.columns[name].distinct or 0) for name in many):
-        return [
-            f"    - one_hot: {{min_count: {RARE}}}  # categories: a column of 0 and 1 for each value in "
-            f"{RARE} rows or more"
-        ]
-    return ["    - one_hot  # categories: a column of 0 and 1 for each value"]
+    categories = [file.columns[name] for name in inputs if file.columns[name].type == "category"]
+    values = [column.distinct or 0 for column in categories]
+    step, which = "one_hot", "each value"
+    if any(MANY_VALUES < n <= file.n_rows / (2 * RARE) for n in values):
+        step, which = f"one_hot: {{min_count: {RARE}}}", f"each value in {RARE} rows or more"
+    return [f"    - {step}  # categories: a column of 0 and 1 for {which}"]

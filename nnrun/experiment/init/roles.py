@@ -132,12 +132,11 @@ def split_mark(name: str, inferred: ColumnInference, n_rows: int) -> SplitMark |
         return _by_truth(name, inferred)
     if not names.marks_split(name):
         return None
-    values = whole_numbers(inferred)
     if "fold" in names.folded(name) and distinct >= 2 and not inferred.missing:
         return SplitMark(name, folds=distinct)
-    if values is not None and names.folded(name) in ("split", "partition") and not inferred.missing:
-        return SplitMark(name, folds=distinct, sure=False) if distinct > 3 else SplitMark(name, sure=False)
-    return SplitMark(name, sure=False)
+    called_split = names.folded(name) in ("split", "partition") and not inferred.missing
+    numbers_folds = called_split and distinct > 3 and whole_numbers(inferred) is not None
+    return SplitMark(name, folds=distinct if numbers_folds else None, sure=False)
 
 
 def _numbers_parts(inferred: ColumnInference) -> bool:
@@ -171,7 +170,7 @@ def _by_truth(name: str, inferred: ColumnInference) -> SplitMark | None:
     yes, no = (next((level for level in counts if level.lower() in words), None) for words in (_TRUE, _FALSE))
     if yes is None or no is None or inferred.missing:
         return None
-    train, test = (no, yes) if names.marks_test(name) else (yes, no)
+    train, test = (no, yes) if "test" in names.folded(name) else (yes, no)
     low, high = _SHARE_OF_TRAINING
     if not low <= counts[train] / sum(counts.values()) <= high:
         return None

@@ -25,7 +25,6 @@ class Sizes:
         classes: class → its rows; empty for regression.
         texts: the inputs are texts, and hardly anything else.
         own_test: the test set is said otherwise: a folder, a file, or rows that a column marks.
-        test_rows: of these `rows` how many are that test set.
         outputs: numbers to predict for each row, or labels.
         labels: the outputs are labels, each 0 or 1.
     """
@@ -34,7 +33,6 @@ class Sizes:
     classes: Mapping[str, int] = field(default_factory=dict)
     texts: bool = False
     own_test: bool = False
-    test_rows: int = 0
     outputs: int = 1
     labels: bool = False
 
@@ -52,7 +50,7 @@ class Sizes:
     @property
     def train_rows(self) -> int:
         """Rows that are left to train and validate on."""
-        held = math.ceil(HELD_BACK * self.rows) if self.holds_back else self.test_rows
+        held = math.ceil(HELD_BACK * self.rows) if self.holds_back else 0
         return max(1, self.rows - held)
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,9 @@ from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.sizes import Sizes
-from nnrun.experiment.init.target import (
-    TaskName,
-    possible_tasks,
-    require_target,
-    why_no_classes,
-)
+from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
 from nnrun.experiment.init.validation import (
+    FOR_FINAL,
     Split,
     mark_to_use,
     series_column,
@@ -117,6 +114,37 @@ class _Decided:
         """The next likeliest targets; a copy of the target is none."""
         copies = self.inputs.giveaways
         return [quoted(name) for name in self.request.runners_up if name not in copies][:2]
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Columns with a usual name of a target that were not considered, where nobody named the target."""
+        if not (self.request.why_target or self.runners_up):
+            return []
+        return [f"{quoted(name)} {why}" for name, why in unable_by_name(self.file, self.roles).items()]
+
+    @property
+    def other_labels(self) -> tuple[str, ...]:
+        """Columns that look like several labels per row, where one of them is predicted."""
+        several = len(self.request.labels) > 1 and len(self.request.targets) == 1
+        return self.request.labels if several else ()
+
+    @property
+    def n_others(self) -> int:
+        """How many columns are no target."""
+        return len(self.file.columns) - len(self.request.targets)
+
+    @cached_property
+    def marks(self) -> dict[str, str]:
+        """Target → what a CSV file has where it is missing, as a sentence, where something stands out."""
+        path = self.request.path
+        if not self.file.left_out or kind_of_file(path.name) is not schema.Csv:
+            return {}
+        marks = {}
+        for target in self.request.targets:
+            declared = {"path": str(path), "target": [target], **self.file.keys}
+            reader = reader_of(schema.Csv.model_validate(declared), path)
+            marks[target] = marks_sentence(missing_marks(reader, target))
+        return {target: sentence for target, sentence in marks.items() if sentence}
 
 
 def initial_spec_of_file(
@@ -229,10 +257,8 @@ def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Spl
     if request.test is None:
         return split
     said = {**split.said, "test set": f"the file {request.test.name}"}
-    path = relative(request.test, request.spec_path)
-    return replace(
-        split, test={"path": path}, why_test="only for `nnrun final`, once everything is decided", said=said
-    )
+    test = {"path": relative(request.test, request.spec_path)}
+    return replace(split, test=test, why_test=FOR_FINAL, said=said)
 
 
 # --- data --------------------------------------------------------------------------------------------------
@@ -254,26 +280,17 @@ def _about_target(decided: _Decided) -> list[str]:
         largest = float(np.abs(values).max()) or 1.0  # its square may be beyond any float
         std = float((values / largest).std()) * largest
         which = "the target" if sizes.outputs == 1 else quoted(name)
-        lines.append(
-            comment(
-                f"{sizes.rows:,} rows; {which} ranges from {values.min():.5g} to {values.max():.5g}, with a "
-                "standard "
-                f"deviation of {std:.5g}."
-            )
-        )
+        ranges = f"{which} ranges from {values.min():.5g} to {values.max():.5g}"
+        lines.append(comment(f"{sizes.rows:,} rows; {ranges}, with a standard deviation of {std:.5g}."))
     return lines
 
 
 def class_lines(sizes: Sizes, rows: str) -> list[str]:
     """How many classes there are, and how large the largest is."""
     most = max(sizes.classes, key=sizes.classes.__getitem__)
-    share = 100 * sizes.classes[most] / sizes.rows
-    return [
-        comment(
-            f"{sizes.rows:,} {rows} in {len(sizes.classes):,} classes. The largest, {quoted(most)}, has "
-            f"{share:.0f} % of them: the accuracy of always guessing it."
-        )
-    ]
+    share = f"{100 * sizes.classes[most] / sizes.rows:.0f} % of them: the accuracy of always guessing it."
+    classes = f"{sizes.rows:,} {rows} in {len(sizes.classes):,} classes"
+    return [comment(f"{classes}. The largest, {quoted(most)}, has {share}")]
 
 
 def _dataset_lines(decided: _Decided) -> list[str]:
@@ -287,21 +304,18 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         others = ", ".join(decided.runners_up)
         why = f"{why or 'no column stands out as the target'}; other candidates: {others}"
     lines += remarked(f"    target: {flow(targets)}", why, "    ")
-    for passed_over in _passed_over(decided):
+    for passed_over in decided.passed_over:
         lines += comments(f"not the target: {passed_over}", "    ")
-    labels = [name for name in request.labels if name in request.targets or len(request.targets) == 1]
-    if len(labels) > 1 and len(request.targets) == 1:
-        command = " ".join(f"--target {flow(name)}" for name in labels)
-        lines += comments(
-            f"{some(labels)} look like several labels per row; to predict all: {command}", "    "
-        )
+    if decided.other_labels:
+        command = " ".join(f"--target {flow(name)}" for name in decided.other_labels)
+        alike = f"{some(decided.other_labels)} look like several labels per row; to predict all: {command}"
+        lines += comments(alike, "    ")
     if file.left_out:
         of = f"{counted(file.left_out, 'row')} of {file.n_rows + file.left_out:,}"
         are = "is" if file.left_out == 1 else "are"
         lines.append(f"    drop_missing_target: true  # {of} without a target {are} left out")
-        for name in request.targets:
-            if marks := _marks(decided, name):
-                lines += comments(f"{quoted(name)}: {marks}", "    ")
+        for name, marks in decided.marks.items():
+            lines += comments(f"{quoted(name)}: {marks}", "    ")
     if decided.types:
         told = ["its numbers are class labels"] if decided.target in decided.types else []
         told += ["tags separated by | are read as texts"] if decided.tags else []
@@ -314,28 +328,28 @@ def _dataset_lines(decided: _Decided) -> list[str]:
 
 
 def _input_lines(decided: _Decided) -> list[str]:
-    inputs, lines = decided.inputs, []
-    target = quoted(decided.target)
-    for name, how in inputs.giveaways.items():
-        if inputs.kept_giveaways:
-            verdict = "Kept as an input, since nothing else is left: is it known before the target is?"
-        else:
-            verdict = "Left out: it is almost certainly the target under another name, or computed from it."
-        lines += comments(f"! {quoted(name)} GIVES {target} AWAY: {how}. {verdict}", "    ")
-    for name, how in inputs.suspects.items():
-        lines += comments(
-            f"{quoted(name)} alone predicts {target}: {how}. It may be a good measurement, so it is kept "
-            "as an input; if it is known only after the target, remove it.",
-            "    ",
-        )
-    for name, why in inputs.left_out.items():
-        lines += comments(f"left out: {quoted(name)} {why}", "    ")
-    for name, of in inputs.copies.items():
-        lines += comments(
-            f"{quoted(name)} carries the same information as {quoted(of)}: one of them is enough", "    "
-        )
-    n_others = len(decided.file.columns) - len(decided.request.targets)
-    if len(inputs.names) == n_others and len(inputs.names) > _LISTED_INPUTS:
+    inputs, target = decided.inputs, quoted(decided.target)
+    verdict = "Left out: it is almost certainly the target under another name, or computed from it."
+    if inputs.kept_giveaways:
+        verdict = "Kept as an input, since nothing else is left: is it known before the target is?"
+    good = "It may be a good measurement, so it is kept as an input; if it is known only after the target, "
+    told = [
+        *(
+            f"! {quoted(name)} GIVES {target} AWAY: {how}. {verdict}"
+            for name, how in inputs.giveaways.items()
+        ),
+        *(
+            f"{quoted(name)} alone predicts {target}: {how}. {good}remove it."
+            for name, how in inputs.suspects.items()
+        ),
+        *(f"left out: {quoted(name)} {why}" for name, why in inputs.left_out.items()),
+        *(
+            f"{quoted(name)} carries the same information as {quoted(of)}: one of them is enough"
+            for name, of in inputs.copies.items()
+        ),
+    ]
+    lines = [line for text in told for line in comments(text, "    ")]
+    if len(inputs.names) == decided.n_others and len(inputs.names) > _LISTED_INPUTS:
         return [*lines, comment("inputs: all other columns, by default", "    ")]
     return lines + flow_list("inputs", inputs.names, "    ")
 
@@ -350,8 +364,8 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     chosen = {"target": targets + (f", {request.why_target}" if request.why_target else "")}
     if decided.runners_up:
         chosen["other candidates"] = ", ".join(decided.runners_up)
-    if passed_over := _passed_over(decided):
-        chosen["passed over"] = "; ".join(passed_over)
+    if decided.passed_over:
+        chosen["passed over"] = "; ".join(decided.passed_over)
     if decided.file.keys:
         chosen["read with"] = ", ".join(f"{key}: {flow(value)}" for key, value in decided.file.keys.items())
     task = "regression" if sizes.outputs == 1 else f"regression of {sizes.outputs:,} numbers"
@@ -362,14 +376,12 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     chosen["task"] = task
     left_out = decided.file.left_out
     chosen["rows"] = f"{sizes.rows:,}" + (f" of {sizes.rows + left_out:,}" if left_out else "")
-    for name in request.targets:
-        if left_out and (marks := _marks(decided, name)):
-            chosen["missing?"] = marks
+    for marks in decided.marks.values():
+        chosen["missing?"] = marks
     chosen |= decided.split.said
-    n_others = len(decided.file.columns) - len(request.targets)
-    chosen["inputs"] = f"{len(inputs.names):,} of {counted(n_others, 'other column')}"
-    if len(request.labels) > 1 and len(request.targets) == 1:
-        chosen["labels?"] = f"{some(request.labels)}: to predict all, give --target for each"
+    chosen["inputs"] = f"{len(inputs.names):,} of {counted(decided.n_others, 'other column')}"
+    if decided.other_labels:
+        chosen["labels?"] = f"{some(decided.other_labels)}: to predict all, give --target for each"
     if unused:
         chosen["left out"] = some(unused)
     if inputs.giveaways:
@@ -377,24 +389,6 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         gives = "gives" if len(inputs.giveaways) == 1 else "give"
         chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {quoted(decided.target)}{kept}"
     return chosen
-
-
-def _passed_over(decided: _Decided) -> list[str]:
-    """Columns with a usual name of a target that were not considered, where nobody named the target."""
-    if not (decided.request.why_target or decided.runners_up):
-        return []
-    return [f"{quoted(name)} {why}" for name, why in unable_by_name(decided.file, decided.roles).items()]
-
-
-def _marks(decided: _Decided, target: str) -> str:
-    """What the file has where a target is missing: a sentence, or nothing."""
-    kind = kind_of_file(decided.request.path.name)
-    if kind is not schema.Csv:
-        return ""
-    path = decided.request.path
-    declared = {"path": str(path), "target": [target], **decided.file.keys}
-    reader = reader_of(schema.Csv.model_validate(declared), path)
-    return marks_sentence(missing_marks(reader, target))
 
 
 def _are_labels(column: object) -> bool:

@@ -39,22 +39,8 @@ def why_no_target(inferred: ColumnInference, n_rows: int) -> str | None:
         return "holds an infinite number"
     if n_rows - inferred.missing < 4:
         return f"has a value in only {counted(n_rows - inferred.missing, 'row')}"
-    if isinstance(inferred.column, NumberColumn):
-        return _why_no_two_classes(inferred) if is_dummy(inferred) else None
-    return why_no_classes(inferred, n_rows)
-
-
-def _why_no_two_classes(inferred: ColumnInference) -> str | None:
-    counts = counts_of_values(inferred.column)
-    rarest = min(counts, key=counts.__getitem__)
-    return None if counts[rarest] > 1 else _single_row(rarest)
-
-
-def _single_row(value: str) -> str:
-    return (
-        f"has the class {quoted(value)} in a single row, which cannot be used for both training and "
-        "validation"
-    )
+    amounts = isinstance(inferred.column, NumberColumn) and not is_dummy(inferred)
+    return None if amounts else why_no_classes(inferred, n_rows)
 
 
 def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
@@ -64,7 +50,8 @@ def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
     if len(counts) == present or (present >= _ENOUGH_ROWS and 2 * len(counts) > present):
         return f"has {len(counts):,} different values in {counted(present, 'row')}; these cannot be classes"
     rarest = min(counts, key=counts.__getitem__)
-    return _single_row(rarest) if counts[rarest] < 2 else None
+    use = "which cannot be used for both training and validation"
+    return f"has the class {quoted(rarest)} in a single row, {use}" if counts[rarest] < 2 else None
 
 
 def require_target(file: ReadTable, name: str) -> None:

@@ -22,7 +22,7 @@ from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
 _PARTS_OF_A_SERIES: Final = 4
-_TEST: Final = "only for `nnrun final`, once everything is decided"
+FOR_FINAL: Final = "only for `nnrun final`, once everything is decided"
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,8 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
     if mark.folds is not None:
         validation: Mapping[str, Any] = {"kfold": {"k": mark.folds, "group": mark.name}}
         said = f"{mark.folds} folds, taken from {quoted(mark.name)}"
-        return Split(
-            test,
-            _no_test(sizes),
-            validation,
-            f"{quoted(mark.name)} numbers the folds",
-            None,
-            (mark.name,),
-            {"test set": "none", "validation": said},
-        )
-    if mark.validation is not None:
+        why = f"{quoted(mark.name)} numbers the folds"
+    elif mark.validation is not None:
         validation = {"holdout": {"column": mark.name, "value": mark.validation}}
         said = f"the rows with {quoted(str(mark.validation))} in {quoted(mark.name)}"
         why = marks
@@ -103,7 +95,7 @@ def split_by_mark(mark: SplitMark, sizes: Sizes) -> Split:
         usual = usual_split(sizes)
         validation, why, said = usual.validation, usual.why, usual.said["validation"]
     told = "none" if test is None else f"the rows with {quoted(str(mark.test))} in {quoted(mark.name)}"
-    why_test = f"{marks}; {_TEST}" if test else _no_test(sizes)
+    why_test = f"{marks}; {FOR_FINAL}" if test else _no_test(sizes)
     return Split(test, why_test, validation, why, None, (mark.name,), {"test set": told, "validation": said})
 
 
@@ -118,13 +110,12 @@ def split_by_time(name: str, file: ReadTable, target: str, sizes: Sizes) -> Spli
             return None
     validation = {"time_series": {"k": k, "column": name}}
     why = f"each fold validates on rows later than those it trains on, ordered by {quoted(name)}"
-    said = f"{k} folds in the order of {quoted(name)}"
-    in_order = bool((np.diff(ranks[present]) >= 0).all())
-    if sizes.rows <= TEST_ROWS or not in_order:
-        return Split(None, _no_test(sizes), validation, why, said={"test set": "none", "validation": said})
-    test = {"fraction": HELD_BACK, "shuffle": False}
-    told = {"test set": "the last 20 %", "validation": said}
-    return Split(test, f"the last rows, {_TEST}", validation, why, said=told)
+    test, why_test, told = None, _no_test(sizes), "none"
+    if sizes.rows > TEST_ROWS and (np.diff(ranks[present]) >= 0).all():
+        test, told = {"fraction": HELD_BACK, "shuffle": False}, "the last 20 %"
+        why_test = f"the last rows, {FOR_FINAL}"
+    said = {"test set": told, "validation": f"{k} folds in the order of {quoted(name)}"}
+    return Split(test, why_test, validation, why, said=said)
 
 
 def time_ranks(column: Column) -> npt.NDArray[np.int64]:
@@ -154,19 +145,12 @@ def split_by_group(group: str, file: ReadTable, target: str, sizes: Sizes) -> Sp
     why = f"no {quoted(group)} is split between folds: the score is for ones that the network has not seen"
     test, why_test, told = None, _no_test(sizes), "none"
     if sizes.holds_back and not sizes.classes and n_groups >= 2 * FOLDS:
-        test, why_test = {"fraction": HELD_BACK}, f"whole groups, {_TEST}"
+        test, why_test = {"fraction": HELD_BACK}, f"whole groups, {FOR_FINAL}"
         told = f"{HELD_BACK:.0%} of the groups"
     elif sizes.rows > TEST_ROWS:
         why_test = "none, since there are few groups and the folds use all of them"
-    return Split(
-        test,
-        why_test,
-        validation,
-        why,
-        group,
-        (),
-        {"test set": told, "validation": f"{k} folds of whole groups by {quoted(group)}"},
-    )
+    said = {"test set": told, "validation": f"{k} folds of whole groups by {quoted(group)}"}
+    return Split(test, why_test, validation, why, group, said=said)
 
 
 def usual_split(sizes: Sizes) -> Split:
@@ -175,16 +159,16 @@ def usual_split(sizes: Sizes) -> Split:
     if sizes.own_test:
         test, why_test, told = None, "", "its own"
     elif sizes.holds_back:
-        test, why_test = {"fraction": HELD_BACK, **stratify}, _TEST
+        test, why_test = {"fraction": HELD_BACK, **stratify}, FOR_FINAL
         told = f"{sizes.rows - sizes.train_rows:,} rows"
     else:
         test, why_test, told = None, _no_test(sizes), "none"
+    validation: Mapping[str, Any] = {"holdout": {"fraction": HELD_BACK, **stratify}}
+    why, said = "", f"{HELD_BACK:.0%} of the training rows"
     if sizes.folds is not None:
-        kfold = {"k": sizes.folds, "shuffle": True, **stratify}
-        said = {"test set": told, "validation": f"{sizes.folds} folds"}
-        return Split(test, why_test, {"kfold": kfold}, "each row is validated once", said=said)
-    said = {"test set": told, "validation": f"{HELD_BACK:.0%} of the training rows"}
-    return Split(test, why_test, {"holdout": {"fraction": HELD_BACK, **stratify}}, "", said=said)
+        validation = {"kfold": {"k": sizes.folds, "shuffle": True, **stratify}}
+        why, said = "each row is validated once", f"{sizes.folds} folds"
+    return Split(test, why_test, validation, why, said={"test set": told, "validation": said})
 
 
 def _no_test(sizes: Sizes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -11,6 +10,7 @@ from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown
 from nnrun.experiment.finished.load_run import (
+    Access,
     TrainedNetwork,
     choose_networks,
     load_run_data,
@@ -18,13 +18,12 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import network_outputs
-from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.unknown_rows import unknown_in_test_set
-from nnrun.experiment.setup.fold_splits import folds_of
-from nnrun.records import RunDirectory, WeightsChoice, look_at_test_set
+from nnrun.experiment.setup.load_data import folds_of
+from nnrun.records import RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.reading.overrides import Overrides, with_changes
+from nnrun.spec.reading.overrides import with_changes
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
 
@@ -40,7 +39,7 @@ class OpenRun:
         weights: of which epochs they are.
         dataset: the run's own.
         device: where to compute.
-        listener: receives progress messages.
+        access: how it was opened.
     """
 
     run: RunDirectory
@@ -49,7 +48,7 @@ class OpenRun:
     weights: UsedWeights
     dataset: Dataset
     device: torch.device
-    listener: Listener
+    access: Access
 
     def fold_of(self, network: TrainedNetwork) -> Fold:
         """The rows that a network was trained and validated on."""
@@ -61,9 +60,9 @@ class OpenRun:
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): a network's outputs, numbers in the target's own units."""
         outputs = network_outputs(self.spec, network.fitted, network.weights, samples.inputs, self.device)
-        return network.fitted.in_own_units(outputs)
+        return network.fitted.output.in_own_units(outputs)
 
-    def count_look(self, command: str, *, allow_unknown: bool) -> tuple[list[Unknown], int | None]:
+    def count_look(self, command: str) -> tuple[list[Unknown], int | None]:
         """Write a look at the test set into the run's record, before its rows are used.
 
         Returns:
@@ -74,39 +73,22 @@ class OpenRun:
             DataError: most test rows hold values that training never saw, and that is not allowed.
         """
         record = self.run.read_record()
-        allowed = allow_unknown or record.smoke
+        allowed, listener = self.access.allow_unknown or record.smoke, self.access.listener
         fitted = [network.fitted for network in self.networks]
-        unknown = unknown_in_test_set(self.dataset, fitted, self.listener, allowed=allowed)
-        return unknown, look_at_test_set(self.run, record, self.dataset.name, command, self.listener.message)
+        unknown = unknown_in_test_set(self.dataset, fitted, listener, allowed=allowed)
+        return unknown, look_at_test_set(self.run, record, self.dataset.name, command, listener.message)
 
 
-def open_run(
-    run: RunDirectory,
-    weights: WeightsChoice,
-    overrides: Overrides,
-    data_dir: Path | None,
-    device: str,
-    listener: Listener,
-    member: str | None = None,
-) -> OpenRun:
+def open_run(run: RunDirectory, access: Access) -> OpenRun:
     """Read a run's spec, networks and data.
-
-    Args:
-        run: its folder.
-        weights: those that training ended with (`last`), or those of the best epoch.
-        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
-        data_dir: where data files are looked for first.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        listener: receives progress messages.
-        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; None for all.
 
     Raises:
         UsageError: there is no such network or device.
         DataError: the run's files or data are missing, damaged or changed.
     """
-    chosen_device = resolve_device(device)
-    spec = load_spec_of_data(run, with_changes(overrides, {"init_weights": None}), data_dir).spec
+    device = resolve_device(access.device)
+    changes = with_changes(access.overrides, {"init_weights": None})
+    spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)
-    networks, used = choose_networks(run, member, weights)
-    dataset = load_run_data(run, spec, data_dir, listener)
-    return OpenRun(run, spec, networks, used, dataset, chosen_device, listener)
+    networks, used = choose_networks(run, access.member, access.weights)
+    return OpenRun(run, spec, networks, used, load_run_data(run, spec, access), device, access)

@@ -55,10 +55,14 @@ class OutputDecoder:
         kind: `binary` (one probability), `class` (one of several), `labels` (any of several), `numbers`.
         classes: their names, or numbers where they have none. Of `labels` and `numbers` one for each output:
             the name of its target column.
+        threshold: above which output a class or label is said: a probability, or 0 for scores.
+        of_scores: whether outputs are scores, of which no probabilities follow.
     """
 
     kind: Kind
     classes: tuple[str | int, ...]
+    threshold: float = THRESHOLD
+    of_scores: bool = False
 
     def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
         """The names of a table's columns; with `targets` those of the true ones as well."""
@@ -68,7 +72,7 @@ class OutputDecoder:
             return [f"{what}_{i}" for i in self.classes] if several else [what]
 
         names = ["row", *(named("target") if targets else []), *named("prediction")]
-        if self.kind == "numbers":
+        if self.kind == "numbers" or self.of_scores:
             return names
         single = [] if self.kind == "labels" else ["probability"]
         return [*names, *single, *(f"probability_{c}" for c in self.classes if probabilities)]
@@ -99,17 +103,19 @@ class OutputDecoder:
             numbers = plain_floats(values)
             return Predictions(rows, [n[0] for n in numbers] if values.shape[1] == 1 else numbers, None, None)
         if self.kind == "labels":
-            sets, which = np.unique(outputs_NK > THRESHOLD, axis=0, return_inverse=True)
+            sets, which = np.unique(outputs_NK > self.threshold, axis=0, return_inverse=True)
             named = [[self.classes[k] for k in np.flatnonzero(chosen)] for chosen in sets]
             predicted = [list(named[i]) for i in which.tolist()]
-            return Predictions(rows, predicted, None, values)
+            return Predictions(rows, predicted, None, None if self.of_scores else values)
         if self.kind == "binary":
             positive = outputs_NK[:, 0].astype(np.float64)
             values = np.stack([1 - positive, positive], axis=1).astype(np.float32)
-            index = (positive > THRESHOLD).astype(np.int64)
+            index = (positive > self.threshold).astype(np.int64)
         else:
             index = outputs_NK.argmax(axis=1)
         predicted = [self.classes[i] for i in index.tolist()]
+        if self.of_scores:
+            return Predictions(rows, predicted, None, None)
         return Predictions(rows, predicted, values[np.arange(len(index)), index], values)
 
     def table(self, predictions: Predictions, *, probabilities: bool) -> list[list[Any]]:
@@ -158,17 +164,19 @@ def make_output_decoder(
     """
     last = graph_of(spec).output_layer(OUTPUT)
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    outputs, names, columns = fitted.n_outputs, labels.class_names or (), labels.target_names or ()
-    of_classes = fitted.targets.classes is not None
-    binary_loss = schema.last_activation_of(spec.loss) == "sigmoid"
+    outputs, names, columns = fitted.output.n_outputs, labels.class_names or (), labels.target_names or ()
+    of_classes = fitted.output.classes is not None
+    of_labels = schema.last_activation_of(spec.loss) == "sigmoid"
+    decides_as = schema.decision_activation(spec.loss, last.activation)
+    scores = (0.0, True) if schema.is_of_scores(spec.loss) else (THRESHOLD, False)
     if outputs == 1:
-        if last.activation == "sigmoid" and (binary_loss or labels.task == "binary"):
-            return OutputDecoder("binary", _named(names, 2))
+        if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):
+            return OutputDecoder("binary", _named(names, 2), *scores)
         return OutputDecoder("numbers", (0,))
-    if last.activation == "softmax" or of_classes:
-        return OutputDecoder("class", _named(names, outputs))
-    if binary_loss:
-        return OutputDecoder("labels", _named(columns or names, outputs))
+    if decides_as == "softmax" or of_classes:
+        return OutputDecoder("class", _named(names, outputs), *scores)
+    if of_labels:
+        return OutputDecoder("labels", _named(columns or names, outputs), *scores)
     return OutputDecoder("numbers", _named(columns, outputs))
 
 
@@ -183,7 +191,10 @@ def _named(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
 
 
 class CsvLines:
-    """Predictions as lines of CSV; the first block has the names of the columns before it."""
+    """Predictions as lines of CSV, as Python's csv module writes them; the first block has the names above.
+
+    What belongs to a class (its name, escaped and quoted) is made once; then only numbers are left to write.
+    """
 
     def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool, targets: bool = False) -> None:
         self._decoder, self._probabilities, self._targets = output_decoder, probabilities, targets

@@ -11,8 +11,7 @@ import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.experiment.setup.groups import make_inputs
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import make_inputs, network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.training.device import cpu_setup, threads_for

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
@@ -22,14 +21,20 @@ from nnrun.data.preprocess.unknown_values import UnknownCounts
 from nnrun.data.table import Table
 from nnrun.data.vocabulary import Vocabulary
 from nnrun.errors import DataError
-from nnrun.experiment.finished.load_run import TrainedNetwork, choose_networks, load_spec_of_networks
+from nnrun.experiment.finished.load_run import (
+    DEFAULT_ACCESS,
+    Access,
+    TrainedNetwork,
+    choose_networks,
+    load_spec_of_networks,
+)
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
 from nnrun.experiment.predicting.outputs import OutputFunction, output_function
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.unknown_rows import tables_of
-from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.training.device import resolve_device
 
@@ -62,7 +67,7 @@ class Predictor:
     def outputs(self, inputs: RawInputs) -> Array:
         """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
         each = [
-            network.fitted.in_own_units(function(inputs))
+            network.fitted.output.in_own_units(function(inputs))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
         return np.asarray(np.mean(each, axis=0))
@@ -71,39 +76,26 @@ class Predictor:
         """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
         found: dict[int, str] = {}
         for network in self.networks:
-            for row, reason in network.fitted.problems(inputs).items():
+            for row, reason in network.fitted.input.problems(inputs).items():
                 found.setdefault(row, reason)
         return found
 
 
-def load_predictor(
-    run: RunDirectory,
-    *,
-    member: str | None = None,
-    weights: WeightsChoice = "last",
-    data_dir: Path | None = None,
-    device: str = "auto",
-    listener: Listener | None = None,
-) -> Predictor:
+def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predictor:
     """The networks that a run kept.
 
     Args:
         run: its folder.
-        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
-        weights: those that training ended with (`last`), or those of the best epoch.
-        data_dir: where a word index is looked for, where the run kept no vocabulary.
-        device: where to compute.
-        listener: receives messages: which weights are used, whether networks are averaged, what is ignored of
-            the rows.
+        access: how it is opened. `data_dir` is for a word index, where the run kept no vocabulary; the
+            listener hears which weights are used, whether networks are averaged, what is ignored of the rows.
 
     Raises:
         UsageError: there is no such network or device.
         DataError: the run's files are missing or damaged.
     """
-    listener = listener or Listener()
-    chosen_device = resolve_device(device)
+    device, listener = resolve_device(access.device), access.listener
     spec = load_spec_of_networks(run)
-    networks, used = choose_networks(run, member, weights)
+    networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)
     if len(networks) > 1:
         assert networks[0].member is not None, "several networks have names"
@@ -114,20 +106,24 @@ def load_predictor(
     labels = load_labels(run)
     fitted = networks[0].fitted
     decoder: RowDecoder
-    if fitted.table is not None and fitted.of_table:
-        decoder = NamedColumnDecoder.of_run(fitted.table, spec.dataset, labels.file_columns, listener.message)
-    elif fitted.n_features is None:
+    if fitted.input.table is not None and fitted.input.of_table:
+        decoder = NamedColumnDecoder.of_run(
+            fitted.input.table, spec.dataset, labels.file_columns, listener.message
+        )
+    elif fitted.input.n_features is None:
         decoder = _token_decoder(
-            run, spec.dataset, max(n.fitted.tokens or 0 for n in networks), data_dir, listener
+            run, spec.dataset, max(n.fitted.input.tokens or 0 for n in networks), access.data_dir, listener
         )
     else:
         names = labels.feature_names
-        known = names if names is not None and len(names) == fitted.n_features else None
-        decoder = PositionalDecoder(fitted.raw_shape or (fitted.n_features,), known, listener.message)
+        known = names if names is not None and len(names) == fitted.input.n_features else None
+        decoder = PositionalDecoder(
+            fitted.input.raw_shape or (fitted.input.n_features,), known, listener.message
+        )
     return Predictor(
         run,
         networks,
-        tuple(output_function(spec, n.fitted, n.weights, chosen_device) for n in networks),
+        tuple(output_function(spec, n.fitted, n.weights, device) for n in networks),
         make_output_decoder(spec, fitted, labels),
         decoder,
         used,
@@ -146,7 +142,7 @@ def predict_source(
     *,
     skip_bad: bool = False,
     unknown: UnknownCounts | None = None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> Iterator[Predictions]:
     """Predictions block by block, as rows come; memory does not grow with their number.
 
@@ -160,7 +156,6 @@ def predict_source(
     Raises:
         DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
     """
-    listener = listener or Listener()
     unknown = unknown_counts(predictor) if unknown is None else unknown
     source = replace(source, delimiter=predictor.delimiter)
     for batch in input_batches(source, predictor.decoder):
@@ -228,12 +223,8 @@ def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Arr
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
         reason = "gives outputs that are not finite numbers: the row is far outside the training data"
-        bad += _bad_rows(batch, without, reason)
+        bad += [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(without)]
     return rows[finite].tolist(), outputs[finite], sorted(bad)
-
-
-def _bad_rows(batch: InputBatch, which: npt.NDArray[np.bool_], reason: str) -> list[BadRow]:
-    return [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(which)]
 
 
 def _token_decoder(

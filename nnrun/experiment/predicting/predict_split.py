@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -13,16 +12,14 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.finished.load_run import TrainedNetwork
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
 from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
-from nnrun.experiment.running.listener import Listener
-from nnrun.records import RunDirectory, WeightsChoice
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.wording import listing
 
 if TYPE_CHECKING:
@@ -89,15 +86,9 @@ class SplitPredictions:
 def predict_split(
     run: RunDirectory,
     split: Split,
+    access: Access = DEFAULT_ACCESS,
     *,
-    member: str | None = None,
-    weights: WeightsChoice = "last",
-    overrides: Overrides = (),
-    data_dir: Path | None = None,
-    device: str = "auto",
-    allow_unknown: bool = False,
     probabilities: bool = False,
-    listener: Listener | None = None,
 ) -> SplitPredictions:
     """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
@@ -106,14 +97,8 @@ def predict_split(
     Args:
         run: the run.
         split: which rows.
-        member: one of several networks, as its folder is named: `fold-2`, `seed-7`; default: all.
-        weights: those that training ended with (`last`), or those of the best epoch.
-        overrides: where the files of the run's spec lie now, such as `dataset.csv.path=t.csv`.
-        data_dir: where data files are looked for first.
-        device: where to compute.
-        allow_unknown: use the test set even where most of its rows hold values that training never saw.
+        access: how it is opened. Its listener hears which weights are used, which networks predict each row.
         probabilities: refuse networks that have none, before the test set is looked at.
-        listener: receives messages: which weights are used, which networks predict each row.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -122,9 +107,9 @@ def predict_split(
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be train, validation or test.")
-    listener = listener or Listener()
+    listener = access.listener
     with run.owned() if split == "test" else nullcontext():
-        opened = open_run(run, weights, overrides, data_dir, device, listener, member)
+        opened = open_run(run, access)
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
         output_decoder = make_output_decoder(opened.spec, networks[0].fitted, load_labels(run))
@@ -133,7 +118,7 @@ def predict_split(
         listener.message(opened.weights.sentence)
         look = None
         if split == "test":
-            _, look = opened.count_look("predict", allow_unknown=allow_unknown)
+            _, look = opened.count_look("predict")
     parts = [(own, opened.outputs(n, samples.take(own))) for n, own in zip(networks, rows, strict=True)]
     combined = combine(parts)
     _refuse_what_is_not_finite(split, combined)

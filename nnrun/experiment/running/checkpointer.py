@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidati
 
 from nnrun.errors import DataError
 from nnrun.records import HistoryWriter, RunDirectory, RunRecord, member_type_of, parse_history
-from nnrun.records.checkpoint import Checkpoint
+from nnrun.records.run_record import OF_NETWORK
+from nnrun.records.weights import Checkpoint
 from nnrun.training.loop import Trainer, TrainerState
 
 EVERY_SECONDS = 1.0
@@ -23,16 +24,19 @@ COST_SHARE = 0.03
 
 _MOST_THREADS = 2**16
 
-_RECORD_KEYS = ("epochs_run", "stopped_early", "weights_epoch", "best_weights_epoch")
+_RECORD_KEYS = ("epochs_run", *OF_NETWORK, "members")
 _CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
 
 
-def _without_null(value: Any) -> Any:
-    """Older checkpoints have null for what a run's record lacks."""
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
+def _of_any_version(value: Any) -> Any:
+    """Older checkpoints have null for what a run's record lacks, and maps of what it has of each network."""
+    if not isinstance(value, Mapping):
+        return value
+    old = {name for name in OF_NETWORK if isinstance(value.get(name), Mapping)}
+    return {name: of for name, of in value.items() if of is not None and name not in old}
 
 
-PartOfRecord = Annotated[RunRecord, BeforeValidator(_without_null)]
+PartOfRecord = Annotated[RunRecord, BeforeValidator(_of_any_version)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 

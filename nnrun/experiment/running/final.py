@@ -10,10 +10,10 @@ from nnrun.errors import UsageError, printable
 from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.finished.verdict import chosen_epoch
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
-from nnrun.experiment.setup.kfold_spec import with_validation
+from nnrun.experiment.setup.load_data import with_validation
 from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
@@ -29,7 +29,7 @@ def final_of_run(
     epochs: Epochs = "best",
     overrides: Overrides = (),
     test: Path | None = None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> RunDirectory:
     """Retrain a run's spec from scratch, for as many epochs as its validation chose, and use the test set.
 
@@ -67,7 +67,7 @@ def final_of_run(
         rates, sentence = replayed_schedule(parent, loaded.spec)
         changes = {"learning_rate_schedule": [rates]}
         loaded = replace(loaded, spec=loaded.spec.model_copy(update=changes))
-        (listener or Listener()).message(sentence)
+        listener.message(sentence)
     return final_of_spec(
         loaded,
         replace(
@@ -100,7 +100,7 @@ def final_of_spec(
     *,
     epochs: int | None = None,
     test: Path | None = None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> RunDirectory:
     """Train a spec on all training rows and use the test set.
 

@@ -275,10 +275,10 @@ def _problem_without_rows(
     spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device
 ) -> TrainingProblem:
     """What a group learns; of groups whose rows would take too much memory together without dense rows."""
-    if group.bytes_if_stacked is None or group.fitted[0].sparse:
+    if group.bytes_if_stacked is None or group.fitted[0].input.sparse:
         return training_problem(spec, group, dataset, device)
     # Of tensors on the device `meta` there is all but their values.
-    rows = DenseInputs(torch.empty((1, len(dataset.train), *group.fitted[0].shape), device="meta"))
+    rows = DenseInputs(torch.empty((1, len(dataset.train), *group.fitted[0].input.shape), device="meta"))
     return training_problem(spec, group, dataset, device, rows)
 
 

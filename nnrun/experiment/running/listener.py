@@ -74,8 +74,11 @@ class Listener:
         """Training is over, however it ended."""
 
 
-class LineListener(Listener):
-    """Writes messages, and one line when training starts and after each epoch.
+SILENT = Listener()
+
+
+class Lines:
+    """Writes what a listener is told in words.
 
     Args:
         write: takes a line, without its end.
@@ -94,7 +97,11 @@ class LineListener(Listener):
     def detail(self, text: str) -> None:
         """Write it where details are wanted."""
         if self._details:
-            self._write(text)
+            self.message(text)
+
+
+class LineListener(Lines, Listener):
+    """Writes messages, and one line when training starts and after each epoch."""
 
     def started(self, start: Start) -> None:
         """Say what is trained, on what, where."""

@@ -16,11 +16,10 @@ from torch import Tensor
 from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.finished.record_text import rows_in_words
 from nnrun.experiment.finished.saved_labels import keep_names
-from nnrun.experiment.finished.verdict import not_trained, verdict
+from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history
-from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import out_of_memory
@@ -152,15 +151,11 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if own := directions(spec):
         record.directions = dict(own)
     if custom_parts(spec):
-        record.custom = custom_code(spec)
+        used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
+        record.custom = [CodeRecord(**code) for code in used]
     if settings.use_test_set:
         record.unknown = [asdict(found) for found in job.unknown]
     return record
-
-
-def custom_code(spec: schema.ExperimentSpec) -> list[CodeRecord]:
-    """The user's own modules that a spec names, with the hashes of their files."""
-    return [CodeRecord(**{**asdict(code), "objects": list(code.objects)}) for code in code_used(spec)]
 
 
 def _row_counts(job: Job) -> RowCounts:
@@ -225,11 +220,10 @@ class Recorder:
     def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record, directory = self.run.record, self.run.directory
-        going_on = self.own({m.id: True for m in group.members}).keys() - stopped.keys()
-        before = {n: epoch for n, epoch in record.stopped_early.items() if n not in going_on}
-        record.stopped_early = dict(sorted({**before, **stopped}.items()))
-        if not record.stopped_early:
-            record.unset("stopped_early")
+        for member_id in self.own({m.id: True for m in group.members}):
+            record.network(self.run.job.member(member_id)).unset("stopped_early")
+        for member_id, epoch in stopped.items():
+            record.tell(self.run.job.member(member_id), stopped_early=epoch)
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             directory.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
@@ -237,13 +231,13 @@ class Recorder:
                 directory.remove_best_weights(member)
             else:
                 best = group.network.unstack(ending.best.weights, 0)
-                directory.write_best_weights(best, member, WeightsEpoch(ending.best.epoch, best=True))
-        # What was kept before stays as it is where no epoch has ended since.
-        epochs = {n: ending.epoch.epoch for n, ending in endings.items()}
-        record.weights_epoch = {**record.weights_epoch, **epochs}
-        bests = {n: ending.best.epoch for n, ending in endings.items() if ending.best is not None}
-        if bests:
-            record.best_weights_epoch = {**record.best_weights_epoch, **bests}
+                directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
+        # Once all are written: what was kept before stays as it is where no epoch has ended since.
+        for member_id, ending in endings.items():
+            member = self.run.job.member(member_id)
+            record.tell(member, weights_epoch=ending.epoch.epoch)
+            if ending.best is not None:
+                record.tell(member, best_weights_epoch=ending.best.epoch)
 
     def diverged(self, reason: str) -> None:
         """Keep that the run's only network diverged, while others that train with it continue."""
@@ -291,7 +285,7 @@ def _write_preprocessing(run: ActiveRun) -> None:
     job, members = run.job, [member for group in run.job.groups for member in group.members]
     for member in members:
         run.directory.write_preprocessing(member.fitted.to_json(), job.member(member.id))
-    tokens = max(member.fitted.tokens or 0 for member in members)
+    tokens = max(member.fitted.input.tokens or 0 for member in members)
     keep_names(run.directory, job.spec.dataset, job.dataset, tokens, job.settings.data_dir, job.listener)
 
 

@@ -1,7 +1,8 @@
-"""A run trained once more, and compared with what it was."""
+"""A run trained once more, or stopped and resumed, and compared with what it was, bit for bit."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrun.data.dataset import Array
+from nnrun.data import load_dataset
 from nnrun.errors import UsageError
 from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener, Start, StopTraining
+from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
+from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.training.backends.choice import Policy
+from nnrun.training.loop import EpochRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _SECONDS = "seconds"  # the one column that no two runs share
 _CONDITIONS = ("device", "threads", "compiled", "networks_at_once")
@@ -105,7 +110,7 @@ def reproduce_run(
     device: str | None = None,
     compile_: Policy | None = None,
     overrides: Overrides = (),
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> Reproduction:
     """Train a run's resolved spec again, the same folds or seeds, into a new run; then compare.
 
@@ -188,19 +193,15 @@ def compare_weights(then: RunDirectory, now: RunDirectory) -> WeightsComparison:
     for member, old, new in pairs:
         for name in sorted(old.keys() | new.keys()):
             was, is_ = old.get(name), new.get(name)
-            same_shape = was is not None and is_ is not None and was.shape == is_.shape
-            if same_shape and was.tobytes() == is_.tobytes():  # type: ignore[union-attr]
-                continue
-            first = first or (name if member is None else f"{name} of {member}")
-            if not same_shape:
+            if was is not None and is_ is not None and was.shape == is_.shape:
+                if was.tobytes() == is_.tobytes():
+                    continue
+                distance = float(np.max(np.abs(was.astype(np.float64) - is_)))
+                largest = None if largest is None else max(largest, distance)
+            else:
                 largest = None
-            elif largest is not None:
-                largest = max(largest, _distance(was, is_))  # type: ignore[arg-type]
+            first = first or (name if member is None else f"{name} of {member}")
     return WeightsComparison(arrays, first is None, first, largest)
-
-
-def _distance(was: Array, is_: Array) -> float:
-    return float(np.max(np.abs(was.astype(np.float64) - is_.astype(np.float64))))
 
 
 def changed_conditions(then: RunRecord, now: RunRecord) -> dict[str, tuple[Any, Any]]:
@@ -224,3 +225,75 @@ def _rows(table: pd.DataFrame) -> zip[tuple[Any, ...]]:
 
 def _listed(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns))
+
+
+EPOCHS, STOPPED_AFTER = 6, 3
+
+# A bundled data set; dropout, a shuffle, an optimizer with a memory: what an exact state must hold.
+_SPEC = f"""
+dataset: {{sklearn: breast_cancer}}
+preprocessing: {{inputs: standardize}}
+layers:
+  - dense: {{units: 32, activation: relu}}
+  - dropout: 0.3
+  - dense: {{units: 1, activation: sigmoid}}
+loss: binary_crossentropy
+optimizer: adam
+epochs: {EPOCHS}
+deterministic: true
+validation: {{kfold: {{k: 3, shuffle: true}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of it.
+
+    Attributes:
+        device: where it was tried.
+        history, weights: what is the same.
+    """
+
+    device: str
+    history: HistoryComparison
+    weights: WeightsComparison
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is the same, bit for bit."""
+        return self.history.identical and self.weights.identical
+
+
+class _Stops(Listener):
+    run: RunDirectory
+
+    def started(self, start: Start) -> None:
+        self.run = start.run
+
+    def epoch(self, record: EpochRecord) -> None:
+        if record.epoch == STOPPED_AFTER:
+            raise StopTraining("as planned")
+
+
+def verify_resume(device: str = "auto") -> Verification:
+    """Train a small k-fold in one go, and again with a stop on the way; compare, and leave nothing behind.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    loaded = load_spec_text(_SPEC, file="verify-resume", base=Path(), default_name="verify-resume")
+    dataset = load_dataset(loaded.spec.dataset)
+    with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
+        settings = Settings("train", Path(folder), device=device, keep_every_epoch=True)
+        whole = run_experiment(loaded, settings, dataset=dataset)
+        listener = _Stops()
+        try:
+            run_experiment(loaded, settings, listener, dataset=dataset)
+        except StopTraining:
+            resume_run(listener.run, device=device)
+        stopped = listener.run
+        return Verification(
+            str(whole.read_record().device),
+            compare_histories(whole.read_history(), stopped.read_history()),
+            compare_weights(whole, stopped),
+        )

@@ -14,7 +14,7 @@ from nnrun.experiment.finished.load_run import load_run_spec, selection_of
 from nnrun.experiment.finished.verdict import verdict
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
 from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
@@ -40,7 +40,7 @@ def resume_run(
     data_dir: Path | None = None,
     device: str | None = None,
     allow_inexact: bool = False,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
 
@@ -65,7 +65,6 @@ def resume_run(
         UsageError: the run or the changes are such that it cannot go on.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
-    listener = listener or Listener()
     with run.owned():
         record = run.read_record()
         _refuse_what_has_ended_for_good(run, record)
@@ -124,14 +123,10 @@ def _record_of_resumption(
     found = first_record(run, job, plan.threads)
     rows, parameters = found.rows, found.parameters
     record.unset(*(name for name in record.model_fields_set if getattr(record, name) is None))
+    found.take(state.record)
     found.take(record)
     found.rows, found.parameters, found.epochs_run = rows, parameters, state.record.epochs_run
     found.unset("error", "not_trained")
-    for name in ("stopped_early", "weights_epoch", "best_weights_epoch"):
-        known = {**getattr(state.record, name), **getattr(record, name)}
-        found.unset(name)
-        if known:
-            setattr(found, name, known)
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
@@ -249,8 +244,9 @@ def _refuse_more_epochs(
 
 
 def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
-    """Whether a run that completed would train on: epochs are left, and not all was stopped early."""
-    return 0 < record.epochs_run < wanted.epochs and not record.stopped_early
+    """Whether a run that completed would train on: epochs are left, and nothing was stopped early."""
+    stopped = any(network.stopped_early for network in record.networks)
+    return 0 < record.epochs_run < wanted.epochs and not stopped
 
 
 def _settings(

@@ -12,8 +12,7 @@ import torch
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import make_problem, unscaled_targets, weights_on_device
-from nnrun.experiment.setup.networks import network_of
+from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT
@@ -109,19 +108,19 @@ def score_ensemble(
         for fitted, weights in networks:
             network = network_of(spec, fitted)
             activation = network.output_layers[OUTPUT].activation
-            scale = fitted.target_scale
+            scale = fitted.output.scale
             scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
-            targets = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+            targets = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
             found = mean_loss(loss(z, outputs, targets).double(), row_weights)
             penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
             losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
         fitted, _ = networks[0]
         own = unscaled_targets(fitted, samples.targets, device)
-        true = torch.from_numpy(fitted.transform_targets(samples.targets))[None].to(device)
+        true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, activation):
+        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
@@ -142,7 +141,7 @@ def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor,
 
 
 def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
-    targets = torch.from_numpy(fitted.transform_targets(known.targets))[None].to(device)
+    targets = torch.from_numpy(fitted.output.transform(known.targets))[None].to(device)
     own = unscaled_targets(fitted, known.targets, device)
     weights = weights_on_device(known.weights, device)
     return TargetRows(targets, targets if own is None else own, weights)

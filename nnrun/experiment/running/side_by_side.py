@@ -107,7 +107,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     if any(group.network.weights != network.weights for group in alone):
         return None
     own_rows = not share_rows([group.fitted[0] for group in alone])
-    if own_rows and len(specs) * len(dataset.train) * alone[0].fitted[0].width > MOST_NUMBERS:
+    if own_rows and len(specs) * len(dataset.train) * alone[0].fitted[0].input.width > MOST_NUMBERS:
         return None
     group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):

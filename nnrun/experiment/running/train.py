@@ -10,13 +10,12 @@ from torch import Tensor
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
-from nnrun.experiment.finished.verdict import min_delta_of_best
+from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, score
-from nnrun.experiment.setup.cautions import cautions
 from nnrun.experiment.setup.groups import Group, training_problem
 from nnrun.experiment.setup.load_data import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted
@@ -255,7 +254,7 @@ def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]
 def run_experiment(
     loaded: LoadedSpec,
     settings: Settings,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
     *,
     dataset: Dataset | None = None,
 ) -> RunDirectory:
@@ -276,7 +275,6 @@ def run_experiment(
         DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
         RunInterrupted: the user stopped it (a KeyboardInterrupt); the run says so and keeps what there was.
     """
-    listener = listener or Listener()
     spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")

@@ -16,7 +16,7 @@ from nnrun.records import MemberType
 
 def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
     """The fitted column transformers of networks; empty for inputs that are no table."""
-    return [each.table for each in fitted if each.table is not None and each.of_table]
+    return [each.input.table for each in fitted if each.input.table is not None and each.input.of_table]
 
 
 def unknown_in_test_set(

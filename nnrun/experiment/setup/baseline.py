@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnrun.model.activations import ACTIVATIONS
 from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.score_columns import directions
+from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metrics import Constant, Metric, MetricTotals, Scored
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
@@ -119,6 +121,7 @@ _LEAST_SHARE = 1e-7
 _LARGEST_LOGIT = 100.0  # of a class that is certain
 _GRID = 64  # values that a search tries before it looks between two of them
 _HALVINGS = 60  # of an interval in which a minimum lies
+_DECIDED = 8.0  # a logit from which a descent still finds back
 _MOST_COLUMNS = 32  # that a search goes through one by one
 
 
@@ -158,25 +161,64 @@ def constants_for_loss(
         targets: (n, K) or (n,), as the loss takes them.
         weights: (n,) what the loss of each row counts, or None.
     """
-    y_nK, w_n = _columns(targets, outputs), None if weights is None else weights.double()
+    y_nK, w_n = _columns(targets, outputs), None if weights is None else weights.double().cpu()
     if w_n is not None and not float(w_n.sum()) > 0:
         w_n = None
+    if isinstance(loss, schema.ClassLoss):
+        return _constants_for_classes(loss, activation, y_nK, w_n)
     shares = _mean(y_nK, w_n)
-    if isinstance(
-        loss,
-        schema.BinaryCrossentropy | schema.CategoricalCrossentropy | schema.SparseCategoricalCrossentropy,
-    ):
-        classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else outputs
-        return [_of_shares(shares * (1 - loss.label_smoothing) + loss.label_smoothing / classes, activation)]
     if isinstance(loss, schema.Mse):
         return [_as_they_are(shares)]
     if activation == "softmax":  # outputs must sum to 1
         return [_as_they_are(shares), _as_they_are(_one_of(shares))]
-    if isinstance(loss, schema.Mae):
-        return [_as_they_are(_median(y_nK, w_n))]
-    if isinstance(loss, schema.Huber):
-        return [_as_they_are(_huber_minimum(y_nK, w_n, loss.delta))]
-    return _search(y_nK, shares, activation)
+    known = _best_numbers(loss, y_nK, w_n)
+    return _search(y_nK, shares, activation) if known is None else [_as_they_are(known)]
+
+
+def _constants_for_classes(
+    loss: schema.ClassLoss, activation: str, y_nK: Tensor, w_n: Tensor | None
+) -> Candidates:
+    shares = _mean(y_nK, w_n)
+    match loss:
+        case schema.Hinge():
+            return [_as_they_are(torch.where(shares > 0.5, 1.0, -1.0).double())]
+        case schema.SquaredHinge():
+            return [_as_they_are(2 * shares - 1)]
+        case schema.CategoricalHinge():  # no class has half of the rows: nothing beats equal scores
+            return [_as_they_are(torch.zeros_like(shares)), _as_they_are(_one_of(shares))]
+        case schema.Dice() | schema.Tversky():  # certain answers may be better than what a descent finds
+            order = shares.argsort(descending=True)[:_MOST_COLUMNS]
+            most = [_decided(_ones_at(order[: k + 1], shares), activation) for k in range(len(order))]
+            return [*_descent(loss, activation, y_nK, w_n), *(most[:1] if activation == "softmax" else most)]
+        case schema.BinaryFocalCrossentropy() | schema.CategoricalFocalCrossentropy():
+            return _descent(loss, activation, y_nK, w_n)
+    classes = 2 if loss.target_step == "none" else y_nK.shape[1]
+    smoothing = getattr(loss, "label_smoothing", 0.0)
+    return [_of_shares(shares * (1 - smoothing) + smoothing / classes, activation)]
+
+
+def _best_numbers(loss: schema.Component, y_nK: Tensor, w_n: Tensor | None) -> Tensor | None:
+    """(K,) the constant of the least loss, where a formula or a root tells it."""
+    match loss:
+        case schema.Mae():
+            return _median(y_nK, w_n)
+        case schema.Mape():  # distances, each divided by its target's size
+            sizes_nK = 1 / y_nK.abs().clamp(min=FUZZ)
+            return _quantiles(y_nK, sizes_nK if w_n is None else sizes_nK * w_n[:, None], [0.5])
+        case schema.Quantile(quantile=quantiles):
+            weights_nK = torch.ones_like(y_nK) if w_n is None else w_n[:, None].expand(y_nK.shape)
+            return _quantiles(y_nK, weights_nK, quantiles)
+        case schema.Huber(delta=delta):
+            return _where_pulls_cancel(lambda error: error.clamp(-delta, delta), y_nK, w_n)
+        case schema.LogCosh():
+            return _where_pulls_cancel(torch.tanh, y_nK, w_n)
+        case schema.Poisson():
+            return _mean(y_nK, w_n)
+        case schema.Msle():
+            return torch.expm1(_mean(torch.log1p(y_nK.clamp(min=FUZZ)), w_n))
+        case schema.CosineSimilarity():
+            return _mean(torch.nn.functional.normalize(y_nK, dim=-1, eps=FUZZ), w_n)
+    return None
 
 
 def constants_for_metric(how: Constant, activation: str, outputs: int, targets: Tensor) -> Candidates:
@@ -186,6 +228,15 @@ def constants_for_metric(how: Constant, activation: str, outputs: int, targets: 
     if how == "search":
         return _search(y_nK, shares, activation)
     several = activation == "softmax"
+    by_loss = {"mape": schema.Mape(), "msle": schema.Msle()}.get(how)
+    if by_loss is not None and not several:
+        best = _best_numbers(by_loss, y_nK, None)
+        assert best is not None, "both are known"
+        return [_decided(best, activation)]
+    if how == "decided" and not several:  # no label, the most frequent one, and so on
+        order = shares.argsort(descending=True)
+        counts = range(min(outputs, _MOST_COLUMNS) + 1)
+        return [_decided(_ones_at(order[:count], shares), activation) for count in counts]
     if how == "mean" or (how == "share" and activation not in ("sigmoid", "softmax")):
         return [_decided(shares, activation)]
     if how == "share":
@@ -201,9 +252,7 @@ def constants_for_metric(how: Constant, activation: str, outputs: int, targets: 
         "all": outputs,
         "best_f1": _best_f1(shares[order]),
     }[how]
-    labels = torch.zeros(outputs, dtype=torch.float64)
-    labels[order[:number]] = 1
-    return [_decided(labels, activation)]
+    return [_decided(_ones_at(order[:number], shares), activation)]
 
 
 def best_by(score: Callable[[Candidate], float], candidates: Candidates) -> Candidate:
@@ -240,9 +289,13 @@ def _decided(outputs_K: Tensor, activation: str) -> Candidate:
 
 def _one_of(shares_K: Tensor) -> Tensor:
     """1 for the most frequent class, the first of equals, and 0 for the others."""
-    one = torch.zeros_like(shares_K)
-    one[shares_K.argmax()] = 1
-    return one
+    return _ones_at(shares_K.argmax(), shares_K)
+
+
+def _ones_at(places: Tensor, like_K: Tensor) -> Tensor:
+    ones = torch.zeros_like(like_K)
+    ones[places] = 1
+    return ones
 
 
 # --- over rows ---------------------------------------------------------------------------------------------
@@ -259,7 +312,6 @@ def _columns(targets: Tensor, outputs: int) -> Tensor:
 def _mean(y_nK: Tensor, w_n: Tensor | None) -> Tensor:
     if w_n is None:
         return y_nK.mean(0)
-    w_n = w_n.cpu()
     return (y_nK * w_n[:, None]).sum(0) / w_n.sum()
 
 
@@ -267,27 +319,40 @@ def _median(y_nK: Tensor, w_n: Tensor | None) -> Tensor:
     """Of each column; where the weights on both sides are equal, the middle between the two values."""
     if w_n is None:
         return torch.from_numpy(np.median(y_nK.numpy(), axis=0))
-    weights = w_n.cpu().numpy()
+    weights = w_n.numpy()
     return torch.tensor([_weighted_median(y, weights) for y in y_nK.numpy().T], dtype=torch.float64)
 
 
 def _weighted_median(y_n: np.ndarray, w_n: np.ndarray) -> float:
+    return _weighted_quantile(y_n, w_n, 0.5)
+
+
+def _weighted_quantile(y_n: np.ndarray, w_n: np.ndarray, q: float) -> float:
+    """Where a share q of the weights is below; where that is between two values, the middle of them."""
     order = np.argsort(y_n, kind="stable")
     order = order[w_n[order] > 0]
     below = np.cumsum(w_n[order])
-    at = int(np.searchsorted(below, below[-1] / 2))
+    wanted = below[-1] * q
+    at = min(int(np.searchsorted(below, wanted)), len(order) - 1)
     value = float(y_n[order[at]])
-    tie = math.isclose(below[at], below[-1] / 2) and at + 1 < len(order)
+    tie = math.isclose(below[at], wanted) and at + 1 < len(order)
     return (value + float(y_n[order[at + 1]])) / 2 if tie else value
 
 
-def _huber_minimum(y_nK: Tensor, w_n: Tensor | None, delta: float) -> Tensor:
-    """Where the derivative of each column's summed loss, which rises, crosses 0."""
-    weights = torch.ones(len(y_nK), 1, dtype=torch.float64) if w_n is None else w_n.cpu()[:, None]
+def _quantiles(y_nK: Tensor, weights_nK: Tensor, quantiles: Sequence[float]) -> Tensor:
+    """(K,) of each column its quantile, of which there are one for all or one for each."""
+    each = list(quantiles) * y_nK.shape[1] if len(quantiles) == 1 else quantiles
+    columns = zip(y_nK.numpy().T, weights_nK.numpy().T, each, strict=True)
+    return torch.tensor([_weighted_quantile(y, w, q) for y, w, q in columns], dtype=torch.float64)
+
+
+def _where_pulls_cancel(pull: Callable[[Tensor], Tensor], y_nK: Tensor, w_n: Tensor | None) -> Tensor:
+    """Where the derivative of each column's summed loss, which rises with the error, crosses 0."""
+    weights = torch.ones(len(y_nK), 1, dtype=torch.float64) if w_n is None else w_n[:, None]
     low, high = y_nK.min(0).values, y_nK.max(0).values
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rises = (weights * (middle - y_nK).clamp(-delta, delta)).sum(0) > 0
+        rises = (weights * pull(middle - y_nK)).sum(0) > 0
         low, high = torch.where(rises, low, middle), torch.where(rises, middle, high)
     return (low + high) / 2
 
@@ -353,6 +418,31 @@ def _golden(score: Callable[[float], float], low: float, high: float) -> tuple[f
             right = low + ratio * (high - low)
             of_right = score(right)
     return min(((left, of_left), (right, of_right)), key=lambda pair: pair[1])
+
+
+_DESCENTS = 100  # iterations of L-BFGS
+
+
+def _descent(loss: schema.ClassLoss, activation: str, y_nK: Tensor, w_n: Tensor | None) -> list[Candidate]:
+    """Where a loss of probabilities ends that goes down from the shares of the labels; and the shares."""
+    start = _of_shares(_mean(y_nK, w_n), activation)
+    z_K = start.z.clamp(-_DECIDED, _DECIDED).clone().requires_grad_()
+    of_rows, activate = build_loss(loss), ACTIVATIONS[activation]
+    descent = torch.optim.LBFGS([z_K], max_iter=_DESCENTS, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        descent.zero_grad()
+        z_1nK = z_K.expand(1, *y_nK.shape)
+        found = mean_loss(
+            of_rows(z_1nK, activate(z_1nK), y_nK[None]), None if w_n is None else w_n[None]
+        ).sum()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    with torch.inference_mode(False), torch.enable_grad():
+        descent.step(step)  # type: ignore[no-untyped-call]
+    z = z_K.detach()
+    return [start, Candidate(z, activate(z))]
 
 
 def _or_infinity(score: float) -> float:

@@ -15,9 +15,9 @@ import numpy as np
 from nnrun.data import Dataset, fit_preprocessing
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warning
-from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    folds_of,
     load_data,
     outputs_of,
     refuse_unknown_classes,
@@ -88,4 +88,4 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
     if fit and not custom:
         fitted = fit_preprocessing(preprocessing, dataset, folds[0].train_rows, n_outputs=outputs_of(spec))
         some = np.arange(min(len(dataset.train), 100))
-        fitted.transform_inputs(dataset.train.take(some).inputs)
+        fitted.input.transform(dataset.train.take(some).inputs)

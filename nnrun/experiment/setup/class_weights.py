@@ -13,7 +13,7 @@ from nnrun.data import Dataset
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError
 from nnrun.experiment.init.sizes import UNEVEN
-from nnrun.experiment.setup.fold_splits import labels_of
+from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
 from nnrun.spec.wording import counted, listing, nearest, quoted
 

@@ -20,18 +20,18 @@ from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
-from nnrun.experiment.setup.fold_splits import folds_of
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
+    folds_of,
     outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
-from nnrun.experiment.setup.networks import network_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
-from nnrun.model.network import Network
+from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
@@ -141,7 +141,7 @@ def prepare_groups(
         fitted = fit_preprocessing(
             preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
         )
-        group = by_shape.setdefault((fitted.shape, fitted.tokens, fitted.sparse), [])
+        group = by_shape.setdefault((fitted.input.shape, fitted.input.tokens, fitted.input.sparse), [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
     for members in by_shape.values():
@@ -159,16 +159,16 @@ def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs)
     """What rows take that each prepares in its own way, about; 0 where all share them."""
     if share_rows(fitted):
         return 0
-    if not fitted[0].sparse:
-        return len(fitted) * len(inputs) * fitted[0].width * 4
+    if not fitted[0].input.sparse:
+        return len(fitted) * len(inputs) * fitted[0].input.width * 4
     some = np.arange(min(len(inputs), _MEASURED_ROWS))
     first = inputs.take(some) if isinstance(inputs, (Table, TokenRows)) else inputs[some]
-    return len(fitted) * fitted[0].transform_inputs(first).nbytes * len(inputs) // len(some)
+    return len(fitted) * fitted[0].input.transform(first).nbytes * len(inputs) // len(some)
 
 
 def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
     """Whether the preprocessing of all does the same to the rows."""
-    return all(fitted[0].does_the_same_to_inputs(f) for f in fitted)
+    return all(fitted[0].inputs == f.inputs for f in fitted)
 
 
 def _selected(
@@ -217,12 +217,13 @@ def make_problem(
     """
     last = network.output_layers[OUTPUT]
     weights = weights_on_device(samples.weights, device)
+    decides_as = schema.decision_activation(spec.loss, last.activation)
     head = Head(
         num_outputs=last.units,
-        activation=last.activation,
+        activation=decides_as,
         loss=build_loss(spec.loss),
         targets=_targets(fitted, samples, device),
-        metrics=build_metrics(spec.metrics, last.activation),
+        metrics=build_metrics(spec.metrics, decides_as),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
         weights=weights,
@@ -272,7 +273,7 @@ def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: 
 def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
     # Replicas share the rows where their preprocessing does the same to them.
-    rows = [f.transform_inputs(inputs) for f in (fitted[:1] if share_rows(fitted) else fitted)]
+    rows = [f.input.transform(inputs) for f in (fitted[:1] if share_rows(fitted) else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)
@@ -291,21 +292,21 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
         each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(rows.n_rows, rows.n_features))
+            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
         )
     matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))
 
 
 def _targets(fitted: Sequence[FittedPreprocessing], samples: Samples, device: torch.device) -> torch.Tensor:
-    shared = all(f.targets == fitted[0].targets for f in fitted)
-    targets = [f.transform_targets(samples.targets) for f in (fitted[:1] if shared else fitted)]
+    shared = all(f.outputs == fitted[0].outputs for f in fitted)
+    targets = [f.output.transform(samples.targets) for f in (fitted[:1] if shared else fitted)]
     return torch.from_numpy(_stacked(targets)).to(device)
 
 
 def _scales(fitted: Sequence[FittedPreprocessing]) -> tuple[TargetScale, ...] | None:
     """What the targets of each network went through, or of all; None where they are as they were."""
-    scales = tuple(f.target_scale for f in fitted if f.target_scale is not None)
+    scales = tuple(f.output.scale for f in fitted if f.output.scale is not None)
     return scales[:1] if len(set(scales)) == 1 else scales or None
 
 
@@ -313,10 +314,15 @@ def unscaled_targets(
     fitted: FittedPreprocessing, targets: Array, device: torch.device
 ) -> torch.Tensor | None:
     """(1, N, K) float64 in their own units, where the loss takes others; else None."""
-    own = fitted.own_targets(targets)
+    own = fitted.output.own_targets(targets)
     return None if own is None else torch.from_numpy(own)[None].to(device)
 
 
 def _stacked(arrays: Sequence[Array]) -> Array:
     """(S, ...): a single array is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
+def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
+    """The network that takes what `fitted` gives; errors as of `build_network`."""
+    return build_network(graph_of(spec), {INPUT: RowShape(fitted.input.shape, fitted.input.tokens)})

@@ -1,4 +1,4 @@
-"""The data of a spec: loaded, with what its validation needs, and with targets as its loss takes them."""
+"""The data of a spec: loaded, with targets as its loss takes them, split into its own folds or others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
-from nnrun.errors import DataError
+from nnrun.data.sources.table_file import default_inputs
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+from nnrun.errors import DataError, printable
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
 from nnrun.spec.ports import OUTPUT
+from nnrun.spec.reading.load import LoadedSpec, load_with_folds
+from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import counted, quoted
+from nnrun.validation.splits import Fold, make_folds
 
 
 def load_data(
@@ -172,11 +178,13 @@ def refuse_unsuitable_targets(
         if samples is None:
             continue
         if schema.last_activation_of(spec.loss) == "sigmoid":
-            _refuse_outside_of_0_and_1(samples.targets, part)
+            _refuse_outside_of_0_and_1(spec.loss, samples.targets, part)
         elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(samples.targets, part)
+            _refuse_what_is_no_share(spec.loss, samples.targets, part)
         elif not isinstance(spec.loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
+        if isinstance(spec.loss, schema.Poisson | schema.Msle):
+            _refuse_negative(spec.loss, samples.targets, part)
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
@@ -196,7 +204,17 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
-def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
+def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
+    negative = np.argwhere(targets < 0)
+    if len(negative):
+        value = targets[tuple(negative[0])].item()
+        raise DataError(
+            f"Row {int(negative[0][0])} of the {part} rows has the target {value}, but {loss.kind} is for "
+            "numbers of 0 and more. Use mse, mae or huber."
+        )
+
+
+def _refuse_outside_of_0_and_1(loss: schema.Component, targets: Array, part: str) -> None:
     outside = np.argwhere((targets < 0) | (targets > 1))
     if not len(outside):
         return
@@ -210,7 +228,7 @@ def _refuse_outside_of_0_and_1(targets: Array, part: str) -> None:
         "number to predict use mse."
     )
     raise DataError(
-        f"Row {row} of the {part} rows has the target {value}, but binary_crossentropy expects values from "
+        f"Row {row} of the {part} rows has the target {value}, but {loss.kind} expects values from "
         f"0 to 1. {advice}"
     )
 
@@ -225,7 +243,7 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         )
 
 
-def _refuse_what_is_no_share(targets: Array, part: str) -> None:
+def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) -> None:
     sums = targets.sum(axis=1)
     wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
     if len(wrong):
@@ -233,7 +251,7 @@ def _refuse_what_is_no_share(targets: Array, part: str) -> None:
         low, high = targets[row].min(), targets[row].max()
         raise DataError(
             f"Row {row} of the {part} rows has targets from {low:g} to {high:g} that sum to {sums[row]:g}, "
-            "but categorical_crossentropy expects shares: none negative, summing to 1. For several labels "
+            f"but {loss.kind} expects shares: none negative, summing to 1. For several labels "
             "per row use binary_crossentropy with sigmoid units; for numbers to predict use mse."
         )
 
@@ -257,3 +275,100 @@ def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
     if isinstance(validation, (schema.KFold, schema.TimeSeries)):
         validation = validation.model_copy(update={"k": min(validation.k, TRAIN_ROWS // 4)})
     return spec.model_copy(update={"epochs": min(spec.epochs, EPOCHS), "validation": validation})
+
+
+def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
+    """How a spec with this seed splits the training rows.
+
+    Raises:
+        DataError: the data do not allow it.
+    """
+    groups, column = dataset.train.groups, None
+    for name in split_columns_of(spec.validation):
+        found = _column(dataset, name)
+        if isinstance(spec.validation, schema.KFold):
+            groups = _groups_of(found)
+        else:
+            column = _times(found) if isinstance(spec.validation, schema.TimeSeries) else _values(found)
+    return make_folds(
+        spec.validation,
+        len(dataset.train),
+        labels_of(dataset),
+        seed,
+        groups=groups,
+        column=column,
+        class_names=dataset.class_names,
+    )
+
+
+def labels_of(dataset: Dataset) -> Array | None:
+    """The class of each training row, to stratify by; None where the targets are not classes."""
+    targets = dataset.train.targets
+    return None if dataset.task == "regression" or targets.ndim != 1 else targets
+
+
+def _column(dataset: Dataset, name: str) -> Column:
+    """A column that the validation names: one that was put aside, or an input."""
+    tables = [dataset.train.split_columns, dataset.train.inputs]
+    for table in tables:
+        if isinstance(table, Table) and name in table.by_name:
+            return table.by_name[name]
+    raise DataError(f"validation: {dataset.name} has no column {printable(name)!r} to split by.")
+
+
+def _values(column: Column) -> Array:
+    """(N,) numbers with NaN, or texts or whole numbers of any length with None, where a value is missing."""
+    if isinstance(column, NumberColumn):
+        return column.identities()
+    if isinstance(column, CategoryColumn):
+        return np.array([*column.levels, None], object)[column.codes]
+    return column.values
+
+
+def _times(column: Column) -> Array:
+    """The same, dates in ISO form, however the file writes them."""
+    if isinstance(column, CategoryColumn) and column.dates:
+        column = replace(column, levels=tuple(iso_texts(column.levels)))
+    return _values(column)
+
+
+def _groups_of(column: Column) -> Array:
+    """(N,) a number for each different value."""
+    missing = column.missing
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise DataError(
+            f"validation.kfold.group: column {printable(column.name)!r} has no value in training row {row} "
+            "(from 0), and each row needs a group. Leave out such rows, or name another column."
+        )
+    return np.unique(_values(column), return_inverse=True)[1].astype(np.int64)
+
+
+def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) -> schema.ExperimentSpec:
+    """The spec validated otherwise, on the same inputs: what was set apart to split by does not become one.
+
+    Raises:
+        DataError: the file's columns must be looked up for that, and it is not there or not readable.
+    """
+    changed = spec.model_copy(update={"validation": validation})
+    dataset = spec.dataset
+    if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
+        return changed
+    split_columns = split_columns_of(spec.validation)
+    if set(split_columns) <= set(split_columns_of(validation)):
+        return changed
+    update = {"inputs": default_inputs(dataset, split_columns)}
+    return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
+
+
+def load_for_kfold(
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
+) -> LoadedSpec:
+    """A spec to be trained by k-fold (`load_with_folds`), on the inputs that it has by its own validation."""
+    own, folded = load_with_folds(path, overrides, k=k, repeats=repeats, prefix=prefix)
+    return replace(folded, spec=with_validation(own.spec, folded.spec.validation))

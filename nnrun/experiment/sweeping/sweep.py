@@ -191,17 +191,13 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
         record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
         return
     planned = [TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials]
+    same = [(known.get(trial.number, trial), trial) for trial in planned]
     own = [
-        same if (same := known.get(trial.number)) and _same_values(same, trial) else trial
-        for trial in planned
+        old if json.dumps(plain(old.values)) == json.dumps(plain(new.values)) else new for old, new in same
     ]
     beyond = [known[number] for number in sorted(known) if len(planned) < number <= last]
     record.trials = own + [trial for trial in beyond if trial.status in FINISHED]
     record.total = len(record.trials)
-
-
-def _same_values(first: TrialRecord, second: TrialRecord) -> bool:
-    return json.dumps(plain(first.values)) == json.dumps(plain(second.values))
 
 
 class _Datasets:

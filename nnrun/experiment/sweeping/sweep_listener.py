@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from nnrun.experiment.running.listener import Start, epoch_line, start_line
+from nnrun.experiment.running.listener import Lines, Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.value_labels import values_label
@@ -36,28 +34,10 @@ class SweepListener:
         """The sweep is over, however it ended."""
 
 
-class SweepLines(SweepListener):
-    """Writes messages, and one line after each trial.
+class SweepLines(Lines, SweepListener):
+    """Writes messages, and one line after each trial; with details the epochs too."""
 
-    Args:
-        write: takes a line, without its end.
-        details: whether to write the epochs too.
-    """
-
-    def __init__(self, write: Callable[[str], None], *, details: bool = False) -> None:
-        self._write = write
-        self._details = details
-        self._record: SweepRecord | None = None
-        self._start: Start | None = None
-
-    def message(self, text: str) -> None:
-        """Write it as it is."""
-        self._write(text)
-
-    def detail(self, text: str) -> None:
-        """Write it where details are wanted."""
-        if self._details:
-            self._write(text)
+    _record: SweepRecord | None = None
 
     def began(self, record: SweepRecord) -> None:
         """Say what is tried."""
@@ -71,8 +51,8 @@ class SweepLines(SweepListener):
 
     def epoch(self, trial: TrialRecord, epoch: EpochRecord) -> None:
         """Write the epoch's line, where details are wanted."""
-        if self._details and self._start is not None:
-            self._write(epoch_line(epoch, self._start))
+        if self._start is not None:
+            self.detail(epoch_line(epoch, self._start))
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """Write how it ended."""

@@ -12,11 +12,11 @@ from typing import Any
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.convolution import ConvolutionLayer
 from nnrun.model.layers.dense import DenseLayer
-from nnrun.model.layers.embedding import EmbeddingLayer
+from nnrun.model.layers.embedding import EmbeddingLayer, MaskingLayer
 from nnrun.model.layers.merging import MergeLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
-from nnrun.model.layers.recurrent import GruLayer, LstmLayer
+from nnrun.model.layers.recurrent import GruLayer, LstmLayer, SimpleRnnLayer
 from nnrun.model.layers.simple import ActivationFunction, DropoutLayer, Reshaped
 from nnrun.spec import schema
 
@@ -24,6 +24,7 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.Dense: DenseLayer,
     schema.Dropout: DropoutLayer,
     schema.Embedding: EmbeddingLayer,
+    schema.Masking: MaskingLayer,
     schema.Flatten: Reshaped,
     schema.Reshape: Reshaped,
     schema.GlobalAveragePooling: GlobalAveragePoolingLayer,
@@ -32,6 +33,7 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.Conv2D: ConvolutionLayer,
     schema.Lstm: LstmLayer,
     schema.Gru: GruLayer,
+    schema.SimpleRnn: SimpleRnnLayer,
     schema.BatchNormalization: BatchNormalizationLayer,
     schema.LayerNormalization: LayerNormalizationLayer,
     schema.ActivationLayer: ActivationFunction,

@@ -160,12 +160,31 @@ class Layer(ABC, Generic[S]):
         Args:
             parameters: stacked weights of all layers.
             x: (R, B, *input_shape); a sparse batch where the layer takes such.
-            rng: random numbers of a training step, drawn by `position`; None outside training.
+            rng: random numbers of a training step, drawn by `path`; None outside training.
             new_buffers: in a training step, takes the new values of the layer's buffers; None otherwise.
 
         Raises:
             NnrunError: custom code failed, or gave what no layer may give.
         """
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Batch:
+        """The same where `x` has a mask, (R, B, ...) booleans, False for what does not count.
+
+        A layer whose spec does not say that it uses masks computes as without one.
+        """
+        return self.forward(parameters, x, rng, new_buffers)
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """The mask of what the layer gives; None where all of it counts. `mask` is that of `x`."""
+        passes = isinstance(self.spec, schema.NetworkLayer) and self.spec.passes_mask
+        return mask if passes else None
 
     @property
     def description(self) -> str:

@@ -31,6 +31,22 @@ def _scale_and_center(layer: BatchNormalizationLayer | LayerNormalizationLayer) 
     return weights | ({layer.name("bias"): Weight(shape)} if layer.spec.center else {})
 
 
+_SMALLEST_COUNT = 1e-7  # Keras's, so that a batch without any step that counts divides by something
+
+
+def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variance and mean of each number along the last axis, of each replica; of what counts, with a mask."""
+    axes = tuple(range(1, x.dim() - 1))
+    if mask is None:
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        return variance, mean
+    counts = mask.unsqueeze(-1)
+    number = counts.sum(axes, keepdim=True) + _SMALLEST_COUNT
+    mean = torch.where(counts, x, 0.0).sum(axes, keepdim=True) / number
+    variance = torch.where(counts, x - mean, 0.0).square().sum(axes, keepdim=True) / number
+    return variance, mean
+
+
 @dataclass(frozen=True)
 class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
     """Each number along the last axis by its mean and variance over the batch (Ioffe & Szegedy 2015).
@@ -51,12 +67,31 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """By the batch's statistics while training (each replica by its own), else by the moving ones."""
+        return self._normalized(parameters, x, None, new_buffers)
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """By the statistics of what counts."""
+        return self._normalized(parameters, x, mask, new_buffers)
+
+    def _normalized(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
         names = (self.name("running_mean"), self.name("running_var"))
         if new_buffers is None:
             mean, variance = (along_last(parameters[name], x) for name in names)
         else:
-            axes = tuple(range(1, x.dim() - 1))
-            variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+            variance, mean = _moments(x, mask)
             for name, batch in zip(names, (mean, variance), strict=True):
                 moving = new_buffers.get(name, parameters[name])  # a shared layer moves it each time
                 step = (batch.detach().reshape(moving.shape) - moving) * (1 - self.spec.momentum)

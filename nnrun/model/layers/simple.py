@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
 from nnrun.model.layers.base import Layer, Parameters
-from nnrun.model.rng import BatchRng
+from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
 
@@ -35,13 +34,9 @@ class DropoutLayer(Layer[schema.Dropout]):
     def drop(self, x: Batch, rng: BatchRng) -> Batch:
         """`x`, each value set to zero with probability `rate`. A sparse batch stays sparse."""
         if isinstance(x, Tensor):
-            return x * self._factor(rng.dense(self.path, x))
-        factor = self._factor(rng.sparse(self.path, x))
+            return x * dropout_factors(rng.dense(self.path, x), self.spec.rate)
+        factor = dropout_factors(rng.sparse(self.path, x), self.spec.rate)
         return x.with_values(factor if x.values is None else x.values * factor)
-
-    def _factor(self, uniform: Tensor) -> Tensor:
-        rate = self.spec.rate
-        return (uniform >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
 
 
 @dataclass(frozen=True)

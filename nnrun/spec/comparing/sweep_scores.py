@@ -110,7 +110,8 @@ def _advice(specs: Specs, monitor: str) -> str:
     if shared:
         also = f" (so does {listing(shared[1:], 'and')})" if shared[1:] else ""
         return f"{shared[0]} means the same in all trials{also}; {_compare_by(shared[0])}"
-    metric = _metric_for(specs)
+    # One that suits the targets, whatever the losses are.
+    metric = "accuracy" if any(isinstance(spec.loss, schema.ClassLoss) for spec in specs) else "mae"
     return (
         f"No score of these trials means the same in all; add a metric, such as `metrics: [{metric}]`, and "
         f"{_compare_by(f'val_{metric}')}"
@@ -119,8 +120,3 @@ def _advice(specs: Specs, monitor: str) -> str:
 
 def _compare_by(column: str) -> str:
     return f"compare by it: --monitor {column}, or `sweep: {{monitor: {column}}}`"
-
-
-def _metric_for(specs: Specs) -> str:
-    """A metric that suits the targets, whatever the losses are."""
-    return "accuracy" if any(isinstance(spec.loss, schema.ClassLoss) for spec in specs) else "mae"

@@ -36,7 +36,7 @@ def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Find
         return
     instead = (
         f", or set return_sequences: false in {before.kind}"
-        if isinstance(before, (schema.Lstm, schema.Gru))
+        if isinstance(before, (schema.SimpleRnn, schema.Lstm, schema.Gru))
         else ""
     )
     yield Finding(
@@ -153,12 +153,22 @@ def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
             ("loss", spec.loss.kind),
             f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
         )
-    if facts.task == "multiclass" and schema.last_activation_of(spec.loss) == "sigmoid":
+    if facts.task == "multiclass" and spec.loss.kind in _FOR_SEVERAL:
+        instead, activation = _FOR_SEVERAL[spec.loss.kind]
         yield Finding(
             ("loss", spec.loss.kind),
-            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use "
-            f"categorical_crossentropy with {facts.classes} softmax units",
+            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use {instead} with "
+            f"{facts.classes} {activation} units",
         )
+
+
+# Losses of a 0 or 1 for each unit: what to use for one of several classes, and its last activation.
+_FOR_SEVERAL = {
+    "binary_crossentropy": ("categorical_crossentropy", "softmax"),
+    "binary_focal_crossentropy": ("categorical_focal_crossentropy", "softmax"),
+    "hinge": ("categorical_hinge", "linear"),
+    "squared_hinge": ("categorical_hinge", "linear"),
+}
 
 
 def softmax_has_something_to_choose(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -199,56 +209,83 @@ def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         return
     if output.activation in _SOFTMAX_KINDS and output.units == 1:
         return  # a finding of its own
-    needed = schema.last_activation_of(spec.loss)
-    if needed == "softmax":
-        yield from _softmax_output(spec, facts, output)
-    elif needed == "sigmoid":
-        yield from _sigmoid_output(spec, facts, output)
+    if isinstance(spec.loss, schema.Dice | schema.Tversky):
+        yield from _overlap_output(spec, facts, output)
+    elif isinstance(spec.loss, schema.ClassLoss):
+        of_classes = spec.loss.last_activation == "softmax"
+        yield from (_class_output if of_classes else _binary_output)(spec, spec.loss, facts, output)
     elif facts.task == "regression":
         yield from _number_output(spec, facts, output)
     elif facts.task is not None:
         yield from _squared_class_output(spec, facts, output)
 
 
-def _softmax_output(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+def _class_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: schema.Dense
 ) -> Iterator[Finding]:
-    loss, units, activation = spec.loss.kind, output.units, output.activation
-    if activation != "softmax":
+    """A unit for each class: probabilities of a softmax, or scores."""
+    units, activation, scores = output.units, output.activation, loss.score_activations
+    suitable = scores or ("softmax",)
+    if activation not in suitable:
+        taken = "scores of any size" if scores else "probabilities that add up to 1"
         said = (
-            f"{loss} takes probabilities that add up to 1, and {activation} does not give them; use "
-            "activation: softmax"
+            f"{loss.kind} takes {taken}, and {activation} does not give them; use activation: {suitable[0]}"
         )
         if activation == "sigmoid" and units == 1:
             said += " (for one sigmoid unit: binary_crossentropy)"
         yield Finding(_at_output(spec, "activation"), said)
     if facts.classes is not None and units != facts.classes:
         said = (
-            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one probability for "
-            f"each: units must be {facts.classes}; found {units}"
+            f"{dataset_name(spec)} has {facts.classes} classes, and the last layer gives one "
+            f"{'score' if scores else 'probability'} for each: units must be {facts.classes}; found {units}"
         )
         yield Finding(_at_output(spec, "units"), said)
     elif units == 1:
-        said = f"{loss} needs one unit for each class, so at least 2; for one unit use binary_crossentropy"
+        instead = "hinge" if scores else "binary_crossentropy"
+        said = f"{loss.kind} needs one unit for each class, so at least 2; for one unit use {instead}"
         yield Finding(_at_output(spec, "units"), said)
 
 
-def _sigmoid_output(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+def _binary_output(
+    spec: schema.ExperimentSpec, loss: schema.ClassLoss, facts: DatasetFacts, output: schema.Dense
 ) -> Iterator[Finding]:
+    """A probability or a score for each 0 or 1."""
     units, activation = output.units, output.activation
-    if activation != "sigmoid":
-        said = (
-            f"{spec.loss.kind} takes a probability, and {activation} does not give one; use activation: "
-            f"sigmoid{' (softmax goes with categorical_crossentropy)' if activation == 'softmax' else ''}"
-        )
+    suitable = loss.score_activations or ("sigmoid",)
+    if activation not in suitable:
+        several, theirs = _FOR_SEVERAL[loss.kind]
+        taken = "a score of any size" if loss.score_activations else "a probability"
+        said = f"{loss.kind} takes {taken}, and {activation} does not give one; use activation: {suitable[0]}"
+        if activation == theirs:
+            said += f" ({activation} goes with {several})"
         yield Finding(_at_output(spec, "activation"), said)
     if facts.task == "binary" and units != 1:
         said = (
-            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {spec.loss.kind}; "
+            f"{dataset_name(spec)} has one 0/1 label for each row: units must be 1 with {loss.kind}; "
             f"found {units}"
         )
         yield Finding(_at_output(spec, "units"), said)
+
+
+def _overlap_output(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+) -> Iterator[Finding]:
+    """`dice` and `tversky`: the labels of a row, of which there are several."""
+    kind = spec.loss.kind
+    if output.activation not in ("sigmoid", "softmax"):
+        said = (
+            f"{kind} takes probabilities, and {output.activation} does not give them; use sigmoid for "
+            "several labels, softmax for one of several classes"
+        )
+        yield Finding(_at_output(spec, "activation"), said)
+    if output.units == 1:
+        said = (
+            f"{kind} compares the labels of a row, and of a single one with the target 0 it is always 1; use "
+            "binary_crossentropy or binary_focal_crossentropy"
+        )
+        yield Finding(_at_output(spec, "units"), said)
+    elif facts.task in ("binary", "multiclass"):
+        yield from _squared_class_output(spec, facts, output)
 
 
 def _number_output(
@@ -261,7 +298,7 @@ def _number_output(
             "use activation: linear"
         )
         yield Finding(_at_output(spec, "activation"), said)
-    elif activation != "linear":
+    elif activation != "linear" and not (isinstance(spec.loss, schema.Poisson) and activation in _POSITIVE):
         said = (
             f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
             "regression"
@@ -312,9 +349,10 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
         return f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
     labels = kind == "class_index" or (kind == "none" and facts.task is not None)
     if schema.target_step_of(loss) == "one_hot" and labels:
+        sparse = isinstance(loss, schema.CategoricalCrossentropy)
         return (
             f"{loss.kind} compares with one-hot rows, and {kind} leaves one label for each row; "
-            "use targets: one_hot, or loss: sparse_categorical_crossentropy"
+            f"use targets: one_hot{', or loss: sparse_categorical_crossentropy' if sparse else ''}"
         )
     if schema.target_step_of(loss) == "class_index" and kind == "one_hot":
         return (
@@ -322,10 +360,11 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
             "or loss: categorical_crossentropy"
         )
     one_unit = output is not None and output.units == 1
-    if schema.last_activation_of(loss) == "sigmoid" and kind == "one_hot" and one_unit:
+    if loss.kind in _FOR_SEVERAL and kind == "one_hot" and one_unit:
+        several, theirs = _FOR_SEVERAL[loss.kind]
         return (
             "one_hot makes a column for each class, and the last layer has 1 unit; remove the key for 0/1 "
-            "targets, or use categorical_crossentropy with one softmax unit for each class"
+            f"targets, or use {several} with one {theirs} unit for each class"
         )
     if facts.task == "regression" and kind in ("one_hot", "class_index"):
         return (
@@ -333,6 +372,40 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
             "log1p or none"
         )
     return None
+
+
+_POSITIVE = ("exponential", "softplus", "squareplus", "relu")
+
+
+def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Losses of counts, ratios and directions need outputs and targets that have them."""
+    loss, output, kind = spec.loss, output_of(spec), targets_kind(spec)
+    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
+        said = (
+            f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the key, "
+            "or use mse"
+        )
+        yield Finding(("preprocessing", "targets", kind), said)
+    if output is None:
+        return
+    if isinstance(loss, schema.Poisson) and output.activation not in _POSITIVE:
+        said = (
+            f"poisson takes the logarithm of the output, and {output.activation} does not keep it above 0; "
+            "use activation: exponential or softplus"
+        )
+        yield Finding(_at_output(spec, "activation"), said)
+    elif isinstance(loss, schema.CosineSimilarity) and output.units == 1:
+        said = (
+            "cosine_similarity is about the direction of several numbers, and the last layer has 1 unit; use "
+            "mse, mae or huber"
+        )
+        yield Finding(("loss", loss.kind), said)
+    elif isinstance(loss, schema.Quantile) and len(loss.quantile) not in (1, output.units):
+        said = (
+            f"there are {len(loss.quantile)} quantiles and {counted(output.units, 'unit')} in the last "
+            "layer; give one quantile for all of them, or one for each"
+        )
+        yield Finding(("loss", loss.kind, "quantile"), said)
 
 
 def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -377,6 +450,7 @@ RULES: tuple[Rule, ...] = (
     glu_is_a_layer_of_its_own,
     output_suits_the_loss,
     targets_suit_the_loss,
+    loss_suits_the_numbers,
     hidden_layers_are_wide_enough,
     regularizers_do_something,
 )

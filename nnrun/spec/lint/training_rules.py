@@ -33,6 +33,9 @@ def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator
         seen.add(column)
 
 
+_PROBABILITIES = ("sigmoid", "softmax")
+
+
 def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Accuracy and its kin need probabilities of classes."""
     output = output_of(spec)
@@ -47,21 +50,24 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
             )
         elif output is None:
             continue
-        elif output.activation not in ("sigmoid", "softmax"):
+        elif schema.decision_activation(spec.loss, output.activation) not in _PROBABILITIES:
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
                 f"{output.activation}; use sigmoid or softmax there, or a metric such as mae",
             )
+        elif schema.is_of_scores(spec.loss) and getattr(metric, "threshold", 0.5) != 0.5:
+            said = f"the threshold is a probability, and {spec.loss.kind} learns scores, whose sign decides; "
+            yield Finding(_at(position, metric, "threshold"), f"{said}remove it")
         elif isinstance(metric, schema.TopK) and output.units == 1:
             said = "top_k needs one unit for each class, and the last layer has 1; use accuracy"
             yield Finding(_at(position, metric), said)
         elif isinstance(metric, schema.TopK) and metric.k >= (classes := facts.classes or output.units):
             said = f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}"
             yield Finding(_at(position, metric, "k"), said)
-        elif isinstance(metric, schema.Auc) and output.activation == "softmax":
-            said = "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
-            yield Finding(_at(position, metric), f"{said}average_precision")
+        elif metric.of_probabilities and schema.is_of_scores(spec.loss):
+            said = f"{metric.kind} measures probabilities, and {spec.loss.kind} learns scores"
+            yield Finding(_at(position, metric), f"{said}; use accuracy or auc")
 
 
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -77,6 +83,12 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
+            )
+        elif schema.is_of_scores(spec.loss):
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} compares numbers, and {spec.loss.kind} learns scores of 0/1 labels; use "
+                "accuracy",
             )
         elif indices:
             yield Finding(

@@ -12,7 +12,7 @@ from typing import Any
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, SCALARS, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.reading.locate import Location, Spot, locate
 from nnrun.spec.reading.nodes import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
 from nnrun.spec.reading.yaml_scalars import bool_hint, number_hint
@@ -262,14 +262,6 @@ def _describe(form: Form | None) -> str:
 
 
 def _example(form: Form | None) -> str:
-    if isinstance(form, Scalar):
-        return {
-            "int": "64",
-            "float": "0.5",
-            "bool": "true",
-            "str": "FILE",
-            "column": "NAME",
-            "value": "1",
-            "enum": (form.choices or ("",))[0],
-        }[form.kind]
-    return "..."
+    if not isinstance(form, Scalar):
+        return "..."
+    return form.choices[0] if form.kind == "enum" else SCALARS[form.kind].example

@@ -9,13 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
 from nnrun.spec.wording import counted, listing
+
+
+class ScalarWords(NamedTuple):
+    """What a kind of single value is called: in messages, in JSON Schema, and one of them as an example."""
+
+    words: str
+    json_types: str | list[str]
+    example: str
+
+
+SCALARS = {
+    "int": ScalarWords("a whole number", "integer", "64"),
+    "float": ScalarWords("a number", "number", "0.5"),
+    "bool": ScalarWords("true or false", "boolean", "true"),
+    "str": ScalarWords("text", "string", "FILE"),
+    "column": ScalarWords("a column's name, or its position from 0", ["integer", "string"], "NAME"),
+    "value": ScalarWords("a number, a text, true or false", ["number", "string", "boolean"], "1"),
+}
+
+
+class BoundWords(NamedTuple):
+    """The attribute that holds a bound, what it is in messages, and its keyword of JSON Schema."""
+
+    attribute: str
+    words: str
+    keyword: str
+
+
+BOUNDS: dict[type, BoundWords] = {
+    Gt: BoundWords("gt", "above {}", "exclusiveMinimum"),
+    Ge: BoundWords("ge", "{} or more", "minimum"),
+    Lt: BoundWords("lt", "below {}", "exclusiveMaximum"),
+    Le: BoundWords("le", "at most {}", "maximum"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,25 +67,15 @@ class Scalar:
             return listing(
                 [word if word.replace("_", "").isalnum() else f"'{word}'" for word in self.choices]
             )
-        words = {
-            "int": "a whole number",
-            "float": "a number",
-            "bool": "true or false",
-            "str": "text",
-            "column": "a column's name, or its position from 0",
-            "value": "a number, a text, true or false",
-        }[self.kind]
-        limits = []
-        for bound in self.bounds:
-            if isinstance(bound, Gt):
-                limits.append(f"above {bound.gt}")
-            elif isinstance(bound, Ge):
-                limits.append(f"{bound.ge} or more")
-            elif isinstance(bound, Lt):
-                limits.append("below 2**63" if bound.lt == 2**63 else f"below {bound.lt}")
-            elif isinstance(bound, Le):
-                limits.append(f"at most {bound.le}")
+        words = SCALARS[self.kind].words
+        limits = [said.words.format("2**63" if limit == 2**63 else limit) for said, limit in self.limits]
         return f"{words}, {' and '.join(limits)}" if limits else words
+
+    @property
+    def limits(self) -> list[tuple[BoundWords, Any]]:
+        """What each bound is called, and its number."""
+        said = [(BOUNDS[type(bound)], bound) for bound in self.bounds]
+        return [(words, getattr(bound, words.attribute)) for words, bound in said]
 
 
 @dataclass(frozen=True)
@@ -229,11 +253,5 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         return Choice(tuple((cls.kind, cls) for cls in classes), optional, or_values)
     if issubclass(annotation, schema.Config):
         return Record(annotation, optional)
-    bounds = tuple(entry for entry in metadata if isinstance(entry, (Gt, Ge, Lt, Le)))
-    kinds: dict[type, Literal["int", "float", "bool", "str"]] = {
-        int: "int",
-        float: "float",
-        bool: "bool",
-        str: "str",
-    }
-    return Scalar(kinds[annotation], bounds, optional=optional)
+    bounds = tuple(entry for entry in metadata if type(entry) in BOUNDS)
+    return Scalar(annotation.__name__, bounds, optional=optional)

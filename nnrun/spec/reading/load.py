@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,21 +21,19 @@ from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     DEFAULT_HOLDOUT_FRACTION,
-    ClassIndexTargets,
     Component,
     Cosine,
     ExperimentSpec,
     Holdout,
     KFold,
     LearningRateSchedule,
-    NoTargetStep,
     Npz,
-    OneHotTargets,
     RowFile,
     TargetStep,
     TextFolder,
     TimeSeries,
     Warmup,
+    components,
     target_step_of,
 )
 from nnrun.spec.wording import listing, nearest, quoted
@@ -231,11 +228,17 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     """
     root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
-    base_of = partial(_base_of, root, tree.base)
+
+    def base_of(*location: str) -> Path:
+        """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+        return tree.base if locate(root, location).place.source.numbered else Path.cwd()
+
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
     facts = facts_with_header(spec.dataset) if look_at_data else spec.dataset.facts
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
-    problems += [_as_problem(root, finding) for finding in (*missing, *lint(spec, facts))]
+    for finding in (*missing, *lint(spec, facts)):
+        place, path = locate(root, finding.location).place, spell_path(finding.location)
+        problems.append(place.problem(finding.message, path=path, severity=finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
@@ -251,11 +254,6 @@ def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
         raise SpecError(in_file_order([*problems, *found])) from None
 
 
-def _as_problem(root: MapNode, finding: Finding) -> Problem:
-    place = locate(root, finding.location).place
-    return place.problem(finding.message, path=spell_path(finding.location), severity=finding.severity)
-
-
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
     """Problems of the whole file first, then by line; those of overrides last, as they were found."""
     return sorted(problems, key=_file_order)
@@ -267,11 +265,6 @@ def _file_order(problem: Problem) -> tuple[bool, int, int]:
 
 
 # --- defaults that need more than the schema ---------------------------------------------------------------
-
-
-def _base_of(root: MapNode, base: Path, *location: str) -> Path:
-    """What a relative path is relative to: the spec's folder; of an override, the current folder."""
-    return base if locate(root, location).place.source.numbered else Path.cwd()
 
 
 def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name: str) -> ExperimentSpec:
@@ -314,11 +307,9 @@ def _filled_in_holdout(holdout: Holdout) -> Holdout:
     return holdout
 
 
-def _targets_for(loss: Component) -> TargetStep:
+def _targets_for(loss: Component) -> Component:
     """The step of the targets where the spec names none: what the loss compares with."""
-    kind = target_step_of(loss) or "none"
-    steps: list[type[TargetStep]] = [OneHotTargets, ClassIndexTargets, NoTargetStep]
-    return next(step for step in steps if step.kind == kind)()
+    return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
 def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:

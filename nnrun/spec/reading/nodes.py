@@ -146,11 +146,9 @@ def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
         raise TypeError(f"more than {MAX_DEPTH} lists and maps inside each other")
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        found = value.tolist()
-        if isinstance(found, list):
-            return ListNode(tuple(from_plain(item, place, depth + 1) for item in found), place, is_array=True)
-        value = found
+    is_array = hasattr(value, "dtype") and hasattr(value, "tolist")
+    if is_array:
+        value = value.tolist()
     if isinstance(value, Mapping):
         entries = {}
         for key, item in value.items():
@@ -160,7 +158,7 @@ def from_plain(value: Any, place: Place, depth: int = 0) -> Node:
             entries[name] = Entry(place, from_plain(item, place, depth + 1))
         return MapNode(entries, place)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return ListNode(tuple(from_plain(item, place, depth + 1) for item in value), place)
+        return ListNode(tuple(from_plain(item, place, depth + 1) for item in value), place, is_array)
     if isinstance(value, str) and FORBIDDEN.search(value):
         raise TypeError("text with a control character")
     if isinstance(value, int) and abs(value) >= 2**64:

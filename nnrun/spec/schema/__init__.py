@@ -17,12 +17,21 @@ function or class, with its line in the registry there, in its own folder. The m
 pydantic; everyone else imports this package.
 """
 
+from nnrun.spec.schema.basic_layers import *
 from nnrun.spec.schema.component import *
+from nnrun.spec.schema.convolution_layers import *
 from nnrun.spec.schema.experiment import *
+from nnrun.spec.schema.layer_base import *
 from nnrun.spec.schema.layers import *
-from nnrun.spec.schema.losses_and_metrics import *
+from nnrun.spec.schema.loss_components import *
 from nnrun.spec.schema.merges import *
+from nnrun.spec.schema.metric_components import *
+from nnrun.spec.schema.normalization_layers import *
 from nnrun.spec.schema.optimizers_and_schedules import *
+from nnrun.spec.schema.pooling_layers import *
 from nnrun.spec.schema.preprocessing_steps import *
+from nnrun.spec.schema.regularization_layers import *
+from nnrun.spec.schema.sequence_layers import *
 from nnrun.spec.schema.sources import *
 from nnrun.spec.schema.validation_methods import *
+from nnrun.spec.schema.weight_options import *

@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from nnrun.spec.schema.component import Component
+from pydantic import Field
+
+from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Component, Count
 
 Shape = tuple[int | None, ...]
+Padding = Literal["valid", "same"]
+Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
 
 _SOME_RESHAPE = "reshape: [8, 8, 1]"
 STEPS, IMAGE = "(steps, features)", "(height, width, channels)"
@@ -154,3 +158,21 @@ def image_advice(taken: Shape) -> str:
     if len(taken) == 2:
         return "use conv1d for steps, or put reshape before it"
     return f"put reshape before it, such as {_SOME_RESHAPE}"
+
+
+def steps_of(layer: Component, taken: LayerInput) -> Shape:
+    """Steps and features; ShapeError, with what to do, for rows of another form."""
+    before = taken.before
+    if len(taken.shape) == 2:
+        return taken.shape
+    if len(taken.shape) > 2:
+        advice = "reshape makes (steps, features) of them"
+    elif before is not None and getattr(before, "return_sequences", None) is False:
+        advice = f"set return_sequences: true in the {before.kind} before it"
+    elif before is not None and getattr(before, "flattens", False):
+        advice = f"remove {before.kind}, or put it after {layer.kind}"
+    elif before is None:
+        advice = "for words put embedding before it, for a table reshape, such as reshape: [-1, 1]"
+    else:
+        advice = f"put {before.kind} after it, or reshape before it, such as reshape: [-1, 1]"
+    raise needs(layer, STEPS, advice, taken)

@@ -65,6 +65,20 @@ class PreprocessingStep(Component):
         return width if self.gives in ("number", "same") else None
 
 
+class ColumnStep(PreprocessingStep):
+    """Base of the steps that take any number of columns: those named, by default all of the first kind."""
+
+    bare = "columns"
+    columns: Columns | None = None
+
+
+class NumberStep(ColumnStep):
+    """Base of the steps that make numbers of numbers."""
+
+    takes = ("number",)
+    gives = "number"
+
+
 class MultiHot(PreprocessingStep):
     """Token lists to rows of 0 and 1, `dimension` wide.
 
@@ -82,7 +96,7 @@ class MultiHot(PreprocessingStep):
         return self.dimension or num_words
 
 
-class Standardize(PreprocessingStep):
+class Standardize(NumberStep):
     """Subtract the mean, divide by the standard deviation (of the training rows), column by column.
 
     `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
@@ -91,30 +105,18 @@ class Standardize(PreprocessingStep):
     """
 
     kind = "standardize"
-    takes = ("number",)
-    gives = "number"
-    bare = "columns"
-    columns: Columns | None = None
 
 
-class MinMax(PreprocessingStep):
+class MinMax(NumberStep):
     """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
 
     kind = "min_max"
-    takes = ("number",)
-    gives = "number"
-    bare = "columns"
-    columns: Columns | None = None
 
 
-class Log1p(PreprocessingStep):
+class Log1p(NumberStep):
     """log(1 + x), for amounts from 0 with a long tail."""
 
     kind = "log1p"
-    takes = ("number",)
-    gives = "number"
-    bare = "columns"
-    columns: Columns | None = None
 
 
 class Impute(PreprocessingStep):
@@ -151,7 +153,7 @@ class Impute(PreprocessingStep):
         return None if self.indicator else width
 
 
-class OneHot(PreprocessingStep):
+class OneHot(ColumnStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
@@ -161,13 +163,11 @@ class OneHot(PreprocessingStep):
 
     kind = "one_hot"
     takes = ("category", "number", "text", "date")
-    bare = "columns"
-    columns: Columns | None = None
     min_count: Count = 1
     unknown: Literal["ignore", "error"] = "ignore"
 
 
-class Ordinal(PreprocessingStep):
+class Ordinal(ColumnStep):
     """Each value's place, from 0, in `order`, or in the sorted order of the training rows' values.
 
     A value that the training rows do not contain becomes -1 with `unknown: ignore`, and stops the run with
@@ -177,19 +177,15 @@ class Ordinal(PreprocessingStep):
     kind = "ordinal"
     takes = ("category", "number", "text", "date")
     gives = "number"
-    bare = "columns"
-    columns: Columns | None = None
     order: list[str] | None = None
     unknown: Literal["ignore", "error"] = "error"
 
 
-class Hashing(PreprocessingStep):
+class Hashing(ColumnStep):
     """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
 
     kind = "hashing"
     takes = ("category", "number", "text", "date")
-    bare = "columns"
-    columns: Columns | None = None
     buckets: Annotated[int, Field(ge=2)] = 1024
 
     def width_after(self, width: int | None, num_words: int | None) -> int | None:
@@ -202,7 +198,7 @@ class Hashing(PreprocessingStep):
 DatePart = Literal["year", "month", "day", "weekday", "hour", "elapsed"]
 
 
-class Datetime(PreprocessingStep):
+class Datetime(ColumnStep):
     """A date's parts as numbers: year, month, day, weekday (Monday is 0), hour, days elapsed since the
     earliest training row; each standardized over the training rows.
 
@@ -213,8 +209,6 @@ class Datetime(PreprocessingStep):
 
     kind = "datetime"
     takes = ("date", "category", "text")
-    bare = "columns"
-    columns: Columns | None = None
     parts: Annotated[list[DatePart], ONE_IS_ENOUGH] = []
     day_first: bool | None = None
 

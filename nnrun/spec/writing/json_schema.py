@@ -10,22 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
+from nnrun.spec.reading.grammar import ROOT, SCALARS, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.writing.dump import dump_value
-
-_TYPES = {
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "str": "string",
-    "column": ["integer", "string"],
-    "value": ["number", "string", "boolean"],
-}
-_BOUNDS = {Gt: "exclusiveMinimum", Ge: "minimum", Lt: "exclusiveMaximum", Le: "maximum"}
 
 
 def json_schema() -> dict[str, Any]:
@@ -102,13 +91,8 @@ def _scalar(form: Scalar) -> dict[str, Any]:
     if form.kind == "enum":
         aliases = [alias for alias, name in schema.ALIASES.items() if name in form.choices]
         return {"enum": [*form.choices, *aliases]}
-    bounds = {_BOUNDS[type(bound)]: _limit(bound) for bound in form.bounds}
-    return {"type": _TYPES[form.kind], **bounds}
-
-
-def _limit(bound: Any) -> Any:
-    (limit,) = (getattr(bound, name) for name in ("gt", "ge", "lt", "le") if hasattr(bound, name))
-    return limit
+    bounds = {words.keyword: limit for words, limit in form.limits}
+    return {"type": SCALARS[form.kind].json_types, **bounds}
 
 
 def _component(form: Choice, cls: type[schema.Component], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.limits import cxx_compiler
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
-from nnrun.training.compiler import cxx_compiler
+from nnrun.training.losses import smoothed_targets
 from nnrun.training.native_library import load_library
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
@@ -225,7 +226,7 @@ class NativeBackend:
         rows, spec = data.targets[self._port], self._spec
         replicas, count = data.segment.rows_GN.shape
         logits = torch.empty(replicas, count, self._head.num_outputs)
-        targets = _smoothed(rows.targets, spec.loss)
+        targets = smoothed_targets(rows.targets, spec.loss)
         classes = targets.dtype == torch.int64
         held: list[Any] = [targets]  # C++ knows addresses alone, and these tensors have no other owner
         layers = self._layers(parameters, slots, held)
@@ -312,14 +313,3 @@ def _multiplications(spec: schema.ExperimentSpec, problem: TrainingProblem) -> i
     dense = all(rows.dense for rows in problem.inputs.values())
     inputs = [problem.elements_per_row if dense else 0, *units]
     return sum(a * b for a, b in zip(inputs, units, strict=False))
-
-
-def _smoothed(targets: Tensor, loss: schema.Component) -> Tensor:
-    """The targets that a cross-entropy with label smoothing is computed with, as in losses.py."""
-    if not isinstance(loss, (schema.BinaryCrossentropy, schema.CategoricalCrossentropy)):
-        return targets
-    smoothing = loss.label_smoothing
-    if not smoothing:
-        return targets
-    classes = 2 if isinstance(loss, schema.BinaryCrossentropy) else targets.shape[-1]
-    return targets * (1 - smoothing) + smoothing / classes

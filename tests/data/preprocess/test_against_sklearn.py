@@ -62,7 +62,7 @@ def test_one_hot(min_count: int) -> None:
     frequent = [i for i, name in enumerate(theirs.get_feature_names_out()) if "infrequent" not in name]
     assert np.array_equal(rows_of(fitted, inputs), theirs.transform(held)[:, frequent])
     names = [str(theirs.get_feature_names_out()[i]) for i in frequent]
-    assert list(fitted.feature_names or ()) == [
+    assert list(fitted.input.feature_names or ()) == [
         "c is missing" if name == "x0_missing" else name.replace("x0_", "c=") for name in names
     ]
 
@@ -100,19 +100,19 @@ def test_words(weighting: str, ngrams: int, lower: bool, min_count: int) -> None
         min_df=min_count,
         binary=weighting == "binary",
     ).fit([TEXTS[i] for i in TRAIN])
-    found = fitted.transform_inputs(inputs)
+    found = fitted.input.transform(inputs)
     assert isinstance(found, SparseRows)
     assert found.n_features == len(theirs.vocabulary_)
     assert np.allclose(found.to_dense(), theirs.transform(TEXTS).toarray(), atol=1e-6)
-    assert list(fitted.feature_names or ()) == [f"t:{word}" for word in theirs.get_feature_names_out()]
+    assert list(fitted.input.feature_names or ()) == [f"t:{word}" for word in theirs.get_feature_names_out()]
 
 
 def test_the_most_frequent_words() -> None:
     held = ["b b b c", "a a c", "d e"]
     inputs = table(texts("t", held))
     # c is in two texts, d and e in one; of equals the alphabet decides.
-    assert fit(inputs, {"text": 3}).feature_names == ("t:a", "t:b", "t:c")
-    assert fit(inputs, {"text": 4}).feature_names == ("t:a", "t:b", "t:c", "t:d")
+    assert fit(inputs, {"text": 3}).input.feature_names == ("t:a", "t:b", "t:c")
+    assert fit(inputs, {"text": 4}).input.feature_names == ("t:a", "t:b", "t:c", "t:d")
     theirs = CountVectorizer(max_features=2, token_pattern=r"[^\W_]+").fit(["b b b c c", "a", "d"])
     found = fit(table(texts("t", ["b b b c c", "a", "d"])), {"text": {"num_words": 2, "weighting": "count"}})
-    assert found.feature_names == tuple(f"t:{word}" for word in theirs.get_feature_names_out())
+    assert found.input.feature_names == tuple(f"t:{word}" for word in theirs.get_feature_names_out())

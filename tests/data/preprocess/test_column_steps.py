@@ -33,7 +33,7 @@ def plan(steps: Any) -> dict[str, list[str]]:
 
 def refusal(steps: Any, inputs: Any = PEOPLE) -> str:
     with pytest.raises(DataError) as error:
-        fit(inputs, steps, name="people").transform_inputs(inputs)
+        fit(inputs, steps, name="people").input.transform(inputs)
     return str(error.value)
 
 
@@ -45,7 +45,7 @@ def test_the_default() -> None:
         "fare": ["impute", "standardize", "default"],
     }
     fitted = fit(PEOPLE)
-    assert fitted.feature_names == (
+    assert fitted.input.feature_names == (
         "age", "age is missing", "sex=female", "sex=male", "sex is missing", "fare",
         "note:a", "note:fine", "note:ill", "note:lady", "note:man",
     )  # fmt: skip
@@ -106,7 +106,7 @@ def test_log1p_wants_more_than_minus_one() -> None:
     assert refusal("log1p", inputs) == "Column 'loss', row 1: has -3, and log1p takes numbers above -1."
     with pytest.raises(DataError, match="row 1: has -3"):
         fit(inputs, "log1p", rows=[0, 1])
-    assert fit(inputs, "log1p", rows=[0, 2]).problems(inputs) == {
+    assert fit(inputs, "log1p", rows=[0, 2]).input.problems(inputs) == {
         1: "in column 'loss' has -3, and log1p takes numbers above -1"
     }
 
@@ -116,9 +116,9 @@ def test_values_that_training_rows_do_not_hold() -> None:
     strict = {"one_hot": {"unknown": "error", "min_count": 2}}
     rows = [0, 0, 1, 1, 2]
     fitted = fit(inputs, strict, rows)
-    assert fitted.feature_names == ("c=a", "c=b")
+    assert fitted.input.feature_names == ("c=a", "c=b")
     why = "which the training rows do not hold; `unknown: ignore` takes such values"
-    assert fitted.problems(inputs) == {
+    assert fitted.input.problems(inputs) == {
         3: f"in column 'c' has 'new', {why}",
         4: f"in column 'c' has no value, {why}",
     }
@@ -137,7 +137,7 @@ def test_values_that_training_rows_do_not_hold() -> None:
 def test_the_default_copes_with_gaps_that_training_rows_do_not_have() -> None:
     inputs = table(numbers("x", [1, 2, 6, None]))
     fitted = fit(inputs, (), [0, 1, 2])
-    assert fitted.feature_names == ("x",)
+    assert fitted.input.feature_names == ("x",)
     found = rows_of(fitted, inputs)[:, 0]
     assert found[3] == found[1]  # the median
     whole = fit(inputs)
@@ -154,7 +154,7 @@ def test_a_column_without_any_value_among_the_training_rows() -> None:
 def test_texts_become_word_indices_and_then_rows() -> None:
     inputs = table(texts("t", ["b a b", "a c", None, "z"]))
     fitted = fit(inputs, [{"tokens": 4}, "multi_hot"], [0, 1, 2])
-    assert (fitted.width, fitted.tokens, fitted.sparse) == (4, 4, True)
+    assert (fitted.input.width, fitted.input.tokens, fitted.input.sparse) == (4, 4, True)
     # a is 2 and b is 3, the most frequent ones; 1 is every other word.
     assert rows_of(fitted, inputs).tolist() == [[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
     again = type(fitted).from_json(fitted.to_json())
@@ -166,7 +166,7 @@ def test_arrays_take_the_steps_by_name_or_position() -> None:
     named = Dataset("d", Samples(x, np.zeros(3)), None, (), feature_names=("a", "b"))
     spec = schema.Preprocessing.model_validate({"inputs": [{"one_hot": "b"}, {"min_max": 0}]})
     fitted = fit_preprocessing(spec, named, n_outputs=1)
-    assert fitted.feature_names == ("a", "b=5", "b=7")
+    assert fitted.input.feature_names == ("a", "b=5", "b=7")
     assert rows_of(fitted, x).tolist() == [[0, 1, 0], [1, 1, 0], [0.5, 0, 1]]  # type: ignore[arg-type]
     only = fit_preprocessing(
         schema.Preprocessing.model_validate({"inputs": {"standardize": "b"}}), named, n_outputs=1
@@ -183,12 +183,12 @@ def test_arrays_take_the_steps_by_name_or_position() -> None:
 def test_a_column_of_another_kind_or_none_is_refused() -> None:
     fitted = fit(PEOPLE)
     with pytest.raises(DataError, match="The inputs lack column 'fare', which the network takes"):
-        fitted.transform_inputs(PEOPLE.select(["age", "sex", "note"]))
+        fitted.input.transform(PEOPLE.select(["age", "sex", "note"]))
     other = table(*(PEOPLE.by_name[name] for name in ("age", "sex", "note")), categories("fare", ["1"] * 4))
     with pytest.raises(DataError, match="Column 'fare' was a number in training, and is a category here"):
-        fitted.transform_inputs(other)
+        fitted.input.transform(other)
     with pytest.raises(DataError, match="no named columns"):
-        fitted.transform_inputs(np.zeros((2, 4)))
+        fitted.input.transform(np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize("kind", sorted(schema.components(schema.InputStep)))
@@ -212,7 +212,7 @@ def test_every_step_has_its_place(kind: str) -> None:
     steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [kind]
     fitted = fit(inputs, steps)
     rows = rows_of(fitted, inputs)
-    assert rows.shape == (2, fitted.width)
+    assert rows.shape == (2, fitted.input.width)
     assert np.isfinite(rows).all()
     assert len({tuple(row) for row in rows.tolist()}) == 2
     again = type(fitted).from_json(fitted.to_json())

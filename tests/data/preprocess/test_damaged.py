@@ -66,10 +66,10 @@ def test_a_changed_value_is_refused_or_read_as_it_is(path: tuple[Any, ...], junk
         return
     # A number may be another number, and a text another text: then that is what it says.
     assert FittedPreprocessing.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
-    assert fitted.table is not None
-    if all(column.name in INPUTS.names for column in fitted.table.columns):
+    assert fitted.input.table is not None
+    if all(column.name in INPUTS.names for column in fitted.input.table.columns):
         with suppress(DataError):  # a column may say that it is of another kind
-            fitted.problems(INPUTS)
+            fitted.input.problems(INPUTS)
 
 
 @settings(max_examples=100, deadline=None)

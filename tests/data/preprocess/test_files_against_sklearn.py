@@ -136,7 +136,7 @@ def _ours(frame: pd.DataFrame, trained: list[int], strategy: str, count: int) ->
         dataset = load_dataset(spec.dataset)
         fitted = fit_preprocessing(spec.preprocessing, dataset, np.array(trained), n_outputs=1)
         assert isinstance(dataset.train.inputs, Table)
-        return fitted.transform_inputs(dataset.train.inputs).x_NF  # type: ignore[union-attr]
+        return fitted.input.transform(dataset.train.inputs).x_NF  # type: ignore[union-attr]
 
 
 def _imputed(column: str, strategy: str) -> Any:

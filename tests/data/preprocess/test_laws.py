@@ -90,7 +90,7 @@ def fitted_or_refusal(inputs: Table, steps: list[Any], rows: Any) -> FittedPrepr
 
 
 def usable_rows(fitted: FittedPreprocessing, inputs: Table) -> np.ndarray:
-    return np.setdiff1d(np.arange(len(inputs)), list(fitted.problems(inputs)))
+    return np.setdiff1d(np.arange(len(inputs)), list(fitted.input.problems(inputs)))
 
 
 @settings(max_examples=400, deadline=None)
@@ -131,11 +131,11 @@ def test_rows_have_the_width_and_form_that_the_state_says(case: Any) -> None:
     if isinstance(fitted, str):
         return
     usable = after.take(usable_rows(fitted, after))
-    found = fitted.transform_inputs(usable)
-    assert isinstance(found, SparseRows if fitted.sparse else DenseRows)
-    assert (found.n_rows, found.n_features) == (len(usable), fitted.width)
-    assert fitted.feature_names is not None
-    assert len(fitted.feature_names) == fitted.width
+    found = fitted.input.transform(usable)
+    assert isinstance(found, SparseRows if fitted.input.sparse else DenseRows)
+    assert (len(found), found.n_features) == (len(usable), fitted.input.width)
+    assert fitted.input.feature_names is not None
+    assert len(fitted.input.feature_names) == fitted.input.width
     if isinstance(found, SparseRows):
         starts, ends = found.indptr[:-1], found.indptr[1:]
         for start, end in zip(starts, ends, strict=True):
@@ -159,8 +159,8 @@ def test_a_row_is_the_same_alone_and_among_others(case: Any) -> None:
 def test_encoded_categories_can_be_read_back(values: list[str | None]) -> None:
     inputs = table(categories("c", values))
     fitted = fit(inputs, "one_hot")
-    assert fitted.table is not None
-    (one_hot,) = fitted.table.columns[0].steps
+    assert fitted.input.table is not None
+    (one_hot,) = fitted.input.table.columns[0].steps
     assert isinstance(one_hot, FittedOneHot)
     known = (*one_hot.levels, None)
     assert [known[row.argmax()] if row.any() else None for row in rows_of(fitted, inputs)] == values
@@ -169,8 +169,8 @@ def test_encoded_categories_can_be_read_back(values: list[str | None]) -> None:
         return
     whole = table(categories("c", known))
     fitted = fit(whole, "ordinal")
-    assert fitted.table is not None
-    (ordinal,) = fitted.table.columns[0].steps
+    assert fitted.input.table is not None
+    (ordinal,) = fitted.input.table.columns[0].steps
     assert isinstance(ordinal, FittedOrdinal)
     assert [ordinal.levels[int(place)] for place in rows_of(fitted, whole)[:, 0]] == known
 
@@ -188,5 +188,5 @@ def test_a_level_is_known_by_its_text_whatever_its_code(values: list[str | None]
 def test_numbers_as_categories(values: list[float]) -> None:
     inputs = table(NumberColumn("x", np.array(values)))
     fitted = fit(inputs, {"one_hot": "x"})
-    assert fitted.width == len(set(values))
+    assert fitted.input.width == len(set(values))
     assert (rows_of(fitted, inputs).sum(axis=1) == 1).all()

@@ -36,7 +36,7 @@ def test_float64_is_used_for_a_block_of_rows_only(tmp_path: Path) -> None:
     table = large(tmp_path)
     fitted = fit_preprocessing(STEPS, dataset(table), np.arange(0, ROWS, 2), n_outputs=1)
     tracemalloc.start()
-    rows = fitted.transform_inputs(table)
+    rows = fitted.input.transform(table)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(rows, DenseRows)
@@ -52,9 +52,9 @@ def test_float64_is_used_for_a_block_of_rows_only(tmp_path: Path) -> None:
 def test_a_block_is_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = large(tmp_path).take(range(500))
     fitted = fit_preprocessing(STEPS, dataset(table), None, n_outputs=1)
-    whole = fitted.transform_inputs(table)
+    whole = fitted.input.transform(table)
     monkeypatch.setattr(column_transformer, "_BLOCK_VALUES", 7 * COLUMNS)
-    blocks = fitted.transform_inputs(table)
+    blocks = fitted.input.transform(table)
     assert isinstance(whole, DenseRows)
     assert isinstance(blocks, DenseRows)
     assert np.array_equal(whole.x_NF, blocks.x_NF)
@@ -71,4 +71,4 @@ def test_a_row_of_a_later_block_is_named_by_its_place(
         schema.Preprocessing.model_validate({"inputs": "standardize"}), dataset(good), None, n_outputs=1
     )
     with pytest.raises(DataError, match="Column 'x', row 40: has no value"):
-        fitted.transform_inputs(Table((NumberColumn("x", bad),), 50))
+        fitted.input.transform(Table((NumberColumn("x", bad),), 50))

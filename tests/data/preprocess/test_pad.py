@@ -66,17 +66,17 @@ def test_rows_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_come_from_the_training_rows() -> None:
     """The longest row, and one more than the highest token; later tokens are left out, as multi_hot does."""
     found = fitted([[1, 2, 3], [7]])
-    assert found.token_step == FittedPad(3, "pre", "pre", 0, 8)
-    assert (found.width, found.tokens, found.n_features) == (3, 8, None)
-    rows = found.transform_inputs(TokenRows.from_lists([[5, 8, 9, 6]]))
+    assert found.input.token_step == FittedPad(3, "pre", "pre", 0, 8)
+    assert (found.input.width, found.input.tokens, found.input.n_features) == (3, 8, None)
+    rows = found.input.transform(TokenRows.from_lists([[5, 8, 9, 6]]))
     assert isinstance(rows, DenseRows)
     assert rows.x_NF.tolist() == [[0, 5, 6]]
 
 
 def test_num_words_and_the_filling_value_count_too() -> None:
-    assert fitted([[1]], num_words=50).tokens == 50
-    assert fitted([[1]], value=9).tokens == 10
-    assert fitted([[], []]).width == 1
+    assert fitted([[1]], num_words=50).input.tokens == 50
+    assert fitted([[1]], value=9).input.tokens == 10
+    assert fitted([[], []]).input.width == 1
 
 
 def test_rows_that_are_not_trained_on_change_nothing() -> None:

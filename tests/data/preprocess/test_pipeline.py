@@ -55,7 +55,7 @@ def refusal(*args: Any, **kwargs: Any) -> str:
 
 
 def dense(fitted: FittedPreprocessing, x: Any) -> np.ndarray:
-    rows = fitted.transform_inputs(np.asarray(x))
+    rows = fitted.input.transform(np.asarray(x))
     assert isinstance(rows, DenseRows)
     assert rows.x_NF.dtype == np.float32
     assert rows.x_NF.flags.c_contiguous
@@ -84,14 +84,14 @@ def test_a_multi_hot_row_is_the_set_of_its_tokens(lists: list[list[int]], dimens
     ],
 )
 def test_the_dimension(inputs: Any, num_words: int | None, dimension: int) -> None:
-    rows = fit(wires(num_words=num_words), inputs).transform_inputs(TokenRows.from_lists(LISTS))
+    rows = fit(wires(num_words=num_words), inputs).input.transform(TokenRows.from_lists(LISTS))
     assert isinstance(rows, SparseRows)
     assert rows.n_features == dimension
 
 
 def test_the_default_dimension_is_that_of_the_fitted_rows_and_later_words_are_dropped() -> None:
     fitted = fit(wires(), "multi_hot", rows=[0, 1])
-    rows = fitted.transform_inputs(TokenRows.from_lists([[9, 3, 100_000], [4]]))
+    rows = fitted.input.transform(TokenRows.from_lists([[9, 3, 100_000], [4]]))
     assert isinstance(rows, SparseRows)
     assert rows.to_dense().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
 
@@ -106,14 +106,14 @@ def test_a_dimension_that_the_training_rows_exceed_is_refused() -> None:
 
 
 def test_rows_without_any_token() -> None:
-    rows = fit(wires([[], []]), "multi_hot").transform_inputs(TokenRows.from_lists([[], [0], []]))
+    rows = fit(wires([[], []]), "multi_hot").input.transform(TokenRows.from_lists([[], [0], []]))
     assert isinstance(rows, SparseRows)
     assert rows.to_dense().tolist() == [[0], [1], [0]]
 
 
 def test_negative_tokens_are_refused() -> None:
     with pytest.raises(DataError, match="holds the token -4"):
-        fit(wires(), "multi_hot").transform_inputs(TokenRows.from_lists([[1, -4]]))
+        fit(wires(), "multi_hot").input.transform(TokenRows.from_lists([[1, -4]]))
 
 
 # --- standardize -------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_steps_are_applied_in_order() -> None:
     twice = fit(table(), [{"standardize": [0]}, "none", "standardize"])
     assert np.allclose(dense(twice, X), dense(fit(table(), "standardize"), X), atol=1e-6)
     assert np.array_equal(table().train.inputs, X)
-    assert twice.table is not None
+    assert twice.input.table is not None
     assert [len(column.steps) for column in twice.table.columns] == [2, 1, 1]
 
 
@@ -177,7 +177,7 @@ def test_numbers_beyond_float32_are_refused(inputs: Any) -> None:
     with pytest.raises(
         DataError, match=r"Column '1', row 2: becomes 1e\+39, which is not a finite 32-bit number"
     ):
-        fitted.transform_inputs(x)
+        fitted.input.transform(x)
 
 
 @pytest.mark.parametrize(
@@ -207,11 +207,11 @@ def test_steps_that_do_not_apply_are_refused() -> None:
 def test_inputs_of_another_kind_are_refused() -> None:
     tokens = TokenRows.from_lists(LISTS)
     with pytest.raises(DataError, match="a table of 3 columns is needed"):
-        fit(table()).transform_inputs(tokens)
+        fit(table()).input.transform(tokens)
     with pytest.raises(DataError, match="token lists are needed"):
-        fit(wires(), "multi_hot").transform_inputs(X)
+        fit(wires(), "multi_hot").input.transform(X)
     with pytest.raises(DataError, match=r"have shape \(4, 2\), but 3 columns are needed"):
-        fit(table()).transform_inputs(X[:, :2])
+        fit(table()).input.transform(X[:, :2])
 
 
 # --- targets -----------------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ def test_inputs_of_another_kind_are_refused() -> None:
 
 @pytest.mark.parametrize("labels", [Y, Y.astype(np.float64), Y[:, None], Y.astype(np.uint8)])
 def test_labels(labels: np.ndarray) -> None:
-    one_hot = fit(table(y=labels), targets="one_hot", n_outputs=3).transform_targets(labels)
+    one_hot = fit(table(y=labels), targets="one_hot", n_outputs=3).output.transform(labels)
     assert (one_hot.dtype, one_hot.tolist()) == (np.float32, np.eye(3)[Y].tolist())
-    index = fit(table(y=labels), targets="class_index", n_outputs=4).transform_targets(labels)
+    index = fit(table(y=labels), targets="class_index", n_outputs=4).output.transform(labels)
     assert (index.dtype, index.tolist()) == (np.int64, Y.tolist())
 
 
@@ -248,24 +248,24 @@ def test_a_message_names_the_row_of_the_data_set() -> None:
     )
     fitted = fit(table(y=[0, 0, 0, 7]), targets="one_hot", rows=[0, 1], n_outputs=2)
     with pytest.raises(DataError, match="Row 1 has the label 7"):
-        fitted.transform_targets(np.array([0, 7]))
+        fitted.output.transform(np.array([0, 7]))
 
 
 def test_plain_and_standardized_targets() -> None:
     y = np.array([15.2, 42.3, 50.0, 21.1])
-    plain = fit(table(y=y)).transform_targets(y)
+    plain = fit(table(y=y)).output.transform(y)
     assert (plain.dtype, plain.shape) == (np.float32, (4, 1))
-    assert fit(table(y=y)).target_scale is None
+    assert fit(table(y=y)).output.scale is None
     fitted = fit(table(y=y), targets="standardize", rows=[0, 1, 2])
-    assert fitted.target_scale == TargetScale((y[:3].mean(),), (y[:3].std(),))
+    assert fitted.output.scale == TargetScale((y[:3].mean(),), (y[:3].std(),))
     assert np.array_equal(
-        fitted.transform_targets(y)[:, 0], ((y - y[:3].mean()) / y[:3].std()).astype(np.float32)
+        fitted.output.transform(y)[:, 0], ((y - y[:3].mean()) / y[:3].std()).astype(np.float32)
     )
 
 
 def test_several_target_columns() -> None:
     y = np.arange(8.0).reshape(4, 2)
-    assert fit(table(y=y), n_outputs=2).transform_targets(y).tolist() == y.tolist()
+    assert fit(table(y=y), n_outputs=2).output.transform(y).tolist() == y.tolist()
     said = refusal(table(y=y), targets="standardize", n_outputs=1)
     assert said == "The targets have 2 columns, but the last layer has 1 unit. The numbers must match."
 

@@ -286,13 +286,14 @@ def test_the_ensemble_of_numbers_is_scored_by_its_mean_prediction(targets: str, 
     preprocessing = {"inputs": "standardize", "targets": targets}
     changes = {"validation": KFOLD, "preprocessing": preprocessing, "metrics": ["mae", "r2"]}
     run = train(tmp_path, arrays=arrays, **changes)
-    found = evaluate_run(run).ensemble
+    tested = evaluate_run(run)
+    found = tested.ensemble
     assert found is not None
     predicted, true = predictions(run, arrays["x_test"])[:, 0], arrays["y_test"]
     assert found["mae"] == pytest.approx(np.abs(predicted - true).mean(), rel=1e-6)
     spread = ((true - true.mean()) ** 2).sum()
     assert found["r2"] == pytest.approx(1 - ((predicted - true) ** 2).sum() / spread, rel=1e-6)
-    scales = [network.fitted.target_scale for network in load_networks(run)[0]]
+    scales = [network.fitted.output.scale for network in load_networks(run)[0]]
     losses = [
         ((predicted - true) ** 2).mean()
         if scale is None
@@ -302,7 +303,9 @@ def test_the_ensemble_of_numbers_is_scored_by_its_mean_prediction(targets: str, 
     assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     record = record_of(run.path)
     assert record["test_ensemble"] == found
-    assert set(record["test_members"]) == {"fold-0", "fold-1", "fold-2"}
+    each = [(member["member"], member["test"]) for member in record["members"]]
+    assert each == [(member.member, member.scores) for member in tested.members]
+    assert [name for name, _ in each] == ["fold-0", "fold-1", "fold-2"]
 
 
 @pytest.mark.parametrize("spec", [TWO_CLASSES, THREE_CLASSES], ids=["two", "three"])

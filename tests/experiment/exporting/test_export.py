@@ -20,6 +20,7 @@ from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.exporting import export as export_module
 from nnrun.experiment.exporting.export import Exported, export_run, generated_rows
 from nnrun.experiment.exporting.export_formats import FORMATS, FormatName
+from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
@@ -55,7 +56,7 @@ def program(path: Path) -> Any:
 
 def check_program(run: RunDirectory, path: Path, inputs: Array, member: str | None = None) -> None:
     """The program's outputs are what the run predicts, however many rows come."""
-    own = load_predictor(run, member=member).outputs(inputs)
+    own = load_predictor(run, Access(member=member)).outputs(inputs)
     asked = program(path)
     for rows in (1, 2, len(inputs)):
         found = asked(torch.from_numpy(inputs[:rows]).float()).numpy()
@@ -131,7 +132,7 @@ def test_one_of_several_networks(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="choose with --member fold-0, fold-1 or fold-2"):
         export_run(run, tmp_path / "m.pt2", "pt2")
     assert not (tmp_path / "m.pt2").exists()
-    assert export_run(run, tmp_path / "m.pt2", "pt2", member="fold-2").member == "fold-2"
+    assert export_run(run, tmp_path / "m.pt2", "pt2", Access(member="fold-2")).member == "fold-2"
     check_program(run, tmp_path / "m.pt2", numbers()["x_test"], "fold-2")
 
 
@@ -168,7 +169,7 @@ def test_a_file_that_says_something_else_is_not_kept(
 ) -> None:
     run = train(tmp_path)
     kind = FORMATS[format_]
-    path = tmp_path / f"m{kind.suffix}"
+    path = tmp_path / f"m.{format_}"
     path.write_text("as it was")
     before = sorted(tmp_path.iterdir())
 
@@ -221,8 +222,8 @@ def test_nothing_is_downloaded(keras_folder: Path, tmp_path: Path, monkeypatch: 
         "nnrun.data.archives.download._download", lambda *arguments: pytest.fail("a download")
     )
     path = tmp_path / "m.safetensors"
-    assert export_run(run, path, "safetensors", data_dir=keras_folder).rows_from == "training"
-    assert export_run(run, path, "safetensors", data_dir=None).rows_from == "generated"
+    assert export_run(run, path, "safetensors", Access(data_dir=keras_folder)).rows_from == "training"
+    assert export_run(run, path, "safetensors", Access(data_dir=None)).rows_from == "generated"
 
 
 def test_generated_rows_are_about_where_the_training_rows_were() -> None:

@@ -12,7 +12,7 @@ import pytest
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run
-from nnrun.experiment.finished.load_run import load_networks
+from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
@@ -20,7 +20,7 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, RunRecord, WeightsEpoch
 from tests.support.runs_on_disk import write_record
-from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, record_of
+from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, of_members, record_of
 
 # A learning rate at which the best epoch comes early, and others are worse.
 WILD: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 1.0}}, "epochs": 12}
@@ -71,9 +71,9 @@ def test_each_fold_or_seed_keeps_those_of_its_own_best_epoch(members: str, tmp_p
     for number, table in history.groupby(members):
         best[str(number)] = int(table["val_loss"].to_numpy().argmin()) + 1
     record = record_of(run.path)
-    assert record["best_weights_epoch"] == best
-    assert set(record["weights_epoch"].values()) == {12}
-    evaluation = evaluate_run(run, split="validation", weights="best")
+    assert of_members(run.path, "best_weights_epoch") == best
+    assert set(of_members(run.path, "weights_epoch").values()) == {12}
+    evaluation = evaluate_run(run, Access(weights="best"), split="validation")
     assert evaluation.kept is not None
     means = np.mean([table["val_loss"].min() for _, table in history.groupby(members)])
     assert evaluation.kept["loss"][0] == pytest.approx(means, rel=1e-5)
@@ -89,8 +89,9 @@ def test_folds_with_restored_weights_are_scored_by_one_epoch_of_all(tmp_path: Pa
     stopping = {"monitor": "val_loss", "patience": 3, "restore_best": True}
     run = train(tmp_path, **WILD | {"validation": KFOLD, "early_stopping": stopping, "epochs": 40})
     record = record_of(run.path)
-    assert len(set(record["weights_epoch"].values())) > 1, "the case is of no use otherwise"
-    assert record["best_weights_epoch"] == record["weights_epoch"]
+    kept = of_members(run.path, "weights_epoch")
+    assert len(set(kept.values())) > 1, "the case is of no use otherwise"
+    assert of_members(run.path, "best_weights_epoch") == kept
     assert list(run.path.rglob(BEST)) == []  # the same are not kept twice
     evaluation = evaluate_run(run, split="validation")
     assert evaluation.scores == pytest.approx({n: record["best"][f"val_{n}"] for n in ("loss", "mae")})
@@ -106,12 +107,12 @@ def test_folds_with_restored_weights_are_scored_by_one_epoch_of_all(tmp_path: Pa
 def test_evaluate_measures_the_weights_that_are_asked_for(tmp_path: Path) -> None:
     run = train(tmp_path, **WILD)
     record = record_of(run.path)
-    best, last = (evaluate_run(run, split="validation", weights=which) for which in ("best", "last"))
+    best, last = (evaluate_run(run, Access(weights=which), split="validation") for which in ("best", "last"))
     assert best.scores == pytest.approx({n: record["best"][f"val_{n}"] for n in ("loss", "mae")}, rel=1e-5)
     assert last.scores == pytest.approx({n: record["last"][f"val_{n}"] for n in ("loss", "mae")}, rel=1e-5)
     assert (best.epoch, last.epoch) == (record["best_epoch"], 12)
     assert (best.chosen_on_these_rows, last.chosen_on_these_rows) == (True, False)
-    tested = evaluate_run(run, weights="best")
+    tested = evaluate_run(run, Access(weights="best"))
     record = record_of(run.path)
     assert (record["test"], record["test_epoch"]) == (tested.scores, record["best_epoch"])
 
@@ -119,10 +120,10 @@ def test_evaluate_measures_the_weights_that_are_asked_for(tmp_path: Path) -> Non
 def test_predict_and_export_use_them_too(tmp_path: Path) -> None:
     run = train(tmp_path, **WILD)
     rows = np.load(tmp_path / "small.npz")["x_test"]
-    best, last = (load_predictor(run, weights=which) for which in ("best", "last"))
+    best, last = (load_predictor(run, Access(weights=which)) for which in ("best", "last"))
     assert not np.allclose(best.outputs(rows), last.outputs(rows))
     assert best.weights.epoch == record_of(run.path)["best_epoch"]
-    exported = export_run(run, tmp_path / "best.pt2", "pt2", weights="best")
+    exported = export_run(run, tmp_path / "best.pt2", "pt2", Access(weights="best"))
     assert exported.weights.epoch == best.weights.epoch
     assert exported.difference < 1e-4
 
@@ -143,7 +144,7 @@ def test_restored_weights_are_the_best_and_the_file_says_so(tmp_path: Path) -> N
 def test_without_validation_there_are_no_best_weights(tmp_path: Path) -> None:
     run = train(tmp_path, validation="none")
     with pytest.raises(UsageError) as caught:
-        evaluate_run(run, weights="best")
+        evaluate_run(run, Access(weights="best"))
     assert str(caught.value) == (
         f"--weights best: {run.id} has no best epoch, since nothing was validated with a finite score. Its "
         "weights are those that training ended with: leave --weights out."
@@ -166,7 +167,7 @@ def test_a_run_of_an_older_nnrun_kept_no_best_weights(tmp_path: Path) -> None:
 
 def test_another_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it must be last or best"):
-        evaluate_run(train(tmp_path), split="validation", weights="first")  # type: ignore[arg-type]
+        evaluate_run(train(tmp_path), Access(weights="first"), split="validation")  # type: ignore[arg-type]
 
 
 def test_a_metric_that_is_better_the_higher_chooses_its_highest(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
+from nnrun.data.preprocess import FittedInputs
 from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.experiment.predicting.output_decoder import (
     CsvLines,
@@ -22,6 +23,7 @@ from nnrun.experiment.predicting.output_decoder import (
     make_output_decoder,
     plain_floats,
 )
+from nnrun.spec.ports import INPUT, OUTPUT
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
 
 SOFTMAX = {
@@ -37,7 +39,7 @@ SQUARED = {**SEVERAL, "loss": "mse"}
 def meaning(
     spec: dict[str, Any], outputs: int, targets: FittedTargets | None = None, **labels: Any
 ) -> OutputDecoder:
-    fitted = FittedPreprocessing(targets or FittedTargets(), outputs)
+    fitted = FittedPreprocessing({INPUT: FittedInputs()}, {OUTPUT: targets or FittedTargets(outputs)})
     return make_output_decoder(spec_text(spec).spec, fitted, Labels(**labels))
 
 
@@ -56,13 +58,13 @@ NAMES = ("low", "middle", "high")
             "numbers",
             (0,),
         ),  # a share to predict, as far as one can tell
-        (meaning(SOFTMAX, 3, FittedTargets("one_hot", 3), class_names=NAMES), "class", NAMES),
+        (meaning(SOFTMAX, 3, FittedTargets(3, "one_hot", 3), class_names=NAMES), "class", NAMES),
         (
-            meaning(SOFTMAX, 3, FittedTargets("class_index", 3), class_names=NAMES[:2]),
+            meaning(SOFTMAX, 3, FittedTargets(3, "class_index", 3), class_names=NAMES[:2]),
             "class",
             ("low", "middle", 2),
         ),
-        (meaning(SQUARED, 3, FittedTargets("one_hot", 3)), "class", (0, 1, 2)),
+        (meaning(SQUARED, 3, FittedTargets(3, "one_hot", 3)), "class", (0, 1, 2)),
         (meaning(SEVERAL, 3), "labels", (0, 1, 2)),
         (meaning(SQUARED, 3), "numbers", (0, 1, 2)),
     ],

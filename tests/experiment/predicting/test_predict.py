@@ -17,6 +17,7 @@ from nnrun.data import load_dataset
 from nnrun.data.new_rows.row_source import Kind, RowSource, source_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source, predict_values
 from nnrun.experiment.running.job import Settings
@@ -101,7 +102,7 @@ def test_the_book_s_reviews_and_newswires_score_what_evaluate_says(
         found = ask(load_predictor(run), "".join(json.dumps(row) + "\n" for row in rows), "jsonl")
         assert dataset.class_names is not None
         right = [row[1] == dataset.class_names[y] for row, y in zip(found, dataset.test.targets, strict=True)]
-        scores = evaluate_run(run, data_dir=data_dir).scores
+        scores = evaluate_run(run, Access(data_dir=data_dir)).scores
         assert np.mean(right) == pytest.approx(scores["accuracy"], abs=1e-12)
 
 
@@ -139,12 +140,12 @@ def test_several_networks_are_averaged_and_one_alone_may_be_asked(tmp_path: Path
     run = train(tmp_path, validation=KFOLD)
     told = Told()
     rows = as_csv(numbers()["x_test"])
-    mean = np.array([row[1] for row in ask(load_predictor(run, listener=told), rows)])
+    mean = np.array([row[1] for row in ask(load_predictor(run, Access(listener=told)), rows)])
     assert told.messages == [
         "weights: epoch 3, the last and the best by val_loss",
         "the mean of the outputs of 3 folds (--member fold-N for a single one)",
     ]
-    each = [[row[1] for row in ask(load_predictor(run, member=f"fold-{i}"), rows)] for i in range(3)]
+    each = [[row[1] for row in ask(load_predictor(run, Access(member=f"fold-{i}")), rows)] for i in range(3)]
     assert np.ptp(each, axis=0).max() > 1e-3
     np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-6)
 
@@ -152,21 +153,21 @@ def test_several_networks_are_averaged_and_one_alone_may_be_asked(tmp_path: Path
 def test_seeds_too(tmp_path: Path) -> None:
     run = run_experiment(load_small(tmp_path), settings(tmp_path, Selection(seeds=2)))
     told = Told()
-    assert len(ask(load_predictor(run, listener=told), "1,2,3\n")) == 1
+    assert len(ask(load_predictor(run, Access(listener=told)), "1,2,3\n")) == 1
     assert told.messages == [
         "weights: epoch 3, the last and the best by val_loss",
         "the mean of the outputs of 2 seeds (--member seed-N for a single one)",
     ]
-    assert len(load_predictor(run, member="seed-1").networks) == 1
+    assert len(load_predictor(run, Access(member="seed-1")).networks) == 1
 
 
 def test_a_member_that_is_not_there(tmp_path: Path) -> None:
     run = train(tmp_path, validation=KFOLD)
     for name in ("fold-3", "seed-0", "2", "../x"):
         with pytest.raises(UsageError, match="has fold-0, fold-1 and fold-2"):
-            load_predictor(run, member=name)
+            load_predictor(run, Access(member=name))
     with pytest.raises(UsageError, match="has one network, which has no name"):
-        load_predictor(train(tmp_path), member="fold-0")
+        load_predictor(train(tmp_path), Access(member="fold-0"))
 
 
 def test_folds_of_different_vocabularies_are_averaged_too(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_folds_of_different_vocabularies_are_averaged_too(tmp_path: Path) -> Non
     )
     run = run_experiment(loaded, settings(tmp_path))
     predictor = load_predictor(run)
-    assert len({network.fitted.width for network in predictor.networks}) > 1
+    assert len({network.fitted.input.width for network in predictor.networks}) > 1
     assert predictor.decoder.kind_of_lines == "jsonl"
     assert len(ask(predictor, "[1, 5, 33, 5000]\n", "jsonl")) == 1
     with pytest.raises(DataError, match="lists of tokens whose words nnrun does not know"):

@@ -11,7 +11,7 @@ import pytest
 import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.finished.load_run import load_networks
+from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.predicting.predict_split import predict_split
@@ -63,12 +63,12 @@ def test_of_folds_each_row_has_the_network_that_did_not_see_it(folds: dict[str, 
     spec = load_small(tmp_path, CLASSES, arrays=_classes(), validation={"kfold": folds}).spec
     for network in load_networks(run)[0]:
         assert network.member is not None
-        own = predict_split(run, "validation", member=network.member.folder)
+        own = predict_split(run, "validation", Access(member=network.member.folder))
         assert len(own.combined.rows) == 16
         outputs = network_outputs(spec, network.fitted, network.weights, x[own.combined.rows], _cpu())
         assert own.combined.outputs == pytest.approx(outputs)
         assert found.combined.outputs[own.combined.rows] == pytest.approx(outputs)
-        seen = predict_split(run, "train", member=network.member.folder).combined.rows
+        seen = predict_split(run, "train", Access(member=network.member.folder)).combined.rows
         assert sorted([*seen, *own.combined.rows]) == list(range(48))
 
 
@@ -104,13 +104,13 @@ def test_what_cannot_be_given_does_not_count_as_a_look(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="predicts numbers, which have no probabilities"):
         predict_split(run, "test", probabilities=True)
     with pytest.raises(UsageError, match="has one network"):
-        predict_split(run, "test", member="fold-0")
+        predict_split(run, "test", Access(member="fold-0"))
     assert record_of(run.path)["test_uses"] == []
 
 
 def test_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     run = train(tmp_path, **WILD)
-    best = predict_split(run, "validation", weights="best").table()
+    best = predict_split(run, "validation", Access(weights="best")).table()
     mae = np.abs(best["target"] - best["prediction"]).mean()
     assert mae == pytest.approx(record_of(run.path)["best"]["val_mae"], rel=1e-5)
 

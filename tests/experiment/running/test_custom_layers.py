@@ -439,7 +439,8 @@ def test_a_sweep_over_its_arguments(folder: Path) -> None:
 
 
 def test_steps_are_not_compiled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_small(folder, layers=GATE)
+    at_once = {"patience": 1, "min_delta": 1e9}  # 2,000 epochs are planned, and few are needed
+    write_small(folder, layers=GATE, early_stopping=at_once)
     assert main(["train", "small.yaml", "--compile", "on", *ALLOWED]) == 2
     assert "--compile on: C++ does not support `custom`" in capsys.readouterr().err
     assert main(["train", "small.yaml", "--epochs", "2000", "-q", *ALLOWED]) == 0

@@ -23,6 +23,7 @@ from tests.support.small_experiments import (
     REGRESSION,
     growing_tokens,
     load_small,
+    of_members,
     only_run,
     record_of,
     standardized,
@@ -152,7 +153,7 @@ def test_one_fold_or_seed_alone_is_not_smoothed(selection: Selection, tmp_path: 
 def test_epochs_that_not_every_fold_reached_are_not_chosen(tmp_path: Path) -> None:
     stopping = {"monitor": "val_loss", "patience": 1}
     parent = train(tmp_path, **FAST | {"validation": KFOLD, "early_stopping": stopping, "epochs": 50})
-    stopped = record_of(parent.path)["stopped_early"].values()
+    stopped = of_members(parent.path, "stopped_early").values()
     assert len(set(stopped)) > 1, "they end at different epochs"
     assert record_of(final_of_run(parent, settings(tmp_path)).path)["epochs_run"] <= min(stopped)
 

@@ -21,10 +21,10 @@ from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.limits import cxx_compiler
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.backends.eager import EagerBackend
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.engine import Engine
 from nnrun.training.loop import EpochRecord, Trainer
 from tests.support.runs_on_disk import write_record
@@ -100,7 +100,7 @@ def holdings(run: RunDirectory) -> dict[str, Any]:
     return {
         "history": without_seconds(run.path).split(b"\n"),
         "epochs_run": record["epochs_run"],
-        "weights_epoch": record["weights_epoch"],
+        "weights_epoch": weights_epochs(record),
         "best": (record.get("best_epoch"), record.get("best")),
         "weights": weights_of(run),
         "checkpoint": run.read_checkpoint(lambda found: found).document["epoch"],
@@ -230,8 +230,8 @@ def test_rows_later_than_the_checkpoint_stay_until_they_are_there_again(kind: st
 
 
 def weights_epochs(record: dict[str, Any]) -> list[int]:
-    kept = record["weights_epoch"]
-    return list(kept.values()) if isinstance(kept, dict) else [kept]
+    networks = record["members"] if record["folds"] or record["seeds"] else [record]
+    return [network["weights_epoch"] for network in networks]
 
 
 def test_weights_that_a_killed_run_never_wrote_are_those_of_its_checkpoint(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_weights_that_a_killed_run_never_wrote_are_those_of_its_checkpoint(tmp_p
     with pytest.raises(KeyboardInterrupt):
         resume_in_the_first_epoch(run)
     assert weights_of(run) == expected
-    assert run.read_record().weights_epoch == {0: 2}
+    assert run.read_record().weights_epoch == 2
 
 
 def test_a_completed_run_whose_further_epochs_come_to_nothing_stays_completed(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_disk_that_is_full_hides_no_interruption(tmp_path: Path) -> None:
     record = run.read_record().to_json()
     assert (record["status"], record.get("weights_epoch")) == ("interrupted", None)
     assert resume_run(run)
-    assert run.read_record().weights_epoch == {0: 3}
+    assert run.read_record().weights_epoch == 3
 
 
 def test_a_run_that_diverges_when_resumed_keeps_its_last_sound_epoch(tmp_path: Path) -> None:
@@ -375,8 +375,10 @@ def test_a_damaged_record_is_no_obstacle(kind: str, wrong: Any, tmp_path: Path) 
     write_record(run, record)
     assert resume_run(run)
     assert without_seconds(run.path) == without_seconds(whole.path)
-    for key in ("rows", "parameters", "weights_epoch", "best", "epochs_run"):
-        assert getattr(run.read_record(), key) == getattr(whole.read_record(), key), key
+    found, expected = run.read_record(), whole.read_record()
+    for key in ("rows", "parameters", "members", "best", "epochs_run"):
+        assert getattr(found, key) == getattr(expected, key), key
+    assert [of.weights_epoch for of in found.networks] == [of.weights_epoch for of in expected.networks]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])

@@ -65,7 +65,17 @@ def test_a_run_repeats_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert found.weights.arrays == 4 * max(1, len(run.members()))
     record, original = found.run.read_record().to_json(), run.read_record().to_json()
     assert (record["parent"], record["reproduces"]) == (run.id, run.id)
-    for key in ("command", "folds", "seeds", "smoke", "compiled", "status", "stopped_early", "weights_epoch"):
+    for key in (
+        "command",
+        "folds",
+        "seeds",
+        "smoke",
+        "compiled",
+        "status",
+        "stopped_early",
+        "weights_epoch",
+        "members",
+    ):
         assert record.get(key) == original.get(key)
     assert {path: path.read_bytes() for path in before} == before
 

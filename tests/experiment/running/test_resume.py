@@ -21,19 +21,21 @@ from nnrun.experiment.running.listener import Listener, StopTraining
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.limits import cxx_compiler
 from nnrun.records import RunDirectory, member_type_of
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.device import exact_on
 from nnrun.training.loop import EpochRecord
 from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import (
     BINARY,
+    KFOLD,
     REGRESSION,
     growing_tokens,
     load_small,
     numbers,
+    record_of,
     without_seconds,
     write_small,
 )
@@ -478,6 +480,21 @@ def rewrite(run: RunDirectory, change: Any) -> None:
     manifest.write_text(json.dumps(written))
 
 
+def test_a_record_and_a_checkpoint_with_maps_of_folds_are_resumed(tmp_path: Path) -> None:
+    """As version 1 of run.json had them, and checkpoints beside it."""
+    loaded = load_small(tmp_path, validation=KFOLD, epochs=3)
+    whole = run_experiment(loaded, Settings("train", tmp_path / "whole"))
+    run = stopped(loaded, tmp_path, 2)
+    record = record_of(run.path)
+    epochs = {m["member"].removeprefix("fold-"): m.pop("weights_epoch") for m in record["members"]}
+    assert set(epochs.values()) == {2}
+    write_record(run, record | {"version": 1, "weights_epoch": epochs})
+    rewrite(run, lambda document: document.update(record={"epochs_run": 2, "weights_epoch": epochs}))
+    assert resume_run(run)
+    check_same(run, whole)
+    assert record_of(run.path)["members"] == record_of(whole.path)["members"]
+
+
 @pytest.mark.parametrize("key", ["group", "epoch", "seconds", "threads", "epochs_run", "stopped_early"])
 def test_any_number_that_json_can_hold_is_refused_in_a_sentence(tmp_path: Path, key: str) -> None:
     run = stopped(load_small(tmp_path, epochs=3), tmp_path, 1)
@@ -490,7 +507,7 @@ def test_any_number_that_json_can_hold_is_refused_in_a_sentence(tmp_path: Path, 
             if key == "threads":
                 document["conditions"]["threads"] = value
             elif key in ("epochs_run", "stopped_early"):
-                document["record"][key] = {"0": value} if key == "stopped_early" else value
+                document["record"][key] = value
             else:
                 document[key] = value
 

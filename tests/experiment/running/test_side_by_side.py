@@ -25,9 +25,9 @@ from nnrun.experiment.running.side_by_side import (
     train_stacked,
 )
 from nnrun.experiment.running.train import run_experiment
+from nnrun.limits import cxx_compiler
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.loop import EpochRecord
 from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 from tests.support.small_experiments import (

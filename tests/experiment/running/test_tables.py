@@ -17,7 +17,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.describing.describe_spec import column_plan
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run, generated_rows
-from nnrun.experiment.finished.load_run import load_networks, load_run_spec
+from nnrun.experiment.finished.load_run import Access, load_networks, load_run_spec
 from nnrun.experiment.predicting.predict import load_predictor, predict_values
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
@@ -87,7 +87,7 @@ def test_folds_together_compute_what_each_computes_alone(kind: str, file: Path, 
     spec = loaded(file, **changes).spec
     (group,) = prepare_groups(spec, load_data(spec))
     assert len(group.members) == 3
-    assert group.fitted[0].sparse is (kind != "dense")
+    assert group.fitted[0].input.sparse is (kind != "dense")
     for fold in range(3):
         alone = train(file, tmp_path / f"{fold}", Selection(only_fold=fold), **changes)
         own = together.read_history()
@@ -125,7 +125,7 @@ def test_metrics_are_in_the_targets_own_units_and_the_loss_is_not(file: Path, tm
 
 def test_evaluate_converts_once(file: Path, tmp_path: Path) -> None:
     run = train(file, tmp_path, epochs=4)
-    evaluation = evaluate_run(run, split="validation", device="cpu")
+    evaluation = evaluate_run(run, Access(device="cpu"), split="validation")
     assert evaluation.analysis is not None
     price = load_data(load_run_spec(run).spec).train.targets
     assert evaluation.scores["mae"] == pytest.approx(evaluation.analysis.as_document()["mae"], rel=0.05)
@@ -146,17 +146,17 @@ def test_several_targets_have_a_scale_each(file: Path, tmp_path: Path) -> None:
     dataset = load_data(load_run_spec(run).spec)
     (group,) = prepare_groups(load_run_spec(run).spec, dataset)
     rows = group.folds[0].validation_rows
-    predictor = load_predictor(run, device="cpu")
+    predictor = load_predictor(run, Access(device="cpu"))
     outputs = predictor.outputs(dataset.train.inputs.take(rows))  # type: ignore[union-attr]
     errors = np.abs(outputs - dataset.train.targets[rows])
     last = run.read_history().iloc[-1]
     assert last["val_mae"] == pytest.approx(errors.mean(), rel=1e-4)
-    assert network.fitted.target_scale is not None
+    assert network.fitted.output.scale is not None
 
 
 def test_predictions_by_name_are_those_of_the_training_rows(file: Path, tmp_path: Path) -> None:
     run = train(file, tmp_path)
-    predictor = load_predictor(run, device="cpu")
+    predictor = load_predictor(run, Access(device="cpu"))
     frame = pd.read_csv(file)
     found = predict_values(predictor, frame[["note", "colour", "price", "b", "a"]])
     dataset = load_data(load_run_spec(run).spec)
@@ -180,7 +180,7 @@ def test_a_program_of_numbers_has_its_steps_inside(file: Path, tmp_path: Path) -
     program = torch.export.load(tmp_path / "net.pt2").module()
     raw = torch.tensor([[50.0, float("nan")], [40.0, 2.0]], dtype=torch.float64)
     frame = pd.DataFrame(raw.numpy(), columns=["a", "b"])
-    expected = predict_values(load_predictor(run, device="cpu"), frame)["prediction"]
+    expected = predict_values(load_predictor(run, Access(device="cpu")), frame)["prediction"]
     assert program(raw)[:, 0].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
 
@@ -203,8 +203,8 @@ def test_generated_rows_suit_the_preprocessing(kind: str, file: Path) -> None:
     fitted: FittedPreprocessing = prepare_groups(spec, load_data(spec))[0].fitted[0]
     rows = generated_rows(fitted, 30)
     assert isinstance(rows, Table)
-    assert fitted.problems(rows) == {}
-    assert fitted.transform_inputs(rows).n_rows == 30
+    assert fitted.input.problems(rows) == {}
+    assert len(fitted.input.transform(rows)) == 30
 
 
 def test_the_plan_of_each_column(file: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_plan_of_each_column(file: Path) -> None:
     assert plan["a"].steps == ("impute: {strategy: median, indicator: true}", "standardize")
     assert (plan["a"].default, plan["a"].features) == (True, 1)
     assert (plan["note"].features, plan["note"].sparse) == (len(WORDS), True)
-    assert sum(column.features for column in plan.values()) == fitted.width
+    assert sum(column.features for column in plan.values()) == fitted.input.width
 
 
 @pytest.mark.parametrize("wrong", [3, 18], ids=["a row to train on", "a row to validate on"])

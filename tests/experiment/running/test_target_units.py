@@ -16,11 +16,11 @@ from nnrun.errors import DataError
 from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
+from nnrun.limits import cxx_compiler
 from nnrun.records import find_run
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.backends.choice import Policy
-from nnrun.training.compiler import cxx_compiler
 from tests.support.small_experiments import spec_text
 
 ROWS = 60

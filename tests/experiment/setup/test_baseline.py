@@ -16,7 +16,9 @@ import nnrun
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.baseline import constant_scores, mean_of
+from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec.ports import OUTPUT
+from nnrun.spec.schema import decision_activation
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
@@ -39,8 +41,9 @@ def scores(
     spec = spec_text(layers=layers, **changes).spec
     network = stack(spec.layers, 3)
     unused: Any = None  # it never looks at the inputs
-    metrics = build_metrics(spec.metrics, activation)
-    head = Head(outputs, activation, build_loss(spec.loss), targets[None], metrics)
+    decides_as = decision_activation(spec.loss, activation)
+    metrics = build_metrics(spec.metrics, decides_as)
+    head = Head(outputs, decides_as, build_loss(spec.loss), targets[None], metrics)
     problem = TrainingProblem(
         network, build_optimizer(spec.optimizer), unused, {OUTPUT: head}, batch_size=8, spec=spec
     )
@@ -71,7 +74,26 @@ def test_huber_s_minimizer_is_found() -> None:
     assert found == pytest.approx({"loss": (1.5 + 0.5 + 2.5) / 3}, rel=1e-6)
 
 
-LOSSES: list[Any] = ["mse", "mae", {"huber": 0.3}, {"huber": 2.0}]
+# Each with the last activation that it is made for.
+LOSSES: list[Any] = [
+    "mse", "mae", {"huber": 0.3}, {"huber": 2.0}, "log_cosh", "mape", "msle", {"quantile": 0.9},
+    {"quantile": [0.2, 0.7]}, "poisson", "cosine_similarity",
+]  # fmt: skip
+CLASS_LOSSES: list[tuple[Any, str]] = [
+    ("binary_crossentropy", "sigmoid"),
+    ("binary_focal_crossentropy", "sigmoid"),
+    ({"binary_focal_crossentropy": {"apply_class_balancing": True, "label_smoothing": 0.1}}, "sigmoid"),
+    ("hinge", "linear"),
+    ("squared_hinge", "linear"),
+    ("dice", "sigmoid"),
+    ({"tversky": {"alpha": 0.2, "beta": 0.9}}, "sigmoid"),
+    ("categorical_crossentropy", "softmax"),
+    ("categorical_focal_crossentropy", "softmax"),
+    ({"categorical_focal_crossentropy": {"gamma": 0.5, "label_smoothing": 0.2}}, "softmax"),
+    ("kl_divergence", "softmax"),
+    ("categorical_hinge", "linear"),
+    ("dice", "softmax"),
+]
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -80,17 +102,52 @@ def test_no_other_constant_has_a_lower_loss(loss: Any, weighted: bool) -> None:
     rng = np.random.default_rng(0)
     y = torch.from_numpy(rng.lognormal(0, 1, (31, 2)).astype(np.float32))
     w = torch.from_numpy(rng.integers(0, 4, 31).astype(np.float32)) if weighted else None
-    found = scores(y, y, outputs=2, loss=loss, metrics=[], weights=w)["loss"]
-    row_loss = build_loss(spec_text(loss=loss, layers=[{"dense": 2}]).spec.loss)
-
-    def of(constant: np.ndarray) -> float:
-        z = torch.tensor(constant, dtype=torch.float32).expand(1, 31, 2)
-        losses = row_loss(z, z, y[None]).double()
-        return float((losses if w is None else losses * w).mean())
-
-    best = minimize(of, y.mean(0).numpy(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).fun
+    activation = "exponential" if loss == "poisson" else "linear"
+    made: dict[str, Any] = {"outputs": 2, "activation": activation, "loss": loss, "metrics": []}
+    found = scores(y, y, weights=w, **made)["loss"]
+    layers = [{"dense": {"units": 2, "activation": activation}}]
+    start = y.mean(0).log() if loss == "poisson" else y.mean(0)
+    best = least(spec_text(loss=loss, layers=layers, metrics=[]).spec.loss, activation, y, w, start)
     assert found <= best + 1e-6
     assert found == pytest.approx(best, rel=1e-4)
+
+
+def least(loss: Any, activation: str, y: Tensor, w: Tensor | None, *starts: Tensor) -> float:
+    """The least loss of any constant that scipy finds from one of these values before the activation."""
+    row_loss = build_loss(loss)
+
+    def of(constant: np.ndarray) -> float:
+        z = torch.tensor(constant, dtype=torch.float64).expand(1, *y.shape)
+        losses = row_loss(z, ACTIVATIONS[activation](z), y.double()[None])
+        value = float((losses if w is None else losses * w).mean())
+        return value if math.isfinite(value) else math.inf
+
+    options = {"xatol": 1e-7, "fatol": 1e-10, "maxfev": 500}
+    found = [minimize(of, start.numpy(), method="Nelder-Mead", options=options).fun for start in starts]
+    return float(min(found))
+
+
+@pytest.mark.parametrize(("loss", "activation"), CLASS_LOSSES, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("even", [False, True], ids=["majority", "no majority"])
+def test_no_other_constant_has_a_lower_loss_of_classes(
+    loss: Any, activation: str, weighted: bool, even: bool
+) -> None:
+    """With a class that most rows have, and without."""
+    rng = np.random.default_rng(3)
+    several = activation == "softmax" or loss == "categorical_hinge"
+    shares = [0.35, 0.4, 0.25] if even else [0.15, 0.7, 0.15]
+    y = np.eye(3)[rng.choice(3, 40, p=shares)] if several else rng.random((40, 3)) < shares
+    targets = torch.from_numpy(y.astype(np.float32))
+    w = torch.from_numpy(rng.integers(0, 4, 40).astype(np.float32)) if weighted else None
+    made: dict[str, Any] = {"outputs": 3, "activation": activation, "loss": loss, "metrics": []}
+    found = scores(targets, targets, weights=w, **made)["loss"]
+    layers = [{"dense": {"units": 3, "activation": activation}}]
+    built = spec_text(loss=loss, layers=layers, metrics=[]).spec.loss
+    best = least(built, activation, targets, w, torch.tensor([-1.0, 0.9, -1]))
+    assert found <= best + 1e-5
+    if loss != "dice" and "tversky" not in loss:  # they have several valleys, of which scipy looks into one
+        assert found == pytest.approx(best, rel=2e-3, abs=1e-4)
 
 
 def test_several_columns_have_each_their_mean() -> None:

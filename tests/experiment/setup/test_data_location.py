@@ -15,10 +15,9 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.describing.report import write_report
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.exporting.export import export_run
-from nnrun.experiment.finished.load_run import load_run_spec
+from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
@@ -83,11 +82,11 @@ def trained(folder: Path) -> RunDirectory:
 
 def use_everywhere(run: RunDirectory, folder: Path, **options: Any) -> None:
     """All that reads a run's data again."""
-    evaluate_run(run, **options)
+    evaluate_run(run, Access(**options))
     again = reproduce_run(run, runs_dir=folder / "again", **options)
     assert again.identical
     assert not again.changed
-    assert write_report([run], folder / "page.html", options.get("data_dir"), Listener()).is_file()
+    assert write_report([run], folder / "page.html", Access(data_dir=options.get("data_dir"))).is_file()
     assert "were not found" not in (folder / "page.html").read_text() or "overrides" in options
     epochs = run.read_record().epochs_run + 1
     data_dir, overrides = options.get("data_dir"), options.get("overrides", {})
@@ -135,7 +134,7 @@ def test_a_table_of_other_content_is_refused(tmp_path: Path, monkeypatch: pytest
     settings = Settings("final", tmp_path / "again")
     refused = r"other\.csv, in place of t\.csv, is not the file that .* was trained on"
     with pytest.raises(DataError, match=refused):
-        evaluate_run(run, overrides=other)
+        evaluate_run(run, Access(overrides=other))
     with pytest.raises(DataError, match=refused):
         reproduce_run(run, runs_dir=tmp_path / "again", overrides=other)
     with pytest.raises(DataError, match=refused):
@@ -160,7 +159,7 @@ def test_a_file_of_that_name_that_has_another_content_is_passed_over(tmp_path: P
 def test_nothing_but_paths_may_be_changed(tmp_path: Path) -> None:
     run = trained(project(tmp_path / "proj", "csv"))
     with pytest.raises(UsageError) as refused:
-        evaluate_run(run, overrides=["batch_size=4"])
+        evaluate_run(run, Access(overrides=["batch_size=4"]))
     assert str(refused.value) == (
         f"{run.id} was trained with a different batch_size: 8, not 4; only the location of its files may be "
         "changed here (dataset.csv.path=... or dataset.csv.test.path=...)."
@@ -176,7 +175,7 @@ def test_another_test_file_for_a_final_run(tmp_path: Path, monkeypatch: pytest.M
     made = final_of_run(run, Settings("final", tmp_path / "again"), epochs=1, overrides=changes)
     assert made.read_record().rows.test == 9
     with pytest.raises(DataError, match=r"new\.csv, in place of test\.csv, is not the file that"):
-        evaluate_run(run, overrides=changes)
+        evaluate_run(run, Access(overrides=changes))
 
 
 def test_a_path_on_the_command_line_is_relative_to_where_one_stands(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.setup.fold_splits import labels_of
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, outputs_of, prepare_groups
+from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
@@ -81,7 +81,7 @@ def test_folds_of_different_vocabularies_form_groups() -> None:
     assert [[fold.index for fold in group.folds] for group in groups] == [[0, 1], [2]]
     assert [group.network.inputs for group in groups] == [{INPUT: (34,)}, {INPUT: (26,)}]
     for group in groups:
-        assert all((fitted.width,) == group.network.inputs[INPUT] for fitted in group.fitted)
+        assert all((fitted.input.width,) == group.network.inputs[INPUT] for fitted in group.fitted)
 
 
 def test_one_fold_alone_is_that_fold_of_the_whole() -> None:

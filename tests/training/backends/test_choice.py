@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nnrun.errors import UsageError
+from nnrun.limits import cxx_compiler
 from nnrun.spec import schema
 from nnrun.training.backends import choice as choice_module
 from nnrun.training.backends import native
@@ -19,7 +20,6 @@ from nnrun.training.backends.choice import (
 )
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import WORTH_STEPS, NativeBackend
-from nnrun.training.compiler import cxx_compiler
 from nnrun.training.native_library import NotCompiledError
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import first_weights, make_problem

@@ -1,128 +1,10 @@
-"""The losses, the class weights that multiply them, and the metrics."""
+"""The metrics: what is measured of a network beside its loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, Tag
-
-from nnrun.spec.schema.component import (
-    COMPONENT,
-    MAP,
-    WORD,
-    Component,
-    Count,
-    Custom,
-    Decay,
-    Fraction,
-    NonNegative,
-    Positive,
-)
-
-
-class ClassLoss(Component):
-    """Base of the losses of classes and labels.
-
-    Class attributes:
-        target_step: the step that gives labels the form which the loss compares with; the default of a spec.
-        last_activation: the activation of the last layer that gives the probabilities which it compares.
-    """
-
-    target_step: ClassVar[Literal["one_hot", "class_index", "none"]] = "none"
-    last_activation: ClassVar[Literal["sigmoid", "softmax"]] = "sigmoid"
-
-
-class BinaryCrossentropy(ClassLoss):
-    """For 0/1 targets and sigmoid outputs.
-
-    `label_smoothing` s trains and validates against targets * (1 - s) + s / 2.
-    """
-
-    kind = "binary_crossentropy"
-    label_smoothing: Decay = 0.0
-
-
-class CategoricalCrossentropy(ClassLoss):
-    """For one-hot targets and a softmax output.
-
-    `label_smoothing` s trains and validates against targets * (1 - s) + s / K, for K classes.
-    """
-
-    kind = "categorical_crossentropy"
-    target_step = "one_hot"
-    last_activation = "softmax"
-    label_smoothing: Decay = 0.0
-
-
-class SparseCategoricalCrossentropy(ClassLoss):
-    """For class indices and a softmax output.
-
-    `label_smoothing` is that of `categorical_crossentropy` on the same classes, one-hot.
-    """
-
-    kind = "sparse_categorical_crossentropy"
-    target_step = "class_index"
-    last_activation = "softmax"
-    label_smoothing: Decay = 0.0
-
-
-class Mse(Component):
-    """Mean squared error."""
-
-    kind = "mse"
-
-
-class Mae(Component):
-    """Mean absolute error."""
-
-    kind = "mae"
-
-
-class Huber(Component):
-    """Squared below `delta`, linear above."""
-
-    kind = "huber"
-    bare = "delta"
-    delta: Positive = 1.0
-
-
-Loss = Annotated[
-    Union[
-        BinaryCrossentropy,
-        CategoricalCrossentropy,
-        SparseCategoricalCrossentropy,
-        Mse,
-        Mae,
-        Huber,
-        Custom,
-    ],
-    COMPONENT,
-]
-
-
-def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
-    """The step that the targets of a loss of classes go through; None for any other loss."""
-    return loss.target_step if isinstance(loss, ClassLoss) else None
-
-
-def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
-    """The last activation that a loss of classes needs; None for any other loss."""
-    return loss.last_activation if isinstance(loss, ClassLoss) else None
-
-
-BALANCED = "balanced"
-"""The word that stands for the weights that make all classes count alike."""
-
-ClassWeight = Annotated[
-    Union[
-        Annotated[Literal["balanced"], Tag(WORD)],
-        Annotated[dict[str, NonNegative], Field(min_length=1), Tag(MAP)],
-    ],
-    Discriminator(
-        lambda value: MAP if isinstance(value, Mapping) else WORD if isinstance(value, str) else None
-    ),
-]
+from nnrun.spec.schema.component import COMPONENT, Component, Count, Custom, Fraction
 
 
 class BuiltInMetric(Component):
@@ -141,10 +23,12 @@ class ClassMetric(BuiltInMetric):
     Class attributes:
         mean_over_classes: whether it is the positive class's where there is one output, and a mean over the
             classes where there are several, so that the two are different measures.
+        of_probabilities: whether it measures probabilities, which scores are not.
     """
 
     higher_is_better = True
     mean_over_classes: ClassVar[bool] = False
+    of_probabilities: ClassVar[bool] = False
 
 
 class NumberMetric(BuiltInMetric):
@@ -205,7 +89,9 @@ class Recall(ClassMetric):
 class Auc(ClassMetric):
     """Area under the ROC curve, exact (as scikit-learn computes it; Keras approximates by 200 thresholds).
 
-    Of several labels in one row all are counted together (micro). Where there is only one class it is NaN.
+    For several classes, the plain mean of each class against the others, of those that the rows hold (macro,
+    one-versus-rest). Of several labels in one row all are counted together (micro). Where there is only one
+    class it is NaN.
     """
 
     kind = "auc"
@@ -232,6 +118,70 @@ class AveragePrecision(ClassMetric):
     """
 
     kind = "average_precision"
+    mean_over_classes = True
+
+
+class BalancedAccuracy(ClassMetric):
+    """Mean recall over the classes that the rows hold; of labels, over no and yes."""
+
+    kind = "balanced_accuracy"
+
+
+class Specificity(ClassMetric):
+    """Right negatives among true negatives; for several classes, the plain mean over them (macro).
+
+    The mean is over the classes that occur among the rows or the predictions, as for `recall`. Of several
+    labels in one row all are counted together (micro).
+    """
+
+    kind = "specificity"
+    mean_over_classes = True
+    bare = "threshold"
+    threshold: Fraction = 0.5
+
+
+class Mcc(ClassMetric):
+    """Matthews correlation of predicted and true classes: 1 for perfect, 0 for chance.
+
+    0 where all predictions, or all targets, are the same, as in scikit-learn.
+    """
+
+    kind = "mcc"
+
+
+class CohenKappa(ClassMetric):
+    """Agreement of predicted and true classes beyond chance: 1 for perfect, 0 for chance.
+
+    With `weights` a mistake counts by the distance of the classes' numbers, or by its square: for grades. NaN
+    where chance cannot be wrong. (scikit-learn's `cohen_kappa_score` with all classes as `labels`.)
+    """
+
+    kind = "cohen_kappa"
+    bare = "weights"
+    weights: Literal["none", "linear", "quadratic"] = "none"
+
+
+class LogLoss(ClassMetric):
+    """Mean of -log(probability of the true class), as scikit-learn's `log_loss`; of labels, over all of them.
+
+    From the values before the last activation, so that no probability is rounded to 0. Unlike the loss it
+    counts no weights, label smoothing or regularizers.
+    """
+
+    kind = "log_loss"
+    higher_is_better = False
+    of_probabilities = True
+
+
+class Brier(ClassMetric):
+    """Mean squared distance of probabilities from what is true, as scikit-learn's `brier_score_loss`.
+
+    For several classes summed over them (0 to 2); of labels, the mean over all of them.
+    """
+
+    kind = "brier"
+    higher_is_better = False
+    of_probabilities = True
     mean_over_classes = True
 
 
@@ -262,6 +212,59 @@ class R2(NumberMetric):
     higher_is_better = True
 
 
+class MapeMetric(NumberMetric):
+    """Mean absolute error in percent of the target, as Keras has it: 100 times scikit-learn's share.
+
+    Targets of 0 count as 1e-7.
+    """
+
+    kind = "mape"
+    for_regression = True
+
+
+class MsleMetric(NumberMetric):
+    """Mean squared error of log(1 + value). Values below 0, which scikit-learn refuses, count as 0."""
+
+    kind = "msle"
+    for_regression = True
+
+
+class MedianAe(NumberMetric):
+    """Median absolute error."""
+
+    kind = "median_ae"
+    for_regression = True
+
+
+class ExplainedVariance(NumberMetric):
+    """1 - variance of the errors / variance of the targets: `r2` without the mean error. NaN of one row."""
+
+    kind = "explained_variance"
+    for_regression = True
+    higher_is_better = True
+
+
+class Pearson(NumberMetric):
+    """Correlation of outputs and targets; NaN where either are all the same."""
+
+    kind = "pearson"
+    for_regression = True
+    higher_is_better = True
+
+
+class D2(NumberMetric):
+    """Share of the absolute error that is explained: 1 for perfect, 0 for the median. NaN of one row.
+
+    scikit-learn's `d2_absolute_error_score`; with another `quantile` its `d2_pinball_score`.
+    """
+
+    kind = "d2"
+    for_regression = True
+    higher_is_better = True
+    bare = "quantile"
+    quantile: Fraction = 0.5
+
+
 class CustomMetric(Custom):
     """A custom metric. Its column has the function's name, or `name`.
 
@@ -286,6 +289,18 @@ Metric = Annotated[
         MseMetric,
         Rmse,
         R2,
+        BalancedAccuracy,
+        Specificity,
+        Mcc,
+        CohenKappa,
+        LogLoss,
+        Brier,
+        MapeMetric,
+        MsleMetric,
+        MedianAe,
+        ExplainedVariance,
+        Pearson,
+        D2,
         CustomMetric,
     ],
     COMPONENT,

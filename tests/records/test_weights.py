@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from nnrun.errors import DataError, NnrunError
-from nnrun.records import checkpoint
-from nnrun.records.checkpoint import Checkpoint, remove_unfinished, write_checkpoint
-from nnrun.records.checkpoint import read_checkpoint as read_newest
+from nnrun.records import weights
+from nnrun.records.weights import Checkpoint, remove_unfinished, write_checkpoint
+from nnrun.records.weights import read_checkpoint as read_newest
 
 ARRAYS = {
     "a": np.array([[1.5, -0.0], [np.inf, 1e-45]], np.float32),
@@ -107,7 +107,7 @@ def test_one_that_does_not_read_back_keeps_the_one_before(
         os.replace(source, target)
         damage(target / "state.safetensors", "flip")
 
-    monkeypatch.setattr(checkpoint.os, "rename", rename_and_damage)
+    monkeypatch.setattr(weights.os, "rename", rename_and_damage)
     with pytest.raises(NnrunError, match="could not be read back"):
         write_checkpoint(tmp_path, ARRAYS, {"epoch": 2})
     assert names(tmp_path) == ["checkpoint-000001", "checkpoint-000002"]
@@ -128,7 +128,7 @@ KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from nnrun.records import checkpoint
+from nnrun.records import weights
 
 left = int(sys.argv[2])
 
@@ -142,11 +142,11 @@ def counted(function):
     return call
 
 for name in ("fsync", "rename", "open"):
-    setattr(checkpoint.os, name, counted(getattr(os, name)))
+    setattr(weights.os, name, counted(getattr(os, name)))
 Path.mkdir = counted(Path.mkdir)
 Path.write_text = counted(Path.write_text)
-checkpoint.shutil.rmtree = counted(checkpoint.shutil.rmtree)
-checkpoint.write_checkpoint(Path(sys.argv[1]), {"a": np.ones(4, np.float32)}, {"epoch": 2})
+weights.shutil.rmtree = counted(weights.shutil.rmtree)
+weights.write_checkpoint(Path(sys.argv[1]), {"a": np.ones(4, np.float32)}, {"epoch": 2})
 print("finished")
 """
 

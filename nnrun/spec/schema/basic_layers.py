@@ -1,0 +1,97 @@
+"""Dense layers, activations, and layers that give the same numbers in another shape."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Union
+
+from pydantic import Field
+
+from nnrun.spec.schema.component import Count
+from nnrun.spec.schema.layer_base import Activation, NetworkLayer
+from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text, size_of
+from nnrun.spec.schema.weight_options import Regularizer
+
+
+class Dense(NetworkLayer):
+    """activation(x @ kernel + bias). Glorot-uniform kernel, zero bias.
+
+    Of rows with more than one axis the last is multiplied, alike at each position along the others.
+    """
+
+    kind = "dense"
+    mask = "keeps"
+    switchable = {"kernel_regularizer": None}
+    bare = "units"
+    units: Count
+    activation: Activation = "linear"
+    use_bias: bool = True
+    kernel_regularizer: Regularizer | None = None
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The last axis becomes the units."""
+        return (*taken.shape[:-1], self.units)
+
+
+class ActivationLayer(NetworkLayer):
+    """An activation function on its own: `activation: relu`.
+
+    `glu` (gated linear unit, Dauphin et al. 2017) is possible only here, because it halves the last axis: the
+    first half times the sigmoid of the second.
+    """
+
+    kind = "activation"
+    mask = "keeps"
+    bare = "activation"
+    activation: Activation
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it; with `glu` half of the last axis."""
+        if self.activation != "glu":
+            return taken.shape
+        *others, last = taken.shape
+        if last is not None and last % 2:
+            raise ShapeError(
+                f"glu halves the last axis, so its size must be even; {taken}; use an even number of units",
+                "activation",
+            )
+        return (*others, None if last is None else last // 2)
+
+
+class Flatten(NetworkLayer):
+    """All numbers of a row one after the other, the last axis fastest."""
+
+    kind = "flatten"
+    flattens = True
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """One axis."""
+        return (size_of(taken.shape),)
+
+
+class Reshape(NetworkLayer):
+    """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
+
+    kind = "reshape"
+    bare = "target_shape"
+    target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The target shape, where the numbers are as many."""
+        target, text, key = self.target_shape, shape_text(tuple(self.target_shape)), "target_shape"
+        if 0 in target or target.count(-1) > 1:
+            raise ShapeError(
+                f"reshape to {text}: sizes are 1 or more, and one of them may be -1 (what is left over)", key
+            )
+        numbers, known = size_of(taken.shape), math.prod(size for size in target if size > 0)
+        if numbers is None:
+            return tuple(None if size == -1 else size for size in target)
+        if numbers % known or (-1 not in target and numbers != known):
+            held = f"does not divide {numbers:,}" if -1 in target else f"holds {known:,} numbers"
+            raise ShapeError(
+                f"reshape to {text} {held}; {taken}, {numbers:,} numbers; they must be as many", key
+            )
+        return tuple(numbers // known if size == -1 else size for size in target)
+
+
+BasicLayer = Union[Dense, ActivationLayer, Flatten, Reshape]

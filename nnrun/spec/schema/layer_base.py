@@ -1,0 +1,54 @@
+"""What every layer of a spec has: the rule for its shape; and the activations that it may name."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from nnrun.spec.schema.component import ALIASES, Component
+from nnrun.spec.schema.layer_shapes import LayerInput, Shape
+
+ActivationName = Literal[
+    "linear", "relu", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu",
+    "relu6", "celu", "mish", "glu", "exponential", "softsign", "squareplus", "hard_sigmoid", "hard_silu",
+    "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "log_softmax", "sparse_plus",
+    "sparse_sigmoid", "sparsemax",
+]  # fmt: skip
+Activation = Annotated[
+    ActivationName,
+    BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
+]
+
+
+class NetworkLayer(Component):
+    """Base of the layers: how the shape of a row changes, so that a spec can be checked without its data.
+
+    A mask says of each step of a row whether it counts, as padding does not. The rules are those of Keras.
+
+    Class attributes:
+        flattens: whether it gives rows of one axis, whatever it takes.
+        mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
+            without one; or `uses` it.
+    """
+
+    flattens: ClassVar[bool] = False
+    mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The shape of a row that the layer gives.
+
+        Raises:
+            ShapeError: the layer cannot take such rows.
+        """
+        return taken.shape
+
+    @property
+    def makes_mask(self) -> bool:
+        """Whether what it gives has a mask, whatever it takes."""
+        return False
+
+    @property
+    def passes_mask(self) -> bool:
+        """Whether what it gives has the mask of what it takes."""
+        return self.mask != "drops"

@@ -1,0 +1,164 @@
+"""Layers over steps: embeddings and recurrent layers."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from nnrun.spec.schema.component import Count, Decay, Finite
+from nnrun.spec.schema.layer_base import Activation, NetworkLayer
+from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
+
+
+class Embedding(NetworkLayer):
+    """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
+
+    Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
+    Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
+    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out.
+    """
+
+    kind = "embedding"
+    bare = "output_dim"
+    output_dim: Count
+    input_dim: Count | None = None
+    mask_zero: bool = False
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """A vector for each index."""
+        if taken.before is not None:
+            raise ShapeError(
+                f"embedding looks up word indices, so it is the first layer; {taken}, which are no longer "
+                "indices; move it to the top"
+            )
+        return (*taken.shape, self.output_dim)
+
+    @property
+    def makes_mask(self) -> bool:
+        """With `mask_zero`."""
+        return self.mask_zero
+
+
+class Masking(NetworkLayer):
+    """Mask the steps whose features all are `mask_value`, and give zeros for them."""
+
+    kind = "masking"
+    bare = "mask_value"
+    mask_value: Finite = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        return steps_of(self, taken)
+
+    @property
+    def makes_mask(self) -> bool:
+        """Always."""
+        return True
+
+
+class SimpleRnn(NetworkLayer):
+    """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
+
+    Glorot-uniform kernel, orthogonal recurrent kernel, zero bias. Gives the last step, or with
+    `return_sequences` all. `bidirectional` adds a second layer of as many units that takes the steps from
+    the last to the first, and gives its units behind those of the first (Keras's `Bidirectional` with
+    `concat`). `go_backwards` takes the steps, and gives all of them, from the last to the first. While
+    training `dropout` zeroes a share of a step's features and `recurrent_dropout` of what was given before;
+    for a row the same ones in all steps (Gal & Ghahramani 2016). Masked steps are skipped: what was given
+    before them is given again, or with `bidirectional` and `return_sequences` zeros.
+    """
+
+    kind = "simple_rnn"
+    mask = "uses"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    use_bias: bool = True
+    return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
+
+class Lstm(NetworkLayer):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
+
+    Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
+    zero bias, but 1 for the forget gate with `unit_forget_bias`. Gives the last step, or with
+    `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of `simple_rnn`, but
+    with `recurrent_dropout` each gate sees a choice of its own.
+    """
+
+    kind = "lstm"
+    mask = "uses"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    recurrent_activation: Activation = "sigmoid"
+    use_bias: bool = True
+    unit_forget_bias: bool = True
+    return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
+
+class Gru(NetworkLayer):
+    """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
+
+    Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
+    then has its own bias. Glorot-uniform kernel, orthogonal recurrent kernel, zero biases. Gives the
+    last step, or with `return_sequences` all. `bidirectional`, `go_backwards` and the dropouts are those of
+    `simple_rnn`, but with `recurrent_dropout` each gate sees a choice of its own.
+    """
+
+    kind = "gru"
+    mask = "uses"
+    bare = "units"
+    units: Count
+    activation: Activation = "tanh"
+    recurrent_activation: Activation = "sigmoid"
+    use_bias: bool = True
+    reset_after: bool = True
+    return_sequences: bool = False
+    bidirectional: bool = False
+    go_backwards: bool = False
+    dropout: Decay = 0.0
+    recurrent_dropout: Decay = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
+
+def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
+    steps, _ = steps_of(layer, taken)
+    units = layer.units * (2 if layer.bidirectional else 1)
+    return (steps, units) if layer.return_sequences else (units,)
+
+
+SequenceLayer = Union[Embedding, Masking, Lstm, Gru, SimpleRnn]
