@@ -164,13 +164,21 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
         "all_ones": True,
         "columns": [],
         "layers": [
-            {"position": 0, "description": "dense, relu", "outputs": [8], "parameters": 32, "state": 0},
+            {
+                "position": 0,
+                "description": "dense, relu",
+                "outputs": [8],
+                "parameters": 32,
+                "state": 0,
+                "takes": [],
+            },
             {
                 "position": 1,
                 "description": "dense, linear",
                 "outputs": [1],
                 "parameters": 9,
                 "state": 0,
+                "takes": [],
             },
         ],
         "parameters": 41,
