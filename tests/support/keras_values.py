@@ -107,3 +107,56 @@ LOSS_CASES = (
     LossCase("poisson", "linear", "positive"),
     LossCase("cosine_similarity", "linear", "numbers"),
 )
+
+
+@dataclass(frozen=True)
+class OptimizerCase:
+    """An optimizer of Keras, its parameters, and eight updates of a (3, 4) variable."""
+
+    kind: str
+    keras: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name among the answers."""
+        return " ".join([self.kind, *(f"{key}={value}" for key, value in self.parameters.items())])
+
+    def arrays(self) -> tuple[Array, list[Array]]:
+        """The first value, and the gradients."""
+        places = np.arange(12).reshape(3, 4)
+        gradients = [np.sin(places * 1.3 + step * step) * (1 + step % 3) for step in range(8)]
+        return np.cos(places).astype(np.float32), [g.astype(np.float32) for g in gradients]
+
+
+OPTIMIZER_CASES = (
+    OptimizerCase("rmsprop", "RMSprop", {"weight_decay": 0.1}),
+    OptimizerCase("sgd", "SGD", {"momentum": 0.9, "weight_decay": 0.2, "learning_rate": 0.05}),
+    OptimizerCase("sgd", "SGD", {"learning_rate": 0.05, "gradient_accumulation_steps": 3}),
+    OptimizerCase("adam", "Adam", {"weight_decay": 0.1, "gradient_accumulation_steps": 2}),
+    OptimizerCase("adamw", "AdamW"),
+    OptimizerCase("adagrad", "Adagrad", {"weight_decay": 0.1}),
+    OptimizerCase("nadam", "Nadam"),
+    OptimizerCase("nadam", "Nadam", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("adamax", "Adamax"),
+    OptimizerCase("adamax", "Adamax", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("adadelta", "Adadelta"),
+    OptimizerCase("adadelta", "Adadelta", {"learning_rate": 1.0, "rho": 0.8, "epsilon": 0.01}),
+    OptimizerCase("lion", "Lion"),
+    OptimizerCase("lion", "Lion", {"learning_rate": 0.02, "beta_1": 0.6, "beta_2": 0.8, "weight_decay": 0.1}),
+    OptimizerCase("lamb", "Lamb"),
+    OptimizerCase("lamb", "Lamb", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("ftrl", "Ftrl"),
+    OptimizerCase(
+        "ftrl",
+        "Ftrl",
+        {
+            "learning_rate": 0.1,
+            "learning_rate_power": -0.3,
+            "l1_regularization_strength": 0.1,
+            "l2_regularization_strength": 0.2,
+            "l2_shrinkage_regularization_strength": 0.05,
+            "beta": 0.3,
+        },
+    ),
+)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.support.keras_values import ANSWERS, LOSS_CASES, activation_inputs
+from tests.support.keras_values import ANSWERS, LOSS_CASES, OPTIMIZER_CASES, activation_inputs
 
 # Keras's `threshold` has no defaults, so that a name alone does not say what it is.
 WITHOUT_DEFAULTS = {"threshold"}
@@ -40,9 +40,21 @@ def losses() -> dict[str, Any]:
     return found
 
 
+def optimizers() -> dict[str, Any]:
+    """Where the updates lead."""
+    found = {}
+    for case in OPTIMIZER_CASES:
+        start, gradients = case.arrays()
+        optimizer, variable = getattr(keras.optimizers, case.keras)(**case.parameters), keras.Variable(start)
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        found[case.name] = rounded(np.asarray(variable.value))
+    return found
+
+
 def main() -> None:
     """Write all answers."""
-    families = {"activations": activations(), "losses": losses()}
+    families = {"activations": activations(), "losses": losses(), "optimizers": optimizers()}
     lines = []
     for family, answers in families.items():
         entries = [f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers.items()]
