@@ -160,6 +160,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     assert document.pop("spec") == dump_value(load_spec("small.yaml").spec)
     assert document == {
         "features": 3,
+        "row_shape": None,
         "all_ones": True,
         "columns": [],
         "layers": [

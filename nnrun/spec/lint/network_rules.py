@@ -9,11 +9,10 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.npz_header import image_size
 from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, shape_text
+from nnrun.spec.schema.layer_shapes import Shape, shape_text
 from nnrun.spec.shapes import row_shapes, trace
 from nnrun.spec.wording import counted
 
@@ -24,11 +23,7 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     graph, problems = read_graph(spec)
     shapes, misfits = trace(graph, row_shapes(spec, facts))
     for problem in (*problems, *misfits):
-        text = problem.message
-        if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
-            size = image_size(spec.dataset.path)
-            text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
-        yield Finding(problem.location, text)
+        yield Finding(problem.location, problem.message)
     for index in graph.outputs.values():
         shape = shapes[index]
         if shape is not None:
