@@ -192,14 +192,16 @@ class Network:
         inputs: Mapping[Port, Batch],
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
+        output_masks: dict[Port, Tensor] | None = None,
     ) -> dict[Port, Tensor]:
-        """Logits by output, (R, B, K): the output layers' values before their activation.
+        """Logits by output, (R, B, K) or (R, B, steps, K): the output layers' values before their activation.
 
         Args:
             parameters: stacked, (R, ...), with buffers.
             inputs: a batch of each input.
             rng: random numbers of a training step; None otherwise.
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
+            output_masks: takes the masks of outputs that have one, (R, B, steps); None to leave them.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
         masks: dict[Any, Tensor | None] = {}
@@ -227,6 +229,9 @@ class Network:
                 if index in self._last_takers:
                     given[index] = output.activate(logits[port])
                     masks[index] = masks.get(node.sources[0])
+                mask = masks.get(node.sources[0])
+                if mask is not None and output_masks is not None:
+                    output_masks[port] = mask
             for source in node.sources:
                 if self._last_takers[source] == index:
                     given.pop(source, None)
@@ -381,11 +386,11 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
         built.append(NetworkNode(made, sources))
     network = Network(input_shapes, tuple(built), known.outputs)
     for output in network.output_layers.values():
-        if len(output.output_shape) > 1:
+        if len(output.output_shape) > 2:
             raise DataError(
                 f"The last layer gives {shape_text(output.output_shape)} per row, and predictions are one "
-                f"row of numbers: it takes {shape_text(output.input_shape)}. Add flatten or "
-                "global_average_pooling before it."
+                f"row of numbers, or one for each step: it takes {shape_text(output.input_shape)}. Add "
+                "flatten, reshape or global_average_pooling before it."
             )
     return network
 

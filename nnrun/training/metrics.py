@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import NnrunError
+from nnrun.sequences import edit_distances, greedily_decoded
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.score_columns import metric_column
@@ -486,6 +487,23 @@ def _r2(spec: schema.R2, activation: str) -> Metric:
     return Metric(spec.kind, statistics, value, join, constant="mean")
 
 
+# --- sequences ---------------------------------------------------------------------------------------------
+
+
+def _character_error_rate(spec: schema.CharacterErrorRate, activation: str) -> Metric:
+    def counts(values_RBTK: Tensor, targets_RBL: Tensor) -> Tensor:
+        sums = []
+        for values_BTK, targets_BL in zip(values_RBTK.cpu().numpy(), targets_RBL.cpu().numpy(), strict=True):
+            wrong = edit_distances(greedily_decoded(values_BTK), targets_BL).sum()
+            sums.append([float(wrong), float((targets_BL != 0).sum())])
+        return torch.tensor(sums, dtype=torch.float64)
+
+    def value(sums: np.ndarray, rows: int) -> float:
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
+
+    return Metric(spec.kind, counts, value, of_logits=True)
+
+
 # --- functions of users -------------------------------------------------------------------------------------
 
 
@@ -552,6 +570,7 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     schema.ExplainedVariance: _explained_variance,
     schema.Pearson: _pearson,
     schema.D2: _d2,
+    schema.CharacterErrorRate: _character_error_rate,
     schema.CustomMetric: _custom,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nnrun.spec.ports import Port
@@ -21,8 +22,8 @@ def forward(
     targets: Mapping[Port, TargetRows],
     rng: Any = None,
     new_buffers: dict[str, Tensor] | None = None,
-) -> tuple[Mapping[Port, Tensor], dict[Port, Tensor]]:
-    """For each head the logits, (R, B, K), and the loss of each row, (R, B).
+) -> tuple[Mapping[Port, Tensor], dict[Port, Tensor], Mapping[Port, Tensor]]:
+    """For each head the logits, (R, B, K) or (R, B, T, K), the loss of each row, (R, B), and its mask if any.
 
     Args:
         problem: the network and its heads.
@@ -30,12 +31,25 @@ def forward(
         inputs, targets: of one batch.
         rng, new_buffers: of a training step; None otherwise.
     """
-    logits = problem.network.forward(parameters, inputs, rng, new_buffers)
+    masks: dict[Port, Tensor] = {}
+    logits = problem.network.forward(parameters, inputs, rng, new_buffers, masks)
+    masks = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
     losses = {}
     for port, head in problem.heads.items():
         outputs = problem.network.activate(port, logits[port])
         losses[port] = head.loss(logits[port], outputs, targets[port].targets)
-    return logits, losses
+        if head.form == "steps":
+            losses[port] = mean_over_steps(losses[port], masks.get(port))
+    return logits, losses, masks
+
+
+def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None) -> Tensor:
+    """(R, B): the loss of each row. With a mask the mean over a batch is that of all steps that count."""
+    if mask_RBT is None:
+        return losses_RBT.mean(-1)
+    counted_R = mask_RBT.sum((1, 2)).clamp(min=1)
+    rows = mask_RBT.shape[1]
+    return torch.where(mask_RBT, losses_RBT, 0.0).sum(-1) * rows / counted_R.unsqueeze(1)
 
 
 def objective(

@@ -8,6 +8,7 @@ that name classes.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
+from nnrun.sequences import padded
 from nnrun.spec import schema
 from nnrun.spec.schema import Task
 
@@ -41,8 +43,10 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
             archive.require("x_test", "y_test")
         train, image_shape = _samples(archive, "train", context)
         test = _samples(archive, "test", context)[0] if has_test else None
+        lists = archive.holds_objects("y_train")
         source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
     if test is not None:
+        train, test = _equally_long(train, test, lists)
         _check_alike(path, train, test)
     train, test, names = _class_labels(path, train, test)
     if context.smoke:
@@ -68,8 +72,10 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> tuple[Samples
     """The samples, and the shape of each row where it is that of an image."""
     x_name, y_name = f"x_{part}", f"y_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
-    y = archive.numbers(y_name)
+    y = archive.read(y_name)
     where = f"{archive.path}: the array "
+    if isinstance(y, TokenRows):
+        y = _class_lists(y, where + y_name)
     image_shape = None
     if not isinstance(x, TokenRows):
         image_shape = x.shape[1:] if x.ndim in (3, 4) and min(x.shape[1:3]) >= _SMALLEST_IMAGE else None
@@ -94,6 +100,29 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> tuple[Samples
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
     return Samples(x, y), image_shape
+
+
+def _class_lists(lists: TokenRows, where: str) -> Array:
+    """(N, L): lists of classes from 1, filled up with 0 to the length of the longest."""
+    if len(lists.tokens) and lists.tokens.min() < 1:
+        row = int(np.searchsorted(lists.indptr, int(lists.tokens.argmin()), "right")) - 1
+        raise DataError(
+            f"{where} holds {lists.tokens.min()} in row {row}. Lists of classes hold integers from 1: 0 is "
+            "the blank of ctc."
+        )
+    return padded([lists.row(row).tolist() for row in range(len(lists))])
+
+
+def _equally_long(train: Samples, test: Samples, lists: bool) -> tuple[Samples, Samples]:
+    """Lists of classes filled up to one length."""
+    if not lists or test.targets.ndim != 2:
+        return train, test
+    longest = max(train.targets.shape[1], test.targets.shape[1])
+    made = []
+    for samples in (train, test):
+        filled = np.pad(samples.targets, ((0, 0), (0, longest - samples.targets.shape[1])))
+        made.append(replace(samples, targets=filled))
+    return made[0], made[1]
 
 
 def _table(x: Array, where: str) -> Array:

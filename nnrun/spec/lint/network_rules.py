@@ -32,12 +32,20 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     for index in graph.outputs.values():
         shape = shapes[index]
         if shape is not None:
-            yield from _one_row_at_the_end(graph, index, shape)
+            yield from _one_row_at_the_end(spec, graph, index, shape)
 
 
-def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Finding]:
+def may_have_steps(spec: schema.ExperimentSpec) -> bool:
+    """Whether rows may have a target for each step, which only the data tell, or are read from steps."""
+    of_steps = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    return isinstance(spec.loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
+
+
+def _one_row_at_the_end(
+    spec: schema.ExperimentSpec, graph: Graph, index: int, shape: Shape
+) -> Iterator[Finding]:
     last, before = graph.nodes[index].layer, graph.before(index)
-    if len(shape) == 1 or not isinstance(last, schema.Dense):
+    if len(shape) == 1 or not isinstance(last, schema.Dense) or (len(shape) == 2 and may_have_steps(spec)):
         return
     instead = (
         f", or set return_sequences: false in {before.kind}"
