@@ -29,7 +29,7 @@ def lists_of(rows_NL: Array) -> list[list[int]]:
 
 
 def greedily_decoded(outputs_NTK: Array) -> npt.NDArray[np.int64]:
-    """(N, T): the most probable class of each step; repetitions are one, blanks left out; filled up with 0."""
+    """(N, T): the most probable class of each step, repetitions as one, without blanks; filled up with 0."""
     best_NT = outputs_NTK.argmax(-1)
     kept = best_NT != 0
     kept[:, 1:] &= best_NT[:, 1:] != best_NT[:, :-1]

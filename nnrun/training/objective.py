@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,22 @@ TOTAL = "loss"
 """The name of the total loss, in `objective` and in the history."""
 
 
+class Forward(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        logits: of each head, (R, B, K), or (R, B, T, K) where its output has steps.
+        row_losses: of each head the loss of each row, (R, B).
+        penalty_R: the regularization term of weights and activities; None where there is none.
+        masks: of each head whose steps do not all count, (R, B, T) booleans.
+    """
+
+    logits: Mapping[Port, Tensor]
+    row_losses: Mapping[Port, Tensor]
+    penalty_R: Tensor | None
+    masks: Mapping[Port, Tensor]
+
+
 def forward(
     problem: TrainingProblem,
     parameters: Mapping[str, Tensor],
@@ -22,8 +38,8 @@ def forward(
     targets: Mapping[Port, TargetRows],
     rng: Any = None,
     new_buffers: dict[str, Tensor] | None = None,
-) -> tuple[Mapping[Port, Tensor], dict[Port, Tensor], Mapping[Port, Tensor]]:
-    """For each head the logits, (R, B, K) or (R, B, T, K), the loss of each row, (R, B), and its mask if any.
+) -> Forward:
+    """For each head the logits and the loss of each row, and what regularizers add to the loss.
 
     Args:
         problem: the network and its heads.
@@ -31,16 +47,19 @@ def forward(
         inputs, targets: of one batch.
         rng, new_buffers: of a training step; None otherwise.
     """
+    penalties: list[Tensor] = []
     masks: dict[Port, Tensor] = {}
-    logits = problem.network.forward(parameters, inputs, rng, new_buffers, masks)
-    masks = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
+    logits = problem.network.forward(parameters, inputs, rng, new_buffers, penalties, masks)
     losses = {}
     for port, head in problem.heads.items():
         outputs = problem.network.activate(port, logits[port])
         losses[port] = head.loss(logits[port], outputs, targets[port].targets)
         if head.form == "steps":
             losses[port] = mean_over_steps(losses[port], masks.get(port))
-    return logits, losses, masks
+    of_weights = problem.network.penalty(parameters)
+    terms = penalties if of_weights is None else [of_weights, *penalties]
+    of_steps = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
+    return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None, of_steps)
 
 
 def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None) -> Tensor:
