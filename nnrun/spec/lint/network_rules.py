@@ -213,7 +213,7 @@ def glu_is_a_layer_of_its_own(spec: schema.ExperimentSpec, facts: DatasetFacts) 
 def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The last layer's activation and units are what the loss and the classes need."""
     output = output_of(spec)
-    if output is None or any(loss_suits_the_task(spec, facts)):
+    if output is None or isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts)):
         return
     if output.activation in _SOFTMAX_KINDS and output.units == 1:
         return  # a finding of its own
@@ -344,7 +344,8 @@ def _squared_class_output(
 
 def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The targets have the form that the loss compares with."""
-    message = None if any(loss_suits_the_task(spec, facts)) else _wrong_targets(spec, facts)
+    others = isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts))
+    message = None if others else _wrong_targets(spec, facts)
     if message is not None:
         yield Finding(("preprocessing", "targets", targets_kind(spec)), message)
 
