@@ -5,6 +5,7 @@ Letters in names: N rows, F features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ def kept_bounds(indptr: npt.NDArray[Any], kept: npt.NDArray[np.bool_]) -> npt.ND
 
 @dataclass(frozen=True, eq=False)
 class DenseRows:
-    """Rows of numbers: (N, F) float32, C-contiguous."""
+    """Rows of numbers: (N, F) float32, C-contiguous; (N, ...) where rows have more axes."""
 
     x_NF: npt.NDArray[np.float32]
 
@@ -52,8 +53,8 @@ class DenseRows:
 
     @property
     def n_features(self) -> int:
-        """F."""
-        return int(self.x_NF.shape[1])
+        """F, the numbers of a row."""
+        return math.prod(self.x_NF.shape[1:])
 
     @property
     def nbytes(self) -> int:

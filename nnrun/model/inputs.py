@@ -1,11 +1,12 @@
 """Rows as the network takes them: gathered by row number, for any set of replicas, and cut into batches.
 
-Dense rows become (R, B, F) tensors. Sparse rows stay sparse: a batch is the list of its non-zero columns, and
-the first dense layer multiplies it without ever making a row dense.
+Dense rows become (R, B, F) tensors, (R, B, ...) where a row has more axes. Sparse rows stay sparse: a batch
+is the list of its non-zero columns, and the first dense layer multiplies it without ever making a row dense.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -114,14 +115,17 @@ Batch = Tensor | SparseBatch
 
 @dataclass(frozen=True)
 class DenseInputs:
-    """Dense rows on the device. `x_SNF` has one matrix for all replicas (S = 1) or one for each (S = R)."""
+    """Dense rows on the device. `x_SNF` has the rows of all replicas (S = 1) or of each (S = R).
+
+    A row is (F,), or has more axes: (height, width, channels).
+    """
 
     x_SNF: Tensor
 
     @property
     def features(self) -> int:
-        """F, the width of a row."""
-        return int(self.x_SNF.shape[2])
+        """F, the numbers of a row."""
+        return math.prod(self.x_SNF.shape[2:])
 
     @property
     def dense(self) -> bool:
@@ -139,7 +143,7 @@ class DenseInputs:
         return self.x_SNF[0].nbytes
 
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
-        """(G, B, F) tensors: all rows are gathered at once, and the batches are views of them."""
+        """(G, B, ...) tensors: all rows are gathered at once, and the batches are views of them."""
         yield from torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1)
 
 

@@ -91,9 +91,9 @@ def transform_custom(steps: Sequence[FittedCustom], rows: DenseRows | SparseRows
 
 
 def dense(rows: DenseRows | SparseRows) -> Floats:
-    """(N, F) numbers, also of sparse rows."""
+    """(N, F) numbers, also of sparse rows and of rows of more axes."""
     if isinstance(rows, DenseRows):
-        return rows.x_NF.astype(np.float64)
+        return rows.x_NF.reshape(len(rows), rows.n_features).astype(np.float64)
     return rows.to_dense().astype(np.float64)
 
 

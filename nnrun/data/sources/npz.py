@@ -1,8 +1,7 @@
 """A NumPy archive with x_train, y_train and, optionally, x_test and y_test.
 
-x is a table of numbers, or lists of tokens in an object array. A one-dimensional x is a table with one
-column; one with more than two dimensions is flattened to a row of numbers per sample. y is numbers, or texts
-that name classes.
+x is an array of numbers, or lists of tokens in an object array. Each row keeps its shape: of (N, 28, 28) it
+is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes.
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.schema import Task
 
-_SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
-
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
@@ -39,8 +36,8 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         has_test = "x_test" in archive.names or "y_test" in archive.names
         if has_test:
             archive.require("x_test", "y_test")
-        train, image_shape = _samples(archive, "train", context)
-        test = _samples(archive, "test", context)[0] if has_test else None
+        train = _samples(archive, "train", context)
+        test = _samples(archive, "test", context) if has_test else None
         source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
     if test is not None:
         _check_alike(path, train, test)
@@ -59,21 +56,17 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         task=task,
         classes=classes,
         class_names=names,
-        image_shape=image_shape,
         smoke=context.smoke,
     )
 
 
-def _samples(archive: Archive, part: str, context: LoadContext) -> tuple[Samples, tuple[int, ...] | None]:
-    """The samples, and the shape of each row where it is that of an image."""
+def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
     x_name, y_name = f"x_{part}", f"y_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.numbers(y_name)
     where = f"{archive.path}: the array "
-    image_shape = None
     if not isinstance(x, TokenRows):
-        image_shape = x.shape[1:] if x.ndim in (3, 4) and min(x.shape[1:3]) >= _SMALLEST_IMAGE else None
-        x = _table(x, where + x_name)
+        x = _rows(x, where + x_name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or 0 in y.shape[1:]:
@@ -93,17 +86,19 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> tuple[Samples
         raise DataError(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
-    return Samples(x, y), image_shape
+    return Samples(x, y)
 
 
-def _table(x: Array, where: str) -> Array:
+def _rows(x: Array, where: str) -> Array:
     if x.dtype.kind not in "buif":
         raise DataError(f"{where} has the type {x.dtype}. Inputs are real numbers, or lists of tokens.")
     if x.ndim == 0:
         raise DataError(f"{where} is a single number, not rows.")
-    x = x.reshape(len(x), -1) if len(x) else x.reshape(0, 1)
-    if not x.shape[1]:
-        raise DataError(f"{where} has no columns.")
+    if x.ndim == 1:
+        x = x[:, None]
+    if 0 in x.shape[1:]:
+        found = "no columns" if x.ndim == 2 else f"shape {x.shape}: its rows hold no numbers"
+        raise DataError(f"{where} has {found}.")
     _check_finite(x, where)
     return x
 
@@ -115,7 +110,9 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        place = f"row {row}, column {column[0]}" if column else f"row {row}"
+        place = f"row {row}"
+        if column:
+            place += f", column {column[0]}" if len(column) == 1 else f", at {tuple(column)}"
         value = values[(row, *column)]
         raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
 
@@ -124,9 +121,11 @@ def _check_alike(path: Path, train: Samples, test: Samples) -> None:
     if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
         raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
     if isinstance(train.inputs, np.ndarray) and isinstance(test.inputs, np.ndarray):
-        a, b = train.inputs.shape[1], test.inputs.shape[1]
+        a, b = train.inputs.shape[1:], test.inputs.shape[1:]
+        if a != b and len(a) == len(b) == 1:
+            raise DataError(f"{path}: x_train has {a[0]:,} features a row, but x_test has {b[0]:,}.")
         if a != b:
-            raise DataError(f"{path}: x_train has {a:,} features a row, but x_test has {b:,}.")
+            raise DataError(f"{path}: x_train has rows of shape {a}, but x_test has rows of shape {b}.")
     if train.targets.shape[1:] != test.targets.shape[1:]:
         raise DataError(
             f"{path}: y_train has shape {train.targets.shape}, but y_test has {test.targets.shape}."

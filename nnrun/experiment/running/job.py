@@ -278,7 +278,7 @@ def _problem_without_rows(
     if group.bytes_if_stacked is None or group.fitted[0].input.sparse:
         return training_problem(spec, group, dataset, device)
     # Of tensors on the device `meta` there is all but their values.
-    rows = DenseInputs(torch.empty((1, len(dataset.train), group.fitted[0].input.width), device="meta"))
+    rows = DenseInputs(torch.empty((1, len(dataset.train), *group.fitted[0].input.shape), device="meta"))
     return training_problem(spec, group, dataset, device, rows)
 
 

@@ -133,7 +133,7 @@ def prepare_groups(
     preprocessing = effective_preprocessing(spec, dataset)
     refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
     plans = column_plans(preprocessing, dataset)
-    by_width: dict[tuple[int, int | None, bool], list[GroupMember]] = {}
+    by_shape: dict[tuple[tuple[int, ...], int | None, bool], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
         weighted = spec.class_weight is not None
         class_weights = class_weight_of_rows(spec, dataset, fold.train_rows) if weighted else None
@@ -141,10 +141,10 @@ def prepare_groups(
         fitted = fit_preprocessing(
             preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
         )
-        group = by_width.setdefault((fitted.input.width, fitted.input.tokens, fitted.input.sparse), [])
+        group = by_shape.setdefault((fitted.input.shape, fitted.input.tokens, fitted.input.sparse), [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
-    for members in by_width.values():
+    for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
@@ -325,4 +325,4 @@ def _stacked(arrays: Sequence[Array]) -> Array:
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    return build_network(graph_of(spec), {INPUT: RowShape((fitted.input.width,), fitted.input.tokens)})
+    return build_network(graph_of(spec), {INPUT: RowShape(fitted.input.shape, fitted.input.tokens)})
