@@ -14,8 +14,9 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
-from nnrun.model.layers.base import NORMS, Shape, strength_name
+from nnrun.model.layers.base import NORMS, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
+from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source
@@ -117,6 +118,17 @@ class Network:
         return {index: port for port, index in self.outputs.items()}
 
     @cached_property
+    def _activity_regularized(self) -> Mapping[int, Layer[Any]]:
+        """The nodes whose outputs the loss penalizes."""
+        layers = {i: node.layer for i, node in enumerate(self.nodes) if isinstance(node.layer, Layer)}
+        return {i: layer for i, layer in layers.items() if layer.activity_regularizer is not None}
+
+    @cached_property
+    def _constrained(self) -> Mapping[str, Weight]:
+        """The parameters that must keep within limits."""
+        return {name: weight for name, weight in self.weights.items() if weight.constraint is not None}
+
+    @cached_property
     def widest_activation(self) -> int:
         """The most numbers that a layer makes of one row."""
         return max(layer.activations_per_row for layer in self.layers)
@@ -184,7 +196,11 @@ class Network:
         for port, layer in self._meet_inputs():
             met.setdefault(layer.name("weight"), []).append(port)
         used = [layer.name("weight") for layer in self.layers if isinstance(layer, DenseLayer)]
-        return {name: ports[0] for name, ports in met.items() if used.count(name) == 1}
+        return {
+            name: ports[0]
+            for name, ports in met.items()
+            if used.count(name) == 1 and name not in self._constrained  # limits may hold across its rows
+        }
 
     def forward(
         self,
@@ -192,6 +208,7 @@ class Network:
         inputs: Mapping[Port, Batch],
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
+        activity_penalties: list[Tensor] | None = None,
     ) -> dict[Port, Tensor]:
         """Logits by output, (R, B, K): the output layers' values before their activation.
 
@@ -200,6 +217,8 @@ class Network:
             inputs: a batch of each input.
             rng: random numbers of a training step; None otherwise.
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
+            activity_penalties: takes (R,) the term of each activity regularizer; None where no loss is
+                computed.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
         masks: dict[Any, Tensor | None] = {}
@@ -227,6 +246,10 @@ class Network:
                 if index in self._last_takers:
                     given[index] = output.activate(logits[port])
                     masks[index] = masks.get(node.sources[0])
+            penalized = self._activity_regularized.get(index)
+            if penalized is not None and activity_penalties is not None:
+                activities = _dense(given[index]) if port is None else self.activate(port, logits[port])
+                activity_penalties.append(penalized.activity_penalty(activities))
             for source in node.sources:
                 if self._last_takers[source] == index:
                     given.pop(source, None)
@@ -248,6 +271,11 @@ class Network:
         terms = [layer.penalty(parameters) for layer in self._distinct]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
+
+    def constrain(self, parameters: Parameters) -> None:
+        """Bring parameters that have constraints within their limits, in place, after an update."""
+        for name, weight in self._constrained.items():
+            parameters[name].copy_(weight.constrained(parameters[name]))
 
     def summary(self) -> list[LayerShape]:
         """What `nnrun show` prints of each layer."""

@@ -16,6 +16,27 @@ import numpy as np
 
 ANSWERS = Path(__file__).with_name("keras_values.json")
 
+KERNEL = (3, 2, 40, 60)
+"""The shape of a kernel in Keras whose first values are drawn: window, in, out."""
+INITIALIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        name: (name, {})
+        for name in (
+            "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+            "variance_scaling", "random_uniform", "random_normal", "truncated_normal", "orthogonal", "zeros",
+            "ones", "constant",
+        )
+    },
+    "fan_out": ("variance_scaling", {"scale": 3.0, "mode": "fan_out", "distribution": "untruncated_normal"}),
+    "fan_avg": ("variance_scaling", {"scale": 0.5, "mode": "fan_avg", "distribution": "uniform"}),
+    "uniform": ("random_uniform", {"minval": -1.0, "maxval": 3.0}),
+    "normal": ("random_normal", {"mean": 2.0, "stddev": 0.1}),
+    "truncated": ("truncated_normal", {"mean": -2.0, "stddev": 0.3}),
+    "gain": ("orthogonal", {"gain": 4.0}),
+    "value": ("constant", {"value": 0.3}),
+}  # fmt: skip
+"""Initializers with their parameters, by a name for each."""
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 

@@ -11,11 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
-from nnrun.model.layers.base import Layer, Parameters, Weight, uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-
-_LIMIT = 0.05  # Keras's `uniform`
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,7 @@ class EmbeddingLayer(Layer[schema.Embedding]):
     def weights(self) -> Mapping[str, Weight]:
         """The table."""
         assert self.spec.input_dim is not None, "the network fills it in"
-        return {
-            self.name("weight"): Weight(
-                (self.spec.input_dim, self.spec.output_dim), initializer=uniform(_LIMIT)
-            )
-        }
+        return {self.name("weight"): self.weight("embeddings", (self.spec.input_dim, self.spec.output_dim))}
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnrun.model.layers.base import Shape
+from nnrun.model.layers.initializers import Shape
 from nnrun.spec import schema
 
 _SMALLEST_SQUARE = 1e-12  # Keras's, of a vector that is divided by its length

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nnrun.model.layers.base import Layer, Parameters, Weight, along_last, ones
+from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
+from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 

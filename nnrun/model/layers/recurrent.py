@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
-from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform, orthogonal
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import Values
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
@@ -88,10 +89,8 @@ class RecurrentLayer(Layer[T], Generic[T]):
         features, units = self.input_shape[1], self.spec.units
         columns = self.gates * units
         own = {
-            "weight_ih": Weight(
-                (features, columns), "transposed", initializer=glorot_uniform(features, columns)
-            ),
-            "weight_hh": Weight((units, columns), "transposed", initializer=orthogonal),
+            "weight_ih": self.weight("kernel", (features, columns), "transposed"),
+            "weight_hh": self.weight("recurrent", (units, columns), "transposed"),
         } | ({"bias": self.bias} if self.spec.use_bias else {})
         return {
             self.name(f"{name}{suffix}"): weight
@@ -274,7 +273,7 @@ class SimpleRnnLayer(RecurrentLayer[schema.SimpleRnn]):
     @property
     def bias(self) -> Weight:
         """(R, 1, units); in a file (units,)."""
-        return Weight((1, self.spec.units), "row")
+        return self.weight("bias", (1, self.spec.units), "row")
 
     def step(self, recurrence: Recurrence, of_step: Tensor, state: State) -> State:
         """h = activation(step + h @ kernel)."""
@@ -290,13 +289,16 @@ class LstmLayer(RecurrentLayer[schema.Lstm]):
     @property
     def bias(self) -> Weight:
         """(R, 1, 4 * units); in a file (4 * units,)."""
-        return Weight((1, 4 * self.spec.units), "row", initializer=self._first_bias)
+        bias = self.weight("bias", (1, 4 * self.spec.units), "row")
+        if not self.spec.unit_forget_bias:
+            return bias
 
-    def _first_bias(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        """0, and 1 for the forget gate with `unit_forget_bias` (Jozefowicz et al. 2015)."""
-        values = np.zeros(shape, np.float32)
-        values[:, self.spec.units : 2 * self.spec.units] = self.spec.unit_forget_bias
-        return values
+        def with_open_forget_gate(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+            values = bias.initializer(rng, shape)
+            values[:, self.spec.units : 2 * self.spec.units] = 1  # Jozefowicz et al. 2015
+            return values
+
+        return replace(bias, initializer=with_open_forget_gate)
 
     def start(self, of_steps: Tensor) -> State:
         """What is given, and the cell."""
@@ -322,7 +324,9 @@ class GruLayer(RecurrentLayer[schema.Gru]):
     def bias(self) -> Weight:
         """With `reset_after` one for the step and one for what was given before: (2, 3 * units)."""
         columns = 3 * self.spec.units
-        return Weight((2, columns)) if self.spec.reset_after else Weight((1, columns), "row")
+        if self.spec.reset_after:
+            return self.weight("bias", (2, columns))
+        return self.weight("bias", (1, columns), "row")
 
     def input_bias(self, bias: Tensor | None) -> Tensor | None:
         """The step's bias."""

@@ -6,13 +6,22 @@ findings. A new rule goes into the module of its subject and into that module's 
 
 from __future__ import annotations
 
-from nnrun.spec.lint import data_rules, mask_rules, network_rules, step_rules, sweep_rules, training_rules
+from nnrun.spec.lint import (
+    data_rules,
+    mask_rules,
+    network_rules,
+    step_rules,
+    sweep_rules,
+    training_rules,
+    weight_rules,
+)
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
+    *weight_rules.RULES,
     *mask_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,

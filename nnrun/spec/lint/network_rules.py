@@ -429,18 +429,6 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
             )
 
 
-def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """`l1_l2` is 0 and 0 unless it is told otherwise."""
-    for location, layer in all_layers(spec):
-        for name, regularizer in schema.regularizers(layer).items():
-            if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
-                yield Finding(
-                    (*location, layer.kind, name, "l1_l2"),
-                    "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
-                    "warning",
-                )
-
-
 RULES: tuple[Rule, ...] = (
     layers_fit_each_other,
     embedding_takes_padded_tokens,
@@ -452,5 +440,4 @@ RULES: tuple[Rule, ...] = (
     targets_suit_the_loss,
     loss_suits_the_numbers,
     hidden_layers_are_wide_enough,
-    regularizers_do_something,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
@@ -30,10 +31,21 @@ class NetworkLayer(Component):
         flattens: whether it gives rows of one axis, whatever it takes.
         mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
             without one; or `uses` it.
+        ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
+            `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` it is `kernel`.
     """
 
     flattens: ClassVar[bool] = False
     mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
+    ranks: ClassVar[Mapping[str, int]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Regularizers and constraints can be switched off; most networks leave all weight options alone."""
+        optional = [name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))]
+        initializers = [name for name in cls.model_fields if name.endswith("_initializer")]
+        cls.switchable = {**dict.fromkeys(optional), **cls.switchable}
+        cls.rarely_changed = frozenset([*optional, *initializers]) - {"kernel_regularizer"}
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The shape of a row that the layer gives.

@@ -7,6 +7,16 @@ from typing import Union
 from nnrun.spec.schema.component import Count, Decay, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
+from nnrun.spec.schema.weight_options import (
+    BiasInitializer,
+    Constraint,
+    GlorotUniform,
+    Initializer,
+    Orthogonal,
+    RandomUniform,
+    Regularizer,
+    Zeros,
+)
 
 
 class Embedding(NetworkLayer):
@@ -19,9 +29,13 @@ class Embedding(NetworkLayer):
 
     kind = "embedding"
     bare = "output_dim"
+    ranks = {"embeddings": 2}
     output_dim: Count
     input_dim: Count | None = None
     mask_zero: bool = False
+    embeddings_initializer: Initializer = RandomUniform()
+    embeddings_regularizer: Regularizer | None = None
+    embeddings_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """A vector for each index."""
@@ -70,6 +84,7 @@ class SimpleRnn(NetworkLayer):
     kind = "simple_rnn"
     mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
     use_bias: bool = True
@@ -78,6 +93,16 @@ class SimpleRnn(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
@@ -101,6 +126,7 @@ class Lstm(NetworkLayer):
     kind = "lstm"
     mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
@@ -111,6 +137,16 @@ class Lstm(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
@@ -134,6 +170,7 @@ class Gru(NetworkLayer):
     kind = "gru"
     mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 2}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
@@ -144,6 +181,16 @@ class Gru(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
