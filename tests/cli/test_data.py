@@ -56,7 +56,8 @@ def test_ls_json(run: Any, folder: Path) -> None:
     assert (code, err) == (0, "")
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert entries["reuters"]["path"] == str(folder / "reuters.npz")
-    assert [name for name, entry in entries.items() if not entry["present"]] == ["imdb", "mnist", "fashion_mnist"]
+    missing = [name for name, entry in entries.items() if not entry["present"]]
+    assert missing == ["imdb", "mnist", "fashion_mnist"]
 
 
 def test_show_a_token_row_as_words(run: Any, folder: Path) -> None:
