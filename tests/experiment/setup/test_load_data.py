@@ -99,15 +99,15 @@ SEVERAL = (
             np.where(np.arange(12) % 2, 1, -1),
             {"dense": 1},
             "hinge",
-            "Row 0 of the training rows has the target -1, but hinge expects values from 0 to 1. Write the two "
-            "classes as 0 and 1.",
+            "Row 0 of the training rows has the target -1, but hinge expects values from 0 to 1. Write the "
+            "two classes as 0 and 1.",
         ),
         (
             np.arange(12) - 5,
             {"dense": {"units": 1, "activation": "exponential"}},
             "poisson",
-            "Row 0 of the training rows has the target -5, but poisson is for numbers of 0 and more. Use mse, "
-            "mae or huber.",
+            "Row 0 of the training rows has the target -5, but poisson is for numbers of 0 and more. Use "
+            "mse, mae or huber.",
         ),
     ],
     ids=["minus one", "three classes", "no shares", "three names", "hinge of minus one", "negative count"],
