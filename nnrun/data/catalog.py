@@ -82,7 +82,7 @@ def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
     if isinstance(dataset, (schema.Npz, *schema.FILES)):
         return os.path.exists(dataset.path)
     entry = CATALOG.get(dataset.kind)
-    return entry is None or entry.archive is None or find(entry.archive, data_dir) is not None
+    return entry is None or all(find(remote, data_dir) is not None for remote in entry.archives)
 
 
 def fetch_entry(
@@ -94,18 +94,13 @@ def fetch_entry(
         DataError: a file cannot be had, or is damaged.
     """
     fetched = []
-    for remote in (entry.archive, entry.words):
-        if remote is None:
-            continue
+    for remote in (*entry.archives, *([] if entry.words is None else [entry.words])):
         was_here = find(remote, data_dir) is not None
         path = fetch(remote, data_dir, on_message)
         if remote is entry.words:
             read_word_index(path)
-        else:
-            load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
         fetched.append(FetchedFile(remote.name, path, is_published(remote, path), not was_here))
-    if not fetched:
-        load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
+    load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
     return tuple(fetched)
 
 

@@ -11,7 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from nnrun.data.archives.download import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile
+from nnrun.data.archives.download import (
+    FASHION_MNIST,
+    IMDB,
+    IMDB_WORDS,
+    MNIST,
+    REUTERS,
+    REUTERS_WORDS,
+    RemoteFile,
+)
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
@@ -26,6 +34,7 @@ class NamedSet:
         dataset: as a spec declares it.
         what: a line about it.
         archive, words: its published files, or None.
+        more: further files of the data set, beside `archive`.
         home: what it comes with, where it has no file of its own.
     """
 
@@ -35,6 +44,12 @@ class NamedSet:
     archive: RemoteFile | None = None
     words: RemoteFile | None = None
     home: str | None = None
+    more: tuple[RemoteFile, ...] = ()
+
+    @property
+    def archives(self) -> tuple[RemoteFile, ...]:
+        """All files of its rows; none where it needs no download."""
+        return () if self.archive is None else (self.archive, *self.more)
 
     @property
     def facts(self) -> schema.DatasetFacts:
@@ -71,6 +86,21 @@ SOURCES: Mapping[type[schema.Component], Source] = {
     schema.BostonHousing: Source(
         "boston_housing",
         (NamedSet("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home="nnrun"),),
+    ),
+    schema.Mnist: Source(
+        "mnist", (NamedSet("mnist", schema.Mnist(), "handwritten digits, 28 by 28 pixels", MNIST),)
+    ),
+    schema.FashionMnist: Source(
+        "fashion_mnist",
+        (
+            NamedSet(
+                "fashion_mnist",
+                schema.FashionMnist(),
+                "clothing of 10 kinds, 28 by 28 pixels",
+                FASHION_MNIST[0],
+                more=FASHION_MNIST[1:],
+            ),
+        ),
     ),
     schema.Sklearn: Source(
         "sklearn_sets",

@@ -38,6 +38,9 @@ def generated(
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         inputs = TokenRows(indptr, rng.randint(min(1, words - 1), words, int(indptr[-1])).astype(np.int32))
         content = inputs.tokens.tobytes()
+    elif facts.row_shape is not None:
+        inputs = rng.randint(0, 256, (rows, *facts.row_shape)).astype(np.uint8)  # images
+        content = inputs.tobytes()
     else:
         inputs = rng.normal(5.0, 2.0, (rows, facts.features or 1))
         content = inputs.tobytes()

@@ -290,7 +290,7 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
         "target": fitted.output.transform(one.targets)[0].tolist(),
     }
     if not isinstance(rows, SparseRows):
-        return found | {"sparse": False, "values": rows.x_NF[0].tolist()}
+        return found | {"sparse": False, "values": rows.to_dense()[0].tolist()}
     indices: Sequence[int] = rows.indices.tolist()
     values = [1.0] * len(indices) if rows.values is None else rows.values.tolist()
     return found | {"sparse": True, "indices": indices, "values": values}

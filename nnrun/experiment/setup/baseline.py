@@ -23,7 +23,8 @@ from nnrun.spec.graph import graph_of
 from nnrun.spec.masks import outputs_masked
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
-from nnrun.training.metrics import Constant, Metric, MetricTotals, Scored
+from nnrun.training.metric_types import Constant, Metric, Scored
+from nnrun.training.metrics import MetricTotals
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from nnrun.validation.summary import monitor_mode
@@ -208,7 +209,14 @@ def _constants_for_classes(
         case schema.BinaryFocalCrossentropy() | schema.CategoricalFocalCrossentropy():
             return _descent(loss, activation, y_nK, w_n)
     classes = 2 if loss.target_step == "none" else y_nK.shape[1]
-    smoothing = getattr(loss, "label_smoothing", 0.0)
+    smoothing = 0.0
+    match loss:
+        case (
+            schema.BinaryCrossentropy(label_smoothing=share)
+            | schema.CategoricalCrossentropy(label_smoothing=share)
+            | schema.SparseCategoricalCrossentropy(label_smoothing=share)
+        ):
+            smoothing = share
     return [_of_shares(shares * (1 - smoothing) + smoothing / classes, activation)]
 
 

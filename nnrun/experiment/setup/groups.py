@@ -15,7 +15,15 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, fit_preprocessing
+from nnrun.data import (
+    ByteRows,
+    Dataset,
+    DenseRows,
+    FittedPreprocessing,
+    Samples,
+    SparseRows,
+    fit_preprocessing,
+)
 from nnrun.data.dataset import Array, RawInputs, TokenRows
 from nnrun.data.preprocess import column_plans, rows_by_line
 from nnrun.data.table import Table
@@ -162,6 +170,8 @@ def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs)
     """What rows take that each prepares in its own way, about; 0 where all share them."""
     if share_rows(fitted):
         return 0
+    if isinstance(inputs, np.ndarray) and isinstance(fitted[0].input.transform(inputs[:1]), ByteRows):
+        return 0  # they share the bytes
     if not fitted[0].input.sparse:
         return len(fitted) * len(inputs) * fitted[0].input.width * 4
     some = np.arange(min(len(inputs), _MEASURED_ROWS))
@@ -288,6 +298,12 @@ def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)
+    as_bytes = [r for r in rows if isinstance(r, ByteRows)]
+    if as_bytes:
+        widest = max(len(r.values) for r in as_bytes)
+        values = np.stack([np.broadcast_to(r.values, (widest, 256)) for r in as_bytes])
+        x_SNF = torch.from_numpy(as_bytes[0].x[None])  # the rows of all: only what bytes become may differ
+        return DenseInputs(x_SNF.to(device), torch.from_numpy(values).to(device))
     dense = [r.x_NF for r in rows if isinstance(r, DenseRows)]
     return DenseInputs(torch.from_numpy(_stacked(dense)).to(device))
 

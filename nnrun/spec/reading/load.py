@@ -20,9 +20,9 @@ from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText,
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
+    AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
     Component,
-    Cosine,
     ExperimentSpec,
     Holdout,
     KFold,
@@ -289,11 +289,13 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
 
 
 def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
-    """The schedule, its cosine as long as the training that follows the warm-up."""
+    """The schedule, as long as the training that follows the warm-up where it says no length."""
     warmup = sum(part.epochs for part in spec.learning_rate_schedule if isinstance(part, Warmup))
     length = {"epochs": max(1, spec.epochs - warmup)}
     return [
-        part.model_copy(update=length) if isinstance(part, Cosine) and part.epochs is None else part
+        part.model_copy(update=length)
+        if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None
+        else part
         for part in spec.learning_rate_schedule
     ]
 

@@ -107,6 +107,30 @@ class BostonHousing(DataSource):
         return DatasetFacts("table", "regression", None, 13, train, _BOSTON_ROWS - train)
 
 
+class Mnist(DataSource):
+    """70,000 handwritten digits as images of 28 by 28 bytes, 60,000 of them to train on (book, chapter 2)."""
+
+    kind = "mnist"
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return _MNIST
+
+
+class FashionMnist(DataSource):
+    """70,000 pieces of clothing of 10 kinds as images of 28 by 28 bytes, 60,000 of them to train on."""
+
+    kind = "fashion_mnist"
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """As of MNIST."""
+        return _MNIST
+
+
+_MNIST = DatasetFacts("table", "multiclass", 10, None, 60_000, 10_000, row_shape=(28, 28))
+
 _SKLEARN = {
     "breast_cancer": DatasetFacts("table", "binary", 2, 30, 569, 0),
     "digits": DatasetFacts("table", "multiclass", 10, 64, 1797, 0),
@@ -273,6 +297,8 @@ Dataset = Annotated[
         Imdb,
         Reuters,
         BostonHousing,
+        Mnist,
+        FashionMnist,
         Sklearn,
         DigitLines,
         Npz,
