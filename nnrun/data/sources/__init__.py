@@ -128,6 +128,7 @@ SOURCES: Mapping[type[schema.Component], Source] = {
     schema.Parquet: Source("table_file"),
     schema.Jsonl: Source("table_file"),
     schema.TextFolder: Source("text_folder"),
+    schema.ImageFolder: Source("image_folder"),
 }
 
 

@@ -22,9 +22,11 @@ from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
+    WITH_PATH,
     Component,
     ExperimentSpec,
     Holdout,
+    ImageFolder,
     KFold,
     LearningRateSchedule,
     Npz,
@@ -278,7 +280,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         "learning_rate_schedule": _with_length(spec),
         "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
     }
-    if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
+    if isinstance(spec.dataset, WITH_PATH):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
@@ -314,7 +316,9 @@ def _targets_for(loss: Component) -> Component:
     return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
-def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:
+def _with_absolute_paths(
+    dataset: Npz | RowFile | TextFolder | ImageFolder, base_of: Callable[..., Path]
+) -> Component:
     where = ("dataset", dataset.kind)
     changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)
