@@ -139,6 +139,7 @@ def load_dataset(
     smoke: bool = False,
     split_columns: Sequence[str] = (),
     on_message: Callable[[str], None] = lambda text: None,
+    text_targets: bool = False,
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -148,11 +149,14 @@ def load_dataset(
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
         on_message: called with what takes long or went differently.
+        text_targets: whether texts that are targets may be different in every row.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
+    loaded = module.load(
+        dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns), text_targets)
+    )
     assert isinstance(loaded, Dataset)
     return loaded

@@ -16,9 +16,11 @@ class LoadContext:
         smoke: a few hundred rows of the data set's shape instead of the data.
         split_columns: columns that the validation needs; no inputs unless the spec says so.
         on_message: called with what takes long or went differently.
+        text_targets: whether texts that are targets may be different in every row: they are no classes.
     """
 
     data_dir: Path | None = None
     smoke: bool = False
     on_message: Callable[[str], None] = lambda text: None
     split_columns: tuple[str, ...] = ()
+    text_targets: bool = False

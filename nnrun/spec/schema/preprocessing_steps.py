@@ -333,6 +333,15 @@ class ClassSequenceTargets(Component):
     kind = "class_sequences"
 
 
+class CharactersTargets(Component):
+    """Texts as lists of their characters, for `loss: ctc`.
+
+    The classes, from 1 on, are the characters of the training rows in the order of their code points.
+    """
+
+    kind = "characters"
+
+
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 
@@ -364,6 +373,7 @@ TargetStep = Annotated[
     Union[
         OneHotTargets,
         ClassIndexTargets,
+        CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
         NoTargetStep,
