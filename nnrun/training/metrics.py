@@ -24,15 +24,30 @@ from nnrun.errors import NnrunError
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.score_columns import metric_column
+from nnrun.training.losses import FUZZ
+from nnrun.training.rankings import area_under_roc, average_precision, log_odds
 
 # (R, B, K) values, targets as the loss takes them → (R, size) statistics of the batch's rows.
 Statistics = Callable[[Tensor, Tensor], Tensor]
 
-Constant = Literal["share", "majority", "most_frequent", "all", "best_f1", "mean", "median", "search"]
+Constant = Literal[
+    "share",
+    "majority",
+    "most_frequent",
+    "all",
+    "best_f1",
+    "decided",
+    "mean",
+    "median",
+    "mape",
+    "msle",
+    "search",
+]
 """Which constant outputs score best on given rows: the share of each class or label; the majority class, or
 the labels that most rows have; the most frequent label alone, all labels, or as many of the most frequent as
-give the best F1 (of several classes all three are the majority class); the mean or the median of the targets;
-or what a search finds."""
+give the best F1 (of several classes all three are the majority class); as many of the most frequent labels as
+are best by trial; the mean or the median of the targets; what is best for the loss of that name; or what a
+search finds."""
 
 
 @dataclass(frozen=True)
@@ -175,85 +190,163 @@ def _f1(spec: schema.F1, activation: str) -> Metric:
     )
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """How many rows each of K classes has; labels for themselves have the classes no and yes.
+
+    Attributes:
+        right: (K,) rows of the class that are predicted to have it.
+        chosen: (K,) that are predicted to have it.
+        actual: (K,) that have it.
+        distance: the sum over rows of `_of_class_counts`'s `distance` of predicted and true class.
+    """
+
+    right: np.ndarray
+    chosen: np.ndarray
+    actual: np.ndarray
+    distance: float
+
+    @property
+    def rows(self) -> float:
+        """All rows, or labels of rows."""
+        return float(self.actual.sum())
+
+
+def _of_class_counts(
+    spec: schema.ClassMetric,
+    activation: str,
+    value: Callable[[ClassCounts], float],
+    *,
+    threshold: float = 0.5,
+    distance: Callable[[Tensor], Tensor] = torch.zeros_like,
+) -> Metric:
+    """A metric of the confusion matrix, of which its diagonal, its margins and one weighted sum are enough.
+
+    `distance` is a function of the number of a predicted class minus that of the true one.
+    """
+    cut = _cut(threshold, activation)
+
+    def counts(values: Tensor, targets: Tensor) -> Tensor:
+        if activation == "softmax":
+            predicted, true = class_indices(values, targets)
+            classes = values.shape[-1]
+        else:
+            predicted, true = ((part > at).long().flatten(1) for part, at in ((values, cut), (targets, 0.5)))
+            classes = 2
+        chosen, actual = (torch.nn.functional.one_hot(part, classes).double() for part in (predicted, true))
+        apart = distance((predicted - true).double()).sum(1, keepdim=True)
+        return torch.cat([(chosen * actual).sum(1), chosen.sum(1), actual.sum(1), apart], dim=1)
+
+    def of_sums(sums: np.ndarray, rows: int) -> float:
+        right, chosen, actual = np.split(sums[:-1], 3)
+        return float(value(ClassCounts(right, chosen, actual, float(sums[-1]))))
+
+    return Metric(spec.kind, counts, of_sums, of_logits=has_logits(activation), constant="decided")
+
+
+def _balanced_accuracy(spec: schema.BalancedAccuracy, activation: str) -> Metric:
+    def value(counts: ClassCounts) -> float:
+        held = counts.actual > 0
+        return float(np.mean(counts.right[held] / counts.actual[held]))
+
+    return _of_class_counts(spec, activation, value)
+
+
+def _specificity(spec: schema.Specificity, activation: str) -> Metric:
+    def value(counts: ClassCounts) -> float:
+        negative = counts.rows - counts.actual
+        rejected = negative - counts.chosen + counts.right
+        ratio = rejected / np.maximum(negative, 1)
+        if activation != "softmax":  # of the class yes alone
+            return float(ratio[1])
+        return float(np.mean(ratio[counts.chosen + counts.actual > 0]))
+
+    return _of_class_counts(spec, activation, value, threshold=spec.threshold)
+
+
+def _mcc(spec: schema.Mcc, activation: str) -> Metric:
+    def value(counts: ClassCounts) -> float:
+        chosen, actual, rows = counts.chosen, counts.actual, counts.rows
+        spread = (rows**2 - chosen @ chosen) * (rows**2 - actual @ actual)
+        return float((counts.right.sum() * rows - chosen @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
+
+    return _of_class_counts(spec, activation, value)
+
+
+def _cohen_kappa(spec: schema.CohenKappa, activation: str) -> Metric:
+    distance: dict[str, Callable[[Tensor], Tensor]] = {
+        "none": lambda apart: (apart != 0).double(),
+        "linear": torch.abs,
+        "quadratic": torch.square,
+    }
+    of_classes = distance[spec.weights]
+
+    def value(counts: ClassCounts) -> float:
+        number = torch.arange(len(counts.actual), dtype=torch.float64)
+        weights = of_classes(number[:, None] - number).numpy()
+        by_chance = counts.chosen @ weights @ counts.actual / counts.rows
+        return float(1 - counts.distance / by_chance) if by_chance > 0 else math.nan
+
+    return _of_class_counts(spec, activation, value, distance=of_classes)
+
+
+# --- probabilities -----------------------------------------------------------------------------------------
+
+
+def _log_loss(spec: schema.LogLoss, activation: str) -> Metric:
+    def statistics(z: Tensor, targets: Tensor) -> Tensor:
+        z = z.double()
+        if activation == "softmax":
+            _, true = class_indices(z, targets)
+            losses = -torch.log_softmax(z, -1).gather(-1, true.unsqueeze(-1)).squeeze(-1)
+        else:
+            losses = torch.nn.functional.binary_cross_entropy_with_logits(
+                z, targets.double(), reduction="none"
+            ).mean(-1)
+        return losses.sum(1, keepdim=True)
+
+    return Metric(spec.kind, statistics, of_logits=True, constant="share")
+
+
+def _brier(spec: schema.Brier, activation: str) -> Metric:
+    def statistics(outputs: Tensor, targets: Tensor) -> Tensor:
+        if activation != "softmax":
+            return _squared_error(outputs, targets)
+        _, true = class_indices(outputs, targets)
+        ones = torch.nn.functional.one_hot(true, outputs.shape[-1])
+        return (outputs.double() - ones).square().sum(-1).sum(1, keepdim=True)
+
+    return Metric(spec.kind, statistics, constant="share")
+
+
 # --- rankings ----------------------------------------------------------------------------------------------
 
 
-def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in the right order, ties half (Mann-Whitney U).
+def _ranking(
+    spec: schema.Auc | schema.AveragePrecision,
+    activation: str,
+    of_scores: Callable[[np.ndarray, np.ndarray], float],
+) -> Metric:
+    """Of all labels together (micro), or the mean over the classes that the rows hold (macro)."""
 
-    NaN where there is only one class.
-
-    Args:
-        scores: (N,) predicted scores.
-        positive: (N,) booleans.
-    """
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
-    middle_rank = np.cumsum(size) - (size - 1) / 2
-    rank_sum = float(middle_rank[group][positive].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
-
-
-def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Precision at each score from which a positive is found, weighted by the recall that it adds.
-
-    Rows of one score are found together, as in scikit-learn. NaN where there are no positives.
-
-    Args:
-        scores: (N,) predicted scores.
-        positive: (N,) booleans.
-    """
-    positives = int(positive.sum())
-    if positives == 0:
-        return float("nan")
-    _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
-    right = np.bincount(group, positive, minlength=len(size))[::-1]  # from the highest score on
-    precision = np.cumsum(right) / np.cumsum(size[::-1])
-    return float((precision * right).sum() / positives)
-
-
-def log_odds(logits_NK: np.ndarray) -> np.ndarray:
-    """(N, K): of each class of a softmax, the logarithm of p / (1 - p), without rounding p first.
-
-    Classes of equal logits tie exactly, and so do rows that hold the same logits in another order.
-    """
-    z = np.sort(logits_NK.astype(np.float64), axis=1)  # sums that do not depend on the order
-    highest, below = z[:, -1:], z[:, :-1]
-    # The others of the most probable class, then those of any less probable one: these have at least 1
-    # together, so that nothing cancels.
-    second = below[:, -1:]
-    of_highest = highest - second - np.log(np.exp(below - second).sum(1, keepdims=True))
-    away = logits_NK - highest
-    total = np.exp(z - highest).sum(1, keepdims=True)
-    less_probable = away < 0
-    shares = np.where(less_probable, np.exp(away), 0)
-    return np.asarray(np.where(less_probable, away - np.log(total - shares), of_highest))
-
-
-def _auc(spec: schema.Auc, activation: str) -> Metric:
-    return Metric(
-        spec.kind,
-        from_rows=lambda values, targets: area_under_roc(values.reshape(-1), targets.reshape(-1) > 0.5),
-        of_logits=has_logits(activation),
-        constant="share",
-    )
-
-
-def _average_precision(spec: schema.AveragePrecision, activation: str) -> Metric:
     def together(values: np.ndarray, targets: np.ndarray) -> float:
-        return average_precision(values.reshape(-1), targets.reshape(-1) > 0.5)
+        return of_scores(values.reshape(-1), targets.reshape(-1) > 0.5)
 
     def each_class(values: np.ndarray, targets: np.ndarray) -> float:
         true = targets if targets.ndim == 1 else targets.argmax(-1)
         odds = log_odds(values)
-        found = [average_precision(odds[:, label], true == label) for label in np.unique(true)]
-        return float(np.mean(found))
+        return float(np.mean([of_scores(odds[:, label], true == label) for label in np.unique(true)]))
 
     from_rows = each_class if activation == "softmax" else together
     return Metric(spec.kind, from_rows=from_rows, of_logits=has_logits(activation), constant="share")
+
+
+def _auc(spec: schema.Auc, activation: str) -> Metric:
+    return _ranking(spec, activation, area_under_roc)
+
+
+def _average_precision(spec: schema.AveragePrecision, activation: str) -> Metric:
+    return _ranking(spec, activation, average_precision)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------
@@ -279,6 +372,79 @@ def _rmse(spec: schema.Rmse, activation: str) -> Metric:
     return Metric(
         spec.kind, _squared_error, lambda sums, rows: float(np.sqrt(sums[0] / rows)), constant="mean"
     )
+
+
+def _mape(spec: schema.MapeMetric, activation: str) -> Metric:
+    def statistics(outputs: Tensor, targets: Tensor) -> Tensor:
+        true = targets.double()
+        share = (outputs.double() - true).abs() / true.abs().clamp(min=FUZZ)
+        return 100 * share.mean(-1).sum(1, keepdim=True)
+
+    return Metric(spec.kind, statistics, constant="mape")
+
+
+def _msle(spec: schema.MsleMetric, activation: str) -> Metric:
+    def statistics(outputs: Tensor, targets: Tensor) -> Tensor:
+        logs = [torch.log1p(part.double().clamp(min=0)) for part in (outputs, targets)]
+        return _squared_error(*logs)
+
+    return Metric(spec.kind, statistics, constant="msle")
+
+
+def _of_columns(
+    spec: schema.NumberMetric, of_column: Callable[[np.ndarray, np.ndarray], float], constant: Constant
+) -> Metric:
+    """The mean over the columns, each from the outputs and targets of all rows."""
+
+    def from_rows(outputs: np.ndarray, targets: np.ndarray) -> float:
+        columns = zip(outputs.T.astype(np.float64), targets.T.astype(np.float64), strict=True)
+        return float(np.mean([of_column(*column) for column in columns]))
+
+    return Metric(spec.kind, from_rows=from_rows, constant=constant)
+
+
+def _median_ae(spec: schema.MedianAe, activation: str) -> Metric:
+    return _of_columns(spec, lambda outputs, true: float(np.median(np.abs(outputs - true))), "search")
+
+
+def _explained_variance(spec: schema.ExplainedVariance, activation: str) -> Metric:
+    return _of_columns(
+        spec, lambda outputs, true: _explained(_variance(true - outputs), _variance(true), len(true)), "mean"
+    )
+
+
+def _variance(values: np.ndarray) -> float:
+    """0 where all values are the same, which rounding might hide."""
+    return float(np.var(values - values[0]))
+
+
+def _pearson(spec: schema.Pearson, activation: str) -> Metric:
+    def of_column(outputs: np.ndarray, true: np.ndarray) -> float:
+        a, b = (values - values[0] for values in (outputs, true))
+        a, b = a - a.mean(), b - b.mean()
+        size = np.linalg.norm(a) * np.linalg.norm(b)
+        return float(a @ b / size) if size > 0 else math.nan
+
+    return _of_columns(spec, of_column, "mean")
+
+
+def _d2(spec: schema.D2, activation: str) -> Metric:
+    q = spec.quantile
+
+    def pinball(error: np.ndarray) -> float:
+        return float(np.mean(np.maximum(q * error, (q - 1) * error)))
+
+    def of_column(outputs: np.ndarray, true: np.ndarray) -> float:
+        return _explained(pinball(true - outputs), pinball(true - np.quantile(true, q)), len(true))
+
+    return _of_columns(spec, of_column, "median" if q == 0.5 else "search")
+
+
+def _explained(error: float, spread: float, rows: int) -> float:
+    """1 - error / spread; as scikit-learn has it 1 or 0 where all targets are the same. NaN of one row."""
+    if rows < 2:
+        return math.nan
+    return 1 - error / spread if spread > 0 else float(error == 0)
 
 
 def _r2(spec: schema.R2, activation: str) -> Metric:
@@ -370,10 +536,22 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     schema.F1: _f1,
     schema.Auc: _auc,
     schema.AveragePrecision: _average_precision,
+    schema.BalancedAccuracy: _balanced_accuracy,
+    schema.Specificity: _specificity,
+    schema.Mcc: _mcc,
+    schema.CohenKappa: _cohen_kappa,
+    schema.LogLoss: _log_loss,
+    schema.Brier: _brier,
     schema.MaeMetric: _mae,
     schema.MseMetric: _mse,
     schema.Rmse: _rmse,
     schema.R2: _r2,
+    schema.MapeMetric: _mape,
+    schema.MsleMetric: _msle,
+    schema.MedianAe: _median_ae,
+    schema.ExplainedVariance: _explained_variance,
+    schema.Pearson: _pearson,
+    schema.D2: _d2,
     schema.CustomMetric: _custom,
 }
 

@@ -6,8 +6,6 @@ import errno
 import gzip
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from nnrun.cli import main
+from tests.support.commands import nnrun_command
 
 ROWS = [f"{2 * i},{i % 7 / 2},{'red' if i % 3 else 'blue'},{i % 2}" for i in range(40)]
 HEADER = "a,b,colour,y"
@@ -310,7 +309,7 @@ def test_every_message_belongs_to_a_file() -> None:
 
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     command = refused(BROKEN[0], tmp_path, "--json")
-    done = subprocess.run([sys.executable, "-m", "nnrun", *command], capture_output=True, text=True)
+    done = nnrun_command(*command, cwd=tmp_path)
     assert done.returncode == 4
     document = json.loads(done.stdout)
     assert document["message"] == f"{tmp_path}/" + messages()[BROKEN[0].name].removeprefix("error: ")

@@ -101,13 +101,22 @@ def test_an_invalid_spec_is_exit_code_3_before_anything_heavy_is_imported(tmp_pa
         "import sys; from nnrun.cli import main; code = main(['train', 'small.yaml']); "
         "print(sorted({'torch', 'pandas', 'numpy', 'sklearn'} & set(sys.modules))); sys.exit(code)"
     )
+    environment = {**os.environ}  # without COLUMNS, which readline sets behind Python's back
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (3, "[]\n")
     assert done.stderr == (
         "small.yaml:4:7: error: loss cannot be 'msee'; did you mean 'mse'? Allowed: binary_crossentropy, "
-        "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae, huber or custom\n"
+        "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae, huber, "
+        "binary_focal_crossentropy, categorical_focal_crossentropy, kl_divergence, hinge, "
+        "squared_hinge, categorical_hinge, dice, tversky, log_cosh, mape, msle, poisson, "
+        "cosine_similarity, quantile or custom\n"
         '    4 | loss: "msee"\n'
         "      |       ^\n"
         "1 error: nothing was run.\n"

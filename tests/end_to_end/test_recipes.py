@@ -258,14 +258,14 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
         ("training/learning_rate.py", "        case schema.Rates(", SCHEDULE),
     ],
     "loss": [
-        (SCHEMA + "losses_and_metrics.py", "Loss = Annotated[\n", LOSS_DECLARED),
-        (SCHEMA + "losses_and_metrics.py", "        Huber,\n", "        Cauchy,\n"),
+        (SCHEMA + "loss_components.py", "Loss = Annotated[\n", LOSS_DECLARED),
+        (SCHEMA + "loss_components.py", "        Huber,\n", "        Cauchy,\n"),
         ("training/losses.py", "LOSSES: ", LOSS),
         ("training/losses.py", "    schema.Huber: _huber,\n", "    schema.Cauchy: _cauchy,\n"),
     ],
     "metric": [
-        (SCHEMA + "losses_and_metrics.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
-        (SCHEMA + "losses_and_metrics.py", "        Accuracy,\n", "        Sharpness,\n"),
+        (SCHEMA + "metric_components.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
+        (SCHEMA + "metric_components.py", "        Accuracy,\n", "        Sharpness,\n"),
         ("training/metrics.py", "METRICS: ", METRIC),
         ("training/metrics.py", "    schema.R2: _r2,\n", "    schema.Sharpness: _sharpness,\n"),
     ],

@@ -17,7 +17,8 @@ from sklearn import metrics as sklearn
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec import schema
 from nnrun.spec.lint import lint
-from nnrun.training.metrics import METRICS, MetricTotals, Scored, area_under_roc, build_metrics, log_odds
+from nnrun.training.metrics import METRICS, MetricTotals, Scored, build_metrics
+from nnrun.training.rankings import area_under_roc, log_odds
 from nnrun.validation.summary import monitor_mode
 from tests.support.example_tables import line_for
 
@@ -138,9 +139,11 @@ def test_perfect_outputs_are_better_than_any_others(kind: str, form: Form) -> No
     best = measure(example(kind), form, form.perfect(targets), targets)
     other = measure(example(kind), form, outputs, targets)
     if monitor_mode(f"val_{kind}") == "max":
-        assert best == 1 > other
+        assert best == pytest.approx(1, rel=1e-12)
+        assert best > other
     else:
-        assert best == 0 < other
+        assert best == pytest.approx(0, abs=1e-12)
+        assert best < other
 
 
 @pytest.mark.parametrize(("kind", "form"), ALLOWED, ids=str)
@@ -203,14 +206,43 @@ def sklearn_says(spec: Any, form: Form, z: np.ndarray, targets: np.ndarray) -> f
             return math.sqrt(sklearn.mean_squared_error(targets, outputs))
         case "r2":
             return float(sklearn.r2_score(targets, outputs))
-        case "auc":
-            return float(sklearn.roc_auc_score(targets.ravel(), z.ravel()))
+        case "mape":  # in percent
+            nonzero = np.where(np.abs(targets) < 1e-7, 1e-7, targets)  # scikit-learn's limit is smaller
+            return 100 * float(np.mean(np.abs(targets - outputs) / np.abs(nonzero)))
+        case "msle":
+            return float(sklearn.mean_squared_log_error(np.maximum(targets, 0), np.maximum(outputs, 0)))
+        case "median_ae":
+            return float(sklearn.median_absolute_error(targets, outputs))
+        case "explained_variance":
+            return float(sklearn.explained_variance_score(targets, outputs))
+        case "pearson":
+            pairs = [np.stack([targets[:, k], outputs[:, k]]) for k in range(outputs.shape[1])]
+            varied = all(np.ptp(pair, axis=1).all() for pair in pairs)
+            return float(np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])) if varied else math.nan
+        case "d2":
+            return float(sklearn.d2_absolute_error_score(targets, outputs))
     if form.activation == "softmax":
         true = targets.argmax(-1) if targets.ndim == 2 else targets
         macro: dict[str, Any] = {"average": "macro", "zero_division": 0}
         match spec.kind:
             case "accuracy":
                 return float(sklearn.accuracy_score(true, z.argmax(-1)))
+            case "balanced_accuracy" | "mcc" | "cohen_kappa":
+                return of_confusion(spec, true, z.argmax(-1))
+            case "specificity":  # one class against the others
+                held = np.union1d(true, z.argmax(-1))
+                negative = [(true != k, z.argmax(-1) != k) for k in held]
+                return float(np.mean([sklearn.recall_score(*pair, zero_division=0) for pair in negative]))
+            case "log_loss":
+                probabilities = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+                return float(sklearn.log_loss(true, probabilities, labels=range(CLASSES)))
+            case "brier":
+                probabilities = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+                return float(((probabilities - np.eye(CLASSES)[true]) ** 2).sum(-1).mean())
+            case "auc":
+                probabilities = ACTIVATIONS["softmax"](torch.from_numpy(z)).numpy()
+                held = np.unique(true)
+                return float(np.mean([sklearn.roc_auc_score(true == k, probabilities[:, k]) for k in held]))
             case "precision":
                 return float(sklearn.precision_score(true, z.argmax(-1), **macro))
             case "recall":
@@ -230,6 +262,13 @@ def sklearn_says(spec: Any, form: Form, z: np.ndarray, targets: np.ndarray) -> f
     true, threshold = targets.ravel(), getattr(spec, "threshold", 0.5)
     chosen = (z.astype(np.float32) > np.float32(logit(threshold))).ravel().astype(float)
     scores = {
+        "auc": lambda t, _: sklearn.roc_auc_score(t, z.ravel()),
+        "balanced_accuracy": lambda t, c: of_confusion(spec, t, c),
+        "mcc": lambda t, c: of_confusion(spec, t, c),
+        "cohen_kappa": lambda t, c: of_confusion(spec, t, c),
+        "specificity": lambda t, c: sklearn.recall_score(1 - t, 1 - c, zero_division=0),
+        "log_loss": lambda t, _: sklearn.log_loss(t, 1 / (1 + np.exp(-z.ravel())), labels=[0, 1]),
+        "brier": lambda t, _: ((outputs.ravel() - t) ** 2).mean(),
         "average_precision": lambda t, _: sklearn.average_precision_score(t, z.ravel()),
         "f1": lambda t, c: sklearn.f1_score(t, c, zero_division=0),
         "accuracy": sklearn.accuracy_score,
@@ -240,21 +279,38 @@ def sklearn_says(spec: Any, form: Form, z: np.ndarray, targets: np.ndarray) -> f
     return float(score(true, chosen))
 
 
+def of_confusion(spec: Any, true: np.ndarray, predicted: np.ndarray) -> float:
+    """What scikit-learn makes of the confusion matrix."""
+    if spec.kind == "mcc":
+        if len(np.union1d(true, predicted)) == 1:  # scikit-learn warns, and gives 0
+            return 0.0
+        return float(sklearn.matthews_corrcoef(true, predicted))
+    if spec.kind == "cohen_kappa":
+        weights, labels = None if spec.weights == "none" else spec.weights, range(max(2, int(true.max()) + 1))
+        labels = range(max(len(labels), int(predicted.max()) + 1))
+        return float(sklearn.cohen_kappa_score(true, predicted, labels=list(labels), weights=weights))
+    return float(np.mean([np.mean(predicted[true == k] == k) for k in np.unique(true)]))
+
+
 @pytest.mark.parametrize(("kind", "form"), ALLOWED, ids=str)
 @settings(max_examples=30)
 @given(seed=seeds, rows=st.integers(2, 40))
 def test_the_value_is_scikit_learn_s(kind: str, form: Form, seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
     outputs, targets = form.draw(rng, rows)
-    if kind in ("auc", "average_precision", "r2") and form.activation == "sigmoid":
+    if kind in ("auc", "average_precision", "r2", "cohen_kappa") and form.activation == "sigmoid":
         targets[:2] = [[0], [1]]  # neither says anything where all targets are the same: see below
     if kind == "top_k":  # scikit-learn breaks ties by the class's number
         outputs = rng.permuted(np.tile(np.arange(CLASSES, dtype=np.float32), (rows, 1)), axis=1)
-    if kind == "average_precision" and form.activation == "softmax":  # else rounding decides what is a tie
+    if kind in ("auc", "cohen_kappa") and form.activation == "softmax":  # of two classes at least
+        targets[:2] = [0, 1] if targets.ndim == 1 else np.eye(CLASSES)[:2]
+    if kind in ("auc", "average_precision") and form.activation == "softmax":
+        # Else rounding decides what is a tie.
         outputs = rng.normal(size=outputs.shape).astype(np.float32)[rng.integers(0, rows, rows)]
     spec = example(kind)
     expected = sklearn_says(spec, form, outputs, targets)
-    assert measure(spec, form, outputs, targets) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    found = measure(spec, form, outputs, targets)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=kind == "pearson")
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.8])
@@ -267,6 +323,34 @@ def test_a_threshold_decides_what_counts_as_positive(kind: str, threshold: float
     spec = KINDS[kind].model_validate({"threshold": threshold})
     expected = sklearn_says(spec, form, outputs, targets)
     assert measure(spec, form, outputs, targets) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights", ["none", "linear", "quadratic"])
+def test_a_mistake_of_kappa_counts_by_the_distance_of_the_classes(weights: Any) -> None:
+    form = Form("sparse_categorical_crossentropy", "softmax", CLASSES)
+    outputs, targets = form.draw(np.random.default_rng(6), 60)
+    spec = schema.CohenKappa(weights=weights)
+    assert measure(spec, form, outputs, targets) == pytest.approx(sklearn_says(spec, form, outputs, targets))
+
+
+@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
+def test_d2_of_a_quantile_is_that_of_its_pinball_loss(quantile: float) -> None:
+    form = Form("mse", "linear", 1)
+    outputs, targets = form.draw(np.random.default_rng(7), 61)
+    expected = sklearn.d2_pinball_score(targets, outputs, alpha=quantile)
+    assert measure(schema.D2(quantile=quantile), form, outputs, targets) == pytest.approx(expected)
+
+
+def test_log_loss_of_large_values_is_not_cut_off() -> None:
+    form, z = Form("binary_crossentropy", "sigmoid", 1), np.array([[900.0], [-900.0]], np.float32)
+    assert measure(schema.LogLoss(), form, z, np.array([[0.0], [0.0]], np.float32)) == pytest.approx(450)
+
+
+@pytest.mark.parametrize("kind", ["cohen_kappa", "pearson"])
+def test_what_cannot_vary_has_no_agreement(kind: str) -> None:
+    form = Form("mse", "linear", 1) if kind == "pearson" else Form("binary_crossentropy", "sigmoid", 1)
+    zeros = np.zeros((5, 1), np.float32)
+    assert math.isnan(measure(KINDS[kind](), form, zeros, zeros))
 
 
 @pytest.mark.parametrize("k", [1, 2, 6])

@@ -188,6 +188,10 @@ _NEEDS = {
     "auc": "rows of both classes",
     "average_precision": "rows of the positive class",
     "r2": "two rows",
+    "explained_variance": "two rows",
+    "d2": "two rows",
+    "pearson": "targets and outputs that are not all the same",
+    "cohen_kappa": "two classes",
 }
 """What a metric needs among the validation rows, or it is NaN."""
 

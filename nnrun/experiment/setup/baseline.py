@@ -228,6 +228,15 @@ def constants_for_metric(how: Constant, activation: str, outputs: int, targets: 
     if how == "search":
         return _search(y_nK, shares, activation)
     several = activation == "softmax"
+    by_loss = {"mape": schema.Mape(), "msle": schema.Msle()}.get(how)
+    if by_loss is not None and not several:
+        best = _best_numbers(by_loss, y_nK, None)
+        assert best is not None, "both are known"
+        return [_decided(best, activation)]
+    if how == "decided" and not several:  # no label, the most frequent one, and so on
+        order = shares.argsort(descending=True)
+        counts = range(min(outputs, _MOST_COLUMNS) + 1)
+        return [_decided(_ones_at(order[:count], shares), activation) for count in counts]
     if how == "mean" or (how == "share" and activation not in ("sigmoid", "softmax")):
         return [_decided(shares, activation)]
     if how == "share":

@@ -50,7 +50,7 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
             )
         elif output is None:
             continue
-        elif (decides := schema.decision_activation(spec.loss, output.activation)) not in _PROBABILITIES:
+        elif schema.decision_activation(spec.loss, output.activation) not in _PROBABILITIES:
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
@@ -65,9 +65,9 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
         elif isinstance(metric, schema.TopK) and metric.k >= (classes := facts.classes or output.units):
             said = f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}"
             yield Finding(_at(position, metric, "k"), said)
-        elif isinstance(metric, schema.Auc) and decides == "softmax":
-            said = "auc is for sigmoid outputs, and the last layer is a softmax; use accuracy, or "
-            yield Finding(_at(position, metric), f"{said}average_precision")
+        elif metric.of_probabilities and schema.is_of_scores(spec.loss):
+            said = f"{metric.kind} measures probabilities, and {spec.loss.kind} learns scores"
+            yield Finding(_at(position, metric), f"{said}; use accuracy or auc")
 
 
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

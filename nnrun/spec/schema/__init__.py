@@ -23,8 +23,9 @@ from nnrun.spec.schema.convolution_layers import *
 from nnrun.spec.schema.experiment import *
 from nnrun.spec.schema.layer_base import *
 from nnrun.spec.schema.layers import *
-from nnrun.spec.schema.losses_and_metrics import *
+from nnrun.spec.schema.loss_components import *
 from nnrun.spec.schema.merges import *
+from nnrun.spec.schema.metric_components import *
 from nnrun.spec.schema.normalization_layers import *
 from nnrun.spec.schema.optimizers_and_schedules import *
 from nnrun.spec.schema.pooling_layers import *

@@ -17,7 +17,8 @@ from nnrun.spec.schema.component import (
     component_tag,
 )
 from nnrun.spec.schema.layers import Chain, Layers
-from nnrun.spec.schema.losses_and_metrics import ClassWeight, Loss, Metric
+from nnrun.spec.schema.loss_components import ClassWeight, Loss
+from nnrun.spec.schema.metric_components import Metric
 from nnrun.spec.schema.optimizers_and_schedules import GradientClip, LearningRateSchedule, Optimizer, RmsProp
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
 from nnrun.spec.schema.sources import Dataset
