@@ -15,6 +15,7 @@ from nnrun.data.archives.download import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORD
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
+from nnrun.spec.ports import Port
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def load_dataset(
     data_dir: Path | None = None,
     smoke: bool = False,
     split_columns: Sequence[str] = (),
+    inputs: Mapping[Port, str] | None = None,
+    outputs: Mapping[Port, str] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
 ) -> Dataset:
     """Load a data set as a spec declares it.
@@ -105,12 +108,14 @@ def load_dataset(
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
+        inputs, outputs: where a spec names them, the array of each.
         on_message: called with what takes long or went differently.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
+    context = LoadContext(data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {})
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
+    loaded = module.load(dataset, context)
     assert isinstance(loaded, Dataset)
     return loaded

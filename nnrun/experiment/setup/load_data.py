@@ -20,7 +20,7 @@ from nnrun.errors import DataError, printable
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import array_of, target_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -51,6 +51,8 @@ def load_data(
         data_dir=data_dir,
         smoke=smoke,
         split_columns=split_columns_of(spec.validation),
+        inputs={name: array_of(spec, name) for name in spec.inputs},
+        outputs={name: target_of(spec, name)[0] for name in spec.outputs},
         on_message=on_message,
     )
     return with_classes(spec, dataset)
@@ -78,7 +80,7 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     """
     step, targets = spec.preprocessing.targets, dataset.train.targets
     units = outputs_of(spec)
-    sparse = schema.target_step_of(spec.loss) == "class_index"
+    sparse = schema.target_step_of(spec.own_loss) == "class_index"
     wanted = step
     if isinstance(step, schema.NoTargetStep) and sparse:
         wanted = schema.ClassIndexTargets()
@@ -100,8 +102,9 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     """
     numbers = dataset.train.targets
     if (
-        not isinstance(spec.dataset, schema.FILES)
-        or not isinstance(spec.loss, schema.ClassLoss)
+        spec.outputs
+        or not isinstance(spec.dataset, schema.FILES)
+        or not isinstance(spec.own_loss, schema.ClassLoss)
         or dataset.class_names is not None
         or numbers.ndim != 1
         or numbers.dtype.kind != "i"
@@ -177,14 +180,14 @@ def refuse_unsuitable_targets(
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
-        if schema.last_activation_of(spec.loss) == "sigmoid":
-            _refuse_outside_of_0_and_1(spec.loss, samples.targets, part)
-        elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(spec.loss, samples.targets, part)
-        elif not isinstance(spec.loss, schema.ClassLoss):
+        if schema.last_activation_of(spec.own_loss) == "sigmoid":
+            _refuse_outside_of_0_and_1(spec.own_loss, samples.targets, part)
+        elif schema.target_step_of(spec.own_loss) == "one_hot" and samples.targets.ndim == 2:
+            _refuse_what_is_no_share(spec.own_loss, samples.targets, part)
+        elif not isinstance(spec.own_loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
-        if isinstance(spec.loss, schema.Poisson | schema.Msle):
-            _refuse_negative(spec.loss, samples.targets, part)
+        if isinstance(spec.own_loss, schema.Poisson | schema.Msle):
+            _refuse_negative(spec.own_loss, samples.targets, part)
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
@@ -255,8 +258,8 @@ def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) 
 
 
 def outputs_of(spec: schema.ExperimentSpec) -> int:
-    """K, the units of the last layer."""
-    last = graph_of(spec).output_layer(OUTPUT)
+    """K, the units of the layer that gives the first output, or the only one."""
+    last = graph_of(spec).first_output
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units
 

@@ -6,8 +6,18 @@ findings. A new rule goes into the module of its subject and into that module's 
 
 from __future__ import annotations
 
-from nnrun.spec.lint import data_rules, network_rules, step_rules, sweep_rules, training_rules
+from dataclasses import replace
+
+from nnrun.spec.lint import data_rules, network_rules, port_rules, step_rules, sweep_rules, training_rules
 from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.ports import (
+    has_ports,
+    input_names,
+    location_of_input,
+    location_of_output,
+    output_names,
+    view_of,
+)
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
@@ -19,10 +29,37 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+_OF_THE_WHOLE: tuple[Rule, ...] = (
+    *port_rules.RULES,
+    network_rules.layers_fit_each_other,
+    training_rules.early_stopping_watches_a_column,
+    training_rules.schedule_watches_a_column,
+    *sweep_rules.RULES,
+)
+"""Rules that look at all inputs and outputs at once; the others look at one of each."""
+
+
 def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:
-    """Every finding of every rule; `facts` are what is known of the data, by default without them."""
-    facts = facts or spec.dataset.facts
-    return [finding for rule in RULES for finding in rule(spec, facts)]
+    """Every finding of every rule; `facts` are what is known of the data, by default without them.
+
+    Of several inputs and outputs each is looked at by itself, and nothing is known of its data beforehand.
+    """
+    if not has_ports(spec):
+        facts = facts or spec.dataset.facts
+        return [finding for rule in RULES for finding in rule(spec, facts)]
+    facts = facts or DatasetFacts()
+    found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
+    if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
+        return found
+    others = [rule for rule in RULES if rule not in _OF_THE_WHOLE]
+    (first_input, *more_inputs), outputs = input_names(spec), output_names(spec)
+    pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
+    for one_input, one_output in pairs:
+        view = view_of(spec, one_input, one_output)
+        for finding in (finding for rule in others for finding in rule(view, facts)):
+            place = location_of_input(spec, one_input, finding.location)
+            found.append(replace(finding, location=location_of_output(spec, one_output, place)))
+    return list(dict.fromkeys(found))
 
 
 __all__ = ["Finding", "lint"]

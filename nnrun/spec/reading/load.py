@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -237,11 +238,17 @@ def check_tree(tree: SpecTree) -> LoadedSpec:
 
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
     """The spec that a tree holds; SpecError with these problems and its own where it holds none."""
+    errors: list[Mapping[str, Any]] = []
+    outputs = root.entries.get("outputs")
+    if "loss" not in root.entries and (outputs is None or not getattr(outputs.value, "entries", True)):
+        errors.append({"type": "missing", "loc": ("loss",)})
     try:
-        return ExperimentSpec.model_validate(plain(root))
+        spec = ExperimentSpec.model_validate(plain(root))
     except ValidationError as error:
-        found = explain(root, error.errors(include_url=False, include_context=False))
-        raise SpecError(in_file_order([*problems, *found])) from None
+        errors = [*error.errors(include_url=False, include_context=False), *errors]
+    if errors:
+        raise SpecError(in_file_order([*problems, *explain(root, errors)]))
+    return spec
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -262,11 +269,16 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
 
     `base_of` says for the keys of a path what it is relative to.
     """
-    targets = spec.preprocessing.targets or _targets_for(spec.loss)
     changes: dict[str, object] = {
         "name": spec.name or default_name,
         "learning_rate_schedule": _with_length(spec),
-        "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
+    }
+    if spec.loss is not None and not spec.outputs:
+        targets = spec.preprocessing.targets or _targets_for(spec.loss)
+        changes["preprocessing"] = spec.preprocessing.model_copy(update={"targets": targets})
+    changes["outputs"] = {
+        name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
+        for name, port in spec.outputs.items()
     }
     if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)

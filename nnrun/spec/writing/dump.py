@@ -27,9 +27,11 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
     Lines are no longer than `width` where a value can stand below its key.
     """
     values = dump_value(spec)
-    for part in ("sweep", "shared"):
+    for part in ("sweep", "shared", "inputs", "outputs"):
         if not values[part]:
             del values[part]
+    for part in ("loss", "metrics", "class_weight") if spec.outputs else ("total_loss",):
+        del values[part]
     return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 
