@@ -79,6 +79,15 @@ def reference_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference_graphs_dir() -> Path:
+    """The folder of Keras's histories of graphs, sequences and images; skips the test where it is missing."""
+    folder = _REPOSITORY.parent / "shared" / "reference-graphs"
+    if not folder.is_dir():
+        pytest.skip(f"there are no reference histories in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def specs_dir() -> Path:
     """The project's own specs."""
     return _REPOSITORY / "specs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, table, text_width
@@ -51,9 +51,10 @@ def overview_text(document: dict[str, Any]) -> str:
         size = " x ".join(map(str, image["shape"][:2]))
         channels = f", {image['shape'][2]} channels" if len(image["shape"]) > 2 else ""
         numbers = f"{image['min']:g} to {image['max']:g}, mean {image['mean']:.5g}"
-        reshape = [*image["shape"], 1][:3]
+        reshape = [*image["shape"], 1]
+        advice = f"\nfor convolutions: reshape: {reshape}" if len(reshape) == 3 else ""
         parts.append(
-            f"images of {size} pixels{channels}; values from {numbers}\nfor convolutions: reshape: {reshape}"
+            f"images of {size} pixels{channels}; values from {numbers}{advice}"
             f"\n\ntraining row 0:\n{picture(image['first'])}"
         )
     if "features" in document:
@@ -115,7 +116,7 @@ def _prepared_text(prepared: dict[str, Any]) -> str:
         count += f", {len(values):,} of them not 0"
     head = f"As the network gets it: {count}; preprocessing fitted on {where}."
     if not prepared["sparse"] and names is None:
-        body = _numbers(f"{value:.6g}" for value in values)
+        body = _numbers(f"{value:.6g}" for value in _flat(values))
     elif names is None and all(value == 1 for value in values):
         body = f"1 at the indices\n{_numbers(map(str, prepared['indices']))}"
     else:
@@ -126,6 +127,15 @@ def _prepared_text(prepared: dict[str, Any]) -> str:
     shown = target if isinstance(target, list) else [target]
     numbers = _numbers(f"{value:.6g}" for value in shown)
     return f"{textwrap.fill(head, text_width())}\n{body}\n\nIts target: {numbers}"
+
+
+def _flat(values: Any) -> Iterator[float]:
+    """The numbers of nested lists, one after the other."""
+    if isinstance(values, list):
+        for value in values:
+            yield from _flat(value)
+    else:
+        yield values
 
 
 def _numbers(texts: Iterable[str]) -> str:

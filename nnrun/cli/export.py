@@ -92,7 +92,7 @@ def _text(exported: Exported) -> str:
 
 
 def _input(exported: Exported) -> str:
-    shape = f"(N, {exported.features}) {exported.dtype}"
+    shape = f"(N, {', '.join(map(str, exported.row_shape))}) {exported.dtype}"
     if exported.rows_of in ("multi_hot", "pad"):
         rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[exported.rows_of]
         return f"{shape}: {rows}; tokenizing texts and making such rows is not included"
@@ -104,7 +104,8 @@ def _input(exported: Exported) -> str:
     if exported.columns:
         names = printable(", ".join(exported.columns))
         return f"{shape}: {names}, NaN where one is missing; their preprocessing is included"
-    return f"{shape}: raw features; their preprocessing is included"
+    what = "raw features" if len(exported.row_shape) == 1 else "raw rows"
+    return f"{shape}: {what}; their preprocessing is included"
 
 
 def _output(exported: Exported) -> str:

@@ -135,7 +135,10 @@ def _columns(columns: Sequence[PlannedColumn]) -> str:
 
 
 def _network(description: Description) -> str:
-    rows = [["layer", "output", "parameters"], ["inputs", f"{description.features:,}", ""]]
+    rows = [
+        ["layer", "output", "parameters"],
+        ["inputs", _shape(description.row_shape or (description.features or 0,)), ""],
+    ]
     for layer in description.layers:
         rows.append(
             [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]

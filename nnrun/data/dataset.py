@@ -71,7 +71,10 @@ class TokenRows:
 
 
 RawInputs: TypeAlias = TokenRows | Array | Table
-"""Inputs before any preprocessing: token rows, an array (N, F), or a table of named columns."""
+"""Inputs before any preprocessing: token rows, an array (N, ...) of rows of any shape, or a table of named
+columns."""
+
+_SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,8 @@ class Samples:
     """Inputs and their targets, row by row.
 
     Attributes:
-        inputs: token rows, an array (N, F), or a table of named columns.
+        inputs: token rows, an array, or a table of named columns. Of an array (N, ...) each row keeps its
+            shape: (F,) numbers, (steps, features), (height, width), (height, width, channels).
         targets: (N,) or (N, K). Class labels are integers from 0.
         weights: (N,) float64, none negative: what the loss of each row counts, in training and wherever the
             loss is measured; metrics do not know them. None where all count 1.
@@ -195,8 +199,6 @@ class Dataset:
         classes: number of classes, for classification.
         class_names: their names, in the order of the labels.
         feature_names: the names of the columns of a table.
-        image_shape: height, width and, where there are some, channels of rows that are images; their numbers
-            stand in this order, channels last.
         file_columns: of a file without a header, all its columns: c0, c1, ...
         target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
@@ -214,7 +216,6 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     file_columns: tuple[str, ...] | None = None
-    image_shape: tuple[int, ...] | None = None
     target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False
@@ -241,3 +242,11 @@ class Dataset:
             class_names=facts.class_names,
             target_names=facts.target_names,
         )
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """(height, width) or (height, width, channels) of rows that may be images; None for other rows."""
+        inputs = self.train.inputs
+        if not isinstance(inputs, np.ndarray) or inputs.ndim not in (3, 4):
+            return None
+        return inputs.shape[1:] if min(inputs.shape[1:3]) >= _SMALLEST_IMAGE else None

@@ -14,8 +14,9 @@ from torch import Tensor
 from nnrun.errors import DataError
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
-from nnrun.model.layers.base import NORMS, Shape, strength_name
+from nnrun.model.layers.base import NORMS, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
+from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source
@@ -103,6 +104,11 @@ class Network:
         return found
 
     @cached_property
+    def masks(self) -> bool:
+        """Whether any layer makes a mask."""
+        return any(getattr(layer.spec, "makes_mask", False) for layer in self.layers)
+
+    @cached_property
     def _last_takers(self) -> Mapping[Source, int]:
         """For each input and node the last node that takes what it gives."""
         return {source: index for index, node in enumerate(self.nodes) for source in node.sources}
@@ -110,6 +116,17 @@ class Network:
     @cached_property
     def _output_of(self) -> Mapping[int, Port]:
         return {index: port for port, index in self.outputs.items()}
+
+    @cached_property
+    def _activity_regularized(self) -> Mapping[int, Layer[Any]]:
+        """The nodes whose outputs the loss penalizes."""
+        layers = {i: node.layer for i, node in enumerate(self.nodes) if isinstance(node.layer, Layer)}
+        return {i: layer for i, layer in layers.items() if layer.activity_regularizer is not None}
+
+    @cached_property
+    def _constrained(self) -> Mapping[str, Weight]:
+        """The parameters that must keep within limits."""
+        return {name: weight for name, weight in self.weights.items() if weight.constraint is not None}
 
     @cached_property
     def widest_activation(self) -> int:
@@ -179,7 +196,11 @@ class Network:
         for port, layer in self._meet_inputs():
             met.setdefault(layer.name("weight"), []).append(port)
         used = [layer.name("weight") for layer in self.layers if isinstance(layer, DenseLayer)]
-        return {name: ports[0] for name, ports in met.items() if used.count(name) == 1}
+        return {
+            name: ports[0]
+            for name, ports in met.items()
+            if used.count(name) == 1 and name not in self._constrained  # limits may hold across its rows
+        }
 
     def forward(
         self,
@@ -187,6 +208,7 @@ class Network:
         inputs: Mapping[Port, Batch],
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
+        activity_penalties: list[Tensor] | None = None,
     ) -> dict[Port, Tensor]:
         """Logits by output, (R, B, K): the output layers' values before their activation.
 
@@ -195,22 +217,39 @@ class Network:
             inputs: a batch of each input.
             rng: random numbers of a training step; None otherwise.
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
+            activity_penalties: takes (R,) the term of each activity regularizer; None where no loss is
+                computed.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
+        masks: dict[Any, Tensor | None] = {}
         logits: dict[Port, Tensor] = {}
         for index, node in enumerate(self.nodes):
             layer, port = node.layer, self._output_of.get(index)
             if isinstance(layer, MergeLayer):
-                given[index] = layer.forward([_dense(given[source]) for source in node.sources])
+                taken = [_dense(given[source]) for source in node.sources]
+                given[index] = layer.forward(taken)
+                if self.masks:
+                    masks[index] = layer.mask_of(taken, [masks.get(source) for source in node.sources])
             elif port is None:
                 x = given[node.sources[0]]
                 x = x if layer.takes_sparse else _dense(x)
-                given[index] = layer.forward(parameters, x, rng, new_buffers)
+                mask = masks.get(node.sources[0])
+                if mask is None:
+                    given[index] = layer.forward(parameters, x, rng, new_buffers)
+                else:
+                    given[index] = layer.forward_masked(parameters, _dense(x), mask, rng, new_buffers)
+                if self.masks:
+                    masks[index] = layer.mask_of(x, mask)
             else:
                 output = self.output_layers[port]
                 logits[port] = output.linear(parameters, given[node.sources[0]])
                 if index in self._last_takers:
                     given[index] = output.activate(logits[port])
+                    masks[index] = masks.get(node.sources[0])
+            penalized = self._activity_regularized.get(index)
+            if penalized is not None and activity_penalties is not None:
+                activities = _dense(given[index]) if port is None else self.activate(port, logits[port])
+                activity_penalties.append(penalized.activity_penalty(activities))
             for source in node.sources:
                 if self._last_takers[source] == index:
                     given.pop(source, None)
@@ -232,6 +271,11 @@ class Network:
         terms = [layer.penalty(parameters) for layer in self._distinct]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
+
+    def constrain(self, parameters: Parameters) -> None:
+        """Bring parameters that have constraints within their limits, in place, after an update."""
+        for name, weight in self._constrained.items():
+            parameters[name].copy_(weight.constrained(parameters[name]))
 
     def summary(self) -> list[LayerShape]:
         """What `nnrun show` prints of each layer."""

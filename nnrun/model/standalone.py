@@ -19,8 +19,8 @@ class StandaloneNetwork(nn.Module):
     Args:
         network: the architecture.
         weights: as a weights file has them.
-        preprocess: (N, C) raw float64 numbers, NaN where one is missing → (N, F) features; None where rows
-            are prepared outside.
+        preprocess: (N, C) raw float64 numbers, NaN where one is missing → (N, F) features, or rows with more
+            axes → rows of the same shape; None where rows are prepared outside.
         targets: what the targets were scaled by; predictions are turned back.
     """
 
@@ -40,7 +40,9 @@ class StandaloneNetwork(nn.Module):
         self._target_scale = targets
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(N, C) raw rows → (N, K) float32: probabilities after a sigmoid or softmax, else numbers.
+        """(N, C) raw rows, (N, ...) where they have more axes → (N, K) float32.
+
+        Outputs are probabilities after a sigmoid or softmax, else numbers.
 
         Preprocessing is computed in float64 and rounded once, as in training.
         """

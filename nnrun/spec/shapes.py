@@ -16,11 +16,18 @@ from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_
 
 
 def row_shapes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> dict[Port, Shape]:
-    """What the preprocessing gives to the layers, as far as it is known before the data are loaded."""
-    width = facts.features
+    """What the preprocessing gives to the layers, as far as it is known before the data are loaded.
+
+    An input is left out of whose rows not even the number of axes is known.
+    """
+    shape: Shape | None = facts.row_shape or (None if facts.inputs is None else (facts.features,))
     for step in spec.preprocessing.inputs:
-        width = None if isinstance(step, schema.Custom) else step.width_after(width, facts.num_words)
-    return {INPUT: (width,)}
+        if isinstance(step, schema.Custom):
+            shape = (None,)
+        elif step.gives == "rows" or (shape is not None and len(shape) == 1):
+            shape = (step.width_after(None if shape is None else shape[0], facts.num_words),)
+        # Steps keep the shape of rows with more axes; what would not is refused when it is fitted.
+    return {} if shape is None else {INPUT: shape}
 
 
 def trace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,6 +14,20 @@ TOTAL = "loss"
 """The name of the total loss, in `objective` and in the history."""
 
 
+class Forward(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        logits: of each head, (R, B, K).
+        row_losses: of each head the loss of each row, (R, B).
+        penalty_R: the regularization term of weights and activities; None where there is none.
+    """
+
+    logits: Mapping[Port, Tensor]
+    row_losses: Mapping[Port, Tensor]
+    penalty_R: Tensor | None
+
+
 def forward(
     problem: TrainingProblem,
     parameters: Mapping[str, Tensor],
@@ -21,8 +35,8 @@ def forward(
     targets: Mapping[Port, TargetRows],
     rng: Any = None,
     new_buffers: dict[str, Tensor] | None = None,
-) -> tuple[Mapping[Port, Tensor], dict[Port, Tensor]]:
-    """For each head the logits, (R, B, K), and the loss of each row, (R, B).
+) -> Forward:
+    """For each head the logits and the loss of each row, and what regularizers add to the loss.
 
     Args:
         problem: the network and its heads.
@@ -30,12 +44,15 @@ def forward(
         inputs, targets: of one batch.
         rng, new_buffers: of a training step; None otherwise.
     """
-    logits = problem.network.forward(parameters, inputs, rng, new_buffers)
+    penalties: list[Tensor] = []
+    logits = problem.network.forward(parameters, inputs, rng, new_buffers, penalties)
     losses = {}
     for port, head in problem.heads.items():
         outputs = problem.network.activate(port, logits[port])
         losses[port] = head.loss(logits[port], outputs, targets[port].targets)
-    return logits, losses
+    of_weights = problem.network.penalty(parameters)
+    terms = penalties if of_weights is None else [of_weights, *penalties]
+    return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None)
 
 
 def objective(

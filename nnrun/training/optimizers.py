@@ -8,7 +8,7 @@ included, since replicas with fewer rows make fewer. Replicas may have learning 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,12 +30,15 @@ class Optimizer:
         change: (parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots.
         idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
             it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
+        elementwise: whether each number of a parameter is updated by its own history alone, so that several
+            parameters may be updated as one.
     """
 
     learning_rate: float
     slots: Callable[[Tensor], Slots]
     change: Callable[[Tensor, Tensor, Slots, Tensor, Rate], None]
     idle_decay: float | None = None
+    elementwise: bool = True
 
     def update(
         self,
@@ -165,15 +168,11 @@ def _sgd(spec: schema.Sgd) -> Optimizer:
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
     b1, b2 = spec.beta_1, spec.beta_2
-    decay = spec.weight_decay if isinstance(spec, schema.AdamW) else 0.0
 
     def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         mean, square, *largest = slots
         steps = steps_R.view(-1, *[1] * (w.dim() - 1))
         rate = (lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
-        if decay:
-            kept = 1 - lr * decay
-            w.mul_(kept.to(w.dtype) if isinstance(kept, Tensor) else kept)
         mean.lerp_(g, 1 - b1)
         square.mul_(b2).addcmul_(g, g, value=1 - b2)
         if largest:
@@ -199,18 +198,167 @@ def _adagrad(spec: schema.Adagrad) -> Optimizer:
     return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0)
 
 
+def _of_steps(steps_R: Tensor, w: Tensor) -> Tensor:
+    """The steps of each replica, to broadcast against a parameter."""
+    return steps_R.view(-1, *[1] * (w.dim() - 1))
+
+
+def _as(w: Tensor, value: Rate) -> Rate:
+    """A rate in the parameter's precision."""
+    return value.to(w.dtype) if isinstance(value, Tensor) else value
+
+
+def _nadam(spec: schema.Nadam) -> Optimizer:
+    b1, b2 = spec.beta_1, spec.beta_2
+
+    def slots(parameter: Tensor) -> Slots:
+        return [torch.zeros_like(parameter), torch.zeros_like(parameter), torch.ones_like(parameter)]
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        mean, square, product = slots
+        steps = _of_steps(steps_R, w)
+        u, next_u = (b1 * (1 - 0.5 * 0.96**step) for step in (steps, steps + 1))
+        u, next_u = u.to(w.dtype), next_u.to(w.dtype)
+        product.mul_(u)
+        mean.lerp_(g, 1 - b1)
+        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        ahead = mean * next_u / (1 - product * next_u) + g * (1 - u) / (1 - product)
+        root = (square / (1 - b2**steps).to(w.dtype)).sqrt_().add_(spec.epsilon)
+        w.addcdiv_(ahead * _as(w, lr), root, value=-1)
+
+    return Optimizer(spec.learning_rate, slots, change)
+
+
+def _adamax(spec: schema.Adamax) -> Optimizer:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        mean, largest = slots
+        rate = (lr / (1 - spec.beta_1 ** _of_steps(steps_R, w))).to(w.dtype)
+        mean.lerp_(g, 1 - spec.beta_1)
+        torch.maximum(largest.mul_(spec.beta_2), g.abs(), out=largest)
+        w.addcdiv_(mean * rate, largest + spec.epsilon, value=-1)
+
+    return Optimizer(spec.learning_rate, _zeros(2), change)
+
+
+def _adadelta(spec: schema.Adadelta) -> Optimizer:
+    rho, eps = spec.rho, spec.epsilon
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        square, moved = slots
+        square.mul_(rho).addcmul_(g, g, value=1 - rho)
+        delta = g * (moved + eps).sqrt_() / (square + eps).sqrt_()
+        moved.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+        _add(w, delta, -lr)
+
+    return Optimizer(spec.learning_rate, _zeros(2), change, idle_decay=rho)
+
+
+def _lion(spec: schema.Lion) -> Optimizer:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        (mean,) = slots
+        _add(w, mean.lerp(g, 1 - spec.beta_1).sign_(), -lr)
+        mean.lerp_(g, 1 - spec.beta_2)
+
+    return Optimizer(spec.learning_rate, _zeros(1), change)
+
+
+def _lamb(spec: schema.Lamb) -> Optimizer:
+    b1, b2 = spec.beta_1, spec.beta_2
+
+    def size(values: Tensor) -> Tensor:
+        """The norm of each replica's array."""
+        return _of_steps(values.flatten(1).norm(dim=1), values)
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        mean, square = slots
+        steps = _of_steps(steps_R, w)
+        mean.lerp_(g, 1 - b1)
+        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        root = (square / (1 - b2**steps).to(w.dtype)).sqrt_().add_(spec.epsilon)
+        update = mean / (1 - b1**steps).to(w.dtype) / root
+        own, theirs = size(w), size(update)
+        ratio = torch.where((own > 0) & (theirs > 0), own / theirs, torch.ones_like(own))
+        w.sub_(update * ratio * _as(w, lr))
+
+    return Optimizer(spec.learning_rate, _zeros(2), change, elementwise=False)
+
+
+def _ftrl(spec: schema.Ftrl) -> Optimizer:
+    power, l1 = -spec.learning_rate_power, spec.l1_regularization_strength
+    shrinkage, l2 = spec.l2_shrinkage_regularization_strength, spec.l2_regularization_strength
+
+    def slots(parameter: Tensor) -> Slots:
+        return [torch.full_like(parameter, spec.initial_accumulator_value), torch.zeros_like(parameter)]
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        squares, linear = slots
+        rate = _as(w, lr)
+        before = squares**power
+        squares.addcmul_(g, g)
+        after = squares**power
+        linear.add_(g).add_(w, alpha=2 * shrinkage).sub_((after - before) / rate * w)
+        quadratic = after / rate + 2 * (l2 + spec.beta / (2 * rate))
+        w.copy_((linear.clamp(-l1, l1) - linear) / quadratic)
+
+    return Optimizer(spec.learning_rate, slots, change)
+
+
 OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
     schema.RmsProp: _rmsprop,
     schema.Sgd: _sgd,
     schema.Adam: _adam,
     schema.AdamW: _adam,
     schema.Adagrad: _adagrad,
+    schema.Nadam: _nadam,
+    schema.Adamax: _adamax,
+    schema.Adadelta: _adadelta,
+    schema.Lion: _lion,
+    schema.Lamb: _lamb,
+    schema.Ftrl: _ftrl,
 }
 
 
 def build_optimizer(spec: schema.Component) -> Optimizer:
     """The optimizer that a spec names."""
-    return OPTIMIZERS[type(spec)](spec)
+    optimizer = OPTIMIZERS[type(spec)](spec)
+    if isinstance(spec, schema.OptimizerComponent):
+        if spec.weight_decay:
+            optimizer = _decaying(optimizer, spec.weight_decay)
+        if spec.gradient_accumulation_steps is not None:
+            optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
+    return optimizer
+
+
+def _decaying(optimizer: Optimizer, decay: float) -> Optimizer:
+    """The same after w -= rate * decay * w."""
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        w.mul_(_as(w, 1 - lr * decay))
+        optimizer.change(w, g, slots, steps_R, lr)
+
+    return replace(optimizer, change=change, idle_decay=None)
+
+
+def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
+    """The same once in `count` steps, by the mean of their gradients, which the last slot adds up.
+
+    Replicas may be at different steps: each is updated in the steps that are due for it.
+    """
+
+    def slots(parameter: Tensor) -> Slots:
+        return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        *own, total = slots
+        total.add_(g)
+        due = _of_steps(steps_R % count == 0, w)
+        before = [value.clone() for value in (w, *own)]
+        optimizer.change(w, total / count, own, torch.ceil(steps_R / count), lr)
+        for value, old in zip((w, *own), before, strict=True):
+            value.copy_(torch.where(due, value, old))
+        total.copy_(torch.where(due, torch.zeros_like(total), total))
+
+    return replace(optimizer, slots=slots, change=change, idle_decay=None)
 
 
 Gradients = dict[str, Tensor]

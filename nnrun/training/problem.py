@@ -49,14 +49,21 @@ class Network(Protocol):
         inputs: Mapping[Port, Any],
         rng: Any = None,
         new_buffers: dict[str, Tensor] | None = None,
+        activity_penalties: list[Tensor] | None = None,
     ) -> Mapping[Port, Tensor]:
-        """Logits of each output, (R, B, K). A training step passes `new_buffers`, which is filled."""
+        """Logits of each output, (R, B, K). A training step passes `new_buffers`, which is filled.
+
+        Where a loss is computed, `activity_penalties` takes the (R,) terms of activity regularizers.
+        """
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """Logits of an output → outputs."""
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
-        """(R,): the regularization term, or None."""
+        """(R,): the regularization term of the weights, or None."""
+
+    def constrain(self, parameters: Mapping[str, Tensor]) -> None:
+        """Bring updated parameters within the limits of their constraints, in place."""
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> Any:
         """The random numbers of one epoch, or None."""

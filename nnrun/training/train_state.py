@@ -165,7 +165,7 @@ def initial_state(
     parameters = {name: value for name, value in copies.items() if name not in buffer_names}
     last_update = _deferred_rows(problem, parameters)
     small = []
-    if group_small_parameters:
+    if group_small_parameters and problem.optimizer.elementwise:
         small = [n for n, v in parameters.items() if n not in last_update and v[0].numel() <= _SMALL]
     alone = [[name] for name in parameters if name not in small]
     groups = []

@@ -160,16 +160,25 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     assert document.pop("spec") == dump_value(load_spec("small.yaml").spec)
     assert document == {
         "features": 3,
+        "row_shape": None,
         "all_ones": True,
         "columns": [],
         "layers": [
-            {"position": 0, "description": "dense, relu", "outputs": [8], "parameters": 32, "state": 0},
+            {
+                "position": 0,
+                "description": "dense, relu",
+                "outputs": [8],
+                "parameters": 32,
+                "state": 0,
+                "takes": [],
+            },
             {
                 "position": 1,
                 "description": "dense, linear",
                 "outputs": [1],
                 "parameters": 9,
                 "state": 0,
+                "takes": [],
             },
         ],
         "parameters": 41,

@@ -48,7 +48,7 @@ from functools import cached_property
 import torch
 
 from nnrun.model.layers.base import Layer, Weight, along_last
-from nnrun.model.layers.base import ones
+from nnrun.model.layers.initializers import ones
 from nnrun.spec import schema
 
 

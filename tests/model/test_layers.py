@@ -35,6 +35,7 @@ TAKES: dict[str, list[int]] = {
     "lstm": [4, 3],
     "gru": [4, 3],
     "simple_rnn": [4, 3],
+    "masking": [4, 3],
     "conv1d": [4, 3],
     "conv2d": [3, 4, 2],
     "max_pooling": [4, 4, 2],
@@ -57,6 +58,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout_of_steps": {"dropout": 0.25},
     "gru_reset_before": {"gru": {"units": 5, "reset_after": False, "return_sequences": True}},
     "lstm_of_all_steps": {"lstm": {"units": 5, "return_sequences": True, "use_bias": False}},
+    "embedding_masked": {"embedding": {"output_dim": 6, "mask_zero": True}},
     "lstm_of_both_directions": {
         "lstm": {"units": 5, "bidirectional": True, "dropout": 0.25, "recurrent_dropout": 0.25}
     },
@@ -105,7 +107,7 @@ def between(case: str) -> tuple[Network, torch.Tensor]:
     last: list[Any] = ["flatten", {"dense": 2}]
     if kind == "embedding":
         x = torch.from_numpy(np.random.default_rng(1).integers(0, WORDS, (REPLICAS, ROWS, 7)))
-        return stack([layer_of(v) for v in ({"embedding": 6}, *last)], 7, WORDS), x.float()
+        return stack([layer_of(v) for v in (value, *last)], 7, WORDS), x.float()
     takes = TAKES.get(kind, [4, 3] if case in VARIANTS else [6])
     first = [{"dense": int(np.prod(takes))}, {"reshape": takes}]
     made = stack([layer_of(v) for v in (*first, value, *last)], 3)
@@ -113,7 +115,7 @@ def between(case: str) -> tuple[Network, torch.Tensor]:
 
 
 def place_of(case: str) -> int:
-    return 0 if case == "embedding" else 2
+    return 0 if case.startswith("embedding") else 2
 
 
 def lively(network: Network) -> dict[str, torch.Tensor]:

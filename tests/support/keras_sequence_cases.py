@@ -5,6 +5,14 @@ from __future__ import annotations
 from tests.support.keras_cases import Case, dense
 from tests.support.keras_layer_cases import NUMBER
 
+# SGD: on TensorFlow others square the gradients of a word's places one by one, and not their sum.
+YES_OR_NO = {
+    "loss": "binary_crossentropy",
+    "metrics": ["accuracy"],
+    "optimizer": {"sgd": 0.5},
+    "batch_size": 7,
+}
+
 
 def recurrent(place: int, gates: int, features: int, units: int, **says: bool) -> dict[str, tuple[int, ...]]:
     """The shapes of a recurrent layer's weights: of both directions, unless told otherwise."""
@@ -82,6 +90,78 @@ SEQUENCE_CASES = (
             **recurrent(2, 3, 4, 3, reset_after=False),
             "4.weight": (1, 30),
             "4.bias": (1,),
+        },
+    ),
+    Case(
+        "masked",
+        "noise",
+        [
+            {"embedding": {"output_dim": 4, "mask_zero": True}},
+            {"lstm": {"units": 3, "bidirectional": True, "return_sequences": True}},
+            dense(4, "tanh"),
+            {"gru": {"units": 3, "return_sequences": True}},
+            {"lstm": {"units": 3, "bidirectional": True}},
+            dense(1, "sigmoid"),
+        ],
+        YES_OR_NO | {"preprocessing": {"inputs": {"pad": {"length": 7, "side": "post"}}}},
+        features=0,
+        shapes={
+            "0.weight": (20, 4),
+            **recurrent(1, 4, 4, 3),
+            "2.weight": (4, 6),
+            "2.bias": (4,),
+            **recurrent(3, 3, 4, 3, bidirectional=False),
+            **recurrent(4, 4, 3, 3),
+            "5.weight": (1, 6),
+            "5.bias": (1,),
+        },
+    ),
+    Case(
+        "masked_gru_normalized_and_pooled",
+        "noise",
+        [
+            {"embedding": {"output_dim": 4, "mask_zero": True}},
+            {"gru": {"units": 5, "return_sequences": True}},
+            "layer_normalization",
+            {"batch_normalization": {"momentum": 0.8}},
+            {"activation": "tanh"},
+            "global_average_pooling",
+            dense(1, "sigmoid"),
+        ],
+        YES_OR_NO | {"preprocessing": {"inputs": {"pad": 8}}},
+        features=0,
+        shapes={
+            "0.weight": (20, 4),
+            **recurrent(1, 3, 4, 5, bidirectional=False),
+            "2.weight": (5,),
+            "2.bias": (5,),
+            "3.weight": (5,),
+            "3.bias": (5,),
+            "3.running_mean": (5,),
+            "3.running_var": (5,),
+            "6.weight": (1, 5),
+            "6.bias": (1,),
+        },
+    ),
+    Case(
+        "masking",
+        "one number",
+        [
+            {"reshape": [5, 3]},
+            dense(2, "relu"),  # gives zeros alone for some steps
+            "masking",
+            {"simple_rnn": {"units": 4, "return_sequences": True, "bidirectional": True}},
+            "flatten",  # zeros of masked steps count here: Keras warns that the mask is lost
+            dense(1),
+        ],
+        NUMBER | {"optimizer": {"adam": 0.01}, "batch_size": 9},
+        features=15,
+        shapes={
+            "1.weight": (2, 3),
+            "1.bias": (2,),
+            **recurrent(3, 1, 2, 4),
+            "5.weight": (1, 40),
+            "5.bias": (1,),
         },
     ),
 )

@@ -16,6 +16,27 @@ import numpy as np
 
 ANSWERS = Path(__file__).with_name("keras_values.json")
 
+KERNEL = (3, 2, 40, 60)
+"""The shape of a kernel in Keras whose first values are drawn: window, in, out."""
+INITIALIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        name: (name, {})
+        for name in (
+            "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+            "variance_scaling", "random_uniform", "random_normal", "truncated_normal", "orthogonal", "zeros",
+            "ones", "constant",
+        )
+    },
+    "fan_out": ("variance_scaling", {"scale": 3.0, "mode": "fan_out", "distribution": "untruncated_normal"}),
+    "fan_avg": ("variance_scaling", {"scale": 0.5, "mode": "fan_avg", "distribution": "uniform"}),
+    "uniform": ("random_uniform", {"minval": -1.0, "maxval": 3.0}),
+    "normal": ("random_normal", {"mean": 2.0, "stddev": 0.1}),
+    "truncated": ("truncated_normal", {"mean": -2.0, "stddev": 0.3}),
+    "gain": ("orthogonal", {"gain": 4.0}),
+    "value": ("constant", {"value": 0.3}),
+}  # fmt: skip
+"""Initializers with their parameters, by a name for each."""
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -106,4 +127,57 @@ LOSS_CASES = (
     LossCase("msle", "linear", "positive", function="mean_squared_logarithmic_error"),
     LossCase("poisson", "linear", "positive"),
     LossCase("cosine_similarity", "linear", "numbers"),
+)
+
+
+@dataclass(frozen=True)
+class OptimizerCase:
+    """An optimizer of Keras, its parameters, and eight updates of a (3, 4) variable."""
+
+    kind: str
+    keras: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name among the answers."""
+        return " ".join([self.kind, *(f"{key}={value}" for key, value in self.parameters.items())])
+
+    def arrays(self) -> tuple[Array, list[Array]]:
+        """The first value, and the gradients."""
+        places = np.arange(12).reshape(3, 4)
+        gradients = [np.sin(places * 1.3 + step * step) * (1 + step % 3) for step in range(8)]
+        return np.cos(places).astype(np.float32), [g.astype(np.float32) for g in gradients]
+
+
+OPTIMIZER_CASES = (
+    OptimizerCase("rmsprop", "RMSprop", {"weight_decay": 0.1}),
+    OptimizerCase("sgd", "SGD", {"momentum": 0.9, "weight_decay": 0.2, "learning_rate": 0.05}),
+    OptimizerCase("sgd", "SGD", {"learning_rate": 0.05, "gradient_accumulation_steps": 3}),
+    OptimizerCase("adam", "Adam", {"weight_decay": 0.1, "gradient_accumulation_steps": 2}),
+    OptimizerCase("adamw", "AdamW"),
+    OptimizerCase("adagrad", "Adagrad", {"weight_decay": 0.1}),
+    OptimizerCase("nadam", "Nadam"),
+    OptimizerCase("nadam", "Nadam", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("adamax", "Adamax"),
+    OptimizerCase("adamax", "Adamax", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("adadelta", "Adadelta"),
+    OptimizerCase("adadelta", "Adadelta", {"learning_rate": 1.0, "rho": 0.8, "epsilon": 0.01}),
+    OptimizerCase("lion", "Lion"),
+    OptimizerCase("lion", "Lion", {"learning_rate": 0.02, "beta_1": 0.6, "beta_2": 0.8, "weight_decay": 0.1}),
+    OptimizerCase("lamb", "Lamb"),
+    OptimizerCase("lamb", "Lamb", {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 0.01}),
+    OptimizerCase("ftrl", "Ftrl"),
+    OptimizerCase(
+        "ftrl",
+        "Ftrl",
+        {
+            "learning_rate": 0.1,
+            "learning_rate_power": -0.3,
+            "l1_regularization_strength": 0.1,
+            "l2_regularization_strength": 0.2,
+            "l2_shrinkage_regularization_strength": 0.05,
+            "beta": 0.3,
+        },
+    ),
 )

@@ -1,8 +1,8 @@
 """Compute `keras_cases.json` with Keras. Needed only when a case is added or changed.
 
     pip install keras tensorflow-cpu jax safetensors pyyaml
-    KERAS_BACKEND=tensorflow python tests/support/make_keras_cases.py
-    KERAS_BACKEND=jax python tests/support/make_keras_cases.py
+    KERAS_BACKEND=tensorflow python -m tests.support.make_keras_cases
+    KERAS_BACKEND=jax python -m tests.support.make_keras_cases
 
 With names of cases behind it, it computes these alone.
 
@@ -18,17 +18,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.support.keras_cases import ANSWERS, CASES, Case, Spec, case_data, full_spec, marks
-from tests.support.keras_layer_cases import LAYER_CASES
-from tests.support.keras_sequence_cases import SEQUENCE_CASES
-
-ALL_CASES = (*CASES, *LAYER_CASES, *SEQUENCE_CASES)
+from tests.support.keras_case_list import ALL_CASES
+from tests.support.keras_cases import ANSWERS, Case, Spec, case_data, full_spec, marks
 
 BARE = {
     "dense": "units",
     "dropout": "rate",
     "l1": "l1",
     "l2": "l2",
+    "max_norm": "max_value",
+    "unit_norm": "axis",
     "huber": "delta",
     "top_k": "k",
     "precision": "threshold",
@@ -60,8 +59,13 @@ LOSSES = {
     "huber": keras.losses.Huber,
 }
 REGULARIZERS = {"l1": keras.regularizers.L1, "l2": keras.regularizers.L2, "l1_l2": keras.regularizers.L1L2}
-
-
+CONSTRAINTS = {
+    "max_norm": keras.constraints.MaxNorm,
+    "non_neg": keras.constraints.NonNeg,
+    "unit_norm": keras.constraints.UnitNorm,
+    "min_max_norm": keras.constraints.MinMaxNorm,
+}
+OPTIONS = {"_regularizer": REGULARIZERS, "_constraint": CONSTRAINTS}
 LAYERS = {
     "dense": keras.layers.Dense,
     "dropout": keras.layers.Dropout,
@@ -72,6 +76,7 @@ LAYERS = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
     "simple_rnn": keras.layers.SimpleRNN,
+    "masking": keras.layers.Masking,
     "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization,
     "activation": keras.layers.Activation,
@@ -99,9 +104,11 @@ def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
     for layer in layers:
         name, params = component(layer)
         params = dict(params)
-        if "kernel_regularizer" in params:
-            kind, strength = component(params["kernel_regularizer"])
-            params["kernel_regularizer"] = REGULARIZERS[kind](**strength)
+        for option in params:
+            for ending, kinds in OPTIONS.items():
+                if option.endswith(ending):
+                    kind, parameters = component(params[option])
+                    params[option] = kinds[kind](**parameters)
         if name == "embedding":
             model.add(keras.layers.Embedding(**{"input_dim": words, **params}))
         elif name in LAYERS:

@@ -12,7 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.support.keras_values import ANSWERS, LOSS_CASES, activation_inputs
+from tests.support.keras_values import (
+    ANSWERS,
+    INITIALIZERS,
+    KERNEL,
+    LOSS_CASES,
+    OPTIMIZER_CASES,
+    activation_inputs,
+)
 
 # Keras's `threshold` has no defaults, so that a name alone does not say what it is.
 WITHOUT_DEFAULTS = {"threshold"}
@@ -30,6 +37,16 @@ def activations() -> dict[str, Any]:
     return {name: rounded(np.asarray(keras.activations.get(name)(x))) for name in names}
 
 
+def initializers() -> dict[str, Any]:
+    """Mean, standard deviation, least and largest of a kernel's first values, as Keras draws them."""
+    keras.utils.set_random_seed(1)
+    answers = {}
+    for name, (kind, parameters) in INITIALIZERS.items():
+        values = np.asarray(keras.src.initializers.ALL_OBJECTS_DICT[kind](**parameters)(KERNEL))
+        answers[name] = rounded([values.mean(), values.std(), values.min(), values.max()])
+    return answers
+
+
 def losses() -> dict[str, Any]:
     """The loss of each row."""
     found = {}
@@ -40,9 +57,26 @@ def losses() -> dict[str, Any]:
     return found
 
 
+def optimizers() -> dict[str, Any]:
+    """Where the updates lead."""
+    found = {}
+    for case in OPTIMIZER_CASES:
+        start, gradients = case.arrays()
+        optimizer, variable = getattr(keras.optimizers, case.keras)(**case.parameters), keras.Variable(start)
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        found[case.name] = rounded(np.asarray(variable.value))
+    return found
+
+
 def main() -> None:
     """Write all answers."""
-    families = {"activations": activations(), "losses": losses()}
+    families = {
+        "activations": activations(),
+        "losses": losses(),
+        "optimizers": optimizers(),
+        "initializers": initializers(),
+    }
     lines = []
     for family, answers in families.items():
         entries = [f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers.items()]

@@ -15,6 +15,7 @@ from nnrun.data import load_dataset
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.spec.reading.load import load_spec
+from tests.support.keras_case_list import ALL_CASES
 from tests.support.keras_cases import (
     ANSWERS,
     CASES,
@@ -26,10 +27,6 @@ from tests.support.keras_cases import (
     marks,
     write_case,
 )
-from tests.support.keras_layer_cases import LAYER_CASES
-from tests.support.keras_sequence_cases import SEQUENCE_CASES
-
-ALL_CASES = (*CASES, *LAYER_CASES, *SEQUENCE_CASES)
 
 # Not Keras's columns: the epoch's number, its settings and its time.
 OURS = {"epoch", "learning_rate", "seconds"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ STACKS: dict[str, list[Any]] = {
     "simple_rnn": [STEPS, {"simple_rnn": {"units": 4, "recurrent_dropout": 0.2}}, SIGMOID],
     "gru": [STEPS, {"gru": {"units": 4, "return_sequences": True}}, {"gru": 3}, SIGMOID],
     "conv1d": [STEPS, {"conv1d": {"filters": 4, "kernel_size": 2, "activation": "tanh"}}, "flatten", SIGMOID],
+    "options": [
+        {"dense": {"units": 5, "activation": "tanh", "kernel_constraint": {"max_norm": 0.5}}},
+        {"dense": {"units": 4, "bias_regularizer": "l2", "activity_regularizer": {"l2": 0.1}}},
+        {"dense": {"units": 1, "activation": "sigmoid", "activity_regularizer": "l1"}},
+    ],
     "conv2d": [
         {"reshape": [3, 2, 1]},
         {"conv2d": {"filters": 3, "kernel_size": 2, "padding": "same", "kernel_regularizer": {"l2": 0.1}}},
@@ -119,6 +125,20 @@ def test_replicas_that_are_left_keep_their_statistics() -> None:
     before = engine.weights()
     engine.select_replicas([2, 0])
     assert_same(engine.weights(), {k: v[[2, 0]] for k, v in before.items()}, exactly=True)
+
+
+def test_a_constraint_holds_after_each_update_whatever_the_rows_are() -> None:
+    """Of sparse rows a kernel's rows that no batch meets may else wait for their update."""
+    constrained = {"dense": {"units": 4, "activation": "tanh", "kernel_constraint": {"max_norm": 0.4}}}
+    x_SNF = rows(1, N, F) * zeros_and_ones(1, N, F)
+    found = []
+    for sparse in (True, False):
+        problem = replace(problem_of([constrained, SIGMOID], x_SNF=x_SNF, sparse=sparse), batch_size=1)
+        found.append(trained(problem, [0, 1, 2], LENGTHS).weights())
+    assert_same(found[0], found[1])
+    lengths = found[0]["0.weight"].square().sum(1).sqrt()
+    assert (lengths <= 0.4 + 1e-6).all()
+    assert (lengths > 0.39).any()
 
 
 @pytest.mark.parametrize("layer", ["batch_normalization", "layer_normalization"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,16 +35,33 @@ class PositionalDecoder:
     """Rows of numbers, all of which must be there and finite.
 
     Attributes:
-        features: F, the numbers of a row.
+        row_shape: (F,) numbers, or the several axes of a row of an array. Where rows are written flat, as in
+            CSV, their numbers stand in the array's order, the last axis fastest.
         names: of the features, or None where the run knows none.
         on_message: called once with what is not used.
     """
 
-    features: int
+    row_shape: tuple[int, ...]
     names: tuple[str, ...] | None
     on_message: OnMessage = lambda text: None
     kind_of_lines: ClassVar[Kind] = "csv"
     missing: ClassVar[Set[str]] = frozenset()  # every number must be there
+
+    @property
+    def features(self) -> int:
+        """F, the numbers of a row."""
+        return math.prod(self.row_shape)
+
+    @property
+    def _row(self) -> str:
+        """What the network takes, for a message."""
+        if len(self.row_shape) == 1:
+            return f"tables of {counted(self.features, 'column')}"
+        return f"rows of shape {self.row_shape}"
+
+    def _shaped(self, x_NF: Array) -> Array:
+        """(N, F) → (N, *row_shape)."""
+        return x_NF.reshape(len(x_NF), *self.row_shape)
 
     @property
     def numbers_per_row(self) -> int:
@@ -53,8 +71,8 @@ class PositionalDecoder:
     def refuse_texts(self, name: str) -> None:
         """Texts are never rows of numbers."""
         raise DataError(
-            f"{name} holds texts, but this network takes tables of {counted(self.features, 'column')}. Give "
-            "CSV, JSON lines or a NumPy archive."
+            f"{name} holds texts, but this network takes {self._row}. Give CSV, JSON lines or a NumPy "
+            "archive."
         )
 
     # --- columns ---
@@ -68,7 +86,7 @@ class PositionalDecoder:
         if not is_row:
             self._take_for_names(header, reader.name)
         names = names_by_position(self.features)
-        labels = list(map(printable, self._column_names()))
+        labels = list(map(printable, self._column_names))
         reader = reader.named(names, header=not is_row, should="the network takes", labels=labels)
         return self._of_places(reader, names)
 
@@ -104,9 +122,9 @@ class PositionalDecoder:
             problems = dict(batch.problems)
             columns = [
                 _numbers_of(batch.columns[name], printable(label), problems)
-                for name, label in zip(names, self._column_names(), strict=True)
+                for name, label in zip(names, self._column_names, strict=True)
             ]
-            yield InputBatch.of(_side_by_side(columns), first, batch.lines, problems)
+            yield InputBatch.of(self._shaped(_side_by_side(columns)), first, batch.lines, problems)
 
     # --- values ---
 
@@ -129,18 +147,27 @@ class PositionalDecoder:
             value = [value[name] for name in self.names]
         if not isinstance(value, (list, tuple)):
             return Unreadable(f"is {shown(value)}, which is neither an object nor a list of numbers")
+        if any(isinstance(part, (list, tuple)) for part in value) and len(self.row_shape) > 1:
+            flat = _flattened(value, self.row_shape)
+            if flat is None:
+                return Unreadable(f"is no list of shape {self.row_shape}, which the network takes")
+            return self._checked(flat)
+        return self._checked(value)
+
+    def _checked(self, value: Sequence[Any]) -> Sequence[float] | Unreadable:
+        """A row's numbers, one after the other, where all are there and finite."""
         if len(value) != self.features:
             return Unreadable(f"has {counted(len(value), 'number')}; the network takes {self.features}")
-        for label, number in zip(self._column_names(), value, strict=True):
+        for label, number in zip(self._column_names, value, strict=True):
             reason = _why_not_finite(number)
             if reason:
                 return Unreadable(f"has {reason} in column {printable(label)}")
         return value
 
     def built(self, fields: Sequence[Sequence[float] | None]) -> tuple[Array, dict[int, str]]:
-        """(N, F) numbers, 0 in bad rows."""
+        """(N, *row_shape) numbers, 0 in bad rows."""
         nothing = (0.0,) * self.features
-        return np.array([row or nothing for row in fields], np.float64), {}
+        return self._shaped(np.array([row or nothing for row in fields], np.float64)), {}
 
     # --- arrays ---
 
@@ -150,28 +177,29 @@ class PositionalDecoder:
         array = archive.read(name)
         where = f"{archive.path}: the array {name}"
         if isinstance(array, TokenRows):
-            raise DataError(
-                f"{where} holds token lists, but this network takes tables of "
-                f"{counted(self.features, 'column')}."
-            )
+            raise DataError(f"{where} holds token lists, but this network takes {self._row}.")
         return self.of_array(array, where)
 
     def of_array(self, array: Array, where: str) -> Iterator[InputBatch]:
-        """The rows of an array of numbers, (N, F) or anything that can be laid out so."""
+        """The rows of an array of numbers, (N, *row_shape), or flat ones; for a network that takes flat rows
+        anything that can be laid out so.
+        """
         if array.dtype.kind not in "buif":
             raise DataError(f"{where} has the type {array.dtype}; inputs are real numbers.")
         width = math.prod(array.shape[1:]) if array.ndim else 0
-        if width != self.features:
-            raise DataError(
-                f"{where} has shape {array.shape}; the network takes rows of {self.features} numbers."
-            )
+        flat = array.ndim == 2 or len(self.row_shape) == 1
+        if width != self.features or not (flat or _long_axes(array.shape[1:]) == _long_axes(self.row_shape)):
+            shape = f" of shape {self.row_shape}" if len(self.row_shape) > 1 else ""
+            numbers = f" of {self.features} numbers" if len(self.row_shape) == 1 else ""
+            raise DataError(f"{where} has shape {array.shape}; the network takes rows{shape}{numbers}.")
         x_NF = array.reshape(len(array), self.features)
         most = rows_at_once(self.features)
         for start in range(0, len(x_NF), most):
             part = x_NF[start : start + most]
             part = part if part.dtype.kind in "iu" else part.astype(np.float64)
             bad = np.flatnonzero(~np.isfinite(part).all(axis=1)).tolist()
-            yield InputBatch.of(part, start, None, {row: self._not_finite(part[row]) for row in bad})
+            problems = {row: self._not_finite(part[row]) for row in bad}
+            yield InputBatch.of(self._shaped(part), start, None, problems)
 
     def of_python(self, inputs: Any) -> Iterator[InputBatch]:
         """An array, a data frame (columns by name where the names are known), or a list of rows."""
@@ -197,12 +225,31 @@ class PositionalDecoder:
 
     def _not_finite(self, row: Array) -> str:
         column = int(np.flatnonzero(~np.isfinite(row))[0])
-        name = printable(self._column_names()[column])
+        name = printable(self._column_names[column])
         return f"has {row[column]} in column {name}; every value must be a finite number"
 
+    @cached_property
     def _column_names(self) -> Sequence[str]:
         """What messages call the columns."""
-        return self.names or [f"{column} (from 0)" for column in range(self.features)]
+        if self.names is not None:
+            return self.names
+        places = (", ".join(map(str, place)) for place in np.ndindex(*self.row_shape))
+        return [f"{place} (from 0)" for place in places]
+
+
+def _long_axes(shape: Sequence[int]) -> list[int]:
+    """The axes of a row that have several places: (28, 28) is (28, 28, 1) laid out alike."""
+    return [size for size in shape if size != 1]
+
+
+def _flattened(value: Sequence[Any], shape: tuple[int, ...]) -> list[Any] | None:
+    """The numbers of nested lists of this shape, one after the other; None where they have another."""
+    values: list[Any] = [value]
+    for size in shape:
+        if not all(isinstance(part, (list, tuple)) and len(part) == size for part in values):
+            return None
+        values = [item for part in values for item in part]
+    return values
 
 
 def _numbers_of(read: Numbers | Texts, label: str, problems: dict[int, str]) -> Array:

@@ -7,6 +7,7 @@ is sparse is ever made dense.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -186,10 +187,19 @@ class FittedTable:
     Attributes:
         columns: in the order of the table.
         of_array: whether the inputs are arrays (N, C), whose columns are known by position.
+        row_shape: of arrays whose rows have more than one axis, the shape of a row, which rows keep. The
+            columns are then the numbers along the last axis, such as channels, each learned over all rows
+            and all positions along the other axes, as Keras's `Normalization(axis=-1)` has it.
     """
 
     columns: tuple[FittedColumn, ...]
     of_array: bool = False
+    row_shape: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row that it gives: (F,), or `row_shape`."""
+        return (self.width,) if self.row_shape is None else self.row_shape
 
     @cached_property
     def ordered(self) -> list[FittedColumn]:
@@ -203,7 +213,7 @@ class FittedTable:
 
     @cached_property
     def width(self) -> int:
-        """F."""
+        """The features of all columns."""
         return sum(column.width for column in self.columns)
 
     @property
@@ -228,13 +238,15 @@ class FittedTable:
         """An array as a table of its columns."""
         return array_as_table(x_NC, [column.name for column in self.columns])
 
-    def transform(self, inputs: Table | Array) -> DenseRows | SparseRows | TokenRows:
+    def transform(self, inputs: Table | Array) -> DenseRows | ByteRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.
 
         Raises:
             DataError: a column is not there; or a row cannot be taken: says which and why.
         """
         if isinstance(inputs, np.ndarray):
+            if self.row_shape is not None and inputs.ndim != 2:
+                return self._of_shaped(inputs)
             rows = self._of_array(inputs)
             if rows is not None:
                 return rows
@@ -250,6 +262,27 @@ class FittedTable:
             assert x_ND is not None, "a table has a column"
             return DenseRows(x_ND)
         return _side_by_side(x_ND, [part for part in sparse if isinstance(part, SparseRows)])
+
+    def _of_shaped(self, x: Array) -> DenseRows | ByteRows:
+        """(N, *row_shape): each column at all positions of all rows, one below the other.
+
+        Bytes stay bytes, beside what each of the 256 becomes.
+        """
+        if x.dtype == np.uint8 and self.numbers is not None:
+            every = self._of_array(np.repeat(np.arange(256.0)[:, None], len(self.columns), axis=1))
+            if every is not None:
+                values = np.ascontiguousarray(every.x_NF.T)
+                return ByteRows(x, values[:1] if (values == values[0]).all() else values)
+        positions = self._positions
+        with _rows_of_positions(positions, None):
+            flat = self.transform(x.reshape(-1, len(self.columns)))
+        assert isinstance(flat, DenseRows), "no column is encoded"
+        return DenseRows(flat.x_NF.reshape(x.shape))
+
+    @property
+    def _positions(self) -> int:
+        """Of each column in a row: 1, or of rows with more axes the product of all but the last."""
+        return 1 if self.row_shape is None else math.prod(self.row_shape[:-1])
 
     def _of_array(self, x_NC: Array) -> DenseRows | None:
         """All columns of an array at once; None where a row cannot be taken, or a step has no formula."""
@@ -291,10 +324,14 @@ class FittedTable:
 
     def problems(self, inputs: Table | Array) -> dict[int, str]:
         """Which rows cannot be taken, and why: the end of a sentence."""
-        if isinstance(inputs, np.ndarray) and self._of_array(inputs) is not None:
-            return {}
+        if isinstance(inputs, np.ndarray):
+            if self.row_shape is not None and inputs.ndim != 2:
+                found = self.problems(inputs.reshape(-1, len(self.columns)))
+                return {row // self._positions: reason for row, reason in reversed(found.items())}
+            if self._of_array(inputs) is not None:
+                return {}
         table = inputs if isinstance(inputs, Table) else self.as_table(inputs)
-        found: dict[int, str] = {}
+        found = {}
         for column in self.ordered:
             for row, reason in self._tried(column, table, 0, len(table))[1].items():
                 found.setdefault(row, f"in column {quoted(column.name)} {reason}")
@@ -319,7 +356,8 @@ class FittedTable:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
-        return {"of_array": self.of_array, "columns": [column.to_json() for column in self.columns]}
+        document = {"of_array": self.of_array, "columns": [column.to_json() for column in self.columns]}
+        return document if self.row_shape is None else {**document, "row_shape": list(self.row_shape)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedTable:
@@ -335,7 +373,34 @@ class FittedTable:
             or (of_array and any(column.kind != "number" for column in columns))
         ):
             raise ValueError(columns)
-        return cls(columns, of_array)
+        fitted = cls(columns, of_array, _row_shape_from(document.get("row_shape")))
+        if fitted.row_shape is not None and not (
+            of_array and fitted.row_shape[-1] == len(columns) and all(column.width == 1 for column in columns)
+        ):
+            raise ValueError(fitted)
+        return fitted
+
+
+def _row_shape_from(value: Any) -> tuple[int, ...] | None:
+    """The shape of a row of more than one axis; ValueError where it is none."""
+    if value is None:
+        return None
+    if type(value) is not list or len(value) < 2 or any(type(n) is not int or n < 1 for n in value):
+        raise ValueError(value)
+    return tuple(value)
+
+
+@contextmanager
+def _rows_of_positions(positions: int, rows: Array | None) -> Iterator[None]:
+    """A row that cannot be taken is told by its own number, where each row was taken apart to so many.
+
+    `rows` are the rows that were looked at; None for all.
+    """
+    try:
+        yield
+    except RowError as error:
+        row = error.row // positions
+        raise RowError(error.column, row if rows is None else int(rows[row]), error.reason) from None
 
 
 def _side_by_side(x_ND: npt.NDArray[np.float32] | None, sparse: Sequence[SparseRows]) -> SparseRows:
@@ -367,17 +432,36 @@ def fit_table(plans: Sequence[ColumnPlan], table: Table, rows: Array | None) -> 
 
 
 def fit_array(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], inputs: Array, rows: Array | None
+    steps: Sequence[schema.PreprocessingStep],
+    plans: Sequence[ColumnPlan],
+    inputs: Array,
+    rows: Array | None,
+    *,
+    in_place: bool = False,
 ) -> FittedTable:
-    """Learn the steps of the columns of an array (N, C) from some of its rows.
+    """Learn the steps of the columns of an array (N, C) from some of its rows; of an array (N, ..., C) over
+    all positions in these rows.
 
     Args:
         steps: the spec's.
         plans: the steps of each column among them.
         inputs: the array.
         rows: positions of the training rows; None for all.
+        in_place: whether bytes are looked at as they are, without a copy of eight times their size.
+
+    Raises:
+        DataError: a step does not apply to these values, or would change the shape of a row.
     """
-    fitted = _fitted_side_by_side(steps, plans, inputs if rows is None else inputs[rows])
+    if inputs.ndim > 2:
+        chosen = inputs if rows is None else inputs[rows]
+        shape = tuple(map(int, inputs.shape[1:]))
+        with _rows_of_positions(math.prod(shape[:-1]), rows):
+            flat = fit_array(steps, plans, chosen.reshape(-1, shape[-1]), None, in_place=True)
+        _refuse_other_shape(flat, shape)
+        return replace(flat, row_shape=shape)
+    fitted = _fitted_side_by_side(
+        steps, plans, inputs if rows is None else inputs[rows], in_place and inputs.dtype == np.uint8
+    )
     if fitted is None:
         table = array_as_table(inputs, [plan.name for plan in plans])
         return replace(fit_table(plans, table, rows), of_array=True)
@@ -385,8 +469,18 @@ def fit_array(
     return FittedTable(tuple(FittedColumn(plan.name, plan.kind, tuple(own)) for plan, own in columns), True)
 
 
+def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
+    """Raise DataError at a step that gives several numbers for one."""
+    for step in (step for column in fitted.columns if column.width != 1 for step in column.steps):
+        if step.marks_missing or step.spec.gives not in ("number", "same"):
+            raise DataError(
+                f"{step.spec.kind} gives several numbers for one, and rows of shape {shape} keep their "
+                "shape: steps for them give one number for each, as standardize, min_max and log1p do."
+            )
+
+
 def _fitted_side_by_side(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array
+    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array, in_place: bool
 ) -> list[list[FittedStep]] | None:
     """The fitted steps of each column, all columns of a step at once.
 
@@ -395,7 +489,9 @@ def _fitted_side_by_side(
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
     used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
-    x_NC = x_NC.astype(np.float64, copy=False)
+    context = FitContext(of_bytes=x_NC.dtype == np.uint8)
+    if not in_place:
+        x_NC = x_NC.astype(np.float64, copy=False)
     for step in used:
         cls = fitted_class(step, "number")
         if cls.program != "computed" or not np.isfinite(x_NC).all():
@@ -403,7 +499,8 @@ def _fitted_side_by_side(
         places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
-        own = cls.fit_array(step, chosen, [plans[place].name for place in places])
+        own = cls.fit_array(step, chosen, [plans[place].name for place in places], context)
+        context = FitContext()
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
         if step is used[-1] and cls.transform is FittedStep.transform:

@@ -5,6 +5,7 @@ Letters in names: N rows, F features, K output columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,7 @@ from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
 )
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -38,6 +39,8 @@ from nnrun.spec.ports import INPUT, OUTPUT, Port
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
 _WITH_PORTS = 3  # of several inputs or outputs, each with a document of its own
+_WITH_ROW_SHAPE = 4  # of arrays whose rows keep more than one axis; before, such rows were flattened
+_VERSIONS_OF_INPUT = (_WITHOUT_TABLE, _WITH_TABLE, _WITH_ROW_SHAPE)
 _SIZE: TypeAdapter[int] = TypeAdapter(Size, config=ConfigDict(strict=True))
 _PLACE: TypeAdapter[int] = TypeAdapter(NonNegativeInt, config=ConfigDict(strict=True))
 
@@ -59,15 +62,30 @@ class FittedInputs:
 
     @property
     def n_features(self) -> int | None:
-        """The columns that an array or a table must have; None for token rows."""
-        return None if self.table is None else len(self.table.columns)
+        """Columns of a table, or numbers of a row of an array, before any step; None for token rows."""
+        if self.table is None:
+            return None
+        return len(self.table.columns) if self.raw_shape is None else math.prod(self.raw_shape)
+
+    @property
+    def raw_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row of an array before any step; None for tables and token rows."""
+        if self.table is None or not self.table.of_array:
+            return None
+        return self.table.row_shape or (len(self.table.columns),)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a transformed row: (F,), or the several axes that rows of an array keep."""
+        if self.custom:
+            return (self.custom[-1].width,)
+        made_by = self._made_by
+        return made_by.shape if isinstance(made_by, FittedTable) else (made_by.width,)
 
     @property
     def width(self) -> int:
-        """F, the width of a transformed row."""
-        if self.custom:
-            return self.custom[-1].width
-        return self._made_by.width
+        """F, the numbers of a transformed row."""
+        return math.prod(self.shape)
 
     @property
     def _made_by(self) -> FittedStep | FittedTable:
@@ -100,21 +118,28 @@ class FittedInputs:
         only_places = self.table.of_array and names == array_columns(None, len(names))
         return None if only_places else names
 
-    def transform(self, inputs: RawInputs) -> DenseRows | SparseRows:
+    def transform(self, inputs: RawInputs) -> DenseRows | ByteRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
 
         Raises:
             DataError: the inputs are of another kind, or a row cannot be taken: says which and why.
         """
-        self._check(inputs)
+        inputs = self._laid_out(inputs)
         rows: Any = inputs if self.table is None else self.table.transform(inputs)  # type: ignore[arg-type]
         if self.token_step is not None:
             rows = self.token_step.transform(rows, {})
-        found: DenseRows | SparseRows = transform_custom(self.custom, rows) if self.custom else rows
+        found: DenseRows | ByteRows | SparseRows = (
+            transform_custom(self.custom, rows) if self.custom else rows
+        )
         return found
 
-    def _check(self, inputs: RawInputs) -> None:
-        """DataError unless the inputs are of the kind and width that was fitted."""
+    def _laid_out(self, inputs: RawInputs) -> RawInputs:
+        """The inputs as the fitted steps take them: rows of an array that a flat row was fitted on are
+        flattened, as the rows of every array once were.
+
+        Raises:
+            DataError: the inputs are not of the kind and shape that was fitted.
+        """
         n_features = self.n_features
         if isinstance(inputs, Table):
             if not self.of_table:
@@ -130,21 +155,34 @@ class FittedInputs:
                 )
         elif n_features is None:
             raise DataError("These inputs are a table, but token lists are needed.")
-        elif inputs.ndim != 2 or inputs.shape[1] != n_features:
-            raise DataError(f"These inputs have shape {inputs.shape}, but {n_features} columns are needed.")
+        elif inputs.shape[1:] != self.raw_shape:
+            assert self.raw_shape is not None, "an array was fitted"
+            flat = len(self.raw_shape) == 1
+            if flat and math.prod(inputs.shape[1:]) == n_features and inputs.ndim > 2:
+                return inputs.reshape(len(inputs), n_features)
+            needed = f"{n_features} columns" if flat else f"rows of shape {self.raw_shape}"
+            raise DataError(f"These inputs have shape {inputs.shape}, but {needed} are needed.")
+        return inputs
 
     def problems(self, inputs: RawInputs) -> dict[int, str]:
         """Which rows `transform` cannot take, and why: the end of a sentence about the row."""
-        self._check(inputs)
+        inputs = self._laid_out(inputs)
         if self.table is None or isinstance(inputs, TokenRows):
             return {}
         return self.table.problems(inputs)
+
+    @property
+    def _version(self) -> int:
+        """The lowest version of the document that can say all of this, so that older versions read on."""
+        if self.table is None:
+            return _WITHOUT_TABLE
+        return _WITH_TABLE if self.table.row_shape is None else _WITH_ROW_SHAPE
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values. Floats keep every bit through the json module."""
         step = self.token_step
         document = {
-            "version": _WITHOUT_TABLE if self.table is None else _WITH_TABLE,
+            "version": self._version,
             "n_features": self.n_features,
             "inputs": [] if step is None else [{step.kind: step.to_json()}],
         }
@@ -156,23 +194,26 @@ class FittedInputs:
     def from_json(cls, document: Mapping[str, Any]) -> FittedInputs:
         """The state that `to_json` wrote; KeyError, TypeError, ValueError and others for anything else."""
         version = document["version"]
-        if version not in (_WITHOUT_TABLE, _WITH_TABLE):
+        if version not in _VERSIONS_OF_INPUT:
             raise DataError(
-                f"The preprocessing has version {version}; {_WITHOUT_TABLE} to {_WITH_PORTS} are read."
+                f"The preprocessing has version {version}; {_WITHOUT_TABLE} to {_WITH_ROW_SHAPE} are read."
             )
         n_features = document["n_features"]
         steps = list(document["inputs"])
-        table = FittedTable.from_json(document["table"]) if version == _WITH_TABLE else None
+        table = None if version == _WITHOUT_TABLE else FittedTable.from_json(document["table"])
         if table is None and n_features is not None:
             table, steps = _array_of_version_1(steps, _SIZE.validate_python(n_features)), []
         makes_tokens = table is None or table.tokens is not None
         token_steps = list(map(read_step, steps))
-        if n_features != (None if table is None else len(table.columns)) or len(steps) != makes_tokens:
+        if len(steps) != makes_tokens:
             raise ValueError(document)
         if any(step.form != "tokens" for step in token_steps):
             raise ValueError(token_steps)
         custom = tuple(map(FittedCustom.from_json, document.get("custom", ())))
-        return cls(table, next(iter(token_steps), None), custom)
+        fitted = cls(table, next(iter(token_steps), None), custom)
+        if n_features != fitted.n_features or version not in (fitted._version, _WITHOUT_TABLE):
+            raise ValueError(document)
+        return fitted
 
 
 @dataclass(frozen=True)
@@ -349,7 +390,7 @@ def column_plans(spec: schema.Preprocessing, dataset: Dataset) -> tuple[ColumnPl
     if isinstance(inputs, Table):
         kinds = [(column.name, kind_of(column)) for column in inputs.columns]
         return plan_columns(_own_steps(spec), kinds, dataset.name)
-    names = array_columns(dataset.feature_names, inputs.shape[1])
+    names = array_columns(dataset.feature_names, inputs.shape[-1])
     return plan_columns(_own_steps(spec), [(name, "number") for name in names], dataset.name, default=False)
 
 

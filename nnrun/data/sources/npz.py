@@ -1,8 +1,7 @@
 """A NumPy archive with x_train, y_train and, optionally, x_test and y_test.
 
-x is a table of numbers, or lists of tokens in an object array. A one-dimensional x is a table with one
-column; one with more than two dimensions is flattened to a row of numbers per sample. y is numbers, or texts
-that name classes.
+x is an array of numbers, or lists of tokens in an object array. Each row keeps its shape: of (N, 28, 28) it
+is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.schema import Task
-
-_SMALLEST_IMAGE = 4  # pixels: what has fewer rows or columns is steps of features
 
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
@@ -80,7 +77,6 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         train=train,
         test=test,
         sources=(source,),
-        image_shape=next(iter(of_inputs.values())).image_shape,
         smoke=context.smoke,
         targets_of=facts if context.outputs else {},
     )
@@ -93,8 +89,8 @@ def _one_of_each(archive: Archive, inputs: str, targets: str, context: LoadConte
     has_test = not set(tests).isdisjoint(archive.names)
     if has_test:
         archive.require(*tests)
-    train, image_shape = _samples(archive, inputs, targets, "train", context)
-    test = _samples(archive, inputs, targets, "test", context)[0] if has_test else None
+    train = _samples(archive, inputs, targets, "train", context)
+    test = _samples(archive, inputs, targets, "test", context) if has_test else None
     if test is not None:
         _check_alike(archive.path, train, test)
     train, test, names = _class_labels(archive.path, train, test)
@@ -107,12 +103,11 @@ def _one_of_each(archive: Archive, inputs: str, targets: str, context: LoadConte
         task=task,
         classes=classes,
         class_names=names,
-        image_shape=image_shape,
     )
 
 
 def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
-    """Raise DataError where only some arrays have test rows."""
+    """Raise DataError where only some arrays have test rows, or the arrays are of different rows."""
     if len({data.test is None for data in parts}) > 1:
         raise DataError(
             f"{path}: some arrays have test rows (NAME_test) and others none; all need them, or none."
@@ -125,18 +120,13 @@ def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
             )
 
 
-def _samples(
-    archive: Archive, inputs: str, targets: str, part: str, context: LoadContext
-) -> tuple[Samples, tuple[int, ...] | None]:
-    """The samples, and the shape of each row where it is that of an image."""
+def _samples(archive: Archive, inputs: str, targets: str, part: str, context: LoadContext) -> Samples:
     x_name, y_name = f"{inputs}_{part}", f"{targets}_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.numbers(y_name)
     where = f"{archive.path}: the array "
-    image_shape = None
     if not isinstance(x, TokenRows):
-        image_shape = x.shape[1:] if x.ndim in (3, 4) and min(x.shape[1:3]) >= _SMALLEST_IMAGE else None
-        x = _table(x, where + x_name)
+        x = _rows(x, where + x_name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or 0 in y.shape[1:]:
@@ -156,17 +146,19 @@ def _samples(
         raise DataError(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
-    return Samples(x, y), image_shape
+    return Samples(x, y)
 
 
-def _table(x: Array, where: str) -> Array:
+def _rows(x: Array, where: str) -> Array:
     if x.dtype.kind not in "buif":
         raise DataError(f"{where} has the type {x.dtype}. Inputs are real numbers, or lists of tokens.")
     if x.ndim == 0:
         raise DataError(f"{where} is a single number, not rows.")
-    x = x.reshape(len(x), -1) if len(x) else x.reshape(0, 1)
-    if not x.shape[1]:
-        raise DataError(f"{where} has no columns.")
+    if x.ndim == 1:
+        x = x[:, None]
+    if 0 in x.shape[1:]:
+        found = "no columns" if x.ndim == 2 else f"shape {x.shape}: its rows hold no numbers"
+        raise DataError(f"{where} has {found}.")
     _check_finite(x, where)
     return x
 
@@ -178,7 +170,9 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        place = f"row {row}, column {column[0]}" if column else f"row {row}"
+        place = f"row {row}"
+        if column:
+            place += f", column {column[0]}" if len(column) == 1 else f", at {tuple(column)}"
         value = values[(row, *column)]
         raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
 
@@ -187,9 +181,11 @@ def _check_alike(path: Path, train: Samples, test: Samples) -> None:
     if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
         raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
     if isinstance(train.inputs, np.ndarray) and isinstance(test.inputs, np.ndarray):
-        a, b = train.inputs.shape[1], test.inputs.shape[1]
+        a, b = train.inputs.shape[1:], test.inputs.shape[1:]
+        if a != b and len(a) == len(b) == 1:
+            raise DataError(f"{path}: x_train has {a[0]:,} features a row, but x_test has {b[0]:,}.")
         if a != b:
-            raise DataError(f"{path}: x_train has {a:,} features a row, but x_test has {b:,}.")
+            raise DataError(f"{path}: x_train has rows of shape {a}, but x_test has rows of shape {b}.")
     if train.targets.shape[1:] != test.targets.shape[1:]:
         raise DataError(
             f"{path}: y_train has shape {train.targets.shape}, but y_test has {test.targets.shape}."

@@ -66,7 +66,7 @@ def overview(dataset: Dataset) -> dict[str, Any]:
             "min": float(pixels.min()),
             "max": float(pixels.max()),
             "mean": float(pixels.mean()),
-            "first": _image(pixels[0], dataset.image_shape),
+            "first": pixels[0].tolist(),
         }
     else:
         document["features"] = _columns(train.inputs, dataset.feature_names)
@@ -104,17 +104,11 @@ def describe_row(
     elif isinstance(samples.inputs, Table):
         document["values"] = row_values(samples.inputs, row)
     elif dataset.image_shape is not None:
-        document["image"] = _image(samples.inputs[row], dataset.image_shape)
+        document["image"] = samples.inputs[row].tolist()
     else:
-        names = _feature_names(dataset.feature_names, samples.inputs.shape[1])
-        document["values"] = dict(zip(names, samples.inputs[row].tolist(), strict=True))
+        names = _feature_names(dataset.feature_names, samples.inputs.shape[1:])
+        document["values"] = dict(zip(names, samples.inputs[row].ravel().tolist(), strict=True))
     return document
-
-
-def _image(pixels: Array, shape: tuple[int, ...]) -> list[Any]:
-    """The pixels of a row as rows of numbers, or of numbers for each channel."""
-    image: list[Any] = pixels.reshape(shape).tolist()
-    return image
 
 
 def row_in_one_line(
@@ -132,7 +126,7 @@ def row_in_one_line(
             return shown_value(cell(inputs.columns[0], row))
         named = row_values(inputs, row).items()
         return ", ".join(f"{name} {shown_value(value)}" for name, value in named)
-    values = [shown_number(value) for value in inputs[row].tolist()]
+    values = [shown_number(value) for value in inputs[row].ravel().tolist()]
     if feature_names is None or len(feature_names) != len(values):
         return ", ".join(values)
     return ", ".join(f"{name} {value}" for name, value in zip(feature_names, values, strict=True))
@@ -165,11 +159,12 @@ def _labels(dataset: Dataset) -> list[int] | None:
 
 def _columns(values: Array, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
     columns = values.reshape(len(values), -1)
-    named = _feature_names(names, columns.shape[1])
+    named = _feature_names(names, values.shape[1:] or (1,))
     return [{"name": name, **statistics(columns[:, i])} for i, name in enumerate(named)]
 
 
-def _feature_names(names: tuple[str, ...] | None, columns: int) -> list[str]:
-    if names is not None and len(names) == columns:
+def _feature_names(names: tuple[str, ...] | None, shape: tuple[int, ...]) -> list[str]:
+    """The names of the numbers of a row: those of its columns, else their positions: `3`, or `3,0`."""
+    if names is not None and (len(names),) == shape:
         return list(names)
-    return [str(i) for i in range(columns)]
+    return [",".join(map(str, place)) for place in np.ndindex(*shape)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
+from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import INPUT, has_ports
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
@@ -50,6 +52,7 @@ class Description:
         state: numbers that one network keeps in addition to its parameters, such as moving means.
         missing: why the data could not be looked at, or None.
         columns: of a table what becomes of each column; empty for other inputs.
+        row_shape: of a row as the layers take it, where it has more than one axis; else None.
         all_ones: whether every entry of sparse rows is 1.
     """
 
@@ -69,6 +72,7 @@ class Description:
     missing: str | None = None
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
+    row_shape: tuple[int, ...] | None = None
 
 
 def describe_spec(
@@ -106,6 +110,7 @@ def describe_spec(
     taken = sum(own.nbytes for own in rows)
     return Description(
         features=sum(each.width for each in group.fitted[0].inputs.values()),
+        row_shape=None if spec.inputs else _with_axes(group.fitted[0].input.shape),
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -123,6 +128,10 @@ def describe_spec(
     )
 
 
+def _with_axes(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    return shape if len(shape) > 1 else None
+
+
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
     """The modules of the custom code that decides what shape the rows and the layers have."""
     parts = [*spec.preprocessing.inputs, *(layer for _, layer in all_layers(spec))]
@@ -130,19 +139,21 @@ def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = spec.dataset.facts
-    graph, ((features,),) = graph_of(spec), row_shapes(spec, facts).values()
+    facts = facts_with_header(spec.dataset)
+    graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
     words = facts.num_words
     for first in (graph.layers[index] for index in graph.takers.get(graph.inputs[0], ())):
         if isinstance(first, schema.Embedding):
             words = first.input_dim or words
-            features = None if words is None else features
+            row = (None,) if words is None else row
     steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
     if steps or not all(map(is_allowed, _modules_that_shape(spec))):
-        features = None
-    network = None if features is None else build_network(graph, {INPUT: RowShape((features,), words)})
+        row = (None,)
+    known = tuple(size for size in row if size is not None)
+    network = build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
     return Description(
-        features=features,
+        features=None if network is None else math.prod(known),
+        row_shape=None if network is None else _with_axes(known),
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
@@ -281,7 +292,7 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
         "target": fitted.output.transform(one.targets)[0].tolist(),
     }
     if not isinstance(rows, SparseRows):
-        return found | {"sparse": False, "values": rows.x_NF[0].tolist()}
+        return found | {"sparse": False, "values": rows.to_dense()[0].tolist()}
     indices: Sequence[int] = rows.indices.tolist()
     values = [1.0] * len(indices) if rows.values is None else rows.values.tolist()
     return found | {"sparse": True, "indices": indices, "values": values}

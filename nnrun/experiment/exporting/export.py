@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,8 @@ class Exported:
         run: the run.
         member: which of its networks, as its folder is named; None where there is one.
         weights: of which epoch they are.
-        features: F, the width of a row.
+        features: F, the numbers of a row that a program takes.
+        row_shape: its shape, where it has more axes.
         dtype: the type of the rows that a program takes; None for a file that is none.
         rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
         columns: the names of raw features of a table, in order.
@@ -81,6 +83,7 @@ class Exported:
     member: str | None
     weights: UsedWeights
     features: int
+    row_shape: tuple[int, ...]
     dtype: str | None
     rows_of: str
     columns: tuple[str, ...]
@@ -142,7 +145,8 @@ def export_run(
         run=run,
         member=metadata.get("member"),
         weights=used,
-        features=export.features,
+        features=math.prod(export.row_shape),
+        row_shape=export.row_shape,
         dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
         rows_of=export.rows_of,
         columns=export.columns,
@@ -235,10 +239,13 @@ def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
     """Random rows that a network's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
     if fitted.input.table is not None:
-        table = Table(
-            tuple(_generated_column(column, rng, rows) for column in fitted.input.table.columns), rows
-        )
-        return table if fitted.input.of_table else np.stack([c.values for c in table.columns], axis=1)  # type: ignore[union-attr]
+        columns = fitted.input.table.columns
+        values = rows * (fitted.input.n_features or 1) // len(columns)  # more where rows have more axes
+        table = Table(tuple(_generated_column(column, rng, values) for column in columns), values)
+        if fitted.input.of_table:
+            return table
+        x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
+        return x_NC.reshape(rows, *(fitted.input.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)
     return TokenRows.from_lists([rng.integers(0, fitted.input.tokens or 1, n).tolist() for n in lengths])
 

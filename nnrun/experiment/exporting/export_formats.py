@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from nnrun.data import FittedPreprocessing, SparseRows
+from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
@@ -54,10 +54,12 @@ class Export:
     dtype: torch.dtype
 
     @property
-    def features(self) -> int:
-        """The width of a row as a program takes it: raw features, or a row that is prepared outside."""
-        fitted = self.network.fitted
-        return fitted.input.n_features or 0 if self.rows_of == "features" else fitted.input.width
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row as a program takes it: raw features, or a row that is prepared outside."""
+        fitted = self.network.fitted.input
+        if self.rows_of != "features":
+            return fitted.shape
+        return fitted.raw_shape or (fitted.n_features or 0,)
 
     @property
     def rows_of(self) -> str:
@@ -69,19 +71,22 @@ class Export:
         fitted = self.network.fitted
         network = network_of(self.spec, fitted)
         numbers = None if fitted.input.table is None else fitted.input.table.numbers
-        preprocess = None if numbers is None else partial(numbers.map(torch.from_numpy).compute, xp=torch)
+        preprocess = None
+        if numbers is not None:
+            compute = partial(numbers.map(torch.from_numpy).compute, xp=torch)
+            preprocess = compute if len(self.row_shape) == 1 else partial(_at_each_position, compute)
         module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.output.scale)
         return module.eval()
 
     def example(self) -> torch.Tensor:
         """Rows to trace with. Their number means nothing, but for 0 and 1, which would be taken for fixed."""
-        return torch.zeros(3, self.features, dtype=self.dtype)
+        return torch.zeros(3, *self.row_shape, dtype=self.dtype)
 
     def program_rows(self, inputs: RawInputs) -> torch.Tensor:
         """Rows of a data set as a program takes them."""
         if self.rows_of != "features":
             rows = self.network.fitted.input.transform(inputs)
-            return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
+            return torch.from_numpy(rows.to_dense())
         if isinstance(inputs, Table):
             columns = [inputs.by_name[name] for name in self.columns]
             inputs = np.stack([c.values for c in columns if isinstance(c, NumberColumn)], axis=1)
@@ -95,6 +100,11 @@ class Export:
         if fitted.input.table is None or not fitted.input.of_table or self.rows_of != "features":
             return ()
         return tuple(column.name for column in fitted.input.table.columns)
+
+
+def _at_each_position(compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """(N, ..., C) → the same shape: what is computed of C columns, at each position of each row."""
+    return compute(x.flatten(0, -2)).view(x.shape)
 
 
 @dataclass(frozen=True)

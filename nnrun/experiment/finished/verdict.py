@@ -264,7 +264,7 @@ def not_better(
     which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
     """
     own, worse = directions(spec), {}
-    penalized = any(getattr(layer, "kernel_regularizer", None) is not None for _, layer in all_layers(spec))
+    penalized = any(any(schema.regularizers(layer).values()) for _, layer in all_layers(spec))
     for name, value in scores.items():
         constant = baseline.get(name)
         if value is None or constant is None or name == SHUFFLED or (name == "loss" and penalized):

@@ -61,7 +61,11 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
         dataset_lines("npz", path, spec_path),
         split.test_lines(own="x_test and y_test are the test set") if has_test else [],
         _preprocessing(inputs, sizes),
-        network_lines(sizes, _image(inputs)),
+        network_lines(
+            sizes,
+            () if isinstance(inputs, TokenRows) else inputs.shape[1:],
+            images=_image(inputs) is not None,
+        ),
         split.validation_lines(),
     )
     task_text = "labels" if labels else "regression"

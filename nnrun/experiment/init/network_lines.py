@@ -14,15 +14,16 @@ _FEW_CLASSES: Final = 2  # up to which rare classes are weighted from the start
 _OF_DROPOUT: Final = "  # against overfitting; lower it if the training loss stays high"
 
 
-def network_lines(sizes: Sizes, image: Sequence[int] | None = None) -> list[str]:
+def network_lines(sizes: Sizes, row_shape: Sequence[int] = (), *, images: bool = False) -> list[str]:
     """Layers by rows: 16-16 below 500, 32-32 below 2,000, 64-64 below 50,000, else 128-128; for texts one
-    layer, whose first weights are many. No layer is narrower than the classes. For images, of that height,
-    width and channels, two convolutions."""
+    layer, whose first weights are many. No layer is narrower than the classes. For images, (height, width) or
+    (height, width, channels), two convolutions."""
     rest = [*_last_layer(sizes), *balance_lines(sizes), *_training_lines(sizes)]
-    if image is not None:
+    if images:
+        one_channel = [f"  - reshape: {[*row_shape, 1]}  # height, width and one channel"]
         return [
             "layers:",
-            f"  - reshape: {list(image)}  # height, width, channels",
+            *(one_channel if len(row_shape) == 2 else []),
             "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
             "  - max_pooling",
             "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
@@ -37,7 +38,8 @@ def network_lines(sizes: Sizes, image: Sequence[int] | None = None) -> list[str]
         units = max(units, min(512, 1 << (classes - 1).bit_length()))
     dropout = 0.5 if sizes.texts else 0.3
     hidden = f"  - dense: {{units: {units}, activation: relu}}"
-    lines = ["layers:", f"{hidden}  # sized for {counted(rows, 'training row')}"]
+    flat = [f"  - flatten  # rows of {tuple(row_shape)} to rows of numbers"] if len(row_shape) > 1 else []
+    lines = ["layers:", *flat, f"{hidden}  # sized for {counted(rows, 'training row')}"]
     of_classes = bool(classes) or sizes.labels
     if of_classes:
         lines.append(f"  - dropout: {dropout}{_OF_DROPOUT}")

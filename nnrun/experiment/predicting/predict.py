@@ -119,7 +119,9 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
     else:
         names = labels.feature_names
         known = names if names is not None and len(names) == fitted.input.n_features else None
-        decoder = PositionalDecoder(fitted.input.n_features, known, listener.message)
+        decoder = PositionalDecoder(
+            fitted.input.raw_shape or (fitted.input.n_features,), known, listener.message
+        )
     return Predictor(
         run,
         networks,

@@ -281,7 +281,7 @@ def _problem_without_rows(
         return training_problem(spec, group, dataset, device)
     # Of tensors on the device `meta` there is all but their values.
     rows: dict[Port, Inputs] = {
-        port: DenseInputs(torch.empty((1, len(dataset.train), each.width), device="meta"))
+        port: DenseInputs(torch.empty((1, len(dataset.train), *each.shape), device="meta"))
         for port, each in inputs.items()
     }
     return training_problem(spec, group, dataset, device, rows)

@@ -220,7 +220,14 @@ def _constants_for_classes(
         case schema.BinaryFocalCrossentropy() | schema.CategoricalFocalCrossentropy():
             return _descent(loss, activation, y_nK, w_n)
     classes = 2 if loss.target_step == "none" else y_nK.shape[1]
-    smoothing = getattr(loss, "label_smoothing", 0.0)
+    smoothing = 0.0
+    match loss:
+        case (
+            schema.BinaryCrossentropy(label_smoothing=share)
+            | schema.CategoricalCrossentropy(label_smoothing=share)
+            | schema.SparseCategoricalCrossentropy(label_smoothing=share)
+        ):
+            smoothing = share
     return [_of_shares(shares * (1 - smoothing) + smoothing / classes, activation)]
 
 

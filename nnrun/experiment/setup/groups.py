@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
+from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
@@ -145,7 +145,7 @@ def prepare_groups(
         for port, view in output_views(spec).items():
             refuse_unknown_classes(view, dataset.output(port), fold.train_rows, fold.validation_rows)
         fitted = _fitted(spec, dataset, fold.train_rows, steps, plans)
-        shape = tuple((each.width, each.tokens, each.sparse) for each in fitted.inputs.values())
+        shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
@@ -208,8 +208,10 @@ def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) 
         return 0
     taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
     for port, first in fitted[0].inputs.items():
+        rows = first.transform(samples.take(some).input(port).inputs)
+        if isinstance(rows, ByteRows):
+            continue  # they share the bytes
         if first.sparse:
-            rows = first.transform(samples.take(some).input(port).inputs)
             taken += len(fitted) * rows.nbytes * len(samples) // len(some)
         else:
             taken += len(fitted) * len(samples) * first.width * 4
@@ -356,6 +358,12 @@ def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.de
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)
+    as_bytes = [r for r in rows if isinstance(r, ByteRows)]
+    if as_bytes:
+        widest = max(len(r.values) for r in as_bytes)
+        values = np.stack([np.broadcast_to(r.values, (widest, 256)) for r in as_bytes])
+        x_SNF = torch.from_numpy(as_bytes[0].x[None])  # the rows of all: only what bytes become may differ
+        return DenseInputs(x_SNF.to(device), torch.from_numpy(values).to(device))
     dense = [r.x_NF for r in rows if isinstance(r, DenseRows)]
     return DenseInputs(torch.from_numpy(_stacked(dense)).to(device))
 
@@ -402,5 +410,5 @@ def _stacked(arrays: Sequence[Array]) -> Array:
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    rows = {port: RowShape((each.width,), each.tokens) for port, each in fitted.inputs.items()}
+    rows = {port: RowShape(each.shape, each.tokens) for port, each in fitted.inputs.items()}
     return build_network(graph_of(spec), rows)

@@ -193,11 +193,13 @@ def refuse_unsuitable_targets(
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
     """What the targets are is known only now: the rules of `nnrun check` once more."""
     inputs = dataset.train.inputs
+    shape = tuple(map(int, inputs.shape[1:])) if isinstance(inputs, np.ndarray) else ()
     facts = DatasetFacts(
         inputs="tokens" if isinstance(inputs, TokenRows) else "table",
         task=dataset.task,
         classes=dataset.classes,
-        features=int(inputs.shape[1]) if isinstance(inputs, np.ndarray) else None,
+        features=shape[0] if len(shape) == 1 else None,
+        row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
     errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]

@@ -12,7 +12,7 @@ from typing import Any
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.convolution import ConvolutionLayer
 from nnrun.model.layers.dense import DenseLayer
-from nnrun.model.layers.embedding import EmbeddingLayer
+from nnrun.model.layers.embedding import EmbeddingLayer, MaskingLayer
 from nnrun.model.layers.merging import MergeLayer
 from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
@@ -24,6 +24,7 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.Dense: DenseLayer,
     schema.Dropout: DropoutLayer,
     schema.Embedding: EmbeddingLayer,
+    schema.Masking: MaskingLayer,
     schema.Flatten: Reshaped,
     schema.Reshape: Reshaped,
     schema.GlobalAveragePooling: GlobalAveragePoolingLayer,

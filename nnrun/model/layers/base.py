@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -17,47 +17,16 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
+from nnrun.model.layers.constraints import constrained
+from nnrun.model.layers.initializers import Initializer, Shape, initializer_of, zeros
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
 Parameters = Mapping[str, Tensor]
-Shape = tuple[int, ...]
 S = TypeVar("S", bound=schema.Component)
 
 
 NORMS = ("l1", "l2")
-
-
-Values = np.ndarray[Any, Any]
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], Values]
-
-
-def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """All 0."""
-    return np.zeros(shape, np.float32)
-
-
-def ones(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """All 1."""
-    return np.ones(shape, np.float32)
-
-
-def uniform(limit: float) -> Initializer:
-    """Uniform numbers from -limit to limit."""
-    return lambda rng, shape: rng.uniform(-limit, limit, shape).astype(np.float32)
-
-
-def glorot_uniform(fan_in: int, fan_out: int) -> Initializer:
-    """Uniform numbers up to sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    return uniform(math.sqrt(6.0 / (fan_in + fan_out)))
-
-
-def orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2013)."""
-    rows, columns = shape
-    q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
-    q *= np.sign(np.diag(r))  # makes the distribution uniform
-    return (q if rows >= columns else q.T).astype(np.float32)
 
 
 def strength_name(weight: str, norm: str) -> str:
@@ -78,6 +47,9 @@ class Weight:
         initializer: makes one replica's first values.
         regularizer: the penalty on it that the loss gets, as the spec declares it; None for none. Replicas
             may have strengths of their own: (R,) under `strength_name` among the parameters.
+        constraint: what holds for it after each update, as the spec declares it; None for none.
+        axes: for each axis of `shape` which one it is in Keras's array, -1 for none; None where they are the
+            same.
     """
 
     shape: Shape
@@ -86,6 +58,8 @@ class Weight:
     dtype: str = "float32"
     initializer: Initializer = field(default=zeros, compare=False)
     regularizer: schema.Component | None = field(default=None, compare=False)
+    constraint: schema.Component | None = None
+    axes: tuple[int, ...] | None = None
 
     @property
     def num_elements(self) -> int:
@@ -109,6 +83,12 @@ class Weight:
         kernel = parameters[name]
         axes = tuple(range(1, kernel.dim()))
         return l1 * kernel.abs().sum(axes) + l2 * kernel.square().sum(axes)
+
+    def constrained(self, value: Tensor) -> Tensor:
+        """Stacked values (R, *shape) within the limits of the constraint."""
+        assert self.constraint is not None, "asked where there is one"
+        axes = tuple(range(len(self.shape))) if self.axes is None else self.axes
+        return constrained(self.constraint, value, (-1, *axes))
 
     def to_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """One replica's array as a weights file has it."""
@@ -167,6 +147,38 @@ class Layer(ABC, Generic[S]):
             NnrunError: custom code failed, or gave what no layer may give.
         """
 
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Batch:
+        """The same where `x` has a mask, (R, B, ...) booleans, False for what does not count.
+
+        A layer whose spec does not say that it uses masks computes as without one.
+        """
+        return self.forward(parameters, x, rng, new_buffers)
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """The mask of what the layer gives; None where all of it counts. `mask` is that of `x`."""
+        passes = isinstance(self.spec, schema.NetworkLayer) and self.spec.passes_mask
+        return mask if passes else None
+
+    @property
+    def activity_regularizer(self) -> schema.Component | None:
+        """The penalty that the loss gets for what it gives."""
+        found: schema.Component | None = getattr(self.spec, "activity_regularizer", None)
+        return found
+
+    def activity_penalty(self, output: Tensor) -> Tensor:
+        """(R,): the activity regularizer's term of what it gives, (R, B, ...): the mean over the rows."""
+        assert self.activity_regularizer is not None, "asked where there is one"
+        axes = tuple(range(1, output.dim()))
+        l1, l2 = (float(getattr(self.activity_regularizer, norm, 0.0)) for norm in NORMS)
+        return (l1 * output.abs().sum(axes) + l2 * output.square().sum(axes)) / output.shape[1]
+
     @property
     def description(self) -> str:
         """What it is, in a few words."""
@@ -191,6 +203,40 @@ class Layer(ABC, Generic[S]):
     def activations_per_row(self) -> int:
         """About how many activations of one row are in memory at a time."""
         return math.prod(self.output_shape)
+
+    def weight(
+        self,
+        options: str,
+        shape: Shape,
+        layout: Literal["same", "transposed", "row"] = "same",
+        axes: Shape | None = None,
+    ) -> Weight:
+        """A trained array, as the spec's options say: `kernel_initializer` and so on, where it has them.
+
+        Args:
+            options: what their names begin with, such as `kernel`.
+            shape: of one replica's.
+            layout: as in a weights file.
+            axes: for each axis of `shape` which one it is in Keras's array; by default the same, without the
+                first axis of a row.
+        """
+        found = {
+            name: getattr(self.spec, f"{options}_{name}", None)
+            for name in ("initializer", "regularizer", "constraint")
+        }
+        initializer: Initializer = zeros
+        if found["initializer"] is not None:
+            initializer = initializer_of(found["initializer"], axes, first_is_extra=layout == "row")
+        if layout == "row":
+            axes = (-1, *range(len(shape) - 1))
+        return Weight(
+            shape,
+            layout,
+            initializer=initializer,
+            regularizer=found["regularizer"],
+            constraint=found["constraint"],
+            axes=axes,
+        )
 
     def name(self, name: str) -> str:
         """The full name of one of its arrays."""

@@ -11,11 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.windows import padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import along
+
+
+def kernel_axes(places: int) -> tuple[int, ...]:
+    """Which axes of Keras's kernel, (*window, in, out), those of (out, in, *window) are."""
+    return (places + 1, places, *range(places))
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,11 @@ class ConvolutionLayer(Layer[schema.Conv1D | schema.Conv2D]):
     def weights(self) -> Mapping[str, Weight]:
         """Kernel and bias."""
         filters, channels = self.spec.filters, self.input_shape[-1]
-        field = math.prod(self.window)  # each window is counted in the fans
-        kernel = {
-            self.name("weight"): Weight(
-                (filters, channels, *self.window),
-                initializer=glorot_uniform(field * channels, field * filters),
-                regularizer=self.spec.kernel_regularizer,
-            )
-        }
-        return kernel | ({self.name("bias"): Weight((filters,))} if self.spec.use_bias else {})
+        shape = (filters, channels, *self.window)
+        weights = {self.name("weight"): self.weight("kernel", shape, axes=kernel_axes(len(self.window)))}
+        if self.spec.use_bias:
+            weights[self.name("bias")] = self.weight("bias", (filters,))
+        return weights
 
     @property
     def description(self) -> str:

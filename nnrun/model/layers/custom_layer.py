@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from nnrun.errors import NnrunError
-from nnrun.model.layers.base import Layer, Parameters, Shape, Weight
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, multiply
-from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform
+from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -38,16 +38,10 @@ class DenseLayer(Layer[schema.Dense]):
     def weights(self) -> Mapping[str, Weight]:
         """Kernel and bias."""
         shape = (self.input_shape[-1], self.units)
-        kernel = {
-            self.name("weight"): Weight(
-                shape,
-                "transposed",
-                initializer=glorot_uniform(*shape),
-                regularizer=self.spec.kernel_regularizer,
-            )
-        }
-        bias = {self.name("bias"): Weight((1, self.units), "row")} if self.spec.use_bias else {}
-        return kernel | bias
+        weights = {self.name("weight"): self.weight("kernel", shape, "transposed")}
+        if self.spec.use_bias:
+            weights[self.name("bias")] = self.weight("bias", (1, self.units), "row")
+        return weights
 
     @property
     def description(self) -> str:

@@ -1,4 +1,4 @@
-"""Embedding: a learned vector for each word index."""
+"""Embedding: a learned vector for each word index; and masks, which say what is padding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnrun.model.layers.base import Layer, Parameters, Weight, uniform
+from nnrun.model.inputs import Batch
+from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-
-_LIMIT = 0.05  # Keras's `uniform`
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,7 @@ class EmbeddingLayer(Layer[schema.Embedding]):
     def weights(self) -> Mapping[str, Weight]:
         """The table."""
         assert self.spec.input_dim is not None, "the network fills it in"
-        return {
-            self.name("weight"): Weight(
-                (self.spec.input_dim, self.spec.output_dim), initializer=uniform(_LIMIT)
-            )
-        }
+        return {self.name("weight"): self.weight("embeddings", (self.spec.input_dim, self.spec.output_dim))}
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
@@ -41,3 +36,32 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         if replicas > 1:  # the tables lie one behind the other
             index = index + torch.arange(replicas, device=x.device).view(-1, 1, 1) * words
         return F.embedding(index, table_RVD.flatten(0, 1))
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """With `mask_zero` index 0 does not count."""
+        assert isinstance(x, Tensor), "word indices are dense"
+        return x.round() != 0 if self.spec.mask_zero else None
+
+
+@dataclass(frozen=True)
+class MaskingLayer(Layer[schema.Masking]):
+    """Steps whose features all are one value count no more, and become zeros."""
+
+    @property
+    def description(self) -> str:
+        """With its value."""
+        return f"masking {self.spec.mask_value:g}"
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, steps, features)."""
+        return torch.where(self._counts(x).unsqueeze(-1), x, 0.0)
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """(R, B, steps): whether any feature is another value."""
+        assert isinstance(x, Tensor), "steps are dense"
+        return self._counts(x)
+
+    def _counts(self, x: Tensor) -> Tensor:
+        return (x != self.spec.mask_value).any(-1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnrun.model.layers.base import Shape
+from nnrun.model.layers.initializers import Shape
 from nnrun.spec import schema
 
 _SMALLEST_SQUARE = 1e-12  # Keras's, of a vector that is divided by its length
@@ -26,7 +26,7 @@ class MergeLayer:
         output_shape: of one row.
     """
 
-    spec: schema.Component
+    spec: schema.Merging
     path: str
     output_shape: Shape
 
@@ -34,10 +34,27 @@ class MergeLayer:
         """(R, B, *output_shape)."""
         return MERGES[type(self.spec)](self.spec, taken)
 
+    def mask_of(self, taken: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor | None:
+        """The mask of what it gives: a step counts where it does in one of those that it takes."""
+        if not self.spec.passes_mask([mask is not None for mask in masks]):
+            return None
+        merge = self.spec.merge if isinstance(self.spec, schema.Parallel) else self.spec
+        if isinstance(merge, schema.Concatenate):
+            whole = [_whole_mask(x, mask) for x, mask in zip(taken, masks, strict=True)]
+            return torch.cat(whole, _dim(merge.axis)).any(-1)
+        return reduce(torch.logical_or, [mask for mask in masks if mask is not None])
+
     @property
     def description(self) -> str:
         """Its name."""
         return self.spec.kind
+
+
+def _whole_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """A mask of each number of `x`; without a mask all of them count."""
+    if mask is None:
+        return torch.ones_like(x, dtype=torch.bool)
+    return mask.unsqueeze(-1).expand(x.shape)
 
 
 def _concatenate(spec: Any, taken: Sequence[Tensor]) -> Tensor:

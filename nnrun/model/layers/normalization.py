@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nnrun.model.layers.base import Layer, Parameters, Weight, along_last, ones
+from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
+from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
@@ -29,6 +30,22 @@ def _scale_and_center(layer: BatchNormalizationLayer | LayerNormalizationLayer) 
     shape = layer.input_shape[-1:]
     weights = {layer.name("weight"): Weight(shape, initializer=ones)} if layer.spec.scale else {}
     return weights | ({layer.name("bias"): Weight(shape)} if layer.spec.center else {})
+
+
+_SMALLEST_COUNT = 1e-7  # Keras's, so that a batch without any step that counts divides by something
+
+
+def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variance and mean of each number along the last axis, of each replica; of what counts, with a mask."""
+    axes = tuple(range(1, x.dim() - 1))
+    if mask is None:
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        return variance, mean
+    counts = mask.unsqueeze(-1)
+    number = counts.sum(axes, keepdim=True) + _SMALLEST_COUNT
+    mean = torch.where(counts, x, 0.0).sum(axes, keepdim=True) / number
+    variance = torch.where(counts, x - mean, 0.0).square().sum(axes, keepdim=True) / number
+    return variance, mean
 
 
 @dataclass(frozen=True)
@@ -51,12 +68,31 @@ class BatchNormalizationLayer(Layer[schema.BatchNormalization]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """By the batch's statistics while training (each replica by its own), else by the moving ones."""
+        return self._normalized(parameters, x, None, new_buffers)
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """By the statistics of what counts."""
+        return self._normalized(parameters, x, mask, new_buffers)
+
+    def _normalized(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
         names = (self.name("running_mean"), self.name("running_var"))
         if new_buffers is None:
             mean, variance = (along_last(parameters[name], x) for name in names)
         else:
-            axes = tuple(range(1, x.dim() - 1))
-            variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+            variance, mean = _moments(x, mask)
             for name, batch in zip(names, (mean, variance), strict=True):
                 moving = new_buffers.get(name, parameters[name])  # a shared layer moves it each time
                 step = (batch.detach().reshape(moving.shape) - moving) * (1 - self.spec.momentum)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,3 +51,16 @@ class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
     ) -> Tensor:
         """(R, B, ..., C) → (R, B, C)."""
         return x.flatten(2, -2).mean(2)
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """Over the places that count; 0 where none does."""
+        counts = mask.flatten(2).unsqueeze(-1)
+        total = torch.where(counts, x.flatten(2, -2), 0.0).sum(2)
+        return total / counts.sum(2).clamp(min=1)

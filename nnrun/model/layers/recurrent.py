@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.layers.base import Layer, Parameters, Weight, glorot_uniform, orthogonal
+from nnrun.model.inputs import Batch
+from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.initializers import Values
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
@@ -87,10 +89,8 @@ class RecurrentLayer(Layer[T], Generic[T]):
         features, units = self.input_shape[1], self.spec.units
         columns = self.gates * units
         own = {
-            "weight_ih": Weight(
-                (features, columns), "transposed", initializer=glorot_uniform(features, columns)
-            ),
-            "weight_hh": Weight((units, columns), "transposed", initializer=orthogonal),
+            "weight_ih": self.weight("kernel", (features, columns), "transposed"),
+            "weight_hh": self.weight("recurrent", (units, columns), "transposed"),
         } | ({"bias": self.bias} if self.spec.use_bias else {})
         return {
             self.name(f"{name}{suffix}"): weight
@@ -122,21 +122,61 @@ class RecurrentLayer(Layer[T], Generic[T]):
 
         With `bidirectional` twice as many units: those of the second direction behind those of the first.
         """
+        return self._computed(parameters, x, None, rng)
+
+    def forward_masked(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        mask: Tensor,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """A step that does not count changes nothing: what was given before is given again.
+
+        With `bidirectional` and `return_sequences` zeros are given for it.
+        """
+        return self._computed(parameters, x, mask, rng)
+
+    def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
+        """That of the steps, where all are given, in the order in which they are given.
+
+        (Keras leaves it in the order in which they were taken, also with `go_backwards`.)
+        """
+        kept = super().mask_of(x, mask)
+        return kept.flip(2) if kept is not None and self.spec.go_backwards else kept
+
+    def _computed(
+        self, parameters: Parameters, x: Tensor, mask: Tensor | None, rng: BatchRng | None
+    ) -> Tensor:
         bias = self._stacked(parameters, "bias") if self.spec.use_bias else None
         of_steps = self._projected(parameters, self._in_order(x), self.input_bias(bias), rng)
         factors = self._factors(rng, "recurrent_dropout", x, self.spec.recurrent_dropout, self.spec.units)
         recurrence = Recurrence(self._stacked(parameters, "weight_hh"), self.recurrent_bias(bias), factors)
-        return self._joined(self._run(recurrence, of_steps))
+        counts = None if mask is None else self._in_order(mask).movedim(2, 0).unsqueeze(-1)
+        return self._joined(self._run(recurrence, of_steps, counts))
 
-    def _run(self, recurrence: Recurrence, of_steps: Tensor) -> Tensor:
-        """What is given for the last step, (Q, B, units), or for each, (T, Q, B, units)."""
+    def _run(self, recurrence: Recurrence, of_steps: Tensor, counts: Tensor | None) -> Tensor:
+        """What is given for the last step, (Q, B, units), or for each, (T, Q, B, units).
+
+        Args:
+            recurrence: what all steps share.
+            of_steps: each step's part in the gates, (T, Q, B, gates * units).
+            counts: (T, Q, B, 1), False for what a mask leaves out; None for nothing.
+        """
         state: State = self.start(of_steps)
         outputs = []
-        for of_step in of_steps.unbind():
-            state = self.step(recurrence, of_step, state)
+        for index, of_step in enumerate(of_steps.unbind()):
+            new = self.step(recurrence, of_step, state)
+            if counts is not None:
+                new = tuple(torch.where(counts[index], *pair) for pair in zip(new, state, strict=True))
+            state = new
             if self.spec.return_sequences:
                 outputs.append(state[0])
-        return torch.stack(outputs) if outputs else state[0]
+        if not outputs:
+            return state[0]
+        given = torch.stack(outputs)
+        return torch.where(counts, given, 0.0) if counts is not None and self.directions == 2 else given
 
     def _stacked(self, parameters: Parameters, name: str) -> Tensor:
         """(Q, ...): a weight of all directions, one behind the other along the replicas."""
@@ -233,7 +273,7 @@ class SimpleRnnLayer(RecurrentLayer[schema.SimpleRnn]):
     @property
     def bias(self) -> Weight:
         """(R, 1, units); in a file (units,)."""
-        return Weight((1, self.spec.units), "row")
+        return self.weight("bias", (1, self.spec.units), "row")
 
     def step(self, recurrence: Recurrence, of_step: Tensor, state: State) -> State:
         """h = activation(step + h @ kernel)."""
@@ -249,13 +289,16 @@ class LstmLayer(RecurrentLayer[schema.Lstm]):
     @property
     def bias(self) -> Weight:
         """(R, 1, 4 * units); in a file (4 * units,)."""
-        return Weight((1, 4 * self.spec.units), "row", initializer=self._first_bias)
+        bias = self.weight("bias", (1, 4 * self.spec.units), "row")
+        if not self.spec.unit_forget_bias:
+            return bias
 
-    def _first_bias(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        """0, and 1 for the forget gate with `unit_forget_bias` (Jozefowicz et al. 2015)."""
-        values = np.zeros(shape, np.float32)
-        values[:, self.spec.units : 2 * self.spec.units] = self.spec.unit_forget_bias
-        return values
+        def with_open_forget_gate(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+            values = bias.initializer(rng, shape)
+            values[:, self.spec.units : 2 * self.spec.units] = 1  # Jozefowicz et al. 2015
+            return values
+
+        return replace(bias, initializer=with_open_forget_gate)
 
     def start(self, of_steps: Tensor) -> State:
         """What is given, and the cell."""
@@ -281,7 +324,9 @@ class GruLayer(RecurrentLayer[schema.Gru]):
     def bias(self) -> Weight:
         """With `reset_after` one for the step and one for what was given before: (2, 3 * units)."""
         columns = 3 * self.spec.units
-        return Weight((2, columns)) if self.spec.reset_after else Weight((1, columns), "row")
+        if self.spec.reset_after:
+            return self.weight("bias", (2, columns))
+        return self.weight("bias", (1, columns), "row")
 
     def input_bias(self, bias: Tensor | None) -> Tensor | None:
         """The step's bias."""

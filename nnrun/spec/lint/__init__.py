@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nnrun.spec.lint import data_rules, network_rules, port_rules, step_rules, sweep_rules, training_rules
+from nnrun.spec.lint import (
+    data_rules,
+    mask_rules,
+    network_rules,
+    port_rules,
+    step_rules,
+    sweep_rules,
+    training_rules,
+    weight_rules,
+)
 from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import (
     has_ports,
     input_names,
@@ -22,6 +32,8 @@ from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
+    *weight_rules.RULES,
+    *mask_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,
@@ -40,14 +52,14 @@ _OF_THE_WHOLE: tuple[Rule, ...] = (
 
 
 def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:
-    """Every finding of every rule; `facts` are what is known of the data, by default without them.
+    """Every finding of every rule; `facts` are what is known of the data, by default without loading them.
 
-    Of several inputs and outputs each is looked at by itself, and nothing is known of its data beforehand.
+    Of several inputs and outputs each is looked at by itself.
     """
     if not has_ports(spec):
-        facts = facts or spec.dataset.facts
+        facts = facts or facts_with_header(spec.dataset)
         return [finding for rule in RULES for finding in rule(spec, facts)]
-    facts = facts or DatasetFacts()
+    facts = facts or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
     found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found

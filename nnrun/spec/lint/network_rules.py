@@ -9,10 +9,9 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.npz_header import image_size
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.schema.layer_shapes import SOME_RESHAPE, Shape, shape_text
+from nnrun.spec.schema.layer_shapes import Shape, shape_text
 from nnrun.spec.shapes import row_shapes, trace
 from nnrun.spec.wording import counted
 
@@ -23,11 +22,7 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     graph, problems = read_graph(spec)
     shapes, misfits = trace(graph, row_shapes(spec, facts))
     for problem in (*problems, *misfits):
-        text = problem.message
-        if isinstance(spec.dataset, schema.Npz) and SOME_RESHAPE in text:
-            size = image_size(spec.dataset.path)
-            text = text if size is None else text.replace(f"such as {SOME_RESHAPE}", f"here reshape: {size}")
-        yield Finding(problem.location, text)
+        yield Finding(problem.location, problem.message)
     for index in graph.outputs.values():
         shape = shapes[index]
         if shape is not None:
@@ -435,18 +430,6 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
             )
 
 
-def regularizers_do_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """`l1_l2` is 0 and 0 unless it is told otherwise."""
-    for location, layer in all_layers(spec):
-        for name, regularizer in schema.regularizers(layer).items():
-            if isinstance(regularizer, schema.L1L2) and regularizer.l1 == regularizer.l2 == 0:
-                yield Finding(
-                    (*location, layer.kind, name, "l1_l2"),
-                    "l1 and l2 are both 0, so nothing is regularized; give one of them a value",
-                    "warning",
-                )
-
-
 RULES: tuple[Rule, ...] = (
     layers_fit_each_other,
     embedding_takes_padded_tokens,
@@ -458,5 +441,4 @@ RULES: tuple[Rule, ...] = (
     targets_suit_the_loss,
     loss_suits_the_numbers,
     hidden_layers_are_wide_enough,
-    regularizers_do_something,
 )

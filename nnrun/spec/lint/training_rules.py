@@ -183,6 +183,16 @@ def clip_has_one_limit(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
         )
 
 
+def clip_is_of_each_batch(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Gradients are clipped batch by batch; Keras clips the mean of those that are accumulated."""
+    if spec.gradient_clip is not None and spec.optimizer.gradient_accumulation_steps is not None:
+        yield Finding(
+            ("optimizer", spec.optimizer.kind, "gradient_accumulation_steps"),
+            "accumulated gradients cannot be clipped yet; remove gradient_clip, or use a larger batch_size "
+            "instead of gradient_accumulation_steps",
+        )
+
+
 def class_weights_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """There are classes, and their labels are among those of the data set."""
     if spec.class_weight is None:
@@ -219,6 +229,7 @@ RULES: tuple[Rule, ...] = (
     schedule_watches_a_column,
     schedule_does_something,
     clip_has_one_limit,
+    clip_is_of_each_batch,
     class_weights_are_for_classes,
     nesterov_has_momentum,
 )

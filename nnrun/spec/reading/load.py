@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
+from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
@@ -171,7 +172,10 @@ def _place_of_override(node: Node | None) -> Place | None:
 def load_spec_text(
     text: str, *, file: str, base: Path, default_name: str, overrides: Overrides = ()
 ) -> LoadedSpec:
-    """Check a spec that is not in a file of its own.
+    """Check a spec that is not in a file of its own, such as that of a finished run.
+
+    Its layers are not compared with the rows that its data set has now: older versions flattened the rows of
+    an npz archive, and the networks that they trained take them so.
 
     Args:
         text: the YAML.
@@ -184,7 +188,8 @@ def load_spec_text(
         SpecError: the spec is invalid; holds every problem.
     """
     source = SourceText(file, text.removeprefix("\ufeff"))
-    return check_tree(_read(source, path=None, base=base, default_name=default_name, overrides=overrides))
+    tree = _read(source, path=None, base=base, default_name=default_name, overrides=overrides)
+    return check_tree(tree, look_at_data=False)
 
 
 def read_kept_spec(text: str, *, file: str) -> ExperimentSpec:
@@ -212,8 +217,12 @@ def _read(
     return tree.with_overrides(overrides)
 
 
-def check_tree(tree: SpecTree) -> LoadedSpec:
+def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     """The spec that a tree holds.
+
+    Args:
+        tree: the spec, read.
+        look_at_data: whether the shape of rows is read from the head of an npz archive.
 
     Raises:
         SpecError: the spec is invalid; holds every problem, those of reading too.
@@ -226,8 +235,9 @@ def check_tree(tree: SpecTree) -> LoadedSpec:
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    facts = facts_with_header(spec.dataset) if look_at_data else spec.dataset.facts
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
-    for finding in (*missing, *lint(spec)):
+    for finding in (*missing, *lint(spec, facts)):
         place, path = locate(root, finding.location).place, spell_path(finding.location)
         problems.append(place.problem(finding.message, path=path, severity=finding.severity))
     problems = in_file_order(problems)

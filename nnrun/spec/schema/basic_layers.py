@@ -10,7 +10,14 @@ from pydantic import Field
 from nnrun.spec.schema.component import Count
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text, size_of
-from nnrun.spec.schema.weight_options import Regularizer
+from nnrun.spec.schema.weight_options import (
+    BiasInitializer,
+    Constraint,
+    GlorotUniform,
+    Initializer,
+    Regularizer,
+    Zeros,
+)
 
 
 class Dense(NetworkLayer):
@@ -20,12 +27,19 @@ class Dense(NetworkLayer):
     """
 
     kind = "dense"
-    switchable = {"kernel_regularizer": None}
+    mask = "keeps"
+    ranks = {"kernel": 2, "bias": 1}
     bare = "units"
     units: Count
     activation: Activation = "linear"
     use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: BiasInitializer = Zeros()
     kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The last axis becomes the units."""
@@ -40,6 +54,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    mask = "keeps"
     bare = "activation"
     activation: Activation
 

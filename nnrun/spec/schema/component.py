@@ -108,11 +108,13 @@ class Config(BaseModel):
     Class attributes:
         bare: the field that a bare value fills (`dense: 64`, `gradient_clip: 1.0`), or None.
         switchable: the fields that `none`, `null`, `[]` and `{}` switch off, and what they are then.
+        rarely_changed: the fields that a written spec leaves out where they have their default.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     bare: ClassVar[str | None] = None
     switchable: ClassVar[Mapping[str, Any]] = {}
+    rarely_changed: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod

@@ -18,7 +18,14 @@ from nnrun.spec.schema.layer_shapes import (
     steps_of,
     window_counts,
 )
-from nnrun.spec.schema.weight_options import Regularizer
+from nnrun.spec.schema.weight_options import (
+    BiasInitializer,
+    Constraint,
+    GlorotUniform,
+    KernelInitializer,
+    Regularizer,
+    Zeros,
+)
 
 
 class Conv1D(NetworkLayer):
@@ -28,14 +35,20 @@ class Conv1D(NetworkLayer):
     """
 
     kind = "conv1d"
-    switchable = {"kernel_regularizer": None}
+    ranks = {"kernel": 3, "bias": 1}
     filters: Count
     kernel_size: Count
     strides: Count = 1
     padding: Padding = "valid"
     activation: Activation = "linear"
     use_bias: bool = True
+    kernel_initializer: KernelInitializer = GlorotUniform()
+    bias_initializer: BiasInitializer = Zeros()
     kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """As many windows as there are, and the filters."""
@@ -52,14 +65,20 @@ class Conv2D(NetworkLayer):
     """
 
     kind = "conv2d"
-    switchable = {"kernel_regularizer": None}
+    ranks = {"kernel": 4, "bias": 1}
     filters: Count
     kernel_size: Sizes
     strides: Sizes = [1]
     padding: Padding = "valid"
     activation: Activation = "linear"
     use_bias: bool = True
+    kernel_initializer: KernelInitializer = GlorotUniform()
+    bias_initializer: BiasInitializer = Zeros()
     kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """As many windows as there are along each axis, and the filters."""

@@ -19,7 +19,7 @@ Shape = tuple[int | None, ...]
 Padding = Literal["valid", "same"]
 Sizes = Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
 
-SOME_RESHAPE = "reshape: [8, 8, 1]"
+_SOME_RESHAPE = "reshape: [8, 8, 1]"
 STEPS, IMAGE = "(steps, features)", "(height, width, channels)"
 
 
@@ -150,9 +150,14 @@ def image_advice(taken: Shape) -> str:
         return (
             f"put reshape before it: reshape: [{side}, {side}, 3] makes a colour image of {numbers} numbers"
         )
+    if len(taken) == 2 and numbers:
+        return (
+            "for steps use conv1d; for an image put reshape before it to add a channel axis: reshape: "
+            f"{[*taken, 1]}"
+        )
     if len(taken) == 2:
         return "use conv1d for steps, or put reshape before it"
-    return f"put reshape before it, such as {SOME_RESHAPE}"
+    return f"put reshape before it, such as {_SOME_RESHAPE}"
 
 
 def steps_of(layer: Component, taken: LayerInput) -> Shape:

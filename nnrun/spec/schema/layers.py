@@ -76,6 +76,10 @@ class Parallel(Merging):
         except ShapeError as error:
             raise ShapeError(f"parallel: {error}", "merge") from None
 
+    def passes_mask(self, masked: Sequence[bool]) -> bool:
+        """As the merge has it."""
+        return self.merge.passes_mask(masked)
+
 
 _AnyLayer = Union[
     BasicLayer,

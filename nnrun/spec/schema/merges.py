@@ -32,6 +32,13 @@ class Merging(Component):
         """
         return merged_sizes(self, taken)
 
+    def passes_mask(self, masked: Sequence[bool]) -> bool:
+        """Whether a merged row has a mask, as Keras has it; `masked` says which of the rows have one.
+
+        Then a step counts where it does in one of them.
+        """
+        return all(masked)
+
 
 class Merge(Merging):
     """Base of what merges rows that inputs and other chains give; in `parallel`, those of its branches.
@@ -68,6 +75,10 @@ class Concatenate(Merge):
         sizes = [t.shape[axis] for t in taken]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
         return (*taken[0].shape[:axis], total, *taken[0].shape[axis + 1 :])
+
+    def passes_mask(self, masked: Sequence[bool]) -> bool:
+        """Where one of them has one; all steps of a row without one count."""
+        return any(masked)
 
 
 class Add(Merge):
@@ -129,6 +140,10 @@ class Dot(Merge):
             raise ShapeError(f"dot takes rows of one size along axis {self.axis}; {listed(taken)}")
         rest = [size for shape in (first, second) for i, size in enumerate(shape) if i != axis]
         return tuple(rest) or (1,)
+
+    def passes_mask(self, masked: Sequence[bool]) -> bool:
+        """No: what it gives has no steps of the rows' own."""
+        return False
 
 
 def axis_of(merge: Component, axis: int, taken: Sequence[LayerInput]) -> int:

@@ -13,10 +13,11 @@ class BatchNormalization(NetworkLayer):
 
     While training mean and variance are the batch's (variance with ddof 0). Afterwards they are moving ones,
     moved by each batch: moving = momentum * moving + (1 - momentum) * batch. (PyTorch's momentum is 1 minus
-    Keras's, its epsilon 1e-5, and its moving variance has ddof 1.)
+    Keras's, its epsilon 1e-5, and its moving variance has ddof 1.) Masked steps have no part in them.
     """
 
     kind = "batch_normalization"
+    mask = "uses"
     momentum: Decay = 0.99
     epsilon: Positive = 1e-3
     center: bool = True
@@ -30,6 +31,7 @@ class LayerNormalization(NetworkLayer):
     """
 
     kind = "layer_normalization"
+    mask = "keeps"
     epsilon: Positive = 1e-3
     center: bool = True
     scale: bool = True

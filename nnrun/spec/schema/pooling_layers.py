@@ -21,9 +21,13 @@ from nnrun.spec.schema.layer_shapes import (
 
 
 class GlobalAveragePooling(NetworkLayer):
-    """The mean over all axes but the last: over the steps, or over height and width."""
+    """The mean over all axes but the last: over the steps that a mask leaves, or over height and width.
+
+    0 where a mask leaves none. (Keras gives NaN there.)
+    """
 
     kind = "global_average_pooling"
+    mask = "uses"
     flattens = True
 
     def output_shape(self, taken: LayerInput) -> Shape:
@@ -31,6 +35,11 @@ class GlobalAveragePooling(NetworkLayer):
         if len(taken.shape) < 2:
             raise needs(self, f"{STEPS} or {IMAGE}", "there is nothing to average; remove it", taken)
         return (taken.shape[-1],)
+
+    @property
+    def passes_mask(self) -> bool:
+        """No: there are no steps any more."""
+        return False
 
 
 class MaxPooling(NetworkLayer):

@@ -101,7 +101,8 @@ class Standardize(NumberStep):
 
     `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
     (ddof 0, as NumPy, the book and scikit-learn have it); a constant column is only centred. Missing values
-    stay missing.
+    stay missing. In an array whose rows have more axes, columns are those of the last: of (height, width,
+    channels) each channel has a mean over all pixels of all rows, as of Keras's `Normalization(axis=-1)`.
     """
 
     kind = "standardize"
@@ -111,6 +112,18 @@ class MinMax(NumberStep):
     """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
 
     kind = "min_max"
+
+
+class Rescale(NumberStep):
+    """x * scale + offset, as Keras's `Rescaling`: the same for all rows, nothing is learned.
+
+    Default for `scale`: 1/255 of bytes (uint8), such as the pixels of images; other numbers need one.
+    """
+
+    kind = "rescale"
+    bare = "scale"
+    scale: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
 class Log1p(NumberStep):
@@ -283,6 +296,7 @@ InputStep = Annotated[
         Pad,
         Standardize,
         MinMax,
+        Rescale,
         Log1p,
         Impute,
         OneHot,

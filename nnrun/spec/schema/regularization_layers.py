@@ -13,6 +13,7 @@ class Dropout(NetworkLayer):
     """While training, zero a share `rate` of the inputs and scale the rest by 1 / (1 - rate)."""
 
     kind = "dropout"
+    mask = "keeps"
     bare = "rate"
     rate: Annotated[float, Field(ge=0, lt=1)]
 

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from typing import Union
 
-from nnrun.spec.schema.component import Count, Decay
+from nnrun.spec.schema.component import Count, Decay, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
+from nnrun.spec.schema.weight_options import (
+    BiasInitializer,
+    Constraint,
+    GlorotUniform,
+    Initializer,
+    Orthogonal,
+    RandomUniform,
+    Regularizer,
+    Zeros,
+)
 
 
 class Embedding(NetworkLayer):
     """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
 
     Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
-    Uniform from -0.05 to 0.05 at first. Padding is a word like any other (Keras's mask_zero: false).
+    Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
+    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out.
     """
 
     kind = "embedding"
     bare = "output_dim"
+    ranks = {"embeddings": 2}
     output_dim: Count
     input_dim: Count | None = None
+    mask_zero: bool = False
+    embeddings_initializer: Initializer = RandomUniform()
+    embeddings_regularizer: Regularizer | None = None
+    embeddings_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """A vector for each index."""
@@ -30,6 +46,28 @@ class Embedding(NetworkLayer):
             )
         return (*taken.shape, self.output_dim)
 
+    @property
+    def makes_mask(self) -> bool:
+        """With `mask_zero`."""
+        return self.mask_zero
+
+
+class Masking(NetworkLayer):
+    """Mask the steps whose features all are `mask_value`, and give zeros for them."""
+
+    kind = "masking"
+    bare = "mask_value"
+    mask_value: Finite = 0.0
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        return steps_of(self, taken)
+
+    @property
+    def makes_mask(self) -> bool:
+        """Always."""
+        return True
+
 
 class SimpleRnn(NetworkLayer):
     """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
@@ -39,11 +77,14 @@ class SimpleRnn(NetworkLayer):
     the last to the first, and gives its units behind those of the first (Keras's `Bidirectional` with
     `concat`). `go_backwards` takes the steps, and gives all of them, from the last to the first. While
     training `dropout` zeroes a share of a step's features and `recurrent_dropout` of what was given before;
-    for a row the same ones in all steps (Gal & Ghahramani 2016).
+    for a row the same ones in all steps (Gal & Ghahramani 2016). Masked steps are skipped: what was given
+    before them is given again, or with `bidirectional` and `return_sequences` zeros.
     """
 
     kind = "simple_rnn"
+    mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
     use_bias: bool = True
@@ -52,10 +93,25 @@ class SimpleRnn(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
 
 
 class Lstm(NetworkLayer):
@@ -68,7 +124,9 @@ class Lstm(NetworkLayer):
     """
 
     kind = "lstm"
+    mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
@@ -79,10 +137,25 @@ class Lstm(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
 
 
 class Gru(NetworkLayer):
@@ -95,7 +168,9 @@ class Gru(NetworkLayer):
     """
 
     kind = "gru"
+    mask = "uses"
     bare = "units"
+    ranks = {"kernel": 2, "recurrent": 2, "bias": 2}
     units: Count
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
@@ -106,10 +181,25 @@ class Gru(NetworkLayer):
     go_backwards: bool = False
     dropout: Decay = 0.0
     recurrent_dropout: Decay = 0.0
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: BiasInitializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The units of the last step, or of every step; of both directions."""
         return _recurrent_shape(self, taken)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
 
 
 def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
@@ -118,4 +208,4 @@ def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
     return (steps, units) if layer.return_sequences else (units,)
 
 
-SequenceLayer = Union[Embedding, Lstm, Gru, SimpleRnn]
+SequenceLayer = Union[Embedding, Masking, Lstm, Gru, SimpleRnn]

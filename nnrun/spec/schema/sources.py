@@ -29,10 +29,11 @@ class DatasetFacts:
     """What is known of a data set before it is loaded; None where only the data can tell.
 
     Attributes:
-        inputs: `tokens` (lists of word indices) or `table` (a fixed number of features per row).
+        inputs: `tokens` (lists of word indices) or `table` (rows of numbers, or of named columns).
         task: what the targets are.
         classes: number of classes, for classification.
-        features: features per row, for tables.
+        features: numbers of a row, where rows have one axis.
+        row_shape: of a row of an array with more axes, such as (28, 28).
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
         numbers: how many numbers a row has to predict, for regression.
@@ -46,6 +47,7 @@ class DatasetFacts:
     test_rows: int | None = None
     num_words: int | None = None
     numbers: int = 1
+    row_shape: tuple[int, ...] | None = None
 
 
 class DataSource(Component):

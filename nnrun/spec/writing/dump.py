@@ -1,4 +1,6 @@
-"""A spec back to YAML: every default filled in, laid out as a person would write it.
+"""A spec back to YAML: defaults filled in, laid out as a person would write it.
+
+A layer's initializers, constraints and rarer regularizers stand there where they are no defaults.
 
 What is written reads the same in YAML 1.1 and 1.2, so that any other reader agrees with ours.
 """
@@ -38,7 +40,11 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
 def dump_value(value: Any) -> Any:
     """Plain values: components as their map, or as their name alone where they have no parameters."""
     if isinstance(value, Config):
-        fields = {key: dump_value(getattr(value, key)) for key in type(value).model_fields}
+        fields = {
+            key: dump_value(getattr(value, key))
+            for key, field in type(value).model_fields.items()
+            if key not in value.rarely_changed or getattr(value, key) != field.default
+        }
         if isinstance(value, Component):
             return {value.kind: fields} if fields else value.kind
         return fields

@@ -65,8 +65,8 @@ class EagerBackend:
         """One update. Returns the losses before it, and the logits, all detached."""
         problem, parameters = self._problem, state.forward_parameters
         new_buffers: dict[str, Tensor] = {}
-        logits, row_losses = forward(problem, parameters, inputs, targets, rng, new_buffers)
-        losses = objective(problem.heads, row_losses, targets, problem.network.penalty(parameters))
+        logits, row_losses, penalty_R = forward(problem, parameters, inputs, targets, rng, new_buffers)
+        losses = objective(problem.heads, row_losses, targets, penalty_R)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         # A custom layer may leave some of its own unused: these have a gradient of zero.
         found = torch.autograd.grad(
@@ -79,6 +79,7 @@ class EagerBackend:
             state.steps_R += 1
             for group in state.groups:
                 self._update(group, group.joined(gradients), state)
+            problem.network.constrain(state.parameters)
             state.update_buffers(new_buffers)
         return _detached(losses), _detached(logits)
 
@@ -96,14 +97,12 @@ class EagerBackend:
         """Losses and logits of a segment that is a single batch."""
         stop_if_asked()
         problem, replicas = self._problem, list(data.segment.replicas)
-        penalty_R = problem.network.penalty(parameters)
         own = parameters
         if len(replicas) < len(next(iter(parameters.values()))):
             own = {name: value[replicas] for name, value in parameters.items()}
-        logits, row_losses = forward(problem, own, data.whole, data.targets)
+        logits, row_losses, penalty_R = forward(problem, own, data.whole, data.targets)
         row_losses = {port: losses.double() for port, losses in row_losses.items()}
-        penalty = None if penalty_R is None else penalty_R[replicas]
-        losses = objective(problem.heads, row_losses, data.targets, penalty)
+        losses = objective(problem.heads, row_losses, data.targets, penalty_R)
         return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits)
 
 

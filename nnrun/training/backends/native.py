@@ -50,7 +50,10 @@ _SAVED_A_STEP, _SAVED_AN_ELEMENT = 3e-4, 4e-9
 # The parameters of each component that the C++ code computes with. A spec that sets another one is not
 # supported: nothing that is added to the schema is left out in silence.
 _KNOWN: Mapping[type[schema.Config], set[str]] = {
-    schema.Dense: {"units", "activation", "use_bias", "kernel_regularizer"},
+    schema.Dense: {
+        "units", "activation", "use_bias", "kernel_regularizer",
+        "kernel_initializer", "bias_initializer",  # what training starts from is given
+    },
     schema.Dropout: {"rate"},
     schema.L1: {"l1"},
     schema.L2: {"l2"},

@@ -23,7 +23,7 @@ NAMES = ("a", "b", "c")
 
 def blocks(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> Iterator[InputBatch]:
     source = RowSource("stdin", kind, stream=io.BytesIO(content.encode()))
-    return input_batches(source, PositionalDecoder(3, names))
+    return input_batches(source, PositionalDecoder((3,), names))
 
 
 def only(content: str, kind: Kind = "csv", names: tuple[str, ...] | None = NAMES) -> InputBatch:
@@ -65,7 +65,7 @@ def test_what_is_not_used_is_said_once() -> None:
         ("jsonl", '{"a": 1, "b": 2, "c": 3, "id": 4}\n' * 2),
     ):
         source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))  # type: ignore[arg-type]
-        list(input_batches(source, PositionalDecoder(3, NAMES, said.append)))
+        list(input_batches(source, PositionalDecoder((3,), NAMES, said.append)))
     assert said == ["rows: not used: id, when", "rows: not used: id"]
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_lacks_what_is_needed(content: str, names: tuple[str, ...] |
 def test_a_run_without_names_takes_a_line_of_names_for_such() -> None:
     said: list[str] = []
     source = RowSource("rows", "csv", stream=io.BytesIO(b"x,y,z\n1,2,3\n"))
-    (block,) = input_batches(source, PositionalDecoder(3, None, said.append))
+    (block,) = input_batches(source, PositionalDecoder((3,), None, said.append))
     assert numbers(block) == [[1, 2, 3]]
     assert said == ["rows: the first line is read as names; columns are matched by position"]
 
@@ -129,7 +129,7 @@ def test_bytes_that_are_no_text_are_told_by_what_the_columns_are_called(
     names: tuple[str, ...] | None, column: str, tmp_path: Path
 ) -> None:
     (tmp_path / "rows.csv").write_bytes(b"1,2,3\n4,5,\xe9\n")
-    (batch,) = input_batches(source_of(tmp_path / "rows.csv"), PositionalDecoder(3, names))
+    (batch,) = input_batches(source_of(tmp_path / "rows.csv"), PositionalDecoder((3,), names))
     assert list(map(str, batch.bad)) == [f"row 1 (line 2) is not UTF-8 in column {column}"]
 
 
@@ -175,7 +175,7 @@ def test_blocks_are_of_a_few_thousand_rows_and_lose_none() -> None:
 
 
 def test_wide_rows_come_in_smaller_blocks() -> None:
-    decoder = PositionalDecoder(100_000, None)
+    decoder = PositionalDecoder((100_000,), None)
     (first, *_) = decoder.of_array(np.zeros((60, 100_000), np.float32), "x")
     assert len(first.rows) == 41
 
@@ -196,7 +196,7 @@ def test_an_archive(name: str, tmp_path: Path) -> None:
     arrays: dict[str, Any] = {name: np.arange(6).reshape(2, 3), "y": np.zeros(2)}
     np.savez(tmp_path / "a.npz", **arrays)
     said: list[str] = []
-    (block,) = input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None, said.append))
+    (block,) = input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder((3,), None, said.append))
     assert numbers(block) == [[0, 1, 2], [3, 4, 5]]
     assert said == [f"{tmp_path / 'a.npz'}: the rows of the array {name}"]
 
@@ -216,14 +216,14 @@ def test_an_archive(name: str, tmp_path: Path) -> None:
 def test_other_arrays_are_refused(array: Any, said: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=array)
     with pytest.raises(DataError) as caught:
-        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder((3,), None)))
     assert said in str(caught.value)
 
 
 def test_an_archive_without_rows(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", z=np.zeros(3))
     with pytest.raises(DataError, match="has no array x_test"):
-        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder((3,), None)))
 
 
 def test_nothing_of_an_archive_is_run(tmp_path: Path) -> None:
@@ -231,12 +231,12 @@ def test_nothing_of_an_archive_is_run(tmp_path: Path) -> None:
     rows[:] = [[1], [2]]
     np.savez(tmp_path / "a.npz", x=rows)
     with pytest.raises(DataError, match="holds token lists, but this network takes tables"):
-        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder(3, None)))
+        list(input_batches(source_of(tmp_path / "a.npz"), PositionalDecoder((3,), None)))
 
 
 def test_rows_of_an_array_that_are_not_finite() -> None:
     array = np.array([[1, 2, 3], [4, np.nan, 6], [7, 8, 9]])
-    (block,) = PositionalDecoder(3, NAMES).of_array(array, "x")
+    (block,) = PositionalDecoder((3,), NAMES).of_array(array, "x")
     assert (block.rows, numbers(block)) == ([0, 2], [[1, 2, 3], [7, 8, 9]])
     assert [str(bad) for bad in block.bad] == [
         "row 1 has nan in column b; every value must be a finite number"
@@ -244,7 +244,7 @@ def test_rows_of_an_array_that_are_not_finite() -> None:
 
 
 def test_values_in_memory() -> None:
-    decoder = PositionalDecoder(3, NAMES)
+    decoder = PositionalDecoder((3,), NAMES)
     frame = pd.DataFrame({"c": [3], "id": [9], "a": [1], "b": [2]})
     for inputs in (
         frame,
@@ -255,7 +255,7 @@ def test_values_in_memory() -> None:
     ):
         (block,) = decoder.of_python(inputs)
         assert numbers(block) == [[1, 2, 3]]
-    (by_position,) = PositionalDecoder(3, None).of_python(pd.DataFrame([[1, 2, 3]]))
+    (by_position,) = PositionalDecoder((3,), None).of_python(pd.DataFrame([[1, 2, 3]]))
     assert numbers(by_position) == [[1, 2, 3]]
     with pytest.raises(DataError, match="The table of inputs lacks 1 column"):
         list(decoder.of_python(frame.drop(columns="a")))

@@ -103,7 +103,7 @@ NUMBERS = ["1", "2.5", "-3e-7", "0.1", "12345678901234567", "5e-324", "1.7976931
 )
 def test_a_table_of_numbers(rows: list[list[str]], named: bool) -> None:
     content = (("b,a\n" if named else "1,2\n") + "".join(",".join(row) + "\n" for row in rows)).encode()
-    decoder = PositionalDecoder(2, ("a", "b") if named else None)
+    decoder = PositionalDecoder((2,), ("a", "b") if named else None)
     assert read(content, decoder, 1) == read(content, decoder, 1000)
 
 
@@ -197,7 +197,7 @@ def test_rows_come_as_they_are_asked_for() -> None:
             return b"1,2\n"
 
     source = RowSource("stdin", "csv", stream=Slow())
-    next(input_batches(source, PositionalDecoder(2, None)))
+    next(input_batches(source, PositionalDecoder((2,), None)))
     assert len(asked) <= 2
 
 

@@ -52,12 +52,14 @@ def test_a_table_with_a_test_set(tmp_path: Path) -> None:
     ("x", "shape"),
     [
         (np.arange(4), (4, 1)),
-        (np.zeros((4, 28, 28), np.uint8), (4, 784)),
+        (np.zeros((4, 28, 28), np.uint8), (4, 28, 28)),
+        (np.zeros((4, 8, 8, 1), np.float32), (4, 8, 8, 1)),
+        (np.zeros((4, 32, 3)), (4, 32, 3)),
         (np.zeros((4, 3), bool), (4, 3)),
         (np.zeros((4, 3), np.float16), (4, 3)),
     ],
 )
-def test_inputs_become_rows(tmp_path: Path, x: np.ndarray, shape: tuple[int, int]) -> None:
+def test_rows_keep_their_shape_and_type(tmp_path: Path, x: np.ndarray, shape: tuple[int, ...]) -> None:
     inputs = load(tmp_path, x_train=x, y_train=Y).train.inputs
     assert isinstance(inputs, np.ndarray)
     assert (inputs.shape, inputs.dtype) == (shape, x.dtype)

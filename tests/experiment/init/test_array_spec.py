@@ -24,7 +24,8 @@ CLASSES = np.arange(60) % 3
         (RNG.rand(60, 4), RNG.rand(60), ["dense: 1 ", "targets: standardize"]),
         (RNG.rand(60, 4), RNG.rand(60, 2), ["dense: 2 "]),
         (RNG.randint(0, 255, (60, 8, 9), np.uint8), CLASSES, ["reshape: [8, 9, 1]", "conv2d"]),
-        (RNG.rand(60, 8, 9, 3), RNG.rand(60), ["reshape: [8, 9, 3]", "conv2d", "dense: 1 "]),
+        (RNG.rand(60, 8, 9, 3), RNG.rand(60), ["layers:\n  - conv2d", "dense: 1 "]),
+        (RNG.rand(60, 5, 3), CLASSES, ["  - flatten  # rows of (5, 3)", "dense: {units: 16"]),
     ],
 )
 def test_arrays(x: np.ndarray, y: np.ndarray, parts: list[str], tmp_path: Path) -> None:

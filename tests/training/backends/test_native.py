@@ -281,6 +281,22 @@ def test_what_cpp_names_is_in_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", [kind for kind in schema.components(schema.Optimizer) if kind not in native_job.OPTIMIZERS]
+)
+def test_other_optimizers_are_not_supported(kind: str) -> None:
+    other = schema.components(schema.Optimizer)[kind]()
+    assert NativeBackend.unsupported(with_spec(optimizer=other)) == f"C++ does not support `{kind}`"
+
+
+@pytest.mark.parametrize("field", ["weight_decay", "gradient_accumulation_steps"])
+def test_what_all_optimizers_take_is_not_supported(field: str) -> None:
+    other = schema.Adam.model_validate({field: {"weight_decay": 0.1}.get(field, 2)})
+    assert (
+        NativeBackend.unsupported(with_spec(optimizer=other)) == f"C++ does not support `{field}` of `adam`"
+    )
+
+
+@pytest.mark.parametrize(
     "activation", [name for name in get_args(schema.ActivationName) if name not in native_job.ACTIVATIONS]
 )
 def test_other_activations_are_not_supported(activation: str) -> None:
