@@ -17,7 +17,7 @@ from nnrun.spec.lint import Finding, lint
 from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
-from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
+from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
@@ -249,9 +249,12 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
     """The spec that a tree holds; SpecError with these problems and its own where it holds none."""
     errors: list[Mapping[str, Any]] = []
-    outputs = root.entries.get("outputs")
-    if "loss" not in root.entries and (outputs is None or not getattr(outputs.value, "entries", True)):
-        errors.append({"type": "missing", "loc": ("loss",)})
+    outputs, loss = root.entries.get("outputs"), root.entries.get("loss")
+    if outputs is None or not getattr(outputs.value, "entries", True):
+        if loss is None:
+            errors.append({"type": "missing", "loc": ("loss",)})
+        elif isinstance(loss.value, ScalarNode) and loss.value.value is None:
+            errors.append({"type": "none", "loc": ("loss",)})
     try:
         spec = ExperimentSpec.model_validate(plain(root))
     except ValidationError as error:

@@ -32,8 +32,11 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
     for part in ("sweep", "shared", "inputs", "outputs"):
         if not values[part]:
             del values[part]
-    for part in ("loss", "metrics", "class_weight") if spec.outputs else ("total_loss",):
-        del values[part]
+    for part in ("loss", "metrics", "class_weight"):
+        if spec.outputs and not values[part]:  # each output has its own
+            del values[part]
+    if not spec.outputs and spec.total_loss == "sum":
+        del values["total_loss"]
     return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 
