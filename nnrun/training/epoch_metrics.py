@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.spec.ports import Port
-from nnrun.training.metrics import Metric, MetricTotals, Scored
+from nnrun.training.metric_types import Metric, Scored
+from nnrun.training.metrics import MetricTotals
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.epoch_plan import Segment, segments
 from nnrun.training.losses import RowLoss
-from nnrun.training.metrics import Metric, Scored
+from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
 
 LEARNING_RATE = "learning_rate"

@@ -17,7 +17,8 @@ from sklearn import metrics as sklearn
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec import schema
 from nnrun.spec.lint import lint
-from nnrun.training.metrics import METRICS, MetricTotals, Scored, build_metrics
+from nnrun.training.metric_types import Scored
+from nnrun.training.metrics import METRICS, MetricTotals, build_metrics
 from nnrun.training.rankings import area_under_roc, log_odds
 from nnrun.validation.summary import monitor_mode
 from tests.support.example_tables import line_for

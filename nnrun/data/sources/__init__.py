@@ -11,7 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from nnrun.data.archives.download import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile
+from nnrun.data.archives.download import (
+    FASHION_MNIST,
+    IMDB,
+    IMDB_WORDS,
+    MNIST,
+    REUTERS,
+    REUTERS_WORDS,
+    RemoteFile,
+)
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
@@ -27,6 +35,7 @@ class NamedSet:
         dataset: as a spec declares it.
         what: a line about it.
         archive, words: its published files, or None.
+        more: further files of the data set, beside `archive`.
         home: what it comes with, where it has no file of its own.
     """
 
@@ -36,6 +45,12 @@ class NamedSet:
     archive: RemoteFile | None = None
     words: RemoteFile | None = None
     home: str | None = None
+    more: tuple[RemoteFile, ...] = ()
+
+    @property
+    def archives(self) -> tuple[RemoteFile, ...]:
+        """All files of its rows; none where it needs no download."""
+        return () if self.archive is None else (self.archive, *self.more)
 
     @property
     def facts(self) -> schema.DatasetFacts:
@@ -73,6 +88,21 @@ SOURCES: Mapping[type[schema.Component], Source] = {
         "boston_housing",
         (NamedSet("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home="nnrun"),),
     ),
+    schema.Mnist: Source(
+        "mnist", (NamedSet("mnist", schema.Mnist(), "handwritten digits, 28 by 28 pixels", MNIST),)
+    ),
+    schema.FashionMnist: Source(
+        "fashion_mnist",
+        (
+            NamedSet(
+                "fashion_mnist",
+                schema.FashionMnist(),
+                "clothing of 10 kinds, 28 by 28 pixels",
+                FASHION_MNIST[0],
+                more=FASHION_MNIST[1:],
+            ),
+        ),
+    ),
     schema.Sklearn: Source(
         "sklearn_sets",
         (
@@ -88,6 +118,7 @@ SOURCES: Mapping[type[schema.Component], Source] = {
     schema.Parquet: Source("table_file"),
     schema.Jsonl: Source("table_file"),
     schema.TextFolder: Source("text_folder"),
+    schema.ImageFolder: Source("image_folder"),
 }
 
 

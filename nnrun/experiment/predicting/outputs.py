@@ -16,7 +16,7 @@ from nnrun.model.inputs import Batch, Inputs
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.training.device import cpu_setup, threads_for
-from nnrun.training.metrics import has_logits
+from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
 
 _ROWS_AT_ONCE = 4096

@@ -20,8 +20,8 @@ from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.engine import evaluate
 from nnrun.training.losses import build_loss
+from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
-from nnrun.training.metrics import Scored as RowsToScore
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import TargetRows
 

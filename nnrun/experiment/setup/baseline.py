@@ -22,7 +22,8 @@ from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
-from nnrun.training.metrics import Constant, Metric, MetricTotals, Scored
+from nnrun.training.metric_types import Constant, Metric, Scored
+from nnrun.training.metrics import MetricTotals
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from nnrun.validation.summary import monitor_mode

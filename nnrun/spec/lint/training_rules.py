@@ -137,8 +137,10 @@ def schedule_is_a_warmup_and_one_other(spec: schema.ExperimentSpec, facts: Datas
             said = (
                 "only one schedule can set the rate of an epoch; keep one, with or without a warmup before it"
             )
-        elif isinstance(part, schema.Rates):
-            said = "rates sets the rate of every epoch, so a warm-up has no effect; remove one"
+        elif isinstance(part, (schema.Rates, schema.Piecewise)):
+            said = f"{part.kind} sets the rate of every epoch, so a warm-up has no effect; remove one"
+        elif isinstance(part, schema.OneCycle):
+            said = "one_cycle has a warm-up of its own; remove the one before it"
         else:
             continue
         yield Finding(_at_schedule(position, part), said)
@@ -151,6 +153,31 @@ def schedule_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) 
             message = not_a_column(spec, part.monitor, "reduce_on_plateau")
             if message is not None:
                 yield Finding(_at_schedule(position, part, "monitor"), message)
+
+
+def schedule_is_in_order(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Boundaries ascend, and there is a value for each part."""
+    rate = spec.optimizer.learning_rate
+    for position, part in enumerate(spec.learning_rate_schedule):
+        if isinstance(part, schema.Polynomial) and part.end_learning_rate > rate:
+            yield Finding(
+                _at_schedule(position, part, "end_learning_rate"),
+                f"the optimizer's learning rate is {rate:g}, so it would rise to {part.end_learning_rate:g}; "
+                "use a smaller end_learning_rate",
+            )
+        if not isinstance(part, schema.Piecewise):
+            continue
+        boundaries, values = part.boundaries, part.values
+        if sorted(set(boundaries)) != boundaries:
+            yield Finding(
+                _at_schedule(position, part, "boundaries"), f"boundaries must ascend; found {boundaries}"
+            )
+        if len(values) != len(boundaries) + 1:
+            yield Finding(
+                _at_schedule(position, part, "values"),
+                f"between {len(boundaries)} boundaries there are {len(boundaries) + 1} values; found "
+                f"{len(values)}",
+            )
 
 
 def schedule_does_something(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -227,6 +254,7 @@ RULES: tuple[Rule, ...] = (
     early_stopping_watches_a_column,
     schedule_is_a_warmup_and_one_other,
     schedule_watches_a_column,
+    schedule_is_in_order,
     schedule_does_something,
     clip_has_one_limit,
     clip_is_of_each_batch,

@@ -21,11 +21,13 @@ from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode,
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
+    AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
+    WITH_PATH,
     Component,
-    Cosine,
     ExperimentSpec,
     Holdout,
+    ImageFolder,
     KFold,
     LearningRateSchedule,
     Npz,
@@ -293,7 +295,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
         for name, port in spec.outputs.items()
     }
-    if isinstance(spec.dataset, (Npz, RowFile, TextFolder)):
+    if isinstance(spec.dataset, WITH_PATH):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
@@ -304,11 +306,13 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
 
 
 def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
-    """The schedule, its cosine as long as the training that follows the warm-up."""
+    """The schedule, as long as the training that follows the warm-up where it says no length."""
     warmup = sum(part.epochs for part in spec.learning_rate_schedule if isinstance(part, Warmup))
     length = {"epochs": max(1, spec.epochs - warmup)}
     return [
-        part.model_copy(update=length) if isinstance(part, Cosine) and part.epochs is None else part
+        part.model_copy(update=length)
+        if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None
+        else part
         for part in spec.learning_rate_schedule
     ]
 
@@ -327,7 +331,9 @@ def _targets_for(loss: Component) -> Component:
     return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
-def _with_absolute_paths(dataset: Npz | RowFile | TextFolder, base_of: Callable[..., Path]) -> Component:
+def _with_absolute_paths(
+    dataset: Npz | RowFile | TextFolder | ImageFolder, base_of: Callable[..., Path]
+) -> Component:
     where = ("dataset", dataset.kind)
     changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)
