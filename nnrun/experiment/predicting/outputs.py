@@ -36,6 +36,8 @@ def network_outputs(
 ) -> Array:
     """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
 
+    Of an output with T steps (N, T, K).
+
     Args:
         spec: the network's experiment.
         fitted: its preprocessing.
@@ -88,12 +90,11 @@ def outputs_function(
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_RNK[0].double() if wide else z_RNK[0]
                     blocks[port].append(network.activate(port, ranked).cpu().numpy())
-        return {
-            port: np.concatenate(parts)
-            if parts
-            else np.empty((0, network.output_layers[port].units), np.float32)
-            for port, parts in blocks.items()
+        empty = {
+            port: np.empty((0, *layer.output_shape), np.float32)
+            for port, layer in network.output_layers.items()
         }
+        return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
 
     return outputs
 
@@ -126,7 +127,7 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
     """
     rows, place = np.unique(np.concatenate([numbers for numbers, _ in parts]), return_inverse=True)
     outputs = np.concatenate([of_network for _, of_network in parts]).astype(np.float64)
-    sums = np.zeros((len(rows), outputs.shape[1]))
+    sums = np.zeros((len(rows), *outputs.shape[1:]))
     np.add.at(sums, place, outputs)
     networks = np.bincount(place, minlength=len(rows))
     how: Combination
@@ -136,7 +137,7 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
         how = "ensemble"
     else:
         how = "out_of_fold" if (networks == 1).all() else "mean_out_of_fold"
-    return Combined(rows, sums / networks[:, None], how)
+    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), how)
 
 
 def combination_text(how: Combination, networks: int, kind: str | None) -> str:

@@ -19,6 +19,8 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.masks import outputs_masked
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
@@ -58,7 +60,9 @@ def constant_scores(
     """The best constants for what is known, and their loss and metrics on the scored rows.
 
     Both are rows of a single network, (1, n, ...), for each head. Of several heads names begin with the
-    head's, and `loss` is the total of their losses.
+    head's, and `loss` is the total of their losses, where each has one. Each step of an output with steps is
+    a row. There is no constant that reads a sequence of classes, and which steps a mask leaves out only the
+    network knows: no scores then.
     """
     assert problem.spec is not None, "a baseline is of a spec"
     views = output_views(problem.spec)
@@ -68,7 +72,9 @@ def constant_scores(
     }
     if len(each) == 1:
         return next(iter(each.values()))
-    scores = {"loss": sum(problem.heads[port].loss_weight * own["loss"] for port, own in each.items())}
+    scores = {}
+    if all("loss" in own for own in each.values()):
+        scores["loss"] = sum(problem.heads[port].loss_weight * own["loss"] for port, own in each.items())
     for port, own in each.items():
         scores |= {f"{port}_{name}": value for name, value in own.items() if name != SHUFFLED}
     return scores
@@ -78,6 +84,10 @@ def _constant_scores(
     spec: schema.ExperimentSpec, head: Head, known: TargetRows, scored: TargetRows
 ) -> dict[str, float]:
     """Of one head; `spec` is as it sees it."""
+    if head.form == "sequence" or (head.form == "steps" and any(outputs_masked(graph_of(spec)))):
+        return {}
+    if head.form == "steps":
+        known, scored = _steps_as_rows(known), _steps_as_rows(scored)
     weights = None if known.weights is None else known.weights[0]
     candidates = constants_for_loss(
         spec.own_loss, head.activation, head.num_outputs, known.targets[0], weights
@@ -98,6 +108,13 @@ def _constant_scores(
         shares = torch.bincount(labels).double() / len(scored)
         scores[SHUFFLED] = float(shares.square().sum())  # the chance that two rows drawn at random agree
     return scores
+
+
+def _steps_as_rows(rows: TargetRows) -> TargetRows:
+    """(1, n, T) targets as (1, n * T)."""
+    steps = rows.targets.shape[2]
+    weights = None if rows.weights is None else rows.weights.repeat_interleave(steps, 1)
+    return TargetRows(rows.targets.flatten(1, 2), rows.unscaled.flatten(1, 2), weights)
 
 
 def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import scipy.sparse
@@ -24,6 +25,7 @@ from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
     refuse_unknown_classes,
+    refuse_unsuitable_steps,
     refuse_unsuitable_targets,
 )
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
@@ -151,6 +153,9 @@ def prepare_groups(
     groups: list[Group] = []
     for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
+        for port, view in output_views(spec).items():
+            given = network.output_layers[port].output_shape
+            refuse_unsuitable_steps(view, dataset.output(port), given)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
@@ -310,6 +315,7 @@ def _head(
         unscaled_targets=unscaled_targets(fitted[0], targets, device),
         weights=weights,
         training_weights=weights,
+        form=target_form(view.own_loss, layer.output_shape),
     )
 
 
@@ -335,6 +341,13 @@ def training_problem(
             weights_SN = weights_SN * head.weights
         heads[port] = replace(head, training_weights=weights_SN)
     return replace(problem, heads=heads)
+
+
+def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal["row", "steps", "sequence"]:
+    """What a row's targets are, of a network that gives rows of this shape."""
+    if isinstance(loss, schema.Ctc):
+        return "sequence"
+    return "steps" if len(output_shape) == 2 else "row"
 
 
 def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
