@@ -217,9 +217,7 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
                 f"steps, and the {part} rows have {found} each. Give the targets as (rows, {steps}) "
                 "integers, or add flatten or global_average_pooling before the last layer."
             )
-        elif (
-            steps is None and shape and shape[0] > 1 and schema.target_step_of(spec.own_loss) == "class_index"
-        ):
+        elif steps is None and shape and shape[0] > 1 and of_classes:
             raise DataError(
                 f"The {part} rows have {shape[0]} classes each, and the last layer gives {given[0]} numbers "
                 "per row. For a class in each step let it take (steps, features), from which it gives "
