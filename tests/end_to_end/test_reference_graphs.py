@@ -11,8 +11,6 @@ from tests.support.references import assert_same_history, assert_same_weights, t
 
 MISSING = {
     "graph-residual": "its history was recorded under TensorFlow's graph optimizer, which changes it (below)",
-    "graph-two-branch": "several inputs",
-    "graph-two-heads": "several outputs",
     "sequence-masked-lstm": "its history squares the gradients of a word's places one by one (below)",
 }
 """What a case still lacks, until it is built."""

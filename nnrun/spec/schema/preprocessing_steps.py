@@ -25,7 +25,7 @@ TARGET_STEPS = ["log1p", "standardize"]
 """Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
 
 
-def _as_one_target_step(steps: Any) -> Any:
+def as_one_target_step(steps: Any) -> Any:
     """The one component that a list of steps makes."""
     if isinstance(steps, list) and len(steps) == 1:
         return steps[0]
@@ -389,4 +389,4 @@ class Preprocessing(Config):
     """
 
     inputs: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
-    targets: Annotated[TargetStep | None, BeforeValidator(_as_one_target_step)] = None
+    targets: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None
