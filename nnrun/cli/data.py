@@ -58,7 +58,8 @@ def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
     from nnrun.data.catalog import CATALOG
 
     entries = list(CATALOG.values())
-    places = {e.name: find(e.archive, data_dir) if e.archive else None for e in entries}
+    found = {e.name: [find(remote, data_dir) for remote in e.archives] for e in entries}
+    places = {name: paths[0] if paths and all(paths) else None for name, paths in found.items()}
     if as_json:
         print_json([_entry_document(entry, places[entry.name]) for entry in entries])
         return

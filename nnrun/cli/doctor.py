@@ -19,6 +19,7 @@ _PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "s
 _DATA_FILES = (
     "imdb.npz",
     "imdb_word_index.json",
+    "mnist.npz",
     "reuters.npz",
     "reuters_word_index.json",
 )

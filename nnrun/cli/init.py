@@ -51,7 +51,7 @@ File = Annotated[
         metavar="FILE",
         parser=options.path,
         help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder with a "
-        "subfolder of texts for each class.",
+        "subfolder of texts or images for each class.",
         show_default=False,
     ),
 ]
@@ -163,9 +163,8 @@ def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
     if file.is_dir():
         if asked.targets or asked.task == "regression" or asked.test is not None:
             raise UsageError(
-                "In a folder of texts the subfolders are the classes, and a folder test/ is the test set: "
-                "leave out "
-                "--target, --task and --test."
+                "In a folder of texts or images the subfolders are the classes, and a folder test/ is the "
+                "test set: leave out --target, --task and --test."
             )
         return initial_spec_of_folder(file, path)
     if file.suffix.lower() == ".npz":

@@ -2,10 +2,11 @@
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.preprocess import FittedPreprocessing, fit_preprocessing
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.sources import load_dataset
 
 __all__ = [
+    "ByteRows",
     "Dataset",
     "DenseRows",
     "FittedPreprocessing",

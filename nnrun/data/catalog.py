@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.data.archives.download import RemoteFile, fetch, find, is_published
+from nnrun.data.files.images import holds_images
 from nnrun.data.files.open_file import refuse_workbook
 from nnrun.data.sources import SOURCES, NamedSet, load_dataset
 from nnrun.data.summaries.describe_file import ENDINGS
@@ -35,6 +36,8 @@ class FetchedFile:
     downloaded: bool
 
 
+_SHOWN_PIXELS = 32  # of a side, to which the images of a folder are resized where no spec says it
+
 CATALOG: Mapping[str, NamedSet] = {named.name: named for source in SOURCES.values() for named in source.named}
 
 
@@ -48,7 +51,7 @@ def path_of(name: str, data_dir: Path | None) -> str:
 
 
 def entry_for(name: str) -> NamedSet:
-    """The data set of this name, or the archive (.npz) or folder of texts at this path.
+    """The data set of this name, or the archive (.npz) or folder of texts or images at this path.
 
     Raises:
         UsageError: there is no such data set; says which one was probably meant.
@@ -60,13 +63,15 @@ def entry_for(name: str) -> NamedSet:
     known = CATALOG.get(str(schema.component_name(name)))
     if known is None and Path(name).expanduser().is_dir():
         path = str(Path(name).expanduser().absolute())
+        if holds_images(Path(path)):
+            return NamedSet(name, schema.ImageFolder(path=path, size=[_SHOWN_PIXELS]), "a folder of images")
         return NamedSet(name, schema.TextFolder(path=path), "a folder of texts")
     if known is None:
         match = nearest(name, CATALOG)
         hint = f" Did you mean {match}?" if match else ""
         raise UsageError(
             f"There is no data set {quoted(name)}.{hint} Known: {listing(CATALOG)}; or the path of a file "
-            f"that ends in .npz, {', '.join(ENDINGS)}, or of a folder of texts."
+            f"that ends in .npz, {', '.join(ENDINGS)}, or of a folder of texts or images."
         )
     return known
 
@@ -82,7 +87,7 @@ def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
     if isinstance(dataset, (schema.Npz, *schema.FILES)):
         return os.path.exists(dataset.path)
     entry = CATALOG.get(dataset.kind)
-    return entry is None or entry.archive is None or find(entry.archive, data_dir) is not None
+    return entry is None or all(find(remote, data_dir) is not None for remote in entry.archives)
 
 
 def fetch_entry(
@@ -94,18 +99,13 @@ def fetch_entry(
         DataError: a file cannot be had, or is damaged.
     """
     fetched = []
-    for remote in (entry.archive, entry.words):
-        if remote is None:
-            continue
+    for remote in (*entry.archives, *([] if entry.words is None else [entry.words])):
         was_here = find(remote, data_dir) is not None
         path = fetch(remote, data_dir, on_message)
         if remote is entry.words:
             read_word_index(path)
-        else:
-            load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
         fetched.append(FetchedFile(remote.name, path, is_published(remote, path), not was_here))
-    if not fetched:
-        load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
+    load_dataset(entry.dataset, data_dir=data_dir, on_message=on_message)
     return tuple(fetched)
 
 

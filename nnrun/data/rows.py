@@ -1,4 +1,4 @@
-"""The two forms in which inputs reach a network: dense rows and sparse rows.
+"""The forms in which inputs reach a network: dense rows, bytes that become dense rows, and sparse rows.
 
 Letters in names: N rows, F features.
 """
@@ -61,9 +61,45 @@ class DenseRows:
         """Bytes of memory."""
         return self.x_NF.nbytes
 
+    def to_dense(self) -> npt.NDArray[np.float32]:
+        """The rows."""
+        return self.x_NF
+
     def take(self, rows: npt.ArrayLike) -> DenseRows:
         """The rows at these positions, in this order."""
         return DenseRows(np.ascontiguousarray(self.x_NF[np.asarray(rows)]))
+
+
+@dataclass(frozen=True, eq=False)
+class ByteRows:
+    """Rows of bytes, such as the pixels of images, which take a quarter of the memory of float32.
+
+    Attributes:
+        x: (N, ..., C) uint8.
+        values: (C, 256) float32, what each byte of each column becomes for the network; C is 1 where all
+            columns are alike.
+    """
+
+    x: npt.NDArray[np.uint8]
+    values: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def n_features(self) -> int:
+        """F, the numbers of a row."""
+        return math.prod(self.x.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.x.nbytes + self.values.nbytes
+
+    def to_dense(self) -> npt.NDArray[np.float32]:
+        """(N, ..., C) float32, for those who need every number."""
+        columns = np.arange(len(self.values))
+        return self.values[columns, self.x]
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,10 +117,17 @@ Batch = Tensor | SparseBatch
 class DenseInputs:
     """Dense rows on the device. `x_SNF` has the rows of all replicas (S = 1) or of each (S = R).
 
-    A row is (F,), or has more axes: (height, width, channels).
+    A row is (F,), or has more axes: (height, width, channels). Rows of bytes (uint8) become float32 batch by
+    batch.
+
+    Attributes:
+        x_SNF: float32, or uint8.
+        values: of bytes, (V, C, 256) float32: what each byte along the last axis becomes, for all replicas
+            (V = 1) or for each (V = R); C is 1 where all columns are alike. None for float32.
     """
 
     x_SNF: Tensor
+    values: Tensor | None = None
 
     @property
     def features(self) -> int:
@@ -144,7 +151,19 @@ class DenseInputs:
 
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, ...) tensors: all rows are gathered at once, and the batches are views of them."""
-        yield from torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1)
+        for batch in torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1):
+            yield batch if self.values is None else _looked_up(batch, self.values, data_index)
+
+
+def _looked_up(bytes_GBF: Tensor, values: Tensor, data_index: Sequence[int]) -> Tensor:
+    """(G, B, ..., C) float32 of bytes: byte b of column c is values[g, c, b]."""
+    own = values if len(values) == 1 else values[list(data_index)]
+    replicas, columns, _ = own.shape
+    place = bytes_GBF.to(torch.int32)
+    if replicas * columns > 1:
+        starts = torch.arange(replicas * columns, dtype=torch.int32, device=place.device) * 256
+        place = place + starts.view(replicas, *[1] * (place.dim() - 2), columns)
+    return own.reshape(-1).index_select(0, place.view(-1)).view(place.shape)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from nnrun.spec.ports import Port
-from nnrun.training.metrics import Metric, MetricTotals, Scored
+from nnrun.training.metric_types import Metric, Scored
+from nnrun.training.metrics import MetricTotals
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class EpochMetrics:
 
     Attributes:
         losses: the total loss of each replica.
-        metrics: name → value, one map for each replica; of several heads their losses come first, and names
-            begin with the head's.
+        metrics: name → value, one map for each replica; of several heads each one's loss and
+            metrics, whose names begin with the head's.
         first_bad_batch: for each replica the first batch (from 1) whose loss is not finite, or None.
     """
 
@@ -51,7 +52,7 @@ class MetricAccumulator:
         replicas: Sequence[int],
         losses_GS: Mapping[str, Tensor],
         batch_size: int,
-        scored: Mapping[Port, Scored],
+        scored: Mapping[Port, Sequence[tuple[Sequence[int], Scored]]],
     ) -> None:
         """Add S batches of `batch_size` rows of G replicas.
 
@@ -59,11 +60,12 @@ class MetricAccumulator:
             replicas: which of the R replicas.
             losses_GS: name → the mean loss of each batch; the total comes first.
             batch_size: rows of a batch.
-            scored: for each head all S * batch_size rows.
+            scored: for each head all S * batch_size rows, as `TrainingProblem.scored` gives them.
         """
         self._losses.append((tuple(replicas), losses_GS, batch_size))
-        for port, rows in scored.items():
-            self._totals[port].add(replicas, rows)
+        for port, parts in scored.items():
+            for of, rows in parts:
+                self._totals[port].add(of, rows)
 
     def result(self) -> EpochMetrics:
         """The means over all rows that were added."""
@@ -85,9 +87,12 @@ class MetricAccumulator:
                     weighted[name][replica] += losses[g].sum() * batch_size
         metrics = []
         for replica in range(self._replicas):
-            own = {name: float(weighted[name][replica] / rows[replica]) for name in others}
+            own: dict[str, float] = {}
             for port, totals in self._totals.items():
                 prefix = f"{port}_" if several else ""
+                if several:
+                    loss = f"{prefix}{total}"
+                    own[loss] = float(weighted[loss][replica] / rows[replica])
                 own |= {f"{prefix}{name}": value for name, value in totals.values(replica).items()}
             metrics.append(own)
         means = tuple(float(weighted[total][r] / rows[r]) for r in range(self._replicas))

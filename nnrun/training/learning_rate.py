@@ -7,6 +7,7 @@ what a replica trains at does not depend on what trains with it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -92,6 +93,28 @@ def warmup_share(warmup: schema.Warmup, epoch: int) -> float:
     return warmup.start + (1 - warmup.start) * (epoch - 0.5) / warmup.epochs
 
 
+def _restarted(schedule: schema.CosineRestarts, rate: float, done: int) -> float:
+    length, height = float(schedule.epochs), 1.0
+    left = float(done)
+    while left >= length:
+        left, length, height = left - length, length * schedule.t_mul, height * schedule.m_mul
+    share = 0.5 * height * (1 + math.cos(math.pi * left / length))
+    return rate * (schedule.minimum + (1 - schedule.minimum) * share)
+
+
+def _of_one_cycle(schedule: schema.OneCycle, rate: float, done: int) -> float:
+    assert schedule.epochs is not None, "filled in when the spec was loaded"
+    top, last = schedule.pct_start * schedule.epochs - 1, schedule.epochs - 1
+    first, at = rate / schedule.div_factor, min(done, last)
+    if at <= top:
+        share, start, end = (at / top if top > 0 else 1.0), first, rate
+    else:
+        share, start, end = (at - top) / (last - top), rate, first / schedule.final_div_factor
+    if schedule.anneal == "cos":
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+    return start + (end - start) * share
+
+
 def later_rate(schedule: schema.Component, rate: float, epoch: int) -> float:
     """The rate in an epoch, counted from 1 after the warm-up, of a schedule that needs no history."""
     done = epoch - 1
@@ -106,4 +129,16 @@ def later_rate(schedule: schema.Component, rate: float, epoch: int) -> float:
             return rate * (minimum + (1 - minimum) * share)
         case schema.Rates(rates=rates):
             return rates[min(done, len(rates) - 1)]
+        case schema.Polynomial(epochs=epochs, power=power, end_learning_rate=end, cycle=cycle):
+            assert epochs is not None, "filled in when the spec was loaded"
+            length = epochs * max(1, math.ceil(done / epochs)) if cycle else epochs
+            return (rate - end) * math.pow(1 - min(done / length, 1.0), power) + end
+        case schema.InverseTime(decay_rate=decay_rate, every=every, staircase=staircase):
+            return rate / (1 + decay_rate * (done // every if staircase else done / every))
+        case schema.Piecewise(boundaries=boundaries, values=values):
+            return values[bisect_left(boundaries, epoch)]
+        case schema.CosineRestarts():
+            return _restarted(schedule, rate, done)
+        case schema.OneCycle():
+            return _of_one_cycle(schedule, rate, done)
     raise AssertionError(f"{schedule.kind} needs a history")

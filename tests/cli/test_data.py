@@ -56,7 +56,8 @@ def test_ls_json(run: Any, folder: Path) -> None:
     assert (code, err) == (0, "")
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert entries["reuters"]["path"] == str(folder / "reuters.npz")
-    assert [name for name, entry in entries.items() if not entry["present"]] == ["imdb"]
+    missing = [name for name, entry in entries.items() if not entry["present"]]
+    assert missing == ["imdb", "mnist", "fashion_mnist"]
 
 
 def test_show_a_token_row_as_words(run: Any, folder: Path) -> None:
@@ -174,7 +175,7 @@ def test_show_a_file_of_ones_own(run: Any, tmp_path: Path) -> None:
         (("show", "iris", "--row", "0", "--split", "test"), 2, "iris has no test set"),
         (("show", "iris", "--num-words", "5"), 2, "--num-words is for imdb and reuters"),
         (("show", "nowhere.npz"), 4, "nowhere.npz does not exist"),
-        (("fetch", "mnist"), 2, "no data set 'mnist'"),
+        (("fetch", "mnst"), 2, "no data set 'mnst'. Did you mean mnist?"),
     ],
 )
 def test_mistakes(run: Any, args: tuple[str, ...], code: int, said: str) -> None:

@@ -373,7 +373,7 @@ def test_another_target_and_task(capsys: Capture) -> None:
         (["mpg.txt", "--yes"], 2, "mpg.txt must end in one of .csv, .tsv"),
         (["nothing.csv", "--yes"], 4, "nothing.csv does not exist."),
         (["empty", "--yes"], 4, "empty has no folder with files that end in .txt."),
-        (["empty", "--target", "a"], 2, "In a folder of texts the subfolders are the classes"),
+        (["empty", "--target", "a"], 2, "In a folder of texts or images the subfolders are the classes"),
         (["--example", "ruters"], 2, "There is no example 'ruters'. Did you mean 'reuters'?"),
     ],
 )
@@ -544,7 +544,7 @@ def test_a_file_of_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     ("name", "code", "sentence"),
     [
         ("book.xlsx", 4, "book.xlsx is a workbook, and nnrun reads CSV, JSON lines and Parquet."),
-        ("images", 2, "images holds images (a.png)."),
+        ("images", 4, "images/cats/a.png is no PNG or JPEG image"),
     ],
 )
 def test_other_files_are_told_what_to_do(name: str, code: int, sentence: str, capsys: Capture) -> None:

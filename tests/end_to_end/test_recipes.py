@@ -266,8 +266,8 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
     "metric": [
         (SCHEMA + "metric_components.py", "class CustomMetric(Custom):\n", METRIC_DECLARED),
         (SCHEMA + "metric_components.py", "        Accuracy,\n", "        Sharpness,\n"),
-        ("training/metrics.py", "METRICS: ", METRIC),
-        ("training/metrics.py", "    schema.R2: _r2,\n", "    schema.Sharpness: _sharpness,\n"),
+        ("training/class_metrics.py", "CLASS_METRICS: ", METRIC),
+        ("training/class_metrics.py", "    schema.TopK: _top_k,\n", "    schema.Sharpness: _sharpness,\n"),
     ],
     "data source": [
         (SCHEMA + "sources.py", "FILES = (", SOURCE_DECLARED),

@@ -129,3 +129,21 @@ def test_a_sparse_row_counts_for_its_non_zeros_not_for_its_width() -> None:
     x_SNF[:, :, :3] = 1
     assert sparse_inputs(x_SNF, all_ones=True).elements_per_row in (3, 4)
     assert sparse_inputs(x_SNF[:, :0], all_ones=True).elements_per_row >= 1
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("own", [1, 2])
+def test_bytes_are_looked_up_batch_by_batch(columns: int, own: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (1, 9, 4, 5, 3), np.uint8)
+    values = rng.normal(size=(own, columns, 256)).astype(np.float32)
+    inputs = DenseInputs(torch.from_numpy(x), torch.from_numpy(values))
+    rows_GN = rng.integers(0, 9, (2, 7))
+    batches = list(inputs.batches([1, 0], rows_GN, 3))
+    assert [tuple(batch.shape) for batch in batches] == [(2, 3, 4, 5, 3), (2, 3, 4, 5, 3), (2, 1, 4, 5, 3)]
+    for replica, place in enumerate([1, 0]):
+        for channel in range(3):
+            table = values[place % own][channel % columns]
+            expected = table[x[0][rows_GN[replica]][..., channel]]
+            found = torch.cat(batches, 1)[replica, ..., channel].numpy()
+            np.testing.assert_array_equal(found, expected)

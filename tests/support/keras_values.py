@@ -181,3 +181,55 @@ OPTIMIZER_CASES = (
         },
     ),
 )
+
+
+SCHEDULE_EPOCHS = 12
+
+
+@dataclass(frozen=True)
+class ScheduleCase:
+    """A schedule of Keras, asked at the first step of each epoch of one step, from a rate of 0.1."""
+
+    kind: str
+    parameters: dict[str, Any]
+    keras: str
+    arguments: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name among the answers."""
+        return f"{self.kind} {self.parameters}"
+
+
+SCHEDULE_CASES = (
+    ScheduleCase("polynomial", {"epochs": 8}, "PolynomialDecay", {"decay_steps": 8}),
+    ScheduleCase(
+        "polynomial",
+        {"epochs": 3, "power": 0.5, "end_learning_rate": 0.01, "cycle": True},
+        "PolynomialDecay",
+        {"decay_steps": 3, "power": 0.5, "end_learning_rate": 0.01, "cycle": True},
+    ),
+    ScheduleCase(
+        "inverse_time", {"decay_rate": 0.5}, "InverseTimeDecay", {"decay_rate": 0.5, "decay_steps": 1}
+    ),
+    ScheduleCase(
+        "inverse_time",
+        {"decay_rate": 0.5, "every": 3, "staircase": True},
+        "InverseTimeDecay",
+        {"decay_rate": 0.5, "decay_steps": 3, "staircase": True},
+    ),
+    ScheduleCase("cosine_restarts", {"epochs": 2}, "CosineDecayRestarts", {"first_decay_steps": 2}),
+    ScheduleCase(
+        "cosine_restarts",
+        {"epochs": 3, "t_mul": 1.0, "m_mul": 0.7, "minimum": 0.1},
+        "CosineDecayRestarts",
+        {"first_decay_steps": 3, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1},
+    ),
+    # Keras counts steps from 0, and its boundaries are the last steps of a value.
+    ScheduleCase(
+        "piecewise",
+        {"boundaries": [2, 7], "values": [0.3, 0.2, 0.1]},
+        "PiecewiseConstantDecay",
+        {"boundaries": [1, 6], "values": [0.3, 0.2, 0.1]},
+    ),
+)

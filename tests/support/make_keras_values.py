@@ -18,6 +18,8 @@ from tests.support.keras_values import (
     KERNEL,
     LOSS_CASES,
     OPTIMIZER_CASES,
+    SCHEDULE_CASES,
+    SCHEDULE_EPOCHS,
     activation_inputs,
 )
 
@@ -69,12 +71,23 @@ def optimizers() -> dict[str, Any]:
     return found
 
 
+def schedules() -> dict[str, Any]:
+    """The rate of each epoch."""
+    found = {}
+    for case in SCHEDULE_CASES:
+        rate = {} if case.kind == "piecewise" else {"initial_learning_rate": 0.1}
+        curve = getattr(keras.optimizers.schedules, case.keras)(**rate, **case.arguments)
+        found[case.name] = [float(f"{float(curve(step)):.9g}") for step in range(SCHEDULE_EPOCHS)]
+    return found
+
+
 def main() -> None:
     """Write all answers."""
     families = {
         "activations": activations(),
         "losses": losses(),
         "optimizers": optimizers(),
+        "schedules": schedules(),
         "initializers": initializers(),
     }
     lines = []

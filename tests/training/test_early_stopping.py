@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,10 +19,8 @@ quarters = st.integers(-40, 40).map(lambda n: n / 4)
 courses = st.lists(quarters | st.just(math.nan), min_size=1, max_size=20)
 
 
-def ours(
-    values: Sequence[float], *, patience: int, min_delta: float, maximize: bool
-) -> tuple[int | None, int | None]:
-    watcher = EarlyStopping(schema.EarlyStopping(patience=patience, min_delta=min_delta), maximize)
+def ours(values: Sequence[float], *, maximize: bool, **settings: Any) -> tuple[int | None, int | None]:
+    watcher = EarlyStopping(schema.EarlyStopping(**settings), maximize)
     for epoch, value in enumerate(values, start=1):
         assert watcher.improved(epoch, value) == (watcher.best_epoch == epoch)
         if watcher.best_epoch is not None:
@@ -36,12 +35,13 @@ def ours(
     patience=st.integers(0, 5),
     min_delta=st.integers(0, 8).map(lambda n: n / 4),
     maximize=st.booleans(),
+    baseline=st.none() | quarters,
+    start_from_epoch=st.integers(0, 4),
 )
 def test_it_stops_when_keras_stops_and_holds_the_same_epoch_for_the_best(
-    values: list[float], patience: int, min_delta: float, maximize: bool
+    values: list[float], **settings: Any
 ) -> None:
-    found = ours(values, patience=patience, min_delta=min_delta, maximize=maximize)
-    assert found == keras_would(values, patience=patience, min_delta=min_delta, maximize=maximize)
+    assert ours(values, **settings) == keras_would(values, **settings)
 
 
 @given(values=courses, maximize=st.booleans())

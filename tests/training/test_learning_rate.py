@@ -8,12 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.spec import schema
 from nnrun.training.learning_rate import LearningRate
 from tests.support.keras_plateau import keras_rates
+from tests.support.keras_values import SCHEDULE_CASES, SCHEDULE_EPOCHS, ScheduleCase, keras_values
 
 KINDS = schema.components(schema.LearningRateSchedule)
 
@@ -42,6 +44,23 @@ CURVES: list[tuple[list[dict[str, Any]], list[float]]] = [
     ([{"warmup": {"epochs": 4}}], [0.125, 0.375, 0.625, 0.875, 1, 1]),
     ([{"warmup": {"epochs": 2, "start": 0.5}}], [0.625, 0.875, 1]),
     ([{"rates": {"rates": [0.3, 0.2]}}], [0.3, 0.2, 0.2]),
+    ([{"polynomial": {"epochs": 4, "end_learning_rate": 0.0}}], [1, 0.75, 0.5, 0.25, 0, 0]),
+    ([{"polynomial": {"epochs": 2, "power": 2.0, "end_learning_rate": 0.0}}], [1, 0.25, 0, 0]),
+    (
+        [{"polynomial": {"epochs": 2, "end_learning_rate": 0.0, "cycle": True}}],
+        [1, 0.5, 0, 0.25, 0, 1 / 6, 0],
+    ),
+    ([{"inverse_time": {"decay_rate": 1.0}}], [1, 1 / 2, 1 / 3, 1 / 4]),
+    ([{"inverse_time": {"decay_rate": 1.0, "every": 2}}], [1, 1 / 1.5, 1 / 2, 1 / 2.5]),
+    ([{"inverse_time": {"decay_rate": 1.0, "every": 2, "staircase": True}}], [1, 1, 1 / 2, 1 / 2, 1 / 3]),
+    ([{"piecewise": {"boundaries": [2, 3], "values": [0.3, 0.2, 0.1]}}], [0.3, 0.3, 0.2, 0.1, 0.1]),
+    ([{"cosine_restarts": {"epochs": 2, "t_mul": 1.0, "m_mul": 0.5}}], [1, 0.5, 0.5, 0.25, 0.25]),
+    ([{"cosine_restarts": {"epochs": 1}}], [1, 1, 0.5, 1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 1]),
+    ([{"cosine_restarts": {"epochs": 2, "minimum": 0.2}}], [1, 0.6, 1]),
+    (
+        [{"one_cycle": {"epochs": 5, "pct_start": 0.6, "anneal": "linear", "div_factor": 2.0}}],
+        [0.5, 0.75, 1, 0.500025, 0.00005, 0.00005],
+    ),
     # What follows a warm-up begins when it ends: a step in its second epoch is in the fourth of all.
     ([{"warmup": {"epochs": 2}}, {"step": {"every": 1}}], [0.25, 0.75, 1, 0.1, 0.01]),
     ([{"warmup": {"epochs": 1}}, {"exponential": {"factor": 0.5}}], [0.5, 1, 0.5, 0.25]),
@@ -54,8 +73,31 @@ CURVES: list[tuple[list[dict[str, Any]], list[float]]] = [
 def test_the_rates_of_the_first_epochs(schedule: list[dict[str, Any]], expected: list[float]) -> None:
     found = rates_of(schedule, len(expected))
     assert found == pytest.approx(expected, abs=1e-15)
-    if "rates" not in str(schedule):
+    if not {"rates", "piecewise"} & {kind for part in schedule for kind in part}:
         assert rates_of(schedule, len(expected), rate=0.003) == pytest.approx([0.003 * r for r in expected])
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize(("epochs", "pct_start"), [(10, 0.3), (7, 0.5), (25, 0.21), (2, 0.3), (3, 0.9)])
+def test_one_cycle_is_pytorch_s_with_a_step_an_epoch(anneal: Any, epochs: int, pct_start: float) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=epochs, pct_start=pct_start, anneal_strategy=anneal, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(epochs):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(expected) < epochs:
+            theirs.step()
+    schedule = {"one_cycle": {"epochs": epochs, "pct_start": pct_start, "anneal": anneal}}
+    assert rates_of([schedule], epochs, rate=0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("case", SCHEDULE_CASES, ids=lambda case: case.kind)
+def test_the_rates_are_those_that_keras_computed(case: ScheduleCase) -> None:
+    found = rates_of([{case.kind: case.parameters}], SCHEDULE_EPOCHS, rate=0.1)
+    assert found == pytest.approx(keras_values("schedules")[case.name], rel=1e-5)
 
 
 def test_every_schedule_has_a_curve() -> None:

@@ -44,13 +44,15 @@ class RemoteFile:
 
     Attributes:
         name: its name, there and here.
-        algorithm: `sha256`, or `md5` where Keras publishes nothing better.
+        algorithm: `sha256`, or `md5` where nothing better is published.
         digest: its published hash.
+        folder: where Keras keeps it below its folder of data sets; empty for that folder itself.
     """
 
     name: str
     algorithm: str
     digest: str
+    folder: str = ""
 
 
 IMDB = RemoteFile("imdb.npz", "sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f")
@@ -59,6 +61,17 @@ REUTERS = RemoteFile(
 )
 IMDB_WORDS = RemoteFile("imdb_word_index.json", "md5", "bfafd718b763782e994055a2d397834f")
 REUTERS_WORDS = RemoteFile("reuters_word_index.json", "md5", "4d44cc38712099c9e383dc6e5f11a921")
+
+
+MNIST = RemoteFile("mnist.npz", "sha256", "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1")
+_FASHION = "fashion-mnist"
+# Zalando publishes these hashes with its files, which Keras distributes unchanged and without hashes.
+FASHION_MNIST = (
+    RemoteFile("train-images-idx3-ubyte.gz", "md5", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", _FASHION),
+    RemoteFile("train-labels-idx1-ubyte.gz", "md5", "25c81989df183df01b3e8a0aad5dffbe", _FASHION),
+    RemoteFile("t10k-images-idx3-ubyte.gz", "md5", "bef4ecab320f06d8554ea6380940ec79", _FASHION),
+    RemoteFile("t10k-labels-idx1-ubyte.gz", "md5", "bb300cfdad3c16e7a12a480ee83cd310", _FASHION),
+)
 
 
 def search_folders(data_dir: Path | None) -> tuple[Path, ...]:
@@ -70,7 +83,7 @@ def search_folders(data_dir: Path | None) -> tuple[Path, ...]:
 def find(remote: RemoteFile, data_dir: Path | None) -> Path | None:
     """The file, where it is on this machine already."""
     for folder in search_folders(data_dir):
-        path = folder / remote.name
+        path = folder / remote.folder / remote.name
         if path.exists() and (folder != cache_dir() or _why_unusable(remote, path) is None):
             return path
     return None
@@ -104,7 +117,7 @@ def fetch(
     """
     if (found := find(remote, data_dir)) is not None:
         return found
-    kept = cache_dir() / remote.name
+    kept = cache_dir() / remote.folder / remote.name
     if kept.exists() and (why := _why_unusable(remote, kept)) is not None:
         on_message(f"{kept} cannot be used ({why})")
     return _download(remote, data_dir, on_message, base_url + remote.name, timeout)
@@ -129,7 +142,7 @@ def _download(
 
     if not url.startswith(REQUIRED_SCHEME):
         raise DataError(f"{url} is not https; nothing was downloaded.")
-    folder = cache_dir()
+    folder = cache_dir() / remote.folder
     pooch.get_logger().setLevel(logging.ERROR)  # what happens is said here
     on_message(f"downloading {url}")
     try:
@@ -184,12 +197,13 @@ def _refuse_other_schemes(answer: requests.Response, *args: object, **named: obj
 
 def how_to_get(remote: RemoteFile, data_dir: Path | None, url: str | None = None) -> str:
     """Where a published file is, its hash, and the folders to put it in: lines for a message."""
-    looked = "\n".join(f"    {place}" for place in search_folders(data_dir))
+    looked = "\n".join(f"    {place / remote.folder}" for place in search_folders(data_dir))
     return (
         f"  Get it from {url or BASE_URL + remote.name}\n"
         f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one "
         f"of these folders:\n{looked}\n"
-        "  or name the folder that holds it with --data-dir."
+        f"  or name the folder that holds {f'the folder {remote.folder}' if remote.folder else 'it'} with "
+        "--data-dir."
     )
 
 

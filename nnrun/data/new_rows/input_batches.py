@@ -186,6 +186,8 @@ def _batches_of(source: RowSource, decoder: RowDecoder) -> Iterator[InputBatch]:
                 )
                 if reader.first_row:
                     yield from decoder.of_csv(reader)
+        case "image":
+            raise DataError(f"{source.name} is an image, and this network does not take images.")
         case _:
             if source.kind != "jsonl":
                 decoder.refuse_texts(source.name)

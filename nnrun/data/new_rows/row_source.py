@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+from nnrun.data.files.images import IMAGE_SUFFIXES
 from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, reading, whole_lines
 from nnrun.data.files.utf8 import BOM, is_utf8
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.wording import listing
 
-Kind = Literal["csv", "tsv", "jsonl", "txt", "npz", "parquet", "folder"]
+Kind = Literal["csv", "tsv", "jsonl", "txt", "npz", "parquet", "folder", "image"]
 
 _TEXT = ".txt"
 _KINDS: dict[str, Kind] = {
@@ -29,6 +30,7 @@ _KINDS: dict[str, Kind] = {
     ".txt": "txt",
     ".npz": "npz",
     ".parquet": "parquet",
+    **dict.fromkeys(IMAGE_SUFFIXES, "image"),
 }
 _BLOCK_BYTES = 2**20
 _FILES_AT_ONCE = 256
@@ -87,7 +89,7 @@ class RowSource:
 
 
 def source_of(path: Path) -> RowSource:
-    """A file, its kind known by the ending of its name; or a folder of texts.
+    """A file, its kind known by the ending of its name; or a folder of texts or of images.
 
     Raises:
         UsageError: there is no such file, or its ending says nothing.
@@ -97,11 +99,11 @@ def source_of(path: Path) -> RowSource:
     name = path.name.lower()
     packed = name.endswith(GZIP)
     kind = _KINDS.get(Path(name.removesuffix(GZIP)).suffix)
-    if kind is None or (packed and kind in ("npz", "parquet")):
+    if kind is None or (packed and kind in ("npz", "parquet", "image")):
         raise UsageError(
-            f"{printable(str(path))} must end in {listing(list(_KINDS))} (all but .npz and .parquet also "
-            f"with {GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}), or - to "
-            "read rows from stdin."
+            f"{printable(str(path))} must end in {listing(list(_KINDS))} (those of text also "
+            f"with {GZIP}), which says how its rows are written; or be a folder of texts ({_TEXT}) or of "
+            "images, or - to read rows from stdin."
         )
     if not os.path.exists(path):
         raise UsageError(f"There is no file {printable(str(path))}.")

@@ -22,7 +22,7 @@ from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -238,7 +238,7 @@ class FittedTable:
         """An array as a table of its columns."""
         return array_as_table(x_NC, [column.name for column in self.columns])
 
-    def transform(self, inputs: Table | Array) -> DenseRows | SparseRows | TokenRows:
+    def transform(self, inputs: Table | Array) -> DenseRows | ByteRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.
 
         Raises:
@@ -263,8 +263,16 @@ class FittedTable:
             return DenseRows(x_ND)
         return _side_by_side(x_ND, [part for part in sparse if isinstance(part, SparseRows)])
 
-    def _of_shaped(self, x: Array) -> DenseRows:
-        """(N, *row_shape): each column at all positions of all rows, one below the other."""
+    def _of_shaped(self, x: Array) -> DenseRows | ByteRows:
+        """(N, *row_shape): each column at all positions of all rows, one below the other.
+
+        Bytes stay bytes, beside what each of the 256 becomes.
+        """
+        if x.dtype == np.uint8 and self.numbers is not None:
+            every = self._of_array(np.repeat(np.arange(256.0)[:, None], len(self.columns), axis=1))
+            if every is not None:
+                values = np.ascontiguousarray(every.x_NF.T)
+                return ByteRows(x, values[:1] if (values == values[0]).all() else values)
         positions = self._positions
         with _rows_of_positions(positions, None):
             flat = self.transform(x.reshape(-1, len(self.columns)))
@@ -424,7 +432,12 @@ def fit_table(plans: Sequence[ColumnPlan], table: Table, rows: Array | None) -> 
 
 
 def fit_array(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], inputs: Array, rows: Array | None
+    steps: Sequence[schema.PreprocessingStep],
+    plans: Sequence[ColumnPlan],
+    inputs: Array,
+    rows: Array | None,
+    *,
+    in_place: bool = False,
 ) -> FittedTable:
     """Learn the steps of the columns of an array (N, C) from some of its rows; of an array (N, ..., C) over
     all positions in these rows.
@@ -434,6 +447,7 @@ def fit_array(
         plans: the steps of each column among them.
         inputs: the array.
         rows: positions of the training rows; None for all.
+        in_place: whether bytes are looked at as they are, without a copy of eight times their size.
 
     Raises:
         DataError: a step does not apply to these values, or would change the shape of a row.
@@ -442,10 +456,12 @@ def fit_array(
         chosen = inputs if rows is None else inputs[rows]
         shape = tuple(map(int, inputs.shape[1:]))
         with _rows_of_positions(math.prod(shape[:-1]), rows):
-            flat = fit_array(steps, plans, chosen.reshape(-1, shape[-1]), None)
+            flat = fit_array(steps, plans, chosen.reshape(-1, shape[-1]), None, in_place=True)
         _refuse_other_shape(flat, shape)
         return replace(flat, row_shape=shape)
-    fitted = _fitted_side_by_side(steps, plans, inputs if rows is None else inputs[rows])
+    fitted = _fitted_side_by_side(
+        steps, plans, inputs if rows is None else inputs[rows], in_place and inputs.dtype == np.uint8
+    )
     if fitted is None:
         table = array_as_table(inputs, [plan.name for plan in plans])
         return replace(fit_table(plans, table, rows), of_array=True)
@@ -464,7 +480,7 @@ def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
 
 
 def _fitted_side_by_side(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array
+    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array, in_place: bool
 ) -> list[list[FittedStep]] | None:
     """The fitted steps of each column, all columns of a step at once.
 
@@ -473,7 +489,9 @@ def _fitted_side_by_side(
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
     used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
-    x_NC = x_NC.astype(np.float64, copy=False)
+    context = FitContext(of_bytes=x_NC.dtype == np.uint8)
+    if not in_place:
+        x_NC = x_NC.astype(np.float64, copy=False)
     for step in used:
         cls = fitted_class(step, "number")
         if cls.program != "computed" or not np.isfinite(x_NC).all():
@@ -481,7 +499,8 @@ def _fitted_side_by_side(
         places = [place for place, plan in enumerate(plans) if any(own is step for own in plan.steps)]
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
-        own = cls.fit_array(step, chosen, [plans[place].name for place in places])
+        own = cls.fit_array(step, chosen, [plans[place].name for place in places], context)
+        context = FitContext()
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
         if step is used[-1] and cls.transform is FittedStep.transform:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnrun.data.preprocess.fitted_step import Floats
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.errors import DataError, NnrunError
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
@@ -55,7 +55,9 @@ class FittedCustom:
         return cls(schema.Custom.model_validate({"custom": values}), document["state"], width)
 
 
-def fit_custom(steps: Sequence[schema.Custom], rows: DenseRows | SparseRows) -> tuple[FittedCustom, ...]:
+def fit_custom(
+    steps: Sequence[schema.Custom], rows: DenseRows | ByteRows | SparseRows
+) -> tuple[FittedCustom, ...]:
     """Fit steps one after the other on training rows.
 
     Raises:
@@ -71,7 +73,7 @@ def fit_custom(steps: Sequence[schema.Custom], rows: DenseRows | SparseRows) -> 
     return tuple(fitted)
 
 
-def transform_custom(steps: Sequence[FittedCustom], rows: DenseRows | SparseRows) -> DenseRows:
+def transform_custom(steps: Sequence[FittedCustom], rows: DenseRows | ByteRows | SparseRows) -> DenseRows:
     """Rows through fitted steps.
 
     Raises:
@@ -90,11 +92,9 @@ def transform_custom(steps: Sequence[FittedCustom], rows: DenseRows | SparseRows
     return DenseRows(np.ascontiguousarray(x_NF, np.float32))
 
 
-def dense(rows: DenseRows | SparseRows) -> Floats:
+def dense(rows: DenseRows | ByteRows | SparseRows) -> Floats:
     """(N, F) numbers, also of sparse rows and of rows of more axes."""
-    if isinstance(rows, DenseRows):
-        return rows.x_NF.reshape(len(rows), rows.n_features).astype(np.float64)
-    return rows.to_dense().astype(np.float64)
+    return rows.to_dense().reshape(len(rows), rows.n_features).astype(np.float64)
 
 
 def _call(spec: schema.Custom, method: str, *arguments: Any) -> Any:

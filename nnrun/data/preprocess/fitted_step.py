@@ -52,10 +52,12 @@ class FitContext:
         rows: of a text column, the positions of the training rows; None for all. All its rows are cut into
             words once for all folds.
         num_words: of token rows, the number that all tokens are below, where the data set says so.
+        of_bytes: whether the values are bytes as the data set has them (uint8), such as pixels.
     """
 
     rows: Array | None = None
     num_words: int | None = None
+    of_bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,10 @@ class FittedStep(ABC):
         """
 
     @classmethod
-    def fit_array(cls, step: Any, x_NC: Floats, names: Sequence[str]) -> list[Self]:
+    def fit_array(cls, step: Any, x_NC: Array, names: Sequence[str], context: FitContext) -> list[Self]:
         """Learn a number step of C columns without missing values; some steps do so in one pass."""
         columns = map(NumberColumn, names, x_NC.T)
-        return [cls.fit(step, column, FitContext()) for column in columns]
+        return [cls.fit(step, column, context) for column in columns]
 
     def transform(self, values: Any, problems: Problems) -> Any:
         """The step's result for values in its `form`; rows that it cannot take are added to `problems`.
@@ -218,7 +220,7 @@ def check_float32(values: Array, what: str) -> npt.NDArray[np.float32]:
     return rounded
 
 
-def mean_and_std(x_NC: Floats, names: Sequence[str]) -> tuple[list[float], list[float]]:
+def mean_and_std(x_NC: Array, names: Sequence[str]) -> tuple[list[float], list[float]]:
     """Mean and population standard deviation of each column; a constant column has 1 for the latter.
 
     Args:

@@ -23,6 +23,8 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
+_LARGEST_BYTE = 255
+
 
 def _known(column: NumberColumn) -> Floats:
     """The values that are not missing, as float64."""
@@ -47,7 +49,9 @@ class FittedStandardize(FittedStep, spec=schema.Standardize, form="number", prog
         return cls(mean, std)
 
     @classmethod
-    def fit_array(cls, step: schema.Standardize, x_NC: Floats, names: Sequence[str]) -> list[Self]:
+    def fit_array(
+        cls, step: schema.Standardize, x_NC: Array, names: Sequence[str], context: FitContext
+    ) -> list[Self]:
         """In one pass over the rows, whose sums may differ from those of single columns in the last bit."""
         mean, std = mean_and_std(x_NC, [f"column {quoted(name)}" for name in names])
         return list(map(cls, mean, std))
@@ -88,6 +92,36 @@ class FittedMinMax(FittedStep, spec=schema.MinMax, form="number", program="compu
     def generate(self, values: Array, rng: np.random.Generator) -> Array:
         """The inverse."""
         return values * self.range + self.low
+
+
+@dataclass(frozen=True)
+class FittedRescale(FittedStep, spec=schema.Rescale, form="number", program="computed"):
+    """x * scale + offset, in float64."""
+
+    scale: Finite
+    offset: Finite
+
+    @classmethod
+    def fit(cls, step: schema.Rescale, column: NumberColumn, context: FitContext) -> Self:
+        """Only the default scale depends on the data: on their type."""
+        scale = step.scale
+        if scale is None:
+            if not context.of_bytes and column.values.dtype != np.uint8:
+                raise DataError(
+                    f"rescale: the values of column {quoted(column.name)} are not bytes (uint8), for which "
+                    "alone the default scale 1/255 is meant. Set the scale, such as `rescale: 0.01`; or use "
+                    "min_max, which learns it."
+                )
+            scale = 1 / _LARGEST_BYTE
+        return cls(scale, step.offset)
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """Scaled and shifted values."""
+        return x * self.scale + self.offset
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """The inverse; a scale of 0 has none."""
+        return (values - self.offset) / self.scale if self.scale else values
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
 )
-from nnrun.data.rows import DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -118,7 +118,7 @@ class FittedInputs:
         only_places = self.table.of_array and names == array_columns(None, len(names))
         return None if only_places else names
 
-    def transform(self, inputs: RawInputs) -> DenseRows | SparseRows:
+    def transform(self, inputs: RawInputs) -> DenseRows | ByteRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
 
         Raises:
@@ -128,7 +128,9 @@ class FittedInputs:
         rows: Any = inputs if self.table is None else self.table.transform(inputs)  # type: ignore[arg-type]
         if self.token_step is not None:
             rows = self.token_step.transform(rows, {})
-        found: DenseRows | SparseRows = transform_custom(self.custom, rows) if self.custom else rows
+        found: DenseRows | ByteRows | SparseRows = (
+            transform_custom(self.custom, rows) if self.custom else rows
+        )
         return found
 
     def _laid_out(self, inputs: RawInputs) -> RawInputs:
@@ -231,6 +233,10 @@ class FittedPreprocessing:
         """Of the only input."""
         (only,) = self.inputs.values()
         return only
+
+    def of_output(self, port: Port) -> FittedPreprocessing:
+        """That of all inputs and of one output."""
+        return FittedPreprocessing(self.inputs, {port: self.outputs[port]})
 
     @property
     def output(self) -> FittedTargets:

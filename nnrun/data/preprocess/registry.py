@@ -11,7 +11,13 @@ from typing import Any
 from nnrun.data.preprocess.categorical import FittedHashing, FittedImputeCategory, FittedOneHot, FittedOrdinal
 from nnrun.data.preprocess.datetimes import FittedDatetime
 from nnrun.data.preprocess.fitted_step import FittedStep
-from nnrun.data.preprocess.numeric import FittedImpute, FittedLog1p, FittedMinMax, FittedStandardize
+from nnrun.data.preprocess.numeric import (
+    FittedImpute,
+    FittedLog1p,
+    FittedMinMax,
+    FittedRescale,
+    FittedStandardize,
+)
 from nnrun.data.preprocess.texts import FittedText, FittedTokens
 from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.spec import schema
@@ -19,6 +25,7 @@ from nnrun.spec import schema
 STEPS: list[type[FittedStep]] = [
     FittedStandardize,
     FittedMinMax,
+    FittedRescale,
     FittedLog1p,
     FittedImpute,
     FittedImputeCategory,

@@ -11,10 +11,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from nnrun.data.archives.download import IMDB, IMDB_WORDS, REUTERS, REUTERS_WORDS, RemoteFile
+from nnrun.data.archives.download import (
+    FASHION_MNIST,
+    IMDB,
+    IMDB_WORDS,
+    MNIST,
+    REUTERS,
+    REUTERS_WORDS,
+    RemoteFile,
+)
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
+from nnrun.spec.ports import Port
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class NamedSet:
         dataset: as a spec declares it.
         what: a line about it.
         archive, words: its published files, or None.
+        more: further files of the data set, beside `archive`.
         home: what it comes with, where it has no file of its own.
     """
 
@@ -35,6 +45,12 @@ class NamedSet:
     archive: RemoteFile | None = None
     words: RemoteFile | None = None
     home: str | None = None
+    more: tuple[RemoteFile, ...] = ()
+
+    @property
+    def archives(self) -> tuple[RemoteFile, ...]:
+        """All files of its rows; none where it needs no download."""
+        return () if self.archive is None else (self.archive, *self.more)
 
     @property
     def facts(self) -> schema.DatasetFacts:
@@ -72,6 +88,21 @@ SOURCES: Mapping[type[schema.Component], Source] = {
         "boston_housing",
         (NamedSet("boston_housing", schema.BostonHousing(), "house prices in 506 districts", home="nnrun"),),
     ),
+    schema.Mnist: Source(
+        "mnist", (NamedSet("mnist", schema.Mnist(), "handwritten digits, 28 by 28 pixels", MNIST),)
+    ),
+    schema.FashionMnist: Source(
+        "fashion_mnist",
+        (
+            NamedSet(
+                "fashion_mnist",
+                schema.FashionMnist(),
+                "clothing of 10 kinds, 28 by 28 pixels",
+                FASHION_MNIST[0],
+                more=FASHION_MNIST[1:],
+            ),
+        ),
+    ),
     schema.Sklearn: Source(
         "sklearn_sets",
         (
@@ -82,11 +113,23 @@ SOURCES: Mapping[type[schema.Component], Source] = {
             _of_sklearn("diabetes", "progression of a disease in a year"),
         ),
     ),
+    schema.DigitLines: Source(
+        "digit_lines",
+        (
+            NamedSet(
+                "digit_lines",
+                schema.DigitLines(),
+                "lines of 2 to 4 handwritten digits, for ctc",
+                home="scikit-learn",
+            ),
+        ),
+    ),
     schema.Npz: Source("npz"),
     schema.Csv: Source("table_file"),
     schema.Parquet: Source("table_file"),
     schema.Jsonl: Source("table_file"),
     schema.TextFolder: Source("text_folder"),
+    schema.ImageFolder: Source("image_folder"),
 }
 
 
@@ -96,7 +139,10 @@ def load_dataset(
     data_dir: Path | None = None,
     smoke: bool = False,
     split_columns: Sequence[str] = (),
+    inputs: Mapping[Port, str] | None = None,
+    outputs: Mapping[Port, str] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
+    text_targets: bool = False,
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -105,12 +151,17 @@ def load_dataset(
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
+        inputs, outputs: where a spec names them, the array of each.
         on_message: called with what takes long or went differently.
+        text_targets: whether texts that are targets may be different in every row.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
+    context = LoadContext(
+        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, text_targets
+    )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
+    loaded = module.load(dataset, context)
     assert isinstance(loaded, Dataset)
     return loaded

@@ -38,6 +38,9 @@ def generated(
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         inputs = TokenRows(indptr, rng.randint(min(1, words - 1), words, int(indptr[-1])).astype(np.int32))
         content = inputs.tokens.tobytes()
+    elif facts.row_shape is not None:
+        inputs = rng.randint(0, 256, (rows, *facts.row_shape)).astype(np.uint8)  # images
+        content = inputs.tobytes()
     else:
         inputs = rng.normal(5.0, 2.0, (rows, facts.features or 1))
         content = inputs.tobytes()
@@ -66,11 +69,20 @@ def some_rows(
     train: Samples, test: Samples | None, sources: Sequence[SourceFile], note: str
 ) -> tuple[Samples, Samples | None, list[SourceFile]]:
     """As many rows of a data set as would be generated, evenly spread; the sources with a note of it."""
-    train = train.take(_spread(len(train), TRAIN_ROWS))
-    test = None if test is None else test.take(_spread(len(test), TEST_ROWS))
-    rows = len(train) + (0 if test is None else len(test))
-    return train, test, [replace(source, rows=min(source.rows, rows), note=note) for source in sources]
+    chosen, of_test, sources = spread_rows(len(train), 0 if test is None else len(test), sources, note)
+    return train.take(chosen), None if test is None else test.take(of_test), sources
+
+
+def spread_rows(
+    train: int, test: int, sources: Sequence[SourceFile], note: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[SourceFile]]:
+    """Which of so many training and test rows `some_rows` takes, and the sources with a note of it."""
+    chosen, of_test = _spread(train, TRAIN_ROWS), _spread(test, TEST_ROWS)
+    rows = len(chosen) + len(of_test)
+    return chosen, of_test, [replace(source, rows=min(source.rows, rows), note=note) for source in sources]
 
 
 def _spread(n_rows: int, wanted: int) -> npt.NDArray[np.int64]:
+    if not n_rows:
+        return np.zeros(0, np.int64)
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(np.int64))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from nnrun.data import FittedPreprocessing, SparseRows
+from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
@@ -86,7 +86,7 @@ class Export:
         """Rows of a data set as a program takes them."""
         if self.rows_of != "features":
             rows = self.network.fitted.input.transform(inputs)
-            return torch.from_numpy(rows.to_dense() if isinstance(rows, SparseRows) else rows.x_NF)
+            return torch.from_numpy(rows.to_dense())
         if isinstance(inputs, Table):
             columns = [inputs.by_name[name] for name in self.columns]
             inputs = np.stack([c.values for c in columns if isinstance(c, NumberColumn)], axis=1)
@@ -168,7 +168,9 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
     fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return fitted.output.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+    return fitted.output.in_own_units(
+        network_outputs(spec, fitted, read_weights_file(path), dict.fromkeys(fitted.inputs, inputs), _CPU)
+    )
 
 
 # --- torch.export ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
 from nnrun.data.new_rows.named_columns import NamedColumnDecoder
 from nnrun.data.new_rows.positional_columns import PositionalDecoder
@@ -36,6 +37,8 @@ from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import refuse_ports
+from nnrun.spec.wording import counted
 from nnrun.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
     """
     device, listener = resolve_device(access.device), access.listener
     spec = load_spec_of_networks(run)
+    refuse_ports(spec, run.id, "`nnrun predict` cannot yet read rows for")
     networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)
     if len(networks) > 1:
@@ -158,7 +162,7 @@ def predict_source(
     """
     unknown = unknown_counts(predictor) if unknown is None else unknown
     source = replace(source, delimiter=predictor.delimiter)
-    for batch in input_batches(source, predictor.decoder):
+    for batch in _batches_of(predictor, source, listener):
         rows, outputs, bad = _outputs_of(predictor, batch)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
@@ -169,6 +173,20 @@ def predict_source(
         yield predictor.output_decoder.predictions(rows, outputs)
     for found in unknown.found:
         listener.message(f"{source.name}: {found}")
+
+
+def _batches_of(predictor: Predictor, source: RowSource, listener: Listener) -> Iterator[InputBatch]:
+    """The rows of a source; images resized to what the network takes, where it takes such rows."""
+    shape = predictor.networks[0].fitted.input.raw_shape or ()
+    mode = mode_of(shape)
+    if mode is not None and source.kind in ("image", "folder") and (files := image_files(source)):
+        listener.message(
+            f"{source.name}: {counted(len(files), 'image')}, in the order of their paths, resized to "
+            f"{shape[0]} by {shape[1]} pixels ({mode})"
+        )
+        yield from image_batches(source, files, shape, mode)
+    else:
+        yield from input_batches(source, predictor.decoder)
 
 
 def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:

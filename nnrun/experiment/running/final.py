@@ -134,7 +134,7 @@ def final_of_spec(
 def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     """The spec with another test set, its path relative to the current folder."""
     dataset = loaded.spec.dataset
-    if not isinstance(dataset, (schema.RowFile, schema.TextFolder)):
+    if not isinstance(dataset, schema.FILES):
         raise UsageError(
             f"A file of test rows is for csv, parquet, jsonl and text_folder, but the data set is "
             f"{dataset.kind}, "

@@ -239,8 +239,8 @@ def _refuse_more_epochs(
     if record.command == "final":
         raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
     for part in own.learning_rate_schedule:
-        if isinstance(part, schema.Cosine):
-            raise UsageError(f"{what}: its cosine schedule was made for {own.epochs}. Start a new run.")
+        if isinstance(part, schema.AS_LONG_AS_THE_TRAINING):
+            raise UsageError(f"{what}: its {part.kind} schedule was made for {own.epochs}. Start a new run.")
 
 
 def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:

@@ -105,7 +105,6 @@ def _one_class_each(dataset: Dataset) -> Array:
 
 
 _HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
-_OWN_DATA: Final = (schema.RowFile, schema.Npz, schema.TextFolder)
 
 
 def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
@@ -117,7 +116,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
     shows = (schema.ClassMetric, schema.CustomMetric)
     hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
     shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
-    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, _OWN_DATA):
+    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WITH_PATH):
         return None
     labels = _labels(spec, dataset)
     if labels is None:
@@ -141,7 +140,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
 def _labels(spec: schema.ExperimentSpec, dataset: Dataset) -> Array | None:
     """The class of each training row, as an index; None where the targets are not classes."""
     targets = dataset.train.targets
-    if schema.target_step_of(spec.loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
+    if schema.target_step_of(spec.own_loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
         return np.asarray(targets.argmax(axis=1))
     labels = labels_of(dataset)
     return None if labels is None or not len(labels) else np.asarray(labels.astype(np.int64))

@@ -52,7 +52,7 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
     """A fraction, another file, or a value in a column."""
     if not isinstance(spec.dataset, schema.FILES) or spec.dataset.test is None:
         return
-    test, folder = spec.dataset.test, isinstance(spec.dataset, schema.TextFolder)
+    test, folder = spec.dataset.test, isinstance(spec.dataset, schema.FOLDERS)
     at: Location = ("dataset", spec.dataset.kind, "test")
     ways = [key for key in ("fraction", "path", "column") if getattr(test, key) is not None]
     if folder and "column" in ways:

@@ -152,8 +152,8 @@ def image_advice(taken: Shape) -> str:
         )
     if len(taken) == 2 and numbers:
         return (
-            f"put reshape before it to add a channel axis: reshape: {[*taken, 1]}; for {STEPS} use layers of "
-            "one dimension, such as conv1d"
+            "for steps use conv1d; for an image put reshape before it to add a channel axis: reshape: "
+            f"{[*taken, 1]}"
         )
     if len(taken) == 2:
         return "use conv1d for steps, or put reshape before it"

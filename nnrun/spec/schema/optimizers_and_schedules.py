@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, model_validator
 
@@ -232,6 +232,81 @@ class Rates(Component):
     rates: Annotated[list[NonNegative], Field(min_length=1)]
 
 
+class Polynomial(Component):
+    """(rate - `end_learning_rate`) * (1 - share)^`power` + `end_learning_rate` (Keras's `PolynomialDecay`).
+
+    The share of `epochs` that are done, by default of all that the spec trains for (after a warm-up). Then it
+    stays at the end, or with `cycle` begins again over twice the epochs, three times, and so on.
+    """
+
+    kind = "polynomial"
+    bare = "power"
+    power: Positive = 1.0
+    end_learning_rate: NonNegative = 0.0001
+    epochs: Count | None = None
+    cycle: bool = False
+
+
+class InverseTime(Component):
+    """rate / (1 + `decay_rate` * n) after n * `every` epochs (Keras's `InverseTimeDecay`).
+
+    n is a fraction in between; with `staircase` the whole number below it.
+    """
+
+    kind = "inverse_time"
+    bare = "decay_rate"
+    decay_rate: NonNegative
+    every: Count = 1
+    staircase: bool = False
+
+
+class Piecewise(Component):
+    """`values` one after the other: the first up to the epoch `boundaries[0]`, and so on.
+
+    There is one value more than there are boundaries (Keras's `PiecewiseConstantDecay`). The optimizer's rate
+    is not used.
+    """
+
+    kind = "piecewise"
+    boundaries: Annotated[list[Count], Field(min_length=1)]
+    values: Annotated[list[NonNegative], Field(min_length=2)]
+
+
+class CosineRestarts(Component):
+    """`cosine` again and again (Keras's `CosineDecayRestarts` at the epochs' beginnings).
+
+    The first takes `epochs`, each next one `t_mul` times as long and beginning `m_mul` times as high.
+    """
+
+    kind = "cosine_restarts"
+    bare = "epochs"
+    epochs: Count
+    t_mul: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    m_mul: Share = 1.0
+    minimum: Decay = 0.0
+
+
+class OneCycle(Component):
+    """Up from rate / `div_factor` to the rate, then down to rate / `div_factor` / `final_div_factor`.
+
+    PyTorch's `OneCycleLR` with one step an epoch, since a rate holds for a whole epoch here: the share
+    `pct_start` of the `epochs` goes up, by default of all that the spec trains for. The optimizer's rate is
+    PyTorch's max_lr, and its momentum does not change.
+    """
+
+    kind = "one_cycle"
+    bare = "pct_start"
+    pct_start: Fraction = 0.3
+    anneal: Literal["cos", "linear"] = "cos"
+    div_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 25.0
+    final_div_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1e4
+    epochs: Count | None = None
+
+
+AS_LONG_AS_THE_TRAINING = (Cosine, Polynomial, OneCycle)
+"""Schedules whose `epochs` are by default all that the spec trains for: more cannot be added later."""
+
+
 LearningRateSchedule = Annotated[
     Union[
         Step,
@@ -240,6 +315,11 @@ LearningRateSchedule = Annotated[
         ReduceOnPlateau,
         Warmup,
         Rates,
+        Polynomial,
+        InverseTime,
+        Piecewise,
+        CosineRestarts,
+        OneCycle,
     ],
     COMPONENT,
 ]

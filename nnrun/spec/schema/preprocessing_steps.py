@@ -25,7 +25,7 @@ TARGET_STEPS = ["log1p", "standardize"]
 """Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
 
 
-def _as_one_target_step(steps: Any) -> Any:
+def as_one_target_step(steps: Any) -> Any:
     """The one component that a list of steps makes."""
     if isinstance(steps, list) and len(steps) == 1:
         return steps[0]
@@ -101,7 +101,8 @@ class Standardize(NumberStep):
 
     `columns` are names, or positions from 0; default: all numbers. The standard deviation is the population's
     (ddof 0, as NumPy, the book and scikit-learn have it); a constant column is only centred. Missing values
-    stay missing.
+    stay missing. In an array whose rows have more axes, columns are those of the last: of (height, width,
+    channels) each channel has a mean over all pixels of all rows, as of Keras's `Normalization(axis=-1)`.
     """
 
     kind = "standardize"
@@ -111,6 +112,18 @@ class MinMax(NumberStep):
     """Shift and scale so that the training rows range from 0 to 1 (`MinMaxScaler`)."""
 
     kind = "min_max"
+
+
+class Rescale(NumberStep):
+    """x * scale + offset, as Keras's `Rescaling`: the same for all rows, nothing is learned.
+
+    Default for `scale`: 1/255 of bytes (uint8), such as the pixels of images; other numbers need one.
+    """
+
+    kind = "rescale"
+    bare = "scale"
+    scale: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
 class Log1p(NumberStep):
@@ -283,6 +296,7 @@ InputStep = Annotated[
         Pad,
         Standardize,
         MinMax,
+        Rescale,
         Log1p,
         Impute,
         OneHot,
@@ -308,6 +322,24 @@ class ClassIndexTargets(Component):
     """Class labels to integers from 0."""
 
     kind = "class_index"
+
+
+class ClassSequenceTargets(Component):
+    """Several classes a row, as integers: what `class_index` is where the output has steps.
+
+    No spec says it: it follows from the loss and the targets.
+    """
+
+    kind = "class_sequences"
+
+
+class CharactersTargets(Component):
+    """Texts as lists of their characters, for `loss: ctc`.
+
+    The classes, from 1 on, are the characters of the training rows in the order of their code points.
+    """
+
+    kind = "characters"
 
 
 class StandardizeTargets(Component):
@@ -341,6 +373,7 @@ TargetStep = Annotated[
     Union[
         OneHotTargets,
         ClassIndexTargets,
+        CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
         NoTargetStep,
@@ -356,4 +389,4 @@ class Preprocessing(Config):
     """
 
     inputs: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
-    targets: Annotated[TargetStep | None, BeforeValidator(_as_one_target_step)] = None
+    targets: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None

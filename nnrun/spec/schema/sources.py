@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Union
 
+from pydantic import Field
+
 from nnrun.spec.schema.component import (
     COMPONENT,
     ONE_IS_ENOUGH,
+    ONE_SIZE_IS_ENOUGH,
     Component,
     Config,
     Count,
@@ -107,6 +110,30 @@ class BostonHousing(DataSource):
         return DatasetFacts("table", "regression", None, 13, train, _BOSTON_ROWS - train)
 
 
+class Mnist(DataSource):
+    """70,000 handwritten digits as images of 28 by 28 bytes, 60,000 of them to train on (book, chapter 2)."""
+
+    kind = "mnist"
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return _MNIST
+
+
+class FashionMnist(DataSource):
+    """70,000 pieces of clothing of 10 kinds as images of 28 by 28 bytes, 60,000 of them to train on."""
+
+    kind = "fashion_mnist"
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """As of MNIST."""
+        return _MNIST
+
+
+_MNIST = DatasetFacts("table", "multiclass", 10, None, 60_000, 10_000, row_shape=(28, 28))
+
 _SKLEARN = {
     "breast_cancer": DatasetFacts("table", "binary", 2, 30, 569, 0),
     "digits": DatasetFacts("table", "multiclass", 10, 64, 1797, 0),
@@ -127,6 +154,25 @@ class Sklearn(DataSource):
     def facts(self) -> DatasetFacts:
         """All of them."""
         return _SKLEARN[self.name]
+
+
+class DigitLines(DataSource):
+    """Lines of two to four handwritten digits of scikit-learn, glued side by side, to read with `loss: ctc`.
+
+    A row is (32, 8), columns of pixels from left to right; the class of a digit d is d + 1. `seed` draws the
+    lines. `test_rows` lines of the test set are made of a fifth of the images, which no other line has.
+    """
+
+    kind = "digit_lines"
+    bare = "rows"
+    rows: Count = 4000
+    test_rows: Count = 1000
+    seed: Seed = 0
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All but the task: classes are read from a row, it has none itself."""
+        return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
 
 
 class Npz(DataSource):
@@ -246,20 +292,57 @@ class TextFolder(DataSource):
         return DatasetFacts("table")
 
 
-FILES = (RowFile, TextFolder)
+class ImageFolder(DataSource):
+    """Images (PNG, JPEG) in one folder for each class: `<class>/*.png`, or train/<class>/ and test/<class>/.
+
+    Each becomes (height, width, channels) bytes of one `size` (a number for both, or height and width), by
+    bilinear interpolation and whatever its proportions; `mode` says in colour (3 channels) or in grey (1).
+    `test` is for a folder without train/ and test/.
+    """
+
+    kind = "image_folder"
+    bare = "path"
+    switchable = {"test": None}
+    path: str
+    size: Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
+    mode: Literal["rgb", "grayscale"] = "rgb"
+    test: TestRows | None = None
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """In pixels."""
+        return self.size[0], self.size[-1]
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """The shape of an image."""
+        return DatasetFacts("table", row_shape=(*self.height_and_width, 3 if self.mode == "rgb" else 1))
+
+
+FOLDERS = (TextFolder, ImageFolder)
+"""Files in one folder for each class."""
+
+FILES = (RowFile, *FOLDERS)
 """Data of a user's own with named columns or classes: what they hold is known once they are read."""
+
+WITH_PATH = (Npz, *FILES)
+"""Data of a user's own, which a path leads to."""
 
 Dataset = Annotated[
     Union[
         Imdb,
         Reuters,
         BostonHousing,
+        Mnist,
+        FashionMnist,
         Sklearn,
+        DigitLines,
         Npz,
         Csv,
         Parquet,
         Jsonl,
         TextFolder,
+        ImageFolder,
     ],
     COMPONENT,
 ]

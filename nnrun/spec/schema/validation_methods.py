@@ -11,6 +11,7 @@ from nnrun.spec.schema.component import (
     Component,
     Config,
     Count,
+    Finite,
     Fraction,
     NonNegative,
     NonNegativeInt,
@@ -21,13 +22,17 @@ from nnrun.spec.schema.component import (
 class EarlyStopping(Config):
     """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs (0 means 1).
 
-    `restore_best` puts back the weights of the best epoch at the end. Keras's `EarlyStopping`.
+    `restore_best` puts back the weights of the best epoch at the end. With a `baseline` only an improvement
+    that is better than it starts the patience anew. The first `start_from_epoch` epochs do not count, neither
+    as the best nor as waiting. Keras's `EarlyStopping`.
     """
 
     monitor: str = "val_loss"
     patience: NonNegativeInt = 0
     min_delta: NonNegative = 0.0
     restore_best: bool = False
+    baseline: Finite | None = None
+    start_from_epoch: NonNegativeInt = 0
 
 
 DEFAULT_HOLDOUT_FRACTION = 0.2

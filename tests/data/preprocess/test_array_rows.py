@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnrun.data import Dataset, DenseRows, Samples
+from nnrun.data import ByteRows, Dataset, DenseRows, Samples
 from nnrun.data.preprocess.pipeline import FittedInputs, fit_inputs
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -110,3 +110,38 @@ def test_a_row_that_cannot_be_taken_is_told_by_its_number() -> None:
     with pytest.raises(DataError, match="row 7"):
         fitted.transform(bad)
     assert fitted.problems(bad) == {7: "in column '2' has -3, and log1p takes numbers above -1"}
+
+
+PIXELS = RNG.integers(0, 256, (30, 6, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [(), ("rescale",), ({"rescale": {"scale": 2, "offset": -1}},), ("standardize",), ("min_max", "log1p")],
+)
+def test_bytes_stay_bytes_and_become_what_floats_would(steps: tuple[Any, ...]) -> None:
+    rows = fit(PIXELS, *steps).transform(PIXELS)
+    assert isinstance(rows, ByteRows)
+    assert rows.nbytes < PIXELS.nbytes + 3 * 256 * 4 + 1
+    as_floats = tuple({"rescale": 1 / 255} if step == "rescale" else step for step in steps)
+    fitted = fit(PIXELS.astype(np.float64), *as_floats)
+    np.testing.assert_allclose(rows.to_dense(), rows_of(fitted, PIXELS.astype(np.float64)), rtol=1e-6)
+
+
+def test_rescale_is_keras_rescaling() -> None:
+    found = fit(PIXELS, {"rescale": {"scale": 1 / 127.5, "offset": -1}}).transform(PIXELS).to_dense()
+    np.testing.assert_allclose(found, PIXELS / 127.5 - 1, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(fit(PIXELS, "rescale").transform(PIXELS).to_dense(), PIXELS / 255, rtol=1e-6)
+    flat = fit(PIXELS.reshape(30, -1), "rescale").transform(PIXELS.reshape(30, -1)).to_dense()
+    np.testing.assert_allclose(flat, PIXELS.reshape(30, -1) / 255, rtol=1e-6)
+
+
+def test_the_default_of_rescale_is_for_bytes_alone() -> None:
+    with pytest.raises(DataError, match="not bytes"):
+        fit(IMAGES, "rescale")
+
+
+def test_the_scale_of_bytes_holds_for_new_rows_of_any_type() -> None:
+    fitted = fit(PIXELS, "rescale")
+    as_floats = fitted.transform(PIXELS.astype(np.float64))
+    np.testing.assert_array_equal(as_floats.to_dense(), fitted.transform(PIXELS).to_dense())

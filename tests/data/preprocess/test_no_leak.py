@@ -36,6 +36,7 @@ STEPS: dict[str, list[Any]] = {
     "pad": [{"pad": 5}],
     "standardize": ["impute", "standardize", "one_hot", "text"],
     "min_max": ["impute", "min_max", "one_hot", "text"],
+    "rescale": ["impute", {"rescale": {"scale": 0.5, "offset": 1}}, "one_hot", "text"],
     "log1p": ["impute", "log1p", "one_hot", "text"],
     "impute": [{"impute": {"strategy": "median", "indicator": True}}, "one_hot", "text"],
     "one_hot": ["impute", {"one_hot": {"min_count": 2}}, "text"],

@@ -169,3 +169,19 @@ def test_lines_are_those_of_the_csv_and_json_modules(
     documents = found.documents(predictions, probabilities=probabilities)
     expected = "".join(json_text(document) + "\n" for document in documents)
     assert JsonLines(found, probabilities=probabilities).lines(predictions) == expected
+
+
+def test_a_score_above_0_says_yes_and_the_largest_says_the_class() -> None:
+    """Scores are no probabilities, so none are written."""
+    hinge = {**BINARY, "layers": [{"dense": 1}], "loss": "hinge", "metrics": []}
+    found = meaning(hinge, 1, class_names=("no", "yes"))
+    assert (found.kind, found.of_scores) == ("binary", True)
+    predictions = found.predictions([0, 1, 2], np.array([[0.2], [-0.2], [0.0]]))
+    assert predictions.predicted == ["yes", "no", "no"]
+    assert predictions.probability is predictions.probabilities is None
+    assert found.columns(probabilities=True) == ["row", "prediction"]
+    assert found.table(predictions, probabilities=True) == [[0, "yes"], [1, "no"], [2, "no"]]
+
+    several = {**SOFTMAX, "layers": [{"dense": 3}], "loss": "categorical_hinge"}
+    found = meaning(several, 3, class_names=("a", "b", "c"))
+    assert found.predictions([0], np.array([[-3.0, -1.0, -2.0]])).predicted == ["b"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
 from nnrun.data.new_rows.row_source import source_of
 from nnrun.errors import DataError, SpecError
@@ -19,6 +20,7 @@ from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.predicting.predict import load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 
@@ -84,6 +86,25 @@ def test_trained_evaluated_predicted_exported(
         assert (exported.row_shape, exported.rows_of, exported.rows_from) == (shape, "features", "training")
     (tmp_path / "a.npz").unlink()
     assert export_run(run, tmp_path / "n.pt2", "pt2").rows_from == "generated"
+
+
+def test_folds_of_bytes_together_are_each_alone(tmp_path: Path) -> None:
+    """Bytes are kept once for all folds, beside what each fold's own preprocessing makes of them."""
+    load(tmp_path, (6, 5, 3), CONVOLUTIONS, validation={"kfold": {"k": 3}})
+    arrays = dict(np.load(tmp_path / "a.npz"))
+    x = RNG.integers(0, 256, (40, 6, 5, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=arrays["y_train"])
+    loaded = load_spec(tmp_path / "spec.yaml")
+    together = run_experiment(loaded, Settings("kfold", tmp_path / "runs", None, "cpu"))
+    alone = run_experiment(
+        loaded, Settings("kfold", tmp_path / "alone", None, "cpu", selection=Selection(only_fold=1))
+    )
+    member = together.members()[1]
+    mine, other = together.read_preprocessing(member), alone.read_preprocessing(alone.members()[0])
+    assert mine == other
+    for name, value in load_file(together.path / "fold-1" / "weights.safetensors").items():
+        again = load_file(alone.path / "fold-1" / "weights.safetensors")[name]
+        np.testing.assert_allclose(value, again, rtol=1e-5, atol=1e-6)
 
 
 def test_onnx(tmp_path: Path) -> None:

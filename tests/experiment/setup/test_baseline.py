@@ -20,7 +20,8 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.spec.ports import OUTPUT
 from nnrun.spec.schema import decision_activation
 from nnrun.training.losses import build_loss
-from nnrun.training.metrics import build_metrics
+from nnrun.training.metric_types import Scored
+from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from tests.support.networks import stack
@@ -48,7 +49,7 @@ def scores(
         network, build_optimizer(spec.optimizer), unused, {OUTPUT: head}, batch_size=8, spec=spec
     )
     own = None if weights is None else weights[None]
-    rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
+    rows = [{OUTPUT: TargetRows(part[None], part[None], own)} for part in (known, targets)]
     return constant_scores(problem, *rows)
 
 
@@ -313,3 +314,27 @@ def test_reuters_s_shuffled_labels(specs_dir: Path, data_dir: Path, tmp_path: Pa
     majority = np.bincount(train).argmax()
     assert run.baseline["accuracy"] == pytest.approx((test == majority).mean())
     assert run.test["accuracy"] > run.baseline["accuracy"]
+
+
+BINARY_LOSS: dict[str, Any] = {
+    "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+    "loss": "binary_crossentropy",
+}
+DECIDED = ["balanced_accuracy", "specificity", "mcc", "cohen_kappa"]
+
+
+@pytest.mark.parametrize("metric", DECIDED)
+@pytest.mark.parametrize("labels", [1, 3])
+def test_no_other_decision_for_all_rows_has_a_higher_score(metric: str, labels: int) -> None:
+    rng = np.random.default_rng(4)
+    targets = torch.from_numpy((rng.random((30, labels)) < [0.3, 0.6, 0.8][:labels]).astype(np.float32))
+    made: dict[str, Any] = {"outputs": labels, "activation": "sigmoid", "loss": "binary_crossentropy"}
+    found = scores(targets, targets, metrics=[metric], **made)[metric]
+    (built,) = build_metrics(spec_text(metrics=[metric], **BINARY_LOSS).spec.metrics, "sigmoid")
+    others = []
+    for said in np.ndindex(*(2,) * labels):
+        z = (200 * torch.tensor(said, dtype=torch.float64) - 100).expand(1, 30, labels)
+        totals = MetricTotals([built], 1)
+        totals.add([0], Scored(z, torch.sigmoid(z), targets[None]))
+        others.append(totals.values(0)[metric])
+    assert found == pytest.approx(max(others))

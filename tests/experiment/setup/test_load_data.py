@@ -95,8 +95,22 @@ SEVERAL = (
             "The data do not match the spec: binary_crossentropy is for two classes, and data.npz has 3; use "
             "categorical_crossentropy with 3 softmax units.",
         ),
+        (
+            np.where(np.arange(12) % 2, 1, -1),
+            {"dense": 1},
+            "hinge",
+            "Row 0 of the training rows has the target -1, but hinge expects values from 0 to 1. Write the "
+            "two classes as 0 and 1.",
+        ),
+        (
+            np.arange(12) - 5,
+            {"dense": {"units": 1, "activation": "exponential"}},
+            "poisson",
+            "Row 0 of the training rows has the target -5, but poisson is for numbers of 0 and more. Use "
+            "mse, mae or huber.",
+        ),
     ],
-    ids=["minus one", "three classes", "no shares", "three names"],
+    ids=["minus one", "three classes", "no shares", "three names", "hinge of minus one", "negative count"],
 )
 def test_targets_that_do_not_suit_are_refused(
     y: np.ndarray, last: Any, loss: str, sentence: str, tmp_path: Path

@@ -136,7 +136,13 @@ def test_equal_specs_do_not_differ() -> None:
 
 def test_values_are_whole_for_a_machine() -> None:
     assert spec_differences([spec(), spec(optimizer="sgd")])[0].plain[1] == {
-        "sgd": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False}
+        "sgd": {
+            "learning_rate": 0.01,
+            "weight_decay": 0.0,
+            "gradient_accumulation_steps": None,
+            "momentum": 0.0,
+            "nesterov": False,
+        }
     }
 
 

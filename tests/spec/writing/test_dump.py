@@ -55,7 +55,14 @@ init_weights: null
 loss: {categorical_crossentropy: {label_smoothing: 0.0}}
 class_weight: null
 optimizer:
-  rmsprop: {learning_rate: 0.0001, rho: 0.9, momentum: 0.0, epsilon: 1.0e-07, centered: false}
+  rmsprop:
+    learning_rate: 0.0001
+    weight_decay: 0.0
+    gradient_accumulation_steps: null
+    rho: 0.9
+    momentum: 0.0
+    epsilon: 1.0e-07
+    centered: false
 learning_rate_schedule: []
 gradient_clip: null
 metrics: [accuracy, {top_k: {k: 5}}]

@@ -1,0 +1,57 @@
+"""Image files to predict: a file, or those of a folder and of its folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nnrun.data.dataset import Array
+from nnrun.data.files.images import IMAGE_SUFFIXES, Mode, read_images
+from nnrun.data.new_rows.input_batches import InputBatch, rows_at_once
+from nnrun.data.new_rows.row_source import RowSource
+from nnrun.errors import DataError, printable
+
+
+def mode_of(row_shape: Sequence[int]) -> Mode | None:
+    """How images become rows of this shape: (height, width), with 1 or 3 channels; None for other rows."""
+    if len(row_shape) == 2 or (len(row_shape) == 3 and row_shape[2] == 1):
+        return "grayscale"
+    return "rgb" if len(row_shape) == 3 and row_shape[2] == 3 else None
+
+
+def image_files(source: RowSource) -> list[Path]:
+    """The image at the source's path, or all in its folder and folders below, in the order of their paths.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    assert source.path is not None, "images are files"
+    if source.kind == "image":
+        return [source.path]
+    try:
+        return sorted(
+            path
+            for path in source.path.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        )
+    except OSError as error:
+        raise DataError(f"{source.name} cannot be read: {error.strerror or error}.") from None
+
+
+def image_batches(
+    source: RowSource, files: Sequence[Path], row_shape: tuple[int, ...], mode: Mode
+) -> Iterator[InputBatch]:
+    """The images as rows of this shape, resized to it; one that cannot be read is a bad row, told by name."""
+    assert source.path is not None, "images are files"
+    folder = source.path if source.kind == "folder" else source.path.parent
+    most = rows_at_once(math.prod(row_shape))
+    for start in range(0, len(files), most):
+        some = files[start : start + most]
+        images, bad = read_images(some, row_shape[:2], mode)
+        rows: Array = images.reshape(len(some), *row_shape)
+        problems = {
+            row: f"({printable(some[row].relative_to(folder).as_posix())}) {reason}"
+            for row, reason in bad.items()
+        }
+        yield InputBatch.of(rows, start, None, problems)

@@ -1,0 +1,193 @@
+"""Files in one folder for each class: `<class>/*`, or train/<class>/* and test/<class>/*."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnrun.data.dataset import Dataset, RawInputs, Samples, SourceFile
+from nnrun.data.files.open_file import reading, shown_path
+from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.generated_rows import spread_rows
+from nnrun.data.sources.test_rows import rows_of_fraction
+from nnrun.data.value_names import in_order, text_name
+from nnrun.errors import DataError, printable
+from nnrun.spec import schema
+from nnrun.spec.schema import Task
+from nnrun.spec.wording import counted, listing, quoted
+
+_TRAIN, _TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a data set takes from its folders.
+
+    Attributes:
+        source: the data set's name in a spec.
+        what: what messages call the files' contents, in the plural.
+        suffixes: the endings of their names, in lower case.
+    """
+
+    source: str
+    what: str
+    suffixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FolderParts:
+    """The folder that holds the training classes, and the one that holds the test classes, if any."""
+
+    train: Path
+    test: Path | None
+
+
+def load_class_folders(
+    root: Path,
+    test_rows: schema.TestRows | None,
+    context: LoadContext,
+    kind: FileKind,
+    read: Callable[[Sequence[Path]], RawInputs],
+    feature_names: tuple[str, ...] | None = None,
+) -> Dataset:
+    """The files' contents, by class and then by the names of the files.
+
+    A smoke run takes a few hundred of them, evenly spread.
+
+    Args:
+        root: the folder.
+        test_rows: what the spec says of the test set.
+        context: how to load.
+        kind: which files are taken.
+        read: reads files, in their order.
+        feature_names: of what `read` gives.
+
+    Raises:
+        DataError: there are no two classes, or a file cannot be read.
+    """
+    parts = folder_parts(root, kind)
+    if parts.test is not None and test_rows is not None:
+        raise DataError(
+            f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no effect: remove it."
+        )
+    train_files = files_of(parts.train, kind)
+    test_root = parts.test
+    if test_rows is not None and test_rows.path is not None:
+        test_root = Path(test_rows.path)
+        _refuse_what_is_no_folder(test_root, kind)
+    names = tuple(train_files)
+    if len(names) < 2:
+        raise DataError(
+            f"{shown_path(parts.train)} has one folder with {kind.what}, {quoted(names[0])}. Each class "
+            "needs its own folder, and there must be at least two classes."
+        )
+    test_files: dict[str, list[Path]] = {}
+    sources = [_source(parts.train, train_files)]
+    if test_root is not None:
+        test_files = files_of(test_root, kind)
+        _refuse_unknown_class(test_root, test_files, names, kind)
+        sources.append(_source(test_root, test_files))
+    train, train_labels = _listed(train_files, names)
+    test, test_labels = _listed(test_files, names)
+    if test_rows is not None and test_root is None:
+        held = rows_of_fraction(test_rows, len(train), train_labels, None, shown_path(root))
+        rest = np.setdiff1d(np.arange(len(train)), held)
+        test, test_labels = [train[row] for row in held], train_labels[held]
+        train, train_labels = [train[row] for row in rest], train_labels[rest]
+    if context.smoke:
+        chosen, chosen_test, sources = spread_rows(len(train), len(test), sources, f"some {kind.what} only")
+        train, train_labels = [train[row] for row in chosen], train_labels[chosen]
+        test, test_labels = [test[row] for row in chosen_test], test_labels[chosen_test]
+    task: Task = "binary" if len(names) == 2 else "multiclass"
+    return Dataset(
+        name=root.name,
+        train=Samples(read(train), train_labels),
+        test=Samples(read(test), test_labels) if test else None,
+        sources=tuple(sources),
+        task=task,
+        classes=len(names),
+        class_names=names,
+        feature_names=feature_names,
+        smoke=context.smoke,
+    )
+
+
+def folder_parts(root: Path, kind: FileKind) -> FolderParts:
+    """Where a folder has its classes.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    _refuse_what_is_no_folder(root, kind)
+    if not (root / _TRAIN).is_dir():
+        return FolderParts(root, None)
+    return FolderParts(root / _TRAIN, root / _TEST if (root / _TEST).is_dir() else None)
+
+
+def files_of(root: Path, kind: FileKind) -> dict[str, list[Path]]:
+    """Class → its files, both in the order of their names. Folders without such files are no classes.
+
+    Raises:
+        DataError: there are no such files.
+    """
+    name = shown_path(root)
+    found: dict[str, list[Path]] = {}
+    with reading(name):
+        for folder in sorted(root.iterdir(), key=lambda path: path.name):
+            if folder.is_dir() and not folder.name.startswith("."):
+                files = [path for path in folder.iterdir() if path.name.lower().endswith(kind.suffixes)]
+                if files:
+                    of_class = found.setdefault(text_name(folder.name), [])
+                    of_class += sorted(files, key=lambda path: path.name)
+    if not found:
+        raise DataError(
+            f"{name} has no folder with files that end in {listing(kind.suffixes)}. {kind.source} needs a "
+            f"folder for each class, with its {kind.what}: {name}/positive/1{kind.suffixes[0]}."
+        )
+    return {name: found[name] for name in in_order(found)}
+
+
+def _refuse_what_is_no_folder(root: Path, kind: FileKind) -> None:
+    name, needed = shown_path(root), f"{kind.source} needs a folder that holds a folder for each class."
+    with reading(name):
+        exists, is_folder = root.exists(), root.is_dir()
+    if not exists:
+        raise DataError(f"{name} does not exist. {needed}")
+    if not is_folder:
+        raise DataError(f"{name} is a file. {needed}")
+
+
+def _refuse_unknown_class(
+    root: Path, files: dict[str, list[Path]], names: Sequence[str], kind: FileKind
+) -> None:
+    unknown = [name for name in files if name not in names]
+    if unknown:
+        raise DataError(
+            f"{shown_path(root)} has the class {quoted(unknown[0])}, which the training {kind.what} do "
+            f"not have. They have {listing([quoted(name) for name in names], 'and')}."
+        )
+
+
+def _listed(files: dict[str, list[Path]], names: Sequence[str]) -> tuple[list[Path], np.ndarray]:
+    """All files, and (N,) the label of each."""
+    labels = [names.index(name) for name, paths in files.items() for _ in paths]
+    return [path for paths in files.values() for path in paths], np.array(labels, np.int64)
+
+
+def _source(root: Path, files: dict[str, list[Path]]) -> SourceFile:
+    """The hash is over the files' relative names and contents."""
+    digest = hashlib.sha256()
+    every = [path for paths in files.values() for path in paths]
+    for path in sorted(every, key=lambda path: (path.parent.name, path.name)):
+        place = f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
+        with reading(shown_path(path)):
+            content = path.read_bytes()
+        digest.update(b"%d %s %d\n" % (len(place), place, len(content)))
+        digest.update(content)
+    rows = sum(len(paths) for paths in files.values())
+    name = f"{root.parent.name}/{root.name}" if root.name in (_TRAIN, _TEST) else root.name
+    return SourceFile(printable(name), digest.hexdigest(), rows, str(root), counted(len(files), "folder"))
