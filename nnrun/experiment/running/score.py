@@ -96,7 +96,7 @@ def score_ensemble(
     """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
 
     Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
-    penalty on the weights counts in it as the mean of theirs.
+    penalty on weights or activities counts in it as the mean of theirs.
 
     Args:
         spec: their experiment.
@@ -117,8 +117,7 @@ def score_ensemble(
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
             targets = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
             found = mean_loss(loss(z, outputs, targets).double(), row_weights)
-            penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
-            losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
+            losses.append(float(found[0]) + _penalty(spec, fitted, weights, samples, device))
         fitted, _ = networks[0]
         own = unscaled_targets(fitted.output, samples.targets, device)
         true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
@@ -130,6 +129,28 @@ def score_ensemble(
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
             scores |= totals.values(0)
     return scores
+
+
+def _penalty(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    samples: Samples,
+    device: torch.device,
+) -> float:
+    """What one network's regularizers add to its loss on some rows."""
+    network = network_of(spec, fitted)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    of_weights = network.penalty(parameters)
+    total = 0.0 if of_weights is None else float(of_weights[0])
+    if not network.penalizes_activity:
+        return total
+    problem = make_problem(spec, network, [fitted], samples, device)
+    for block in problem.blocks([np.arange(len(samples))], [0]):
+        terms: list[torch.Tensor] = []
+        network.forward(parameters, block.whole, activity_penalties=terms)
+        total += sum(float(term[0]) for term in terms) * block.segment.rows_GN.shape[1] / len(samples)
+    return total
 
 
 def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor, torch.Tensor]:
