@@ -341,4 +341,6 @@ def _stacked(arrays: Sequence[Array]) -> Array:
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    return build_network(graph_of(spec), {INPUT: RowShape(fitted.input.shape, fitted.input.tokens)})
+    augment = next((step for step in spec.preprocessing.inputs if isinstance(step, schema.Augment)), None)
+    row = RowShape(fitted.input.shape, fitted.input.tokens, augment)
+    return build_network(graph_of(spec), {INPUT: row})
