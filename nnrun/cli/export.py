@@ -116,4 +116,6 @@ def _output(exported: Exported) -> str:
         "class": f"{shape}: the {what} of each class",
         "labels": f"{shape}: the {what} of each label",
         "numbers": f"{shape}: in the target's own units",
+        "steps": f"(N, steps, {exported.outputs}) float32: the {what} of each class in each step",
+        "sequence": f"(N, steps, {exported.outputs}) float32: scores of each class, which ctc decodes",
     }[exported.meaning.kind]

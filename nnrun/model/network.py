@@ -216,8 +216,9 @@ class Network:
         rng: BatchRng | None = None,
         new_buffers: dict[str, Tensor] | None = None,
         activity_penalties: list[Tensor] | None = None,
+        output_masks: dict[Port, Tensor] | None = None,
     ) -> dict[Port, Tensor]:
-        """Logits by output, (R, B, K): the output layers' values before their activation.
+        """Logits by output, (R, B, K) or (R, B, steps, K): the output layers' values before their activation.
 
         Args:
             parameters: stacked, (R, ...), with buffers.
@@ -226,6 +227,7 @@ class Network:
             new_buffers: in a training step, takes the new values of buffers by their names; None otherwise.
             activity_penalties: takes (R,) the term of each activity regularizer; None where no loss is
                 computed.
+            output_masks: takes the masks of outputs that have one, (R, B, steps); None to leave them.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
         if rng is not None:
@@ -258,6 +260,9 @@ class Network:
                 if index in self._last_takers:
                     given[index] = output.activate(logits[port])
                     masks[index] = masks.get(node.sources[0])
+                mask = masks.get(node.sources[0])
+                if mask is not None and output_masks is not None:
+                    output_masks[port] = mask
             penalized = self._activity_regularized.get(index)
             if penalized is not None and activity_penalties is not None:
                 activities = _dense(given[index]) if port is None else self.activate(port, logits[port])
@@ -428,11 +433,11 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
             )
     network = Network(input_shapes, tuple(built), known.outputs, augmentations)
     for output in network.output_layers.values():
-        if len(output.output_shape) > 1:
+        if len(output.output_shape) > 2:
             raise DataError(
                 f"The last layer gives {shape_text(output.output_shape)} per row, and predictions are one "
-                f"row of numbers: it takes {shape_text(output.input_shape)}. Add flatten or "
-                "global_average_pooling before it."
+                f"row of numbers, or one for each step: it takes {shape_text(output.input_shape)}. Add "
+                "flatten, reshape or global_average_pooling before it."
             )
     return network
 

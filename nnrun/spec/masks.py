@@ -23,6 +23,12 @@ def masked_nodes(graph: Graph) -> tuple[bool, ...]:
     return tuple(masked)
 
 
+def outputs_masked(graph: Graph) -> tuple[bool, ...]:
+    """For each output whether it has a mask."""
+    masked = masked_nodes(graph)
+    return tuple(masked[index] for index in graph.outputs.values())
+
+
 def taken_masks(
     sources: tuple[Source | None, ...], masked: list[bool] | tuple[bool, ...]
 ) -> tuple[bool, ...]:

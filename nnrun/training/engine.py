@@ -124,7 +124,10 @@ def _add(
     accumulator: MetricAccumulator, problem: TrainingProblem, data: SegmentData, result: SegmentResult
 ) -> None:
     """Count what a backend gave, in the targets' own units."""
-    scored = {port: problem.scored(port, logits, data) for port, logits in result.logits.items()}
+    scored = {
+        port: problem.scored(port, logits, data, result.masks.get(port))
+        for port, logits in result.logits.items()
+    }
     accumulator.add(data.segment.replicas, result.losses, data.segment.batch_size, scored)
 
 

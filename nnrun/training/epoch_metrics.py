@@ -52,7 +52,7 @@ class MetricAccumulator:
         replicas: Sequence[int],
         losses_GS: Mapping[str, Tensor],
         batch_size: int,
-        scored: Mapping[Port, Scored],
+        scored: Mapping[Port, Sequence[tuple[Sequence[int], Scored]]],
     ) -> None:
         """Add S batches of `batch_size` rows of G replicas.
 
@@ -60,11 +60,12 @@ class MetricAccumulator:
             replicas: which of the R replicas.
             losses_GS: name → the mean loss of each batch; the total comes first.
             batch_size: rows of a batch.
-            scored: for each head all S * batch_size rows.
+            scored: for each head all S * batch_size rows, as `TrainingProblem.scored` gives them.
         """
         self._losses.append((tuple(replicas), losses_GS, batch_size))
-        for port, rows in scored.items():
-            self._totals[port].add(replicas, rows)
+        for port, parts in scored.items():
+            for of, rows in parts:
+                self._totals[port].add(of, rows)
 
     def result(self) -> EpochMetrics:
         """The means over all rows that were added."""

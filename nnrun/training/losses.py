@@ -26,7 +26,10 @@ class RowLoss(Protocol):
     """The loss of each row."""
 
     def __call__(self, z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
-        """(R, B) from the values before and after the last activation; targets (R, B, K) or (R, B)."""
+        """(R, B) from the values before and after the last activation; targets (R, B, K) or (R, B).
+
+        Of an output with steps, (R, B, T, K) against (R, B, T) classes, the loss of each step, (R, B, T).
+        """
 
 
 def smoothed_targets(targets: Tensor, loss: schema.Component) -> Tensor:
@@ -246,6 +249,20 @@ class CustomLoss:
                 )
 
 
+def _ctc(spec: schema.Ctc) -> RowLoss:
+    """Of (R, B, T, K) values before an activation; targets are (R, B, L) classes from 1, filled up with 0."""
+
+    def of_rows(z_RBK: Tensor, outputs_RBK: Tensor, targets: Tensor) -> Tensor:
+        replicas, rows, steps, _ = z_RBK.shape
+        logs = torch.log_softmax(z_RBK, -1).flatten(0, 1).transpose(0, 1)
+        classes = targets.flatten(0, 1)
+        lengths = torch.full((replicas * rows,), steps)
+        losses = F.ctc_loss(logs, classes, lengths, (classes != 0).sum(1).cpu(), reduction="none")
+        return losses.view(replicas, rows)
+
+    return of_rows
+
+
 LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
     schema.BinaryCrossentropy: _binary_crossentropy,
     schema.CategoricalCrossentropy: _categorical_crossentropy,
@@ -267,6 +284,7 @@ LOSSES: Mapping[type[schema.Component], Callable[..., RowLoss]] = {
     schema.Poisson: _poisson,
     schema.CosineSimilarity: _cosine_similarity,
     schema.Quantile: _quantile,
+    schema.Ctc: _ctc,
     schema.Custom: CustomLoss,
 }
 

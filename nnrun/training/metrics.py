@@ -25,6 +25,7 @@ from nnrun.spec.score_columns import metric_column
 from nnrun.training.class_metrics import CLASS_METRICS
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.number_metrics import NUMBER_METRICS
+from nnrun.training.sequence_metrics import SEQUENCE_METRICS
 
 
 def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
@@ -69,6 +70,7 @@ def _refuse_two_directions(spec: schema.CustomMetric, name: str, wanted: Any) ->
 METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
     **CLASS_METRICS,
     **NUMBER_METRICS,
+    **SEQUENCE_METRICS,
     schema.CustomMetric: _custom,
 }
 

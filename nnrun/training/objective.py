@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from nnrun.spec.ports import Port
@@ -18,14 +19,16 @@ class Forward(NamedTuple):
     """What a forward pass gives.
 
     Attributes:
-        logits: of each head, (R, B, K).
+        logits: of each head, (R, B, K), or (R, B, T, K) where its output has steps.
         row_losses: of each head the loss of each row, (R, B).
         penalty_R: the regularization term of weights and activities; None where there is none.
+        masks: of each head whose steps do not all count, (R, B, T) booleans.
     """
 
     logits: Mapping[Port, Tensor]
     row_losses: Mapping[Port, Tensor]
     penalty_R: Tensor | None
+    masks: Mapping[Port, Tensor]
 
 
 def forward(
@@ -45,14 +48,27 @@ def forward(
         rng, new_buffers: of a training step; None otherwise.
     """
     penalties: list[Tensor] = []
-    logits = problem.network.forward(parameters, inputs, rng, new_buffers, penalties)
+    masks: dict[Port, Tensor] = {}
+    logits = problem.network.forward(parameters, inputs, rng, new_buffers, penalties, masks)
     losses = {}
     for port, head in problem.heads.items():
         outputs = problem.network.activate(port, logits[port])
         losses[port] = head.loss(logits[port], outputs, targets[port].targets)
+        if head.form == "steps":
+            losses[port] = mean_over_steps(losses[port], masks.get(port))
     of_weights = problem.network.penalty(parameters)
     terms = penalties if of_weights is None else [of_weights, *penalties]
-    return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None)
+    of_steps = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
+    return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None, of_steps)
+
+
+def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None) -> Tensor:
+    """(R, B): the loss of each row. With a mask the mean over a batch is that of all steps that count."""
+    if mask_RBT is None:
+        return losses_RBT.mean(-1)
+    counted_R = mask_RBT.sum((1, 2)).clamp(min=1)
+    rows = mask_RBT.shape[1]
+    return torch.where(mask_RBT, losses_RBT, 0.0).sum(-1) * rows / counted_R.unsqueeze(1)
 
 
 def objective(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -50,10 +50,13 @@ class Network(Protocol):
         rng: Any = None,
         new_buffers: dict[str, Tensor] | None = None,
         activity_penalties: list[Tensor] | None = None,
+        output_masks: dict[Port, Tensor] | None = None,
     ) -> Mapping[Port, Tensor]:
-        """Logits of each output, (R, B, K). A training step passes `new_buffers`, which is filled.
+        """Logits of each output, (R, B, K), or (R, B, T, K) of an output with steps.
 
-        Where a loss is computed, `activity_penalties` takes the (R,) terms of activity regularizers.
+        A training step passes `new_buffers`, which is filled. Where a loss is computed, `activity_penalties`
+        takes the (R,) terms of activity regularizers, and `output_masks` the masks of outputs with steps,
+        (R, B, T) booleans, where not all of them count.
         """
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
@@ -93,7 +96,8 @@ class TargetRows:
     """Targets of n rows of G replicas, for one head.
 
     Attributes:
-        targets: (G, n, K) float32 or (G, n) int64 class indices, as the loss takes them.
+        targets: (G, n, K) float32 or (G, n) int64 class indices, as the loss takes them; of outputs with
+            steps (G, n, T) or (G, n, L) class indices.
         unscaled: the same in the targets' own units, as metrics take them.
         weights: (G, n) the weight of each row's loss; None where all are 1.
     """
@@ -118,6 +122,8 @@ class Head:
     """One output of the network, the targets that it is trained on, and what measures the difference.
 
     Attributes:
+        form: what a row's targets are: one target for its `row`; one class for each of its `steps`; or a
+            `sequence` of classes that are not aligned with the steps.
         num_outputs: K.
         activation: the name of the output's activation; of a loss of scores the one that decides alike.
         loss: the loss of each row.
@@ -141,6 +147,7 @@ class Head:
     unscaled_targets: Tensor | None = None
     weights: Tensor | None = None
     training_weights: Tensor | None = None
+    form: Literal["row", "steps", "sequence"] = "row"
 
     def gather(self, data_index: Sequence[int], rows_GN: RowIndices, *, training: bool = False) -> TargetRows:
         """The targets of rows `rows_GN[g]` of the replica at `data_index[g]`."""
@@ -269,11 +276,27 @@ class TrainingProblem:
         for segment in segments(rows, self.rows_at_once, rows_at_once=self.rows_at_once):
             yield self.gather(segment, data_index, training=False)
 
-    def scored(self, port: Port, logits_GNK: Tensor, data: SegmentData) -> Scored:
-        """The rows of a segment as a head's metrics compare them."""
-        head, targets = self.heads[port], data.targets[port].unscaled
-        if all(metric.of_logits for metric in head.metrics):
-            return Scored(logits_GNK, logits_GNK, targets)
-        # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
-        outputs_GNK = head.unscale(self.network.activate(port, logits_GNK.double()), data.data_index)
-        return Scored(logits_GNK, outputs_GNK, targets)
+    def scored(
+        self, port: Port, logits_GNK: Tensor, data: SegmentData, mask_GNT: Tensor | None = None
+    ) -> list[tuple[tuple[int, ...], Scored]]:
+        """The rows of a segment as a head's metrics compare them, with the replicas whose rows they are.
+
+        Of an output with steps each step is a row, but those that its mask leaves out: replicas may then have
+        different numbers of rows.
+        """
+        head, targets, replicas = self.heads[port], data.targets[port].unscaled, data.segment.replicas
+        outputs_GNK = logits_GNK
+        if not all(metric.of_logits for metric in head.metrics):
+            # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
+            outputs_GNK = head.unscale(self.network.activate(port, logits_GNK.double()), data.data_index)
+        if head.form == "steps":
+            logits_GNK, outputs_GNK, targets = (
+                values.flatten(1, 2) for values in (logits_GNK, outputs_GNK, targets)
+            )
+        if mask_GNT is None:
+            return [(tuple(replicas), Scored(logits_GNK, outputs_GNK, targets))]
+        counted = [
+            [values[g, mask.flatten()][None] for values in (logits_GNK, outputs_GNK, targets)]
+            for g, mask in enumerate(mask_GNT)
+        ]
+        return [((replica,), Scored(*values)) for replica, values in zip(replicas, counted, strict=True)]

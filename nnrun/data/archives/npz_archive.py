@@ -118,6 +118,12 @@ class Archive:
                 f"{where} is damaged or incomplete: {_lower(error)}. Download it or write it again."
             ) from None
 
+    def holds_objects(self, name: str) -> bool:
+        """Whether an array holds Python objects: lists."""
+        info = self._zip.getinfo(f"{name}.npy")
+        with self._zip.open(info) as member:
+            return _header(member, f"{self.path}: the array {name}")[2].hasobject
+
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Like `read`, for an array that cannot be token lists."""
 

@@ -22,6 +22,7 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
+_SEQUENCES = schema.ClassSequenceTargets.kind
 _FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 _STRICT = ConfigDict(strict=True)
 _CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
@@ -46,8 +47,13 @@ class FittedTargets:
     scale: TargetScale | None = None
 
     def transform(self, targets: Array) -> Array:
-        """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices."""
+        """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices.
+
+        Of outputs with steps (N, T) or (N, L) class indices.
+        """
         targets = np.asarray(targets)
+        if self.kind == _SEQUENCES and self.classes is not None:
+            return _class_sequences(targets, self.classes)
         if self.classes is not None:
             labels = _labels(targets, self.classes)
             if self.kind == "class_index":
@@ -85,7 +91,7 @@ class FittedTargets:
     def from_json(cls, document: Mapping[str, Any], n_outputs: int) -> Self:
         """What `to_json` gave; ValueError or KeyError for anything else."""
         ((kind, state),) = document.items()
-        if kind in ("one_hot", "class_index"):
+        if kind in ("one_hot", "class_index", _SEQUENCES):
             return cls(n_outputs, kind, _CLASSES.validate_python(state["classes"]))
         if kind == "none":
             return cls(n_outputs)
@@ -121,6 +127,21 @@ def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDAr
     return labels
 
 
+def _class_sequences(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
+    """(N, L) integers from 0 to classes - 1."""
+    with np.errstate(invalid="ignore"):
+        labels = targets.astype(np.int64)
+    wrong = np.argwhere((labels != targets) | (labels < 0) | (labels >= classes))
+    if len(wrong):
+        at, place = (int(index) for index in wrong[0])
+        raise DataError(
+            f"Row {at if rows is None else int(rows[at])} has the target {targets[at, place]} at place "
+            f"{place}, but the last layer has {classes} units, which is enough for classes from 0 to "
+            f"{classes - 1}."
+        )
+    return labels
+
+
 def target_columns(targets: Array, n_outputs: int) -> Array:
     """Targets as (N, n_outputs)."""
     y_NK = targets[:, None] if targets.ndim == 1 else targets
@@ -152,6 +173,9 @@ def fit_targets(
     """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
     if isinstance(step, (schema.OneHotTargets, schema.ClassIndexTargets)):
         _labels(targets, n_outputs, rows)
+        return FittedTargets(n_outputs, step.kind, n_outputs)
+    if isinstance(step, schema.ClassSequenceTargets):
+        _class_sequences(targets, n_outputs, rows)
         return FittedTargets(n_outputs, step.kind, n_outputs)
     y_NK = target_columns(targets, n_outputs)
     if isinstance(step, schema.StandardizeTargets):

@@ -112,6 +112,17 @@ SOURCES: Mapping[type[schema.Component], Source] = {
             _of_sklearn("diabetes", "progression of a disease in a year"),
         ),
     ),
+    schema.DigitLines: Source(
+        "digit_lines",
+        (
+            NamedSet(
+                "digit_lines",
+                schema.DigitLines(),
+                "lines of 2 to 4 handwritten digits, for ctc",
+                home="scikit-learn",
+            ),
+        ),
+    ),
     schema.Npz: Source("npz"),
     schema.Csv: Source("table_file"),
     schema.Parquet: Source("table_file"),

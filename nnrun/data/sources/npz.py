@@ -7,6 +7,7 @@ is (28, 28). A one-dimensional x is a table with one column. y is numbers, or te
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
+from nnrun.sequences import padded
 from nnrun.spec import schema
 from nnrun.spec.schema import Task
 
@@ -38,8 +40,10 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
             archive.require("x_test", "y_test")
         train = _samples(archive, "train", context)
         test = _samples(archive, "test", context) if has_test else None
+        lists = archive.holds_objects("y_train")
         source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
     if test is not None:
+        train, test = _equally_long(train, test, lists)
         _check_alike(path, train, test)
     train, test, names = _class_labels(path, train, test)
     if context.smoke:
@@ -63,8 +67,10 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
 def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
     x_name, y_name = f"x_{part}", f"y_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
-    y = archive.numbers(y_name)
+    y = archive.read(y_name)
     where = f"{archive.path}: the array "
+    if isinstance(y, TokenRows):
+        y = _class_lists(y, where + y_name)
     if not isinstance(x, TokenRows):
         x = _rows(x, where + x_name)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -87,6 +93,29 @@ def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
     return Samples(x, y)
+
+
+def _class_lists(lists: TokenRows, where: str) -> Array:
+    """(N, L): lists of classes from 1, filled up with 0 to the length of the longest."""
+    if len(lists.tokens) and lists.tokens.min() < 1:
+        row = int(np.searchsorted(lists.indptr, int(lists.tokens.argmin()), "right")) - 1
+        raise DataError(
+            f"{where} holds {lists.tokens.min()} in row {row}. Lists of classes hold integers from 1: 0 is "
+            "the blank of ctc."
+        )
+    return padded([lists.row(row).tolist() for row in range(len(lists))])
+
+
+def _equally_long(train: Samples, test: Samples, lists: bool) -> tuple[Samples, Samples]:
+    """Lists of classes filled up to one length."""
+    if not lists or test.targets.ndim != 2:
+        return train, test
+    longest = max(train.targets.shape[1], test.targets.shape[1])
+    made = []
+    for samples in (train, test):
+        filled = np.pad(samples.targets, ((0, 0), (0, longest - samples.targets.shape[1])))
+        made.append(replace(samples, targets=filled))
+    return made[0], made[1]
 
 
 def _rows(x: Array, where: str) -> Array:

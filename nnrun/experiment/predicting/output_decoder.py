@@ -16,11 +16,12 @@ from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
+from nnrun.sequences import greedily_decoded, lists_of
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT
 
-Kind = Literal["binary", "class", "labels", "numbers"]
+Kind = Literal["binary", "class", "labels", "numbers", "steps", "sequence"]
 THRESHOLD = 0.5
 """A class is said above this probability, as the metric `accuracy` has it."""
 
@@ -52,7 +53,8 @@ class OutputDecoder:
     """Decodes outputs into predictions.
 
     Attributes:
-        kind: `binary` (one probability), `class` (one of several), `labels` (any of several), `numbers`.
+        kind: `binary` (one probability), `class` (one of several), `labels` (any of several), `numbers`;
+            `steps` (a class for each step), `sequence` (classes read by ctc; classes[0] is the blank).
         classes: their names, or numbers where they have none. Of `labels` and `numbers` one for each output:
             the name of its target column.
         threshold: above which output a class or label is said: a probability, or 0 for scores.
@@ -74,6 +76,8 @@ class OutputDecoder:
         names = ["row", *(named("target") if targets else []), *named("prediction")]
         if self.kind == "numbers" or self.of_scores:
             return names
+        if self.kind in ("steps", "sequence"):
+            return names
         single = [] if self.kind == "labels" else ["probability"]
         return [*names, *single, *(f"probability_{c}" for c in self.classes if probabilities)]
 
@@ -84,6 +88,8 @@ class OutputDecoder:
             return [n[0] for n in numbers] if len(self.classes) == 1 else numbers
         if self.kind == "labels":
             return [[self.classes[k] for k in np.flatnonzero(row)] for row in targets > THRESHOLD]
+        if self.kind in ("steps", "sequence"):
+            return self._sequences(targets)
         if targets.ndim == 2:
             index = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
         else:
@@ -98,6 +104,9 @@ class OutputDecoder:
         return found if targets is None else replace(found, true=self.true(targets))
 
     def _predictions(self, rows: Sequence[int], outputs_NK: Array) -> Predictions:
+        if self.kind in ("steps", "sequence"):
+            found = outputs_NK.argmax(-1) if self.kind == "steps" else greedily_decoded(outputs_NK)
+            return Predictions(rows, self._sequences(found), None, None)
         values = outputs_NK.astype(np.float32)
         if self.kind == "numbers":
             numbers = plain_floats(values)
@@ -118,6 +127,14 @@ class OutputDecoder:
             return Predictions(rows, predicted, None, None)
         return Predictions(rows, predicted, values[np.arange(len(index)), index], values)
 
+    def _sequences(self, classes_NL: Array) -> list[Any]:
+        """Lists of classes; texts, where a sequence's classes are single characters."""
+        rows = lists_of(classes_NL) if self.kind == "sequence" else classes_NL.tolist()
+        named = [[self.classes[c] for c in row] for row in rows]
+        if self.kind == "sequence" and all(isinstance(c, str) and len(c) == 1 for c in self.classes[1:]):
+            return ["".join(map(str, row)) for row in named]
+        return named
+
     def table(self, predictions: Predictions, *, probabilities: bool) -> list[list[Any]]:
         """The rows of a table with these columns. Several labels stand in one field, with `;` between."""
         parts: list[list[list[Any]]] = [[[row] for row in predictions.rows]]
@@ -126,8 +143,8 @@ class OutputDecoder:
                 continue
             if self.kind == "numbers":
                 parts.append([p if isinstance(p, list) else [p] for p in values])
-            elif self.kind == "labels":
-                parts.append([[";".join(map(str, p))] for p in values])
+            elif self.kind in ("labels", "steps", "sequence"):
+                parts.append([[p if isinstance(p, str) else ";".join(map(str, p))] for p in values])
             else:
                 parts.append([[p] for p in values])
         if predictions.probability is not None:
@@ -168,6 +185,10 @@ def make_output_decoder(
     of_classes = fitted.output.classes is not None
     of_labels = schema.last_activation_of(spec.loss) == "sigmoid"
     decides_as = schema.decision_activation(spec.loss, last.activation)
+    if isinstance(spec.loss, schema.Ctc):
+        return OutputDecoder("sequence", ("", *_named_from_1(names, outputs)))
+    if fitted.output.kind == schema.ClassSequenceTargets.kind:
+        return OutputDecoder("steps", _named(names, outputs))
     scores = (0.0, True) if schema.is_of_scores(spec.loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):
@@ -188,6 +209,11 @@ def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:
 def _named(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
     """The name of each class; its number where the data set has fewer names."""
     return tuple(names[i] if i < len(names) else i for i in range(classes))
+
+
+def _named_from_1(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
+    """The name of each class from 1 on; its number where there are fewer names."""
+    return tuple(names[i - 1] if i <= len(names) else i for i in range(1, classes))
 
 
 class CsvLines:
@@ -215,8 +241,8 @@ class CsvLines:
                 continue
             if self._decoder.kind == "numbers":
                 parts += _numbers(values)
-            elif self._decoder.kind == "labels":
-                parts.append([self._field(tuple(labels)) for labels in values])
+            elif self._decoder.kind in ("labels", "steps", "sequence"):
+                parts.append([self._field(v if isinstance(v, str) else tuple(v)) for v in values])
             else:
                 parts.append(map(self._field, values))
         if predictions.probability is not None:
@@ -256,8 +282,8 @@ class JsonLines:
                 parts += columns
                 if values and isinstance(values[0], list):
                     place = "[" + ", ".join(["{}"] * len(columns)) + "]"
-            elif self._decoder.kind == "labels":
-                parts.append([self._value(tuple(labels)) for labels in values])
+            elif self._decoder.kind in ("labels", "steps", "sequence"):
+                parts.append([self._value(v if isinstance(v, str) else tuple(v)) for v in values])
             else:
                 parts.append(map(self._value, values))
             template += f', "{name}": {place}'

@@ -32,6 +32,8 @@ def network_outputs(
 ) -> Array:
     """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
 
+    Of an output with T steps (N, T, K).
+
     Args:
         spec: the network's experiment.
         fitted: its preprocessing.
@@ -68,11 +70,7 @@ def output_function(
                 ranked = z_NK.double() if has_logits(output.activation) else z_NK
                 outputs_NK = network.activate(OUTPUT, ranked)
                 blocks.append(outputs_NK.cpu().numpy())
-        return (
-            np.concatenate(blocks)
-            if blocks
-            else np.empty((0, network.output_layers[OUTPUT].units), np.float32)
-        )
+        return np.concatenate(blocks) if blocks else np.empty((0, *output.output_shape), np.float32)
 
     return outputs
 
@@ -105,7 +103,7 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
     """
     rows, place = np.unique(np.concatenate([numbers for numbers, _ in parts]), return_inverse=True)
     outputs = np.concatenate([of_network for _, of_network in parts]).astype(np.float64)
-    sums = np.zeros((len(rows), outputs.shape[1]))
+    sums = np.zeros((len(rows), *outputs.shape[1:]))
     np.add.at(sums, place, outputs)
     networks = np.bincount(place, minlength=len(rows))
     how: Combination
@@ -115,7 +113,7 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
         how = "ensemble"
     else:
         how = "out_of_fold" if (networks == 1).all() else "mean_out_of_fold"
-    return Combined(rows, sums / networks[:, None], how)
+    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), how)
 
 
 def combination_text(how: Combination, networks: int, kind: str | None) -> str:

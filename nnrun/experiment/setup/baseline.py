@@ -19,6 +19,8 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.masks import outputs_masked
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metric_types import Constant, Metric, Scored
@@ -49,10 +51,16 @@ def baseline(
 def constant_scores(problem: TrainingProblem, known: TargetRows, scored: TargetRows) -> dict[str, float]:
     """The best constants for what is known, and their loss and metrics on the scored rows.
 
-    Both are rows of a single network, (1, n, ...).
+    Both are rows of a single network, (1, n, ...). Each step of an output with steps is a row. There is no
+    constant that reads a sequence of classes, and which steps a mask leaves out only the network knows: no
+    scores then.
     """
     spec, head = problem.spec, problem.head
     assert spec is not None, "a baseline is of a spec"
+    if head.form == "sequence" or (head.form == "steps" and any(outputs_masked(graph_of(spec)))):
+        return {}
+    if head.form == "steps":
+        known, scored = _steps_as_rows(known), _steps_as_rows(scored)
     weights = None if known.weights is None else known.weights[0]
     candidates = constants_for_loss(spec.loss, head.activation, head.num_outputs, known.targets[0], weights)
     with torch.inference_mode():
@@ -71,6 +79,13 @@ def constant_scores(problem: TrainingProblem, known: TargetRows, scored: TargetR
         shares = torch.bincount(labels).double() / len(scored)
         scores[SHUFFLED] = float(shares.square().sum())  # the chance that two rows drawn at random agree
     return scores
+
+
+def _steps_as_rows(rows: TargetRows) -> TargetRows:
+    """(1, n, T) targets as (1, n * T)."""
+    steps = rows.targets.shape[2]
+    weights = None if rows.weights is None else rows.weights.repeat_interleave(steps, 1)
+    return TargetRows(rows.targets.flatten(1, 2), rows.unscaled.flatten(1, 2), weights)
 
 
 def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

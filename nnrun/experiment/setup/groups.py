@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import scipy.sparse
@@ -33,6 +34,7 @@ from nnrun.experiment.setup.load_data import (
     folds_of,
     outputs_of,
     refuse_unknown_classes,
+    refuse_unsuitable_steps,
     refuse_unsuitable_targets,
 )
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
@@ -154,6 +156,7 @@ def prepare_groups(
     groups: list[Group] = []
     for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
+        refuse_unsuitable_steps(spec, dataset, network.output_layers[OUTPUT].output_shape)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
         if taken > MOST_BYTES_OF_OWN_ROWS:
@@ -238,6 +241,7 @@ def make_problem(
         unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
         weights=weights,
         training_weights=weights,
+        form=target_form(spec.loss, last.output_shape),
     )
     return TrainingProblem(
         network=network,
@@ -268,6 +272,13 @@ def training_problem(
     if problem.head.weights is not None:
         weights_SN = weights_SN * problem.head.weights
     return replace(problem, heads={OUTPUT: replace(problem.head, training_weights=weights_SN)})
+
+
+def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal["row", "steps", "sequence"]:
+    """What a row's targets are, of a network that gives rows of this shape."""
+    if isinstance(loss, schema.Ctc):
+        return "sequence"
+    return "steps" if len(output_shape) == 2 else "row"
 
 
 def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.data.sources.table_file import default_inputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
+from nnrun.sequences import lists_of, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
@@ -24,6 +25,7 @@ from nnrun.spec.ports import OUTPUT
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import counted, quoted
 from nnrun.validation.splits import Fold, make_folds
 
@@ -79,8 +81,10 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     step, targets = spec.preprocessing.targets, dataset.train.targets
     units = outputs_of(spec)
     sparse = schema.target_step_of(spec.loss) == "class_index"
-    wanted = step
-    if isinstance(step, schema.NoTargetStep) and sparse:
+    wanted: schema.Component | None = step
+    if sparse and targets.ndim == 2 and targets.shape[1] > 1 and targets.dtype.kind in "iu":
+        wanted = schema.ClassSequenceTargets()
+    elif isinstance(step, schema.NoTargetStep) and sparse:
         wanted = schema.ClassIndexTargets()
     elif (isinstance(step, schema.ClassIndexTargets) and units == 1) or (
         isinstance(step, schema.OneHotTargets) and targets.ndim == 2 and targets.shape[1] == units > 1
@@ -185,6 +189,56 @@ def refuse_unsuitable_targets(
             _refuse_what_float32_rounds_away(samples.targets, part)
         if isinstance(spec.loss, schema.Poisson | schema.Msle):
             _refuse_negative(spec.loss, samples.targets, part)
+
+
+def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given: Sequence[int]) -> None:
+    """Raise DataError where an output has no steps for the targets, or the targets none for its steps.
+
+    Args:
+        spec: the experiment.
+        dataset: its data.
+        given: the shape of what the output gives for a row, (K,) or (steps, K).
+    """
+    steps = given[0] if len(given) == 2 else None
+    for part, samples in (("training", dataset.train), ("test", dataset.test)):
+        if samples is None:
+            continue
+        shape = samples.targets.shape[1:]
+        if isinstance(spec.loss, schema.Ctc):
+            _refuse_what_steps_cannot_hold(samples.targets, part, given[0])
+        elif steps is not None and (len(shape) != 1 or shape[0] != steps or steps == 1):
+            found = f"{shape[0]} targets" if shape else "one target"
+            raise DataError(
+                f"The last layer gives {shape_text(tuple(given))} per row, one class for each of {steps} "
+                f"steps, and the {part} rows have {found} each. Give the targets as (rows, {steps}) "
+                "integers, or add flatten or global_average_pooling before the last layer."
+            )
+        elif steps is None and shape and shape[0] > 1 and schema.target_step_of(spec.loss) == "class_index":
+            raise DataError(
+                f"The {part} rows have {shape[0]} classes each, and the last layer gives {given[0]} numbers "
+                "per row. For a class in each step let it take (steps, features), from which it gives "
+                "(steps, units): set return_sequences: true in the recurrent layer before it."
+            )
+
+
+def _refuse_what_steps_cannot_hold(targets: Array, part: str, steps: int) -> None:
+    if targets.ndim != 2 or targets.dtype.kind not in "iu":
+        raise DataError(
+            f"ctc reads a list of classes from each row, and the targets of the {part} rows have shape "
+            f"{targets.shape}. Give them as lists of integers from 1, in an array of objects."
+        )
+    needed = steps_needed(targets)
+    if needed.max(initial=0) > steps:
+        row = int(needed.argmax())
+        found = lists_of(targets[row : row + 1])[0]
+        raise DataError(
+            f"Row {row} of the {part} rows has {len(found)} classes to read, for which "
+            f"ctc needs {needed[row]} steps (one for each, and a blank between two that are equal), and the "
+            f"network gives {steps}: its loss is infinite. Give it more steps, or leave out such rows."
+        )
+    if not (targets != 0).any(1).all():
+        row = int(np.argmin((targets != 0).any(1)))
+        raise DataError(f"Row {row} of the {part} rows has no class to read. Leave out such rows.")
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:

@@ -27,12 +27,20 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     for index in graph.outputs.values():
         shape = shapes[index]
         if shape is not None:
-            yield from _one_row_at_the_end(graph, index, shape)
+            yield from _one_row_at_the_end(spec, graph, index, shape)
 
 
-def _one_row_at_the_end(graph: Graph, index: int, shape: Shape) -> Iterator[Finding]:
+def may_have_steps(spec: schema.ExperimentSpec) -> bool:
+    """Whether rows may have a target for each step, which only the data tell, or are read from steps."""
+    of_steps = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    return isinstance(spec.loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
+
+
+def _one_row_at_the_end(
+    spec: schema.ExperimentSpec, graph: Graph, index: int, shape: Shape
+) -> Iterator[Finding]:
     last, before = graph.nodes[index].layer, graph.before(index)
-    if len(shape) == 1 or not isinstance(last, schema.Dense):
+    if len(shape) == 1 or not isinstance(last, schema.Dense) or (len(shape) == 2 and may_have_steps(spec)):
         return
     instead = (
         f", or set return_sequences: false in {before.kind}"
@@ -205,7 +213,7 @@ def glu_is_a_layer_of_its_own(spec: schema.ExperimentSpec, facts: DatasetFacts) 
 def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The last layer's activation and units are what the loss and the classes need."""
     output = output_of(spec)
-    if output is None or any(loss_suits_the_task(spec, facts)):
+    if output is None or isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts)):
         return
     if output.activation in _SOFTMAX_KINDS and output.units == 1:
         return  # a finding of its own
@@ -336,7 +344,8 @@ def _squared_class_output(
 
 def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The targets have the form that the loss compares with."""
-    message = None if any(loss_suits_the_task(spec, facts)) else _wrong_targets(spec, facts)
+    others = isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts))
+    message = None if others else _wrong_targets(spec, facts)
     if message is not None:
         yield Finding(("preprocessing", "targets", targets_kind(spec)), message)
 

@@ -224,6 +224,17 @@ class Quantile(Component):
     quantile: Annotated[list[Fraction], Field(min_length=1), ONE_IS_ENOUGH] = [0.5]
 
 
+class Ctc(Component):
+    """Connectionist temporal classification (Graves et al. 2006): reads a sequence of classes from steps.
+
+    The output is (steps, K) without activation, class 0 the blank. A row's target is a list of classes from 1
+    to K - 1, shorter than its steps, that need not say where each stands. The loss of a row is the negative
+    logarithm of the probability of all ways to spread its classes over the steps.
+    """
+
+    kind = "ctc"
+
+
 Loss = Annotated[
     Union[
         BinaryCrossentropy,
@@ -246,6 +257,7 @@ Loss = Annotated[
         Poisson,
         CosineSimilarity,
         Quantile,
+        Ctc,
         Custom,
     ],
     COMPONENT,
@@ -254,6 +266,8 @@ Loss = Annotated[
 
 def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"] | None:
     """The step that the targets of a loss of classes go through; None for any other loss."""
+    if isinstance(loss, Ctc):
+        return "class_index"
     return loss.target_step if isinstance(loss, ClassLoss) else None
 
 

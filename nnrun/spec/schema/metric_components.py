@@ -276,6 +276,16 @@ class CustomMetric(Custom):
     maximize: bool | None = None
 
 
+class CharacterErrorRate(BuiltInMetric):
+    """Of what `loss: ctc` reads: the wrong, missing and superfluous classes per class of the targets.
+
+    The sum of the edit distances between what is read and the targets, divided by the sum of the lengths of
+    the targets. Each step says its most probable class (greedy decoding).
+    """
+
+    kind = "character_error_rate"
+
+
 Metric = Annotated[
     Union[
         Accuracy,
@@ -301,6 +311,7 @@ Metric = Annotated[
         ExplainedVariance,
         Pearson,
         D2,
+        CharacterErrorRate,
         CustomMetric,
     ],
     COMPONENT,

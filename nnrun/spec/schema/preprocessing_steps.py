@@ -346,6 +346,15 @@ class ClassIndexTargets(Component):
     kind = "class_index"
 
 
+class ClassSequenceTargets(Component):
+    """Several classes a row, as integers: what `class_index` is where the output has steps.
+
+    No spec says it: it follows from the loss and the targets.
+    """
+
+    kind = "class_sequences"
+
+
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 

@@ -156,6 +156,25 @@ class Sklearn(DataSource):
         return _SKLEARN[self.name]
 
 
+class DigitLines(DataSource):
+    """Lines of two to four handwritten digits of scikit-learn, glued side by side, to read with `loss: ctc`.
+
+    A row is (32, 8), columns of pixels from left to right; the class of a digit d is d + 1. `seed` draws the
+    lines. `test_rows` lines of the test set are made of a fifth of the images, which no other line has.
+    """
+
+    kind = "digit_lines"
+    bare = "rows"
+    rows: Count = 4000
+    test_rows: Count = 1000
+    seed: Seed = 0
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All but the task: classes are read from a row, it has none itself."""
+        return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
+
+
 class Npz(DataSource):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
@@ -317,6 +336,7 @@ Dataset = Annotated[
         Mnist,
         FashionMnist,
         Sklearn,
+        DigitLines,
         Npz,
         Csv,
         Parquet,

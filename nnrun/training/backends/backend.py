@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -19,11 +19,13 @@ class SegmentResult:
 
     Attributes:
         losses: name → (G, steps) the mean loss of each batch, as `nnrun.training.objective` names them.
-        logits: for each head (G, n, K), detached.
+        logits: for each head (G, n, K), or (G, n, T, K), detached.
+        masks: for each head with steps that do not all count, (G, n, T) booleans.
     """
 
     losses: Mapping[str, Tensor]
     logits: Mapping[Port, Tensor]
+    masks: Mapping[Port, Tensor] = field(default_factory=dict)
 
 
 class Backend(Protocol):

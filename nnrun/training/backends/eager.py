@@ -43,16 +43,18 @@ class EagerBackend:
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment."""
         size, first_row = data.segment.batch_size, data.segment.first_row
-        losses, logits = [], []
+        losses, logits, masks = [], [], []
         for step, (inputs, targets) in enumerate(data.batches()):
             stop_if_asked()
             step_rng = None if rng is None else rng.starting_at(first_row + step * size)
-            step_losses, step_logits = self.step(state, inputs, targets, step_rng)
+            step_losses, step_logits, step_masks = self.step(state, inputs, targets, step_rng)
             losses.append(step_losses)
             logits.append(step_logits)
+            masks.append(step_masks)
         return SegmentResult(
             {name: torch.stack([of_step[name] for of_step in losses], 1) for name in losses[0]},
             {port: torch.cat([of_step[port] for of_step in logits], 1) for port in logits[0]},
+            {port: torch.cat([of_step[port] for of_step in masks], 1) for port in masks[0]},
         )
 
     def step(
@@ -61,11 +63,11 @@ class EagerBackend:
         inputs: Mapping[Port, Any],
         targets: Mapping[Port, TargetRows],
         rng: Any,
-    ) -> tuple[dict[str, Tensor], dict[Port, Tensor]]:
-        """One update. Returns the losses before it, and the logits, all detached."""
+    ) -> tuple[dict[str, Tensor], dict[Port, Tensor], Mapping[Port, Tensor]]:
+        """One update. Returns the losses before it, and the logits, all detached; and the masks."""
         problem, parameters = self._problem, state.forward_parameters
         new_buffers: dict[str, Tensor] = {}
-        logits, row_losses, penalty_R = forward(problem, parameters, inputs, targets, rng, new_buffers)
+        logits, row_losses, penalty_R, masks = forward(problem, parameters, inputs, targets, rng, new_buffers)
         losses = objective(problem.heads, row_losses, targets, penalty_R)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         # A custom layer may leave some of its own unused: these have a gradient of zero.
@@ -81,7 +83,7 @@ class EagerBackend:
                 self._update(group, group.joined(gradients), state)
             problem.network.constrain(state.parameters)
             state.update_buffers(new_buffers)
-        return _detached(losses), _detached(logits)
+        return _detached(losses), _detached(logits), masks
 
     def _update(self, group: ParameterGroup, gradient: Tensor, state: TrainState) -> None:
         optimizer, (name, *_) = self._problem.optimizer, group.shapes
@@ -100,10 +102,10 @@ class EagerBackend:
         own = parameters
         if len(replicas) < len(next(iter(parameters.values()))):
             own = {name: value[replicas] for name, value in parameters.items()}
-        logits, row_losses, penalty_R = forward(problem, own, data.whole, data.targets)
+        logits, row_losses, penalty_R, masks = forward(problem, own, data.whole, data.targets)
         row_losses = {port: losses.double() for port, losses in row_losses.items()}
         losses = objective(problem.heads, row_losses, data.targets, penalty_R)
-        return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits)
+        return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits, masks)
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

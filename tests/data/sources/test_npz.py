@@ -120,7 +120,7 @@ def test_token_lists(tmp_path: Path) -> None:
         ({"x_train": X + 1j, "y_train": Y}, "x_train has the type complex128"),
         ({"x_train": X.astype(str), "y_train": Y}, "x_train has the type <U"),
         ({"x_train": X, "y_train": Y + 1j}, "y_train has the type complex128"),
-        ({"x_train": X, "y_train": tokens([1], [2], [3], [4])}, "y_train holds Python objects"),
+        ({"x_train": X, "y_train": tokens([1], [2], [3, 0], [4])}, "y_train holds 0 in row 2"),
         ({"x_train": X, "y_train": np.array([["a"] * 2] * 4)}, "holds texts in shape (4, 2)"),
         ({"x_train": np.where(X == 5, np.nan, X), "y_train": Y}, "x_train holds nan in row 1, column 2"),
         ({"x_train": np.where(X == 9, -np.inf, X), "y_train": Y}, "x_train holds -inf in row 3, column 0"),
@@ -157,3 +157,16 @@ def test_a_smoke_run_takes_the_first_rows(tmp_path: Path) -> None:
     assert (len(dataset.train), len(dataset.test), dataset.smoke) == (256, 64, True)
     assert np.array_equal(dataset.train.inputs[:, 0], x[:256])
     assert dataset.sources[0].note == "the first rows only"
+
+
+def test_lists_of_classes_are_targets_filled_up_to_one_length(tmp_path: Path) -> None:
+    dataset = load(
+        tmp_path,
+        x_train=X,
+        y_train=tokens([1], [2, 1], [3], [1, 1]),
+        x_test=X[:2],
+        y_test=tokens([1, 2, 3], [2]),
+    )
+    assert dataset.train.targets.tolist() == [[1, 0, 0], [2, 1, 0], [3, 0, 0], [1, 1, 0]]
+    assert dataset.test is not None
+    assert dataset.test.targets.tolist() == [[1, 2, 3], [2, 0, 0]]

@@ -1,0 +1,58 @@
+"""Lines of handwritten digits: scikit-learn's images glued side by side, to read with `loss: ctc`.
+
+A row is (32, 8): the columns of pixels from left to right, each from the top, from 0 (white) to 1 (black).
+Lines have two to four digits; what is left over is white. A target is the digits of a line as classes, d + 1
+for the digit d, filled up with 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+
+import numpy as np
+
+from nnrun.data.dataset import Array, Dataset, Samples, SourceFile
+from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.spec import schema
+
+_SIZE, _BLACK = 8, 16  # pixels of an image's side; scikit-learn's darkest
+_FEWEST, _MOST = 2, 4
+_TEST_SHARE = 5  # a fifth of the images, which no training line has
+
+
+def load(spec: schema.DigitLines, context: LoadContext) -> Dataset:
+    """The lines that the seed draws. Test lines are made of other images than training lines."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    rng = np.random.RandomState(np.uint32(spec.seed % 2**32))  # its stream is frozen, unlike the newer ones
+    order = rng.permutation(len(bunch.target))
+    images, digits = bunch.images[order].astype(np.float32) / _BLACK, bunch.target[order]
+    first = len(order) // _TEST_SHARE
+    rows, test_rows = (TRAIN_ROWS, TEST_ROWS) if context.smoke else (spec.rows, spec.test_rows)
+    train = _lines(images[first:], digits[first:], rows, rng)
+    test = _lines(images[:first], digits[:first], test_rows, rng)
+    arrays = [np.asarray(part) for samples in (train, test) for part in (samples.inputs, samples.targets)]
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+    note = f"generated from scikit-learn {version('scikit-learn')}"
+    return Dataset(
+        name=spec.kind,
+        train=train,
+        test=test,
+        sources=(SourceFile(spec.kind, digest, rows + test_rows, note=note),),
+        class_names=tuple(map(str, range(10))),
+        smoke=context.smoke,
+    )
+
+
+def _lines(images: Array, digits: Array, rows: int, rng: np.random.RandomState) -> Samples:
+    """So many lines of these images."""
+    lengths = rng.randint(_FEWEST, _MOST + 1, rows)
+    chosen = rng.randint(0, len(digits), (rows, _MOST))
+    glued = images[chosen].transpose(0, 1, 3, 2)  # (rows, digits, columns, pixels from the top)
+    there = np.arange(_MOST) < lengths[:, None]
+    glued = np.where(there[:, :, None, None], glued, np.float32(0)).reshape(rows, _MOST * _SIZE, _SIZE)
+    targets = np.where(there, digits[chosen] + 1, 0).astype(np.int64)
+    return Samples(np.ascontiguousarray(glued), targets)
