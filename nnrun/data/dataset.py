@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnrun.data.rows import gather_ragged
 from nnrun.data.table import Table
+from nnrun.spec.ports import Port
 from nnrun.spec.schema import Task
 
 Array = npt.NDArray[Any]
@@ -89,6 +90,8 @@ class Samples:
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
         split_columns: columns that the validation needs; None where there are none.
         lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.
+        of_inputs: where there are several inputs, what each takes; `inputs` is what the first takes.
+        of_outputs: where there are several outputs, the targets of each; `targets` are those of the first.
     """
 
     inputs: RawInputs
@@ -97,6 +100,8 @@ class Samples:
     groups: npt.NDArray[np.int64] | None = None
     split_columns: Table | None = None
     lines: npt.NDArray[np.int64] | None = None
+    of_inputs: Mapping[Port, RawInputs] = field(default_factory=dict)
+    of_outputs: Mapping[Port, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -106,15 +111,32 @@ class Samples:
         rows = np.asarray(rows)
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
-        inputs = self.inputs[rows] if isinstance(self.inputs, np.ndarray) else self.inputs.take(rows)
         return Samples(
-            inputs,
+            _taken(self.inputs, rows),
             self.targets[rows],
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
             None if self.split_columns is None else self.split_columns.take(rows),
             None if self.lines is None else self.lines[rows],
+            {port: _taken(inputs, rows) for port, inputs in self.of_inputs.items()},
+            {port: targets[rows] for port, targets in self.of_outputs.items()},
         )
+
+    def by_input(self, ports: Iterable[Port]) -> Mapping[Port, RawInputs]:
+        """What each of these inputs takes; the only one takes `inputs`."""
+        return self.of_inputs or dict.fromkeys(ports, self.inputs)
+
+    def input(self, port: Port) -> Samples:
+        """The samples as one of several inputs sees them."""
+        return replace(self, inputs=self.of_inputs[port]) if self.of_inputs else self
+
+    def output(self, port: Port) -> Samples:
+        """The samples as one of several outputs sees them."""
+        return replace(self, targets=self.of_outputs[port]) if self.of_outputs else self
+
+
+def _taken(inputs: RawInputs, rows: Array) -> RawInputs:
+    return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
 
 
 @dataclass(frozen=True)
@@ -154,6 +176,16 @@ class SourceFile:
         return record
 
 
+@dataclass(frozen=True)
+class TargetFacts:
+    """What is known of the targets of one output: as the attributes of `Dataset` of these names."""
+
+    task: Task | None = None
+    classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training and test samples with what is known about them.
@@ -171,6 +203,8 @@ class Dataset:
         target_names: the names of the columns that are the targets.
         num_words: all tokens are below this number by the spec's own limit; None without a limit.
         smoke: the rows are a small stand-in for a trial of the machinery.
+        targets_of: where there are several outputs, what is known of the targets of each; `task` to
+            `target_names` are those of the first.
     """
 
     name: str
@@ -185,6 +219,29 @@ class Dataset:
     target_names: tuple[str, ...] | None = None
     num_words: int | None = None
     smoke: bool = False
+    targets_of: Mapping[Port, TargetFacts] = field(default_factory=dict)
+
+    def input(self, port: Port) -> Dataset:
+        """The data set as one of several inputs sees it."""
+        if not self.train.of_inputs:
+            return self
+        test = None if self.test is None else self.test.input(port)
+        return replace(self, train=self.train.input(port), test=test)
+
+    def output(self, port: Port) -> Dataset:
+        """The data set as one of several outputs sees it."""
+        if not self.train.of_outputs:
+            return self
+        test, facts = None if self.test is None else self.test.output(port), self.targets_of[port]
+        return replace(
+            self,
+            train=self.train.output(port),
+            test=test,
+            task=facts.task,
+            classes=facts.classes,
+            class_names=facts.class_names,
+            target_names=facts.target_names,
+        )
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:

@@ -46,6 +46,7 @@ from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.graph import all_layers
+from nnrun.spec.ports import input_views, location_of_output, output_views
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.wording import listing
@@ -86,9 +87,16 @@ def custom_parts(spec: schema.ExperimentSpec) -> list[tuple[Location, schema.Cus
     places: list[tuple[Location, schema.Component]] = [
         *((("preprocessing", "inputs", i), step) for i, step in enumerate(spec.preprocessing.inputs)),
         *all_layers(spec),
-        (("loss",), spec.loss),
-        *((("metrics", i), metric) for i, metric in enumerate(spec.metrics)),
     ]
+    for name, view in output_views(spec).items():
+        of_output: list[tuple[Location, schema.Component]] = [
+            (("loss",), view.own_loss),
+            *((("metrics", i), metric) for i, metric in enumerate(view.metrics)),
+        ]
+        places += [(location_of_output(spec, name, place), part) for place, part in of_output]
+    for name, view in input_views(spec).items() if spec.inputs else ():
+        steps = enumerate(view.preprocessing.inputs)
+        places += [(("inputs", name, "preprocessing", i), step) for i, step in steps]
     return [(place, part) for place, part in places if isinstance(part, schema.Custom)]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, Port
+from nnrun.spec.ports import OUTPUT, Port, input_names
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -120,6 +120,11 @@ class Graph:
         """The layer that gives an output."""
         return self.nodes[self.outputs[port]].layer
 
+    @property
+    def first_output(self) -> schema.Component:
+        """The layer that gives the first output, or the only one."""
+        return self.nodes[next(iter(self.outputs.values()))].layer
+
     def before(self, index: int) -> schema.Component | None:
         """The layer before a node that takes one thing; None where that is an input, or several."""
         sources = self.nodes[index].sources
@@ -187,7 +192,7 @@ class _Reader:
 
     @cached_property
     def inputs(self) -> tuple[Port, ...]:
-        return (INPUT,)
+        return input_names(self.spec)
 
     @cached_property
     def chains(self) -> Mapping[str, Sequence[schema.Component]]:
@@ -197,7 +202,7 @@ class _Reader:
     @cached_property
     def named_inputs(self) -> tuple[str, ...]:
         """Inputs that a chain may name."""
-        return ()
+        return tuple(self.spec.inputs)
 
     def graph(self) -> Graph:
         self._check_names()
@@ -475,16 +480,45 @@ class _Reader:
     # --- outputs -------------------------------------------------------------------------------------------
 
     def _outputs(self) -> dict[Port, int]:
-        """The one chain that no other takes."""
+        """The chains that `outputs` names; without it the one chain that no other takes."""
         untaken = [name for name in self.chains if name not in self.taken]
+        for name in self.named_inputs:
+            if name not in self.taken:
+                self._say(("inputs", name), f"nothing takes the input {quoted(name)}; take it, or remove it")
+        if self.spec.outputs:
+            return self._named_outputs(untaken)
         if len(untaken) > 1:
             self._say(
                 ("layers", untaken[-1]),
                 f"nothing takes {listing(map(quoted, untaken), 'and')}, and a network without `outputs` has "
-                "one output, one chain that nothing takes; take the others in it, or remove them",
+                "one output, one chain that nothing takes; take the others in it, remove them, or name the "
+                "outputs",
             )
         end = self.ends[untaken[-1]].source if untaken else None
         return {OUTPUT: end} if isinstance(end, int) else {}
+
+    def _named_outputs(self, untaken: Sequence[str]) -> dict[Port, int]:
+        found: dict[Port, int] = {}
+        for name in self.spec.outputs:
+            if not name or name not in self.chains:
+                match = nearest(name, [chain for chain in self.chains if chain])
+                hint = f"did you mean {quoted(match)}?" if match else "an output is a chain by its name"
+                self._say(("outputs", name), f"there is no chain {quoted(name)}; {hint}")
+                continue
+            end = self.ends[name].source
+            if isinstance(end, int):
+                found[name] = end
+            elif end is not None:
+                self._say(
+                    ("layers", name), f"{quoted(name)} is an output and has no layer; end it with dense"
+                )
+        for name in untaken:
+            if name and name not in self.spec.outputs:
+                self._say(
+                    ("layers", name),
+                    f"nothing takes {quoted(name)}, and it is no output; name it in `outputs`, or remove it",
+                )
+        return found
 
 
 def _a(noun: str) -> str:

@@ -1,6 +1,125 @@
-"""The names of a network's inputs and outputs ("ports"). A chain of layers has one of each."""
+"""The inputs and outputs of a network ("ports"), and a spec as one of several sees it.
+
+A spec without `inputs` has one input, one without `outputs` one output. Of several, most rules and most code
+are about one at a time: they get a *view*, a spec of which this input or output is the first, and whose keys
+at the top are those of the input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnrun.spec.reading.locate import Location
+    from nnrun.spec.schema import ExperimentSpec
 
 Port = str
 
 INPUT: Port = "x"
 OUTPUT: Port = "y"
+
+
+def input_names(spec: ExperimentSpec) -> tuple[Port, ...]:
+    """The names of the inputs."""
+    return tuple(spec.inputs) or (INPUT,)
+
+
+def output_names(spec: ExperimentSpec) -> tuple[Port, ...]:
+    """The names of the outputs."""
+    return tuple(spec.outputs) or (OUTPUT,)
+
+
+def has_ports(spec: ExperimentSpec) -> bool:
+    """Whether a spec names its inputs or outputs."""
+    return bool(spec.inputs or spec.outputs)
+
+
+def refuse_ports(spec: ExperimentSpec, run: str, what: str) -> None:
+    """Raise UsageError for a spec of several inputs or outputs, which a command cannot handle yet."""
+    if has_ports(spec):
+        raise UsageError(
+            f"{run} has named inputs or outputs, and {what} them. Its scores are those of "
+            "`nnrun evaluate`; its weights are in its folder, weights.safetensors."
+        )
+
+
+def input_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:
+    """For each input the spec as it sees it."""
+    if not spec.inputs:
+        return {INPUT: spec}
+    views = {}
+    for name, port in spec.inputs.items():
+        preprocessing = spec.preprocessing.model_copy(update={"inputs": port.preprocessing})
+        inputs = _first(spec.inputs, name)
+        views[name] = spec.model_copy(update={"inputs": inputs, "preprocessing": preprocessing})
+    return views
+
+
+def output_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:
+    """For each output the spec as it sees it."""
+    if not spec.outputs:
+        return {OUTPUT: spec}
+    views = {}
+    for name, port in spec.outputs.items():
+        changes: dict[str, Any] = {
+            "outputs": _first(spec.outputs, name),
+            "loss": port.loss,
+            "metrics": port.metrics,
+            "class_weight": port.class_weight,
+            "preprocessing": spec.preprocessing.model_copy(update={"targets": port.preprocessing}),
+        }
+        if "target" in type(spec.dataset).model_fields:
+            changes["dataset"] = spec.dataset.model_copy(update={"target": target_of(spec, name)})
+        views[name] = spec.model_copy(update=changes)
+    return views
+
+
+def view_of(spec: ExperimentSpec, input_name: Port, output_name: Port) -> ExperimentSpec:
+    """The spec as one of its inputs and one of its outputs see it."""
+    return output_views(input_views(spec)[input_name])[output_name]
+
+
+def target_of(spec: ExperimentSpec, output: Port) -> list[str]:
+    """The columns of a table, or the array, that an output is compared with."""
+    named = spec.outputs[output].target
+    return [str(name) for name in named] if named else [output]
+
+
+def array_of(spec: ExperimentSpec, port: Port) -> str:
+    """The array of an npz that an input is."""
+    return spec.inputs[port].array or port
+
+
+def loss_weights(spec: ExperimentSpec) -> Mapping[Port, float]:
+    """What the loss of each output counts in the total."""
+    if not spec.outputs:
+        return {OUTPUT: 1.0}
+    share = 1 / len(spec.outputs) if spec.total_loss == "mean" else 1.0
+    return {name: port.loss_weight * share for name, port in spec.outputs.items()}
+
+
+def location_of_input(spec: ExperimentSpec, name: Port, location: Location) -> Location:
+    """Where a place of an input's view is written in the spec."""
+    if spec.inputs and location[:2] == ("preprocessing", "inputs"):
+        return ("inputs", name, "preprocessing", *location[2:])
+    return location
+
+
+def location_of_output(spec: ExperimentSpec, name: Port, location: Location) -> Location:
+    """Where a place of an output's view is written in the spec."""
+    if not spec.outputs:
+        return location
+    if location[:1] in (("loss",), ("metrics",), ("class_weight",)):
+        return ("outputs", name, *location)
+    if location[:2] == ("preprocessing", "targets"):
+        return ("outputs", name, "preprocessing", *location[2:])
+    if location[:1] == ("dataset",) and location[2:3] == ("target",):
+        return ("outputs", name, "target", *location[3:])
+    return location
+
+
+def _first(ports: Mapping[Port, Any], name: Port) -> dict[Port, Any]:
+    return {name: ports[name], **ports}

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 from nnrun.spec import schema
 
+NOT_METRICS = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
+"""Columns of a history that are no metrics."""
+
 
 def trained_columns(spec: schema.ExperimentSpec) -> list[str]:
-    """The loss and the metrics of the training rows."""
-    return ["loss", *map(metric_column, spec.metrics)]
+    """The loss and the metrics of the training rows; of several outputs each one's, behind the total loss."""
+    columns = ["loss", *map(metric_column, spec.metrics)]
+    for name, port in spec.outputs.items():
+        columns += [f"{name}_{column}" for column in ("loss", *map(metric_column, port.metrics))]
+    return columns
 
 
 def metric_column(metric: schema.Component) -> str:
@@ -21,9 +27,26 @@ def metric_column(metric: schema.Component) -> str:
 
 
 def directions(spec: schema.ExperimentSpec) -> dict[str, bool]:
-    """Column → whether it is better the higher it is, of the custom metrics that say so in the spec."""
-    own = [metric for metric in spec.metrics if isinstance(metric, schema.CustomMetric)]
-    return {metric_column(metric): metric.maximize for metric in own if metric.maximize is not None}
+    """Column → whether it is better the higher it is, where its name does not tell.
+
+    Of the custom metrics that say so in the spec; of several outputs, of all their columns.
+    """
+    found = {}
+    for metric in spec.metrics:
+        if isinstance(metric, schema.CustomMetric) and metric.maximize is not None:
+            found[metric_column(metric)] = metric.maximize
+    for name, port in spec.outputs.items():
+        found[f"{name}_loss"] = False
+        for metric in port.metrics:
+            found[f"{name}_{metric_column(metric)}"] = _higher_is_better(metric)
+    return found
+
+
+def _higher_is_better(metric: schema.Component) -> bool:
+    if isinstance(metric, schema.CustomMetric):
+        return metric_column(metric).endswith("_score") if metric.maximize is None else metric.maximize
+    assert isinstance(metric, schema.BuiltInMetric), "every other metric is nnrun's own"
+    return metric.higher_is_better
 
 
 def validated_columns(spec: schema.ExperimentSpec) -> list[str]:

@@ -19,8 +19,8 @@ class EpochMetrics:
 
     Attributes:
         losses: the total loss of each replica.
-        metrics: name → value, one map for each replica; of several heads their losses come first, and names
-            begin with the head's.
+        metrics: name → value, one map for each replica; of several heads each one's loss and
+            metrics, whose names begin with the head's.
         first_bad_batch: for each replica the first batch (from 1) whose loss is not finite, or None.
     """
 
@@ -87,9 +87,12 @@ class MetricAccumulator:
                     weighted[name][replica] += losses[g].sum() * batch_size
         metrics = []
         for replica in range(self._replicas):
-            own = {name: float(weighted[name][replica] / rows[replica]) for name in others}
+            own: dict[str, float] = {}
             for port, totals in self._totals.items():
                 prefix = f"{port}_" if several else ""
+                if several:
+                    loss = f"{prefix}{total}"
+                    own[loss] = float(weighted[loss][replica] / rows[replica])
                 own |= {f"{prefix}{name}": value for name, value in totals.values(replica).items()}
             metrics.append(own)
         means = tuple(float(weighted[total][r] / rows[r]) for r in range(self._replicas))

@@ -76,7 +76,7 @@ def test_an_epoch_follows_the_weighted_sum_of_the_losses() -> None:
     total = WEIGHT * price + sold
     total.backward()
     found = engine.train_epoch([np.arange(N)], sources_of(0, [0]), 1).columns(0)
-    assert list(found) == ["loss", "price_loss", "sold_loss", "price_mae", "sold_accuracy"]
+    assert list(found) == ["loss", "price_loss", "price_mae", "sold_loss", "sold_accuracy"]
     assert [found["loss"], found["price_loss"], found["sold_loss"]] == pytest.approx(
         [total.item(), price.item(), sold.item()], rel=1e-5
     )
@@ -92,7 +92,7 @@ def test_both_heads_are_evaluated() -> None:
     found = engine.evaluate(several_rows([20, 31]))
     for replica in range(2):
         columns = found.columns(replica, "val_")
-        assert list(columns)[:3] == ["val_loss", "val_price_loss", "val_sold_loss"]
+        assert list(columns)[:4] == ["val_loss", "val_price_loss", "val_price_mae", "val_sold_loss"]
         assert columns["val_loss"] == pytest.approx(
             WEIGHT * columns["val_price_loss"] + columns["val_sold_loss"]
         )

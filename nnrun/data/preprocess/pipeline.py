@@ -234,6 +234,10 @@ class FittedPreprocessing:
         (only,) = self.inputs.values()
         return only
 
+    def of_output(self, port: Port) -> FittedPreprocessing:
+        """That of all inputs and of one output."""
+        return FittedPreprocessing(self.inputs, {port: self.outputs[port]})
+
     @property
     def output(self) -> FittedTargets:
         """Of the only output."""

@@ -23,6 +23,7 @@ from nnrun.data.archives.download import (
 from nnrun.data.dataset import Dataset
 from nnrun.data.sources.context import LoadContext
 from nnrun.spec import schema
+from nnrun.spec.ports import Port
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def load_dataset(
     data_dir: Path | None = None,
     smoke: bool = False,
     split_columns: Sequence[str] = (),
+    inputs: Mapping[Port, str] | None = None,
+    outputs: Mapping[Port, str] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
+    text_targets: bool = False,
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -147,12 +151,17 @@ def load_dataset(
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
+        inputs, outputs: where a spec names them, the array of each.
         on_message: called with what takes long or went differently.
+        text_targets: whether texts that are targets may be different in every row.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
+    context = LoadContext(
+        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, text_targets
+    )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
-    loaded = module.load(dataset, LoadContext(data_dir, smoke, on_message, tuple(split_columns)))
+    loaded = module.load(dataset, context)
     assert isinstance(loaded, Dataset)
     return loaded

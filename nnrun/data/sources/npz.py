@@ -7,6 +7,7 @@ is (28, 28). A one-dimensional x is a table with one column. y is numbers, or te
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import numpy.typing as npt
 
 from nnrun.data.archives.download import through_cache
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
+from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TargetFacts, TokenRows
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.schema import Task
 
 
@@ -33,39 +35,95 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         raise DataError(
             f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
         )
+    inputs = context.inputs or {INPUT: INPUT}
+    outputs = context.outputs or {OUTPUT: OUTPUT}
+    (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
-        archive.require("x_train", "y_train")
-        has_test = "x_test" in archive.names or "y_test" in archive.names
-        if has_test:
-            archive.require("x_test", "y_test")
-        train = _samples(archive, "train", context)
-        test = _samples(archive, "test", context) if has_test else None
-        lists = archive.holds_objects("y_train")
-        source = SourceFile(path.name, archive.sha256, len(train) + (len(test) if test else 0), str(path))
-    if test is not None:
-        train, test = _equally_long(train, test, lists)
-        _check_alike(path, train, test)
-    train, test, names = _class_labels(path, train, test)
+        both = _one_of_each(archive, first_input, first_output, context)
+        of_inputs = {
+            port: both if array == first_input else _one_of_each(archive, array, first_output, context)
+            for port, array in inputs.items()
+        }
+        of_outputs = {
+            port: both if array == first_output else _one_of_each(archive, first_input, array, context)
+            for port, array in outputs.items()
+        }
+        first = next(iter(of_outputs.values()))
+        rows = len(first.train) + (len(first.test) if first.test else 0)
+        source = SourceFile(path.name, archive.sha256, rows, str(path))
+    _refuse_other_rows(path, [*of_inputs.values(), *of_outputs.values()])
+    train, test = first.train, first.test
+    if context.inputs:
+        parts = {port: data.train.inputs for port, data in of_inputs.items()}
+        train = replace(train, inputs=next(iter(parts.values())), of_inputs=parts)
+        if test is not None:
+            parts = {port: data.test.inputs for port, data in of_inputs.items() if data.test is not None}
+            test = replace(test, inputs=next(iter(parts.values())), of_inputs=parts)
+    if context.outputs:
+        targets = {port: data.train.targets for port, data in of_outputs.items()}
+        train = replace(train, of_outputs=targets)
+        if test is not None:
+            targets = {port: data.test.targets for port, data in of_outputs.items() if data.test is not None}
+            test = replace(test, of_outputs=targets)
     if context.smoke:
         train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
         test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
         rows = len(train) + (len(test) if test else 0)
         source = SourceFile(source.name, source.sha256, rows, source.path, "the first rows only")
-    task, classes = _task(train.targets, names)
-    return Dataset(
-        name=path.stem,
+    facts = {
+        port: TargetFacts(data.task, data.classes, data.class_names) for port, data in of_outputs.items()
+    }
+    return replace(
+        first,
         train=train,
         test=test,
         sources=(source,),
-        task=task,
-        classes=classes,
-        class_names=names,
         smoke=context.smoke,
+        targets_of=facts if context.outputs else {},
     )
 
 
-def _samples(archive: Archive, part: str, context: LoadContext) -> Samples:
-    x_name, y_name = f"x_{part}", f"y_{part}"
+def _one_of_each(archive: Archive, inputs: str, targets: str, context: LoadContext) -> Dataset:
+    """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`."""
+    archive.require(f"{inputs}_train", f"{targets}_train")
+    tests = (f"{inputs}_test", f"{targets}_test")
+    has_test = not set(tests).isdisjoint(archive.names)
+    if has_test:
+        archive.require(*tests)
+    train = _samples(archive, inputs, targets, "train", context)
+    test = _samples(archive, inputs, targets, "test", context) if has_test else None
+    if test is not None:
+        train, test = _equally_long(train, test, archive.holds_objects(f"{targets}_train"))
+        _check_alike(archive.path, train, test)
+    train, test, names = _class_labels(archive.path, train, test)
+    task, classes = _task(train.targets, names)
+    return Dataset(
+        name=archive.path.stem,
+        train=train,
+        test=test,
+        sources=(),
+        task=task,
+        classes=classes,
+        class_names=names,
+    )
+
+
+def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
+    """Raise DataError where only some arrays have test rows, or the arrays are of different rows."""
+    if len({data.test is None for data in parts}) > 1:
+        raise DataError(
+            f"{path}: some arrays have test rows (NAME_test) and others none; all need them, or none."
+        )
+    for data in parts[1:]:
+        if len(data.train) != len(parts[0].train):
+            raise DataError(
+                f"{path}: the arrays have {len(parts[0].train):,} and {len(data.train):,} training rows; all "
+                "inputs and outputs are of the same rows."
+            )
+
+
+def _samples(archive: Archive, inputs: str, targets: str, part: str, context: LoadContext) -> Samples:
+    x_name, y_name = f"{inputs}_{part}", f"{targets}_{part}"
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.read(y_name)
     where = f"{archive.path}: the array "

@@ -27,7 +27,7 @@ from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.npz_header import facts_with_header
-from nnrun.spec.ports import INPUT
+from nnrun.spec.ports import INPUT, has_ports
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
@@ -105,10 +105,12 @@ def describe_spec(
     groups = prepare_groups(spec, dataset, selection)
     group = groups[0]
     fold = group.folds[0]
-    rows = group.fitted[0].input.transform(dataset.train.inputs)
+    rows = [each.transform(dataset.train.input(port).inputs) for port, each in group.fitted[0].inputs.items()]
+    sparse = [own for own in rows if isinstance(own, SparseRows)]
+    taken = sum(own.nbytes for own in rows)
     return Description(
-        features=group.fitted[0].input.width,
-        row_shape=_with_axes(group.fitted[0].input.shape),
+        features=sum(each.width for each in group.fitted[0].inputs.values()),
+        row_shape=None if spec.inputs else _with_axes(group.fitted[0].input.shape),
         layers=tuple(group.network.summary()),
         parameters=group.network.parameter_count,
         state=group.network.state_count,
@@ -117,12 +119,12 @@ def describe_spec(
         train_rows=len(fold.train_rows),
         validation_rows=len(fold.validation_rows),
         test_rows=0 if dataset.test is None else len(dataset.test),
-        ones=rows.nnz if isinstance(rows, SparseRows) else None,
-        bytes=rows.nbytes,
-        dense_bytes=rows.dense_nbytes if isinstance(rows, SparseRows) else rows.nbytes,
-        memory=estimate_memory(spec, dataset, groups, rows.nbytes),
-        columns=column_plan(spec, dataset, group.fitted[0]),
-        all_ones=not isinstance(rows, SparseRows) or rows.values is None,
+        ones=sum(own.nnz for own in sparse) if sparse else None,
+        bytes=taken,
+        dense_bytes=sum(own.dense_nbytes if isinstance(own, SparseRows) else own.nbytes for own in rows),
+        memory=estimate_memory(spec, dataset, groups, taken),
+        columns=() if has_ports(spec) else column_plan(spec, dataset, group.fitted[0]),
+        all_ones=all(own.values is None for own in sparse),
     )
 
 
@@ -140,7 +142,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     facts = facts_with_header(spec.dataset)
     graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
     words = facts.num_words
-    for first in (graph.layers[index] for index in graph.takers.get(INPUT, ())):
+    for first in (graph.layers[index] for index in graph.takers.get(graph.inputs[0], ())):
         if isinstance(first, schema.Embedding):
             words = first.input_dim or words
             row = (None,) if words is None else row

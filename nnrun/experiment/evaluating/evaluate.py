@@ -40,7 +40,7 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import output_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +92,7 @@ class Evaluation:
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
         analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
-            classes or labels nor one number per row.
+            classes or labels nor one number per row, and of several outputs.
         combination: how several networks gave that one prediction.
         not_better_than_baseline: each score that does not beat its baseline, and both.
         unknown: what these rows hold that training never saw.
@@ -161,7 +161,7 @@ class _Measured:
     Attributes:
         rows: their numbers in their split.
         scored: its scores, and those of the baselines.
-        outputs: (N, K), numbers in the target's own units.
+        outputs: (N, K) of the first output, numbers in the target's own units.
         unknown: what validation rows hold that its training rows do not.
     """
 
@@ -264,12 +264,14 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
     if split == "validation" and isinstance(own.inputs, Table):
         unknown = unknown_values(tables_of([network.fitted]), own.inputs)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
-    return _Measured(rows, scored, opened.outputs(network, own), unknown)
+    first = opened.of_output(output_names(opened.spec)[0])
+    outputs = first.outputs(first.networks[opened.networks.index(network)], own)
+    return _Measured(rows, scored, outputs, unknown)
 
 
 def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combined) -> dict[str, float] | None:
     """What the mean of the networks' outputs scores, where all were asked about the same rows."""
-    if combined.how != "ensemble":
+    if combined.how != "ensemble" or opened.spec.outputs:
         return None
     parts = [(network.fitted, network.weights) for network in opened.networks]
     asked = samples.take(combined.rows) if split == "validation" else samples
@@ -277,9 +279,11 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
 
 
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
-    dataset, last = opened.dataset, graph_of(opened.spec).output_layer(OUTPUT)
+    if opened.spec.outputs:
+        return None
+    dataset, last = opened.dataset, graph_of(opened.spec).first_output
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    if schema.is_of_scores(opened.spec.loss):
+    if schema.is_of_scores(opened.spec.own_loss):
         return None  # scores are neither probabilities to calibrate nor numbers to subtract
     return analyse(
         combined.outputs,

@@ -41,6 +41,7 @@ from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import refuse_ports
 from nnrun.spec.wording import listing
 from nnrun.version import __version__
 
@@ -121,6 +122,7 @@ def export_run(
         require_onnx()
     network, used = _one_network(run, access)
     spec = load_spec_of_networks(run, access.data_dir)
+    refuse_ports(spec, run.id, "`nnrun export` cannot yet write a program of")
     fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
     if kind.program:
@@ -132,7 +134,9 @@ def export_run(
     export = Export(spec, network, metadata, dtype)
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
     own = fitted.output.in_own_units(
-        network_outputs(spec, fitted, network.weights, inputs, torch.device("cpu"))
+        network_outputs(
+            spec, fitted, network.weights, dict.fromkeys(fitted.inputs, inputs), torch.device("cpu")
+        )
     )
     difference = _write_and_compare(export, kind, path, inputs, own, narrow=narrow)
     return Exported(

@@ -168,7 +168,9 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
     fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return fitted.output.in_own_units(network_outputs(spec, fitted, read_weights_file(path), inputs, _CPU))
+    return fitted.output.in_own_units(
+        network_outputs(spec, fitted, read_weights_file(path), dict.fromkeys(fitted.inputs, inputs), _CPU)
+    )
 
 
 # --- torch.export ------------------------------------------------------------------------------------------

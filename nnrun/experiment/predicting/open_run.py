@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -23,6 +23,7 @@ from nnrun.experiment.setup.load_data import folds_of
 from nnrun.records import RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.overrides import with_changes
 from nnrun.training.device import resolve_device
 from nnrun.validation.splits import Fold
@@ -59,8 +60,15 @@ class OpenRun:
 
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): a network's outputs, numbers in the target's own units."""
-        outputs = network_outputs(self.spec, network.fitted, network.weights, samples.inputs, self.device)
+        inputs = samples.by_input(network.fitted.inputs)
+        outputs = network_outputs(self.spec, network.fitted, network.weights, inputs, self.device)
         return network.fitted.output.in_own_units(outputs)
+
+    def of_output(self, port: Port) -> OpenRun:
+        """The same as one of several outputs sees it."""
+        networks = tuple(replace(n, fitted=n.fitted.of_output(port)) for n in self.networks)
+        view, dataset = output_views(self.spec)[port], self.dataset.output(port)
+        return replace(self, spec=view, networks=networks, dataset=dataset)
 
     def count_look(self, command: str) -> tuple[list[Unknown], int | None]:
         """Write a look at the test set into the run's record, before its rows are used.

@@ -12,13 +12,17 @@ import torch
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.setup.groups import make_inputs, network_of
+from nnrun.model.inputs import Batch, Inputs
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT
+from nnrun.spec.ports import Port
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
 
 _ROWS_AT_ONCE = 4096
+
+OutputsFunction = Callable[[Mapping[Port, RawInputs]], dict[Port, Array]]
+"""The rows of each input → the outputs of each output, (N, K)."""
 
 OutputFunction = Callable[[RawInputs], Array]
 
@@ -27,7 +31,7 @@ def network_outputs(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    inputs: RawInputs,
+    inputs: Mapping[Port, RawInputs],
     device: torch.device,
 ) -> Array:
     """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
@@ -41,7 +45,8 @@ def network_outputs(
         inputs: the rows, N of them, as a data set has them.
         device: where to compute.
     """
-    return output_function(spec, fitted, weights, device)(inputs)
+    (output,) = fitted.outputs
+    return outputs_function(spec, fitted, weights, device)(inputs)[output]
 
 
 def output_function(
@@ -51,26 +56,45 @@ def output_function(
     device: torch.device,
 ) -> OutputFunction:
     """`network_outputs` for rows that come in several blocks: the network is built once."""
+    function = outputs_function(spec, fitted, weights, device)
+    (only_input,), (only_output,) = fitted.inputs, fitted.outputs
+    return lambda inputs: function({only_input: inputs})[only_output]
+
+
+def outputs_function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+) -> OutputsFunction:
+    """The same of a network with any number of inputs and outputs."""
     network = network_of(spec, fitted)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    output = network.output_layers[OUTPUT]
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
-    def outputs(inputs: RawInputs) -> Array:
-        rows = make_inputs([fitted], inputs, device)
-        blocks = []
-        threads = threads_for(at_once * network.multiplications({INPUT: rows.elements_per_row}))
+    def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
+        made: Mapping[Port, Inputs] = make_inputs([fitted], inputs, device)
+        blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
+        elements = {port: rows.elements_per_row for port, rows in made.items()}
+        threads = threads_for(at_once * network.multiplications(elements))
+        rows_of_all = len(next(iter(inputs.values())))
         with torch.inference_mode(), cpu_setup(threads):
-            for first in range(0, len(inputs), at_once):
-                numbers = np.arange(first, min(first + at_once, len(inputs)))[None]
-                (batch,) = rows.batches([0], numbers, numbers.shape[1])
-                z_NK = network.forward(parameters, {INPUT: batch})[OUTPUT][0]
-                # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
-                ranked = z_NK.double() if has_logits(output.activation) else z_NK
-                outputs_NK = network.activate(OUTPUT, ranked)
-                blocks.append(outputs_NK.cpu().numpy())
-        return np.concatenate(blocks) if blocks else np.empty((0, *output.output_shape), np.float32)
+            for first in range(0, rows_of_all, at_once):
+                numbers = np.arange(first, min(first + at_once, rows_of_all))[None]
+                batches: dict[Port, Batch] = {}
+                for port, rows in made.items():
+                    (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
+                for port, z_RNK in network.forward(parameters, batches).items():
+                    # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
+                    wide = has_logits(network.output_layers[port].activation)
+                    ranked = z_RNK[0].double() if wide else z_RNK[0]
+                    blocks[port].append(network.activate(port, ranked).cpu().numpy())
+        empty = {
+            port: np.empty((0, *layer.output_shape), np.float32)
+            for port, layer in network.output_layers.items()
+        }
+        return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
 
     return outputs
 

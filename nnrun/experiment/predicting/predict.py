@@ -37,6 +37,7 @@ from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import refuse_ports
 from nnrun.spec.wording import counted
 from nnrun.training.device import resolve_device
 
@@ -97,6 +98,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
     """
     device, listener = resolve_device(access.device), access.listener
     spec = load_spec_of_networks(run)
+    refuse_ports(spec, run.id, "`nnrun predict` cannot yet read rows for")
     networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)
     if len(networks) > 1:

@@ -20,6 +20,7 @@ from nnrun.experiment.predicting.output_decoder import OutputDecoder, Prediction
 from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import refuse_ports
 from nnrun.spec.wording import listing
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def predict_split(
     listener = access.listener
     with run.owned() if split == "test" else nullcontext():
         opened = open_run(run, access)
+        if opened.spec.outputs:
+            refuse_ports(opened.spec, run.id, "`nnrun predict` cannot yet write the predictions of")
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
         output_decoder = make_output_decoder(opened.spec, networks[0].fitted, load_labels(run))

@@ -23,11 +23,12 @@ from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.limits import in_words
-from nnrun.model.inputs import DenseInputs
+from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import ChosenFrom, TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.ports import Port
 from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
@@ -275,10 +276,14 @@ def _problem_without_rows(
     spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device
 ) -> TrainingProblem:
     """What a group learns; of groups whose rows would take too much memory together without dense rows."""
-    if group.bytes_if_stacked is None or group.fitted[0].input.sparse:
+    inputs = group.fitted[0].inputs
+    if group.bytes_if_stacked is None or any(each.sparse for each in inputs.values()):
         return training_problem(spec, group, dataset, device)
     # Of tensors on the device `meta` there is all but their values.
-    rows = DenseInputs(torch.empty((1, len(dataset.train), *group.fitted[0].input.shape), device="meta"))
+    rows: dict[Port, Inputs] = {
+        port: DenseInputs(torch.empty((1, len(dataset.train), *each.shape), device="meta"))
+        for port, each in inputs.items()
+    }
     return training_problem(spec, group, dataset, device, rows)
 
 

@@ -285,7 +285,7 @@ def _write_preprocessing(run: ActiveRun) -> None:
     job, members = run.job, [member for group in run.job.groups for member in group.members]
     for member in members:
         run.directory.write_preprocessing(member.fitted.to_json(), job.member(member.id))
-    tokens = max(member.fitted.input.tokens or 0 for member in members)
+    tokens = max(each.tokens or 0 for member in members for each in member.fitted.inputs.values())
     keep_names(run.directory, job.spec.dataset, job.dataset, tokens, job.settings.data_dir, job.listener)
 
 

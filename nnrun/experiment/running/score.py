@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import OUTPUT, Port
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.engine import evaluate
@@ -40,13 +40,18 @@ class KnownTargets:
 
     targets: Array
     weights: Array | None
+    of_outputs: Mapping[Port, Array] = field(default_factory=dict)
 
 
 def known_targets(samples: Samples, rows: Array | None = None) -> KnownTargets:
     """Of the rows at these positions, or of all."""
     chosen = slice(None) if rows is None else rows
     weights = samples.weights
-    return KnownTargets(samples.targets[chosen], None if weights is None else weights[chosen])
+    return KnownTargets(
+        samples.targets[chosen],
+        None if weights is None else weights[chosen],
+        {port: targets[chosen] for port, targets in samples.of_outputs.items()},
+    )
 
 
 def score(
@@ -76,9 +81,8 @@ def score(
     with cpu_setup(threads_for(work)), stopping_between_batches():
         blocks = problem.blocks([rows], [0])
         found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
-    baseline = constant_scores(
-        problem, _known_rows(fitted, known, device), problem.head.gather([0], rows[None])
-    )
+    scored = {port: head.gather([0], rows[None]) for port, head in problem.heads.items()}
+    baseline = constant_scores(problem, _known_rows(fitted, known, device), scored)
     return Scored(found.columns(0), baseline)
 
 
@@ -101,7 +105,7 @@ def score_ensemble(
         outputs_NK: the mean outputs, numbers in the targets' own units.
         device: where to compute.
     """
-    loss, losses = build_loss(spec.loss), []
+    loss, losses = build_loss(spec.own_loss), []
     row_weights = weights_on_device(samples.weights, device)
     activation = ""
     with torch.inference_mode():
@@ -116,11 +120,11 @@ def score_ensemble(
             penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
             losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
         fitted, _ = networks[0]
-        own = unscaled_targets(fitted, samples.targets, device)
+        own = unscaled_targets(fitted.output, samples.targets, device)
         true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.loss, activation)):
+        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.own_loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
@@ -140,8 +144,13 @@ def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor,
     return likely.log() - unlikely.log(), outputs
 
 
-def _known_rows(fitted: FittedPreprocessing, known: KnownTargets, device: torch.device) -> TargetRows:
-    targets = torch.from_numpy(fitted.output.transform(known.targets))[None].to(device)
-    own = unscaled_targets(fitted, known.targets, device)
-    weights = weights_on_device(known.weights, device)
-    return TargetRows(targets, targets if own is None else own, weights)
+def _known_rows(
+    fitted: FittedPreprocessing, known: KnownTargets, device: torch.device
+) -> dict[Port, TargetRows]:
+    rows, weights = {}, weights_on_device(known.weights, device)
+    for port, each in fitted.outputs.items():
+        own_targets = known.of_outputs.get(port, known.targets)
+        targets = torch.from_numpy(each.transform(own_targets))[None].to(device)
+        own = unscaled_targets(each, own_targets, device)
+        rows[port] = TargetRows(targets, targets if own is None else own, weights)
+    return rows

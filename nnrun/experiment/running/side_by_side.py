@@ -107,7 +107,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     if any(group.network.weights != network.weights for group in alone):
         return None
     own_rows = not share_rows([group.fitted[0] for group in alone])
-    if own_rows and len(specs) * len(dataset.train) * alone[0].fitted[0].input.width > MOST_NUMBERS:
+    if own_rows and len(specs) * len(dataset.train) * _width(alone[0]) > MOST_NUMBERS:
         return None
     group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
     with computing(device, specs[0].deterministic):
@@ -167,3 +167,8 @@ def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Netwo
         for name, (values, dtype) in found.items()
         if len(set(values)) > 1
     }
+
+
+def _width(group: Group) -> int:
+    """The numbers of a row of all inputs."""
+    return sum(each.width for each in group.fitted[0].inputs.values())

@@ -16,7 +16,8 @@ from nnrun.records import MemberType
 
 def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
     """The fitted column transformers of networks; empty for inputs that are no table."""
-    return [each.input.table for each in fitted if each.input.table is not None and each.input.of_table]
+    every = [inputs for each in fitted for inputs in each.inputs.values()]
+    return [inputs.table for inputs in every if inputs.table is not None and inputs.of_table]
 
 
 def unknown_in_test_set(

@@ -21,6 +21,7 @@ from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.masks import outputs_masked
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metric_types import Constant, Metric, Scored
@@ -42,27 +43,55 @@ def baseline(
         scored_rows: the rows on which it is scored. Where they are the training rows, the loss beside it is
             that of training, in which the weights of classes count.
     """
-    training, head = scored_rows is train_rows, problem.head
-    known = head.gather([replica], train_rows[None], training=training)
-    scored = known if training else head.gather([replica], scored_rows[None])
+    training = scored_rows is train_rows
+    known = {
+        port: head.gather([replica], train_rows[None], training=training)
+        for port, head in problem.heads.items()
+    }
+    scored = known
+    if not training:
+        scored = {port: head.gather([replica], scored_rows[None]) for port, head in problem.heads.items()}
     return constant_scores(problem, known, scored)
 
 
-def constant_scores(problem: TrainingProblem, known: TargetRows, scored: TargetRows) -> dict[str, float]:
+def constant_scores(
+    problem: TrainingProblem, known: Mapping[Port, TargetRows], scored: Mapping[Port, TargetRows]
+) -> dict[str, float]:
     """The best constants for what is known, and their loss and metrics on the scored rows.
 
-    Both are rows of a single network, (1, n, ...). Each step of an output with steps is a row. There is no
-    constant that reads a sequence of classes, and which steps a mask leaves out only the network knows: no
-    scores then.
+    Both are rows of a single network, (1, n, ...), for each head. Of several heads names begin with the
+    head's, and `loss` is the total of their losses, where each has one. Each step of an output with steps is
+    a row. There is no constant that reads a sequence of classes, and which steps a mask leaves out only the
+    network knows: no scores then.
     """
-    spec, head = problem.spec, problem.head
-    assert spec is not None, "a baseline is of a spec"
+    assert problem.spec is not None, "a baseline is of a spec"
+    views = output_views(problem.spec)
+    each = {
+        port: _constant_scores(views[port], head, known[port], scored[port])
+        for port, head in problem.heads.items()
+    }
+    if len(each) == 1:
+        return next(iter(each.values()))
+    scores = {}
+    if all("loss" in own for own in each.values()):
+        scores["loss"] = sum(problem.heads[port].loss_weight * own["loss"] for port, own in each.items())
+    for port, own in each.items():
+        scores |= {f"{port}_{name}": value for name, value in own.items() if name != SHUFFLED}
+    return scores
+
+
+def _constant_scores(
+    spec: schema.ExperimentSpec, head: Head, known: TargetRows, scored: TargetRows
+) -> dict[str, float]:
+    """Of one head; `spec` is as it sees it."""
     if head.form == "sequence" or (head.form == "steps" and any(outputs_masked(graph_of(spec)))):
         return {}
     if head.form == "steps":
         known, scored = _steps_as_rows(known), _steps_as_rows(scored)
     weights = None if known.weights is None else known.weights[0]
-    candidates = constants_for_loss(spec.loss, head.activation, head.num_outputs, known.targets[0], weights)
+    candidates = constants_for_loss(
+        spec.own_loss, head.activation, head.num_outputs, known.targets[0], weights
+    )
     with torch.inference_mode():
         constant = best_by(lambda c: _loss_of(head, c, known), candidates)
         scores = {"loss": _loss_of(head, constant, scored)}

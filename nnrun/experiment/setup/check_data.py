@@ -12,18 +12,19 @@ from typing import Final
 
 import numpy as np
 
-from nnrun.data import Dataset, fit_preprocessing
+from nnrun.data import Dataset
+from nnrun.data.preprocess import fit_inputs
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warning
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
     load_data,
-    outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_targets,
 )
 from nnrun.spec import schema
+from nnrun.spec.ports import input_views, output_views
 from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_BYTES: Final = 64 * 2**20
@@ -76,15 +77,17 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
     Raises:
         DataError: training would refuse the data.
     """
-    preprocessing = effective_preprocessing(spec, dataset)
-    refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    if spec.class_weight is not None:
-        class_weight_of_rows(spec, dataset, np.arange(len(dataset.train)))
     folds = folds_of(spec, dataset, spec.seed)
-    for fold in folds:
-        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
-    custom = any(isinstance(step, schema.Custom) for step in preprocessing.inputs)
-    if fit and not custom:
-        fitted = fit_preprocessing(preprocessing, dataset, folds[0].train_rows, n_outputs=outputs_of(spec))
-        some = np.arange(min(len(dataset.train), 100))
-        fitted.input.transform(dataset.train.take(some).inputs)
+    for port, view in output_views(spec).items():
+        own = dataset.output(port)
+        refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
+        if view.class_weight is not None:
+            class_weight_of_rows(view, own, np.arange(len(dataset.train)))
+        for fold in folds:
+            refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
+    some = np.arange(min(len(dataset.train), 100))
+    for port, view in input_views(spec).items():
+        preprocessing, own = view.preprocessing, dataset.input(port)
+        if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
+            fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
+            fitted.transform(own.train.take(some).inputs)

@@ -140,7 +140,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
 def _labels(spec: schema.ExperimentSpec, dataset: Dataset) -> Array | None:
     """The class of each training row, as an index; None where the targets are not classes."""
     targets = dataset.train.targets
-    if schema.target_step_of(spec.loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
+    if schema.target_step_of(spec.own_loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
         return np.asarray(targets.argmax(axis=1))
     labels = labels_of(dataset)
     return None if labels is None or not len(labels) else np.asarray(labels.astype(np.int64))

@@ -7,42 +7,34 @@ fold by itself where rows that each of them prepares in its own way would take t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import scipy.sparse
 import torch
 
-from nnrun.data import (
-    ByteRows,
-    Dataset,
-    DenseRows,
-    FittedPreprocessing,
-    Samples,
-    SparseRows,
-    fit_preprocessing,
-)
-from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.preprocess import column_plans, rows_by_line
-from nnrun.data.table import Table
+from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
+from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
+from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
-    outputs_of,
     refuse_unknown_classes,
     refuse_unsuitable_steps,
     refuse_unsuitable_targets,
 )
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
+from nnrun.model.layers import DenseLayer
 from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import INPUT, OUTPUT
+from nnrun.spec.ports import Port, input_views, loss_weights, output_views
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
@@ -88,14 +80,14 @@ class GroupMember:
         source: of its random streams.
         fold: which rows it trains on and is validated on.
         fitted: its preprocessing, fitted on its training rows.
-        class_weights: (N,) the weight of each row's class while training; None where the spec has none.
+        class_weights: for each output with class weights, (N,) the weight of each row's class while training.
     """
 
     id: int
     source: RandomSource
     fold: Fold
     fitted: FittedPreprocessing
-    class_weights: Array | None = None
+    class_weights: Mapping[Port, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,25 +132,32 @@ def prepare_groups(
         DataError: the data do not suit the spec.
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
-    preprocessing = effective_preprocessing(spec, dataset)
-    refuse_unsuitable_targets(spec, dataset, preprocessing.targets)
-    plans = column_plans(preprocessing, dataset)
-    by_shape: dict[tuple[tuple[int, ...], int | None, bool], list[GroupMember]] = {}
+    steps = _steps_of(spec, dataset)
+    plans = {
+        port: column_plans(view.preprocessing, dataset.input(port))
+        for port, view in input_views(spec).items()
+    }
+    by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
-        weighted = spec.class_weight is not None
-        class_weights = class_weight_of_rows(spec, dataset, fold.train_rows) if weighted else None
-        refuse_unknown_classes(spec, dataset, fold.train_rows, fold.validation_rows)
-        fitted = fit_preprocessing(
-            preprocessing, dataset, fold.train_rows, n_outputs=outputs_of(spec), plans=plans
-        )
-        group = by_shape.setdefault((fitted.input.shape, fitted.input.tokens, fitted.input.sparse), [])
+        class_weights = {
+            port: class_weight_of_rows(view, dataset.output(port), fold.train_rows)
+            for port, view in output_views(spec).items()
+            if view.class_weight is not None
+        }
+        for port, view in output_views(spec).items():
+            refuse_unknown_classes(view, dataset.output(port), fold.train_rows, fold.validation_rows)
+        fitted = _fitted(spec, dataset, fold.train_rows, steps, plans)
+        shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
+        group = by_shape.setdefault(shape, [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
     for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
-        refuse_unsuitable_steps(spec, dataset, network.output_layers[OUTPUT].output_shape)
+        for port, view in output_views(spec).items():
+            given = network.output_layers[port].output_shape
+            refuse_unsuitable_steps(view, dataset.output(port), given)
         with rows_by_line(dataset.train.lines):
-            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train.inputs)
+            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
             groups += [Group((member,), network, taken) for member in members]
         else:
@@ -166,17 +165,62 @@ def prepare_groups(
     return tuple(groups)
 
 
-def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], inputs: RawInputs) -> int:
+def _steps_of(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, schema.Component | None]:
+    """The target step of each output, as its targets and its loss need it.
+
+    Raises:
+        DataError: a loss cannot compare with its targets.
+    """
+    steps: dict[Port, schema.Component | None] = {}
+    for port, view in output_views(spec).items():
+        own = dataset.output(port)
+        steps[port] = effective_preprocessing(view, own).targets
+        refuse_unsuitable_targets(view, own, steps[port])
+    return steps
+
+
+def _fitted(
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    rows: Array,
+    steps: Mapping[Port, schema.Component | None],
+    plans: Mapping[Port, Sequence[ColumnPlan]],
+) -> FittedPreprocessing:
+    """The preprocessing of every input and output, fitted on these training rows.
+
+    Args:
+        spec, dataset: of the experiment.
+        rows: positions among the training rows.
+        steps: the target step of each output.
+        plans: for each input what `column_plans` gives.
+    """
+    graph = graph_of(spec)
+    outputs = {}
+    for port, step in steps.items():
+        targets, layer = dataset.output(port).train.targets[rows], graph.output_layer(port)
+        assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
+        outputs[port] = fit_targets(step, targets, rows, layer.units)
+    inputs = {
+        port: fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
+        for port, view in input_views(spec).items()
+    }
+    return FittedPreprocessing(inputs, outputs)
+
+
+def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
     """What rows take that each prepares in its own way, about; 0 where all share them."""
     if share_rows(fitted):
         return 0
-    if isinstance(inputs, np.ndarray) and isinstance(fitted[0].input.transform(inputs[:1]), ByteRows):
-        return 0  # they share the bytes
-    if not fitted[0].input.sparse:
-        return len(fitted) * len(inputs) * fitted[0].input.width * 4
-    some = np.arange(min(len(inputs), _MEASURED_ROWS))
-    first = inputs.take(some) if isinstance(inputs, (Table, TokenRows)) else inputs[some]
-    return len(fitted) * fitted[0].input.transform(first).nbytes * len(inputs) // len(some)
+    taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
+    for port, first in fitted[0].inputs.items():
+        rows = first.transform(samples.take(some).input(port).inputs)
+        if isinstance(rows, ByteRows):
+            continue  # they share the bytes
+        if first.sparse:
+            taken += len(fitted) * rows.nbytes * len(samples) // len(some)
+        else:
+            taken += len(fitted) * len(samples) * first.width * 4
+    return taken
 
 
 def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
@@ -222,35 +266,56 @@ def make_problem(
     fitted: Sequence[FittedPreprocessing],
     samples: Samples,
     device: torch.device,
-    inputs: Inputs | None = None,
+    inputs: Mapping[Port, Inputs] | None = None,
 ) -> TrainingProblem:
     """What replicas are measured on, or learn but for class weights, each by its own preprocessing.
 
     `inputs` stand in for the rows of `samples`.
     """
-    last = network.output_layers[OUTPUT]
-    weights = weights_on_device(samples.weights, device)
-    decides_as = schema.decision_activation(spec.loss, last.activation)
-    head = Head(
-        num_outputs=last.units,
-        activation=decides_as,
-        loss=build_loss(spec.loss),
-        targets=_targets(fitted, samples, device),
-        metrics=build_metrics(spec.metrics, decides_as),
-        scales=_scales(fitted),
-        unscaled_targets=unscaled_targets(fitted[0], samples.targets, device),
-        weights=weights,
-        training_weights=weights,
-        form=target_form(spec.loss, last.output_shape),
-    )
+    counts = loss_weights(spec)
+    if inputs is None:
+        with rows_by_line(samples.lines):
+            inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device)
+    heads = {
+        port: _head(
+            view, network.output_layers[port], [f.outputs[port] for f in fitted], samples, port, device
+        )
+        for port, view in output_views(spec).items()
+    }
     return TrainingProblem(
         network=network,
         optimizer=build_optimizer(spec.optimizer),
-        inputs={INPUT: _inputs_of(samples, fitted, device) if inputs is None else inputs},
-        heads={OUTPUT: head},
+        inputs=inputs,
+        heads={port: replace(head, loss_weight=counts[port]) for port, head in heads.items()},
         batch_size=spec.batch_size,
         clip=build_clip(spec.gradient_clip),
         spec=spec,
+    )
+
+
+def _head(
+    view: schema.ExperimentSpec,
+    layer: DenseLayer,
+    fitted: Sequence[FittedTargets],
+    samples: Samples,
+    port: Port,
+    device: torch.device,
+) -> Head:
+    """What an output is trained on; `view` is the spec as it sees it."""
+    targets = samples.output(port).targets
+    weights = weights_on_device(samples.weights, device)
+    decides_as = schema.decision_activation(view.own_loss, layer.activation)
+    return Head(
+        num_outputs=layer.units,
+        activation=decides_as,
+        loss=build_loss(view.own_loss),
+        targets=_targets(fitted, targets, device),
+        metrics=build_metrics(view.metrics, decides_as),
+        scales=_scales(fitted),
+        unscaled_targets=unscaled_targets(fitted[0], targets, device),
+        weights=weights,
+        training_weights=weights,
+        form=target_form(view.own_loss, layer.output_shape),
     )
 
 
@@ -259,19 +324,23 @@ def training_problem(
     group: Group,
     dataset: Dataset,
     device: torch.device,
-    inputs: Inputs | None = None,
+    inputs: Mapping[Port, Inputs] | None = None,
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
     problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
-    of_classes = [m.class_weights for m in group.members if m.class_weights is not None]
-    if not of_classes:
-        return problem
-    if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
-        of_classes = of_classes[:1]  # replicas share them
-    weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
-    if problem.head.weights is not None:
-        weights_SN = weights_SN * problem.head.weights
-    return replace(problem, heads={OUTPUT: replace(problem.head, training_weights=weights_SN)})
+    heads = {}
+    for port, head in problem.heads.items():
+        heads[port] = head
+        of_classes = [m.class_weights[port] for m in group.members if port in m.class_weights]
+        if not of_classes:
+            continue
+        if all(np.array_equal(weights, of_classes[0]) for weights in of_classes):
+            of_classes = of_classes[:1]  # replicas share them
+        weights_SN = torch.from_numpy(_stacked(of_classes)).to(device)
+        if head.weights is not None:
+            weights_SN = weights_SN * head.weights
+        heads[port] = replace(head, training_weights=weights_SN)
+    return replace(problem, heads=heads)
 
 
 def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal["row", "steps", "sequence"]:
@@ -286,15 +355,19 @@ def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tens
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
 
 
-def _inputs_of(samples: Samples, fitted: Sequence[FittedPreprocessing], device: torch.device) -> Inputs:
-    with rows_by_line(samples.lines):
-        return make_inputs(fitted, samples.inputs, device)
-
-
-def make_inputs(fitted: Sequence[FittedPreprocessing], inputs: RawInputs, device: torch.device) -> Inputs:
+def make_inputs(
+    fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
+) -> dict[Port, Inputs]:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
+    return {
+        port: _rows_of([f.inputs[port] for f in fitted], inputs[port], device) for port in fitted[0].inputs
+    }
+
+
+def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
-    rows = [f.input.transform(inputs) for f in (fitted[:1] if share_rows(fitted) else fitted)]
+    shared = all(each == fitted[0] for each in fitted)
+    rows = [each.transform(inputs) for each in (fitted[:1] if shared else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)
@@ -325,23 +398,21 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
     return SparseInputs(matrix, ones, device, len(each))
 
 
-def _targets(fitted: Sequence[FittedPreprocessing], samples: Samples, device: torch.device) -> torch.Tensor:
-    shared = all(f.outputs == fitted[0].outputs for f in fitted)
-    targets = [f.output.transform(samples.targets) for f in (fitted[:1] if shared else fitted)]
-    return torch.from_numpy(_stacked(targets)).to(device)
+def _targets(fitted: Sequence[FittedTargets], targets: Array, device: torch.device) -> torch.Tensor:
+    shared = all(each == fitted[0] for each in fitted)
+    made = [each.transform(targets) for each in (fitted[:1] if shared else fitted)]
+    return torch.from_numpy(_stacked(made)).to(device)
 
 
-def _scales(fitted: Sequence[FittedPreprocessing]) -> tuple[TargetScale, ...] | None:
+def _scales(fitted: Sequence[FittedTargets]) -> tuple[TargetScale, ...] | None:
     """What the targets of each network went through, or of all; None where they are as they were."""
-    scales = tuple(f.output.scale for f in fitted if f.output.scale is not None)
+    scales = tuple(each.scale for each in fitted if each.scale is not None)
     return scales[:1] if len(set(scales)) == 1 else scales or None
 
 
-def unscaled_targets(
-    fitted: FittedPreprocessing, targets: Array, device: torch.device
-) -> torch.Tensor | None:
+def unscaled_targets(fitted: FittedTargets, targets: Array, device: torch.device) -> torch.Tensor | None:
     """(1, N, K) float64 in their own units, where the loss takes others; else None."""
-    own = fitted.output.own_targets(targets)
+    own = fitted.own_targets(targets)
     return None if own is None else torch.from_numpy(own)[None].to(device)
 
 
@@ -352,6 +423,9 @@ def _stacked(arrays: Sequence[Array]) -> Array:
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    augment = next((step for step in spec.preprocessing.inputs if isinstance(step, schema.Augment)), None)
-    row = RowShape(fitted.input.shape, fitted.input.tokens, augment)
-    return build_network(graph_of(spec), {INPUT: row})
+    rows = {}
+    for port, view in input_views(spec).items():
+        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
+        each = fitted.inputs[port]
+        rows[port] = RowShape(each.shape, each.tokens, moved[0] if moved else None)
+    return build_network(graph_of(spec), rows)

@@ -17,11 +17,11 @@ from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.data.sources.table_file import default_inputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
-from nnrun.sequences import lists_of, steps_needed
+from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import array_of, target_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -53,9 +53,40 @@ def load_data(
         data_dir=data_dir,
         smoke=smoke,
         split_columns=split_columns_of(spec.validation),
+        inputs={name: array_of(spec, name) for name in spec.inputs},
+        outputs={name: target_of(spec, name)[0] for name in spec.outputs},
         on_message=on_message,
+        text_targets=text_targets_of(spec),
     )
-    return with_classes(spec, dataset)
+    return with_code_points(dataset) if text_targets_of(spec) else with_classes(spec, dataset)
+
+
+def text_targets_of(spec: schema.ExperimentSpec) -> bool:
+    """Whether a spec's targets are texts, and not names of classes."""
+    return isinstance(spec.preprocessing.targets, schema.CharactersTargets)
+
+
+def with_code_points(dataset: Dataset) -> Dataset:
+    """Texts that were taken for names of classes as lists of code points, filled up with 0.
+
+    Raises:
+        DataError: the targets are no texts.
+    """
+    names = dataset.class_names
+    if names is None or dataset.train.targets.ndim != 1:
+        raise DataError(
+            f"targets: characters takes a text from each row, and the targets of {dataset.name} are numbers. "
+            "Leave it out, or name a column of texts."
+        )
+    codes = padded([list(map(ord, name)) for name in names])
+
+    def in_codes(samples: Samples) -> Samples:
+        return replace(samples, targets=codes[samples.targets])
+
+    test = None if dataset.test is None else in_codes(dataset.test)
+    return replace(
+        dataset, train=in_codes(dataset.train), test=test, task=None, classes=None, class_names=None
+    )
 
 
 def split_columns_of(validation: schema.Component) -> tuple[str, ...]:
@@ -80,8 +111,10 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     """
     step, targets = spec.preprocessing.targets, dataset.train.targets
     units = outputs_of(spec)
-    sparse = schema.target_step_of(spec.loss) == "class_index"
+    sparse = schema.target_step_of(spec.own_loss) == "class_index"
     wanted: schema.Component | None = step
+    if isinstance(step, schema.CharactersTargets):
+        return spec.preprocessing
     if sparse and targets.ndim == 2 and targets.shape[1] > 1 and targets.dtype.kind in "iu":
         wanted = schema.ClassSequenceTargets()
     elif isinstance(step, schema.NoTargetStep) and sparse:
@@ -104,8 +137,9 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     """
     numbers = dataset.train.targets
     if (
-        not isinstance(spec.dataset, schema.FILES)
-        or not isinstance(spec.loss, schema.ClassLoss)
+        spec.outputs
+        or not isinstance(spec.dataset, schema.FILES)
+        or not isinstance(spec.own_loss, schema.ClassLoss)
         or dataset.class_names is not None
         or numbers.ndim != 1
         or numbers.dtype.kind != "i"
@@ -181,14 +215,14 @@ def refuse_unsuitable_targets(
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
-        if schema.last_activation_of(spec.loss) == "sigmoid":
-            _refuse_outside_of_0_and_1(spec.loss, samples.targets, part)
-        elif schema.target_step_of(spec.loss) == "one_hot" and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(spec.loss, samples.targets, part)
-        elif not isinstance(spec.loss, schema.ClassLoss):
+        if schema.last_activation_of(spec.own_loss) == "sigmoid":
+            _refuse_outside_of_0_and_1(spec.own_loss, samples.targets, part)
+        elif schema.target_step_of(spec.own_loss) == "one_hot" and samples.targets.ndim == 2:
+            _refuse_what_is_no_share(spec.own_loss, samples.targets, part)
+        elif not isinstance(spec.own_loss, schema.ClassLoss):
             _refuse_what_float32_rounds_away(samples.targets, part)
-        if isinstance(spec.loss, schema.Poisson | schema.Msle):
-            _refuse_negative(spec.loss, samples.targets, part)
+        if isinstance(spec.own_loss, schema.Poisson | schema.Msle):
+            _refuse_negative(spec.own_loss, samples.targets, part)
 
 
 def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given: Sequence[int]) -> None:
@@ -200,11 +234,12 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
         given: the shape of what the output gives for a row, (K,) or (steps, K).
     """
     steps = given[0] if len(given) == 2 else None
+    of_classes = schema.target_step_of(spec.own_loss) == "class_index"
     for part, samples in (("training", dataset.train), ("test", dataset.test)):
         if samples is None:
             continue
         shape = samples.targets.shape[1:]
-        if isinstance(spec.loss, schema.Ctc):
+        if isinstance(spec.own_loss, schema.Ctc):
             _refuse_what_steps_cannot_hold(samples.targets, part, given[0])
         elif steps is not None and (len(shape) != 1 or shape[0] != steps or steps == 1):
             found = f"{shape[0]} targets" if shape else "one target"
@@ -213,7 +248,7 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
                 f"steps, and the {part} rows have {found} each. Give the targets as (rows, {steps}) "
                 "integers, or add flatten or global_average_pooling before the last layer."
             )
-        elif steps is None and shape and shape[0] > 1 and schema.target_step_of(spec.loss) == "class_index":
+        elif steps is None and shape and shape[0] > 1 and of_classes:
             raise DataError(
                 f"The {part} rows have {shape[0]} classes each, and the last layer gives {given[0]} numbers "
                 "per row. For a class in each step let it take (steps, features), from which it gives "
@@ -311,8 +346,8 @@ def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) 
 
 
 def outputs_of(spec: schema.ExperimentSpec) -> int:
-    """K, the units of the last layer."""
-    last = graph_of(spec).output_layer(OUTPUT)
+    """K, the units of the layer that gives the first output, or the only one."""
+    last = graph_of(spec).first_output
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     return last.units
 

@@ -11,7 +11,7 @@ from typing import Any
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.graph import all_layers, graph_of
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import loss_weights, output_views
 from nnrun.spec.score_columns import metric_column
 
 
@@ -45,6 +45,14 @@ def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, m
     computed from scaled targets, where they are; metrics are in the targets' own units. Class weights change
     the training loss alone.
     """
+    if first.outputs or second.outputs:
+        return _other_measure_of_outputs(first, second, measure)
+    return _other_measure_of_view(first, second, measure)
+
+
+def _other_measure_of_view(
+    first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str
+) -> str | None:
     if measure == "loss":
         return _other_loss(first, second)
     metrics = [[m for m in spec.metrics if metric_column(m) == measure] for spec in (first, second)]
@@ -61,11 +69,29 @@ def other_measure(first: schema.ExperimentSpec, second: schema.ExperimentSpec, m
     return None
 
 
+def _other_measure_of_outputs(
+    first: schema.ExperimentSpec, second: schema.ExperimentSpec, measure: str
+) -> str | None:
+    """The same of specs of which one names its outputs."""
+    ours, theirs = output_views(first), output_views(second)
+    if measure == "loss" and loss_weights(first) != loss_weights(second):
+        return "the outputs differ, or what their losses count in the total"
+    ports = [port for port in ours if measure == "loss" or measure.startswith(f"{port}_")]
+    if not ports or any(port not in theirs for port in ports):
+        return "only one of the two has this output"
+    for port in ports:
+        own = measure if measure == "loss" else measure.removeprefix(f"{port}_")
+        reason = _other_measure_of_view(ours[port], theirs[port], own)
+        if reason is not None:
+            return reason
+    return None
+
+
 def _other_loss(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
-    losses = [_loss_of_classes(spec.loss) or spec.loss for spec in (first, second)]
+    losses = [_loss_of_classes(spec.own_loss) or spec.own_loss for spec in (first, second)]
     if losses[0] != losses[1]:
         return "the losses are different ones"
-    if _loss_of_classes(first.loss) is None and _one_hot(first) != _one_hot(second):
+    if _loss_of_classes(first.own_loss) is None and _one_hot(first) != _one_hot(second):
         return "only one of the two has one-hot targets, and the loss is a mean over their columns"
     if _penalties(first) != _penalties(second):
         return "the loss includes the regularizers' penalty, and the regularizers differ"
@@ -106,7 +132,7 @@ def _one_hot(spec: schema.ExperimentSpec) -> bool:
 
 def _single_output(spec: schema.ExperimentSpec) -> bool | None:
     """Whether the network has one output; None where the spec alone does not tell."""
-    last = graph_of(spec).output_layer(OUTPUT)
+    last = graph_of(spec).first_output
     return last.units == 1 if isinstance(last, schema.Dense) else None
 
 

@@ -13,6 +13,7 @@ from nnrun.spec.comparing.comparable_scores import (
     other_split,
     scored_on_rows_of_its_own,
 )
+from nnrun.spec.ports import output_views
 from nnrun.spec.score_columns import validated_columns
 from nnrun.spec.wording import listing
 from nnrun.spec.writing.value_labels import value_label
@@ -110,8 +111,9 @@ def _advice(specs: Specs, monitor: str) -> str:
     if shared:
         also = f" (so does {listing(shared[1:], 'and')})" if shared[1:] else ""
         return f"{shared[0]} means the same in all trials{also}; {_compare_by(shared[0])}"
+    losses = [view.own_loss for spec in specs for view in output_views(spec).values()]
     # One that suits the targets, whatever the losses are.
-    metric = "accuracy" if any(isinstance(spec.loss, schema.ClassLoss) for spec in specs) else "mae"
+    metric = "accuracy" if any(isinstance(loss, schema.ClassLoss) for loss in losses) else "mae"
     return (
         f"No score of these trials means the same in all; add a metric, such as `metrics: [{metric}]`, and "
         f"{_compare_by(f'val_{metric}')}"

@@ -6,10 +6,13 @@ findings. A new rule goes into the module of its subject and into that module's 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nnrun.spec.lint import (
     data_rules,
     mask_rules,
     network_rules,
+    port_rules,
     sequence_rules,
     step_rules,
     sweep_rules,
@@ -18,6 +21,14 @@ from nnrun.spec.lint import (
 )
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import facts_with_header
+from nnrun.spec.ports import (
+    has_ports,
+    input_names,
+    location_of_input,
+    location_of_output,
+    output_names,
+    view_of,
+)
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 RULES: tuple[Rule, ...] = (
@@ -32,10 +43,37 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+_OF_THE_WHOLE: tuple[Rule, ...] = (
+    *port_rules.RULES,
+    network_rules.layers_fit_each_other,
+    training_rules.early_stopping_watches_a_column,
+    training_rules.schedule_watches_a_column,
+    *sweep_rules.RULES,
+)
+"""Rules that look at all inputs and outputs at once; the others look at one of each."""
+
+
 def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Finding]:
-    """Every finding of every rule; `facts` are what is known of the data, by default without loading them."""
-    facts = facts or facts_with_header(spec.dataset)
-    return [finding for rule in RULES for finding in rule(spec, facts)]
+    """Every finding of every rule; `facts` are what is known of the data, by default without loading them.
+
+    Of several inputs and outputs each is looked at by itself.
+    """
+    if not has_ports(spec):
+        facts = facts or facts_with_header(spec.dataset)
+        return [finding for rule in RULES for finding in rule(spec, facts)]
+    facts = facts or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
+    found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
+    if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
+        return found
+    others = [rule for rule in RULES if rule not in _OF_THE_WHOLE]
+    (first_input, *more_inputs), outputs = input_names(spec), output_names(spec)
+    pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
+    for one_input, one_output in pairs:
+        view = view_of(spec, one_input, one_output)
+        for finding in (finding for rule in others for finding in rule(view, facts)):
+            place = location_of_input(spec, one_input, finding.location)
+            found.append(replace(finding, location=location_of_output(spec, one_output, place)))
+    return list(dict.fromkeys(found))
 
 
 __all__ = ["Finding", "lint"]

@@ -9,7 +9,6 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import Shape, shape_text
@@ -32,8 +31,8 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
 
 def may_have_steps(spec: schema.ExperimentSpec) -> bool:
     """Whether rows may have a target for each step, which only the data tell, or are read from steps."""
-    of_steps = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
-    return isinstance(spec.loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
+    of_steps = isinstance(spec.own_loss, schema.SparseCategoricalCrossentropy)
+    return isinstance(spec.own_loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
 
 
 def _one_row_at_the_end(
@@ -57,7 +56,7 @@ def _one_row_at_the_end(
 def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
     graph, _ = read_graph(spec)
-    for index in graph.takers.get(INPUT, ()):
+    for index in graph.takers.get(graph.inputs[0], ()):
         yield from _takes_words(spec, facts, graph, index)
 
 
@@ -156,16 +155,16 @@ def last_layer_is_dense(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Ite
 def loss_suits_the_task(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Cross-entropy is for classes, and the binary one for two of them."""
     name = dataset_name(spec)
-    if facts.task == "regression" and isinstance(spec.loss, schema.ClassLoss):
+    if facts.task == "regression" and isinstance(spec.own_loss, schema.ClassLoss):
         yield Finding(
-            ("loss", spec.loss.kind),
-            f"{spec.loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
+            ("loss", spec.own_loss.kind),
+            f"{spec.own_loss.kind} is for classes, and {name} has a number to predict; use mse, mae or huber",
         )
-    if facts.task == "multiclass" and spec.loss.kind in _FOR_SEVERAL:
-        instead, activation = _FOR_SEVERAL[spec.loss.kind]
+    if facts.task == "multiclass" and spec.own_loss.kind in _FOR_SEVERAL:
+        instead, activation = _FOR_SEVERAL[spec.own_loss.kind]
         yield Finding(
-            ("loss", spec.loss.kind),
-            f"{spec.loss.kind} is for two classes, and {name} has {facts.classes}; use {instead} with "
+            ("loss", spec.own_loss.kind),
+            f"{spec.own_loss.kind} is for two classes, and {name} has {facts.classes}; use {instead} with "
             f"{facts.classes} {activation} units",
         )
 
@@ -213,15 +212,15 @@ def glu_is_a_layer_of_its_own(spec: schema.ExperimentSpec, facts: DatasetFacts) 
 def output_suits_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The last layer's activation and units are what the loss and the classes need."""
     output = output_of(spec)
-    if output is None or isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts)):
+    if output is None or isinstance(spec.own_loss, schema.Ctc) or any(loss_suits_the_task(spec, facts)):
         return
     if output.activation in _SOFTMAX_KINDS and output.units == 1:
         return  # a finding of its own
-    if isinstance(spec.loss, schema.Dice | schema.Tversky):
+    if isinstance(spec.own_loss, schema.Dice | schema.Tversky):
         yield from _overlap_output(spec, facts, output)
-    elif isinstance(spec.loss, schema.ClassLoss):
-        of_classes = spec.loss.last_activation == "softmax"
-        yield from (_class_output if of_classes else _binary_output)(spec, spec.loss, facts, output)
+    elif isinstance(spec.own_loss, schema.ClassLoss):
+        of_classes = spec.own_loss.last_activation == "softmax"
+        yield from (_class_output if of_classes else _binary_output)(spec, spec.own_loss, facts, output)
     elif facts.task == "regression":
         yield from _number_output(spec, facts, output)
     elif facts.task is not None:
@@ -279,7 +278,7 @@ def _overlap_output(
     spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
 ) -> Iterator[Finding]:
     """`dice` and `tversky`: the labels of a row, of which there are several."""
-    kind = spec.loss.kind
+    kind = spec.own_loss.kind
     if output.activation not in ("sigmoid", "softmax"):
         said = (
             f"{kind} takes probabilities, and {output.activation} does not give them; use sigmoid for "
@@ -306,7 +305,9 @@ def _number_output(
             "use activation: linear"
         )
         yield Finding(_at_output(spec, "activation"), said)
-    elif activation != "linear" and not (isinstance(spec.loss, schema.Poisson) and activation in _POSITIVE):
+    elif activation != "linear" and not (
+        isinstance(spec.own_loss, schema.Poisson) and activation in _POSITIVE
+    ):
         said = (
             f"{activation} in the last layer distorts or clips the predicted number; linear is usual for "
             "regression"
@@ -336,7 +337,7 @@ def _squared_class_output(
         at = ("preprocessing", "targets", targets)  # the layer is right
     yield Finding(
         at,
-        f"{dataset_name(spec)} has {facts.classes} classes: {spec.loss.kind} then needs "
+        f"{dataset_name(spec)} has {facts.classes} classes: {spec.own_loss.kind} then needs "
         f"{f'1 sigmoid unit, or {softmax}' if binary else softmax}; found "
         f"{counted(units, f'{activation} unit')} with targets: {targets}",
     )
@@ -344,14 +345,14 @@ def _squared_class_output(
 
 def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The targets have the form that the loss compares with."""
-    others = isinstance(spec.loss, schema.Ctc) or any(loss_suits_the_task(spec, facts))
+    others = isinstance(spec.own_loss, schema.Ctc) or any(loss_suits_the_task(spec, facts))
     message = None if others else _wrong_targets(spec, facts)
     if message is not None:
         yield Finding(("preprocessing", "targets", targets_kind(spec)), message)
 
 
 def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | None:
-    kind, loss, output = targets_kind(spec), spec.loss, output_of(spec)
+    kind, loss, output = targets_kind(spec), spec.own_loss, output_of(spec)
     classes = isinstance(loss, schema.ClassLoss) or facts.task in ("binary", "multiclass")
     if kind in ("standardize", "log1p") and classes:
         done = "standardized" if kind == "standardize" else "scaled by log1p"
@@ -388,7 +389,7 @@ _POSITIVE = ("exponential", "softplus", "squareplus", "relu")
 
 def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Losses of counts, ratios and directions need outputs and targets that have them."""
-    loss, output, kind = spec.loss, output_of(spec), targets_kind(spec)
+    loss, output, kind = spec.own_loss, output_of(spec), targets_kind(spec)
     if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
         said = (
             f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the key, "

@@ -16,7 +16,7 @@ from nnrun.spec.shapes import row_shapes, trace
 
 def ctc_reads_steps(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The output is (steps, K), without activation, and has a class for the blank."""
-    if not isinstance(spec.loss, schema.Ctc):
+    if not isinstance(spec.own_loss, schema.Ctc):
         return
     if facts.task is not None:
         has = "a number to predict" if facts.task == "regression" else "one class for each row"
@@ -53,19 +53,22 @@ def ctc_reads_steps(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterato
 
 def ctc_and_its_metric_go_together(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`character_error_rate` measures what `ctc` reads, and nothing else does."""
-    of_ctc = isinstance(spec.loss, schema.Ctc)
+    of_ctc = isinstance(spec.own_loss, schema.Ctc)
     for position, metric in enumerate(spec.metrics):
         if isinstance(metric, schema.CharacterErrorRate) is not of_ctc:
             said = (
                 f"{metric.kind} does not measure lists of classes, which ctc reads; use character_error_rate"
                 if of_ctc
-                else f"character_error_rate measures what ctc reads, and the loss is {spec.loss.kind}"
+                else f"character_error_rate measures what ctc reads, and the loss is {spec.own_loss.kind}"
             )
             yield Finding(("metrics", position, metric.kind), said)
     if of_ctc and spec.class_weight is not None:
         said = "class_weight weighs rows by their class, and ctc reads several from each; remove it"
         yield Finding(("class_weight",), said)
-    if of_ctc and targets_kind(spec) not in ("class_index", "none"):
+    if not of_ctc and targets_kind(spec) == "characters":
+        said = f"characters makes lists of classes for ctc, and the loss is {spec.own_loss.kind}"
+        yield Finding(("preprocessing", "targets", "characters"), said)
+    if of_ctc and targets_kind(spec) not in ("class_index", "characters", "none"):
         kind = targets_kind(spec)
         said = f"ctc compares with lists of classes, and {kind} makes none; remove the key"
         yield Finding(("preprocessing", "targets", kind), said)

@@ -11,7 +11,6 @@ from nnrun.spec.custom_objects import custom_parts, is_custom_name
 from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
-from nnrun.spec.ports import INPUT
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
@@ -74,7 +73,9 @@ def word_indices_become_rows(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         if said is not None:
             yield Finding(_at(position, step), said)
     graph, _ = read_graph(spec)
-    embedded = any(isinstance(graph.layers[index], schema.Embedding) for index in graph.takers.get(INPUT, ()))
+    embedded = any(
+        isinstance(graph.layers[index], schema.Embedding) for index in graph.takers.get(graph.inputs[0], ())
+    )
     layer, step_kind = ("embedding", "pad") if embedded else ("a dense layer", "multi_hot")
     taken = "rows of one length" if embedded else "rows of numbers"
     as_they_are = all(isinstance(s, (schema.NoInputStep, schema.Custom)) for s in steps)

@@ -9,10 +9,8 @@ from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.score_columns import metric_column, trained_columns, validated_columns
+from nnrun.spec.score_columns import NOT_METRICS, metric_column, trained_columns, validated_columns
 from nnrun.spec.wording import counted, listing, nearest, quoted
-
-_TAKEN = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 
 
 def _at(position: int, metric: schema.Component, *key: str) -> Location:
@@ -24,7 +22,7 @@ def metrics_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator
     seen: set[str] = set()
     for position, metric in enumerate(spec.metrics):
         column, custom = metric_column(metric), isinstance(metric, schema.CustomMetric)
-        if custom and column in _TAKEN:
+        if custom and column in NOT_METRICS:
             said = f"a column of another kind is called {quoted(column)}; give it a name"
             yield Finding(_at(position, metric), said)
         elif column in seen:
@@ -50,44 +48,45 @@ def class_metrics_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFac
             )
         elif output is None:
             continue
-        elif schema.decision_activation(spec.loss, output.activation) not in _PROBABILITIES:
+        elif schema.decision_activation(spec.own_loss, output.activation) not in _PROBABILITIES:
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} needs probabilities, and the last layer's activation is "
                 f"{output.activation}; use sigmoid or softmax there, or a metric such as mae",
             )
-        elif schema.is_of_scores(spec.loss) and getattr(metric, "threshold", 0.5) != 0.5:
-            said = f"the threshold is a probability, and {spec.loss.kind} learns scores, whose sign decides; "
-            yield Finding(_at(position, metric, "threshold"), f"{said}remove it")
+        elif schema.is_of_scores(spec.own_loss) and getattr(metric, "threshold", 0.5) != 0.5:
+            learns = f"{spec.own_loss.kind} learns scores, whose sign decides"
+            said = f"the threshold is a probability, and {learns}; remove it"
+            yield Finding(_at(position, metric, "threshold"), said)
         elif isinstance(metric, schema.TopK) and output.units == 1:
             said = "top_k needs one unit for each class, and the last layer has 1; use accuracy"
             yield Finding(_at(position, metric), said)
         elif isinstance(metric, schema.TopK) and metric.k >= (classes := facts.classes or output.units):
             said = f"with k = {metric.k} and {classes} classes, top_k is always 1; use a k below {classes}"
             yield Finding(_at(position, metric, "k"), said)
-        elif metric.of_probabilities and schema.is_of_scores(spec.loss):
-            said = f"{metric.kind} measures probabilities, and {spec.loss.kind} learns scores"
+        elif metric.of_probabilities and schema.is_of_scores(spec.own_loss):
+            said = f"{metric.kind} measures probabilities, and {spec.own_loss.kind} learns scores"
             yield Finding(_at(position, metric), f"{said}; use accuracy or auc")
 
 
 def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Distances mean nothing between class indices, and some metrics belong to regression."""
     output = output_of(spec)
-    indices = schema.target_step_of(spec.loss) == "class_index" or (
+    indices = schema.target_step_of(spec.own_loss) == "class_index" or (
         targets_kind(spec) == "class_index" and output is not None and output.units > 1
     )
     for position, metric in enumerate(spec.metrics):
         if not isinstance(metric, schema.NumberMetric):
             continue
-        if metric.for_regression and isinstance(spec.loss, schema.ClassLoss):
+        if metric.for_regression and isinstance(spec.own_loss, schema.ClassLoss):
             yield Finding(
                 _at(position, metric),
-                f"{metric.kind} is for regression, and the loss is {spec.loss.kind}; use accuracy",
+                f"{metric.kind} is for regression, and the loss is {spec.own_loss.kind}; use accuracy",
             )
-        elif schema.is_of_scores(spec.loss):
+        elif schema.is_of_scores(spec.own_loss):
             yield Finding(
                 _at(position, metric),
-                f"{metric.kind} compares numbers, and {spec.loss.kind} learns scores of 0/1 labels; use "
+                f"{metric.kind} compares numbers, and {spec.own_loss.kind} learns scores of 0/1 labels; use "
                 "accuracy",
             )
         elif indices:

@@ -213,6 +213,10 @@ def _record_forms(model: type[schema.Config]) -> dict[str, Form]:
         targets = forms["targets"]
         assert isinstance(targets, Choice)
         forms["targets"] = replace(targets, or_steps=tuple(schema.TARGET_STEPS))
+    if model is schema.ExperimentSpec:
+        loss = forms["loss"]
+        assert isinstance(loss, Choice)
+        forms["loss"] = replace(loss, optional=False)  # it stands in each of `outputs`, or here
     return forms
 
 

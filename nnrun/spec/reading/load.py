@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from nnrun.spec.lint import Finding, lint
 from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
-from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, SourceText, plain, spell_path
+from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
@@ -249,11 +250,20 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
 
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
     """The spec that a tree holds; SpecError with these problems and its own where it holds none."""
+    errors: list[Mapping[str, Any]] = []
+    outputs, loss = root.entries.get("outputs"), root.entries.get("loss")
+    if outputs is None or not getattr(outputs.value, "entries", True):
+        if loss is None:
+            errors.append({"type": "missing", "loc": ("loss",)})
+        elif isinstance(loss.value, ScalarNode) and loss.value.value is None:
+            errors.append({"type": "none", "loc": ("loss",)})
     try:
-        return ExperimentSpec.model_validate(plain(root))
+        spec = ExperimentSpec.model_validate(plain(root))
     except ValidationError as error:
-        found = explain(root, error.errors(include_url=False, include_context=False))
-        raise SpecError(in_file_order([*problems, *found])) from None
+        errors = [*error.errors(include_url=False, include_context=False), *errors]
+    if errors:
+        raise SpecError(in_file_order([*problems, *explain(root, errors)]))
+    return spec
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -274,11 +284,16 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
 
     `base_of` says for the keys of a path what it is relative to.
     """
-    targets = spec.preprocessing.targets or _targets_for(spec.loss)
     changes: dict[str, object] = {
         "name": spec.name or default_name,
         "learning_rate_schedule": _with_length(spec),
-        "preprocessing": spec.preprocessing.model_copy(update={"targets": targets}),
+    }
+    if spec.loss is not None and not spec.outputs:
+        targets = spec.preprocessing.targets or _targets_for(spec.loss)
+        changes["preprocessing"] = spec.preprocessing.model_copy(update={"targets": targets})
+    changes["outputs"] = {
+        name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
+        for name, port in spec.outputs.items()
     }
     if isinstance(spec.dataset, WITH_PATH):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)

@@ -16,6 +16,7 @@ from nnrun.spec.schema.component import (
     Seed,
     component_tag,
 )
+from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
 from nnrun.spec.schema.layers import Chain, Layers
 from nnrun.spec.schema.loss_components import ClassWeight, Loss
 from nnrun.spec.schema.metric_components import Metric
@@ -89,7 +90,9 @@ class ExperimentSpec(Config):
 
     `layers` is one list of layers, or a map of named lists, chains, which take what inputs or other chains
     give; the chain that no other takes is the output. `shared` are chains whose weights are the same wherever
-    a chain uses them.
+    a chain uses them. `inputs` names the inputs, where there are several. `outputs` names the chains that are
+    learned, each with its own target, loss and metrics, which then do not stand at the top; `total_loss` is
+    the sum of loss_weight * loss, or the mean.
 
     `learning_rate_schedule` is one schedule, or `warmup` and one that follows it. `class_weight` multiplies
     the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
@@ -109,10 +112,13 @@ class ExperimentSpec(Config):
     seed: Seed = 0
     dataset: Dataset
     preprocessing: Preprocessing = Preprocessing()
+    inputs: dict[str, NamedInput] = {}
     shared: dict[str, Chain] = {}
     layers: Layers
+    outputs: dict[str, NamedOutput] = {}
+    total_loss: Literal["sum", "mean"] = "sum"
     init_weights: str | None = None
-    loss: Loss
+    loss: Loss | None = None
     class_weight: ClassWeight | None = None
     optimizer: Optimizer = RmsProp()
     learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
@@ -125,3 +131,9 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
+
+    @property
+    def own_loss(self) -> Component:
+        """The loss of a spec of one output, or of one of several as `nnrun.spec.ports` shows it alone."""
+        assert self.loss is not None, "reading refuses a spec without"
+        return self.loss

@@ -26,7 +26,7 @@ TARGET_STEPS = ["log1p", "standardize"]
 """Two steps under `targets` that make one component: `{log1p: {standardize: true}}`."""
 
 
-def _as_one_target_step(steps: Any) -> Any:
+def as_one_target_step(steps: Any) -> Any:
     """The one component that a list of steps makes."""
     if isinstance(steps, list) and len(steps) == 1:
         return steps[0]
@@ -355,6 +355,15 @@ class ClassSequenceTargets(Component):
     kind = "class_sequences"
 
 
+class CharactersTargets(Component):
+    """Texts as lists of their characters, for `loss: ctc`.
+
+    The classes, from 1 on, are the characters of the training rows in the order of their code points.
+    """
+
+    kind = "characters"
+
+
 class StandardizeTargets(Component):
     """Standardize the target, column by column, by the mean and deviation of the training rows.
 
@@ -386,6 +395,7 @@ TargetStep = Annotated[
     Union[
         OneHotTargets,
         ClassIndexTargets,
+        CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
         NoTargetStep,
@@ -401,4 +411,4 @@ class Preprocessing(Config):
     """
 
     inputs: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
-    targets: Annotated[TargetStep | None, BeforeValidator(_as_one_target_step)] = None
+    targets: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None

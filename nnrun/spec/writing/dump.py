@@ -29,9 +29,14 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
     Lines are no longer than `width` where a value can stand below its key.
     """
     values = dump_value(spec)
-    for part in ("sweep", "shared"):
+    for part in ("sweep", "shared", "inputs", "outputs"):
         if not values[part]:
             del values[part]
+    for part in ("loss", "metrics", "class_weight"):
+        if spec.outputs and not values[part]:  # each output has its own
+            del values[part]
+    if not spec.outputs and spec.total_loss == "sum":
+        del values["total_loss"]
     return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 

@@ -98,7 +98,7 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     if not graph.is_chain:
         return "branches, merges and shared layers"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
-    for part in (spec, *graph.layers, *filter(None, regularizers), spec.loss, spec.optimizer):
+    for part in (spec, *graph.layers, *filter(None, regularizers), spec.own_loss, spec.optimizer):
         name = getattr(part, "kind", None)
         if type(part) not in _KNOWN:
             return f"`{name}`"
@@ -229,7 +229,7 @@ class NativeBackend:
         rows, spec = data.targets[self._port], self._spec
         replicas, count = data.segment.rows_GN.shape
         logits = torch.empty(replicas, count, self._head.num_outputs)
-        targets = smoothed_targets(rows.targets, spec.loss)
+        targets = smoothed_targets(rows.targets, spec.own_loss)
         classes = targets.dtype == torch.int64
         held: list[Any] = [targets]  # C++ knows addresses alone, and these tensors have no other owner
         layers = self._layers(parameters, slots, held)
@@ -243,7 +243,7 @@ class NativeBackend:
             classes=address(targets) if classes else None,
             weights=address(rows.weights),
             logits=address(logits),
-            loss=native_job.LOSSES.index(spec.loss.kind),
+            loss=native_job.LOSSES.index(spec.own_loss.kind),
         )
         if self._matrix is None:
             held.append(data.whole[self._input].contiguous())
@@ -253,7 +253,7 @@ class NativeBackend:
             held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
             job.rows = address(held[-1])
             job.row_starts, job.columns, job.values = map(address, self._matrix)
-        native_job.fill(job, spec.loss)
+        native_job.fill(job, spec.own_loss)
         job.held = held
         return job, logits, layers
 

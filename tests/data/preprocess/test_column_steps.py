@@ -130,7 +130,7 @@ def test_values_that_training_rows_do_not_hold() -> None:
         [0, 0],
     ]
     ordinal = fit(inputs, {"ordinal": {"order": ["b", "a"]}}, [0, 1])
-    assert sorted(ordinal.problems(inputs)) == [2, 3, 4]
+    assert sorted(ordinal.input.problems(inputs)) == [2, 3, 4]
     assert rows_of(ordinal, inputs.take([0, 1])).tolist() == [[1], [0]]
 
 
@@ -141,7 +141,7 @@ def test_the_default_copes_with_gaps_that_training_rows_do_not_have() -> None:
     found = rows_of(fitted, inputs)[:, 0]
     assert found[3] == found[1]  # the median
     whole = fit(inputs)
-    assert whole.feature_names == ("x", "x is missing")
+    assert whole.input.feature_names == ("x", "x is missing")
     assert rows_of(whole, inputs)[:, 1].tolist() == [0, 0, 0, 1]
 
 
@@ -209,7 +209,8 @@ def test_every_step_has_its_place(kind: str) -> None:
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
     after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
-    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [kind]
+    own: Any = {"rescale": {"rescale": 0.5}}.get(kind, kind)
+    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [own]
     fitted = fit(inputs, steps)
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.input.width)

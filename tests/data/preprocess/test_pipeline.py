@@ -145,7 +145,7 @@ def test_steps_are_applied_in_order() -> None:
     assert np.allclose(dense(twice, X), dense(fit(table(), "standardize"), X), atol=1e-6)
     assert np.array_equal(table().train.inputs, X)
     assert twice.input.table is not None
-    assert [len(column.steps) for column in twice.table.columns] == [2, 1, 1]
+    assert [len(column.steps) for column in twice.input.table.columns] == [2, 1, 1]
 
 
 def test_the_data_set_is_left_as_it_was() -> None:

@@ -136,6 +136,7 @@ def test_another_mnist_is_refused(
         (gzip.compress(idx(IMAGES[:40])[:-1]), "holds 31,359 bytes"),
         (gzip.compress(b""), "no idx file"),
     ],
+    ids=["no gzip", "cut off", "labels", "a byte short", "empty"],  # gzip's bytes hold the time
 )
 def test_a_damaged_file_is_named(content: bytes, message: str, tmp_path: Path, empty_cache: Path) -> None:
     write_fashion(tmp_path, train_images_idx3_ubyte=content)

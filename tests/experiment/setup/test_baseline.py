@@ -49,7 +49,7 @@ def scores(
         network, build_optimizer(spec.optimizer), unused, {OUTPUT: head}, batch_size=8, spec=spec
     )
     own = None if weights is None else weights[None]
-    rows = [TargetRows(part[None], part[None], own) for part in (known, targets)]
+    rows = [{OUTPUT: TargetRows(part[None], part[None], own)} for part in (known, targets)]
     return constant_scores(problem, *rows)
 
 

@@ -130,7 +130,7 @@ def test_of_folds_apart_the_rows_of_one_alone_are_in_memory(
     def watched(*args: Any) -> Any:
         inputs = make(*args)
         alive.append(sum(ref() is not None for ref in made))
-        made.append(weakref.ref(inputs))
+        made.extend(map(weakref.ref, inputs.values()))
         return inputs
 
     monkeypatch.setattr(groups, "make_inputs", watched)

@@ -1,0 +1,105 @@
+"""Several inputs and outputs: which keys stand where, and which data sets have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnrun.spec import schema
+from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.score_columns import NOT_METRICS
+from nnrun.spec.wording import listing, quoted
+
+_OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
+
+
+def keys_of_an_output_stand_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """With `outputs` each output has its own loss, metrics, class weights and target step."""
+    if not spec.outputs:
+        return
+    first = next(iter(spec.outputs))
+    for key in _OF_AN_OUTPUT:
+        if getattr(spec, key):
+            said = f"{key} stands at the top, and the spec has `outputs`: write it into each, as in "
+            yield Finding((key,), f"{said}outputs.{first}.{key}")
+    if spec.preprocessing.targets is not None:
+        yield Finding(
+            ("preprocessing", "targets"),
+            f"the targets' step stands at the top, and the spec has `outputs`: write it into each, as in "
+            f"outputs.{first}.preprocessing",
+        )
+
+
+def steps_of_an_input_stand_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """With `inputs` each input has its own steps."""
+    if spec.inputs and spec.preprocessing.inputs:
+        first = next(iter(spec.inputs))
+        yield Finding(
+            ("preprocessing", "inputs"),
+            f"the inputs' steps stand at the top, and the spec has `inputs`: write them into each, as in "
+            f"inputs.{first}.preprocessing",
+        )
+
+
+def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Arrays of an npz have names, and columns of a table."""
+    for key in ("inputs", "outputs"):
+        if getattr(spec, key) and not isinstance(spec.dataset, schema.Npz):
+            yield Finding(
+                (key,),
+                f"{key} takes arrays of an npz by their names, and the dataset is {spec.dataset.kind}; "
+                f"remove the key, or write the data as an npz",
+            )
+    for name, port in spec.inputs.items():
+        if port.columns is not None and isinstance(spec.dataset, schema.Npz):
+            said = "columns are those of a table, and the dataset is npz; name the array: "
+            yield Finding(("inputs", name, "columns"), f"{said}`array: NAME`")
+    for name, output in spec.outputs.items():
+        if output.target is not None and len(output.target) > 1 and isinstance(spec.dataset, schema.Npz):
+            said = "an output of an npz is compared with one array; stack the columns into one"
+            yield Finding(("outputs", name, "target"), said)
+
+
+def folds_are_not_stratified(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Rows are stratified by the classes of one target."""
+    if spec.outputs and getattr(spec.validation, "stratify", False):
+        yield Finding(
+            ("validation", spec.validation.kind, "stratify"),
+            "rows are stratified by the classes of one target, and nnrun cannot choose among `outputs` yet; "
+            "remove it, or set shuffle: true",
+        )
+
+
+def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`<output>_loss` is a column of the history; no other column may have that name."""
+    taken = [name for name in spec.outputs if name in NOT_METRICS]
+    for name in taken:
+        said = f"{quoted(name)} is the name of a column of the history; call the output otherwise"
+        yield Finding(("outputs", name), f"{said} (taken are {listing(NOT_METRICS, 'and')})")
+
+
+def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A squared error of large numbers drowns a cross-entropy beside it."""
+    classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
+    for name, port in spec.outputs.items():
+        if not classes or isinstance(port.loss, (schema.ClassLoss, schema.Custom)):
+            continue
+        plain = port.preprocessing is None or isinstance(port.preprocessing, schema.NoTargetStep)
+        if plain and port.loss_weight == 1.0:
+            yield Finding(
+                ("outputs", name, "loss"),
+                f"the {port.loss.kind} of {quoted(name)} is in the target's own units, and may drown the "
+                f"loss of {quoted(classes[0])}: write preprocessing: standardize into {quoted(name)}, or a "
+                "loss_weight",
+                "warning",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    keys_of_an_output_stand_there,
+    steps_of_an_input_stand_there,
+    data_have_named_parts,
+    folds_are_not_stratified,
+    columns_have_names_of_their_own,
+    losses_count_alike,
+)

@@ -1,0 +1,42 @@
+"""Several inputs and several outputs of a network."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from nnrun.spec.schema.component import ONE_COMPONENT_IS_ENOUGH, Columns, Config, NonNegative
+from nnrun.spec.schema.loss_components import ClassWeight, Loss
+from nnrun.spec.schema.metric_components import Metric
+from nnrun.spec.schema.preprocessing_steps import InputStep, TargetStep, as_one_target_step
+
+
+class NamedInput(Config):
+    """An input of the network, with its own preprocessing.
+
+    It takes `columns` of a table, or an `array` of an npz, which stands there as NAME_train and, if there is
+    one, NAME_test. Default for `array`: the input's name.
+    """
+
+    switchable = {"columns": None, "array": None, "preprocessing": []}
+    columns: Annotated[Columns | None, Field(min_length=1)] = None
+    array: str | None = None
+    preprocessing: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
+
+
+class NamedOutput(Config):
+    """A chain whose last layer is compared with a target of its own.
+
+    `target` is a column or several, or an array of an npz; default: the output's name. `loss_weight`
+    multiplies its loss in the total. The other keys are those that a spec of one output has at its top;
+    `preprocessing` is what `preprocessing: targets` is there.
+    """
+
+    switchable = {"target": None, "class_weight": None, "metrics": []}
+    target: Annotated[Columns | None, Field(min_length=1)] = None
+    preprocessing: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None
+    loss: Loss
+    loss_weight: NonNegative = 1.0
+    metrics: list[Metric] = []
+    class_weight: ClassWeight | None = None
