@@ -68,6 +68,12 @@ class BatchRng:
         counter_BU = places_BU + self.first_row * units
         return uniform(self.key(path)[:, None, None], counter_BU).view(x.shape)
 
+    def normal(self, path: str, x: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of `x`, (R, B, ...) (Box & Muller 1958)."""
+        pairs = self.dense(path, x.unsqueeze(2).expand(-1, -1, 2, *x.shape[2:]))
+        radius, angle = pairs.unbind(2)
+        return torch.sqrt(-2 * torch.log1p(-radius)) * torch.cos(2 * math.pi * angle)
+
     def seed(self, path: str, replica: int) -> int:
         """A seed of PyTorch's generator, for what a custom layer draws in this batch of one replica."""
         of_epoch = self.sources[replica].derive(epoch=self.epoch, purpose=f"custom layer {path}")
