@@ -435,7 +435,7 @@ def _first(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The first values of an array: small ones, around 1 for what multiplies."""
     values = wave(*shape, offset=2000 + 500 * int(name.partition(".")[0]) + len(name))
     around_one = name.endswith("running_var") or (name.endswith(".weight") and len(shape) == 1)
-    return (values * 0.3 + 1.0 if around_one else values * 0.5).astype(np.float32)
+    return np.asarray(values * 0.3 + 1.0 if around_one else values * 0.5, np.float32)
 
 
 def full_spec(case: Case) -> Spec:
