@@ -229,7 +229,7 @@ SCHEMA = "spec/schema/"
 RECIPES: dict[str, list[tuple[str, str, str]]] = {
     "layer": [
         (SCHEMA + "basic_layers.py", "BasicLayer = Union[", LAYER_DECLARED),
-        (SCHEMA + "basic_layers.py", "Flatten, Reshape]", "Doubled, Jitter, "),
+        (SCHEMA + "basic_layers.py", "Prelu, Flatten", "Doubled, Jitter, "),
         ("model/layers/doubled.py", "", LAYER),
         (
             "model/layers/__init__.py",

@@ -19,10 +19,12 @@ from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.network import Network
 from nnrun.model.rng import BatchRng
+from nnrun.model.standalone import StandaloneNetwork
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from nnrun.training.backends.native import unknown_in
 from tests.support.example_tables import line_for
 from tests.support.networks import last_of, stack
 
@@ -40,12 +42,29 @@ TAKES: dict[str, list[int]] = {
     "conv2d": [3, 4, 2],
     "max_pooling": [4, 4, 2],
     "global_average_pooling": [2, 3, 4],
+    "global_max_pooling": [2, 3, 4],
+    **{key: [4, 3] for key in ("separable_conv1d", "conv1d_transpose", "spatial_dropout", "permute")},
+    **{key: [4, 3] for key in ("attention", "multi_head_attention", "position_embedding")},
+    **{key: [3, 4, 2] for key in ("separable_conv2d", "depthwise_conv2d", "conv2d_transpose")},
+    **{key: [4, 5, 2] for key in ("average_pooling", "up_sampling", "zero_padding", "cropping")},
 }
 SAYS: dict[str, Any] = {
     "dropout": 0.25,
     "conv1d": {"filters": 6, "kernel_size": 2},
     "conv2d": {"filters": 6, "kernel_size": [2, 3]},
     "reshape": [2, -1],
+    "separable_conv1d": {"filters": 6, "kernel_size": 2, "depth_multiplier": 2},
+    "separable_conv2d": {"filters": 6, "kernel_size": 2, "depth_multiplier": 2},
+    "depthwise_conv2d": {"kernel_size": [2, 3], "depth_multiplier": 2},
+    "conv1d_transpose": {"filters": 6, "kernel_size": 3, "strides": 2},
+    "conv2d_transpose": {"filters": 6, "kernel_size": [2, 3], "strides": 2},
+    "permute": [2, 1],
+    "repeat_vector": 3,
+    "rescaling": 0.5,
+    "cropping": [1, 0, 2, 1],
+    "group_normalization": 3,
+    "multi_head_attention": {"num_heads": 2, "key_dim": 4},
+    **dict.fromkeys(("spatial_dropout", "gaussian_noise", "gaussian_dropout", "alpha_dropout"), 0.25),
     "activation": "tanh",
     **dict.fromkeys(("dense", "embedding", "lstm", "gru", "simple_rnn"), 6),
 }
@@ -72,6 +91,33 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "return_sequences": True,
             "dropout": 0.25,
             "recurrent_dropout": 0.25,
+        }
+    },
+    "multi_head_attention_of_other_sizes": {
+        "multi_head_attention": {
+            "num_heads": 3,
+            "key_dim": 2,
+            "value_dim": 3,
+            "output_dim": 5,
+            "use_bias": False,
+            "dropout": 0.25,
+        }
+    },
+    "attention_with_scale": {"attention": {"use_scale": True, "dropout": 0.25}},
+    "position_embedding_of_sines": {"position_embedding": "sinusoidal"},
+    "prelu_of_steps": {"prelu": [1]},
+    "up_sampling_of_steps": {"up_sampling": 3},
+    "gaussian_noise_of_steps": {"gaussian_noise": 0.5},
+    "unit_normalization_of_steps": {"unit_normalization": 0},
+    "conv1d_with_options": {
+        "conv1d": {
+            "filters": 5,
+            "kernel_size": 2,
+            "dilation_rate": 2,
+            "kernel_initializer": "orthogonal",
+            "bias_regularizer": "l2",
+            "activity_regularizer": "l1",
+            "kernel_constraint": "unit_norm",
         }
     },
     "batch_normalization_of_steps": {"batch_normalization": {"scale": False}},
@@ -205,6 +251,45 @@ def test_a_layer_computes_each_replica_apart_from_the_others(case: str, training
         own = {k: v[replica : replica + 1] for k, v in parameters.items()}
         for name, alone in computed(own, x[replica : replica + 1], [replica]).items():
             torch.testing.assert_close(alone[0], together[name][replica], rtol=1e-5, atol=1e-5)
+
+
+# What a layer draws for a row is the same in whatever batch it is.
+@pytest.mark.parametrize("case", CASES)
+def test_a_row_is_treated_alike_in_every_batch(case: str) -> None:
+    network, x = between(case)
+    if "batch" in case or "state" in case:
+        pytest.skip("its statistics are those of the batch")
+    parameters, rng = lively(network), network.rng(sources_of(0, range(REPLICAS)), 1, CPU)
+    if "custom" in case:
+        rng = None
+    whole = network.forward(parameters, {INPUT: x}, rng)[OUTPUT]
+    for first in (0, 2):
+        part = network.forward(parameters, {INPUT: x[:, first : first + 2]}, rng and rng.starting_at(first))
+        torch.testing.assert_close(part[OUTPUT], whole[:, first : first + 2], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_program_holds_the_layer(case: str) -> None:
+    """`nnrun export` traces the network; custom code that cannot be traced has tests of its own."""
+    network, x = between(case)
+    parameters = lively(network)
+    module = StandaloneNetwork(network, network.unstack(parameters, 1)).eval()
+    program = torch.export.export(
+        module, (x[1],), dynamic_shapes=({0: torch.export.Dim("rows", min=1)},)
+    ).module()
+    own = {name: value[1:2] for name, value in parameters.items()}
+    expected = network.forward(own, {INPUT: x[1:2]})[OUTPUT][0]
+    for rows in (1, 3, ROWS):
+        torch.testing.assert_close(program(x[1, :rows]), expected[:rows], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cpp_knows_dense_layers_and_dropout_and_refuses_others(case: str) -> None:
+    value = VARIANTS.get(case, {case: SAYS.get(case)})
+    layers = [value, {"dense": 1}]
+    spec = schema.ExperimentSpec.model_validate({"dataset": "imdb", "layers": layers, "loss": "mse"})
+    (kind,) = value
+    assert (unknown_in(spec) is None) is (kind in ("dense", "dropout"))
 
 
 # --- dense -------------------------------------------------------------------------------------------------
@@ -384,6 +469,46 @@ def test_a_recurrent_layer_holds_the_gates_of_all_steps(kind: str, gates: int) -
     """Though it gives the last step alone: memory and the rows of a block are reckoned by it."""
     network = stack([layer_of(v) for v in ({"reshape": [50, 3]}, {kind: 20}, {"dense": 1})], 150)
     assert network.widest_activation == 50 * gates * 20
+
+
+def test_both_directions_begin_alike_and_not_the_same() -> None:
+    layers = [{"reshape": [4, 30]}, {"gru": {"units": 20, "bidirectional": True}}, {"dense": 1}]
+    weights = first(layers, 120)
+    assert weights["2.weight"].shape == (1, 40)
+    for name in ("weight_ih", "weight_hh"):
+        one, other = weights[f"1.{name}"], weights[f"1.{name}_reverse"]
+        assert one.shape == other.shape
+        assert not np.array_equal(one, other)
+    recurrent = weights["1.weight_hh_reverse"]
+    np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(20), atol=1e-5)
+    assert np.abs(weights["1.weight_ih_reverse"]).max() <= np.float32(np.sqrt(6 / (30 + 60)))
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("simple_rnn", 1), ("gru", 3), ("lstm", 4)])
+@pytest.mark.parametrize("recurrent", [0.0, 0.5])
+def test_dropout_of_a_recurrent_layer_is_the_same_in_all_steps(
+    kind: str, gates: int, recurrent: float
+) -> None:
+    """With `recurrent_dropout` each gate has a choice of its own, else all have the same."""
+    says = {"units": 8, "dropout": 0.5, "recurrent_dropout": recurrent, "bidirectional": True}
+    network = stack([layer_of(v) for v in ({"reshape": [6, 5]}, {kind: says}, {"dense": 1})], 30)
+    layer: Any = network.layers[1]
+    rng = BatchRng(sources_of(0, range(2)))
+    of_input = layer._factors(rng, "dropout", inputs(2, ROWS, 6, 5), 0.5, 5)
+    assert of_input.shape == (4, gates if recurrent else 1, ROWS, 5)
+    assert set(of_input.unique().tolist()) == {0.0, 2.0}
+    directions = of_input[:2], of_input[2:]
+    assert not torch.equal(*directions)
+    # Ones in, a kernel of ones, no bias: a step's part in a gate is the number of features left, each step.
+    parameters = {
+        name: torch.ones(2, *weight.shape) * name.startswith("1.weight_ih")
+        for name, weight in network.weights.items()
+    }
+    ones = torch.ones(4, ROWS, 6, 5)
+    projected = layer._projected(parameters, ones, None, rng)  # (T, Q, B, gates * units)
+    assert torch.equal(projected, projected[:1].expand(projected.shape))
+    left = of_input.sum(-1).transpose(1, 2).repeat_interleave(8 if recurrent else 8 * gates, -1)
+    torch.testing.assert_close(projected[0], left)
 
 
 def test_the_forget_gate_begins_open() -> None:

@@ -391,6 +391,7 @@ def case_data(case: Case) -> CaseData:
         "three labels": (scores_NK[:, :3] > 0).astype(np.int64),
         "class": scores_NK.argmax(axis=1),
         "noise": (wave(ROWS, offset=1501) > 0).astype(np.int64),
+        "a class a step": _tags(),
     }[case.targets]
 
     weights = {name: _first(name, shape) for name, shape in case.shapes.items()}
@@ -418,11 +419,23 @@ def _token_lists() -> np.ndarray:
     return tokens
 
 
+STEPS = 7
+
+
+def _tags() -> np.ndarray:
+    """(ROWS, STEPS): a class from each of the last tokens of a row and the one before it; padded behind."""
+    tags = np.zeros((ROWS, STEPS), np.int64)
+    for row, tokens in enumerate(_token_lists()):
+        for place, token in enumerate(tokens[-STEPS:]):
+            tags[row, place] = (token + (tokens[place - 1] if place else 0)) % 3
+    return tags
+
+
 def _first(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The first values of an array: small ones, around 1 for what multiplies."""
     values = wave(*shape, offset=2000 + 500 * int(name.partition(".")[0]) + len(name))
     around_one = name.endswith("running_var") or (name.endswith(".weight") and len(shape) == 1)
-    return (values * 0.3 + 1.0 if around_one else values * 0.5).astype(np.float32)
+    return np.asarray(values * 0.3 + 1.0 if around_one else values * 0.5, np.float32)
 
 
 def full_spec(case: Case) -> Spec:

@@ -1,7 +1,7 @@
 """Compute `keras_cases.json` with Keras. Needed only when a case is added or changed.
 
     pip install keras tensorflow-cpu jax safetensors pyyaml
-    KERAS_BACKEND=tensorflow python -m tests.support.make_keras_cases
+    TF_ENABLE_ONEDNN_OPTS=0 KERAS_BACKEND=tensorflow python -m tests.support.make_keras_cases
     KERAS_BACKEND=jax python -m tests.support.make_keras_cases
 
 With names of cases behind it, it computes these alone.
@@ -41,6 +41,17 @@ BARE = {
     "gru": "units",
     "simple_rnn": "units",
     "activation": "activation",
+    "depthwise_conv2d": "kernel_size",
+    "permute": "dims",
+    "repeat_vector": "n",
+    "rescaling": "scale",
+    "prelu": "shared_axes",
+    "group_normalization": "groups",
+    "unit_normalization": "axis",
+    "average_pooling": "pool_size",
+    "up_sampling": "size",
+    "zero_padding": "padding",
+    "cropping": "cropping",
     "pad": "length",
 }
 OPTIMIZERS = {
@@ -80,15 +91,72 @@ LAYERS = {
     "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization,
     "activation": keras.layers.Activation,
+    "separable_conv1d": keras.layers.SeparableConv1D,
+    "separable_conv2d": keras.layers.SeparableConv2D,
+    "depthwise_conv2d": keras.layers.DepthwiseConv2D,
+    "conv1d_transpose": keras.layers.Conv1DTranspose,
+    "conv2d_transpose": keras.layers.Conv2DTranspose,
+    "permute": keras.layers.Permute,
+    "repeat_vector": keras.layers.RepeatVector,
+    "rescaling": keras.layers.Rescaling,
+    "prelu": keras.layers.PReLU,
+    "group_normalization": keras.layers.GroupNormalization,
+    "rms_normalization": keras.layers.RMSNormalization,
 }
 # By the axes of what they take.
 POOLING = {
+    ("average_pooling", 3): keras.layers.AveragePooling1D,
+    ("average_pooling", 4): keras.layers.AveragePooling2D,
+    ("global_max_pooling", 3): keras.layers.GlobalMaxPooling1D,
+    ("global_max_pooling", 4): keras.layers.GlobalMaxPooling2D,
+    ("up_sampling", 3): keras.layers.UpSampling1D,
+    ("up_sampling", 4): keras.layers.UpSampling2D,
+    ("zero_padding", 3): keras.layers.ZeroPadding1D,
+    ("zero_padding", 4): keras.layers.ZeroPadding2D,
+    ("cropping", 3): keras.layers.Cropping1D,
+    ("cropping", 4): keras.layers.Cropping2D,
     ("max_pooling", 3): keras.layers.MaxPooling1D,
     ("max_pooling", 4): keras.layers.MaxPooling2D,
     ("global_average_pooling", 3): keras.layers.GlobalAveragePooling1D,
     ("global_average_pooling", 4): keras.layers.GlobalAveragePooling2D,
 }
-KINDS_OF_NORM = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+KINDS_OF_NORM = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+)
+
+
+class SelfAttention(keras.layers.Layer):
+    """Attention of steps to each other, which Keras has as a layer of several inputs."""
+
+    def __init__(self, inner: keras.layers.Layer) -> None:
+        super().__init__()
+        self.inner, self.supports_masking = inner, True
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Query, key and value are the steps."""
+        if isinstance(self.inner, keras.layers.Attention):
+            return self.inner([x, x], mask=None if mask is None else [mask, mask])
+        return self.inner(x, x, query_mask=mask, value_mask=mask)
+
+
+def attention(name: str, params: dict[str, Any]) -> SelfAttention:
+    """The layer `attention` or `multi_head_attention`."""
+    if name == "attention":
+        return SelfAttention(keras.layers.Attention(**params))
+    if "output_dim" in params:
+        params["output_shape"] = params.pop("output_dim")
+    return SelfAttention(keras.layers.MultiHeadAttention(**params))
+
+
+def in_keras(name: str, params: dict[str, Any], axes: int) -> dict[str, Any]:
+    """Parameters that Keras spells in another way, for what takes so many axes."""
+    if name in ("zero_padding", "cropping") and isinstance(params[key := BARE[name]], list):
+        amounts = params[key]
+        return {key: (tuple(amounts[:2]), tuple(amounts[2:])) if len(amounts) == 4 else tuple(amounts)}
+    one = axes == 3 and isinstance(params.get("size", params.get("pool_size")), list)
+    return {key: value[0] if one and isinstance(value, list) else value for key, value in params.items()}
 
 
 def component(value: Any) -> tuple[str, dict[str, Any]]:
@@ -111,6 +179,11 @@ def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
                     params[option] = kinds[kind](**parameters)
         if name == "embedding":
             model.add(keras.layers.Embedding(**{"input_dim": words, **params}))
+        elif name.endswith("attention"):
+            model.add(attention(name, params))
+        elif name == "unit_normalization":
+            axis = params.get("axis", -1)  # Keras counts the batch
+            model.add(keras.layers.UnitNormalization(axis if axis < 0 else axis + 1))
         elif name in LAYERS:
             both, first = params.pop("bidirectional", False), LAYERS[name](**params)
             if both:
@@ -118,7 +191,8 @@ def build_model(layers: list[Any], features: int, words: int) -> keras.Model:
                 first = keras.layers.Bidirectional(first, backward_layer=LAYERS[name](**params | turned))
             model.add(first)
         else:
-            model.add(POOLING[name, len(model.output_shape)](**params))
+            axes = len(model.output_shape)
+            model.add(POOLING[name, axes](**in_keras(name, params, axes)))
     return model
 
 
@@ -142,10 +216,32 @@ def build_metric(value: Any, loss: str) -> Any:
     return kinds[name](name=name)
 
 
-def names_and_axes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...] | None]]:
+Order = Any
+"""How the axes of an array are ordered in a weights file; None: as in Keras; or a function that turns it."""
+
+
+def names_and_axes(layer: keras.Layer) -> list[tuple[str, Order]]:
     """Of each array of a Keras layer its name in a weights file, and how its axes are ordered there."""
-    if isinstance(layer, keras.layers.Embedding):
+    if isinstance(layer, (keras.layers.Embedding, keras.layers.PReLU, keras.layers.RMSNormalization)):
         return [("weight", None)]
+    if isinstance(layer, SelfAttention):
+        if isinstance(layer.inner, keras.layers.Attention):
+            return [("scale", None)]
+        inputs = (lambda kernel: kernel.reshape(len(kernel), -1).T), (lambda bias: bias.reshape(-1))
+        output = (lambda kernel: kernel.reshape(-1, kernel.shape[-1]).T), None
+        biased = [(part, inputs) for part in ("query", "key", "value")] + [("output", output)]
+        return [
+            (f"{part}_{name}", order)
+            for part, (kernel, bias) in biased
+            for name, order in (("weight", kernel), ("bias", bias))
+            if name == "weight" or layer.inner._use_bias
+        ]
+    if type(layer) in (LAYERS["separable_conv1d"], LAYERS["separable_conv2d"]):
+        places = layer.rank
+        mixing = (places + 1, places, *range(places))
+        return [("depthwise_weight", depthwise), ("weight", mixing), ("bias", None)]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [("weight", depthwise), ("bias", None)]
     if isinstance(layer, KINDS_OF_NORM):
         learned = [("weight", layer.scale), ("bias", layer.center)]
         moving = ["running_mean", "running_var"] if isinstance(layer, KINDS_OF_NORM[0]) else []
@@ -159,14 +255,36 @@ def names_and_axes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...] | None
     return [("weight", axes[layer.weights[0].ndim]), ("bias", None)]
 
 
+def depthwise(kernel: np.ndarray) -> np.ndarray:
+    """(*window, in, multiplier) as (in * multiplier, 1, *window)."""
+    *window, channels, multiplier = kernel.shape
+    places = len(window)
+    turned = kernel.transpose(places, places + 1, *range(places))
+    return turned.reshape(channels * multiplier, 1, *window)
+
+
+def as_in_file(value: np.ndarray, order: Order) -> np.ndarray:
+    """An array of Keras as a weights file has it."""
+    if order is None:
+        return value
+    return order(value) if callable(order) else value.transpose(order)
+
+
+def as_in_keras(value: np.ndarray, order: Order, shape: tuple[int, ...]) -> np.ndarray:
+    """The same backwards: each number to the place that it comes from."""
+    places = as_in_file(np.arange(value.size).reshape(shape), order)
+    assert places.shape == value.shape, (places.shape, value.shape)
+    found = np.empty(value.size, value.dtype)
+    found[places.ravel()] = value.ravel()
+    return found.reshape(shape)
+
+
 def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
     for i, layer in enumerate(model.layers):
         if layer.weights:
             values = []
             for (name, axes), own in zip(names_and_axes(layer), layer.get_weights(), strict=False):
-                value = weights[f"{i}.{name}"]
-                values.append(value if axes is None else value.transpose(np.argsort(axes)))
-                assert values[-1].shape == own.shape, (i, name, own.shape)
+                values.append(as_in_keras(weights[f"{i}.{name}"], axes, own.shape))
             layer.set_weights(values)
 
 
@@ -175,8 +293,7 @@ def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     for i, layer in enumerate(model.layers):
         if layer.weights:
             for (name, axes), value in zip(names_and_axes(layer), layer.get_weights(), strict=False):
-                turned = value if axes is None else value.transpose(axes)
-                weights[f"{i}.{name}"] = np.ascontiguousarray(turned)
+                weights[f"{i}.{name}"] = np.array(as_in_file(value, axes))
     return weights
 
 
@@ -298,6 +415,7 @@ def main() -> None:
     wanted = sys.argv[1:] or [case.name for case in ALL_CASES]
     for case in ALL_CASES:
         if case.backend == present and case.name in wanted:
+            print(case.name, flush=True)
             answers[case.name] = answer(case)
     names = [case.name for case in ALL_CASES]
     lines = [f"  {json.dumps(name)}: {json.dumps(answers[name])}" for name in names]

@@ -48,6 +48,7 @@ def targets_of(
     *,
     constant_is_wrong: bool = True,
     marks_of: Callable[[str], str] = lambda name: "",
+    any_text: bool = False,
 ) -> Targets:
     """The targets that columns hold.
 
@@ -57,6 +58,7 @@ def targets_of(
         known: the training rows' targets, for a file of test rows: its labels are the same.
         constant_is_wrong: refuse targets that are the same in every row.
         marks_of: says what the file has where a column's value is missing.
+        any_text: texts may be different in every row.
 
     Raises:
         DataError: a target is missing, is no target, or is the same in every row; names the row.
@@ -73,7 +75,7 @@ def targets_of(
     inferred = file.columns[names[0]]
     if isinstance(inferred.column, NumberColumn) and not (known and known.class_names):
         return _numbers(inferred.column)
-    return _classes(file, names[0], inferred, known)
+    return _classes(file, names[0], inferred, known, any_text)
 
 
 def _numbers(column: NumberColumn) -> Targets:
@@ -89,7 +91,9 @@ def _numbers(column: NumberColumn) -> Targets:
     return Targets(labels, "binary" if binary else None)
 
 
-def _classes(file: ReadTable, name: str, inferred: ColumnInference, known: Targets | None) -> Targets:
+def _classes(
+    file: ReadTable, name: str, inferred: ColumnInference, known: Targets | None, any_text: bool
+) -> Targets:
     column = _as_category(inferred)
     if inferred.wrong is not None:
         refuse_wrong(file, name)
@@ -99,7 +103,7 @@ def _classes(file: ReadTable, name: str, inferred: ColumnInference, known: Targe
             f"numbers there."
         )
     if known is None:
-        if len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+        if not any_text and len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
             hint = next((warning.text for warning in inferred.warnings if warning.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "

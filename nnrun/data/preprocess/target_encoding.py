@@ -20,9 +20,10 @@ from nnrun.data.preprocess.fitted_step import (
 )
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.wording import quoted
 from nnrun.target_scale import TargetScale
 
-_SEQUENCES = schema.ClassSequenceTargets.kind
+_SEQUENCES, _CHARACTERS = schema.ClassSequenceTargets.kind, schema.CharactersTargets.kind
 _FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 _STRICT = ConfigDict(strict=True)
 _CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
@@ -39,12 +40,14 @@ class FittedTargets:
         kind: its name in a spec and in preprocessing.json.
         classes: of targets that are classes, how many; None for numbers.
         scale: what numbers were divided by and centred by; None where they are as they were.
+        characters: of texts, those that have the classes 1, 2, ...; ascending.
     """
 
     n_outputs: int
     kind: str = "none"
     classes: int | None = None
     scale: TargetScale | None = None
+    characters: str = ""
 
     def transform(self, targets: Array) -> Array:
         """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices.
@@ -52,6 +55,8 @@ class FittedTargets:
         Of outputs with steps (N, T) or (N, L) class indices.
         """
         targets = np.asarray(targets)
+        if self.kind == _CHARACTERS:
+            return _character_classes(targets, self.characters)
         if self.kind == _SEQUENCES and self.classes is not None:
             return _class_sequences(targets, self.classes)
         if self.classes is not None:
@@ -85,6 +90,8 @@ class FittedTargets:
         state: dict[str, Any] = {} if self.classes is None else {"classes": self.classes}
         if self.scale is not None:
             state = {"mean": list(self.scale.mean), "std": list(self.scale.std)}
+        if self.characters:
+            state = {"characters": self.characters}
         return {self.kind: state}
 
     @classmethod
@@ -95,6 +102,11 @@ class FittedTargets:
             return cls(n_outputs, kind, _CLASSES.validate_python(state["classes"]))
         if kind == "none":
             return cls(n_outputs)
+        if kind == _CHARACTERS:
+            characters = state["characters"]
+            if "".join(sorted(set(characters))) != characters or not 0 < len(characters) < n_outputs:
+                raise ValueError(document)
+            return cls(n_outputs, kind, characters=characters)
         mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
         if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
             raise ValueError(document)
@@ -142,6 +154,32 @@ def _class_sequences(targets: Array, classes: int, rows: Array | None = None) ->
     return labels
 
 
+def _character_classes(codes_NL: Array, characters: str) -> npt.NDArray[np.int64]:
+    """(N, L) code points, filled up with 0, as the places of their characters from 1."""
+    known = np.array([ord(character) for character in characters], np.int64)
+    places = np.minimum(np.searchsorted(known, codes_NL), len(known) - 1)
+    unknown = np.argwhere((codes_NL != 0) & (known[places] != codes_NL))
+    if len(unknown):
+        row, place = (int(index) for index in unknown[0])
+        raise DataError(
+            f"Row {row} has the character {quoted(chr(int(codes_NL[row, place])))} in its target, which no "
+            "training row has, so that no network can learn it. Shuffle the rows (shuffle: true), or leave "
+            "the row out."
+        )
+    return np.where(codes_NL == 0, 0, places + 1)
+
+
+def _fit_characters(codes_NL: Array, n_outputs: int) -> FittedTargets:
+    characters = "".join(map(chr, np.unique(codes_NL[codes_NL != 0]).tolist()))
+    if len(characters) + 1 != n_outputs:
+        raise DataError(
+            f"The targets of the training rows have {len(characters)} different characters, "
+            f"{quoted(characters)}, and the last layer gives {n_outputs} numbers a step. One for each of "
+            f"them and one for the blank are needed: set its units to {len(characters) + 1}."
+        )
+    return FittedTargets(n_outputs, _CHARACTERS, characters=characters)
+
+
 def target_columns(targets: Array, n_outputs: int) -> Array:
     """Targets as (N, n_outputs)."""
     y_NK = targets[:, None] if targets.ndim == 1 else targets
@@ -174,6 +212,8 @@ def fit_targets(
     if isinstance(step, (schema.OneHotTargets, schema.ClassIndexTargets)):
         _labels(targets, n_outputs, rows)
         return FittedTargets(n_outputs, step.kind, n_outputs)
+    if isinstance(step, schema.CharactersTargets):
+        return _fit_characters(targets, n_outputs)
     if isinstance(step, schema.ClassSequenceTargets):
         _class_sequences(targets, n_outputs, rows)
         return FittedTargets(n_outputs, step.kind, n_outputs)

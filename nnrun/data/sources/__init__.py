@@ -142,6 +142,7 @@ def load_dataset(
     inputs: Mapping[Port, str] | None = None,
     outputs: Mapping[Port, str] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
+    text_targets: bool = False,
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -152,11 +153,14 @@ def load_dataset(
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
         inputs, outputs: where a spec names them, the array of each.
         on_message: called with what takes long or went differently.
+        text_targets: whether texts that are targets may be different in every row.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
-    context = LoadContext(data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {})
+    context = LoadContext(
+        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, text_targets
+    )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
     loaded = module.load(dataset, context)
     assert isinstance(loaded, Dataset)

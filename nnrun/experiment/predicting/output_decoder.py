@@ -58,12 +58,14 @@ class OutputDecoder:
             the name of its target column.
         threshold: above which output a class or label is said: a probability, or 0 for scores.
         of_scores: whether outputs are scores, of which no probabilities follow.
+        of_texts: whether a data set has the targets of a sequence as texts, in code points.
     """
 
     kind: Kind
     classes: tuple[str | int, ...]
     threshold: float = THRESHOLD
     of_scores: bool = False
+    of_texts: bool = False
 
     def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
         """The names of a table's columns; with `targets` those of the true ones as well."""
@@ -87,6 +89,8 @@ class OutputDecoder:
             return [n[0] for n in numbers] if len(self.classes) == 1 else numbers
         if self.kind == "labels":
             return [[self.classes[k] for k in np.flatnonzero(row)] for row in targets > THRESHOLD]
+        if self.of_texts:
+            return ["".join(map(chr, codes)) for codes in lists_of(targets)]
         if self.kind in ("steps", "sequence"):
             return self._sequences(targets)
         if targets.ndim == 2:
@@ -184,6 +188,8 @@ def make_output_decoder(
     of_classes = fitted.output.classes is not None
     of_labels = schema.last_activation_of(spec.own_loss) == "sigmoid"
     decides_as = schema.decision_activation(spec.own_loss, last.activation)
+    if fitted.output.characters:
+        return OutputDecoder("sequence", ("", *fitted.output.characters), of_texts=True)
     if isinstance(spec.own_loss, schema.Ctc):
         return OutputDecoder("sequence", ("", *_named_from_1(names, outputs)))
     if fitted.output.kind == schema.ClassSequenceTargets.kind:

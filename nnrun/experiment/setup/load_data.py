@@ -17,7 +17,7 @@ from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.data.sources.table_file import default_inputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
-from nnrun.sequences import lists_of, steps_needed
+from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint
@@ -56,8 +56,37 @@ def load_data(
         inputs={name: array_of(spec, name) for name in spec.inputs},
         outputs={name: target_of(spec, name)[0] for name in spec.outputs},
         on_message=on_message,
+        text_targets=text_targets_of(spec),
     )
-    return with_classes(spec, dataset)
+    return with_code_points(dataset) if text_targets_of(spec) else with_classes(spec, dataset)
+
+
+def text_targets_of(spec: schema.ExperimentSpec) -> bool:
+    """Whether a spec's targets are texts, and not names of classes."""
+    return isinstance(spec.preprocessing.targets, schema.CharactersTargets)
+
+
+def with_code_points(dataset: Dataset) -> Dataset:
+    """Texts that were taken for names of classes as lists of code points, filled up with 0.
+
+    Raises:
+        DataError: the targets are no texts.
+    """
+    names = dataset.class_names
+    if names is None or dataset.train.targets.ndim != 1:
+        raise DataError(
+            f"targets: characters takes a text from each row, and the targets of {dataset.name} are numbers. "
+            "Leave it out, or name a column of texts."
+        )
+    codes = padded([list(map(ord, name)) for name in names])
+
+    def in_codes(samples: Samples) -> Samples:
+        return replace(samples, targets=codes[samples.targets])
+
+    test = None if dataset.test is None else in_codes(dataset.test)
+    return replace(
+        dataset, train=in_codes(dataset.train), test=test, task=None, classes=None, class_names=None
+    )
 
 
 def split_columns_of(validation: schema.Component) -> tuple[str, ...]:
@@ -84,6 +113,8 @@ def effective_preprocessing(spec: schema.ExperimentSpec, dataset: Dataset) -> sc
     units = outputs_of(spec)
     sparse = schema.target_step_of(spec.own_loss) == "class_index"
     wanted: schema.Component | None = step
+    if isinstance(step, schema.CharactersTargets):
+        return spec.preprocessing
     if sparse and targets.ndim == 2 and targets.shape[1] > 1 and targets.dtype.kind in "iu":
         wanted = schema.ClassSequenceTargets()
     elif isinstance(step, schema.NoTargetStep) and sparse:

@@ -9,15 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nnrun.model.layers.attention import AttentionLayer, MultiHeadAttentionLayer, PositionEmbeddingLayer
 from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.convolution import ConvolutionLayer
+from nnrun.model.layers.convolution import (
+    ConvolutionLayer,
+    DepthwiseLayer,
+    SeparableLayer,
+    TransposedLayer,
+)
 from nnrun.model.layers.dense import DenseLayer
 from nnrun.model.layers.embedding import EmbeddingLayer, MaskingLayer
 from nnrun.model.layers.merging import MergeLayer
-from nnrun.model.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
-from nnrun.model.layers.pooling import GlobalAveragePoolingLayer, MaxPoolingLayer
+from nnrun.model.layers.noise import (
+    AlphaDropoutLayer,
+    GaussianDropoutLayer,
+    GaussianNoiseLayer,
+    SpatialDropoutLayer,
+)
+from nnrun.model.layers.normalization import (
+    BatchNormalizationLayer,
+    GroupNormalizationLayer,
+    LayerNormalizationLayer,
+    RmsNormalizationLayer,
+    UnitNormalizationLayer,
+)
+from nnrun.model.layers.pooling import (
+    AveragePoolingLayer,
+    GlobalAveragePoolingLayer,
+    GlobalMaxPoolingLayer,
+    MaxPoolingLayer,
+)
 from nnrun.model.layers.recurrent import GruLayer, LstmLayer, SimpleRnnLayer
-from nnrun.model.layers.simple import ActivationFunction, DropoutLayer, Reshaped
+from nnrun.model.layers.resizing import CroppingLayer, UpSamplingLayer, ZeroPaddingLayer
+from nnrun.model.layers.simple import (
+    ActivationFunction,
+    DropoutLayer,
+    PermuteLayer,
+    PreluLayer,
+    RepeatVectorLayer,
+    RescalingLayer,
+    Reshaped,
+)
 from nnrun.spec import schema
 
 LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
@@ -37,6 +69,30 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.BatchNormalization: BatchNormalizationLayer,
     schema.LayerNormalization: LayerNormalizationLayer,
     schema.ActivationLayer: ActivationFunction,
+    schema.SeparableConv1D: SeparableLayer,
+    schema.SeparableConv2D: SeparableLayer,
+    schema.DepthwiseConv2D: DepthwiseLayer,
+    schema.Conv1DTranspose: TransposedLayer,
+    schema.Conv2DTranspose: TransposedLayer,
+    schema.GlobalMaxPooling: GlobalMaxPoolingLayer,
+    schema.AveragePooling: AveragePoolingLayer,
+    schema.UpSampling: UpSamplingLayer,
+    schema.ZeroPadding: ZeroPaddingLayer,
+    schema.Cropping: CroppingLayer,
+    schema.Prelu: PreluLayer,
+    schema.Permute: PermuteLayer,
+    schema.RepeatVector: RepeatVectorLayer,
+    schema.Rescaling: RescalingLayer,
+    schema.SpatialDropout: SpatialDropoutLayer,
+    schema.GaussianNoise: GaussianNoiseLayer,
+    schema.GaussianDropout: GaussianDropoutLayer,
+    schema.AlphaDropout: AlphaDropoutLayer,
+    schema.GroupNormalization: GroupNormalizationLayer,
+    schema.RmsNormalization: RmsNormalizationLayer,
+    schema.UnitNormalization: UnitNormalizationLayer,
+    schema.Attention: AttentionLayer,
+    schema.MultiHeadAttention: MultiHeadAttentionLayer,
+    schema.PositionEmbedding: PositionEmbeddingLayer,
 }
 
 __all__ = [

@@ -29,6 +29,9 @@ S = TypeVar("S", bound=schema.Component)
 NORMS = ("l1", "l2")
 
 
+Layout = Literal["same", "transposed", "row", "depthwise"]
+
+
 def strength_name(weight: str, norm: str) -> str:
     """The name of a weight's strengths of a norm, where each replica has its own: `0.weight.l2`."""
     return f"{weight}.{norm}"
@@ -41,7 +44,7 @@ class Weight:
     Attributes:
         shape: of one replica's, as it is computed with.
         layout: how a weights file has it: `same`; `transposed`, (in, out) as (out, in); `row`, (1, out) as
-            (out,), and (1,) as ().
+            (out,), and (1,) as (); `depthwise`, (in, multiplier, *window) as (in * multiplier, 1, *window).
         trainable: whether the optimizer updates it; else it is a buffer, such as a moving mean.
         dtype: NumPy's name of its type.
         initializer: makes one replica's first values.
@@ -53,7 +56,7 @@ class Weight:
     """
 
     shape: Shape
-    layout: Literal["same", "transposed", "row"] = "same"
+    layout: Layout = "same"
     trainable: bool = True
     dtype: str = "float32"
     initializer: Initializer = field(default=zeros, compare=False)
@@ -69,6 +72,9 @@ class Weight:
     @property
     def file_shape(self) -> Shape:
         """Its shape in a weights file."""
+        if self.layout == "depthwise":
+            channels, multiplier, *window = self.shape
+            return (channels * multiplier, 1, *window)
         return {"same": self.shape, "transposed": self.shape[::-1], "row": self.shape[1:]}[self.layout]
 
     def strength(self, norm: str) -> float:
@@ -208,7 +214,7 @@ class Layer(ABC, Generic[S]):
         self,
         options: str,
         shape: Shape,
-        layout: Literal["same", "transposed", "row"] = "same",
+        layout: Layout = "same",
         axes: Shape | None = None,
     ) -> Weight:
         """A trained array, as the spec's options say: `kernel_initializer` and so on, where it has them.

@@ -6,16 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.layers.base import Layer, Parameters, Weight
+from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.windows import padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.schema.layer_shapes import along
+from nnrun.spec.schema.convolution_layers import sizes_along
 
 
 def kernel_axes(places: int) -> tuple[int, ...]:
@@ -23,41 +24,89 @@ def kernel_axes(places: int) -> tuple[int, ...]:
     return (places + 1, places, *range(places))
 
 
-@dataclass(frozen=True)
-class ConvolutionLayer(Layer[schema.Conv1D | schema.Conv2D]):
-    """A kernel (R, out, in, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
+C = TypeVar("C", bound=schema.NetworkLayer)
 
-    @cached_property
+
+@dataclass(frozen=True)
+class WindowedLayer(Layer[C], Generic[C]):
+    """Base of all convolutions: windows along one or two axes, a bias and an activation."""
+
+    @property
+    def _spec(self) -> Any:
+        return self.spec
+
+    @property
+    def places(self) -> int:
+        """1 for steps, 2 for images."""
+        return len(self.input_shape) - 1
+
+    def along(self, name: str) -> list[int]:
+        """A parameter that is a size for each axis, such as `kernel_size`."""
+        return sizes_along(getattr(self.spec, name), self.places)
+
+    @property
     def window(self) -> list[int]:
         """The kernel's size along each axis."""
-        spec = self.spec
-        return [spec.kernel_size] if isinstance(spec, schema.Conv1D) else along(spec.kernel_size, 2)
+        return self.along("kernel_size")
 
-    @cached_property
-    def strides(self) -> list[int]:
-        """How far the window moves along each axis."""
-        spec = self.spec
-        return [spec.strides] if isinstance(spec, schema.Conv1D) else along(spec.strides, 2)
+    @property
+    def steps(self) -> dict[str, list[int]]:
+        """How far windows are apart, and the places within a window, as PyTorch takes them."""
+        return {"stride": self.along("strides"), "dilation": self.along("dilation_rate")}
 
-    @cached_property
-    def weights(self) -> Mapping[str, Weight]:
-        """Kernel and bias."""
-        filters, channels = self.spec.filters, self.input_shape[-1]
-        shape = (filters, channels, *self.window)
-        weights = {self.name("weight"): self.weight("kernel", shape, axes=kernel_axes(len(self.window)))}
-        if self.spec.use_bias:
-            weights[self.name("bias")] = self.weight("bias", (filters,))
-        return weights
+    @property
+    def bias(self) -> dict[str, Weight]:
+        """(out,), if there is one."""
+        return {self.name("bias"): self.weight("bias", self.output_shape[-1:])} if self._spec.use_bias else {}
 
     @property
     def description(self) -> str:
         """With its window and its activation."""
-        return f"{self.spec.kind} {'x'.join(map(str, self.window))}, {self.spec.activation}"
+        return f"{self.spec.kind} {'x'.join(map(str, self.window))}, {self._spec.activation}"
 
     @property
     def multiplications(self) -> int:
-        """The kernel's, at each place."""
-        return math.prod(self.output_shape[:-1]) * self.weights[self.name("weight")].num_elements
+        """The kernels', at each place."""
+        kernels = [w.num_elements for name, w in self.weights.items() if name != self.name("bias")]
+        return math.prod(self.output_shape[:-1]) * sum(kernels)
+
+    def padded(self, images: Tensor) -> Tensor:
+        """(N, C, *places) with what the padding adds, for windows at each place."""
+        if self._spec.padding == "valid":
+            return images
+        dilation = self.along("dilation_rate")
+        reach = [(size - 1) * apart + 1 for size, apart in zip(self.window, dilation, strict=True)]
+        return padded(images, reach, self.along("strides"), 0.0)
+
+    def activated(self, parameters: Parameters, found: Tensor, replicas: int) -> Tensor:
+        """activation(found + bias), (R, B, *places, C), of (B, R * C, *places)."""
+        by_replica = found.view(found.shape[0], replicas, -1, *found.shape[2:])
+        x = by_replica.movedim(0, 1).movedim(2, -1)
+        if self._spec.use_bias:
+            x = x + along_last(parameters[self.name("bias")], x)
+        return ACTIVATIONS[self._spec.activation](x)
+
+
+def _as_groups(x: Tensor) -> Tensor:
+    """(R, B, *places, C) → (B, R * C, *places): the channels of one replica are one group."""
+    return x.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
+
+
+def _convolve(images: Tensor, kernel: Tensor, bias: Tensor | None, groups: int, **options: Any) -> Tensor:
+    convolve = F.conv1d if kernel.dim() == 3 else F.conv2d
+    found: Tensor = convolve(images, kernel, bias, groups=groups, **options)
+    return found
+
+
+@dataclass(frozen=True)
+class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
+    """A kernel (R, out, in, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Kernel and bias."""
+        shape = (self.spec.filters, self.input_shape[-1], *self.window)
+        return {self.name("weight"): self.weight("kernel", shape, axes=kernel_axes(self.places))} | self.bias
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
@@ -66,11 +115,90 @@ class ConvolutionLayer(Layer[schema.Conv1D | schema.Conv2D]):
         replicas = x.shape[0]
         kernel = parameters[self.name("weight")].flatten(0, 1)
         bias = parameters[self.name("bias")].flatten(0, 1) if self.spec.use_bias else None
-        # (R, B, ..., C) → (B, R*C, ...): the channels of one replica are one group.
-        images = x.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
-        if self.spec.padding == "same":
-            images = padded(images, self.window, self.strides, 0.0)
-        convolve = F.conv1d if len(self.window) == 1 else F.conv2d
-        found: Tensor = convolve(images, kernel, bias, self.strides, groups=replicas)
+        found = _convolve(self.padded(_as_groups(x)), kernel, bias, replicas, **self.steps)
         by_replica = found.view(found.shape[0], replicas, self.spec.filters, *found.shape[2:])
         return ACTIVATIONS[self.spec.activation](by_replica.movedim(0, 1).movedim(2, -1))
+
+
+@dataclass(frozen=True)
+class DepthwiseLayer(WindowedLayer[schema.DepthwiseConv2D]):
+    """A kernel (R, in, multiplier, *window), a bias (R, in * multiplier).
+
+    In a weights file, as in PyTorch, the kernel is (in * multiplier, 1, *window).
+    """
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Kernel and bias."""
+        return {self.name("weight"): _depthwise(self, self.spec.depth_multiplier)} | self.bias
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """activation(each channel's convolutions + bias)."""
+        found = _each_channel(self, parameters[self.name("weight")], _as_groups(x))
+        return self.activated(parameters, found, x.shape[0])
+
+
+@dataclass(frozen=True)
+class SeparableLayer(WindowedLayer[schema.SeparableConv1D | schema.SeparableConv2D]):
+    """Kernels (R, in, multiplier, *window) and (R, out, in * multiplier, 1, ...), a bias (R, out).
+
+    In a weights file `depthwise_weight` is (in * multiplier, 1, *window).
+    """
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """The kernel of each channel, that which mixes them, and the bias."""
+        multiplier, ones = self.spec.depth_multiplier, [1] * self.places
+        shape = (self.spec.filters, self.input_shape[-1] * multiplier, *ones)
+        return {
+            self.name("depthwise_weight"): _depthwise(self, multiplier),
+            self.name("weight"): self.weight("pointwise", shape, axes=kernel_axes(self.places)),
+        } | self.bias
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """activation(the mixed convolutions of each channel + bias)."""
+        found = _each_channel(self, parameters[self.name("depthwise_weight")], _as_groups(x))
+        kernel = parameters[self.name("weight")].flatten(0, 1)
+        return self.activated(parameters, _convolve(found, kernel, None, x.shape[0]), x.shape[0])
+
+
+def _depthwise(layer: WindowedLayer[Any], multiplier: int) -> Weight:
+    shape, places = (layer.input_shape[-1], multiplier, *layer.window), layer.places
+    return layer.weight("depthwise", shape, "depthwise", (places, places + 1, *range(places)))
+
+
+def _each_channel(layer: WindowedLayer[Any], kernel: Tensor, images: Tensor) -> Tensor:
+    """(B, R * C, *places) → (B, R * C * multiplier, *places), each channel by its own windows."""
+    flat = kernel.flatten(0, 2).unsqueeze(1)
+    return _convolve(layer.padded(images), flat, None, images.shape[1], **layer.steps)
+
+
+@dataclass(frozen=True)
+class TransposedLayer(WindowedLayer[schema.Conv1DTranspose | schema.Conv2DTranspose]):
+    """A kernel (R, in, out, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Kernel and bias."""
+        shape = (self.input_shape[-1], self.spec.filters, *self.window)
+        return {self.name("weight"): self.weight("kernel", shape, axes=kernel_axes(self.places))} | self.bias
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """activation(what all places add + bias)."""
+        transposed = F.conv_transpose1d if self.places == 1 else F.conv_transpose2d
+        kernel, strides = parameters[self.name("weight")].flatten(0, 1), self.along("strides")
+        found: Tensor = transposed(_as_groups(x), kernel, None, strides, groups=x.shape[0])
+        for axis, (size, stride) in enumerate(zip(self.window, strides, strict=True)):
+            wanted, same = self.output_shape[axis], self.spec.padding == "same"
+            first = max(size - stride, 0) // 2 if same else 0
+            found = found.narrow(axis + 2, first, min(wanted, found.shape[axis + 2] - first))
+        missing = [w - n for w, n in zip(self.output_shape, found.shape[2:], strict=False)]
+        if any(missing):  # strides beyond the window leave places that nothing reaches
+            found = F.pad(found, [amount for n in reversed(missing) for amount in (0, n)])
+        return self.activated(parameters, found, x.shape[0])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
@@ -14,10 +16,11 @@ from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
+_SMALLEST_LENGTH = 1e-12  # Keras's, of a vector that is divided by its length
+_Scaled: TypeAlias = "BatchNormalizationLayer | LayerNormalizationLayer | GroupNormalizationLayer"
 
-def _scaled(
-    layer: BatchNormalizationLayer | LayerNormalizationLayer, parameters: Parameters, x: Tensor
-) -> Tensor:
+
+def _scaled(layer: _Scaled, parameters: Parameters, x: Tensor) -> Tensor:
     """x * weight + bias, as far as the layer has them."""
     if layer.spec.scale:
         x = x * along_last(parameters[layer.name("weight")], x)
@@ -26,7 +29,7 @@ def _scaled(
     return x
 
 
-def _scale_and_center(layer: BatchNormalizationLayer | LayerNormalizationLayer) -> dict[str, Weight]:
+def _scale_and_center(layer: _Scaled) -> dict[str, Weight]:
     shape = layer.input_shape[-1:]
     weights = {layer.name("weight"): Weight(shape, initializer=ones)} if layer.spec.scale else {}
     return weights | ({layer.name("bias"): Weight(shape)} if layer.spec.center else {})
@@ -115,3 +118,54 @@ class LayerNormalizationLayer(Layer[schema.LayerNormalization]):
         """Training makes no difference."""
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         return _scaled(self, parameters, (x - mean) * torch.rsqrt(variance + self.spec.epsilon))
+
+
+@dataclass(frozen=True)
+class GroupNormalizationLayer(Layer[schema.GroupNormalization]):
+    """Groups of channels by their mean and variance over all places. In a file: weight, bias: (C,)."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """Scale and centre."""
+        return _scale_and_center(self)
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Training makes no difference."""
+        channels = self.input_shape[-1]
+        groups = channels if self.spec.groups == -1 else self.spec.groups
+        grouped = x.reshape(*x.shape[:2], -1, channels)
+        grouped = grouped.view(*grouped.shape[:3], groups, channels // groups)
+        variance, mean = torch.var_mean(grouped, (2, 4), correction=0, keepdim=True)
+        normalized = (grouped - mean) * torch.rsqrt(variance + self.spec.epsilon)
+        return _scaled(self, parameters, normalized.flatten(-2).reshape(x.shape))
+
+
+@dataclass(frozen=True)
+class RmsNormalizationLayer(Layer[schema.RmsNormalization]):
+    """The last axis by the root of its mean square. In a file: weight: (C,)."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """The scale."""
+        return {self.name("weight"): Weight(self.input_shape[-1:], initializer=ones)}
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Training makes no difference."""
+        scale = along_last(parameters[self.name("weight")], x)
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.spec.epsilon) * scale
+
+
+@dataclass(frozen=True)
+class UnitNormalizationLayer(Layer[schema.UnitNormalization]):
+    """Length 1 along an axis."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Training makes no difference. What is all 0 stays 0."""
+        axis = self.spec.axis if self.spec.axis < 0 else self.spec.axis + 2
+        return F.normalize(x, dim=axis, eps=_SMALLEST_LENGTH)

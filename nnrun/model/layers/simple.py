@@ -1,15 +1,18 @@
-"""Layers that learn nothing: dropout, activation, other shapes of the same numbers."""
+"""Layers that treat each number by itself, or give the same ones in another shape."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
-from nnrun.model.layers.base import Layer, Parameters
+from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
@@ -64,3 +67,55 @@ class Reshaped(Layer[schema.Flatten | schema.Reshape]):
     ) -> Tensor:
         """(R, B, *output_shape)."""
         return x.reshape(*x.shape[:2], *self.output_shape)
+
+
+@dataclass(frozen=True)
+class PermuteLayer(Layer[schema.Permute]):
+    """The axes of a row in another order."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, *output_shape)."""
+        return x.permute(0, 1, *(axis + 1 for axis in self.spec.dims))
+
+
+@dataclass(frozen=True)
+class RepeatVectorLayer(Layer[schema.RepeatVector]):
+    """A row as several steps."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """(R, B, features) → (R, B, n, features)."""
+        return x.unsqueeze(2).expand(-1, -1, self.spec.n, -1)
+
+
+@dataclass(frozen=True)
+class RescalingLayer(Layer[schema.Rescaling]):
+    """Numbers multiplied and moved."""
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """x * scale + offset."""
+        return x * self.spec.scale + self.spec.offset
+
+
+@dataclass(frozen=True)
+class PreluLayer(Layer[schema.Prelu]):
+    """Slopes alpha (R, *shape), 1 along shared axes. In a weights file `weight`, as in PyTorch."""
+
+    @cached_property
+    def weights(self) -> Mapping[str, Weight]:
+        """The slopes of negative numbers."""
+        shared = self.spec.shared_axes
+        shape = tuple(1 if axis in shared else n for axis, n in enumerate(self.input_shape, start=1))
+        return {self.name("weight"): self.weight("alpha", shape)}
+
+    def forward(
+        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """max(x, 0) - alpha * max(-x, 0)."""
+        alpha = parameters[self.name("weight")].unsqueeze(1)
+        return torch.relu(x) - alpha * torch.relu(-x)

@@ -65,7 +65,10 @@ def ctc_and_its_metric_go_together(spec: schema.ExperimentSpec, facts: DatasetFa
     if of_ctc and spec.class_weight is not None:
         said = "class_weight weighs rows by their class, and ctc reads several from each; remove it"
         yield Finding(("class_weight",), said)
-    if of_ctc and targets_kind(spec) not in ("class_index", "none"):
+    if not of_ctc and targets_kind(spec) == "characters":
+        said = f"characters makes lists of classes for ctc, and the loss is {spec.own_loss.kind}"
+        yield Finding(("preprocessing", "targets", "characters"), said)
+    if of_ctc and targets_kind(spec) not in ("class_index", "characters", "none"):
         kind = targets_kind(spec)
         said = f"ctc compares with lists of classes, and {kind} makes none; remove the key"
         yield Finding(("preprocessing", "targets", kind), said)

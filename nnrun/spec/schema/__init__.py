@@ -17,6 +17,7 @@ function or class, with its line in the registry there, in its own folder. The m
 pydantic; everyone else imports this package.
 """
 
+from nnrun.spec.schema.attention_layers import *
 from nnrun.spec.schema.basic_layers import *
 from nnrun.spec.schema.component import *
 from nnrun.spec.schema.convolution_layers import *

@@ -7,14 +7,15 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from nnrun.spec.schema.component import Count
+from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text, size_of
+from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, needs, shape_text, size_of
 from nnrun.spec.schema.weight_options import (
     BiasInitializer,
     Constraint,
     GlorotUniform,
     Initializer,
+    KernelInitializer,
     Regularizer,
     Zeros,
 )
@@ -107,4 +108,71 @@ class Reshape(NetworkLayer):
         return tuple(numbers // known if size == -1 else size for size in target)
 
 
-BasicLayer = Union[Dense, ActivationLayer, Flatten, Reshape]
+class Prelu(NetworkLayer):
+    """max(x, 0) - alpha * max(-x, 0), alpha learned for each number of a row (He et al. 2015).
+
+    Along `shared_axes`, counted from 1, one alpha serves all places: [1, 2] for the channels of images.
+    """
+
+    kind = "prelu"
+    mask = "keeps"
+    bare = "shared_axes"
+    shared_axes: Annotated[list[Count], ONE_SIZE_IS_ENOUGH] = []
+    alpha_initializer: KernelInitializer = Zeros()
+    alpha_regularizer: Regularizer | None = None
+    alpha_constraint: Constraint | None = None
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        beyond = [axis for axis in self.shared_axes if axis > len(taken.shape)]
+        if beyond:
+            raise ShapeError(
+                f"prelu: there is no axis {beyond[0]}; {taken}, and axes are 1 to {len(taken.shape)}",
+                "shared_axes",
+            )
+        return taken.shape
+
+
+class Permute(NetworkLayer):
+    """The axes of a row in another order, counted from 1: `permute: [2, 1]` exchanges two."""
+
+    kind = "permute"
+    bare = "dims"
+    dims: Annotated[list[Count], Field(min_length=1)]
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The sizes in the new order."""
+        axes = list(range(1, len(taken.shape) + 1))
+        if sorted(self.dims) != axes:
+            raise ShapeError(
+                f"permute to {self.dims} names each axis of a row once; {taken}, and its axes are {axes}",
+                "dims",
+            )
+        return tuple(taken.shape[axis - 1] for axis in self.dims)
+
+
+class RepeatVector(NetworkLayer):
+    """A row of numbers n times, as that many steps: (features) to (n, features)."""
+
+    kind = "repeat_vector"
+    bare = "n"
+    n: Count
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """n steps."""
+        if len(taken.shape) != 1:
+            raise needs(self, "(features)", "put flatten before it", taken)
+        return (self.n, *taken.shape)
+
+
+class Rescaling(NetworkLayer):
+    """x * scale + offset."""
+
+    kind = "rescaling"
+    mask = "keeps"
+    bare = "scale"
+    scale: Finite
+    offset: Finite = 0.0
+
+
+BasicLayer = Union[Dense, ActivationLayer, Prelu, Flatten, Reshape, Permute, RepeatVector, Rescaling]

@@ -176,3 +176,11 @@ def steps_of(layer: Component, taken: LayerInput) -> Shape:
     else:
         advice = f"put {before.kind} after it, or reshape before it, such as reshape: [-1, 1]"
     raise needs(layer, STEPS, advice, taken)
+
+
+def places_of(layer: Component, taken: LayerInput) -> int:
+    """How many axes the places of rows have: 1 of steps, 2 of images; ShapeError for rows of another form."""
+    axes = len(taken.shape) - 1
+    if axes not in (1, 2):
+        raise needs(layer, f"{STEPS} or {IMAGE}", image_advice(taken.shape), taken)
+    return axes

@@ -7,6 +7,7 @@ from typing import Annotated, Union
 
 from pydantic import Discriminator, Field, Tag
 
+from nnrun.spec.schema.attention_layers import AttentionLayer
 from nnrun.spec.schema.basic_layers import BasicLayer
 from nnrun.spec.schema.component import CHAIN, CHAINS, COMPONENT, Component, Custom
 from nnrun.spec.schema.convolution_layers import ConvolutionLayer
@@ -88,6 +89,7 @@ _AnyLayer = Union[
     ConvolutionLayer,
     PoolingLayer,
     NormalizationLayer,
+    AttentionLayer,
     Custom,
 ]
 Layer = Annotated[_AnyLayer, COMPONENT]

@@ -6,7 +6,9 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
+from nnrun.spec.schema.component import Decay, NonNegative
 from nnrun.spec.schema.layer_base import NetworkLayer
+from nnrun.spec.schema.layer_shapes import IMAGE, STEPS, LayerInput, Shape, needs
 
 
 class Dropout(NetworkLayer):
@@ -18,4 +20,46 @@ class Dropout(NetworkLayer):
     rate: Annotated[float, Field(ge=0, lt=1)]
 
 
-RegularizationLayer = Union[Dropout]
+class SpatialDropout(NetworkLayer):
+    """Dropout of whole channels: of a row a channel is zero at all steps or places, or at none."""
+
+    kind = "spatial_dropout"
+    mask = "keeps"
+    bare = "rate"
+    rate: Decay
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """As the layer takes it."""
+        if len(taken.shape) not in (2, 3):
+            raise needs(self, f"{STEPS} or {IMAGE}", "use dropout for rows of numbers", taken)
+        return taken.shape
+
+
+class GaussianNoise(NetworkLayer):
+    """While training, add normal numbers of mean 0."""
+
+    kind = "gaussian_noise"
+    mask = "keeps"
+    bare = "stddev"
+    stddev: NonNegative
+
+
+class GaussianDropout(NetworkLayer):
+    """While training, multiply by normal numbers of mean 1 and standard deviation sqrt(rate / (1 - rate))."""
+
+    kind = "gaussian_dropout"
+    mask = "keeps"
+    bare = "rate"
+    rate: Decay
+
+
+class AlphaDropout(NetworkLayer):
+    """Dropout that keeps mean and variance of what selu gives (Klambauer et al. 2017)."""
+
+    kind = "alpha_dropout"
+    mask = "keeps"
+    bare = "rate"
+    rate: Decay
+
+
+RegularizationLayer = Union[Dropout, SpatialDropout, GaussianNoise, GaussianDropout, AlphaDropout]

@@ -191,3 +191,51 @@ def test_a_sequence_of_single_characters_is_predicted_as_a_text(tmp_path: Path) 
     true = list(nnrun.predict(run, split="validation")["target"])
     assert all(text.isdecimal() and 2 <= len(text) <= 4 for text in true)
     assert json.loads((run.path / "run.json").read_text())["data"][0]["rows"] == 45
+
+
+def texts() -> list[str]:
+    """60 texts of one to three letters, most of them different."""
+    rng = np.random.default_rng(2)
+    return ["".join("ÄBcd"[i] for i in rng.integers(0, 4, rng.integers(1, 4))) for _ in range(60)]
+
+
+SPELLED: dict[str, Any] = {
+    **READ,
+    "preprocessing": {"targets": "characters"},
+    "layers": [READ["layers"][0], {"dense": 5}],
+}
+
+
+@pytest.mark.parametrize("source", ["npz", "csv"])
+def test_texts_are_read_character_by_character(source: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {**SPELLED, "epochs": 2}
+    if source == "npz":
+        path = write(tmp_path, "read", **changes, arrays={**arrays("read"), "y_train": np.array(texts())})
+    else:
+        values = np.random.default_rng(1).normal(size=(60, STEPS))
+        lines = [",".join([*map(str, row), text]) for row, text in zip(values, texts(), strict=True)]
+        header = ",".join([*(f"v{i}" for i in range(STEPS)), "word"])
+        (tmp_path / "rows.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+        changes["dataset"] = {"csv": {"path": "rows.csv", "target": "word"}}
+        changes["layers"] = [{"reshape": [STEPS, 1]}, *SPELLED["layers"]]
+        path = write(tmp_path, "read", **changes)
+    run = nnrun.train(path, runs_dir=tmp_path / "runs")
+    preprocessing = json.loads((run.path / "preprocessing.json").read_text(encoding="utf-8"))
+    assert preprocessing["targets"] == {"characters": {"characters": "Bcd\u00c4"}}
+    predicted = nnrun.predict(run, split="validation")
+    assert list(predicted["target"]) == texts()[:20]
+    assert set("".join(predicted["prediction"])) <= set("Bcd\u00c4")
+    scores = nnrun.evaluate(run, split="validation").scores
+    assert scores["character_error_rate"] == pytest.approx(run.history.iloc[-1]["val_character_error_rate"])
+
+
+def test_characters_that_cannot_be_learned_are_told(tmp_path: Path) -> None:
+    of_texts = {**arrays("read"), "y_train": np.array(texts())}
+    with pytest.raises(DataError, match=r"4 different characters, 'BcdÄ', .* set its units to 5"):
+        nnrun.train(write(tmp_path, "read", **{**SPELLED, "layers": READ["layers"]}, arrays=of_texts))
+    of_texts["y_train"][3] = "zc"
+    with pytest.raises(DataError, match="Row 3 has the character 'z' in its target, which no training row"):
+        nnrun.train(write(tmp_path, "read", **SPELLED, arrays=of_texts), runs_dir=tmp_path / "runs")
+    of_numbers = {**arrays("read"), "y_train": np.arange(60)}
+    with pytest.raises(DataError, match=r"characters takes a text from each row, .* are numbers"):
+        nnrun.train(write(tmp_path, "read", **SPELLED, arrays=of_numbers), runs_dir=tmp_path / "runs")
