@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import DataError
+from nnrun.model.augmentation import augment, takes_augmentation
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
 from nnrun.model.layers.base import NORMS, strength_name
@@ -55,10 +57,12 @@ class RowShape:
     Attributes:
         shape: of a row.
         tokens: where these are word indices, the number that they are below; None for other numbers.
+        augment: how rows are changed at random while training, or None.
     """
 
     shape: Shape
     tokens: int | None = None
+    augment: schema.Augment | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,13 @@ class Network:
         inputs: the shape of a row of each input.
         nodes: layers and merges, each behind all that it takes.
         outputs: for each output the node that gives it.
+        augmentations: for some inputs, how a training step changes their rows at random.
     """
 
     inputs: Mapping[Port, Shape]
     nodes: tuple[NetworkNode, ...]
     outputs: Mapping[Port, int]
+    augmentations: Mapping[Port, schema.Augment] = field(default_factory=dict)
 
     @cached_property
     def layers(self) -> tuple[Layer[Any], ...]:
@@ -140,8 +146,9 @@ class Network:
 
     @property
     def activations_per_row(self) -> int:
-        """The numbers that all layers make of one row."""
-        return sum(layer.activations_per_row for layer in self.layers)
+        """The numbers that all layers make of one row; of one that is changed at random also its places."""
+        moved = sum(3 * math.prod(self.inputs[port]) for port in self.augmentations)
+        return moved + sum(layer.activations_per_row for layer in self.layers)
 
     @cached_property
     def weights(self) -> dict[str, Weight]:
@@ -228,6 +235,11 @@ class Network:
             output_masks: takes the masks of outputs that have one, (R, B, steps); None to leave them.
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
+        if rng is not None:
+            given |= {
+                name: augment(step, name, _dense(inputs[name]), rng)
+                for name, step in self.augmentations.items()
+            }
         masks: dict[Any, Tensor | None] = {}
         logits: dict[Port, Tensor] = {}
         for index, node in enumerate(self.nodes):
@@ -417,7 +429,14 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
             else:
                 made = LAYERS[type(layer)](layer, *place)
         built.append(NetworkNode(made, sources))
-    network = Network(input_shapes, tuple(built), known.outputs)
+    augmentations = {port: row.augment for port, row in inputs.items() if row.augment is not None}
+    for port in augmentations:
+        if not takes_augmentation(input_shapes[port]):
+            raise DataError(
+                "augment turns images, (height, width) or (height, width, channels), and the prepared rows "
+                f"have the shape {shape_text(input_shapes[port])}. Remove it."
+            )
+    network = Network(input_shapes, tuple(built), known.outputs, augmentations)
     for output in network.output_layers.values():
         if len(output.output_shape) > 2:
             raise DataError(

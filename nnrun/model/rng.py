@@ -32,7 +32,7 @@ class BatchRng:
         epoch: from 1.
         device: where the numbers are made; None for the CPU.
         first_row: where in the epoch's order the batch starts.
-        keys: the keys of the layers that have asked so far, by path; batches of an epoch share them.
+        keys: the keys of all that have asked so far, of layers by path; batches of an epoch share them.
     """
 
     sources: Sequence[RandomSource] = ()
@@ -47,12 +47,19 @@ class BatchRng:
 
     def key(self, path: str) -> Tensor:
         """(R,) int64 keys of the layer at `path`: one for each replica, other ones in each epoch."""
-        if path not in self.keys:
-            # The purpose is older than other layers that draw; another one would change histories.
-            purpose = f"dropout of layer {path}"
+        # The purpose is older than other layers that draw; another one would change histories.
+        return self._key_of(path, f"dropout of layer {path}")
+
+    def _key_of(self, name: str, purpose: str) -> Tensor:
+        if name not in self.keys:
             derived = [source.derive(epoch=self.epoch, purpose=purpose) for source in self.sources]
-            self.keys[path] = torch.tensor(derived, device=self.device)
-        return self.keys[path]
+            self.keys[name] = torch.tensor(derived, device=self.device)
+        return self.keys[name]
+
+    def of_rows(self, purpose: str, rows: int, numbers: int, device: torch.device) -> Tensor:
+        """(R, rows, numbers) uniform numbers in [0, 1): so many for each row of the batch."""
+        counter_BU = torch.arange(rows * numbers, device=device).view(rows, numbers)
+        return uniform(self._key_of(purpose, purpose)[:, None, None], counter_BU + self.first_row * numbers)
 
     def dense(self, path: str, x: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) of the shape of `x`, (R, B, ...)."""

@@ -423,5 +423,9 @@ def _stacked(arrays: Sequence[Array]) -> Array:
 
 def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
     """The network that takes what `fitted` gives; errors as of `build_network`."""
-    rows = {port: RowShape(each.shape, each.tokens) for port, each in fitted.inputs.items()}
+    rows = {}
+    for port, view in input_views(spec).items():
+        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
+        each = fitted.inputs[port]
+        rows[port] = RowShape(each.shape, each.tokens, moved[0] if moved else None)
     return build_network(graph_of(spec), rows)

@@ -13,6 +13,7 @@ from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import quoted
 
 
@@ -224,6 +225,25 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             )
 
 
+def augment_takes_images(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Only rows of height and width can be turned; and something must be asked for, once."""
+    found = [(i, s) for i, s in enumerate(spec.preprocessing.inputs) if isinstance(s, schema.Augment)]
+    for position, step in found:
+        if step.flip is None and step.shift is None and step.rotate is None and step.zoom is None:
+            said = "augment changes nothing; give flip, shift, rotate or zoom, or remove it"
+            yield Finding(_at(position, step), said)
+        elif position != found[0][0]:
+            yield Finding(_at(position, step), "augment is in the list twice; write one with all it shall do")
+        elif facts.inputs is not None and len(facts.row_shape or ()) not in (2, 3):
+            gives = facts.row_shape or ((facts.features,) if facts.features is not None else None)
+            held = f"rows of {shape_text(gives)}" if gives is not None else "other rows"
+            yield Finding(
+                _at(position, step),
+                f"augment turns images, (height, width) or (height, width, channels), and "
+                f"{dataset_name(spec)} gives {held}; remove it",
+            )
+
+
 _COLUMN = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -255,6 +275,7 @@ RULES: tuple[Rule, ...] = (
     steps_follow_each_other,
     a_constant_has_its_value,
     multi_hot_is_wide_enough,
+    augment_takes_images,
     custom_names_are_importable,
     custom_preprocessing_is_last,
 )

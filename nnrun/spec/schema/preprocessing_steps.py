@@ -16,6 +16,7 @@ from nnrun.spec.schema.component import (
     Config,
     Count,
     Custom,
+    Fraction,
     NonNegativeInt,
     Value,
 )
@@ -290,6 +291,26 @@ class NoInputStep(PreprocessingStep):
     gives = "same"
 
 
+class Augment(PreprocessingStep):
+    """While training only, each image moved at random, another way in each epoch (Keras's random layers).
+
+    `flip`: mirrored with probability 1/2, left to right (`horizontal`), upside down (`vertical`), or each
+    (`both`). `shift`: moved by up to this share of height and of width. `rotate`: by up to so many degrees.
+    `zoom`: larger or smaller by up to this share. Each amount is uniform between its negative and itself.
+    What comes in from outside is mirrored at the edge (`fill: reflect`), the pixel at the edge (`nearest`),
+    or 0 (`zero`). Pixels are interpolated (bilinear) between those of the prepared rows, wherever in the list
+    the step stands.
+    """
+
+    kind = "augment"
+    gives = "same"
+    flip: Literal["horizontal", "vertical", "both"] | None = None
+    shift: Fraction | None = None
+    rotate: Annotated[float, Field(gt=0, le=180)] | None = None
+    zoom: Fraction | None = None
+    fill: Literal["reflect", "nearest", "zero"] = "reflect"
+
+
 InputStep = Annotated[
     Union[
         MultiHot,
@@ -305,6 +326,7 @@ InputStep = Annotated[
         Datetime,
         Text,
         Tokens,
+        Augment,
         NoInputStep,
         Custom,
     ],

@@ -209,7 +209,8 @@ def test_every_step_has_its_place(kind: str) -> None:
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
     after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
-    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [kind]
+    own: Any = {"rescale": {"rescale": 0.5}}.get(kind, kind)
+    steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [own]
     fitted = fit(inputs, steps)
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.input.width)

@@ -45,6 +45,7 @@ STEPS: dict[str, list[Any]] = {
     "text": ["impute", "one_hot", {"text": {"min_count": 2, "weighting": "tf_idf"}}],
     "tokens": [{"tokens": {"num_words": 10}}, "multi_hot"],
     "none": ["none"],
+    "augment": [{"augment": {"flip": "both"}}],
     "datetime": ["impute", "one_hot", "text", "datetime"],
 }
 
@@ -54,7 +55,7 @@ def inputs_of(kind: str, x: Any, c: Any, t: Any, w: Any) -> Table | TokenRows | 
     if kind in ("multi_hot", "pad"):
         return TokenRows.from_lists([*rng.integers(1, 15, (len(TRAIN), 6)).tolist(), *w])
     amounts = np.concatenate([rng.uniform(0, 9, len(TRAIN)), x])
-    if kind == "none":
+    if kind in ("none", "augment"):
         return np.nan_to_num(amounts)[:, None]
     values = np.empty(ROWS, object)
     values[:] = [" ".join(rng.choice(WORDS[:4], 5)) for _ in TRAIN] + t

@@ -107,6 +107,54 @@ def test_folds_of_bytes_together_are_each_alone(tmp_path: Path) -> None:
         np.testing.assert_allclose(value, again, rtol=1e-5, atol=1e-6)
 
 
+AUGMENT = {"augment": {"flip": "horizontal", "shift": 0.2, "rotate": 10, "zoom": 0.1}}
+
+
+def histories(run: RunDirectory) -> list[str]:
+    return [line.rsplit(",", 1)[0] for line in (run.path / "history.csv").read_text().splitlines()]
+
+
+def test_augmentation_changes_training_and_nothing_else(tmp_path: Path) -> None:
+    run = train(
+        tmp_path, (6, 5, 1), CONVOLUTIONS, preprocessing={"inputs": ["standardize", AUGMENT]}, epochs=1
+    )
+    scores = evaluate_run(run)
+    parameters = dict(load_file(run.path / "weights.safetensors"))
+    plain = load_spec(tmp_path / "spec.yaml", ["preprocessing={inputs: standardize}"])
+    other = run_experiment(plain, Settings("train", tmp_path / "runs", None, "cpu"))
+    assert histories(other)[1].split(",")[:2] != histories(run)[1].split(",")[:2]
+    x = np.load(tmp_path / "a.npz")["x_test"]
+    np.testing.assert_array_equal(load_predictor(run).outputs(x), load_predictor(run).outputs(x))
+    assert evaluate_run(run).scores == scores.scores
+    assert run.read_preprocessing(None) == other.read_preprocessing(None)
+    assert parameters.keys() == load_file(other.path / "weights.safetensors").keys()
+    assert export_run(run, tmp_path / "m.pt2", "pt2").difference <= 1e-5
+
+
+def test_augmented_folds_together_are_each_alone(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        (6, 5, 1),
+        CONVOLUTIONS,
+        preprocessing={"inputs": ["standardize", AUGMENT]},
+        validation={"kfold": {"k": 3, "shuffle": True}},
+    )
+    together = run_experiment(loaded, Settings("kfold", tmp_path / "runs", None, "cpu"))
+    alone = run_experiment(
+        loaded, Settings("kfold", tmp_path / "alone", None, "cpu", selection=Selection(only_fold=1))
+    )
+    mine, other = (load_file(run.path / "fold-1" / "weights.safetensors") for run in (together, alone))
+    for name, value in mine.items():
+        np.testing.assert_allclose(value, other[name], rtol=1e-5, atol=1e-6)
+
+
+def test_augment_is_for_images(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"augment turns images.* gives rows of \(2, 2, 2, 2\)"):
+        load(tmp_path, (2, 2, 2, 2), ["flatten"], preprocessing={"inputs": AUGMENT})
+    with pytest.raises(SpecError, match="augment changes nothing"):
+        load(tmp_path, (6, 5), ["flatten"], preprocessing={"inputs": "augment"})
+
+
 def test_onnx(tmp_path: Path) -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")

@@ -111,7 +111,13 @@ OPTIMIZERS: dict[str, Any] = {
     "adagrad": "adagrad",
 }
 DROPOUT: list[Any] = [{"dense": {"units": 8, "activation": "relu"}}, {"dropout": 0.4}, {"dense": 1}]
+_IMAGES = np.random.default_rng(0).normal(size=(48, 5, 4)).astype(np.float32)
 SPECS: dict[str, dict[str, Any]] = {
+    "augmented images": {
+        "arrays": {"x_train": _IMAGES, "y_train": _IMAGES.sum((1, 2))},
+        "preprocessing": {"inputs": {"augment": {"flip": "both", "shift": 0.2, "rotate": 9, "zoom": 0.1}}},
+        "layers": ["flatten", {"dense": {"units": 8, "activation": "relu"}}, {"dense": 1}],
+    },
     **{name: {"optimizer": optimizer} for name, optimizer in OPTIMIZERS.items()},
     "dropout": {"layers": DROPOUT},
     "no shuffle": {"shuffle": False},
