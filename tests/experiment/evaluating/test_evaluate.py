@@ -11,7 +11,7 @@ import pytest
 
 from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.finished.load_run import load_networks
+from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.final import final_of_spec
 from nnrun.experiment.running.job import Settings
@@ -277,7 +277,9 @@ THREE_CLASSES: dict[str, Any] = {
 
 
 def predictions(run: RunDirectory, rows: np.ndarray, member: str | None = None) -> np.ndarray:
-    return np.asarray(load_predictor(run, member=member).outputs(rows))  # the mean of the networks' outputs
+    return np.asarray(
+        load_predictor(run, Access(member=member)).outputs(rows)
+    )  # the mean of the networks' outputs
 
 
 @pytest.mark.parametrize("targets", ["none", "standardize", "log1p"])
