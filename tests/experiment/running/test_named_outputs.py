@@ -72,10 +72,7 @@ def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -
 def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
     together = nnrun.train(path, runs_dir=tmp_path / "runs").history
     for fold in range(3):
-        nnrun_command(
-            "train", str(path), "--fold", str(fold), "-q", "--runs-dir", f"fold-{fold}", cwd=tmp_path
-        )
-        alone = nnrun.load_run(str(only_run(tmp_path / f"fold-{fold}"))).history
+        alone = nnrun.kfold(path, fold=fold, runs_dir=tmp_path / f"fold-{fold}").history
         own = together[together["fold"] == fold].reset_index(drop=True)
         columns = [c for c in own if c != "seconds"]
         pd.testing.assert_frame_equal(own[columns], alone[columns], rtol=1e-5, atol=1e-5)
