@@ -139,10 +139,11 @@ def _network(description: Description) -> str:
         ["layer", "output", "parameters"],
         ["inputs", _shape(description.row_shape or (description.features or 0,)), ""],
     ]
+    if any(layer.takes for layer in description.layers):
+        rows = [[*row, text] for row, text in zip(rows, ("takes", ""), strict=True)]
     for layer in description.layers:
-        rows.append(
-            [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]
-        )
+        row = [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]
+        rows.append([*row, ", ".join(layer.takes)] if layer.takes else row)
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
     kept = f" and {description.state:,} moving statistics, which are not learned" if description.state else ""
     return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{networks}"

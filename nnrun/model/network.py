@@ -129,6 +129,11 @@ class Network:
         layers = {i: node.layer for i, node in enumerate(self.nodes) if isinstance(node.layer, Layer)}
         return {i: layer for i, layer in layers.items() if layer.activity_regularizer is not None}
 
+    @property
+    def penalizes_activity(self) -> bool:
+        """Whether the loss penalizes what some layer gives."""
+        return bool(self._activity_regularized)
+
     @cached_property
     def _constrained(self) -> Mapping[str, Weight]:
         """The parameters that must keep within limits."""

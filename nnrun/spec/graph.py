@@ -400,12 +400,12 @@ class _Reader:
 
     def _misplaced(self, item: schema.Component, here: Location, within: tuple[str, ...]) -> None:
         if within or len(here) > 3:
-            where = (
+            why = (
                 "a shared chain takes what it is given where it is used"
                 if within
-                else "only a chain has a source"
+                else "it takes what comes in"
             )
-            self._say((*here, item.kind), f"{item.kind} cannot stand here: {where}; remove it")
+            self._say((*here, item.kind), f"{item.kind} cannot stand here: {why}; remove it")
             return
         self._say(
             (*here, item.kind),

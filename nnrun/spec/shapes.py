@@ -101,7 +101,7 @@ def _given(
     layer = node.layer
     try:
         if isinstance(layer, schema.Merging):
-            return layer.output_shape(taken) if len(taken) > 1 else taken[0].shape
+            return layer.output_shape(taken) if len(taken) > 1 else next((t.shape for t in taken), None)
         if isinstance(layer, schema.NetworkLayer):
             return layer.output_shape(taken[0])
     except ShapeError as error:

@@ -221,7 +221,7 @@ def test_a_final_run_shows_its_last_epoch_and_the_test_scores() -> None:
 )
 def test_a_final_run_says_why_it_trained_so_long(chosen: dict[str, Any] | None, sentence: str) -> None:
     chosen_from = None if chosen is None else {"parent": "small-1", "epoch": 20, "smoothed": False} | chosen
-    blocks = closing(chosen_from=chosen_from, verdict=None, baseline={}, test_uses=[use()])
+    blocks = closing(chosen_from=chosen_from, verdict=None, baseline={}, baseline_on=None, test_uses=[use()])
     assert blocks[2] == "\n".join(filter(None, [sentence, "This run has looked at the test set once."]))
 
 
@@ -268,7 +268,9 @@ def test_looks_at_the_test_set_are_counted(
     uses: list[dict[str, Any]], looks: int | None, sentence: str
 ) -> None:
     text = closing_text(
-        RUN, RunRecord.read(RECORD | {"verdict": None, "baseline": {}, "test_uses": uses}), looks
+        RUN,
+        RunRecord.read(RECORD | {"verdict": None, "baseline": {}, "baseline_on": None, "test_uses": uses}),
+        looks,
     )
     assert text.split("\n\n")[2] == sentence
 
@@ -278,7 +280,14 @@ def test_looks_at_the_test_set_are_counted(
     [("completed", ["The data set has no test set, so nothing was tested."]), ("interrupted", [])],
 )
 def test_a_final_run_that_tested_nothing(status: str, remark: list[str]) -> None:
-    changes = {"command": "final", "status": status, "verdict": None, "baseline": {}, "best_epoch": None}
+    changes = {
+        "command": "final",
+        "status": status,
+        "verdict": None,
+        "baseline": {},
+        "baseline_on": None,
+        "best_epoch": None,
+    }
     assert closing(**changes)[2:-1] == remark
 
 
@@ -289,7 +298,9 @@ def test_a_run_that_did_not_complete_is_not_the_ground_of_a_final_one() -> None:
 
 def test_a_measure_that_was_no_number_is_left_empty() -> None:
     """JSON has null for it."""
-    blocks = closing(best={"loss": 0.3, "auc": None, "val_loss": 0.9, "val_auc": None}, baseline={})
+    blocks = closing(
+        best={"loss": 0.3, "auc": None, "val_loss": 0.9, "val_auc": None}, baseline={}, baseline_on=None
+    )
     heading = "best epoch 9, chosen on these validation rows"
     assert blocks[1] == f"{heading}\n        training  validation\n  loss    0.3000      0.9000\n  auc"
 
@@ -305,3 +316,9 @@ def test_a_record_cannot_disturb_the_terminal() -> None:
     text = closing_text(RUN, RunRecord.read(RECORD | {"name": "\x1b[2Jsmall\x07", "verdict": "a\tb"}))
     assert text.startswith("\\x1b[2Jsmall\\x07: trained, ")
     assert "a\\tb" in text
+
+
+def test_a_run_without_a_baseline_says_why() -> None:
+    """Of `loss: ctc`, and of outputs with masked steps: there are rows to score a constant on, and none."""
+    shown = "\n".join(closing(baseline={}))
+    assert "No baseline: no constant reads lists of classes, nor knows which steps are masked." in shown

@@ -260,3 +260,25 @@ def test_all_fits_a_terminal(tmp_path: Path, capsys: Capture, monkeypatch: pytes
     first = next(place for place, line in enumerate(lines) if line.startswith("  a_column_of_numbers"))
     assert lines[first].split("  ")[-1] == "1"
     assert lines[first + 1].strip() == "true}, standardize"
+
+
+def test_a_graph_shows_what_each_layer_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = {
+        "left": [{"dense": 3}],
+        "right": [{"dense": 3}, {"residual": [{"dense": 3}]}],
+        "out": [{"add": ["left", "right"]}, {"dense": 1}],
+    }
+    spec = write_small(tmp_path, layers=layers)
+    assert main(["show", str(spec)]) == 0
+    table = capsys.readouterr().out.split("\n\n")[1]
+    assert table.splitlines() == [
+        "  layer                     output  parameters               takes",
+        "  inputs                         3",
+        "  left.0: dense, linear          3          12                   x",
+        "  right.0: dense, linear         3          12                   x",
+        "  right.1.0: dense, linear       3          12             right.0",
+        "  right.1: residual              3           0  right.0, right.1.0",
+        "  out.0: add                     3           0     left.0, right.1",
+        "  out.1: dense, linear           1           4               out.0",
+        "  40 parameters",
+    ]

@@ -284,7 +284,7 @@ RECIPES: dict[str, list[tuple[str, str, str]]] = {
             "STEPS: ",
             "from nnrun.data.preprocess.roots import FittedRank, FittedRoot\n\n",
         ),
-        ("data/preprocess/registry.py", "    FittedStandardize,\n", "    FittedRoot,\n    FittedRank,\n"),
+        ("data/preprocess/registry.py", "    FittedPad,\n]", "    FittedRoot,\n    FittedRank,\n"),
     ],
     "command": [
         ("cli/where.py", "", COMMAND),

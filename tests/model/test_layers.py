@@ -471,6 +471,46 @@ def test_a_recurrent_layer_holds_the_gates_of_all_steps(kind: str, gates: int) -
     assert network.widest_activation == 50 * gates * 20
 
 
+def test_both_directions_begin_alike_and_not_the_same() -> None:
+    layers = [{"reshape": [4, 30]}, {"gru": {"units": 20, "bidirectional": True}}, {"dense": 1}]
+    weights = first(layers, 120)
+    assert weights["2.weight"].shape == (1, 40)
+    for name in ("weight_ih", "weight_hh"):
+        one, other = weights[f"1.{name}"], weights[f"1.{name}_reverse"]
+        assert one.shape == other.shape
+        assert not np.array_equal(one, other)
+    recurrent = weights["1.weight_hh_reverse"]
+    np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(20), atol=1e-5)
+    assert np.abs(weights["1.weight_ih_reverse"]).max() <= np.float32(np.sqrt(6 / (30 + 60)))
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("simple_rnn", 1), ("gru", 3), ("lstm", 4)])
+@pytest.mark.parametrize("recurrent", [0.0, 0.5])
+def test_dropout_of_a_recurrent_layer_is_the_same_in_all_steps(
+    kind: str, gates: int, recurrent: float
+) -> None:
+    """With `recurrent_dropout` each gate has a choice of its own, else all have the same."""
+    says = {"units": 8, "dropout": 0.5, "recurrent_dropout": recurrent, "bidirectional": True}
+    network = stack([layer_of(v) for v in ({"reshape": [6, 5]}, {kind: says}, {"dense": 1})], 30)
+    layer: Any = network.layers[1]
+    rng = BatchRng(sources_of(0, range(2)))
+    of_input = layer._factors(rng, "dropout", inputs(2, ROWS, 6, 5), 0.5, 5)
+    assert of_input.shape == (4, gates if recurrent else 1, ROWS, 5)
+    assert set(of_input.unique().tolist()) == {0.0, 2.0}
+    directions = of_input[:2], of_input[2:]
+    assert not torch.equal(*directions)
+    # Ones in, a kernel of ones, no bias: a step's part in a gate is the number of features left, each step.
+    parameters = {
+        name: torch.ones(2, *weight.shape) * name.startswith("1.weight_ih")
+        for name, weight in network.weights.items()
+    }
+    ones = torch.ones(4, ROWS, 6, 5)
+    projected = layer._projected(parameters, ones, None, rng)  # (T, Q, B, gates * units)
+    assert torch.equal(projected, projected[:1].expand(projected.shape))
+    left = of_input.sum(-1).transpose(1, 2).repeat_interleave(8 if recurrent else 8 * gates, -1)
+    torch.testing.assert_close(projected[0], left)
+
+
 def test_the_forget_gate_begins_open() -> None:
     stack: list[Any] = [{"reshape": [2, 3]}, {"lstm": 2}, {"dense": 1}]
     assert first(stack, 6)["1.bias"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]

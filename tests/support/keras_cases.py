@@ -391,6 +391,7 @@ def case_data(case: Case) -> CaseData:
         "three labels": (scores_NK[:, :3] > 0).astype(np.int64),
         "class": scores_NK.argmax(axis=1),
         "noise": (wave(ROWS, offset=1501) > 0).astype(np.int64),
+        "a class a step": _tags(),
     }[case.targets]
 
     weights = {name: _first(name, shape) for name, shape in case.shapes.items()}
@@ -416,6 +417,18 @@ def _token_lists() -> np.ndarray:
     tokens = np.empty(ROWS, object)
     tokens[:] = lists
     return tokens
+
+
+STEPS = 7
+
+
+def _tags() -> np.ndarray:
+    """(ROWS, STEPS): a class from each of the last tokens of a row and the one before it; padded behind."""
+    tags = np.zeros((ROWS, STEPS), np.int64)
+    for row, tokens in enumerate(_token_lists()):
+        for place, token in enumerate(tokens[-STEPS:]):
+            tags[row, place] = (token + (tokens[place - 1] if place else 0)) % 3
+    return tags
 
 
 def _first(name: str, shape: tuple[int, ...]) -> np.ndarray:

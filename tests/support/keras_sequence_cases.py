@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.keras_cases import Case, dense
+from tests.support.keras_cases import STEPS, Case, dense
 from tests.support.keras_layer_cases import NUMBER
 
 # SGD: on TensorFlow others square the gradients of a word's places one by one, and not their sum.
@@ -162,6 +162,29 @@ SEQUENCE_CASES = (
             **recurrent(3, 1, 2, 4),
             "5.weight": (1, 40),
             "5.bias": (1,),
+        },
+    ),
+    Case(
+        "masked_steps",
+        "a class a step",
+        [
+            {"embedding": {"output_dim": 4, "mask_zero": True}},
+            {"gru": {"units": 5, "return_sequences": True, "bidirectional": True}},
+            dense(3, "softmax"),
+        ],
+        {
+            "loss": "sparse_categorical_crossentropy",
+            "metrics": ["accuracy"],
+            "optimizer": {"sgd": 0.5},
+            "batch_size": 13,  # all validation rows: Keras divides by the steps of each batch
+            "preprocessing": {"inputs": {"pad": {"length": STEPS, "side": "post"}}},
+        },
+        features=0,
+        shapes={
+            "0.weight": (20, 4),
+            **recurrent(1, 3, 4, 5),
+            "2.weight": (3, 10),
+            "2.bias": (3,),
         },
     ),
 )

@@ -40,6 +40,7 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
+from nnrun.spec.masks import outputs_masked
 from nnrun.spec.ports import output_names
 
 if TYPE_CHECKING:
@@ -273,6 +274,8 @@ def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combine
     """What the mean of the networks' outputs scores, where all were asked about the same rows."""
     if combined.how != "ensemble" or opened.spec.outputs:
         return None
+    if any(outputs_masked(graph_of(opened.spec))):
+        return None  # the mean of the outputs has no mask
     parts = [(network.fitted, network.weights) for network in opened.networks]
     asked = samples.take(combined.rows) if split == "validation" else samples
     return score_ensemble(opened.spec, parts, asked, combined.outputs, opened.device)

@@ -167,8 +167,10 @@ def interval_text(record: RunRecord) -> str:
 
 def baseline_text(record: RunRecord) -> str:
     """What the baseline is, in words."""
+    if not record.baseline and record.baseline_on is not None:
+        return "No baseline: no constant reads lists of classes, nor knows which steps are masked."
     if not record.baseline:
-        return "No baseline: no constant reads lists of classes, and masked steps are left out of scores."
+        return ""
     text = f"Baseline: the best constant for each score, on the {record.baseline_on} rows"
     shuffled = record.baseline.get(SHUFFLED)
     return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."

@@ -22,7 +22,7 @@ from nnrun.training.engine import evaluate
 from nnrun.training.losses import build_loss
 from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
-from nnrun.training.objective import mean_loss
+from nnrun.training.objective import mean_loss, mean_over_steps
 from nnrun.training.problem import TargetRows
 
 
@@ -96,7 +96,7 @@ def score_ensemble(
     """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
 
     Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
-    penalty on the weights counts in it as the mean of theirs.
+    penalty on weights or activities counts in it as the mean of theirs. Steps must not be masked.
 
     Args:
         spec: their experiment.
@@ -116,13 +116,18 @@ def score_ensemble(
             scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
             targets = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
-            found = mean_loss(loss(z, outputs, targets).double(), row_weights)
-            penalty = network.penalty({n: v.to(device) for n, v in network.stack([weights]).items()})
-            losses.append(float(found[0] if penalty is None else found[0] + penalty[0]))
+            of_rows = loss(z, outputs, targets)
+            of_rows = mean_over_steps(of_rows, None) if of_rows.dim() == 3 else of_rows
+            found = mean_loss(of_rows.double(), row_weights)
+            losses.append(float(found[0]) + _penalty(spec, fitted, weights, samples, device))
         fitted, _ = networks[0]
         own = unscaled_targets(fitted.output, samples.targets, device)
         true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
+        if fitted.output.kind == schema.ClassSequenceTargets.kind and not isinstance(
+            spec.own_loss, schema.Ctc
+        ):  # each step is a row
+            z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))
         scores = {"loss": float(np.mean(losses))}
         for metric in build_metrics(spec.metrics, schema.decision_activation(spec.own_loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
@@ -130,6 +135,28 @@ def score_ensemble(
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
             scores |= totals.values(0)
     return scores
+
+
+def _penalty(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    samples: Samples,
+    device: torch.device,
+) -> float:
+    """What one network's regularizers add to its loss on some rows."""
+    network = network_of(spec, fitted)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    of_weights = network.penalty(parameters)
+    total = 0.0 if of_weights is None else float(of_weights[0])
+    if not network.penalizes_activity:
+        return total
+    problem = make_problem(spec, network, [fitted], samples, device)
+    for block in problem.blocks([np.arange(len(samples))], [0]):
+        terms: list[torch.Tensor] = []
+        network.forward(parameters, block.whole, activity_penalties=terms)
+        total += sum(float(term[0]) for term in terms) * block.segment.rows_GN.shape[1] / len(samples)
+    return total
 
 
 def _before_and_after(outputs_NK: Array, activation: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -84,7 +84,7 @@ def _constant_scores(
     spec: schema.ExperimentSpec, head: Head, known: TargetRows, scored: TargetRows
 ) -> dict[str, float]:
     """Of one head; `spec` is as it sees it."""
-    if head.form == "sequence" or (head.form == "steps" and any(outputs_masked(graph_of(spec)))):
+    if head.form == "sequence" or (head.form == "steps" and outputs_masked(graph_of(spec))[0]):
         return {}
     if head.form == "steps":
         known, scored = _steps_as_rows(known), _steps_as_rows(scored)

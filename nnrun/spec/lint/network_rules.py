@@ -9,6 +9,7 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.ports import output_views
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import Shape, shape_text
@@ -23,16 +24,17 @@ def layers_fit_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
     shapes, misfits = trace(graph, row_shapes(spec, facts))
     for problem in (*problems, *misfits):
         yield Finding(problem.location, problem.message)
-    for index in graph.outputs.values():
+    views = output_views(spec)
+    for port, index in graph.outputs.items():
         shape = shapes[index]
         if shape is not None:
-            yield from _one_row_at_the_end(spec, graph, index, shape)
+            yield from _one_row_at_the_end(views.get(port, spec), graph, index, shape)
 
 
 def may_have_steps(spec: schema.ExperimentSpec) -> bool:
     """Whether rows may have a target for each step, which only the data tell, or are read from steps."""
-    of_steps = isinstance(spec.own_loss, schema.SparseCategoricalCrossentropy)
-    return isinstance(spec.own_loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
+    of_steps = isinstance(spec.loss, schema.SparseCategoricalCrossentropy)
+    return isinstance(spec.loss, schema.Ctc) or (of_steps and isinstance(spec.dataset, schema.Npz))
 
 
 def _one_row_at_the_end(

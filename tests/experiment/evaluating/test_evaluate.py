@@ -11,7 +11,7 @@ import pytest
 
 from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
-from nnrun.experiment.finished.load_run import load_networks
+from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.final import final_of_spec
 from nnrun.experiment.running.job import Settings
@@ -276,8 +276,10 @@ THREE_CLASSES: dict[str, Any] = {
 }
 
 
-def predictions(run: RunDirectory, rows: np.ndarray) -> np.ndarray:
-    return np.asarray(load_predictor(run).outputs(rows))  # the mean of the networks' outputs
+def predictions(run: RunDirectory, rows: np.ndarray, member: str | None = None) -> np.ndarray:
+    return np.asarray(
+        load_predictor(run, Access(member=member)).outputs(rows)
+    )  # the mean of the networks' outputs
 
 
 @pytest.mark.parametrize("targets", ["none", "standardize", "log1p"])
@@ -337,6 +339,18 @@ def test_a_penalty_counts_in_the_ensemble_as_in_its_networks(tmp_path: Path) -> 
     penalty = np.mean([0.5 * (kernel**2).sum() for kernel in kernels])
     assert found is not None
     assert found["loss"] == pytest.approx(error + penalty, rel=1e-5)
+
+
+def test_a_penalty_on_activities_counts_in_the_ensemble_as_in_its_networks(tmp_path: Path) -> None:
+    layers = [{"dense": {"units": 1, "activity_regularizer": {"l2": 0.5}}}]
+    run = train(tmp_path, layers=layers, validation=KFOLD)
+    found = evaluate_run(run)
+    arrays = np.load(tmp_path / "small.npz")
+    error = ((predictions(run, arrays["x_test"])[:, 0] - arrays["y_test"]) ** 2).mean()
+    each = [predictions(run, arrays["x_test"], member=f"fold-{fold}") for fold in range(3)]
+    penalty = np.mean([0.5 * (outputs**2).mean() for outputs in each])
+    assert found.ensemble is not None
+    assert found.ensemble["loss"] == pytest.approx(error + penalty, rel=1e-5)
 
 
 def test_rows_that_each_have_one_network_have_no_ensemble(tmp_path: Path) -> None:

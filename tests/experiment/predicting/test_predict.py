@@ -230,7 +230,7 @@ def test_blocks_do_not_change_what_is_said(tmp_path: Path) -> None:
     found = ask(load_predictor(run), as_csv(rows))
     assert [row[0] for row in found] == list(range(9000))
     fitted = load_predictor(run).networks[0].fitted
-    whole = network_outputs(load_small(tmp_path).spec, fitted, run.read_weights(), rows, CPU)
+    whole = network_outputs(load_small(tmp_path).spec, fitted, run.read_weights(), {"x": rows}, CPU)
     np.testing.assert_allclose([row[1] for row in found], whole[:, 0], rtol=1e-5)
 
 

@@ -65,7 +65,7 @@ def test_of_folds_each_row_has_the_network_that_did_not_see_it(folds: dict[str, 
         assert network.member is not None
         own = predict_split(run, "validation", Access(member=network.member.folder))
         assert len(own.combined.rows) == 16
-        outputs = network_outputs(spec, network.fitted, network.weights, x[own.combined.rows], _cpu())
+        outputs = network_outputs(spec, network.fitted, network.weights, {"x": x[own.combined.rows]}, _cpu())
         assert own.combined.outputs == pytest.approx(outputs)
         assert found.combined.outputs[own.combined.rows] == pytest.approx(outputs)
         seen = predict_split(run, "train", Access(member=network.member.folder)).combined.rows

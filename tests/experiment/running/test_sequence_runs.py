@@ -239,3 +239,53 @@ def test_characters_that_cannot_be_learned_are_told(tmp_path: Path) -> None:
     of_numbers = {**arrays("read"), "y_train": np.arange(60)}
     with pytest.raises(DataError, match=r"characters takes a text from each row, .* are numbers"):
         nnrun.train(write(tmp_path, "read", **SPELLED, arrays=of_numbers), runs_dir=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_of_several_seeds_are_scored_as_one(kind: str, tmp_path: Path) -> None:
+    """Where steps are masked the mean of their outputs has no scores: it has no mask."""
+    given = arrays(kind)
+    given |= {name.replace("train", "test"): values[:30] for name, values in given.items()}
+    path = write(tmp_path, kind, arrays=given, epochs=1)
+    run = nnrun.train(path, seeds=2, runs_dir=tmp_path / "runs")
+    evaluated = nnrun.evaluate(run, split="test")
+    if kind == "masked":
+        assert evaluated.ensemble is None
+        return
+    assert set(evaluated.ensemble) == set(evaluated.scores)
+    each = [member["loss"] for member in (m.scores for m in evaluated.members)]
+    assert evaluated.ensemble["loss"] <= max(each) + 1e-6
+
+
+def test_outputs_with_steps_stand_beside_others(tmp_path: Path) -> None:
+    tagged, read = arrays("tagged"), arrays("read")
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=tagged["x_train"],
+        tags_train=tagged["y_train"],
+        read_train=read["y_train"],
+        sum_train=tagged["x_train"].sum((1, 2)),
+    )
+    spec = {
+        "dataset": {"npz": "data.npz"},
+        "layers": {
+            "trunk": [{"gru": {"units": 8, "return_sequences": True}}],
+            "tags": [{"from": "trunk"}, {"dense": {"units": 3, "activation": "softmax"}}],
+            "read": [{"from": "trunk"}, {"dense": 4}],
+            "sum": [{"from": "trunk"}, "global_average_pooling", {"dense": 1}],
+        },
+        "outputs": {
+            "tags": {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]},
+            "read": {"loss": "ctc", "metrics": ["character_error_rate"]},
+            "sum": {"loss": "mse"},
+        },
+        "epochs": 2,
+        "validation": {"holdout": {"first": 20}},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
+    last = run.history.iloc[-1]
+    assert last["loss"] == pytest.approx(last["tags_loss"] + last["read_loss"] + last["sum_loss"], rel=1e-5)
+    baseline = record_of(run.path)["baseline"]
+    assert {"tags_loss", "tags_accuracy", "sum_loss"} <= set(baseline)
+    assert not any(name.startswith("read") for name in baseline)

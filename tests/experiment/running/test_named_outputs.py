@@ -1,0 +1,123 @@
+"""Networks of several inputs and outputs: trained, resumed, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import nnrun
+from nnrun.errors import UsageError
+from nnrun.records import RunDirectory
+from tests.support.commands import nnrun_command
+from tests.support.small_experiments import only_run, without_seconds
+
+SPEC = """
+dataset: {npz: {path: data.npz}}
+inputs:
+  size: {preprocessing: standardize}
+  place: {array: where}
+shared: {encoder: [dense: {units: 6, activation: relu}]}
+layers:
+  left: [from: size, use: encoder]
+  right: [from: place, dense: 3, use: encoder]
+  trunk: [concatenate: [left, right], dropout: 0.2, dense: {units: 8, activation: relu}]
+  price: [from: trunk, dense: 1]
+  kind: [from: trunk, dense: {units: 3, activation: softmax}]
+outputs:
+  price: {loss: mse, loss_weight: 0.5, preprocessing: standardize, metrics: [mae]}
+  kind: {loss: sparse_categorical_crossentropy, target: sort, metrics: [accuracy], class_weight: balanced}
+optimizer: {adam: {learning_rate: 0.01}}
+epochs: 4
+batch_size: 16
+validation: {kfold: {k: 3}}
+"""
+COLUMNS = ["loss", "price_loss", "price_mae", "kind_loss", "kind_accuracy"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, rows in (("train", 96), ("test", 30)):
+        size, where = rng.normal(5, 2, (rows, 3)), rng.normal(size=(rows, 2))
+        arrays |= {f"size_{part}": size, f"where_{part}": where}
+        arrays[f"price_{part}"] = 100 * size.sum(1) + 10 * where[:, 0]
+        arrays[f"sort_{part}"] = np.digitize(where[:, 1], [-0.5, 0.5])
+    np.savez(tmp_path / "data.npz", **arrays)
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    return tmp_path / "spec.yaml"
+
+
+def test_the_history_has_each_output_s_columns_and_the_total_is_their_sum(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs")
+    history = run.history
+    assert list(history)[2:] == [*COLUMNS, *(f"val_{c}" for c in COLUMNS), "learning_rate", "seconds"]
+    for prefix in ("", "val_"):
+        total = 0.5 * history[f"{prefix}price_loss"] + history[f"{prefix}kind_loss"]
+        np.testing.assert_allclose(history[f"{prefix}loss"], total, rtol=1e-5)
+    assert history["price_mae"].max() > 10  # in the target's own units
+    assert set(run.record["baseline"]) == set(COLUMNS)
+
+
+def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"total_loss": "mean", "epochs": 1})
+    row = run.history.iloc[0]
+    assert row["loss"] == pytest.approx((0.5 * row["price_loss"] + row["kind_loss"]) / 2, rel=1e-5)
+
+
+def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
+    together = nnrun.train(path, runs_dir=tmp_path / "runs").history
+    for fold in range(3):
+        alone = nnrun.kfold(path, fold=fold, runs_dir=tmp_path / f"fold-{fold}").history
+        own = together[together["fold"] == fold].reset_index(drop=True)
+        columns = [c for c in own if c != "seconds"]
+        pd.testing.assert_frame_equal(own[columns], alone[columns], rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_chain_has_its_weights_once(path: Path, tmp_path: Path) -> None:
+    nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"validation": "none", "epochs": 1})
+    weights = RunDirectory(only_run(tmp_path / "runs")).read_weights()
+    assert sorted(weights) == sorted(
+        f"{layer}.{name}"
+        for layer in ("encoder.0", "right.1", "trunk.2", "price.1", "kind.1")
+        for name in ("weight", "bias")
+    )
+
+
+def test_resumed_it_is_as_if_it_had_not_stopped(path: Path, tmp_path: Path) -> None:
+    nnrun.train(path, runs_dir=tmp_path / "whole")
+    short = nnrun.train(path, runs_dir=tmp_path / "parts", overrides={"epochs": 2})
+    resumed = nnrun_command("train", "--resume", str(short.path), "--epochs", "4", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    runs = [only_run(tmp_path / name) for name in ("whole", "parts")]
+    assert without_seconds(runs[0]) == without_seconds(runs[1])
+
+
+def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs")
+    found = nnrun.evaluate(run.path)
+    assert list(found.scores) == COLUMNS
+    assert set(found.baseline) == set(COLUMNS)
+    assert found.scores["kind_accuracy"] > found.baseline["kind_accuracy"]
+    assert RunDirectory(run.path).read_record().test == found.scores
+
+
+def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
+    with pytest.raises(UsageError, match="named inputs or outputs"):
+        nnrun.predict(run.path, split="validation")
+    for arguments in (("predict", str(run.path), "rows.csv"), ("export", str(run.path), "-o", "x.pt2")):
+        refused = nnrun_command(*arguments, cwd=tmp_path)
+        assert refused.returncode == 2
+
+
+def test_resolved_yaml_repeats_the_run(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs")
+    resolved = only_run(tmp_path / "runs") / "resolved.yaml"
+    assert set(yaml.safe_load(resolved.read_text())["outputs"]) == {"price", "kind"}
+    again = nnrun.train(resolved, runs_dir=tmp_path / "again")
+    assert without_seconds(run.path) == without_seconds(again.path)

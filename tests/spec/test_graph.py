@@ -1,0 +1,347 @@
+"""Graphs of layers: what they are read as, and every way in which they can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nnrun.errors import SpecError
+from nnrun.spec.graph import Graph, graph_of
+from nnrun.spec.ports import OUTPUT
+from nnrun.spec.reading.load import LoadedSpec, load_spec_text
+
+BASE = "optimizer: adam\ndataset: {npz: {path: small.npz}}\n"
+LOSS = "loss: mse\n"
+HOUSES = "optimizer: adam\ndataset: boston_housing\n"
+
+
+def load(text: str) -> LoadedSpec:
+    """Rows of houses have 13 numbers; the shape of an archive's only its file tells."""
+    base = BASE if "inputs:" in text or "outputs:" in text else HOUSES
+    return load_spec_text(base + text, file="g.yaml", base=Path("/nowhere"), default_name="g")
+
+
+def problems(text: str) -> list[str]:
+    """Each as `path: message`."""
+    with pytest.raises(SpecError) as raised:
+        load(text)
+    return [f"{p.path}: {p.message}" for p in raised.value.problems if p.severity == "error"]
+
+
+def sources(graph: Graph) -> dict[str, tuple[Any, ...]]:
+    """Path → the paths, or inputs, that a node takes."""
+    paths = [node.path for node in graph.nodes]
+    return {
+        node.path: tuple(paths[s] if isinstance(s, int) else s for s in node.sources) for node in graph.nodes
+    }
+
+
+# --- what is read ------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_the_graph_of_one_chain() -> None:
+    graph = graph_of(load(LOSS + "layers: [{dense: 4}, {dropout: 0.5}, {dense: 1}]").spec)
+    assert sources(graph) == {"0": ("x",), "1": ("0",), "2": ("1",)}
+    assert graph.is_chain
+    named = graph_of(load(LOSS + "layers: {only: [{dense: 4}, {dropout: 0.5}, {dense: 1}]}").spec)
+    assert named.is_chain
+    assert [node.weights_path for node in named.nodes] == ["only.0", "only.1", "only.2"]
+
+
+def test_chains_are_read_in_the_order_in_which_they_depend_on_each_other() -> None:
+    text = """
+layers:
+  out: [concatenate: [left, right], dense: 1]
+  right: [from: stem, dense: 2]
+  left: [from: stem, dense: 3]
+  stem: [dense: 5]
+"""
+    graph = graph_of(load(LOSS + text).spec)
+    assert sources(graph) == {
+        "stem.0": ("x",),
+        "right.1": ("stem.0",),
+        "left.1": ("stem.0",),
+        "out.0": ("left.1", "right.1"),
+        "out.1": ("out.0",),
+    }
+    assert graph.nodes[graph.outputs[OUTPUT]].path == "out.1"
+
+
+def test_residual_parallel_and_shared_layers_are_written_out() -> None:
+    text = """
+shared: {twice: [dense: 6, dense: 5]}
+layers:
+  - dense: 5
+  - residual: [use: twice, {residual: [dense: 5]}]
+  - parallel: {merge: add, branches: [[dense: 5], [use: twice], []]}
+  - dense: 1
+"""
+    graph = graph_of(load(LOSS + text).spec)
+    assert sources(graph) == {
+        "0": ("x",),
+        "1.0.0": ("0",),
+        "1.0.1": ("1.0.0",),
+        "1.1.0": ("1.0.1",),
+        "1.1": ("1.0.1", "1.1.0"),
+        "1": ("0", "1.1"),
+        "2.0.0": ("1",),
+        "2.1.0.0": ("1",),
+        "2.1.0.1": ("2.1.0.0",),
+        "2": ("2.0.0", "2.1.0.1", "1"),
+        "3": ("2",),
+    }
+    names = {node.path: node.weights_path for node in graph.nodes}
+    assert (names["1.0.1"], names["2.1.0.1"], names["2.0.0"]) == ("twice.1", "twice.1", "2.0.0")
+
+
+def test_a_spec_of_a_graph_survives_being_written() -> None:
+    from nnrun.spec.writing.dump import dump_spec
+
+    text = """
+inputs: {a: {}, b: {array: c, preprocessing: standardize}}
+shared: {s: [dense: 3]}
+layers:
+  left: [from: a, use: s]
+  right: [from: b, residual: [dense: 4]]
+  both: [concatenate: [left, right], parallel: {branches: [[dense: 2], []]}]
+  price: [from: both, dense: 1]
+  dear: [from: both, dense: {units: 1, activation: sigmoid}]
+outputs:
+  price: {loss: mse, preprocessing: standardize, metrics: [mae]}
+  dear: {loss: binary_crossentropy, loss_weight: 0.5}
+total_loss: mean
+"""
+    spec = load(text).spec
+    written = dump_spec(spec)
+    assert set(yaml.safe_load(written)).isdisjoint({"loss", "metrics", "class_weight"})
+    again = load_spec_text(written, file="g.yaml", base=Path("/nowhere"), default_name="g").spec
+    assert again == spec
+
+
+# --- what is wrong -----------------------------------------------------------------------------------------
+
+WRONG = {
+    "an unknown chain": (
+        "layers: {a: [dense: 2], out: [from: aa, dense: 1]}",
+        "layers.out[0].from: there is no chain 'aa'; did you mean 'a'?",
+    ),
+    "a chain that takes itself": (
+        "layers: {a: [from: a, dense: 1]}",
+        "layers.a[0]: the chain 'a' takes itself; a chain takes inputs, or chains that do not take it",
+    ),
+    "a circle": (
+        "layers: {a: [from: b, dense: 2], b: [from: a, dense: 2], out: [from: b, dense: 1]}",
+        "layers.a[0]: a circle: 'a' takes 'b' takes 'a'; a chain takes inputs, or chains that do not take it",
+    ),
+    "two ends": (
+        "layers: {a: [dense: 1], b: [dense: 1]}",
+        "layers.b: nothing takes 'a' and 'b', and a network without `outputs` has one output, one chain that "
+        "nothing takes; take the others in it, remove them, or name the outputs",
+    ),
+    "a merge of one": (
+        "layers: {a: [dense: 2], out: [add: [a], dense: 1]}",
+        "layers.out[0].add: add takes two or more, and has one; write add: [A, B], or from: A",
+    ),
+    "a merge of none": (
+        "layers: {out: [concatenate, dense: 1]}",
+        "layers.out[0].concatenate: concatenate takes two or more, and has nothing; write "
+        "concatenate: [A, B], or from: A",
+    ),
+    "subtract of three": (
+        "layers: {a: [dense: 2], b: [dense: 2], c: [dense: 2], out: [subtract: [a, b, c], dense: 1]}",
+        "layers.out[0].subtract: subtract takes 2, and has 3",
+    ),
+    "shapes that do not add up": (
+        "layers: {a: [dense: 2], b: [dense: 3], out: [add: [a, b], dense: 1]}",
+        "layers.out[0].add: add takes rows of one shape; a gives (2), b gives (3); give the layers before it "
+        "as many units or filters, or use concatenate",
+    ),
+    "a residual that changes the shape": (
+        "layers: [{dense: 4}, {residual: [{dense: 5}]}, {dense: 1}]",
+        "layers[1].residual: residual adds what comes in, (4), to what its layers give, (5); they must keep "
+        "the shape: give the last of them as many units or filters, and padding: same",
+    ),
+    "branches of different shapes": (
+        "layers: [{parallel: {merge: add, branches: [[{dense: 2}], [{dense: 3}]]}}, {dense: 1}]",
+        "layers[0].parallel.merge: parallel: add takes rows of one shape; branch 0 gives (2), branch 1 gives "
+        "(3); give the layers before it as many units or filters, or use concatenate",
+    ),
+    "a source in the middle": (
+        "layers: {a: [dense: 2], out: [dense: 2, from: a, dense: 1]}",
+        "layers.out[1].from: from says what a chain takes, so it is its first item; begin a chain of its own "
+        "with it",
+    ),
+    "a source within residual": (
+        "layers: {a: [dense: 2], out: [from: a, residual: [from: a, dense: 2], dense: 1]}",
+        "layers.out[1].residual.layers[0].from: from cannot stand here: it takes what comes in; remove it",
+    ),
+    "an unknown shared chain": (
+        "layers: [{use: twice}, {dense: 1}]",
+        "layers[0].use: there is no shared chain 'twice'; there is none",
+    ),
+    "a shared chain that nothing uses": (
+        "shared: {s: [dense: 2]}\nlayers: [{dense: 1}]",
+        "shared.s: nothing uses the shared chain 's'; remove it, or add use: s",
+    ),
+    "a shared chain that uses itself": (
+        "shared: {s: [use: s]}\nlayers: [{use: s}, {dense: 1}]",
+        "shared.s[0].use: the shared chain 's' uses itself, and would never end; remove it",
+    ),
+    "a shared chain with a source": (
+        "shared: {s: [from: a, dense: 2]}\nlayers: {a: [dense: 2], out: [from: a, use: s, dense: 1]}",
+        "shared.s[0].from: from cannot stand here: a shared chain takes what it is given where it is used; "
+        "remove it",
+    ),
+    "use of two shapes": (
+        "shared: {s: [dense: 2]}\n"
+        "layers: {a: [dense: 3, use: s], b: [dense: 4, use: s], out: [add: [a, b], dense: 1]}",
+        "layers.b[1].use: s takes (4) here and (3) where it is used first; the weights of a shared chain fit "
+        "one shape: make both alike, or write a chain of its own",
+    ),
+    "a shared chain as a source": (
+        "shared: {s: [dense: 2]}\nlayers: {a: [use: s], out: [add: [s, a], dense: 1]}",
+        "layers.out[0].add: 's' is a shared chain, which is used within a chain: write use: s there",
+    ),
+    "one name for two things": (
+        "shared: {a: [dense: 2]}\nlayers: {a: [use: a, dense: 1]}",
+        "layers.a: 'a' is the name of a shared chain already; choose another one",
+    ),
+    "a name that is none": (
+        "layers: {a.b: [dense: 1]}",
+        "layers.a.b: 'a.b' is no name for a chain: names have letters, digits, _ and -, and begin with a "
+        "letter",
+    ),
+    "an axis that is not there": (
+        "layers: {a: [dense: 2], b: [dense: 2], out: [concatenate: {of: [a, b], axis: 1}, dense: 1]}",
+        "layers.out[0].concatenate.axis: concatenate: there is no axis 1; a gives (2), b gives (2), and axes "
+        "are 0 to 0, or -1 for the last",
+    ),
+    "an output without dense": (
+        "layers: {a: [dense: 2], b: [dense: 2], out: [add: [a, b]]}",
+        "layers.out[0].add: the last layer is add: predictions come from dense; end the layers with a dense "
+        "layer",
+    ),
+    "a list of layers without dashes": (
+        "layers: {dense: 1}",
+        "layers: layers must be a list of at least 1 entry; found a map with 'dense'; begin each entry with "
+        "'- '",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_graph_is_told_at_its_place(case: str) -> None:
+    text, expected = WRONG[case]
+    assert expected in problems(LOSS + text)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    text = """
+layers:
+  a: [from: nowhere, dense: 2]
+  b: [add: [a], dense: {units: 2, activation: softmax}]
+  c: [from: c, dense: 2]
+  out: [from: b, residual: [dense: 3], dense: 1]
+shared: {unused: [dense: 1]}
+"""
+    assert [problem.partition(":")[0] for problem in problems(LOSS + text)] == [
+        "layers.a[0].from",
+        "layers.b[0].add",
+        "layers.c[0]",
+        "shared.unused",
+    ]
+
+
+# --- inputs and outputs ------------------------------------------------------------------------------------
+
+PORTS = """
+layers:
+  trunk: [dense: 4]
+  price: [from: trunk, dense: 1]
+  dear: [from: trunk, dense: {units: 1, activation: sigmoid}]
+"""
+BOTH = "outputs: {price: {loss: mse, loss_weight: 0.1}, dear: {loss: binary_crossentropy}}\n"
+
+WRONG_PORTS = {
+    "an input that nothing takes": (
+        "inputs: {a: {}, b: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
+        "inputs.b: nothing takes the input 'b'; take it, or remove it",
+    ),
+    "a chain that does not say what it takes": (
+        "inputs: {a: {}, b: {}}\nlayers: {c: [dense: 2], out: [concatenate: [a, b, c], dense: 1]}\n" + LOSS,
+        "layers.c[0]: 'c' does not say what it takes, and there are 2 inputs; begin it with from: a, or a "
+        "merge such as concatenate: [a, b]",
+    ),
+    "an output that is no chain": (
+        PORTS + "outputs: {price: {loss: mse, loss_weight: 0.1}, deer: {loss: binary_crossentropy}}",
+        "outputs.deer: there is no chain 'deer'; did you mean 'dear'?",
+    ),
+    "a chain that is no output": (
+        PORTS + "outputs: {price: {loss: mse}}",
+        "layers.dear: nothing takes 'dear', and it is no output; name it in `outputs`, or remove it",
+    ),
+    "an output without a loss": (
+        PORTS + "outputs: {price: {metrics: [mae]}, dear: {loss: binary_crossentropy}}",
+        "outputs.price.loss: outputs.price needs loss, one of",
+    ),
+    "a loss at the top": (
+        PORTS + BOTH + LOSS,
+        "loss: loss stands at the top, and the spec has `outputs`: write it into each, as in "
+        "outputs.price.loss",
+    ),
+    "metrics at the top": (
+        PORTS + BOTH + "metrics: [mae]",
+        "metrics: metrics stands at the top, and the spec has `outputs`: write it into each, as in "
+        "outputs.price.metrics",
+    ),
+    "steps at the top": (
+        "preprocessing: {inputs: standardize}\ninputs: {a: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
+        "preprocessing.inputs: the inputs' steps stand at the top, and the spec has `inputs`: write them "
+        "into each, as in inputs.a.preprocessing",
+    ),
+    "a softmax against a number": (
+        PORTS.replace("dense: 1]", "dense: {units: 1, activation: softmax}]") + BOTH,
+        "layers.price[1].dense.activation: softmax over 1 unit is always 1; use sigmoid for two classes, "
+        "linear for a number",
+    ),
+    "a linear output of a cross-entropy": (
+        PORTS.replace("activation: sigmoid", "activation: linear") + BOTH,
+        "layers.dear[1].dense.activation: binary_crossentropy takes a probability, and linear does not give "
+        "one; use activation: sigmoid",
+    ),
+    "accuracy of a number": (
+        PORTS + BOTH.replace("loss_weight: 0.1", "loss_weight: 0.1, metrics: [accuracy]"),
+        "outputs.price.metrics[0].accuracy: accuracy needs probabilities, and the last layer's activation is "
+        "linear; use sigmoid or softmax there, or a metric such as mae",
+    ),
+    "a column that is not there": (
+        PORTS + BOTH + "early_stopping: {monitor: val_accuracy}",
+        "early_stopping.monitor: no column is called 'val_accuracy'. This run has val_loss, val_price_loss, "
+        "val_dear_loss, loss, price_loss and dear_loss",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PORTS)
+def test_wrong_inputs_and_outputs_are_told_at_their_place(case: str) -> None:
+    text, expected = WRONG_PORTS[case]
+    found = problems(text + ("\nvalidation: {holdout: {first: 4}}" if "early" in text else ""))
+    assert any(problem.startswith(expected) for problem in found), found
+
+
+def test_a_loss_that_may_drown_another_is_told() -> None:
+    loaded = load(PORTS + BOTH.replace(", loss_weight: 0.1", ""))
+    assert [(p.path, p.severity) for p in loaded.warnings] == [("outputs.price.loss", "warning")]
+    assert load(PORTS + BOTH.replace("loss_weight: 0.1", "preprocessing: standardize")).warnings == ()
+
+
+def test_set_reaches_into_chains_and_outputs() -> None:
+    text = BASE + PORTS + BOTH
+    changes = ["layers.trunk[0].dense.units=7", "outputs.price.loss_weight=3", "layers.price[-1].dense=2"]
+    spec = load_spec_text(text, file="g", base=Path("/"), default_name="g", overrides=changes).spec
+    graph = graph_of(spec)
+    assert [getattr(layer, "units", None) for layer in graph.layers] == [7, 2, 1]
+    assert spec.outputs["price"].loss_weight == 3
