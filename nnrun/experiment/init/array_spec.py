@@ -128,6 +128,8 @@ def _preprocessing(inputs: Any, sizes: Sizes) -> list[str]:
     step = "standardize  # mean 0, standard deviation 1, fitted on training rows only"
     if isinstance(inputs, TokenRows):
         step = "{multi_hot: 10000}  # 1 where a token occurs; fewer tokens need less memory"
+    elif inputs.dtype == np.uint8 and _image(inputs) is not None:
+        step = "rescale  # bytes from 0 to 255 become 0 to 1"
     lines = [HEAD[0], f"  inputs: {step}"]
     if not sizes.classes and not sizes.labels:
         lines.append("  targets: standardize  # trains better; mae is still in the target's own units")

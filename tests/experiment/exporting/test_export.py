@@ -73,6 +73,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         member=None,
         weights=exported.weights,
         features=3,
+        row_shape=(3,),
         dtype="float32",
         rows_of="features",
         columns=(),

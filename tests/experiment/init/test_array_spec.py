@@ -23,7 +23,11 @@ CLASSES = np.arange(60) % 3
         (RNG.rand(60, 4), np.array(["a", "b", "c"])[CLASSES], ["dense: {units: 3, activation: softmax}"]),
         (RNG.rand(60, 4), RNG.rand(60), ["dense: 1 ", "targets: standardize"]),
         (RNG.rand(60, 4), RNG.rand(60, 2), ["dense: 2 "]),
-        (RNG.randint(0, 255, (60, 8, 9), np.uint8), CLASSES, ["reshape: [8, 9, 1]", "conv2d"]),
+        (
+            RNG.randint(0, 255, (60, 8, 9), np.uint8),
+            CLASSES,
+            ["reshape: [8, 9, 1]", "conv2d", "inputs: rescale"],
+        ),
         (RNG.rand(60, 8, 9, 3), RNG.rand(60), ["layers:\n  - conv2d", "dense: 1 "]),
         (RNG.rand(60, 5, 3), CLASSES, ["  - flatten  # rows of (5, 3)", "dense: {units: 16"]),
     ],
