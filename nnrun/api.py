@@ -412,7 +412,8 @@ def predict(
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
-        the true one; the index is the row's number in the training or the test set.
+        the true one; the index is the row's number in the training or the test set. Of several outputs each
+        has `<output>_target`, `<output>`, and for classes `<output>_probability` and `<output>_<class>`.
     """
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values

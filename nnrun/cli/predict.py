@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
     from nnrun.experiment.predicting.predict import Predictor
-    from nnrun.experiment.predicting.predict_split import SplitPredictions
+    from nnrun.experiment.predicting.predict_split import NamedPredictions, SplitPredictions
     from nnrun.records import RunDirectory
 
 _STDIN = "-"
@@ -139,14 +140,41 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
 
 
 def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
-    from nnrun.experiment.predicting.predict_split import predict_split
+    from nnrun.experiment.predicting.predict_split import NamedPredictions, predict_split
 
-    found = predict_split(run, split, access, probabilities=form.probabilities)
+    named = predict_split(run, split, access, probabilities=form.probabilities)
+    found = named.first if isinstance(named, NamedPredictions) else named
     opened = found.opened
     if found.look is not None and not quiet:
         message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
     told = {"split": found.split, "combination": found.combined.how, "look": found.look}
+    if isinstance(named, NamedPredictions):
+        _give_table(named, form, told)
+        return
     _give(found, found.blocks(), form, told, dict)
+
+
+def _give_table(named: NamedPredictions, form: _Form, told: Mapping[str, Any]) -> None:
+    """Write the predictions of several outputs to a file or to stdout."""
+    from nnrun.atomic_files import replace_file
+
+    table = named.table(probabilities=form.probabilities)
+    is_jsonl = form.output is not None and form.output.suffix.lower() in (".jsonl", ".ndjson")
+    rows = table.reset_index().to_dict("records")
+    if (form.format or ("jsonl" if is_jsonl else "csv")) == "jsonl":
+        text = "".join(f"{json_for(json.dumps(row), 'utf-8')}\n" for row in rows)
+    else:
+        text = table.to_csv(lineterminator="\n")
+    if form.output is not None:
+        replace_file(form.output, lambda path: path.write_text(text, encoding="utf-8"))
+    head = {key: value for key, value in _head(named.first).items() if key not in ("kind", "classes")}
+    head |= {"outputs": list(named.outputs), **told, "rows": len(rows)}
+    if form.as_json:
+        print_json({**head, **({"output": str(form.output)} if form.output else {"predictions": rows})})
+    elif form.output is not None:
+        print(f"{counted(len(rows), 'prediction')} in {form.output}")
+    else:
+        sys.stdout.write(text)
 
 
 def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, skip_bad: bool) -> None:

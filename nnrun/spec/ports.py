@@ -41,8 +41,8 @@ def refuse_ports(spec: ExperimentSpec, run: str, what: str) -> None:
     """Raise UsageError for a spec of several inputs or outputs, which a command cannot handle yet."""
     if has_ports(spec):
         raise UsageError(
-            f"{run} has named inputs or outputs, and {what} them. Its scores are those of "
-            "`nnrun evaluate`; its weights are in its folder, weights.safetensors."
+            f"{run} has named inputs or outputs, and {what} them. `nnrun evaluate` measures it, and "
+            "`nnrun predict --split` predicts the rows of its data set."
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import OUTPUT, Port
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.metrics import MetricTotals
 
@@ -19,7 +19,7 @@ class EpochMetrics:
 
     Attributes:
         losses: the total loss of each replica.
-        metrics: name → value, one map for each replica; of several heads each one's loss and
+        metrics: name → value, one map for each replica; of named heads each one's loss and
             metrics, whose names begin with the head's.
         first_bad_batch: for each replica the first batch (from 1) whose loss is not finite, or None.
     """
@@ -70,7 +70,7 @@ class MetricAccumulator:
     def result(self) -> EpochMetrics:
         """The means over all rows that were added."""
         total, *others = self._losses[0][1]
-        several = len(self._totals) > 1
+        several = list(self._totals) != [OUTPUT]
         first_bad: list[int | None] = [None] * self._replicas
         batches = np.zeros(self._replicas, dtype=np.int64)
         rows = np.zeros(self._replicas, dtype=np.int64)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import OUTPUT, Port
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 
 TOTAL = "loss"
@@ -77,7 +77,7 @@ def objective(
     targets: Mapping[Port, TargetRows],
     penalty_R: Tensor | None,
 ) -> dict[str, Tensor]:
-    """(R,) losses of a batch by their names: the total; and `<head>_loss` of each, of several heads."""
+    """(R,) losses of a batch by their names: the total; and `<head>_loss` of each, of named heads."""
     total, losses = penalty_R, dict[str, Tensor]()
     for port, head in heads.items():
         loss_R = mean_loss(row_losses[port], targets[port].weights)
@@ -85,7 +85,7 @@ def objective(
         weighted = loss_R if head.loss_weight == 1 else head.loss_weight * loss_R
         total = weighted if total is None else weighted + total
     assert total is not None, "a network has at least one head"
-    return {TOTAL: total, **(losses if len(heads) > 1 else {})}
+    return {TOTAL: total, **({} if list(heads) == [OUTPUT] else losses)}
 
 
 def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
+from nnrun.data.labels import Labels
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
+from nnrun.experiment.predicting.output_decoder import (
+    OutputDecoder,
+    Predictions,
+    make_output_decoder,
+    plain_floats,
+)
 from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import refuse_ports
+from nnrun.spec.ports import Port, output_names
 from nnrun.spec.wording import listing
 
 if TYPE_CHECKING:
@@ -84,13 +90,54 @@ class SplitPredictions:
         return pd.DataFrame(rows, columns=columns).set_index("row")
 
 
+@dataclass(frozen=True, eq=False)
+class NamedPredictions:
+    """Predictions of several outputs for the same rows.
+
+    Attributes:
+        outputs: those of each output, by its name.
+    """
+
+    outputs: Mapping[Port, SplitPredictions]
+
+    @property
+    def first(self) -> SplitPredictions:
+        """Those of the first output, which tell of the run, the rows and the test set."""
+        return next(iter(self.outputs.values()))
+
+    def table(self, *, probabilities: bool = True) -> pd.DataFrame:
+        """One row for each row, and of each output its columns; the index is the row.
+
+        `<output>_target`, `<output>` (what is predicted) and, for classes, `<output>_probability`, with
+        `probabilities` also `<output>_<class>`.
+        """
+        import pandas as pd
+
+        columns: dict[str, list[Any]] = {}
+        for port, found in self.outputs.items():
+            decoder, blocks = found.output_decoder, list(found.blocks())
+            classes = decoder.classes
+            columns[f"{port}_target"] = [each for block in blocks for each in block.true or ()]
+            columns[port] = [each for block in blocks for each in block.predicted]
+            chances = [block.probability for block in blocks if block.probability is not None]
+            if chances:
+                column = np.concatenate(chances)[:, None]
+                columns[f"{port}_probability"] = [each for (each,) in plain_floats(column)]
+            shares = [block.probabilities for block in blocks if block.probabilities is not None]
+            if shares and probabilities:
+                rows = [row for of in shares for row in plain_floats(of)]
+                for place, name in enumerate(classes):
+                    columns[f"{port}_{name}"] = [row[place] for row in rows]
+        return pd.DataFrame(columns, index=pd.Index(self.first.combined.rows, name="row"))
+
+
 def predict_split(
     run: RunDirectory,
     split: Split,
     access: Access = DEFAULT_ACCESS,
     *,
     probabilities: bool = False,
-) -> SplitPredictions:
+) -> SplitPredictions | NamedPredictions:
     """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
     Of several folds each validation row is predicted by the network that did not train on it.
@@ -111,24 +158,31 @@ def predict_split(
     listener = access.listener
     with run.owned() if split == "test" else nullcontext():
         opened = open_run(run, access)
-        if opened.spec.outputs:
-            refuse_ports(opened.spec, run.id, "`nnrun predict` cannot yet write the predictions of")
         samples, rows = _rows_of(opened, split)
         networks = opened.networks
-        output_decoder = make_output_decoder(opened.spec, networks[0].fitted, load_labels(run))
-        if probabilities:
-            refuse_without_probabilities(run, output_decoder)
+        views = {port: opened.of_output(port) for port in output_names(opened.spec)}
+        decoders = {}
+        for port, view in views.items():
+            names = Labels.of(view.dataset) if opened.spec.outputs else load_labels(run)
+            decoders[port] = make_output_decoder(view.spec, view.networks[0].fitted, names)
+        if probabilities and all(decoder.kind == "numbers" for decoder in decoders.values()):
+            refuse_without_probabilities(run, next(iter(decoders.values())))
         listener.message(opened.weights.sentence)
         look = None
         if split == "test":
             _, look = opened.count_look("predict")
-    parts = [(own, opened.outputs(n, samples.take(own))) for n, own in zip(networks, rows, strict=True)]
-    combined = combine(parts)
-    _refuse_what_is_not_finite(split, combined)
+    found = {}
+    for port, view in views.items():
+        asked = zip(view.networks, rows, strict=True)
+        combined = combine([(own, view.outputs(network, samples.take(own))) for network, own in asked])
+        _refuse_what_is_not_finite(split, combined)
+        targets = samples.output(port).targets[combined.rows]
+        found[port] = SplitPredictions(view, decoders[port], split, combined, targets, look)
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
-        listener.message(f"each row is predicted {combination_text(combined.how, len(networks), kind)}")
-    return SplitPredictions(opened, output_decoder, split, combined, samples.targets[combined.rows], look)
+        how = next(iter(found.values())).combined.how
+        listener.message(f"each row is predicted {combination_text(how, len(networks), kind)}")
+    return NamedPredictions(found) if opened.spec.outputs else next(iter(found.values()))
 
 
 def refuse_without_probabilities(run: RunDirectory, output_decoder: OutputDecoder) -> None:

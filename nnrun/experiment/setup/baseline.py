@@ -21,7 +21,7 @@ from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.masks import outputs_masked
-from nnrun.spec.ports import Port, output_views
+from nnrun.spec.ports import OUTPUT, Port, output_views
 from nnrun.spec.score_columns import directions
 from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metric_types import Constant, Metric, Scored
@@ -70,8 +70,8 @@ def constant_scores(
         port: _constant_scores(views[port], head, known[port], scored[port])
         for port, head in problem.heads.items()
     }
-    if len(each) == 1:
-        return next(iter(each.values()))
+    if list(each) == [OUTPUT]:
+        return each[OUTPUT]
     scores = {}
     if all("loss" in own for own in each.values()):
         scores["loss"] = sum(problem.heads[port].loss_weight * own["loss"] for port, own in each.items())

@@ -63,6 +63,16 @@ def test_the_history_has_each_output_s_columns_and_the_total_is_their_sum(path: 
     assert set(run.record["baseline"]) == set(COLUMNS)
 
 
+def test_a_single_named_output_has_its_columns_too(path: Path, tmp_path: Path) -> None:
+    chains = yaml.safe_load(SPEC)["layers"]
+    del chains["price"]
+    kind = yaml.safe_load(SPEC)["outputs"]["kind"]
+    changes = {"layers": chains, "outputs": {"kind": kind}, "validation": "none", "epochs": 1}
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    assert list(run.history)[1:4] == ["loss", "kind_loss", "kind_accuracy"]
+    assert set(run.baseline) == {"loss", "kind_loss", "kind_accuracy"}
+
+
 def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -> None:
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"total_loss": "mean", "epochs": 1})
     row = run.history.iloc[0]
@@ -106,10 +116,24 @@ def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
     assert RunDirectory(run.path).read_record().test == found.scores
 
 
+def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 2})
+    table = nnrun.predict(run.path, split="validation")
+    kinds = ["kind_target", "kind", "kind_probability", "kind_0", "kind_1", "kind_2"]
+    assert list(table) == ["price_target", "price", *kinds]
+    assert (table.index.name, len(table)) == ("row", 96)
+    mae = (table["price"] - table["price_target"]).abs().mean()
+    assert mae == pytest.approx(nnrun.evaluate(run.path, split="validation").scores["price_mae"], rel=1e-5)
+    assert (table["kind"] == table[["kind_0", "kind_1", "kind_2"]].to_numpy().argmax(1)).all()
+    made = nnrun_command("predict", str(run.path), "--split", "test", cwd=tmp_path)
+    assert made.stdout.splitlines()[0] == "row,price_target,price,kind_target,kind,kind_probability"
+    assert "1st look at the" in made.stderr
+
+
 def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
     with pytest.raises(UsageError, match="named inputs or outputs"):
-        nnrun.predict(run.path, split="validation")
+        nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
     for arguments in (("predict", str(run.path), "rows.csv"), ("export", str(run.path), "-o", "x.pt2")):
         refused = nnrun_command(*arguments, cwd=tmp_path)
         assert refused.returncode == 2
