@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, TargetFacts, TokenRows
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
@@ -20,8 +20,8 @@ from nnrun.errors import DataError, printable
 from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.lint import lint
-from nnrun.spec.ports import array_of, target_of
+from nnrun.spec.lint import lint_view
+from nnrun.spec.ports import array_of, columns_of, output_views, target_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -53,12 +53,28 @@ def load_data(
         data_dir=data_dir,
         smoke=smoke,
         split_columns=split_columns_of(spec.validation),
-        inputs={name: array_of(spec, name) for name in spec.inputs},
-        outputs={name: target_of(spec, name)[0] for name in spec.outputs},
+        inputs={name: tuple(columns_of(spec, name)) or (array_of(spec, name),) for name in spec.inputs},
+        outputs={name: tuple(target_of(spec, name)) for name in spec.outputs},
         on_message=on_message,
         text_targets=text_targets_of(spec),
     )
+    if spec.outputs:
+        return _with_classes_of_each(spec, dataset)
     return with_code_points(dataset) if text_targets_of(spec) else with_classes(spec, dataset)
+
+
+def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
+    """`with_classes` of each output."""
+    each = {port: with_classes(view, dataset.output(port)) for port, view in output_views(spec).items()}
+    targets = {port: own.train.targets for port, own in each.items()}
+    first, *_ = each
+    train = replace(dataset.train, targets=targets[first], of_outputs=targets)
+    test = dataset.test
+    if test is not None:
+        targets = {port: own.test.targets for port, own in each.items() if own.test is not None}
+        test = replace(test, targets=targets[first], of_outputs=targets)
+    facts = {port: TargetFacts.of(own) for port, own in each.items()}
+    return replace(each[first], train=train, test=test, targets_of=facts)
 
 
 def text_targets_of(spec: schema.ExperimentSpec) -> bool:
@@ -137,8 +153,7 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     """
     numbers = dataset.train.targets
     if (
-        spec.outputs
-        or not isinstance(spec.dataset, schema.FILES)
+        not isinstance(spec.dataset, schema.FILES)
         or not isinstance(spec.own_loss, schema.ClassLoss)
         or dataset.class_names is not None
         or numbers.ndim != 1
@@ -288,7 +303,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-    errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
+    errors = [finding.message for finding in lint_view(spec, facts) if finding.severity == "error"]
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 

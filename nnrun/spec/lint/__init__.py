@@ -29,7 +29,7 @@ from nnrun.spec.ports import (
     output_names,
     view_of,
 )
-from nnrun.spec.schema import DatasetFacts, ExperimentSpec
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec, RowFile
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
@@ -61,19 +61,27 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     if not has_ports(spec):
         facts = facts or facts_with_header(spec.dataset)
         return [finding for rule in RULES for finding in rule(spec, facts)]
-    facts = facts or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
+    given = facts
+    facts = given or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
     found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found
-    others = [rule for rule in RULES if rule not in _OF_THE_WHOLE]
     (first_input, *more_inputs), outputs = input_names(spec), output_names(spec)
     pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
     for one_input, one_output in pairs:
         view = view_of(spec, one_input, one_output)
-        for finding in (finding for rule in others for finding in rule(view, facts)):
+        if given is None and isinstance(view.dataset, RowFile):
+            facts = view.dataset.facts
+        for finding in lint_view(view, facts):
             place = location_of_input(spec, one_input, finding.location)
             found.append(replace(finding, location=location_of_output(spec, one_output, place)))
     return list(dict.fromkeys(found))
 
 
-__all__ = ["Finding", "lint"]
+def lint_view(view: ExperimentSpec, facts: DatasetFacts) -> list[Finding]:
+    """The findings of one input and one output, with places as `view` has them (`nnrun.spec.ports`)."""
+    rules = [rule for rule in RULES if not has_ports(view) or rule not in _OF_THE_WHOLE]
+    return [finding for rule in rules for finding in rule(view, facts)]
+
+
+__all__ = ["Finding", "lint", "lint_view"]
