@@ -270,6 +270,14 @@ WRONG_PORTS = {
         "inputs: {a: {}, b: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
         "inputs.b: nothing takes the input 'b'; take it, or remove it",
     ),
+    "a list that does not say what it takes": (
+        "inputs: {a: {}, b: {}}\nlayers: [dense: 1]\n" + LOSS,
+        "layers[0]: the list does not say what it takes, and there are 2 inputs",
+    ),
+    "a parallel of one branch": (
+        "layers: [parallel: {branches: [[dense: 1]]}, dense: 1]\n" + LOSS,
+        "layers[0].parallel.branches: layers[0].parallel.branches must be a list of at least 2 entries; found a list",
+    ),
     "a chain that does not say what it takes": (
         "inputs: {a: {}, b: {}}\nlayers: {c: [dense: 2], out: [concatenate: [a, b, c], dense: 1]}\n" + LOSS,
         "layers.c[0]: 'c' does not say what it takes, and there are 2 inputs; begin it with from: a, or a "

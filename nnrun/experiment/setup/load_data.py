@@ -20,8 +20,8 @@ from nnrun.errors import DataError, printable
 from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.lint import lint
-from nnrun.spec.ports import array_of, target_of
+from nnrun.spec.lint import lint, lint_view
+from nnrun.spec.ports import array_of, has_ports, target_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -288,7 +288,8 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-    errors = [finding.message for finding in lint(spec, facts) if finding.severity == "error"]
+    found = lint_view(spec, facts) if has_ports(spec) else lint(spec, facts)
+    errors = [finding.message for finding in found if finding.severity == "error"]
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 

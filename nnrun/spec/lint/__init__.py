@@ -65,15 +65,23 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found
-    others = [rule for rule in RULES if rule not in _OF_THE_WHOLE]
     (first_input, *more_inputs), outputs = input_names(spec), output_names(spec)
     pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
     for one_input, one_output in pairs:
         view = view_of(spec, one_input, one_output)
-        for finding in (finding for rule in others for finding in rule(view, facts)):
+        for finding in lint_view(view, facts):
             place = location_of_input(spec, one_input, finding.location)
             found.append(replace(finding, location=location_of_output(spec, one_output, place)))
     return list(dict.fromkeys(found))
 
 
-__all__ = ["Finding", "lint"]
+def lint_view(view: ExperimentSpec, facts: DatasetFacts) -> list[Finding]:
+    """What the rules say that look at one input and one output, of a view of these (`nnrun.spec.ports`).
+
+    Locations are those of the view: `loss` where the spec has `outputs.NAME.loss`.
+    """
+    others = (rule for rule in RULES if rule not in _OF_THE_WHOLE)
+    return [finding for rule in others for finding in rule(view, facts)]
+
+
+__all__ = ["Finding", "lint", "lint_view"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
@@ -71,6 +71,28 @@ def test_a_single_named_output_has_its_columns_too(path: Path, tmp_path: Path) -
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
     assert list(run.history)[1:4] == ["loss", "kind_loss", "kind_accuracy"]
     assert set(run.baseline) == {"loss", "kind_loss", "kind_accuracy"}
+
+
+def test_a_single_named_output_may_end_a_chain(path: Path, tmp_path: Path) -> None:
+    changes = {
+        "inputs": {"size": {}},
+        "shared": {},
+        "layers": {"kind": [{"from": "size"}, {"dense": {"units": 3, "activation": "softmax"}}]},
+        "outputs": {"kind": yaml.safe_load(SPEC)["outputs"]["kind"]},
+        "epochs": 1,
+    }
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    assert list(run.history)[2:5] == ["loss", "kind_loss", "kind_accuracy"]
+
+
+def test_an_output_of_names_is_checked_once_the_data_are_known(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part in ("train", "test"):
+        archive[f"sort_{part}"] = np.array(["cat", "dog", "emu"])[archive[f"sort_{part}"]]
+    np.savez(tmp_path / "data.npz", **archive)
+    assert nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1}).path.exists()
+    with pytest.raises(DataError, match=r"^The data do not match the spec: .*units must be 3; found 4"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"layers.kind[1].dense.units": 4})
 
 
 def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -> None:
