@@ -334,7 +334,8 @@ class _Reader:
             self._say(
                 (*location, 0),
                 f"{quoted(name) if name else 'the list'} does not say what it takes, and there are "
-                f"{len(self.inputs)} inputs; begin it with from: {self.inputs[0]}, or a merge such as concatenate: [{', '.join(self.inputs)}]",
+                f"{len(self.inputs)} inputs; begin it with from: {self.inputs[0]}, or a merge such as "
+                f"concatenate: [{', '.join(self.inputs)}]",
             )
             return _Value(None), 0
         self.taken.add(self.inputs[0])

@@ -276,7 +276,7 @@ WRONG_PORTS = {
     ),
     "a parallel of one branch": (
         "layers: [parallel: {branches: [[dense: 1]]}, dense: 1]\n" + LOSS,
-        "layers[0].parallel.branches: layers[0].parallel.branches must be a list of at least 2 entries; found",
+        "layers[0].parallel.branches: layers[0].parallel.branches must be a list of at least 2 entries",
     ),
     "a chain that does not say what it takes": (
         "inputs: {a: {}, b: {}}\nlayers: {c: [dense: 2], out: [concatenate: [a, b, c], dense: 1]}\n" + LOSS,
