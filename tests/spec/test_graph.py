@@ -300,6 +300,19 @@ WRONG_PORTS = {
         "loss: loss stands at the top, and the spec has `outputs`: write it into each, as in "
         "outputs.price.loss",
     ),
+    "an output called as the column of rows": (
+        PORTS.replace("price:", "row:") + BOTH.replace("price:", "row:"),
+        "outputs.row: predictions of 'row' have a column 'row', and so has the number of a row",
+    ),
+    "outputs whose predictions share a column": (
+        PORTS.replace("dear:", "price_target:") + BOTH.replace("dear:", "price_target:"),
+        "outputs.price_target: predictions of 'price_target' have a column 'price_target', and so has the "
+        "output 'price'",
+    ),
+    "an output called as a column of validation rows": (
+        PORTS.replace("dear:", "val_price:") + BOTH.replace("dear:", "val_price:"),
+        "outputs.val_price: 'val_price' begins with val_, as columns of validation rows do in the history",
+    ),
     "metrics at the top": (
         PORTS + BOTH + "metrics: [mae]",
         "metrics: metrics stands at the top, and the spec has `outputs`: write it into each, as in "

@@ -239,6 +239,11 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
         if samples is None:
             continue
         shape = samples.targets.shape[1:]
+        if isinstance(spec.own_loss, schema.Ctc) and steps is None:
+            raise DataError(
+                f"ctc reads classes from steps, and the last layer gives {shape_text(tuple(given))} per row. "
+                "Let it take (steps, features): set return_sequences: true in the recurrent layer before it."
+            )
         if isinstance(spec.own_loss, schema.Ctc):
             _refuse_what_steps_cannot_hold(samples.targets, part, given[0])
         elif steps is not None and (len(shape) != 1 or shape[0] != steps or steps == 1):

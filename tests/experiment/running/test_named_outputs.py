@@ -91,7 +91,7 @@ def test_an_output_of_names_is_checked_once_the_data_are_known(path: Path, tmp_p
         archive[f"sort_{part}"] = np.array(["cat", "dog", "emu"])[archive[f"sort_{part}"]]
     np.savez(tmp_path / "data.npz", **archive)
     assert nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1}).path.exists()
-    with pytest.raises(DataError, match=r"^The data do not match the spec: .*units must be 3; found 4"):
+    with pytest.raises(DataError, match=r"^The output 'kind': The data do not .*units must be 3; found 4"):
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"layers.kind[1].dense.units": 4})
 
 
@@ -136,6 +136,31 @@ def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
     assert set(found.baseline) == set(COLUMNS)
     assert found.scores["kind_accuracy"] > found.baseline["kind_accuracy"]
     assert RunDirectory(run.path).read_record().test == found.scores
+
+
+def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part, rows in (("train", 96), ("test", 30)):
+        archive[f"words_{part}"] = np.empty(rows, object)
+        archive[f"words_{part}"][:] = [[1, 2]] * rows
+    np.savez(tmp_path / "data.npz", **archive)
+    changes = {"outputs.kind": {"target": "words", "loss": "ctc"}, "layers.kind[1]": {"dense": {"units": 3}}}
+    with pytest.raises(DataError, match=r"^The output 'kind': ctc reads classes from steps, and the last"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
+def test_a_class_whose_column_another_output_has_is_refused(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part in ("train", "test"):
+        archive[f"sort_{part}"] = np.array(["cat", "dog", "target"])[archive[f"sort_{part}"]]
+    np.savez(tmp_path / "data.npz", **archive)
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
+    for options, code in (((), 0), (("--probabilities",), 2)):
+        made = nnrun_command(
+            "predict", str(run.path), "--split", "train", "--member", "fold-0", *options, cwd=tmp_path
+        )
+        assert made.returncode == code, made.stderr
+    assert "Two columns of the predictions would be called 'kind_target'" in made.stderr
 
 
 def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None:
