@@ -333,8 +333,9 @@ class _Reader:
         if len(self.inputs) > 1:
             self._say(
                 (*location, 0),
-                f"{quoted(name)} does not say what it takes, and there are {len(self.inputs)} inputs; begin "
-                f"it with from: {self.inputs[0]}, or a merge such as concatenate: [{', '.join(self.inputs)}]",
+                f"{quoted(name) if name else 'the list'} does not say what it takes, and there are "
+                f"{len(self.inputs)} inputs; begin it with from: {self.inputs[0]}, or a merge such as "
+                f"concatenate: [{', '.join(self.inputs)}]",
             )
             return _Value(None), 0
         self.taken.add(self.inputs[0])

@@ -7,10 +7,12 @@ at the top are those of the input or output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
+from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
     from nnrun.spec.reading.locate import Location
@@ -96,6 +98,22 @@ def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
 def array_of(spec: ExperimentSpec, port: Port) -> str:
     """The array of an npz that an input is."""
     return spec.inputs[port].array or port
+
+
+def prediction_columns(output: Port) -> tuple[str, str, str]:
+    """The columns of an output's predictions: the true target, what is predicted, of classes how probable."""
+    return f"{output}_target", output, f"{output}_probability"
+
+
+@contextmanager
+def told_of(spec: ExperimentSpec, output: Port) -> Iterator[None]:
+    """Errors of the data that are raised within say of which output they are, where outputs have names."""
+    try:
+        yield
+    except DataError as error:
+        if not spec.outputs:
+            raise
+        raise DataError(f"The output {quoted(output)}: {error}") from error
 
 
 def loss_weights(spec: ExperimentSpec) -> Mapping[Port, float]:

@@ -47,7 +47,8 @@ def quoted(text: str) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 layer`, `3 layers`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else several}"
 
 
 def letters(place: int) -> str:

@@ -270,6 +270,14 @@ WRONG_PORTS = {
         "inputs: {a: {}, b: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
         "inputs.b: nothing takes the input 'b'; take it, or remove it",
     ),
+    "a list that does not say what it takes": (
+        "inputs: {a: {}, b: {}}\nlayers: [dense: 1]\n" + LOSS,
+        "layers[0]: the list does not say what it takes, and there are 2 inputs",
+    ),
+    "a parallel of one branch": (
+        "layers: [parallel: {branches: [[dense: 1]]}, dense: 1]\n" + LOSS,
+        "layers[0].parallel.branches: layers[0].parallel.branches must be a list of at least 2 entries",
+    ),
     "a chain that does not say what it takes": (
         "inputs: {a: {}, b: {}}\nlayers: {c: [dense: 2], out: [concatenate: [a, b, c], dense: 1]}\n" + LOSS,
         "layers.c[0]: 'c' does not say what it takes, and there are 2 inputs; begin it with from: a, or a "
@@ -291,6 +299,19 @@ WRONG_PORTS = {
         PORTS + BOTH + LOSS,
         "loss: loss stands at the top, and the spec has `outputs`: write it into each, as in "
         "outputs.price.loss",
+    ),
+    "an output called as the column of rows": (
+        PORTS.replace("price:", "row:") + BOTH.replace("price:", "row:"),
+        "outputs.row: predictions of 'row' have a column 'row', and so has the number of a row",
+    ),
+    "outputs whose predictions share a column": (
+        PORTS.replace("dear:", "price_target:") + BOTH.replace("dear:", "price_target:"),
+        "outputs.price_target: predictions of 'price_target' have a column 'price_target', and so has the "
+        "output 'price'",
+    ),
+    "an output called as a column of validation rows": (
+        PORTS.replace("dear:", "val_price:") + BOTH.replace("dear:", "val_price:"),
+        "outputs.val_price: 'val_price' begins with val_, as columns of validation rows do in the history",
     ),
     "metrics at the top": (
         PORTS + BOTH + "metrics: [mae]",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -26,8 +27,8 @@ from nnrun.experiment.predicting.output_decoder import (
 from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port, output_names
-from nnrun.spec.wording import listing
+from nnrun.spec.ports import Port, output_names, prediction_columns
+from nnrun.spec.wording import listing, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,22 +114,34 @@ class NamedPredictions:
         """
         import pandas as pd
 
-        columns: dict[str, list[Any]] = {}
+        columns: list[tuple[str, list[Any]]] = []
         for port, found in self.outputs.items():
             decoder, blocks = found.output_decoder, list(found.blocks())
-            classes = decoder.classes
-            columns[f"{port}_target"] = [each for block in blocks for each in block.true or ()]
-            columns[port] = [each for block in blocks for each in block.predicted]
+            of_target, of_prediction, of_probability = prediction_columns(port)
+            columns.append((of_target, [each for block in blocks for each in block.true or ()]))
+            columns.append((of_prediction, [each for block in blocks for each in block.predicted]))
             chances = [block.probability for block in blocks if block.probability is not None]
             if chances:
                 column = np.concatenate(chances)[:, None]
-                columns[f"{port}_probability"] = [each for (each,) in plain_floats(column)]
+                columns.append((of_probability, [each for (each,) in plain_floats(column)]))
             shares = [block.probabilities for block in blocks if block.probabilities is not None]
             if shares and probabilities:
                 rows = [row for of in shares for row in plain_floats(of)]
-                for place, name in enumerate(classes):
-                    columns[f"{port}_{name}"] = [row[place] for row in rows]
-        return pd.DataFrame(columns, index=pd.Index(self.first.combined.rows, name="row"))
+                for place, name in enumerate(decoder.classes):
+                    columns.append((f"{port}_{name}", [row[place] for row in rows]))
+        _refuse_one_name_twice([name for name, _ in columns])
+        return pd.DataFrame(dict(columns), index=pd.Index(self.first.combined.rows, name="row"))
+
+
+def _refuse_one_name_twice(columns: Sequence[str]) -> None:
+    """Raise UsageError where two columns have one name, as of a class called `target`."""
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise UsageError(
+                f"Two columns of the predictions would be called {quoted(column)}, one of them the "
+                "probability of a class. Leave the classes' probabilities out (--probabilities, or "
+                "probabilities=False in Python), or train again with another name for the output."
+            )
 
 
 def predict_split(

@@ -24,7 +24,7 @@ from nnrun.experiment.setup.load_data import (
     refuse_unsuitable_targets,
 )
 from nnrun.spec import schema
-from nnrun.spec.ports import input_views, output_views
+from nnrun.spec.ports import input_views, output_views, told_of
 from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_BYTES: Final = 64 * 2**20
@@ -80,11 +80,12 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
     folds = folds_of(spec, dataset, spec.seed)
     for port, view in output_views(spec).items():
         own = dataset.output(port)
-        refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
-        if view.class_weight is not None:
-            class_weight_of_rows(view, own, np.arange(len(dataset.train)))
-        for fold in folds:
-            refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
+        with told_of(spec, port):
+            refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
+            if view.class_weight is not None:
+                class_weight_of_rows(view, own, np.arange(len(dataset.train)))
+            for fold in folds:
+                refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
     some = np.arange(min(len(dataset.train), 100))
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)

@@ -34,7 +34,7 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import Port, input_views, loss_weights, output_views
+from nnrun.spec.ports import Port, input_views, loss_weights, output_views, told_of
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
@@ -139,13 +139,13 @@ def prepare_groups(
     }
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
-        class_weights = {
-            port: class_weight_of_rows(view, dataset.output(port), fold.train_rows)
-            for port, view in output_views(spec).items()
-            if view.class_weight is not None
-        }
+        class_weights: dict[Port, Array] = {}
         for port, view in output_views(spec).items():
-            refuse_unknown_classes(view, dataset.output(port), fold.train_rows, fold.validation_rows)
+            own = dataset.output(port)
+            with told_of(spec, port):
+                if view.class_weight is not None:
+                    class_weights[port] = class_weight_of_rows(view, own, fold.train_rows)
+                refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
         fitted = _fitted(spec, dataset, fold.train_rows, steps, plans)
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
@@ -155,7 +155,8 @@ def prepare_groups(
         network = network_of(spec, members[0].fitted)
         for port, view in output_views(spec).items():
             given = network.output_layers[port].output_shape
-            refuse_unsuitable_steps(view, dataset.output(port), given)
+            with told_of(spec, port):
+                refuse_unsuitable_steps(view, dataset.output(port), given)
         with rows_by_line(dataset.train.lines):
             taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
@@ -175,7 +176,8 @@ def _steps_of(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, schem
     for port, view in output_views(spec).items():
         own = dataset.output(port)
         steps[port] = effective_preprocessing(view, own).targets
-        refuse_unsuitable_targets(view, own, steps[port])
+        with told_of(spec, port):
+            refuse_unsuitable_targets(view, own, steps[port])
     return steps
 
 

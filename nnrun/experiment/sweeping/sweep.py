@@ -48,7 +48,7 @@ from nnrun.records import (
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.ports import output_views
+from nnrun.spec.ports import output_views, told_of
 from nnrun.spec.score_columns import directions
 from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
 from nnrun.spec.wording import counted
@@ -229,7 +229,8 @@ class _Datasets:
             try:
                 for port, view in output_views(spec).items():
                     own = dataset.output(port)
-                    refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
+                    with told_of(spec, port):
+                        refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
             except DataError as error:
                 of_trial = f"trial {trial.number} ({values_label(trial.values)})"
                 raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None

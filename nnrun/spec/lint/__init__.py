@@ -79,8 +79,11 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
 
 
 def lint_view(view: ExperimentSpec, facts: DatasetFacts) -> list[Finding]:
-    """The findings of one input and one output, with places as `view` has them (`nnrun.spec.ports`)."""
-    rules = [rule for rule in RULES if not has_ports(view) or rule not in _OF_THE_WHOLE]
+    """What the rules say that look at one input and one output, of a view of these (`nnrun.spec.ports`).
+
+    Locations are those of the view: `loss` where the spec has `outputs.NAME.loss`.
+    """
+    rules = (rule for rule in RULES if not has_ports(view) or rule not in _OF_THE_WHOLE)
     return [finding for rule in rules for finding in rule(view, facts)]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
+from nnrun.spec.ports import prediction_columns
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.score_columns import NOT_METRICS
+from nnrun.spec.score_columns import NOT_METRICS, trained_columns
 from nnrun.spec.wording import listing, quoted
 
 _OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
@@ -89,11 +91,29 @@ def folds_are_not_stratified(spec: schema.ExperimentSpec, facts: DatasetFacts) -
 
 
 def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """`<output>_loss` is a column of the history; no other column may have that name."""
+    """No two columns of the history, or of predictions, may have one name.
+
+    An output has `<output>_loss` and so on in the history, with `val_` before it for validation rows;
+    predictions have `row`, and of each output the columns of `prediction_columns`.
+    """
     taken = [name for name in spec.outputs if name in NOT_METRICS]
     for name in taken:
         said = f"{quoted(name)} is the name of a column of the history; call the output otherwise"
         yield Finding(("outputs", name), f"{said} (taken are {listing(NOT_METRICS, 'and')})")
+    owners = {"row": "the number of a row"}
+    for name in spec.outputs:
+        if name.startswith("val_"):
+            said = f"{quoted(name)} begins with val_, as columns of validation rows do in the history; "
+            yield Finding(("outputs", name), f"{said}call the output otherwise")
+        for column in prediction_columns(name):
+            if column in owners:
+                said = f"predictions of {quoted(name)} have a column {quoted(column)}, and so has "
+                yield Finding(("outputs", name), f"{said}{owners[column]}; call the output otherwise")
+            owners[column] = f"the output {quoted(name)}"
+    counts = Counter(trained_columns(spec))
+    for column in [column for column, count in counts.items() if count > 1]:
+        said = f"two columns of the history would be called {quoted(column)}; call an output otherwise"
+        yield Finding(("outputs",), said)
 
 
 def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

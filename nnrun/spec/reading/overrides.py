@@ -341,7 +341,7 @@ def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: in
         raise _Refused(message, part)
     index = part.key + len(items) if part.key < 0 else part.key
     if not 0 <= index < len(items):
-        known = f"{counted(len(items), 'entry').replace('entrys', 'entries')}"
+        known = counted(len(items), "entry")
         span = (
             f", {here}[0] to {here}[{len(items) - 1}]" if len(items) > 1 else f", {here}[0]" if items else ""
         )

@@ -98,7 +98,8 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     if not graph.is_chain:
         return "branches, merges and shared layers"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
-    for part in (spec, *graph.layers, *filter(None, regularizers), spec.own_loss, spec.optimizer):
+    loss = [] if spec.loss is None else [spec.loss]  # with `outputs`, which are not known, it has none
+    for part in (spec, *graph.layers, *filter(None, regularizers), *loss, spec.optimizer):
         name = getattr(part, "kind", None)
         if type(part) not in _KNOWN:
             return f"`{name}`"

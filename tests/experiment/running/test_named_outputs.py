@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import SpecError, UsageError
+from nnrun.errors import DataError, SpecError, UsageError
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
@@ -73,6 +73,28 @@ def test_a_single_named_output_has_its_columns_too(path: Path, tmp_path: Path) -
     assert set(run.baseline) == {"loss", "kind_loss", "kind_accuracy"}
 
 
+def test_a_single_named_output_may_end_a_chain(path: Path, tmp_path: Path) -> None:
+    changes = {
+        "inputs": {"size": {}},
+        "shared": {},
+        "layers": {"kind": [{"from": "size"}, {"dense": {"units": 3, "activation": "softmax"}}]},
+        "outputs": {"kind": yaml.safe_load(SPEC)["outputs"]["kind"]},
+        "epochs": 1,
+    }
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    assert list(run.history)[2:5] == ["loss", "kind_loss", "kind_accuracy"]
+
+
+def test_an_output_of_names_is_checked_once_the_data_are_known(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part in ("train", "test"):
+        archive[f"sort_{part}"] = np.array(["cat", "dog", "emu"])[archive[f"sort_{part}"]]
+    np.savez(tmp_path / "data.npz", **archive)
+    assert nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1}).path.exists()
+    with pytest.raises(DataError, match=r"^The output 'kind': The data do not .*units must be 3; found 4"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"layers.kind[1].dense.units": 4})
+
+
 def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -> None:
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"total_loss": "mean", "epochs": 1})
     row = run.history.iloc[0]
@@ -114,6 +136,31 @@ def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
     assert set(found.baseline) == set(COLUMNS)
     assert found.scores["kind_accuracy"] > found.baseline["kind_accuracy"]
     assert RunDirectory(run.path).read_record().test == found.scores
+
+
+def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part, rows in (("train", 96), ("test", 30)):
+        archive[f"words_{part}"] = np.empty(rows, object)
+        archive[f"words_{part}"][:] = [[1, 2]] * rows
+    np.savez(tmp_path / "data.npz", **archive)
+    changes = {"outputs.kind": {"target": "words", "loss": "ctc"}, "layers.kind[1]": {"dense": {"units": 3}}}
+    with pytest.raises(DataError, match=r"^The output 'kind': ctc reads classes from steps, and the last"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
+def test_a_class_whose_column_another_output_has_is_refused(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    for part in ("train", "test"):
+        archive[f"sort_{part}"] = np.array(["cat", "dog", "target"])[archive[f"sort_{part}"]]
+    np.savez(tmp_path / "data.npz", **archive)
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
+    for options, code in (((), 0), (("--probabilities",), 2)):
+        made = nnrun_command(
+            "predict", str(run.path), "--split", "train", "--member", "fold-0", *options, cwd=tmp_path
+        )
+        assert made.returncode == code, made.stderr
+    assert "Two columns of the predictions would be called 'kind_target'" in made.stderr
 
 
 def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None:
