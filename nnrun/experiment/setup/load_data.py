@@ -20,13 +20,8 @@ from nnrun.errors import DataError, printable
 from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-<<<<<<< HEAD
 from nnrun.spec.lint import lint_view
 from nnrun.spec.ports import array_of, columns_of, output_views, target_of
-=======
-from nnrun.spec.lint import lint, lint_view
-from nnrun.spec.ports import array_of, has_ports, target_of
->>>>>>> main
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -313,12 +308,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-<<<<<<< HEAD
     errors = [finding.message for finding in lint_view(spec, facts) if finding.severity == "error"]
-=======
-    found = lint_view(spec, facts) if has_ports(spec) else lint(spec, facts)
-    errors = [finding.message for finding in found if finding.severity == "error"]
->>>>>>> main
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
