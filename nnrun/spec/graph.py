@@ -168,6 +168,9 @@ def _within(
             yield here, item
 
 
+_MOST_NODES = 2_000
+"""Behind so many no shared chain is written out: chains of which each uses another twice double each time."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -187,6 +190,8 @@ class _Reader:
     problems: list[GraphProblem] = field(default_factory=list)
     nodes: list[GraphNode] = field(default_factory=list)
     uses: list[SharedUse] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    endless: bool = False
     ends: dict[str, _Value] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
@@ -208,13 +213,19 @@ class _Reader:
         self._check_names()
         for name in self._in_order():
             self._read(name)
-        unused = [name for name in self.spec.shared if name not in {use.name for use in self.uses}]
+        if self.endless:
+            self._say(
+                ("shared",),
+                f"written out, where each `use` stands for its shared chain, the network has more than "
+                f"{_MOST_NODES:,} layers; a network has fewer",
+            )
+        unused = [name for name in self.spec.shared if name not in self.used]
         for name in unused:
             self._say(
                 ("shared", name),
                 f"nothing uses the shared chain {quoted(name)}; remove it, or add use: {name}",
             )
-        outputs = self._outputs()
+        outputs = {} if self.endless else self._outputs()
         return Graph(self.inputs, tuple(self.nodes), outputs, tuple(self.uses))
 
     def _say(self, location: Location, message: str) -> None:
@@ -449,10 +460,14 @@ class _Reader:
                 f"the shared chain {quoted(name)} uses itself, and would never end; remove it",
             )
             return _Value(None)
-        first, known, begin = name not in {use.name for use in self.uses}, len(self.problems), len(self.nodes)
+        if len(self.nodes) >= _MOST_NODES:
+            self.endless = True
+            return value
+        first, known, begin = name not in self.used, len(self.problems), len(self.nodes)
         place = len(self.uses)
         chain, location = self.spec.shared[name], ("shared", name)
         given = self._items(chain, 0, value, f"{path}.", f"{name}.", location, (*within, name))
+        self.used.add(name)
         self.uses.insert(place, SharedUse(name, here, value.source, range(begin, len(self.nodes))))
         if not first:  # what is wrong within it was said where it was used first
             del self.problems[known:]

@@ -300,6 +300,14 @@ WRONG_PORTS = {
         "loss: loss stands at the top, and the spec has `outputs`: write it into each, as in "
         "outputs.price.loss",
     ),
+    "shared chains that double": (
+        "shared:\n  s0: [dense: 4]\n"
+        + "".join(f"  s{n}: [use: s{n - 1}, use: s{n - 1}]\n" for n in range(1, 30))
+        + "layers: [use: s29, dense: 1]\n"
+        + LOSS,
+        "shared: written out, where each `use` stands for its shared chain, the network has more than 2,000 "
+        "layers",
+    ),
     "an output called as the column of rows": (
         PORTS.replace("price:", "row:") + BOTH.replace("price:", "row:"),
         "outputs.row: predictions of 'row' have a column 'row', and so has the number of a row",

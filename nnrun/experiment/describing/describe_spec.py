@@ -15,7 +15,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.preprocess import column_plans
 from nnrun.data.preprocess.column_transformer import rows_by_line
 from nnrun.data.summaries.describe_data import Split, describe_row, overview
-from nnrun.errors import DataError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
@@ -265,9 +265,14 @@ def describe_row_of_spec(
         listener: receives progress messages.
 
     Raises:
-        UsageError: there is no such row.
+        UsageError: there is no such row, or the spec has named inputs or outputs.
         DataError: the data are missing, or do not suit the spec.
     """
+    if has_ports(spec):
+        raise UsageError(
+            "The spec has named inputs or outputs, and `nnrun data show` cannot yet show rows of several. "
+            "`nnrun show` shows its rows and sizes, and `nnrun data show FILE` an archive's x and y."
+        )
     dataset = load_data(spec, data_dir=data_dir, on_message=listener.message)
     if row is None:
         return overview(dataset)
