@@ -132,10 +132,12 @@ def _of_class_counts(
     *,
     threshold: float = 0.5,
     distance: Callable[[Tensor], Tensor] = torch.zeros_like,
+    nan_is_chosen: bool = False,
 ) -> Metric:
     """A metric of the confusion matrix, of which its diagonal, its margins and one weighted sum are enough.
 
-    `distance` is a function of the number of a predicted class minus that of the true one.
+    `distance` is a function of the number of a predicted class minus that of the true one. With
+    `nan_is_chosen` an output that is no number says yes: where a no is what counts, it must never be right.
     """
     cut = _cut(threshold, activation)
 
@@ -144,7 +146,8 @@ def _of_class_counts(
             predicted, true = class_indices(values, targets)
             classes = values.shape[-1]
         else:
-            predicted, true = ((part > at).long().flatten(1) for part, at in ((values, cut), (targets, 0.5)))
+            said, is_so = ~(values <= cut) if nan_is_chosen else values > cut, targets > 0.5
+            predicted, true = (part.long().flatten(1) for part in (said, is_so))
             classes = 2
         chosen, actual = (torch.nn.functional.one_hot(part, classes).double() for part in (predicted, true))
         apart = distance((predicted - true).double()).sum(1, keepdim=True)
@@ -174,7 +177,7 @@ def _specificity(spec: schema.Specificity, activation: str) -> Metric:
             return float(ratio[1])
         return float(np.mean(ratio[counts.chosen + counts.actual > 0]))
 
-    return _of_class_counts(spec, activation, value, threshold=spec.threshold)
+    return _of_class_counts(spec, activation, value, threshold=spec.threshold, nan_is_chosen=True)
 
 
 def _mcc(spec: schema.Mcc, activation: str) -> Metric:

@@ -50,7 +50,7 @@ def test_all_problems_of_all_specs(capsys: pytest.CaptureFixture[str]) -> None:
         "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae, huber, "
         "binary_focal_crossentropy, categorical_focal_crossentropy, kl_divergence, hinge, "
         "squared_hinge, categorical_hinge, dice, tversky, log_cosh, mape, msle, poisson, "
-        "cosine_similarity, quantile or custom\n"
+        "cosine_similarity, quantile, ctc or custom\n"
         "    4 | loss: msee\n"
         "      |       ^\n"
         "--set: error: epochs must be a whole number, 1 or more; found the number 0\n"

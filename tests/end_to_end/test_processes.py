@@ -116,7 +116,7 @@ def test_an_invalid_spec_is_exit_code_3_before_anything_heavy_is_imported(tmp_pa
         "categorical_crossentropy, sparse_categorical_crossentropy, mse, mae, huber, "
         "binary_focal_crossentropy, categorical_focal_crossentropy, kl_divergence, hinge, "
         "squared_hinge, categorical_hinge, dice, tversky, log_cosh, mape, msle, poisson, "
-        "cosine_similarity, quantile or custom\n"
+        "cosine_similarity, quantile, ctc or custom\n"
         '    4 | loss: "msee"\n'
         "      |       ^\n"
         "1 error: nothing was run.\n"

@@ -40,7 +40,7 @@ def test_a_smoke_run_needs_no_data(
     record = record_of(run)
     assert json.loads(printed.out) == {**record, "path": f"runs/{run.name}"}
     assert (record["status"], record["smoke"], record["epochs_run"]) == ("completed", True, 2)
-    assert [data["note"] for data in record["data"]] == ["generated"]
+    assert [data["note"].split(" from ")[0] for data in record["data"]] == ["generated"]
     assert record["rows"]["train"] + record["rows"]["validation"] == 256
     assert "epoch 2/2" in printed.err
     assert "downloading" not in printed.err

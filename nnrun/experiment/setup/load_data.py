@@ -261,6 +261,11 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
             )
         if isinstance(spec.own_loss, schema.Ctc):
             _refuse_what_steps_cannot_hold(samples.targets, part, given[0])
+        elif steps is not None and not of_classes:
+            raise DataError(
+                f"The last layer gives {shape_text(tuple(given))} per row, and predictions are one row of "
+                "numbers. Add flatten or global_average_pooling before it."
+            )
         elif steps is not None and (len(shape) != 1 or shape[0] != steps or steps == 1):
             found = f"{shape[0]} targets" if shape else "one target"
             raise DataError(

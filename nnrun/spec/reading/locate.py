@@ -51,7 +51,7 @@ def _step(spot: Spot, part: str | int) -> Spot:
     if isinstance(form, ListOrMap):
         form = form.of(isinstance(part, str))
     if isinstance(form, Items) and isinstance(part, int):
-        if isinstance(node, ListNode) and part < len(node.items):
+        if isinstance(node, ListNode) and 0 <= part < len(node.items):
             return Spot(form.item, node.items[part], node.items[part].place)
         return Spot(form.item, node if form.one_is_enough else None, spot.key_place)
     if isinstance(form, Choice) and isinstance(part, str):

@@ -26,7 +26,7 @@ INPUTS = table(
 
 
 def decoder(inputs: Table = INPUTS, told: list[str] | None = None) -> NamedColumnDecoder:
-    fitted = fit(inputs).table
+    fitted = fit(inputs).input.table
     assert fitted is not None
     listener = (lambda text: None) if told is None else told.append
     return NamedColumnDecoder.of(fitted, missing_texts(schema.Csv(path="x.csv", target=["y"])), listener)
@@ -185,7 +185,7 @@ def test_the_files_own_words_for_missing() -> None:
     [("b\ntrue\nFALSE\n", "csv"), ('b\n"True"\nfalse\n', "csv"), ('{"b": true}\n{"b": false}\n', "jsonl")],
 )
 def test_truth_that_is_hashed_is_the_same_however_it_is_written(content: str, kind: Kind) -> None:
-    fitted = fit(table(categories("b", ["True", "False"])), {"hashing": {"buckets": 50}}).table
+    fitted = fit(table(categories("b", ["True", "False"])), {"hashing": {"buckets": 50}}).input.table
     assert fitted is not None
     fitted = type(fitted).from_json(fitted.to_json())
     found = NamedColumnDecoder.of(fitted, frozenset([""]), lambda text: None)

@@ -95,8 +95,11 @@ def test_input_steps(kind: str, x: Any, c: Any, t: Any, w: Any) -> None:
 def test_target_steps(kind: str, values: list[float], labels: list[int]) -> None:
     inputs = np.ones((ROWS, 2))
     classes = kind in ("one_hot", "class_index")
-    known = np.arange(len(TRAIN)) % 3 if classes else np.linspace(0, 5, len(TRAIN))
-    endings = ([0] * 8, labels[:8]) if classes else ([0.0] * 8, values)
+    known: Any = np.arange(len(TRAIN)) % 3 if classes else np.linspace(0, 5, len(TRAIN))
+    endings: Any = ([0] * 8, labels[:8]) if classes else ([0.0] * 8, values)
+    if kind == "characters":  # rows of code points; two of them and the blank are the output's units
+        known = 97 + np.arange(len(TRAIN))[:, None] % 2
+        endings = [97 + np.array(ending)[:, None] for ending in ([0] * 8, labels[:8])]
     found = [fitted(["none"], kind, inputs, np.concatenate([known, ending])) for ending in endings]
     assert found[0] == found[1]
 

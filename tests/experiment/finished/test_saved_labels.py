@@ -12,7 +12,7 @@ from nnrun.data.labels import Labels
 from nnrun.errors import DataError
 from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
@@ -40,7 +40,7 @@ class Told(Listener):
         self.details.append(text)
 
 
-def train(folder: Path, data_dir: Path | None = None, listener: Listener | None = None) -> RunDirectory:
+def train(folder: Path, data_dir: Path | None = None, listener: Listener = SILENT) -> RunDirectory:
     settings = Settings("train", folder / "runs", data_dir, "cpu")
     return run_experiment(spec_text(TOKENS), settings, listener)
 
