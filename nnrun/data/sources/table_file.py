@@ -131,7 +131,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     source = replace(source, roles=_without_index(source, file))
     roles = source.roles
     _refuse_infinite(file, roles)
-    targets = targets_of(file, spec.target, marks_of=source.marks, any_text=context.text_targets)
+    targets = targets_of(file, spec.target, marks_of=source.marks, any_text=bool(context.text_targets))
     _tell_warnings(source, file)
     everything = source.samples(file, targets)
     chosen = _complete_rows(source, file)

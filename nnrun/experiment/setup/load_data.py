@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.dataset import Array, TargetFacts, TokenRows
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
@@ -21,7 +21,7 @@ from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint, lint_view
-from nnrun.spec.ports import array_of, has_ports, target_of
+from nnrun.spec.ports import Port, array_of, has_ports, output_views, target_of, told_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -48,6 +48,7 @@ def load_data(
     Raises:
         DataError: the data are missing, damaged, or not what the spec says.
     """
+    texts = text_targets_of(spec)
     dataset = load_dataset(
         spec.dataset,
         data_dir=data_dir,
@@ -56,14 +57,41 @@ def load_data(
         inputs={name: array_of(spec, name) for name in spec.inputs},
         outputs={name: target_of(spec, name)[0] for name in spec.outputs},
         on_message=on_message,
-        text_targets=text_targets_of(spec),
+        text_targets=texts,
     )
-    return with_code_points(dataset) if text_targets_of(spec) else with_classes(spec, dataset)
+    if spec.outputs:
+        return _outputs_with_code_points(spec, dataset, texts)
+    return with_code_points(dataset) if texts else with_classes(spec, dataset)
 
 
-def text_targets_of(spec: schema.ExperimentSpec) -> bool:
-    """Whether a spec's targets are texts, and not names of classes."""
-    return isinstance(spec.preprocessing.targets, schema.CharactersTargets)
+def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
+    """The outputs whose targets are texts, and not names of classes."""
+    return frozenset(
+        port
+        for port, view in output_views(spec).items()
+        if isinstance(view.preprocessing.targets, schema.CharactersTargets)
+    )
+
+
+def _outputs_with_code_points(
+    spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]
+) -> Dataset:
+    """`with_code_points` of those among several outputs whose targets are texts."""
+    for port in texts:
+        with told_of(spec, port):
+            coded = with_code_points(dataset.output(port))
+        facts = TargetFacts(coded.task, coded.classes, coded.class_names, coded.target_names)
+        dataset = replace(
+            dataset,
+            train=_with_targets(dataset.train, port, coded.train.targets),
+            test=dataset.test and coded.test and _with_targets(dataset.test, port, coded.test.targets),
+            targets_of={**dataset.targets_of, port: facts},
+        )
+    return dataset
+
+
+def _with_targets(samples: Samples, port: Port, targets: Array) -> Samples:
+    return replace(samples, of_outputs={**samples.of_outputs, port: targets})
 
 
 def with_code_points(dataset: Dataset) -> Dataset:
