@@ -185,6 +185,11 @@ class TargetFacts:
     class_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, dataset: Dataset) -> TargetFacts:
+        """What a data set of one output knows."""
+        return cls(dataset.task, dataset.classes, dataset.class_names, dataset.target_names)
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

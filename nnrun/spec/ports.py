@@ -90,6 +90,11 @@ def target_of(spec: ExperimentSpec, output: Port) -> list[str]:
     return [str(name) for name in named] if named else [output]
 
 
+def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
+    """The columns of a table that an input takes."""
+    return [str(name) for name in spec.inputs[port].columns or ()]
+
+
 def array_of(spec: ExperimentSpec, port: Port) -> str:
     """The array of an npz that an input is."""
     return spec.inputs[port].array or port

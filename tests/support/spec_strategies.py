@@ -23,6 +23,7 @@ ANYTHING = st.recursive(
     ),
     max_leaves=4,
 )
+NAMES = st.from_regex("[A-Za-z_][A-Za-z0-9_-]{0,5}", fullmatch=True)
 TEXT = st.text(max_size=30).filter(lambda text: not FORBIDDEN.search(text))
 
 
@@ -58,13 +59,16 @@ def values(form: Form) -> st.SearchStrategy[Any]:
     elif isinstance(form, Items):
         strategy = st.lists(values(form.item), min_size=form.least, max_size=form.most or 4)
     elif isinstance(form, Record):
-        required = {key: values(form.form(key)) for key in form.required}
+        needed = [*form.required, *(["target"] if issubclass(form.model, schema.RowFile) else [])]
+        required = {key: values(form.form(key)) for key in needed}  # without `outputs` a file needs a target
         optional = {key: values(form.form(key)) for key in form.fields if key not in required}
         strategy = st.fixed_dictionaries(required, optional=optional)
     elif isinstance(form, ListOrMap):
         strategy = values(form.items) | values(form.keys)
     elif isinstance(form, Keys):
-        strategy = st.dictionaries(TEXT, values(form.value), min_size=1, max_size=3)
+        # Chains, inputs and outputs have names that a path can hold.
+        names = NAMES if isinstance(form.value, (Items, Record)) else TEXT
+        strategy = st.dictionaries(names, values(form.value), min_size=1, max_size=3)
         if form.word is not None:
             strategy |= st.just(form.word)
     else:

@@ -139,8 +139,8 @@ def load_dataset(
     data_dir: Path | None = None,
     smoke: bool = False,
     split_columns: Sequence[str] = (),
-    inputs: Mapping[Port, str] | None = None,
-    outputs: Mapping[Port, str] | None = None,
+    inputs: Mapping[Port, tuple[str, ...]] | None = None,
+    outputs: Mapping[Port, tuple[str, ...]] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
     text_targets: Collection[Port] = (),
 ) -> Dataset:
@@ -151,7 +151,7 @@ def load_dataset(
         data_dir: where its files are looked for first.
         smoke: a few hundred rows of the data set's shape instead: nothing is downloaded or looked for.
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
-        inputs, outputs: where a spec names them, the array of each.
+        inputs, outputs: where a spec names them, the array or the columns of each.
         on_message: called with what takes long or went differently.
         text_targets: the outputs whose targets are texts that may be different in every row.
 

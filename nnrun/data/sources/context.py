@@ -17,7 +17,7 @@ class LoadContext:
         data_dir: where files are looked for first, or None.
         smoke: a few hundred rows of the data set's shape instead of the data.
         split_columns: columns that the validation needs; no inputs unless the spec says so.
-        inputs, outputs: where a spec names them, the array of each; empty where there is one of each.
+        inputs, outputs: where a spec names them, the array or the columns of each; else empty.
         on_message: called with what takes long or went differently.
         text_targets: the outputs whose targets are texts that may be different in every row: no classes.
     """
@@ -26,6 +26,6 @@ class LoadContext:
     smoke: bool = False
     on_message: Callable[[str], None] = lambda text: None
     split_columns: tuple[str, ...] = ()
-    inputs: Mapping[Port, str] = field(default_factory=dict)
-    outputs: Mapping[Port, str] = field(default_factory=dict)
+    inputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
+    outputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
     text_targets: tuple[Port, ...] = ()

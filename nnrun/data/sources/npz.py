@@ -35,8 +35,8 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         raise DataError(
             f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
         )
-    inputs = context.inputs or {INPUT: INPUT}
-    outputs = context.outputs or {OUTPUT: OUTPUT}
+    inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT}
+    outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT}
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
         texts = dict.fromkeys(outputs.values(), False)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Dataset, Samples, SourceFile
+from nnrun.data.dataset import Dataset, Samples, SourceFile, TargetFacts
 from nnrun.data.files.missing_marks import marks_sentence, missing_marks
 from nnrun.data.files.open_file import refuse_what_is_no_file, sha256_of
 from nnrun.data.files.read_table import ReadTable, read_table
@@ -25,6 +25,7 @@ from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_catego
 from nnrun.data.value_names import number_name
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.ports import Port
 from nnrun.spec.values import is_value
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
@@ -103,16 +104,19 @@ class _Source:
                     self.say(f"column {quoted(name)}: {marks}")
         return file
 
-    def samples(self, file: ReadTable, targets: Targets) -> Samples:
+    def samples(self, file: ReadTable, targets: Targets, of_outputs: Mapping[Port, Targets]) -> Samples:
         """All rows of the file."""
         table, roles = file.table, self.roles
+        of_inputs = {port: table.select(columns) for port, columns in self.context.inputs.items()}
         return Samples(
-            table.select(roles.inputs),
+            next(iter(of_inputs.values()), table.select(roles.inputs)),
             targets.values,
             _weights(file, roles.weight),
             _groups(file, roles.group),
             table.select(roles.split_columns) if roles.split_columns else None,
             file.lines.of_rows(np.arange(file.n_rows)),
+            of_inputs,
+            {port: own.values for port, own in of_outputs.items()},
         )
 
     def record(self, file: ReadTable, rows: int) -> SourceFile:
@@ -131,9 +135,16 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     source = replace(source, roles=_without_index(source, file))
     roles = source.roles
     _refuse_infinite(file, roles)
-    targets = targets_of(file, spec.target, marks_of=source.marks, any_text=bool(context.text_targets))
+    texts = context.text_targets
+    of_outputs = {
+        port: targets_of(file, columns, marks_of=source.marks, any_text=port in texts)
+        for port, columns in context.outputs.items()
+    }
+    targets = next(iter(of_outputs.values()), None) or targets_of(
+        file, spec.target, marks_of=source.marks, any_text=bool(texts)
+    )
     _tell_warnings(source, file)
-    everything = source.samples(file, targets)
+    everything = source.samples(file, targets, of_outputs)
     chosen = _complete_rows(source, file)
     left = tuple(name for name in file.index if spec.inputs is None and name not in roles.inputs)
     records = [replace(source.record(file, len(chosen)), index_columns=left)]
@@ -146,7 +157,10 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         is_test = _is_test(file, spec.test, chosen, targets, everything.groups)
         train_rows, test_rows = chosen[~is_test], chosen[is_test]
         _refuse_one_sided(file, spec.test, train_rows, test_rows)
-        _refuse_untrained_class(file, spec.target[0], targets, train_rows, test_rows)
+        for column, own in [(context.outputs[port][0], own) for port, own in of_outputs.items()] or [
+            (spec.target[0], targets)
+        ]:
+            _refuse_untrained_class(file, column, own, train_rows, test_rows)
         test = everything.take(test_rows)
     train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
     if train.weights is not None and not train.weights.any():
@@ -165,7 +179,11 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         class_names=targets.class_names,
         feature_names=roles.inputs,
         file_columns=source.reader.names if isinstance(spec, schema.Csv) and not spec.header else None,
-        target_names=tuple(spec.target),
+        target_names=next(iter(context.outputs.values()), tuple(spec.target)),
+        targets_of={
+            port: TargetFacts(own.task, own.classes, own.class_names, context.outputs[port])
+            for port, own in of_outputs.items()
+        },
         smoke=context.smoke,
     )
 
@@ -489,7 +507,7 @@ def _test_file(
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
     known = targets_of(held, spec.target, targets, constant_is_wrong=False, marks_of=source.marks)
-    samples = source.samples(held, known)
+    samples = source.samples(held, known, {})
     rows = _complete_rows(source, held)
     record = source.record(held, len(rows))
     if path.name == training.path.name:  # records tell files apart by their names

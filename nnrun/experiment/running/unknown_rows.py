@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nnrun.data import Dataset, FittedPreprocessing
+from nnrun.data import Dataset, FittedPreprocessing, Samples
 from nnrun.data.preprocess.column_transformer import FittedTable
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_values
 from nnrun.data.table import Table
@@ -18,6 +18,19 @@ def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
     """The fitted column transformers of networks; empty for inputs that are no table."""
     every = [inputs for each in fitted for inputs in each.inputs.values()]
     return [inputs.table for inputs in every if inputs.table is not None and inputs.of_table]
+
+
+def unknown_in(
+    fitted: Sequence[FittedPreprocessing], samples: Samples, *, texts: bool = True
+) -> list[Unknown]:
+    """Values of these rows that the networks' training rows did not contain, of each input."""
+    found = []
+    for port in fitted[0].inputs:
+        tables = [inputs.table for inputs in (each.inputs[port] for each in fitted) if inputs.of_table]
+        rows = samples.input(port).inputs
+        assert isinstance(rows, Table), "asked of tables"
+        found += unknown_values([table for table in tables if table is not None], rows, texts=texts)
+    return found
 
 
 def unknown_in_test_set(
@@ -38,7 +51,7 @@ def unknown_in_test_set(
     inputs = dataset.test.inputs
     if not isinstance(inputs, Table):
         return []
-    found = unknown_values(tables_of(fitted), inputs)
+    found = unknown_in(fitted, dataset.test)
     large = [unknown for unknown in found if unknown.large]
     if large and not allowed:
         more = f" (and {len(large) - 1} more)" if len(large) > 1 else ""
@@ -66,7 +79,7 @@ def report_unknown_in_validation(
         rows = member.fold.validation_rows
         if not len(rows):
             continue
-        for unknown in unknown_values(tables_of([member.fitted]), inputs.take(rows), texts=False):
+        for unknown in unknown_in([member.fitted], dataset.train.take(rows), texts=False):
             before = worst.get(unknown.column)
             if unknown.large and (before is None or unknown.count > before[0].count):
                 worst[unknown.column] = unknown, member.id

@@ -20,8 +20,8 @@ from nnrun.errors import DataError, printable
 from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.lint import lint, lint_view
-from nnrun.spec.ports import Port, array_of, has_ports, output_views, target_of, told_of
+from nnrun.spec.lint import lint_view
+from nnrun.spec.ports import Port, array_of, columns_of, output_views, target_of, told_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -54,14 +54,32 @@ def load_data(
         data_dir=data_dir,
         smoke=smoke,
         split_columns=split_columns_of(spec.validation),
-        inputs={name: array_of(spec, name) for name in spec.inputs},
-        outputs={name: target_of(spec, name)[0] for name in spec.outputs},
+        inputs={name: tuple(columns_of(spec, name)) or (array_of(spec, name),) for name in spec.inputs},
+        outputs={name: tuple(target_of(spec, name)) for name in spec.outputs},
         on_message=on_message,
         text_targets=texts,
     )
     if spec.outputs:
-        return _outputs_with_code_points(spec, dataset, texts)
+        return _with_classes_of_each(spec, dataset, texts)
     return with_code_points(dataset) if texts else with_classes(spec, dataset)
+
+
+def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]) -> Dataset:
+    """`with_classes` of each output; `with_code_points` of those whose targets are texts."""
+    each = {}
+    for port, view in output_views(spec).items():
+        own = dataset.output(port)
+        with told_of(spec, port):
+            each[port] = with_code_points(own) if port in texts else with_classes(view, own)
+    targets = {port: own.train.targets for port, own in each.items()}
+    first, *_ = each
+    train = replace(dataset.train, targets=targets[first], of_outputs=targets)
+    test = dataset.test
+    if test is not None:
+        targets = {port: own.test.targets for port, own in each.items() if own.test is not None}
+        test = replace(test, targets=targets[first], of_outputs=targets)
+    facts = {port: TargetFacts.of(own) for port, own in each.items()}
+    return replace(each[first], train=train, test=test, targets_of=facts)
 
 
 def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
@@ -71,27 +89,6 @@ def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
         for port, view in output_views(spec).items()
         if isinstance(view.preprocessing.targets, schema.CharactersTargets)
     )
-
-
-def _outputs_with_code_points(
-    spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]
-) -> Dataset:
-    """`with_code_points` of those among several outputs whose targets are texts."""
-    for port in texts:
-        with told_of(spec, port):
-            coded = with_code_points(dataset.output(port))
-        facts = TargetFacts(coded.task, coded.classes, coded.class_names, coded.target_names)
-        dataset = replace(
-            dataset,
-            train=_with_targets(dataset.train, port, coded.train.targets),
-            test=dataset.test and coded.test and _with_targets(dataset.test, port, coded.test.targets),
-            targets_of={**dataset.targets_of, port: facts},
-        )
-    return dataset
-
-
-def _with_targets(samples: Samples, port: Port, targets: Array) -> Samples:
-    return replace(samples, of_outputs={**samples.of_outputs, port: targets})
 
 
 def with_code_points(dataset: Dataset) -> Dataset:
@@ -165,8 +162,7 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     """
     numbers = dataset.train.targets
     if (
-        spec.outputs
-        or not isinstance(spec.dataset, schema.FILES)
+        not isinstance(spec.dataset, schema.FILES)
         or not isinstance(spec.own_loss, schema.ClassLoss)
         or dataset.class_names is not None
         or numbers.ndim != 1
@@ -321,8 +317,7 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-    found = lint_view(spec, facts) if has_ports(spec) else lint(spec, facts)
-    errors = [finding.message for finding in found if finding.severity == "error"]
+    errors = [finding.message for finding in lint_view(spec, facts) if finding.severity == "error"]
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 

@@ -29,7 +29,7 @@ from nnrun.spec.ports import (
     output_names,
     view_of,
 )
-from nnrun.spec.schema import DatasetFacts, ExperimentSpec
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec, RowFile
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
@@ -61,7 +61,8 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     if not has_ports(spec):
         facts = facts or facts_with_header(spec.dataset)
         return [finding for rule in RULES for finding in rule(spec, facts)]
-    facts = facts or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
+    given = facts
+    facts = given or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
     found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found
@@ -69,6 +70,8 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
     for one_input, one_output in pairs:
         view = view_of(spec, one_input, one_output)
+        if given is None and isinstance(view.dataset, RowFile):
+            facts = view.dataset.facts
         for finding in lint_view(view, facts):
             place = location_of_input(spec, one_input, finding.location)
             found.append(replace(finding, location=location_of_output(spec, one_output, place)))
@@ -80,8 +83,8 @@ def lint_view(view: ExperimentSpec, facts: DatasetFacts) -> list[Finding]:
 
     Locations are those of the view: `loss` where the spec has `outputs.NAME.loss`.
     """
-    others = (rule for rule in RULES if rule not in _OF_THE_WHOLE)
-    return [finding for rule in others for finding in rule(view, facts)]
+    rules = (rule for rule in RULES if not has_ports(view) or rule not in _OF_THE_WHOLE)
+    return [finding for rule in rules for finding in rule(view, facts)]
 
 
 __all__ = ["Finding", "lint", "lint_view"]

@@ -45,21 +45,39 @@ def steps_of_an_input_stand_there(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Arrays of an npz have names, and columns of a table."""
+    of_arrays, of_columns = isinstance(spec.dataset, schema.Npz), isinstance(spec.dataset, schema.RowFile)
     for key in ("inputs", "outputs"):
-        if getattr(spec, key) and not isinstance(spec.dataset, schema.Npz):
+        if getattr(spec, key) and not (of_arrays or of_columns):
             yield Finding(
                 (key,),
-                f"{key} takes arrays of an npz by their names, and the dataset is {spec.dataset.kind}; "
-                f"remove the key, or write the data as an npz",
+                f"{key} takes arrays of an npz or columns of a table by their names, and the dataset is "
+                f"{spec.dataset.kind}; remove the key, or write the data as one of these",
             )
     for name, port in spec.inputs.items():
-        if port.columns is not None and isinstance(spec.dataset, schema.Npz):
+        if port.columns is not None and of_arrays:
             said = "columns are those of a table, and the dataset is npz; name the array: "
             yield Finding(("inputs", name, "columns"), f"{said}`array: NAME`")
+        if of_columns and not port.columns:
+            said = f"an input of a table takes columns; write inputs.{name}.columns: [NAME, NAME]"
+            yield Finding(("inputs", name), said)
     for name, output in spec.outputs.items():
-        if output.target is not None and len(output.target) > 1 and isinstance(spec.dataset, schema.Npz):
+        if output.target is not None and len(output.target) > 1 and of_arrays:
             said = "an output of an npz is compared with one array; stack the columns into one"
             yield Finding(("outputs", name, "target"), said)
+
+
+def test_rows_are_in_the_file(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The classes of several outputs are those of one file."""
+    test = spec.dataset.test if isinstance(spec.dataset, schema.RowFile) else None
+    if not spec.outputs or test is None:
+        return
+    for key in ("path", "stratify"):
+        if getattr(test, key):
+            yield Finding(
+                ("dataset", spec.dataset.kind, "test", key),
+                "with `outputs` the test rows are rows of the same file, by column or fraction, and not "
+                f"chosen by the classes of one target; remove {key}",
+            )
 
 
 def folds_are_not_stratified(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -119,6 +137,7 @@ RULES: tuple[Rule, ...] = (
     keys_of_an_output_stand_there,
     steps_of_an_input_stand_there,
     data_have_named_parts,
+    test_rows_are_in_the_file,
     folds_are_not_stratified,
     columns_have_names_of_their_own,
     losses_count_alike,

@@ -15,6 +15,7 @@ from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.npz_header import facts_with_header
+from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
@@ -25,17 +26,21 @@ from nnrun.spec.schema import (
     DEFAULT_HOLDOUT_FRACTION,
     WITH_PATH,
     Component,
+    Csv,
     ExperimentSpec,
     Holdout,
     ImageFolder,
+    Jsonl,
     KFold,
     LearningRateSchedule,
     Npz,
+    Parquet,
     RowFile,
     TargetStep,
     TextFolder,
     TimeSeries,
     Warmup,
+    component_name,
     components,
     target_step_of,
 )
@@ -253,6 +258,7 @@ def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
     errors: list[Mapping[str, Any]] = []
     outputs, loss = root.entries.get("outputs"), root.entries.get("loss")
     if outputs is None or not getattr(outputs.value, "entries", True):
+        errors += _missing_target(root)
         if loss is None:
             errors.append({"type": "missing", "loc": ("loss",)})
         elif isinstance(loss.value, ScalarNode) and loss.value.value is None:
@@ -295,6 +301,8 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
         for name, port in spec.outputs.items()
     }
+    if isinstance(spec.dataset, RowFile) and has_ports(spec):
+        spec = spec.model_copy(update={"dataset": _with_columns_of_ports(spec, spec.dataset)})
     if isinstance(spec.dataset, WITH_PATH):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
@@ -303,6 +311,35 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
     if isinstance(validation, Holdout):
         changes["validation"] = _filled_in_holdout(validation)
     return spec.model_copy(update=changes)
+
+
+def _missing_target(root: MapNode) -> list[Mapping[str, Any]]:
+    """Pydantic's error where a file of rows has no target: only a spec with `outputs` leaves it out."""
+    dataset = root.entries.get("dataset")
+    if dataset is None or not isinstance(dataset.value, MapNode) or len(dataset.value.entries) != 1:
+        return []
+    ((name, entry),) = dataset.value.entries.items()
+    kind, held = str(component_name(name)), entry.value
+    given = isinstance(held, MapNode) and ("target" in held.entries or held.incomplete)
+    if (
+        kind not in {cls.kind for cls in (Csv, Parquet, Jsonl)}
+        or not isinstance(held, MapNode | ScalarNode)
+        or given
+    ):
+        return []
+    return [{"type": "missing", "loc": ("dataset", kind, "target")}]
+
+
+def _with_columns_of_ports(spec: ExperimentSpec, dataset: RowFile) -> RowFile:
+    """The file with the targets of all outputs, and the columns of all inputs."""
+    changes: dict[str, object] = {}
+    if spec.outputs:
+        targets = [column for name in spec.outputs for column in target_of(spec, name)]
+        changes["target"] = list(dict.fromkeys(targets))
+    if spec.inputs and all(port.columns for port in spec.inputs.values()):
+        columns = [column for name in spec.inputs for column in columns_of(spec, name)]
+        changes["inputs"] = list(dict.fromkeys(columns))
+    return dataset.model_copy(update=changes)
 
 
 def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:

@@ -205,7 +205,8 @@ ColumnType = Literal["number", "category", "text", "date"]
 class RowFile(DataSource):
     """A file of rows with named columns.
 
-    `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels).
+    `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
+    with `outputs` leaves it out: their targets are the targets.
     `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
     none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
     is (they are refused otherwise). Rows of one `group` are never split between training and validation.
@@ -216,7 +217,7 @@ class RowFile(DataSource):
     bare = "path"
     switchable = {"test": None}
     path: str
-    target: Names
+    target: Names = []
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
     drop_missing: bool = False

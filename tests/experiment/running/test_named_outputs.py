@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError, SpecError, UsageError
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
@@ -197,3 +197,59 @@ def test_resolved_yaml_repeats_the_run(path: Path, tmp_path: Path) -> None:
     assert set(yaml.safe_load(resolved.read_text())["outputs"]) == {"price", "kind"}
     again = nnrun.train(resolved, runs_dir=tmp_path / "again")
     assert without_seconds(run.path) == without_seconds(again.path)
+
+
+TABLE = """
+dataset: {csv: {path: rows.csv, test: {column: part, value: t}, drop_missing_target: true}}
+inputs:
+  numbers: {columns: [a, b]}
+  words: {columns: [kind, a]}
+layers:
+  trunk: [concatenate: [numbers, words], dense: {units: 16, activation: relu}]
+  grade: [from: trunk, dense: {units: 3, activation: softmax}]
+  size: [from: trunk, dense: 1]
+outputs:
+  grade: {loss: categorical_crossentropy, metrics: [accuracy], class_weight: {low: 2}}
+  size: {target: height, loss: mse, preprocessing: standardize, metrics: [mae]}
+optimizer: {adam: 0.01}
+epochs: 3
+validation: {holdout: {fraction: 0.25}}
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"a": rng.normal(size=120), "b": rng.normal(size=120)})
+    rows["kind"] = rng.choice(["x", "y"], 120)
+    rows["grade"] = np.array(["low", "mid", "top"])[np.digitize(rows["a"], [-0.4, 0.4])]
+    rows["height"] = 1000 + 50 * rows["b"] + np.where(rows["kind"] == "x", 30, 0)
+    rows["part"] = np.where(np.arange(120) % 5 == 4, "t", "r")
+    rows.loc[7, "height"] = None
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "table.yaml").write_text(TABLE)
+    return tmp_path / "table.yaml"
+
+
+def test_columns_of_a_table_are_inputs_and_targets(table: Path, tmp_path: Path) -> None:
+    run = nnrun.train(table, runs_dir=tmp_path / "runs")
+    assert list(run.history)[1:6] == ["loss", "grade_loss", "grade_accuracy", "size_loss", "size_mae"]
+    weights = RunDirectory(run.path).read_weights()
+    assert weights["trunk.1.weight"].shape == (16, 2 + 2 + 1)  # a, b; two kinds, and a again
+    found = nnrun.evaluate(run.path)
+    assert found.rows == 24
+    assert found.scores["size_mae"] > 1  # in the target's own units
+    predicted = nnrun.predict(run.path, split="test")
+    names = [f"grade_{name}" for name in ("low", "mid", "top")]
+    assert list(predicted) == ["grade_target", "grade", "grade_probability", *names, "size_target", "size"]
+    assert set(predicted["grade_target"]) == {"low", "mid", "top"}
+
+
+def test_a_table_needs_columns_for_each_input(table: Path) -> None:
+    text = TABLE.replace("{columns: [kind, a]}", "{}")
+    table.write_text(text)
+    with pytest.raises(SpecError) as raised:
+        nnrun.train(table)
+    assert [p.message for p in raised.value.problems] == [
+        "an input of a table takes columns; write inputs.words.columns: [NAME, NAME]"
+    ]
