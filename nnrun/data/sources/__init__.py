@@ -5,7 +5,7 @@ A module is imported when a spec asks for its kind, and not before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -142,7 +142,7 @@ def load_dataset(
     inputs: Mapping[Port, tuple[str, ...]] | None = None,
     outputs: Mapping[Port, tuple[str, ...]] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
-    text_targets: bool = False,
+    text_targets: Collection[Port] = (),
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -153,13 +153,13 @@ def load_dataset(
         split_columns: columns of a file that the validation needs; no inputs unless the spec names them.
         inputs, outputs: where a spec names them, the array or the columns of each.
         on_message: called with what takes long or went differently.
-        text_targets: whether texts that are targets may be different in every row.
+        text_targets: the outputs whose targets are texts that may be different in every row.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
     context = LoadContext(
-        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, text_targets
+        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, tuple(text_targets)
     )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
     loaded = module.load(dataset, context)

@@ -19,7 +19,7 @@ class LoadContext:
         split_columns: columns that the validation needs; no inputs unless the spec says so.
         inputs, outputs: where a spec names them, the array or the columns of each; else empty.
         on_message: called with what takes long or went differently.
-        text_targets: whether texts that are targets may be different in every row: they are no classes.
+        text_targets: the outputs whose targets are texts that may be different in every row: no classes.
     """
 
     data_dir: Path | None = None
@@ -28,4 +28,4 @@ class LoadContext:
     split_columns: tuple[str, ...] = ()
     inputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
     outputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
-    text_targets: bool = False
+    text_targets: tuple[Port, ...] = ()

@@ -39,13 +39,19 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT}
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
-        both = _one_of_each(archive, first_input, first_output, context)
+        texts = dict.fromkeys(outputs.values(), False)
+        texts |= {outputs[port]: True for port in context.text_targets}
+
+        def both_of(of_inputs: str, of_targets: str) -> Dataset:
+            return _one_of_each(archive, of_inputs, of_targets, context, texts=texts[of_targets])
+
+        both = both_of(first_input, first_output)
         of_inputs = {
-            port: both if array == first_input else _one_of_each(archive, array, first_output, context)
+            port: both if array == first_input else both_of(array, first_output)
             for port, array in inputs.items()
         }
         of_outputs = {
-            port: both if array == first_output else _one_of_each(archive, first_input, array, context)
+            port: both if array == first_output else both_of(first_input, array)
             for port, array in outputs.items()
         }
         first = next(iter(of_outputs.values()))
@@ -83,7 +89,9 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     )
 
 
-def _one_of_each(archive: Archive, inputs: str, targets: str, context: LoadContext) -> Dataset:
+def _one_of_each(
+    archive: Archive, inputs: str, targets: str, context: LoadContext, *, texts: bool
+) -> Dataset:
     """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`."""
     archive.require(f"{inputs}_train", f"{targets}_train")
     tests = (f"{inputs}_test", f"{targets}_test")
@@ -95,7 +103,7 @@ def _one_of_each(archive: Archive, inputs: str, targets: str, context: LoadConte
     if test is not None:
         train, test = _equally_long(train, test, archive.holds_objects(f"{targets}_train"))
         _check_alike(archive.path, train, test)
-    train, test, names = _class_labels(archive.path, train, test)
+    train, test, names = _class_labels(archive.path, train, test, texts=texts)
     task, classes = _task(train.targets, names)
     return Dataset(
         name=archive.path.stem,
@@ -222,12 +230,16 @@ def _check_alike(path: Path, train: Samples, test: Samples) -> None:
 
 
 def _class_labels(
-    path: Path, train: Samples, test: Samples | None
+    path: Path, train: Samples, test: Samples | None, *, texts: bool
 ) -> tuple[Samples, Samples | None, tuple[str, ...] | None]:
-    """Class names to labels, numbered in the order of the names in y_train (`value_names.in_order`)."""
+    """Class names to labels, numbered in the order of the names in y_train (`value_names.in_order`).
+
+    With `texts` they are no classes: test rows may have some that no training row has.
+    """
     if train.targets.dtype.kind != "U":
         return train, test, None
-    names = in_order({text_name(str(name)) for name in np.unique(train.targets)})
+    named = [train, *([test] if texts and test is not None else [])]
+    names = in_order({text_name(str(name)) for samples in named for name in np.unique(samples.targets)})
     labels = _places(names, train.targets)
     if test is not None:
         places = _places(names, test.targets)

@@ -135,11 +135,13 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     source = replace(source, roles=_without_index(source, file))
     roles = source.roles
     _refuse_infinite(file, roles)
+    texts = context.text_targets
     of_outputs = {
-        port: targets_of(file, columns, marks_of=source.marks) for port, columns in context.outputs.items()
+        port: targets_of(file, columns, marks_of=source.marks, any_text=port in texts)
+        for port, columns in context.outputs.items()
     }
     targets = next(iter(of_outputs.values()), None) or targets_of(
-        file, spec.target, marks_of=source.marks, any_text=context.text_targets
+        file, spec.target, marks_of=source.marks, any_text=bool(texts)
     )
     _tell_warnings(source, file)
     everything = source.samples(file, targets, of_outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint_view
-from nnrun.spec.ports import array_of, columns_of, output_views, target_of
+from nnrun.spec.ports import Port, array_of, columns_of, output_views, target_of, told_of
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -48,6 +48,7 @@ def load_data(
     Raises:
         DataError: the data are missing, damaged, or not what the spec says.
     """
+    texts = text_targets_of(spec)
     dataset = load_dataset(
         spec.dataset,
         data_dir=data_dir,
@@ -56,16 +57,20 @@ def load_data(
         inputs={name: tuple(columns_of(spec, name)) or (array_of(spec, name),) for name in spec.inputs},
         outputs={name: tuple(target_of(spec, name)) for name in spec.outputs},
         on_message=on_message,
-        text_targets=text_targets_of(spec),
+        text_targets=texts,
     )
     if spec.outputs:
-        return _with_classes_of_each(spec, dataset)
-    return with_code_points(dataset) if text_targets_of(spec) else with_classes(spec, dataset)
+        return _with_classes_of_each(spec, dataset, texts)
+    return with_code_points(dataset) if texts else with_classes(spec, dataset)
 
 
-def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
-    """`with_classes` of each output."""
-    each = {port: with_classes(view, dataset.output(port)) for port, view in output_views(spec).items()}
+def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]) -> Dataset:
+    """`with_classes` of each output; `with_code_points` of those whose targets are texts."""
+    each = {}
+    for port, view in output_views(spec).items():
+        own = dataset.output(port)
+        with told_of(spec, port):
+            each[port] = with_code_points(own) if port in texts else with_classes(view, own)
     targets = {port: own.train.targets for port, own in each.items()}
     first, *_ = each
     train = replace(dataset.train, targets=targets[first], of_outputs=targets)
@@ -77,9 +82,13 @@ def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset) -> Data
     return replace(each[first], train=train, test=test, targets_of=facts)
 
 
-def text_targets_of(spec: schema.ExperimentSpec) -> bool:
-    """Whether a spec's targets are texts, and not names of classes."""
-    return isinstance(spec.preprocessing.targets, schema.CharactersTargets)
+def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
+    """The outputs whose targets are texts, and not names of classes."""
+    return frozenset(
+        port
+        for port, view in output_views(spec).items()
+        if isinstance(view.preprocessing.targets, schema.CharactersTargets)
+    )
 
 
 def with_code_points(dataset: Dataset) -> Dataset:

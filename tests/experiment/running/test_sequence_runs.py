@@ -229,6 +229,23 @@ def test_texts_are_read_character_by_character(source: str, tmp_path: Path) -> N
     assert scores["character_error_rate"] == pytest.approx(run.history.iloc[-1]["val_character_error_rate"])
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_texts_of_test_rows_need_not_be_among_those_of_training_rows(named: bool, tmp_path: Path) -> None:
+    of_texts = {**arrays("read"), "y_train": np.array(texts()), "y_test": np.array(["BcdÄ", "dd"])}
+    of_texts["x_test"] = of_texts["x_train"][:2]
+    changes: dict[str, Any] = {**SPELLED, "epochs": 1}
+    path = write(tmp_path, "read", **changes, arrays=of_texts)
+    if named:
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        output = {"target": "y", "loss": spec.pop("loss"), "metrics": spec.pop("metrics")}
+        spec["outputs"] = {"word": {**output, "preprocessing": spec.pop("preprocessing")["targets"]}}
+        spec["layers"] = {"word": spec["layers"]}
+        path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    run = nnrun.train(path, runs_dir=tmp_path / "runs")
+    predicted = nnrun.predict(run, split="test")
+    assert list(predicted["word_target" if named else "target"]) == ["BcdÄ", "dd"]
+
+
 def test_characters_that_cannot_be_learned_are_told(tmp_path: Path) -> None:
     of_texts = {**arrays("read"), "y_train": np.array(texts())}
     with pytest.raises(DataError, match=r"4 different characters, 'BcdÄ', .* set its units to 5"):
