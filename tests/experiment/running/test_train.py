@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener, Start
+from nnrun.experiment.running.listener import SILENT, Listener, Start
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
@@ -495,7 +495,7 @@ def test_a_runs_folder_that_cannot_be_made(tmp_path: Path) -> None:
 # --- a run that ends before its time -----------------------------------------------------------------------
 
 
-def interrupted(loaded: LoadedSpec, folder: Path, listener: Listener | None = None) -> RunDirectory:
+def interrupted(loaded: LoadedSpec, folder: Path, listener: Listener = SILENT) -> RunDirectory:
     """What is left of a run that somebody stops."""
     with pytest.raises(KeyboardInterrupt) as caught:
         run_experiment(loaded, settings(folder), listener)
