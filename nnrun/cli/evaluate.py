@@ -86,7 +86,7 @@ def evaluate(
     print_result(
         as_json,
         lambda: _document(evaluation, paths),
-        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None),
+        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None or (figures and not paths)),
     )
 
 
@@ -212,7 +212,15 @@ def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
 
     analysis, width = evaluation.analysis, text_width()
     if analysis is None:
-        return []
+        if brief is not None:
+            return []  # nobody asked for tables or figures
+        return [
+            textwrap.fill(
+                "No mistakes, residuals or figures are shown: they are made for a single output of classes, "
+                "labels or numbers. nnrun predict RUN --split test writes the prediction of each row.",
+                width,
+            )
+        ]
     lines = []
     if evaluation.combination != "one_network":
         how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)

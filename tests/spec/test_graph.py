@@ -346,6 +346,12 @@ WRONG_PORTS = {
         "outputs.price.metrics[0].accuracy: accuracy needs probabilities, and the last layer's activation is "
         "linear; use sigmoid or softmax there, or a metric such as mae",
     ),
+    "no output counts": (
+        PORTS
+        + "outputs: {price: {loss: mse, loss_weight: 0}, dear: {loss: binary_crossentropy, loss_weight: 0}}",
+        "outputs.price.loss_weight: loss_weight is 0 for every output, so that nothing would be trained; "
+        "give one of them a weight above 0",
+    ),
     "a column that is not there": (
         PORTS + BOTH + "early_stopping: {monitor: val_accuracy}",
         "early_stopping.monitor: no column is called 'val_accuracy'. This run has val_loss, val_price_loss, "

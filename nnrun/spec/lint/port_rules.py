@@ -133,6 +133,17 @@ def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
             )
 
 
+def some_output_counts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A weight of 0 only watches an output; where all have it, every gradient is 0."""
+    if spec.outputs and not any(port.loss_weight for port in spec.outputs.values()):
+        first = next(iter(spec.outputs))
+        yield Finding(
+            ("outputs", first, "loss_weight"),
+            "loss_weight is 0 for every output, so that nothing would be trained; "
+            "give one of them a weight above 0",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     keys_of_an_output_stand_there,
     steps_of_an_input_stand_there,
@@ -141,4 +152,5 @@ RULES: tuple[Rule, ...] = (
     folds_are_not_stratified,
     columns_have_names_of_their_own,
     losses_count_alike,
+    some_output_counts,
 )
