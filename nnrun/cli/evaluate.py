@@ -86,7 +86,7 @@ def evaluate(
     print_result(
         as_json,
         lambda: _document(evaluation, paths),
-        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None or (figures and not paths)),
+        lambda: _text(evaluation, paths, whole=verbose or mistakes is not None),
     )
 
 
@@ -212,8 +212,6 @@ def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
 
     analysis, width = evaluation.analysis, text_width()
     if analysis is None:
-        if brief is not None:
-            return []  # nobody asked for tables or figures
         return [
             textwrap.fill(
                 "No mistakes, residuals or figures are shown: they are made for a single output of classes, "
