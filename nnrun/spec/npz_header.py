@@ -28,7 +28,10 @@ def _row_shape(path: str, array: str) -> tuple[int, ...] | None:
     loading says what is wrong with the file.
     """
     try:
-        with zipfile.ZipFile(Path(path).expanduser()) as archive, archive.open(f"{array}.npy") as file:
+        file_path = Path(path).expanduser()
+        if not file_path.is_file():
+            return None  # a device has no end, and what is read from a pipe is gone
+        with zipfile.ZipFile(file_path) as archive, archive.open(f"{array}.npy") as file:
             head = file.read(_MOST_BYTES)
     except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError):
         return None
