@@ -215,7 +215,8 @@ def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
         return [
             textwrap.fill(
                 "No mistakes, residuals or figures are shown: they are made for a single output of classes, "
-                "labels or numbers. nnrun predict RUN --split test writes the prediction of each row.",
+                f"labels or numbers. nnrun predict {evaluation.run.id} --split {evaluation.split} writes the "
+                "prediction of each row.",
                 width,
             )
         ]

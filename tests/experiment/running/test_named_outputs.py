@@ -144,6 +144,7 @@ def test_evaluate_says_that_several_outputs_have_no_tables(path: Path, tmp_path:
     assert made.returncode == 0, made.stderr
     said = " ".join(made.stdout.split())
     assert "No mistakes, residuals or figures are shown: they are made for a single output of classes" in said
+    assert f"nnrun predict {run.path.name} --split test writes the prediction of each row." in said
 
 
 def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
