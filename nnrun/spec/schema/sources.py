@@ -1,7 +1,5 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal, Union
 
