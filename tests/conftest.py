@@ -18,7 +18,7 @@ from nnrun.limits import usable_cpus
 # read when torch is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Time says nothing about a law, and these machines are shared. The examples are the same in every run, so that
+# Time says nothing about a law, and these machines are shared. Examples are the same in every run, so that
 # a failure is a change's own; `HYPOTHESIS_PROFILE=search pytest -k ...` draws many others.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _PATIENT, derandomize=True)
