@@ -475,7 +475,7 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
     """
     changed = spec.model_copy(update={"validation": validation})
     dataset = spec.dataset
-    if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
+    if not isinstance(dataset, schema.NamedColumns) or dataset.inputs is not None:
         return changed
     split_columns = split_columns_of(spec.validation)
     if set(split_columns) <= set(split_columns_of(validation)):

@@ -16,7 +16,7 @@ from nnrun.spec.wording import listing, quoted
 def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A column is an input, or a target, or says something else of its row."""
     file = spec.dataset
-    if not isinstance(file, schema.RowFile):
+    if not isinstance(file, schema.NamedColumns):
         return
     at: Location = ("dataset", file.kind)
     test = file.test.column if file.test is not None else None
@@ -195,7 +195,7 @@ def time_series_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
     if rows is not None and series.k >= rows:
         said = f"{dataset_name(spec)} has {rows:,} training rows, too few for {series.k + 1:,} parts"
         yield Finding(("validation", "time_series", "k"), said)
-    if isinstance(spec.dataset, schema.RowFile) and spec.dataset.group is not None:
+    if isinstance(spec.dataset, schema.NamedColumns) and spec.dataset.group is not None:
         said = "time_series cuts by time, which would split groups; remove group, or use kfold"
         yield Finding(("dataset", spec.dataset.kind, "group"), said)
 
@@ -204,7 +204,7 @@ def columns_have_names(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """Only rows of a file with named columns can be split by one."""
     for key in ("column", "group"):
         name = getattr(spec.validation, key, None)
-        if name is not None and not isinstance(spec.dataset, schema.RowFile):
+        if name is not None and not isinstance(spec.dataset, schema.NamedColumns):
             no_names = f"{dataset_name(spec)} has no columns with names"
             said = f"{no_names}, so {quoted(name)} cannot be one; remove it"
             yield Finding(("validation", spec.validation.kind, key), said)

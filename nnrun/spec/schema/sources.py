@@ -175,12 +175,17 @@ class DigitLines(DataSource):
         return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
 
 
-class Npz(DataSource):
+class WithPath(DataSource):
+    """Data of a user's own: a file or a folder."""
+
+    bare = "path"
+    path: str
+
+
+class Npz(WithPath):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
     kind = "npz"
-    bare = "path"
-    path: str
 
 
 class TestRows(Config):
@@ -202,8 +207,8 @@ class TestRows(Config):
 ColumnType = Literal["number", "category", "text", "date"]
 
 
-class RowFile(DataSource):
-    """A file of rows with named columns.
+class NamedColumns(DataSource):
+    """Rows with named columns.
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
     with `outputs` leaves it out: their targets are the targets.
@@ -214,9 +219,7 @@ class RowFile(DataSource):
     A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
     """
 
-    bare = "path"
     switchable = {"test": None}
-    path: str
     target: Names = []
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
@@ -231,6 +234,10 @@ class RowFile(DataSource):
         """How many numbers there are to predict, and whether there are no test rows."""
         test_rows = 0 if self.test is None else None
         return DatasetFacts("table", test_rows=test_rows, numbers=len(self.target))
+
+
+class RowFile(NamedColumns, WithPath):
+    """A file of rows with named columns."""
 
 
 DecimalMark = Literal[".", ","]
@@ -275,16 +282,14 @@ class Jsonl(RowFile):
     missing: list[str] = []
 
 
-class TextFolder(DataSource):
+class TextFolder(WithPath):
     """Texts in one folder for each class: `<class>/*.txt`, or train/<class>/ and test/<class>/.
 
     The inputs have one column, `text`. `test` is for a folder without train/ and test/.
     """
 
     kind = "text_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     test: TestRows | None = None
 
     @property
@@ -293,7 +298,7 @@ class TextFolder(DataSource):
         return DatasetFacts("table")
 
 
-class ImageFolder(DataSource):
+class ImageFolder(WithPath):
     """Images (PNG, JPEG) in one folder for each class: `<class>/*.png`, or train/<class>/ and test/<class>/.
 
     Each becomes (height, width, channels) bytes of one `size` (a number for both, or height and width), by
@@ -302,9 +307,7 @@ class ImageFolder(DataSource):
     """
 
     kind = "image_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     size: Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
     mode: Literal["rgb", "grayscale"] = "rgb"
     test: TestRows | None = None
@@ -323,11 +326,8 @@ class ImageFolder(DataSource):
 FOLDERS = (TextFolder, ImageFolder)
 """Files in one folder for each class."""
 
-FILES = (RowFile, *FOLDERS)
-"""Data of a user's own with named columns or classes: what they hold is known once they are read."""
-
-WITH_PATH = (Npz, *FILES)
-"""Data of a user's own, which a path leads to."""
+FILES = (NamedColumns, *FOLDERS)
+"""Data with named columns or classes: what they hold is known once they are read."""
 
 Dataset = Annotated[
     Union[
