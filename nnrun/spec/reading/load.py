@@ -365,9 +365,7 @@ def _targets_for(loss: Component) -> Component:
     return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
-def _with_absolute_paths(
-    dataset: WithPath, base_of: Callable[..., Path]
-) -> Component:
+def _with_absolute_paths(dataset: WithPath, base_of: Callable[..., Path]) -> Component:
     where = ("dataset", dataset.kind)
     changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)
