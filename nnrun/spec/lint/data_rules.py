@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.ports import columns_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import listing, nearest, quoted
 
 
 def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -48,6 +49,32 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             yield Finding((*at, "inputs", i), f"{quoted(name)} is in the list twice")
 
 
+def columns_are_in_the_table(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The columns of a published table are known before it is there; those of a file once it is read."""
+    table = spec.dataset
+    if not isinstance(table, schema.PublishedTable):
+        return
+    at: Location = ("dataset", table.kind)
+    named: list[tuple[Location, str | None]] = [
+        *(((*at, "target", i), name) for i, name in enumerate(table.target)),
+        *(((*at, "types", name), name) for name in table.types),
+        *(((*at, key), getattr(table, key)) for key in ("group", "weight")),
+        ((*at, "test", "column"), None if table.test is None else table.test.column),
+    ]
+    for key in ("column", "group"):
+        named.append((("validation", spec.validation.kind, key), getattr(spec.validation, key, None)))
+    if not spec.inputs:
+        named += [((*at, "inputs", i), name) for i, name in enumerate(table.inputs or ())]
+    for port in spec.inputs:
+        columns = enumerate(columns_of(spec, port))
+        named += [(("inputs", port, "columns", i), name) for i, name in columns]
+    for location, name in named:
+        if name is not None and name not in table.columns:
+            match = nearest(name, table.columns)
+            hint = f"did you mean {quoted(match)}?" if match else f"it has {listing(table.columns, 'and')}"
+            yield Finding(location, f"{table.kind} has no column {quoted(name)}; {hint}")
+
+
 def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A fraction, another file, or a value in a column."""
     if not isinstance(spec.dataset, schema.FILES) or spec.dataset.test is None:
@@ -57,6 +84,8 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
     ways = [key for key in ("fraction", "path", "column") if getattr(test, key) is not None]
     if folder and "column" in ways:
         yield Finding((*at, "column"), "texts in folders have no columns; use fraction or path")
+    elif "path" in ways and not isinstance(spec.dataset, schema.WithPath):
+        yield Finding((*at, "path"), f"{spec.dataset.kind} is one file; use fraction, or column and value")
     elif not ways:
         allowed = ["fraction", "path"] if folder else ["fraction", "path", "column and value"]
         yield Finding(at, f"test must say which rows: {listing(allowed)}")
@@ -240,6 +269,7 @@ def _rows_trained_on(spec: schema.ExperimentSpec, facts: DatasetFacts) -> int | 
 
 RULES: tuple[Rule, ...] = (
     each_column_has_one_part,
+    columns_are_in_the_table,
     test_rows_are_told_in_one_way,
     a_delimiter_is_one_character,
     marks_of_numbers_differ,
