@@ -116,7 +116,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
     shows = (schema.ClassMetric, schema.CustomMetric)
     hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
     shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
-    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WITH_PATH):
+    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WithPath):
         return None
     labels = _labels(spec, dataset)
     if labels is None:

@@ -516,13 +516,16 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
     """
     changed = spec.model_copy(update={"validation": validation})
     dataset = spec.dataset
-    if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
+    if not isinstance(dataset, schema.NamedColumns) or dataset.inputs is not None:
         return changed
     split_columns = split_columns_of(spec.validation)
     if set(split_columns) <= set(split_columns_of(validation)):
         return changed
-    update = {"inputs": default_inputs(dataset, split_columns)}
-    return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
+    if isinstance(dataset, schema.PublishedTable):
+        inputs = dataset.default_inputs(split_columns)
+    else:
+        inputs = default_inputs(dataset, split_columns)
+    return changed.model_copy(update={"dataset": dataset.model_copy(update={"inputs": inputs})})
 
 
 def load_for_kfold(

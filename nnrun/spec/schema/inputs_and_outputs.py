@@ -1,7 +1,5 @@
 """Several inputs and several outputs of a network."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
