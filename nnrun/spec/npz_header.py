@@ -38,7 +38,7 @@ def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
     An input of a table is a table; its width is known where `types` says of each column that it is a number.
     """
     facts, dataset = spec.dataset.facts, spec.dataset
-    if not spec.inputs or not isinstance(dataset, schema.RowFile):
+    if not spec.inputs or not isinstance(dataset, schema.NamedColumns):
         return facts
     of_inputs = {}
     for name in spec.inputs:

@@ -14,7 +14,6 @@ from nnrun.atomic_files import replace_file
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.labels import Labels
 from nnrun.data.preprocess import FittedColumn, FittedInputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
@@ -169,7 +168,7 @@ def export_run(
             export.output_names[port]: ExportedOutput(
                 network.fitted.outputs[port].n_outputs,
                 make_output_decoder(
-                    view, network.fitted.of_output(port), Labels() if spec.outputs else labels
+                    view, network.fitted.of_output(port), labels.output(port) if spec.outputs else labels
                 ),
             )
             for port, view in output_views(spec).items()

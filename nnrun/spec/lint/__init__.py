@@ -30,7 +30,7 @@ from nnrun.spec.ports import (
     output_names,
     view_of,
 )
-from nnrun.spec.schema import DatasetFacts, ExperimentSpec, RowFile
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec, NamedColumns
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
@@ -77,8 +77,9 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
 
 def _facts_of_view(view: ExperimentSpec, facts: DatasetFacts, one_input: Port) -> DatasetFacts:
     """The facts as one input and one output see them."""
-    if isinstance(view.dataset, RowFile):
-        facts = replace(facts, numbers=view.dataset.facts.numbers)  # the columns of this output's target
+    if isinstance(view.dataset, NamedColumns):  # of which the view has the columns of this output's target
+        own = view.dataset.facts
+        facts = replace(facts, task=own.task, classes=own.classes, numbers=own.numbers)
     return facts.of_input(one_input) if view.inputs else facts
 
 
