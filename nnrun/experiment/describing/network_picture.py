@@ -77,7 +77,7 @@ def network_of_run(
     if custom := custom_code_that_shapes(spec):
         return KnownNetwork(None, custom)
     try:
-        fitted = FittedPreprocessing.from_json(run.read_preprocessing((run.members() or [None])[0]))
+        fitted = FittedPreprocessing.from_json(run.read_preprocessing(next(iter(run.members()), None)))
     except DataError:  # it ended before, or its files are lost
         record = run.read_record()
         return network_of_spec(spec, data_dir, listener, smoke=record.smoke, selection=selection_of(record))
@@ -159,6 +159,7 @@ def _parameters(layer: schema.Component) -> str:
 def _output(spec: schema.ExperimentSpec, graph: Graph, port: Port, place: Mapping[Source, int]) -> Box:
     view = output_views(spec)[port]
     weight = loss_weights(spec)[port]
+    assert view.loss is not None, "lint has seen to that"
     loss = _text(view.loss)
     target = getattr(view.dataset, "target", None)
     named = ", ".join(map(str, target)) if isinstance(target, list) else str(target or "")
