@@ -1,7 +1,5 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, Union
@@ -214,10 +212,11 @@ class NamedColumns(DataSource):
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
     with `outputs` leaves it out: their targets are the targets.
     `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
-    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
-    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
-    A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a
+    target is, with several `outputs` where all are (they are refused otherwise). Rows of one `group` are
+    never split between training and validation. `weight` is how much a row counts in the loss. `types`
+    overrides what the values of a column look like. A column that only numbers the rows is not an input by
+    default; naming it in `inputs` makes it one.
     """
 
     switchable = {"test": None}
