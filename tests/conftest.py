@@ -18,9 +18,12 @@ from nnrun.limits import usable_cpus
 # read when torch is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Time says nothing about a law, and these machines are shared.
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")
+# Time says nothing about a law, and these machines are shared. Examples are the same in every run, so that
+# a failure is a change's own; `HYPOTHESIS_PROFILE=search pytest -k ...` draws many others.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _PATIENT, derandomize=True)
+settings.register_profile("search", _PATIENT, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start inherits it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

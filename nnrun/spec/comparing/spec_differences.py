@@ -50,8 +50,8 @@ def spec_differences(configs: Sequence[Config], *, align: bool = False) -> list[
     Args:
         configs: the specs.
         align: compare entries of lists by what they are, so that a layer that one network has and another
-            lacks is one difference. Otherwise by position: `--set` with the paths and values of one spec
-            then makes that spec of another.
+            lacks is one difference. Otherwise by position: where lists are equally long, `--set` with the
+            paths and values of one spec then makes that spec of another.
     """
     return list(_differences((), tuple(configs), align))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from nnrun.errors import SpecError
@@ -153,19 +153,33 @@ def with_overrides(base: ExperimentSpec, overrides: list[str]) -> ExperimentSpec
     return ExperimentSpec.model_validate(plain(root))
 
 
+def _make_lists_equally_long(first: Any, second: Any) -> None:
+    """In plain values: lists at the same place, at any depth, lose what only one of them has."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in first.keys() & second.keys():
+            _make_lists_equally_long(first[key], second[key])
+    elif isinstance(first, list) and isinstance(second, list):
+        length = min(len(first), len(second))
+        del first[length:], second[length:]
+        for entries in zip(first, second, strict=True):
+            _make_lists_equally_long(*entries)
+
+
+@example(
+    {"dataset": "imdb", "layers": {"A": ["unit_normalization"]}},
+    {"dataset": "imdb", "layers": {"A": [{"activation": "relu"}, {"activation": "linear"}]}},
+)
 @given(SPECS, SPECS)
 def test_set_turns_one_spec_into_the_other(values: dict[str, Any], other: dict[str, Any]) -> None:
     """What is shown of the second spec, written behind --set, changes the first into it."""
     # --set changes entries of a list and adds none, so the lists are made as long as each other.
-    for key in ("layers", "metrics", "learning_rate_schedule"):
-        length = min(len(values.get(key) or []), len(other.get(key) or []))
-        for held in (values, other):
-            if isinstance(held.get(key), list):
-                held[key] = held[key][:length]
+    _make_lists_equally_long(values, other)
     for held in (values, other):
         held.pop("preprocessing", None)
     a, b = ExperimentSpec.model_validate(values), ExperimentSpec.model_validate(other)
-    overrides = [f"{difference.path}={difference.texts[1]}" for difference in spec_differences([a, b])]
+    differences = spec_differences([a, b])
+    assume(all(value is not ABSENT for difference in differences for value in difference.values))
+    overrides = [f"{difference.path}={difference.texts[1]}" for difference in differences]
     assert with_overrides(a, overrides) == b
 
 
