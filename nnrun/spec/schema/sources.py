@@ -1,7 +1,7 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
@@ -39,6 +39,8 @@ class DatasetFacts:
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
         numbers: how many numbers a row has to predict, for regression.
+        of_inputs: where a spec names inputs, what is known of each: `inputs`, `features`, `row_shape` and
+            `num_words`.
     """
 
     inputs: Literal["tokens", "table"] | None = None
@@ -50,6 +52,18 @@ class DatasetFacts:
     num_words: int | None = None
     numbers: int = 1
     row_shape: tuple[int, ...] | None = None
+    of_inputs: Mapping[str, "DatasetFacts"] = field(default_factory=dict)
+
+    def of_input(self, name: str) -> "DatasetFacts":
+        """The facts as one of several inputs sees them; nothing of the rows where nothing is known of it."""
+        own = self.of_inputs.get(name, DatasetFacts())
+        return replace(
+            self,
+            inputs=own.inputs,
+            features=own.features,
+            row_shape=own.row_shape,
+            num_words=own.num_words,
+        )
 
 
 class DataSource(Component):
@@ -212,10 +226,11 @@ class NamedColumns(DataSource):
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
     with `outputs` leaves it out: their targets are the targets.
     `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
-    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
-    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
-    A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a
+    target is, with several `outputs` where all are (they are refused otherwise). Rows of one `group` are
+    never split between training and validation. `weight` is how much a row counts in the loss. `types`
+    overrides what the values of a column look like. A column that only numbers the rows is not an input by
+    default; naming it in `inputs` makes it one.
     """
 
     switchable = {"test": None}
