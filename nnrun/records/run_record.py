@@ -150,7 +150,7 @@ def _skip_malformed(value: Any, handler: Callable[[Any], T], info: ValidationInf
 class _Record(BaseModel):
     """A JSON object of run.json. Keys of other versions are kept as they are."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod
