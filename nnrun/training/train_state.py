@@ -166,7 +166,8 @@ def initial_state(
     last_update = _deferred_rows(problem, parameters)
     small = []
     if group_small_parameters and problem.optimizer.elementwise:
-        small = [n for n, v in parameters.items() if n not in last_update and v[0].numel() <= _SMALL]
+        own_way = {*last_update, *problem.place_squares}
+        small = [n for n, v in parameters.items() if n not in own_way and v[0].numel() <= _SMALL]
     alone = [[name] for name in parameters if name not in small]
     groups = []
     for names in [*alone, small] if small else alone:
