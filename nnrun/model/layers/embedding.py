@@ -45,7 +45,8 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         squares_RVD = parameters.get(self.name("weight") + ".place_squares")
         if squares_RVD is None:
             return F.embedding(index, table_RVD.flatten(0, 1))
-        found: Tensor = _LookUp.apply(table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1), index)
+        tables = (table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1))
+        found: Tensor = _LookUp.apply(*tables, index)  # type: ignore[no-untyped-call]
         return found
 
     def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
