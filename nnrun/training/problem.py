@@ -48,6 +48,10 @@ class Network(Protocol):
         """
 
     @property
+    def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+
+    @property
     def sparse_kernels(self) -> Mapping[str, Port]:
         """The kernels that sparse rows of an input are multiplied with directly, and the input."""
 

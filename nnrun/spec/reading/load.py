@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.npz_header import facts_with_header
+from nnrun.spec.npz_header import facts_with_header, facts_without_header
 from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
@@ -239,7 +239,7 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
-    facts = facts_with_header(spec.dataset) if look_at_data else spec.dataset.facts
+    facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
     for finding in (*missing, *lint(spec, facts)):
         place, path = locate(root, finding.location).place, spell_path(finding.location)

@@ -93,7 +93,7 @@ class EagerBackend:
     def _update(
         self, group: ParameterGroup, gradient: Tensor, state: TrainState, squares: Mapping[str, Tensor]
     ) -> None:
-        optimizer, (name, *_) = self._problem.optimizer, group.shapes
+        optimizer, (name, *_) = group.optimizer, group.shapes
         steps_R, rates = state.steps_R, state.learning_rates
         if name in state.last_update:
             last_update = state.last_update[name]
