@@ -160,6 +160,16 @@ class Network:
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
+    @cached_property
+    def matrices(self) -> Mapping[str, tuple[str, Shape]]:
+        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+        return {
+            name: (layer.spec.kind, weight.in_keras)
+            for layer in self._distinct
+            for name, weight in layer.weights.items()
+            if weight.trainable and len(weight.in_keras) == 2
+        }
+
     def multiplications(self, elements_per_row: Mapping[Port, int]) -> int:
         """Multiplications of one row, forward, that threads can share, to choose their number by.
 

@@ -7,6 +7,7 @@ included, since replicas with fewer rows make fewer. Replicas may have learning 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,10 @@ Rate = float | Tensor
 """A learning rate: one for all, or a tensor that broadcasts against the parameter."""
 
 
+Change = Callable[[Tensor, Tensor, Slots, Tensor, Rate], None]
+"""(parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots."""
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """How parameters follow their gradients.
@@ -27,18 +32,23 @@ class Optimizer:
     Attributes:
         learning_rate: the step size, as the history records it.
         slots: parameter → its first state, a list of tensors of the parameter's shape.
-        change: (parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots.
+        change: the update.
         idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
             it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
         elementwise: whether each number of a parameter is updated by its own history alone, so that several
             parameters may be updated as one.
+        of_matrix: (name of a parameter that is a matrix in Keras, its layer's kind, its shape in Keras) → the
+            optimizer of it; None where that is this one. None of an optimizer with one rule for all.
+        averages: whether the last slot is the moving average of the parameter, which training ends with.
     """
 
     learning_rate: float
     slots: Callable[[Tensor], Slots]
-    change: Callable[[Tensor, Tensor, Slots, Tensor, Rate], None]
+    change: Change
     idle_decay: float | None = None
     elementwise: bool = True
+    of_matrix: Callable[[str, str, tuple[int, ...]], Optimizer | None] | None = None
+    averages: bool = False
 
     def update(
         self,
@@ -167,19 +177,68 @@ def _sgd(spec: schema.Sgd) -> Optimizer:
 
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
-    b1, b2 = spec.beta_1, spec.beta_2
+    change = _adam_change(spec.beta_1, spec.beta_2, spec.epsilon)
+    return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change)
+
+
+def _adam_change(b1: float, b2: float, epsilon: float, ratio: float = 1.0) -> Change:
+    """Adam's update at `ratio` times the learning rate; with a third slot that of AMSGrad."""
 
     def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         mean, square, *largest = slots
         steps = steps_R.view(-1, *[1] * (w.dim() - 1))
-        rate = (lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
+        rate = (ratio * lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
         mean.lerp_(g, 1 - b1)
         square.mul_(b2).addcmul_(g, g, value=1 - b2)
         if largest:
             square = torch.maximum(largest[0], square, out=largest[0])
-        w.addcdiv_(mean * rate, square.sqrt().add_(spec.epsilon), value=-1)
+        w.addcdiv_(mean * rate, square.sqrt().add_(epsilon), value=-1)
 
-    return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change)
+    return change
+
+
+def _muon(spec: schema.Muon) -> Optimizer:
+    adam = _adam_change(spec.adam_beta_1, spec.adam_beta_2, spec.epsilon, spec.adam_lr_ratio)
+    places = [str(place) for place in spec.exclude_layers]
+
+    def of_matrix(name: str, kind: str, shape: tuple[int, ...]) -> Optimizer | None:
+        if spec.exclude_embeddings and "embedding" in kind:
+            return None
+        if any(name.startswith(f"{place}.") for place in places):
+            return None
+        return Optimizer(spec.learning_rate, _zeros(1), _muon_change(spec, shape), elementwise=False)
+
+    return Optimizer(spec.learning_rate, _zeros(2), adam, of_matrix=of_matrix)
+
+
+def _muon_change(spec: schema.Muon, shape: tuple[int, ...]) -> Change:
+    """A step of momentum, made orthogonal, of a parameter that is a matrix of this shape."""
+    factor = 1.0 if spec.rms_rate is None else spec.rms_rate * math.sqrt(max(shape))
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        (momentum,) = slots
+        momentum.mul_(spec.momentum).add_(g)
+        ahead = g + spec.momentum * momentum if spec.nesterov else momentum
+        update = _orthogonal(ahead.view(-1, *shape), spec)
+        _add(w, update.view(w.shape), lr * -factor)
+
+    return change
+
+
+def _orthogonal(x_RMN: Tensor, spec: schema.Muon) -> Tensor:
+    """Each replica's matrix with its singular values brought near 1, by the Newton-Schulz iteration.
+
+    The smaller of M and N is that of the products. Keras does not round to bfloat16, as Muon's authors do.
+    """
+    a, b, c = spec.muon_a, spec.muon_b, spec.muon_c
+    tall = x_RMN.shape[1] > x_RMN.shape[2]
+    x = x_RMN.mT if tall else x_RMN
+    x = x / (x.flatten(1).norm(dim=1).view(-1, 1, 1) + 1e-7)
+    for _ in range(spec.ns_steps):
+        squares = x @ x.mT
+        x = a * x + (b * squares + c * squares @ squares) @ x
+    found: Tensor = x.mT if tall else x
+    return found
 
 
 def _adagrad(spec: schema.Adagrad) -> Optimizer:
@@ -315,18 +374,33 @@ OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
     schema.Lion: _lion,
     schema.Lamb: _lamb,
     schema.Ftrl: _ftrl,
+    schema.Muon: _muon,
 }
 
 
 def build_optimizer(spec: schema.Component) -> Optimizer:
     """The optimizer that a spec names."""
     optimizer = OPTIMIZERS[type(spec)](spec)
-    if isinstance(spec, schema.OptimizerComponent):
-        if spec.weight_decay:
-            optimizer = _decaying(optimizer, spec.weight_decay)
-        if spec.gradient_accumulation_steps is not None:
-            optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
-    return optimizer
+    if not isinstance(spec, schema.OptimizerComponent):
+        return optimizer
+    of_matrix, options = optimizer.of_matrix, spec
+    if of_matrix is None:
+        return _with_options(optimizer, spec, spec.weight_decay)
+
+    def found(name: str, kind: str, shape: tuple[int, ...]) -> Optimizer | None:
+        own = of_matrix(name, kind, shape)
+        return None if own is None else _with_options(own, options, options.weight_decay)
+
+    return replace(_with_options(optimizer, spec, spec.decay_of_others), of_matrix=found)
+
+
+def _with_options(optimizer: Optimizer, spec: schema.OptimizerComponent, decay: float) -> Optimizer:
+    """The same with what every optimizer can do."""
+    if decay:
+        optimizer = _decaying(optimizer, decay)
+    if spec.gradient_accumulation_steps is not None:
+        optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
+    return _averaging(optimizer, spec) if spec.use_ema else optimizer
 
 
 def _decaying(optimizer: Optimizer, decay: float) -> Optimizer:
@@ -359,6 +433,30 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
         total.copy_(torch.where(due, torch.zeros_like(total), total))
 
     return replace(optimizer, slots=slots, change=change, idle_decay=None)
+
+
+def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimizer:
+    """The same, with the moving average of the parameter in the last slot (Keras's `use_ema`).
+
+    As in Keras the first update sets the average to the parameter, accumulated gradients count as no update
+    before there are enough of them, and constraints do not reach the average.
+    """
+    count, frequency = spec.gradient_accumulation_steps or 1, spec.ema_overwrite_frequency
+
+    def slots(parameter: Tensor) -> Slots:
+        return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
+
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+        *own, average = slots
+        optimizer.change(w, g, own, steps_R, lr)
+        updates_before = _of_steps(torch.floor((steps_R - 1) / count), w)
+        share = (1 - spec.ema_momentum * (updates_before > 0).double()).to(w.dtype)
+        average.lerp_(w, share.expand_as(w))
+        if frequency is not None:
+            due = (updates_before + 1) % frequency == 0
+            w.copy_(torch.where(due, average, w))
+
+    return replace(optimizer, slots=slots, change=change, idle_decay=None, averages=True)
 
 
 Gradients = dict[str, Tensor]

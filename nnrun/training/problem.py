@@ -40,6 +40,10 @@ class Network(Protocol):
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
 
     @property
+    def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+
+    @property
     def sparse_kernels(self) -> Mapping[str, Port]:
         """The kernels that sparse rows of an input are multiplied with directly, and the input."""
 

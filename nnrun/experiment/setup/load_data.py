@@ -21,7 +21,15 @@ from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint_view
-from nnrun.spec.ports import Port, array_of, columns_of, output_views, target_of, told_of
+from nnrun.spec.ports import (
+    Port,
+    array_of,
+    columns_of,
+    input_views,
+    output_views,
+    target_of,
+    told_of,
+)
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -348,7 +356,7 @@ def _refuse_what_steps_cannot_hold(samples: Samples, part: str, steps: int) -> N
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
-    """What the targets are is known only now: the rules of `nnrun check` once more."""
+    """What the targets are is known only now: the rules of `nnrun check` once more, of the first input."""
     inputs = dataset.train.inputs
     shape = tuple(map(int, inputs.shape[1:])) if isinstance(inputs, np.ndarray) else ()
     facts = DatasetFacts(
@@ -359,7 +367,8 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-    errors = [finding.message for finding in lint_view(spec, facts) if finding.severity == "error"]
+    view = next(iter(input_views(spec).values()))
+    errors = [finding.message for finding in lint_view(view, facts) if finding.severity == "error"]
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 

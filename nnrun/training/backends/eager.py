@@ -86,7 +86,7 @@ class EagerBackend:
         return _detached(losses), _detached(logits), masks
 
     def _update(self, group: ParameterGroup, gradient: Tensor, state: TrainState) -> None:
-        optimizer, (name, *_) = self._problem.optimizer, group.shapes
+        optimizer, (name, *_) = group.optimizer, group.shapes
         steps_R, rates = state.steps_R, state.learning_rates
         if name in state.last_update:
             last_update = state.last_update[name]
