@@ -267,6 +267,23 @@ layers:
 BOTH = "outputs: {price: {loss: mse, loss_weight: 0.1}, dear: {loss: binary_crossentropy}}\n"
 
 WRONG_PORTS = {
+    "stratified by no output": (
+        PORTS + BOTH + "validation: {kfold: {k: 3, stratify: true}}",
+        "validation.kfold.stratify: rows are stratified by the classes of one output: write stratify: dear",
+    ),
+    "stratified by an unknown output": (
+        PORTS + BOTH + "validation: {holdout: {fraction: 0.2, stratify: deer}}",
+        "validation.holdout.stratify: there is no output 'deer'; did you mean 'dear'?",
+    ),
+    "stratified by a number": (
+        PORTS + BOTH + "validation: {kfold: {k: 3, stratify: price}}",
+        "validation.kfold.stratify: only classes can be stratified, and the output 'price' is a number by "
+        "its loss, mse; write stratify: dear",
+    ),
+    "stratified by a name without outputs": (
+        "layers: [dense: 1]\nvalidation: {kfold: {k: 3, stratify: dear}}\n" + LOSS,
+        "validation.kfold.stratify: 'dear' would be one of several `outputs`, and there are none; write true",
+    ),
     "an input that nothing takes": (
         "inputs: {a: {}, b: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
         "inputs.b: nothing takes the input 'b'; take it, or remove it",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.dataset import Array, Flags, TargetFacts, TokenRows
+from nnrun.data.dataset import Array, Flags, TargetFacts, TokenRows, strata
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
@@ -230,8 +230,8 @@ def refuse_unknown_classes(
     rows = int((labels[unknown] == labels[row]).sum())
     raise DataError(
         f"Only validation rows have the class {name} ({counted(rows, 'row')}, the first is {place}), so no "
-        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the "
-        "class."
+        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: "
+        f"{next(iter(spec.outputs), 'true')}), or remove the class."
     )
 
 
@@ -463,14 +463,21 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
             groups = _groups_of(found)
         else:
             column = _times(found) if isinstance(spec.validation, schema.TimeSeries) else _values(found)
+    own, least = dataset, 2
+    match spec.validation:
+        case schema.Holdout(stratify=str(output)):
+            own = dataset.output(output)
+        case schema.KFold(stratify=str(output), k=k):
+            own, least = dataset.output(output), k
+    labels = labels_of(own)
     return make_folds(
         spec.validation,
         len(dataset.train),
-        labels_of(dataset),
+        None if labels is None else strata(labels, own.train.present, least),
         seed,
         groups=groups,
         column=column,
-        class_names=dataset.class_names,
+        class_names=own.class_names,
     )
 
 

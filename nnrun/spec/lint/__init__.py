@@ -41,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     *step_rules.RULES,
     *training_rules.RULES,
     *sweep_rules.RULES,
+    port_rules.stratify_names_an_output,
 )
 
 

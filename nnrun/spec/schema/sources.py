@@ -17,6 +17,7 @@ from nnrun.spec.schema.component import (
     Names,
     NonNegativeInt,
     Seed,
+    Stratify,
     Value,
 )
 
@@ -205,12 +206,13 @@ class TestRows(Config):
     """The test set: a `fraction` of the rows, those with a `value` in a `column`, or another file.
 
     A fraction is drawn at random with its own seed, so that a spec's seeds share one test set; with
-    `shuffle: false` it is the last rows. `path` is a file of the same columns.
+    `shuffle: false` it is the last rows. `stratify` is as of a `holdout`. `path` is a file of the same
+    columns.
     """
 
     fraction: Fraction | None = None
     shuffle: bool = True
-    stratify: bool = False
+    stratify: Stratify = False
     seed: Seed = 0
     path: str | None = None
     column: str | None = None
