@@ -249,6 +249,10 @@ class Recorder:
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             record.tell(member, weights_epoch=ending.epoch.epoch)
+            if ending.epoch.averaged:
+                record.tell(member, weights_averaged=True)
+            else:
+                record.network(member).unset("weights_averaged")
             if ending.best is not None:
                 record.tell(member, best_weights_epoch=ending.best.epoch)
 

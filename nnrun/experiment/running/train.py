@@ -135,8 +135,9 @@ class _LastRows:
             epoch, best = self.epochs[member_id], self.best.get(member_id)
             restored = member_id in trainer.restored
             last = not restored or epoch == trainer.last_epochs[member_id]
-            is_best = best is not None and best.epoch == epoch
-            found[member_id] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
+            averaged = member_id in trainer.averaged
+            is_best = best is not None and best.epoch == epoch and not averaged
+            found[member_id] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored, averaged), best)
         return found
 
 

@@ -176,13 +176,24 @@ def test_evaluate_says_that_several_outputs_have_no_tables(path: Path, tmp_path:
 
 def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
     archive = dict(np.load(tmp_path / "data.npz"))
-    for part, rows in (("train", 96), ("test", 30)):
-        archive[f"words_{part}"] = np.empty(rows, object)
-        archive[f"words_{part}"][:] = [[1, 2]] * rows
+    archive["price_train"][5] = -1
     np.savez(tmp_path / "data.npz", **archive)
-    changes = {"outputs.kind": {"target": "words", "loss": "ctc"}, "layers.kind[1]": {"dense": {"units": 3}}}
-    with pytest.raises(DataError, match=r"^The output 'kind': ctc reads classes from steps, and the last"):
+    layer = {"dense": {"units": 1, "activation": "softplus"}}
+    changes = {"outputs.price": {"loss": "poisson"}, "layers.price[1]": layer}
+    with pytest.raises(
+        DataError, match=r"^The output 'price': Row 5 of the training rows has the target -1\.0"
+    ):
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
+def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
+    changes = {"layers.trunk": [{"add": ["size", "place"]}, {"dense": 4}]}
+    with pytest.raises(SpecError) as raised:
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    said = [problem.message for problem in raised.value.problems]
+    assert any(
+        text.startswith("add takes rows of one shape; size gives (3), place gives (2)") for text in said
+    )
 
 
 def test_a_class_whose_column_another_output_has_is_refused(path: Path, tmp_path: Path) -> None:
@@ -219,7 +230,6 @@ def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
         nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
     for arguments in (
         ("predict", str(run.path), "rows.csv"),
-        ("export", str(run.path), "-o", "x.pt2"),
         ("data", "show", str(path)),
         ("data", "show", str(path), "--row", "1", "--prepared"),
     ):
