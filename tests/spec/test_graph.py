@@ -459,6 +459,8 @@ def test_a_loss_that_may_drown_another_is_told() -> None:
     loaded = load(PORTS + BOTH.replace(", loss_weight: 0.1", ""))
     assert [(p.path, p.severity) for p in loaded.warnings] == [("outputs.price.loss", "warning")]
     assert load(PORTS + BOTH.replace("loss_weight: 0.1", "preprocessing: standardize")).warnings == ()
+    # Errors in percent, or of logarithms, are of no unit.
+    assert load(PORTS + BOTH.replace("loss: mse, loss_weight: 0.1", "loss: mape")).warnings == ()
 
 
 def test_set_reaches_into_chains_and_outputs() -> None:

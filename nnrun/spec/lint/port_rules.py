@@ -131,15 +131,16 @@ def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """A squared error of large numbers drowns a cross-entropy beside it."""
     classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
     for name, port in spec.outputs.items():
-        if not classes or isinstance(port.loss, (schema.ClassLoss, schema.Custom)):
+        if not classes or not schema.in_own_units(port.loss):
             continue
         plain = port.preprocessing is None or isinstance(port.preprocessing, schema.NoTargetStep)
         if plain and port.loss_weight == 1.0:
+            step = f"preprocessing: standardize into {quoted(name)}, or a loss_weight"
             yield Finding(
                 ("outputs", name, "loss"),
                 f"the {port.loss.kind} of {quoted(name)} is in the target's own units, and may drown the "
-                f"loss of {quoted(classes[0])}: write preprocessing: standardize into {quoted(name)}, or a "
-                "loss_weight",
+                f"loss of {quoted(classes[0])}: write "
+                f"{step if schema.takes_standardized(port.loss) else f'a loss_weight into {quoted(name)}'}",
                 "warning",
             )
 

@@ -11,7 +11,10 @@ import yaml
 
 import nnrun
 from nnrun.errors import DataError, SpecError, UsageError
+from nnrun.experiment.finished.drowned_loss import drowned_text
+from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
+from nnrun.records.run_record import DrownedLoss
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
 
@@ -99,6 +102,30 @@ def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"total_loss": "mean", "epochs": 1})
     row = run.history.iloc[0]
     assert row["loss"] == pytest.approx((0.5 * row["price_loss"] + row["kind_loss"]) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("networks", [{"kfold": {"k": 3}}, {"holdout": {"fraction": 0.25}}])
+def test_a_loss_that_drowns_another_is_told_after_the_first_epoch_and_kept(
+    path: Path, tmp_path: Path, networks: dict[str, dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Squares of hundreds beside a cross-entropy; for all folds once."""
+    changes = {"outputs.price.preprocessing": None, "outputs.price.loss_weight": 1, "validation": networks}
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes, verbose=True)
+    lines = capsys.readouterr().err.splitlines()
+    (place,) = (i for i, line in enumerate(lines) if "drowns" in line)
+    assert lines[place - 1].startswith("epoch 1/4")
+    told = run.record["drowned"]
+    sizes = [run.history.query("epoch == 1")[f"{name}_loss"].mean() for name in ("kind", "price")]
+    assert (told["output"], told["by"], told["standardize"]) == ("kind", "price", True)
+    assert [told["loss"], told["by_loss"]] == pytest.approx(sizes)
+    text = drowned_text(DrownedLoss(**told))
+    assert lines[place] == f"warning: {text}"
+    assert text in caution_text(RunDirectory(run.path).read_record())
+
+
+def test_losses_of_one_size_are_not_warned_of(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
+    assert "drowned" not in run.record
 
 
 def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
