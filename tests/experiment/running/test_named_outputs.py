@@ -186,6 +186,23 @@ def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
 
 
+@pytest.mark.parametrize(
+    ("array", "changes", "said"),
+    [
+        ("price", {"outputs.price.preprocessing": "log1p"}, r"^The output 'price': .*-3"),
+        ("size", {"inputs.size.preprocessing": "log1p"}, r"^The input 'size': .*-3"),
+    ],
+)
+def test_what_a_step_cannot_take_names_the_input_or_output(
+    array: str, changes: dict[str, str], said: str, path: Path, tmp_path: Path
+) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    archive[f"{array}_train"][5] = -3
+    np.savez(tmp_path / "data.npz", **archive)
+    with pytest.raises(DataError, match=said):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides={**changes, "validation": "none"})
+
+
 def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
     changes = {"layers.trunk": [{"add": ["size", "place"]}, {"dense": 4}]}
     with pytest.raises(SpecError) as raised:
