@@ -228,11 +228,7 @@ def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
     with pytest.raises(UsageError, match="named inputs or outputs"):
         nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
-    for arguments in (
-        ("predict", str(run.path), "rows.csv"),
-        ("data", "show", str(path)),
-        ("data", "show", str(path), "--row", "1", "--prepared"),
-    ):
+    for arguments in (("predict", str(run.path), "rows.csv"),):
         refused = nnrun_command(*arguments, cwd=tmp_path)
         assert refused.returncode == 2
 
