@@ -477,8 +477,8 @@ def test_set_reaches_into_chains_and_outputs() -> None:
     [
         (
             "layers[0].dense.units=8",
-            "layers is a map of chains with names (trunk, price and dear), not a list; say which by its name: "
-            "layers.trunk[0].dense.units=8",
+            "layers is a map of chains with names (trunk, price and dear), not a list; say which by its "
+            "name: layers.trunk[0].dense.units=8",
         ),
         ("outputs[0].loss_weight=2", "say which by its name: outputs.price.loss_weight=2"),
         ("layers.trnk[1].units=2", "layers has no chain 'trnk'; did you mean 'trunk'?"),
